@@ -1,0 +1,220 @@
+"""Scores a localizer on simulated scenes: `python -m pipeline.evaluate --help`, docs/evaluation.md."""
+
+import csv
+import dataclasses
+import logging
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tyro
+
+from models.geometry import Scenario
+from pipeline import plots, scene_plots
+from pipeline.estimators import Estimator, chance_estimator, saved_model_estimator, server_estimator
+from pipeline.matching import MatchTable, found_sources, true_sources
+from pipeline.metrics import STANDARD_GATE, STRICT_GATE, Evaluation, MetricsConfig, compute_metrics, match_and_count
+from pipeline.predictions import Predictions, load_predictions, run_estimator, save_predictions
+from pipeline.records import logging_to, replacing, write_config, write_json
+from pipeline.scenes import load_scenes
+from pipeline.summary import comparison_lines, summary_lines
+from pipeline.tally import Difference, Tally, paired_difference
+from tfds_shards.scene_sets import scene_set
+
+_SCENES_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Scores a localizer on simulated scenes and writes metrics, matches and figures.
+
+    Say what to score with one of --saved-model, --target, --oracle or --chance.
+    """
+
+    output_dir: Path
+    """Where metrics.json, scenes.npz, matches.csv, config.json, figures/ and logs/ go."""
+    saved_model: Path | None = None
+    """A SavedModel, or the folder of its versions, of which the latest is taken."""
+    target: str | None = None
+    """HOST:PORT of a model server."""
+    model_name: str = "ris_localizer"
+    """The model's name on that server."""
+    oracle: bool = False
+    """MVDR on the true covariance through the same detection: the ceiling."""
+    chance: bool = False
+    """Uniform random guesses: the floor."""
+    data_dir: Path = Path("runs/data")
+    """Where `python -m pipeline.data` put the scenes."""
+    config: str = "l64_m64"
+    """Set of scenes, as for `python -m pipeline.data`."""
+    split: str = "test"
+    """Split of the scenes."""
+    scenes: int = 500
+    """How many scenes, the first ones of the split."""
+    batch_size: int = 20
+    """Scenes a call."""
+    compare_with: Path | None = None
+    """Output folder of another evaluation of the same scenes: reports the differences with paired intervals."""
+    figures: bool = True
+    """Draw the figures."""
+
+    def __post_init__(self) -> None:
+        chosen = [name for name in ("saved_model", "target", "oracle", "chance") if getattr(self, name)]
+        if len(chosen) != 1:
+            raise ValueError(
+                "options: expected one of --saved-model, --target, --oracle, --chance, got "
+                + (", ".join("--" + name.replace("_", "-") for name in chosen) or "none")
+            )
+        for field in ("scenes", "batch_size"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
+
+
+def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, Estimator]:
+    """The estimator the options ask for, and its name."""
+    if options.saved_model is not None:
+        return f"SavedModel {options.saved_model}", saved_model_estimator(options.saved_model)
+    if options.target is not None:
+        return f"{options.model_name} at {options.target}", server_estimator(options.target, options.model_name)
+    if options.oracle:
+        from models.localizer import oracle_localizer
+
+        return "MVDR on the true covariance", oracle_localizer(scenario)
+    return "chance", chance_estimator(scenario)
+
+
+def evaluate_predictions(predictions: Predictions, config: MetricsConfig) -> Evaluation:
+    """Matches and counts stored or fresh answers."""
+    truth, found = true_sources(predictions.truth), found_sources(predictions.outputs)
+    return match_and_count(truth, found, predictions.snr_db, config)
+
+
+def metrics_config(scenario: Scenario) -> MetricsConfig:
+    """The metrics' settings for a scenario: errors are capped at the diameter of the ball of the longest range."""
+    return MetricsConfig(max_error_m=2.0 * scenario.field_of_view.range_m[1])
+
+
+def write_matches(path: Path, table: MatchTable) -> None:
+    """Writes the table of pairs, misses and false alarms as CSV, a row each; empty cells where there is nothing."""
+    columns = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
+    columns |= {
+        "hit_standard": table.hits(STANDARD_GATE).astype(int),
+        "hit_strict": table.hits(STRICT_GATE).astype(int),
+    }
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+            writer.writerow("" if math.isnan(value) else f"{value:.9g}" for value in row)
+
+
+def draw_figures(directory: Path, evaluation: Evaluation, metrics: dict[str, Any], scenario: Scenario) -> list[Path]:
+    """Draws every figure there is data for; returns their paths."""
+    figures = {
+        "scenes": scene_plots.plot_scenes(evaluation, scenario, scene_plots.pick_scenes(evaluation, _SCENES_SHOWN)),
+        "snr": plots.plot_snr(metrics),
+        "position_error": plots.plot_error_distribution(evaluation),
+        "num_sources": plots.plot_confusion(metrics),
+        "range": plots.plot_range(metrics),
+    }
+    if metrics["calibration"] is not None:
+        figures["reliability"] = plots.plot_reliability(metrics["calibration"])
+    paths = [directory / f"{name}.png" for name in figures]
+    for path, figure in zip(paths, figures.values(), strict=True):
+        plots.save_figure(figure, path)
+    return paths
+
+
+def compare(evaluation: Evaluation, other: Evaluation) -> dict[str, Difference]:
+    """Figures of one evaluation minus those of another of the same scenes, with paired bootstrap intervals.
+
+    Raises:
+      ValueError: the scenes are not the same.
+    """
+    if not np.array_equal(evaluation.truth.position_m, other.truth.position_m, equal_nan=True):
+        raise ValueError("--compare-with: expected an evaluation of the same scenes, their sources differ")
+    statistics: dict[str, tuple[str, Callable[[Tally], np.ndarray]]] = {
+        "f1": ("standard", lambda tally: tally.f1),
+        "strict_f1": ("strict", lambda tally: tally.f1),
+        "rmse_xyz_m": ("standard", lambda tally: tally.rmse_xyz_m),
+        "objective": ("standard", lambda tally: tally.objective),
+    }
+    config = evaluation.config
+    return {
+        name: paired_difference(
+            getattr(evaluation, gate),
+            getattr(other, gate),
+            statistic,
+            resamples=config.resamples,
+            confidence=config.confidence,
+            seed=config.seed,
+        )
+        for name, (gate, statistic) in statistics.items()
+    }
+
+
+def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]:
+    """Runs an evaluation and leaves its files in the output folder; returns the metrics.
+
+    Raises:
+      ValueError, OSError: what was asked for cannot be had; the message says what was wrong.
+    """
+    scenario = scene_set(options.config).config.scenario
+    batches = load_scenes(
+        options.data_dir, options.config, options.split, take=options.scenes, batch_size=options.batch_size
+    )
+    other = None
+    if options.compare_with is not None:
+        other = evaluate_predictions(load_predictions(options.compare_with / "scenes.npz"), metrics_config(scenario))
+    name, estimator = make_estimator(options, scenario)
+    logger.info(f"{name}: {options.scenes} scenes of {options.config}, split {options.split}")
+    predictions = run_estimator(estimator, batches, options.scenes)
+    save_predictions(options.output_dir / "scenes.npz", predictions)
+    evaluation = evaluate_predictions(predictions, metrics_config(scenario))
+    metrics = {"estimator": name, "scenes_per_second": predictions.scenes_per_second(), **compute_metrics(evaluation)}
+    differences = compare(evaluation, other) if other is not None else {}
+    if differences:
+        metrics["minus_compared"] = {key: dataclasses.asdict(value) for key, value in differences.items()}
+    write_matches(options.output_dir / "matches.csv", evaluation.table)
+    if options.figures:
+        draw_figures(options.output_dir / "figures", evaluation, metrics, scenario)
+    write_json(options.output_dir / "metrics.json", metrics)
+    _log_summary(logger, metrics, differences, options)
+    return metrics
+
+
+def _log_summary(
+    logger: logging.Logger, metrics: dict[str, Any], differences: dict[str, Difference], options: EvaluateOptions
+) -> None:
+    for line in summary_lines(metrics):
+        logger.info(line)
+    if differences:
+        logger.info(f"minus {options.compare_with}, paired:")
+        for line in comparison_lines(differences):
+            logger.info(line)
+    if metrics["scenes_per_second"] is not None:
+        logger.info(f"{metrics['scenes_per_second']:.1f} scenes/s after the first batch")
+    logger.info(
+        f"metrics.json, scenes.npz, matches.csv{', figures/' if options.figures else ''} in {options.output_dir}"
+    )
+
+
+def main() -> None:
+    """Command line entry point."""
+    options = tyro.cli(EvaluateOptions, prog="python -m pipeline.evaluate", config=(tyro.conf.FlagCreatePairsOff,))
+    try:
+        with logging_to(options.output_dir / "logs", "evaluate") as (logger, log_path):
+            logger.info(f"log: {log_path}")
+            write_config(options.output_dir / "config.json", options)
+            evaluate(options, logger)
+    except (ValueError, OSError, tf.errors.OpError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        sys.exit(f"pipeline.evaluate: {first_line}")
+
+
+if __name__ == "__main__":
+    main()
