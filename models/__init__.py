@@ -1,0 +1,1 @@
+"""Physics, estimators and the inference path. Imports nothing of `pipeline` or `serving`."""

@@ -1,0 +1,149 @@
+"""The RIS-domain covariance and R_eff, the one conditioning applied to it.
+
+Training, validation, MVDR and export all come through `effective_covariance` or its low-rank twin
+`effective_low_rank`; both use `shrinkage_coefficient`.
+"""
+
+import dataclasses
+import warnings
+from typing import NamedTuple
+
+import tensorflow as tf
+
+_REFERENCE_BASE_ALPHA = 1e-3
+_REFERENCE_SNAPSHOTS = 16.0
+_SNR_STEPS_DB = (15.0, 8.0, 3.0, -2.0)
+_SNR_FACTORS = (0.02, 0.04, 0.07, 0.10, 0.14)
+
+
+@dataclasses.dataclass(frozen=True)
+class ShrinkageConfig:
+    """Shrinkage of R_eff, driven by one base alpha."""
+
+    base_alpha: float = 1e-3
+    """Scales the shrinkage at every SNR; 1e-3 gives the table of docs/conventions.md."""
+    min_alpha: float = 1e-4
+    """Lower clip of the shrinkage coefficient."""
+    max_alpha: float = 0.25
+    """Upper clip of the shrinkage coefficient."""
+
+    def __post_init__(self) -> None:
+        if not self.base_alpha > 0:
+            raise ValueError(f"ShrinkageConfig.base_alpha: expected a positive number, got {self.base_alpha!r}")
+        if not 0 < self.min_alpha <= self.max_alpha < 1:
+            raise ValueError(
+                "ShrinkageConfig.min_alpha, max_alpha: expected 0 < min_alpha <= max_alpha < 1, "
+                f"got {self.min_alpha!r}, {self.max_alpha!r}"
+            )
+
+
+class LowRankCovariance(NamedTuple):
+    """R = U U^H + floor I, the form in which R_pred and R_eff travel.
+
+    factor: [B, N, A] complex, U; a zero column is an unused atom.
+    floor: [B] real, positive.
+    """
+
+    factor: tf.Tensor
+    floor: tf.Tensor
+
+    def dense(self) -> tf.Tensor:
+        """R as [B, N, N], complex."""
+        gram = tf.matmul(self.factor, self.factor, adjoint_b=True)
+        floor = tf.cast(self.floor, gram.dtype)[:, None, None]
+        return gram + floor * tf.eye(tf.shape(gram)[-1], dtype=gram.dtype)
+
+    def trace(self) -> tf.Tensor:
+        """tr R as [B], real."""
+        num_elements = tf.cast(tf.shape(self.factor)[-2], self.floor.dtype)
+        return tf.reduce_sum(tf.abs(self.factor) ** 2, axis=(-2, -1)) + num_elements * self.floor
+
+
+def shrinkage_coefficient(snr_db: tf.Tensor, num_snapshots: tf.Tensor, config: ShrinkageConfig) -> tf.Tensor:
+    """alpha = clip(base_alpha / 1e-3 * f(SNR) * sqrt(16 / L)).
+
+    Args:
+      snr_db: [B], float32 or float64, dB.
+      num_snapshots: L, integer scalar.
+      config: base alpha and clips.
+
+    Returns:
+      [B], as snr_db, in [min_alpha, max_alpha].
+    """
+    snr_db = tf.convert_to_tensor(snr_db)
+    step = tf.reduce_sum([tf.cast(snr_db < level, tf.int32) for level in _SNR_STEPS_DB], axis=0)
+    factor = tf.gather(tf.constant(_SNR_FACTORS, snr_db.dtype), step)
+    snapshots_scale = tf.sqrt(_REFERENCE_SNAPSHOTS / tf.cast(num_snapshots, snr_db.dtype))
+    alpha = config.base_alpha / _REFERENCE_BASE_ALPHA * factor * snapshots_scale
+    return tf.clip_by_value(alpha, config.min_alpha, config.max_alpha)
+
+
+def _hermitian_unit_trace(covariance: tf.Tensor) -> tf.Tensor:
+    """(R + R^H) / 2 scaled to trace N."""
+    covariance = 0.5 * (covariance + tf.linalg.adjoint(covariance))
+    trace = tf.math.real(tf.linalg.trace(covariance))
+    num_elements = tf.cast(tf.shape(covariance)[-1], trace.dtype)
+    return covariance * tf.cast(num_elements / trace, covariance.dtype)[..., None, None]
+
+
+def effective_covariance(
+    covariance: tf.Tensor, snr_db: tf.Tensor, num_snapshots: tf.Tensor, config: ShrinkageConfig = ShrinkageConfig()
+) -> tf.Tensor:
+    """R_eff: hermitise, scale to trace N, shrink (1 - alpha) R + alpha I.
+
+    Args:
+      covariance: [B, N, N], complex64 or complex128, positive trace.
+      snr_db: [B], real, dB.
+      num_snapshots: L.
+      config: the shrinkage.
+
+    Returns:
+      [B, N, N], as covariance, trace N, smallest eigenvalue at least alpha if R is positive semi-definite.
+    """
+    covariance = _hermitian_unit_trace(covariance)
+    alpha = tf.cast(shrinkage_coefficient(snr_db, num_snapshots, config), covariance.dtype)[:, None, None]
+    return (1.0 - alpha) * covariance + alpha * tf.eye(tf.shape(covariance)[-1], dtype=covariance.dtype)
+
+
+def effective_low_rank(
+    covariance: LowRankCovariance,
+    snr_db: tf.Tensor,
+    num_snapshots: tf.Tensor,
+    config: ShrinkageConfig = ShrinkageConfig(),
+) -> LowRankCovariance:
+    """`effective_covariance` of a low-rank R without forming it; the same arguments otherwise."""
+    num_elements = tf.cast(tf.shape(covariance.factor)[-2], covariance.floor.dtype)
+    to_unit_trace = num_elements / covariance.trace()
+    alpha = tf.cast(shrinkage_coefficient(snr_db, num_snapshots, config), covariance.floor.dtype)
+    scale = (1.0 - alpha) * to_unit_trace
+    factor = covariance.factor * tf.cast(tf.sqrt(scale), covariance.factor.dtype)[:, None, None]
+    return LowRankCovariance(factor, scale * covariance.floor + alpha)
+
+
+def hybrid_covariance(predicted: tf.Tensor, sampled: tf.Tensor, beta: float, num_antennas: int) -> tf.Tensor:
+    """(1 - beta) R_pred + beta R_samp, both at trace N, for a covariance the caller brings.
+
+    Args:
+      predicted: R_pred [B, N, N], complex.
+      sampled: R_samp [B, N, N], complex.
+      beta: weight of R_samp in [0, 1]; the project's own path keeps it at 0 and never calls this.
+      num_antennas: M, the rank R_samp can have a snapshot.
+
+    Returns:
+      [B, N, N], trace N.
+
+    Raises:
+      ValueError: beta outside [0, 1].
+
+    Warns:
+      UserWarning: beta > 0 with M < N, where R_samp is rank deficient and has never helped MVDR.
+    """
+    if not 0.0 <= beta <= 1.0:
+        raise ValueError(f"beta: expected a number in [0, 1], got {beta!r}")
+    num_elements = predicted.shape[-1]
+    if beta > 0 and num_antennas < num_elements:
+        warnings.warn(
+            f"beta = {beta} mixes in R_samp with M = {num_antennas} < N = {num_elements}: it is rank deficient there",
+            stacklevel=2,
+        )
+    return (1.0 - beta) * _hermitian_unit_trace(predicted) + beta * _hermitian_unit_trace(sampled)
