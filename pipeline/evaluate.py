@@ -16,9 +16,9 @@ import tyro
 from models.geometry import Scenario
 from pipeline import plots, scene_plots
 from pipeline.estimators import Estimator, chance_estimator, saved_model_estimator, server_estimator
-from pipeline.matching import MatchTable, found_sources, true_sources
-from pipeline.metrics import STANDARD_GATE, STRICT_GATE, Evaluation, MetricsConfig, compute_metrics, match_and_count
-from pipeline.predictions import Predictions, load_predictions, run_estimator, save_predictions
+from pipeline.matching import MatchTable
+from pipeline.metrics import STANDARD_GATE, STRICT_GATE, Evaluation, compute_metrics, metrics_config
+from pipeline.predictions import evaluate_predictions, load_predictions, run_estimator, save_predictions
 from pipeline.records import logging_to, replacing, write_config, write_json
 from pipeline.scenes import load_scenes
 from pipeline.summary import comparison_lines, summary_lines
@@ -85,17 +85,6 @@ def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, E
 
         return "MVDR on the true covariance", oracle_localizer(scenario)
     return "chance", chance_estimator(scenario)
-
-
-def evaluate_predictions(predictions: Predictions, config: MetricsConfig) -> Evaluation:
-    """Matches and counts stored or fresh answers."""
-    truth, found = true_sources(predictions.truth), found_sources(predictions.outputs)
-    return match_and_count(truth, found, predictions.snr_db, config)
-
-
-def metrics_config(scenario: Scenario) -> MetricsConfig:
-    """The metrics' settings for a scenario: errors are capped at the diameter of the ball of the longest range."""
-    return MetricsConfig(max_error_m=2.0 * scenario.field_of_view.range_m[1])
 
 
 def write_matches(path: Path, table: MatchTable) -> None:

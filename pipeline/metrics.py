@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from models.geometry import Scenario
 from pipeline.calibration import position_covariance_metrics, score_calibration
 from pipeline.matching import Gate, Gospa, MatchTable, Sources, gospa, match_sources
 from pipeline.tally import Tally, percentile_interval, ratio, resample_weights, tally_scenes
@@ -44,6 +45,11 @@ class MetricsConfig:
             edges = getattr(self, field)
             if len(edges) < 2 or not all(low < high for low, high in itertools.pairwise(edges)):
                 raise ValueError(f"MetricsConfig.{field}: expected two or more rising edges, got {edges!r}")
+
+
+def metrics_config(scenario: Scenario) -> MetricsConfig:
+    """The default settings, with errors capped at twice the scenario's longest range."""
+    return MetricsConfig(max_error_m=2.0 * scenario.field_of_view.range_m[1])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.estimators import Arrays, Estimator
-from pipeline.matching import require_arrays
+from pipeline.matching import found_sources, require_arrays, true_sources
+from pipeline.metrics import Evaluation, MetricsConfig, match_and_count
 from pipeline.records import replacing
 
 TRUTH = ("num_sources", "azimuth", "elevation", "range_m")
@@ -104,3 +105,9 @@ def load_predictions(path: Path) -> Predictions:
 
     require_arrays(str(path), arrays, ("snr_db",))
     return Predictions(arrays["snr_db"], group(_TRUE), group(_FOUND))
+
+
+def evaluate_predictions(predictions: Predictions, config: MetricsConfig) -> Evaluation:
+    """Matches and counts answers, fresh or stored."""
+    truth, found = true_sources(predictions.truth), found_sources(predictions.outputs)
+    return match_and_count(truth, found, predictions.snr_db, config)

@@ -15,9 +15,9 @@ from models.geometry import Scenario
 from models.steering import source_positions_m
 from pipeline.data import DataOptions, build_scenes
 from pipeline.estimators import latest_version, saved_model_estimator
-from pipeline.evaluate import EvaluateOptions, compare, draw_figures, evaluate, evaluate_predictions, main
+from pipeline.evaluate import EvaluateOptions, compare, draw_figures, evaluate, main
 from pipeline.metrics import MetricsConfig, compute_metrics
-from pipeline.predictions import load_predictions, run_estimator
+from pipeline.predictions import evaluate_predictions, load_predictions, run_estimator
 from pipeline.scenes import load_scenes
 from tests.estimates import evaluated, random_scenes, silent
 
