@@ -1,0 +1,202 @@
+"""The whole inference path: measurement -> R_pred -> R_eff -> MVDR spectrum -> peaks -> sources."""
+
+import dataclasses
+import math
+
+import tensorflow as tf
+
+from models.backbone import Backbone
+from models.continuous import ContinuousConfig, refine_atoms
+from models.covariance import LowRankCovariance, ShrinkageConfig, effective_low_rank
+from models.decision import Decision, DecisionConfig, decide
+from models.detection import DetectionConfig, Peaks, find_peaks
+from models.geometry import Scenario
+from models.likelihood import Atoms
+from models.mvdr import MVDR
+from models.observation import Observation, observe
+from models.steering import source_positions_m, steering_vectors
+
+_DEGREES = 180.0 / math.pi
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalizerConfig:
+    """Everything between R_pred and the sources."""
+
+    shrinkage: ShrinkageConfig = ShrinkageConfig()
+    detection: DetectionConfig = DetectionConfig()
+    decision: DecisionConfig = DecisionConfig()
+    final_steps: int = 3
+    """Fisher scoring steps on the peaks: powers and error covariances need the likelihood at the reported sources."""
+
+
+def check_measurement(
+    snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor, num_elements: int
+) -> list[tf.Operation]:
+    """In-graph checks with one clear line each; a server answers INVALID_ARGUMENT.
+
+    Raises:
+      tf.errors.InvalidArgumentError: an empty batch, no snapshots, shapes that disagree, or NaN or infinity.
+    """
+    batch, num_snapshots, num_antennas = tf.unstack(tf.shape(snapshots))
+    checks = [
+        tf.debugging.assert_positive(batch, "snapshots: expected at least one scene, got an empty batch"),
+        tf.debugging.assert_positive(num_snapshots, "snapshots: expected at least one snapshot, got none"),
+        tf.debugging.assert_equal(
+            tf.shape(ris_codes), [batch, num_snapshots, num_elements], "ris_codes: expected shape [B, L, N] as snapshots"
+        ),
+        tf.debugging.assert_equal(
+            tf.shape(channel), [batch, num_antennas, num_elements], "channel: expected shape [B, M, N] as snapshots"
+        ),
+        tf.debugging.assert_equal(tf.shape(snr_db), [batch], "snr_db: expected shape [B] as snapshots"),
+    ]
+    for name, value in (("snapshots", snapshots), ("ris_codes", ris_codes), ("channel", channel), ("snr_db", snr_db)):
+        finite = tf.math.is_finite(tf.abs(value))
+        checks.append(tf.debugging.Assert(tf.reduce_all(finite), [f"{name}: expected finite numbers, got NaN or infinity"]))
+    return checks
+
+
+class Localizer(tf.Module):
+    """Sources from measurements; batched TensorFlow throughout, so the whole of it goes into a SavedModel.
+
+    Args:
+      backbone: predicts R_pred.
+      config: what follows it.
+
+    Example:
+      >>> localizer = Localizer(Backbone())
+      >>> sources = localizer.localize(snapshots, ris_codes, channel, snr_db)
+      >>> sources["position_m"]  # [B, K_max, 3]
+    """
+
+    def __init__(self, backbone: Backbone, config: LocalizerConfig = LocalizerConfig()) -> None:
+        super().__init__()
+        self.backbone, self.config = backbone, config
+        scenario = backbone.scenario
+        self.scenario = scenario
+        self.mvdr = MVDR(scenario.array, scenario.field_of_view, backbone.config.grid)
+
+    def observe(
+        self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
+    ) -> Observation:
+        """Checks and normalises a measurement: complex64 [B, L, M], [B, L, N], [B, M, N], float32 [B]."""
+        checks = check_measurement(snapshots, ris_codes, channel, snr_db, self.scenario.array.num_elements)
+        with tf.control_dependencies([check for check in checks if check is not None]):
+            return observe(tf.identity(snapshots), ris_codes, channel, snr_db)
+
+    def effective(self, covariance: LowRankCovariance, snr_db: tf.Tensor, num_snapshots: tf.Tensor) -> LowRankCovariance:
+        """R_eff of R_pred."""
+        return effective_low_rank(covariance, snr_db, num_snapshots, self.config.shrinkage)
+
+    def localize(
+        self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Locates the sources of B scenes.
+
+        Args:
+          snapshots: [B, L, M] complex64, any scale.
+          ris_codes: [B, L, N] complex64.
+          channel: [B, M, N] complex64, any scale.
+          snr_db: [B] float32, dB.
+
+        Returns:
+          num_sources int32 [B]; azimuth_deg, elevation_deg, range_m, power_db, score float32 [B, K_max]; position_m
+          [B, K_max, 3]; position_cov_m2 [B, K_max, 3, 3]; NaN in unused slots, falling score. power_db is the source's
+          mean received power relative to the scene's mean received power.
+
+        Raises:
+          tf.errors.InvalidArgumentError: see `check_measurement`.
+        """
+        observation = self.observe(snapshots, ris_codes, channel, snr_db)
+        predicted = self.backbone.predict_covariance(observation).covariance
+        effective = self.effective(predicted, snr_db, tf.shape(snapshots)[1])
+        peaks = find_peaks(effective, self.mvdr, self.config.detection)
+        atoms = self._peak_atoms(peaks, effective, predicted)
+        atoms, evaluation = refine_atoms(
+            observation,
+            atoms,
+            self.scenario.array,
+            self.scenario.field_of_view,
+            ContinuousConfig(prune_gain=0.0),
+            self.config.final_steps,
+        )
+        decision = decide(atoms, evaluation, self.scenario.field_of_view, self.config.decision)
+        response = observation.respond(atoms.steering(self.scenario.array))
+        power = atoms.powers() * tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
+        return self._report(decision, power)
+
+    def _peak_atoms(self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance) -> Atoms:
+        """The strongest valid peaks as atoms, with the power MVDR gives them: P - floor, in units of R_pred."""
+        count = self.scenario.max_sources + self.backbone.config.continuous.spare_atoms
+        rank = tf.where(peaks.valid, peaks.height, -1.0)
+        height, order = tf.math.top_k(rank, count)
+        points = tf.gather(peaks.points, order, batch_dims=1)
+        to_predicted = (predicted.trace() / effective.trace())[:, None]
+        power = tf.maximum(height - effective.floor[:, None], 1e-6) * to_predicted
+        return Atoms(tf.concat([points, tf.math.log(power)[..., None]], axis=-1), height > 0)
+
+    def _report(self, decision: Decision, power: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The K_max best candidates worth reporting, by falling score, NaN elsewhere."""
+        score, order = tf.math.top_k(decision.score, self.scenario.max_sources)
+        keep = score >= self.config.decision.min_score
+        fields = {
+            "azimuth_deg": _DEGREES * decision.azimuth,
+            "elevation_deg": _DEGREES * decision.elevation,
+            "range_m": decision.range_m,
+            "power_db": 10.0 * tf.math.log(tf.maximum(power, 1e-12)) / math.log(10.0),
+            "score": decision.score,
+            "position_m": decision.position_m,
+            "position_cov_m2": decision.position_cov_m2,
+        }
+        report = {"num_sources": tf.reduce_sum(tf.cast(keep, tf.int32), axis=-1)}
+        for name, value in fields.items():
+            value = tf.gather(value, order, batch_dims=1)
+            mask = tf.reshape(keep, tf.concat([tf.shape(keep), [1] * (value.shape.rank - 2)], 0))
+            report[name] = tf.where(mask, value, float("nan"))
+        return report
+
+
+def true_covariance(
+    azimuth: tf.Tensor, elevation: tf.Tensor, range_m: tf.Tensor, power: tf.Tensor, num_sources: tf.Tensor, scenario: Scenario
+) -> LowRankCovariance:
+    """R_true = sum_k p_k a_k a_k^H of zero-padded sources [B, K_max] (radians, metres), noise free, unit trace."""
+    used = tf.sequence_mask(num_sources, azimuth.shape[-1])
+    inverse_range = 1.0 / tf.where(used, range_m, 1.0)
+    vectors = tf.linalg.matrix_transpose(steering_vectors(azimuth, elevation, inverse_range, scenario.array))
+    power = tf.where(used, power, 0.0)
+    power /= tf.reduce_sum(power, axis=-1, keepdims=True)
+    return LowRankCovariance(
+        vectors * tf.cast(tf.sqrt(power), vectors.dtype)[:, None, :], tf.zeros_like(power[:, 0])
+    )
+
+
+def localize_spectrum(
+    covariance: LowRankCovariance, snr_db: tf.Tensor, num_snapshots: tf.Tensor, mvdr: MVDR, config: LocalizerConfig, max_sources: int
+) -> dict[str, tf.Tensor]:
+    """Sources read off the MVDR spectrum of R_eff alone, nothing from the snapshots: the oracle, and R_pred on its own.
+
+    Args:
+      covariance: R_true or R_pred.
+      snr_db: [B] dB. num_snapshots: L; both for the shrinkage.
+      mvdr, config, max_sources: as in the localizer.
+
+    Returns:
+      The localizer's outputs without position_cov_m2; score is the peak's share P / (P + floor).
+    """
+    effective = effective_low_rank(covariance, snr_db, num_snapshots, config.shrinkage)
+    peaks = find_peaks(effective, mvdr, config.detection)
+    height, order = tf.math.top_k(tf.where(peaks.valid, peaks.height, -1.0), max_sources)
+    keep = height > 0
+    azimuth, elevation, inverse_range = tf.unstack(tf.gather(peaks.points, order, batch_dims=1), axis=-1)
+    range_m = 1.0 / inverse_range
+    fields = {
+        "azimuth_deg": _DEGREES * azimuth,
+        "elevation_deg": _DEGREES * elevation,
+        "range_m": range_m,
+        "score": height / (height + effective.floor[:, None]),
+    }
+    report = {name: tf.where(keep, value, float("nan")) for name, value in fields.items()}
+    position = source_positions_m(azimuth, elevation, range_m)
+    report["position_m"] = tf.where(keep[..., None], position, float("nan"))
+    report["num_sources"] = tf.reduce_sum(tf.cast(keep, tf.int32), axis=-1)
+    return report
