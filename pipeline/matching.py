@@ -105,7 +105,7 @@ def true_sources(scenes: Mapping[str, np.ndarray]) -> Sources:
         range_m=range_m,
         position_m=positions.numpy(),
         score=np.full(used.shape, np.nan),
-        position_cov_m2=np.full(used.shape + (3, 3), np.nan),
+        position_cov_m2=np.full((*used.shape, 3, 3), np.nan),
     )
 
 
@@ -124,7 +124,7 @@ def found_sources(outputs: Mapping[str, np.ndarray]) -> Sources:
     used = _used_slots("outputs", num_sources, np.asarray(outputs["range_m"]))
 
     def optional(key: str, tail: tuple[int, ...]) -> np.ndarray:
-        return _slot_values(f"outputs.{key}", outputs.get(key, np.full(used.shape + tail, np.nan)), used, tail)
+        return _slot_values(f"outputs.{key}", outputs.get(key, np.full((*used.shape, *tail), np.nan)), used, tail)
 
     return Sources(
         num_sources=num_sources,

@@ -1,4 +1,4 @@
-"""Figures of an evaluation, one function a figure. Colours are Okabe and Ito's, which colour-blind readers tell apart."""
+"""Figures of an evaluation, one function a figure. Okabe and Ito's colours: colour-blind readers tell them apart."""
 
 import itertools
 from pathlib import Path

@@ -42,8 +42,9 @@ def summary_lines(metrics: dict[str, Any]) -> list[str]:
     for row in metrics["by_range"]:
         label = f"{row['range_m'][0]:g} to {row['range_m'][1]:g}"
         lines.append(
-            f"{label:<10} {row['sources']:>7}  {_number(row['recall_standard']):<6}  {_number(row['recall_strict']):<6}  "
-            f"{_number(row['rmse_xyz_m']):<6}  {_number(row['median_position_error_m'])}"
+            f"{label:<10} {row['sources']:>7}  {_number(row['recall_standard']):<6}  "
+            f"{_number(row['recall_strict']):<6}  {_number(row['rmse_xyz_m']):<6}  "
+            f"{_number(row['median_position_error_m'])}"
         )
     lines += [
         "",

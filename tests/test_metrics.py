@@ -228,7 +228,7 @@ def random_tally(rng: np.random.Generator, num_scenes: int, recall: float) -> Ta
 
 
 def test_bootstrap_intervals_cover() -> None:
-    """95 % intervals of F1 (known: 2 E hits / (E true + E found)) and rmse (known: 1 m) hold the truth 95 % of times."""
+    """95 % intervals of F1 (known: 2 E hits / (E true + E found)) and rmse (known: 1 m) cover 95 % of times."""
     rng = np.random.default_rng(35)
     repetitions, recall = 300, 0.7
     expected = {"f1": 2 * 3 * recall / (3 + 3 * recall + 0.3), "rmse_xyz_m": 1.0}
@@ -294,5 +294,5 @@ def test_paired_difference_refuses_other_scenes() -> None:
 def test_settings_are_checked(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MetricsConfig(**settings)
-    with pytest.raises(ValueError, match="Gate.range_m: expected a positive number"):
+    with pytest.raises(ValueError, match=r"Gate.range_m: expected a positive number"):
         Gate(range_m=0.0)
