@@ -74,7 +74,8 @@ class GridCorrection(keras.layers.Layer):
         super().__init__(**kwargs)
         self.width, self.depth, self.shape = width, depth, tuple(shape)
         self.hidden = [
-            keras.layers.Conv3D(width, 3, padding="same", activation="gelu", name=f"hidden_{i}") for i in range(depth - 1)
+            keras.layers.Conv3D(width, 3, padding="same", activation="gelu", name=f"hidden_{i}")
+            for i in range(depth - 1)
         ]
         self.readout = keras.layers.Conv3D(1, 3, padding="same", kernel_initializer="zeros", name="readout")
 

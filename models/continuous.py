@@ -74,7 +74,9 @@ def _scoring_step(state: _State, limits: tuple[np.ndarray, np.ndarray]) -> Atoms
     gradient = state.evaluation.gradient * scale
     diagonal = tf.linalg.diag_part(fisher)
     loaded = diagonal * (1.0 + state.damping[:, None]) + tf.where(diagonal > 0, 1e-6, 1.0)
-    step = -tf.linalg.cholesky_solve(tf.linalg.cholesky(tf.linalg.set_diag(fisher, loaded)), gradient[..., None])[..., 0]
+    step = -tf.linalg.cholesky_solve(tf.linalg.cholesky(tf.linalg.set_diag(fisher, loaded)), gradient[..., None])[
+        ..., 0
+    ]
     step = tf.reshape(tf.clip_by_value(step, -_MAX_STEP, _MAX_STEP) * scale, [batch, PARAMETERS_PER_ATOM, num_atoms])
     moved = tf.clip_by_value(parameters + tf.linalg.matrix_transpose(step), *limits)
     return Atoms(tf.where(active[..., None], moved, parameters), active)
@@ -85,7 +87,12 @@ def _choose(accept: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
 
 
 def refine_atoms(
-    observation: Observation, atoms: Atoms, array: RISArray, field_of_view: FieldOfView, config: ContinuousConfig, steps: int
+    observation: Observation,
+    atoms: Atoms,
+    array: RISArray,
+    field_of_view: FieldOfView,
+    config: ContinuousConfig,
+    steps: int,
 ) -> tuple[Atoms, Evaluation]:
     """Joint Fisher scoring with accept or reject a scene, dropping the weakest atom while it is not worth its gain.
 

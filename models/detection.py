@@ -51,7 +51,9 @@ def _local_form(points: tf.Tensor, factor: tf.Tensor, mvdr: MVDR) -> tf.Tensor:
     return tf.matmul(rows, rows, adjoint_b=True) - tf.matmul(explained, explained, adjoint_b=True)
 
 
-def polish_peaks(points: tf.Tensor, covariance: LowRankCovariance, mvdr: MVDR, steps: int) -> tuple[tf.Tensor, tf.Tensor]:
+def polish_peaks(
+    points: tf.Tensor, covariance: LowRankCovariance, mvdr: MVDR, steps: int
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Minimises a^H R^-1 a = |R^-1/2 a|^2 from each point by damped Gauss-Newton.
 
     Args:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -43,7 +44,9 @@ def check_measurement(
         tf.debugging.assert_positive(batch, "snapshots: expected at least one scene, got an empty batch"),
         tf.debugging.assert_positive(num_snapshots, "snapshots: expected at least one snapshot, got none"),
         tf.debugging.assert_equal(
-            tf.shape(ris_codes), [batch, num_snapshots, num_elements], "ris_codes: expected shape [B, L, N] as snapshots"
+            tf.shape(ris_codes),
+            [batch, num_snapshots, num_elements],
+            "ris_codes: expected shape [B, L, N] as snapshots",
         ),
         tf.debugging.assert_equal(
             tf.shape(channel), [batch, num_antennas, num_elements], "channel: expected shape [B, M, N] as snapshots"
@@ -52,7 +55,9 @@ def check_measurement(
     ]
     for name, value in (("snapshots", snapshots), ("ris_codes", ris_codes), ("channel", channel), ("snr_db", snr_db)):
         finite = tf.math.is_finite(tf.abs(value))
-        checks.append(tf.debugging.Assert(tf.reduce_all(finite), [f"{name}: expected finite numbers, got NaN or infinity"]))
+        checks.append(
+            tf.debugging.Assert(tf.reduce_all(finite), [f"{name}: expected finite numbers, got NaN or infinity"])
+        )
     return checks
 
 
@@ -76,15 +81,15 @@ class Localizer(tf.Module):
         self.scenario = scenario
         self.mvdr = MVDR(scenario.array, scenario.field_of_view, backbone.config.grid)
 
-    def observe(
-        self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
-    ) -> Observation:
+    def observe(self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
         """Checks and normalises a measurement: complex64 [B, L, M], [B, L, N], [B, M, N], float32 [B]."""
         checks = check_measurement(snapshots, ris_codes, channel, snr_db, self.scenario.array.num_elements)
         with tf.control_dependencies([check for check in checks if check is not None]):
             return observe(tf.identity(snapshots), ris_codes, channel, snr_db)
 
-    def effective(self, covariance: LowRankCovariance, snr_db: tf.Tensor, num_snapshots: tf.Tensor) -> LowRankCovariance:
+    def effective(
+        self, covariance: LowRankCovariance, snr_db: tf.Tensor, num_snapshots: tf.Tensor
+    ) -> LowRankCovariance:
         """R_eff of R_pred."""
         return effective_low_rank(covariance, snr_db, num_snapshots, self.config.shrinkage)
 
@@ -157,7 +162,12 @@ class Localizer(tf.Module):
 
 
 def true_covariance(
-    azimuth: tf.Tensor, elevation: tf.Tensor, range_m: tf.Tensor, power: tf.Tensor, num_sources: tf.Tensor, scenario: Scenario
+    azimuth: tf.Tensor,
+    elevation: tf.Tensor,
+    range_m: tf.Tensor,
+    power: tf.Tensor,
+    num_sources: tf.Tensor,
+    scenario: Scenario,
 ) -> LowRankCovariance:
     """R_true = sum_k p_k a_k a_k^H of zero-padded sources [B, K_max] (radians, metres), noise free, unit trace."""
     used = tf.sequence_mask(num_sources, azimuth.shape[-1])
@@ -165,13 +175,16 @@ def true_covariance(
     vectors = tf.linalg.matrix_transpose(steering_vectors(azimuth, elevation, inverse_range, scenario.array))
     power = tf.where(used, power, 0.0)
     power /= tf.reduce_sum(power, axis=-1, keepdims=True)
-    return LowRankCovariance(
-        vectors * tf.cast(tf.sqrt(power), vectors.dtype)[:, None, :], tf.zeros_like(power[:, 0])
-    )
+    return LowRankCovariance(vectors * tf.cast(tf.sqrt(power), vectors.dtype)[:, None, :], tf.zeros_like(power[:, 0]))
 
 
 def localize_spectrum(
-    covariance: LowRankCovariance, snr_db: tf.Tensor, num_snapshots: tf.Tensor, mvdr: MVDR, config: LocalizerConfig, max_sources: int
+    covariance: LowRankCovariance,
+    snr_db: tf.Tensor,
+    num_snapshots: tf.Tensor,
+    mvdr: MVDR,
+    config: LocalizerConfig,
+    max_sources: int,
 ) -> dict[str, tf.Tensor]:
     """Sources read off the MVDR spectrum of R_eff alone, nothing from the snapshots: the oracle, and R_pred on its own.
 
@@ -200,3 +213,23 @@ def localize_spectrum(
     report["position_m"] = tf.where(keep[..., None], position, float("nan"))
     report["num_sources"] = tf.reduce_sum(tf.cast(keep, tf.int32), axis=-1)
     return report
+
+
+def oracle_localizer(
+    scenario: Scenario, config: LocalizerConfig = LocalizerConfig()
+) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    """MVDR on R_true through the same detection: the ceiling of what a predicted covariance can reach.
+
+    Returns:
+      A function of a batch with the truth (snapshots, snr_db, azimuth, elevation, range_m, power, num_sources).
+    """
+    mvdr = MVDR(scenario.array, scenario.field_of_view)
+
+    @tf.function(autograph=False)
+    def locate(scenes: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        truth = [scenes[name] for name in ("azimuth", "elevation", "range_m", "power", "num_sources")]
+        num_snapshots = tf.shape(scenes["snapshots"])[1]
+        covariance = true_covariance(*truth, scenario)
+        return localize_spectrum(covariance, scenes["snr_db"], num_snapshots, mvdr, config, scenario.max_sources)
+
+    return lambda scenes: locate(dict(scenes))

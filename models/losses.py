@@ -1,0 +1,118 @@
+"""Losses of the backbone: between R_pred on the grid and R_true, with no eigen-decomposition anywhere.
+
+Gap and margin losses are refused: their gradients pass eigenvalues and were unstable (findings of 2026-01-28).
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from models.covariance import LowRankCovariance
+
+_LOADING = 1e-2  # of a unit-trace covariance's mean diagonal times N: keeps 40 dB of spread in complex128
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """Weights of the backbone's losses."""
+
+    heat_map: float = 1.0
+    """Cross-entropy of source presence on the grid."""
+    stein: float = 0.02
+    """Stein loss between loaded covariances."""
+    subspace_alignment: float = 0.1
+    """Share of R_pred's energy outside the span of the true steering vectors."""
+    peak_contrast: float = 0.0
+    """Height of the MVDR spectrum at the sources against its mean; off: peaks are the refiner's business."""
+    gap: float = 0.0
+    """Refused unless zero."""
+    margin: float = 0.0
+    """Refused unless zero."""
+
+    def __post_init__(self) -> None:
+        for field in ("gap", "margin"):
+            if getattr(self, field) != 0.0:
+                raise ValueError(
+                    f"LossConfig.{field}: expected 0, got {getattr(self, field)!r}: this loss back-propagates through "
+                    "eigenvalues, which is unstable where they meet; use subspace_alignment"
+                )
+        for field in ("heat_map", "stein", "subspace_alignment", "peak_contrast"):
+            if not getattr(self, field) >= 0.0:
+                raise ValueError(f"LossConfig.{field}: expected a weight of at least 0, got {getattr(self, field)!r}")
+
+
+def _loaded(covariance: LowRankCovariance) -> tf.Tensor:
+    """Trace-one covariance plus loading, [B, N, N] complex128."""
+    dense = LowRankCovariance(tf.cast(covariance.factor, tf.complex128), tf.cast(covariance.floor, tf.float64)).dense()
+    trace = tf.math.real(tf.linalg.trace(dense))
+    size = tf.shape(dense)[-1]
+    eye = tf.eye(size, dtype=dense.dtype)
+    return (
+        dense / tf.cast(trace, dense.dtype)[:, None, None]
+        + tf.cast(_LOADING / tf.cast(size, tf.float64), dense.dtype) * eye
+    )
+
+
+def stein_loss(predicted: LowRankCovariance, true: LowRankCovariance) -> tf.Tensor:
+    """tr(Rp^-1 Rt) - log det(Rp^-1 Rt) - N of the loaded covariances, in complex128 (James and Stein, 1961).
+
+    Args:
+      predicted, true: any positive scale.
+
+    Returns:
+      [B] float32, not negative, zero where they agree.
+    """
+    chol_predicted, chol_true = tf.linalg.cholesky(_loaded(predicted)), tf.linalg.cholesky(_loaded(true))
+    ratio = tf.linalg.triangular_solve(chol_predicted, chol_true)
+    trace = tf.reduce_sum(tf.abs(ratio) ** 2, axis=(-2, -1))
+    log_det = 2.0 * tf.reduce_sum(tf.math.log(tf.math.real(tf.linalg.diag_part(ratio))), axis=-1)
+    return tf.cast(trace - log_det, tf.float32) - tf.cast(tf.shape(ratio)[-1], tf.float32)
+
+
+def subspace_alignment_loss(predicted: LowRankCovariance, true_steering: tf.Tensor) -> tf.Tensor:
+    """Share of tr(U U^H) outside the span of the true steering vectors, by a Cholesky of A^H A.
+
+    Args:
+      predicted: R_pred; its floor is left out.
+      true_steering: A, [B, N, K_max] complex64, zero columns where unused.
+
+    Returns:
+      [B] float32 in [0, 1].
+    """
+    gram = tf.matmul(true_steering, true_steering, adjoint_a=True)
+    unused = tf.math.real(tf.linalg.diag_part(gram)) < 0.5
+    loading = tf.where(unused, 1.0, 1e-4)
+    chol = tf.linalg.cholesky(gram + tf.linalg.diag(tf.cast(loading, gram.dtype)))
+    inside = tf.linalg.triangular_solve(chol, tf.matmul(true_steering, predicted.factor, adjoint_a=True))
+    energy = tf.reduce_sum(tf.abs(predicted.factor) ** 2, axis=(-2, -1))
+    return 1.0 - tf.reduce_sum(tf.abs(inside) ** 2, axis=(-2, -1)) / (energy + 1e-12)
+
+
+def heat_map_loss(gamma: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """Cross-entropy of the normalised grid powers against a target distribution of source presence.
+
+    Args:
+      gamma: [B, G] float32, positive.
+      target: [B, G] float32, sums to one.
+
+    Returns:
+      [B] float32.
+    """
+    share = tf.sqrt(gamma + 1e-12)  # amplitude: weak sources count too
+    log_share = tf.math.log(share) - tf.math.log(tf.reduce_sum(share, axis=-1, keepdims=True))
+    return -tf.reduce_sum(target * log_share, axis=-1)
+
+
+def peak_contrast_loss(inverse_at_sources: tf.Tensor, used: tf.Tensor, inverse_on_grid: tf.Tensor) -> tf.Tensor:
+    """Mean log MVDR spectrum on the grid minus that at the true sources.
+
+    Args:
+      inverse_at_sources: a^H R^-1 a, [B, K_max] float32. used: [B, K_max] bool.
+      inverse_on_grid: [B, G] float32.
+
+    Returns:
+      [B] float32; lower is sharper.
+    """
+    weight = tf.cast(used, tf.float32)
+    at_sources = tf.reduce_sum(weight * tf.math.log(inverse_at_sources), axis=-1) / tf.reduce_sum(weight, axis=-1)
+    return at_sources - tf.reduce_mean(tf.math.log(inverse_on_grid), axis=-1)

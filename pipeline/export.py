@@ -1,0 +1,140 @@
+"""`python -m pipeline.export`: the whole inference path as a versioned SavedModel for TF Serving."""
+
+import dataclasses
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+import tyro
+
+from models.backbone import Backbone
+from models.covariance import ShrinkageConfig
+from models.localizer import Localizer, LocalizerConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """Writes MODEL_BASE_PATH/VERSION; the version is the time in seconds and never overwrites another."""
+
+    model_base_path: Path
+    """Folder of the versions, what TF Serving calls --model_base_path."""
+    backbone: Path | None = None
+    """A backbone.keras of `pipeline.train`; left out, the untrained backbone, which is the classical estimator."""
+    shrinkage: ShrinkageConfig = ShrinkageConfig()
+
+
+def signature_specs(localizer: Localizer) -> dict[str, tf.TensorSpec]:
+    """Inputs of `serving_default`: batch and L are free, M and N are the installation's."""
+    antennas, elements = localizer.scenario.num_antennas, localizer.scenario.array.num_elements
+    return {
+        "snapshots": tf.TensorSpec([None, None, antennas], tf.complex64, "snapshots"),
+        "ris_codes": tf.TensorSpec([None, None, elements], tf.complex64, "ris_codes"),
+        "channel": tf.TensorSpec([None, antennas, elements], tf.complex64, "channel"),
+        "snr_db": tf.TensorSpec([None], tf.float32, "snr_db"),
+    }
+
+
+def _signatures(localizer: Localizer) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+    specs = signature_specs(localizer)
+    real_specs = {
+        name: tf.TensorSpec([*spec.shape, 2], tf.float32, name) if spec.dtype.is_complex else spec
+        for name, spec in specs.items()
+    }
+
+    @tf.function(input_signature=list(specs.values()), autograph=False)
+    def serving_default(snapshots, ris_codes, channel, snr_db):
+        return localizer.localize(snapshots, ris_codes, channel, snr_db)
+
+    @tf.function(input_signature=list(real_specs.values()), autograph=False)
+    def localize_real(snapshots, ris_codes, channel, snr_db):
+        parts = (tf.complex(part[..., 0], part[..., 1]) for part in (snapshots, ris_codes, channel))
+        return localizer.localize(*parts, snr_db)
+
+    @tf.function(input_signature=list(specs.values()), autograph=False)
+    def covariance(snapshots, ris_codes, channel, snr_db):
+        observation = localizer.observe(snapshots, ris_codes, channel, snr_db)
+        predicted = localizer.backbone.predict_covariance(observation).covariance
+        scale = tf.cast(tf.shape(predicted.factor)[-2], tf.float32) / predicted.trace()
+        return {"covariance": predicted.dense() * tf.cast(scale, tf.complex64)[:, None, None]}
+
+    @tf.function(input_signature=list(specs.values()), autograph=False)
+    def spectrum(snapshots, ris_codes, channel, snr_db):
+        observation = localizer.observe(snapshots, ris_codes, channel, snr_db)
+        predicted = localizer.backbone.predict_covariance(observation).covariance
+        volume = localizer.mvdr(localizer.effective(predicted, snr_db, tf.shape(snapshots)[1]))
+        dictionary, shape, degrees = localizer.mvdr.dictionary, localizer.mvdr.grid.shape, 57.29577951308232
+        azimuth = tf.reshape(dictionary.azimuth, shape)[:, 0, 0]
+        elevation = tf.reshape(dictionary.elevation, shape)[0, :, 0]
+        inverse_range = tf.reshape(dictionary.inverse_range, shape)[0, 0, :]
+        return {
+            "spectrum": volume,
+            "azimuth_deg": degrees * azimuth,
+            "elevation_deg": degrees * elevation,
+            "range_m": 1.0 / inverse_range,
+        }
+
+    return {
+        "serving_default": serving_default,
+        "localize_real": localize_real,
+        "covariance": covariance,
+        "spectrum": spectrum,
+    }
+
+
+def export_localizer(localizer: Localizer, model_base_path: Path) -> Path:
+    """Writes a new version: staged beside it under a name no server takes for a version, then renamed.
+
+    Args:
+      localizer: what is exported.
+      model_base_path: folder of the versions.
+
+    Returns:
+      The version's folder.
+
+    Raises:
+      ValueError: the version exists.
+    """
+    version = model_base_path / str(int(time.time()))
+    if version.exists():
+        raise ValueError(f"{version}: expected a new version, got one that exists; wait a second and export again")
+    model_base_path.mkdir(parents=True, exist_ok=True)
+    staging = model_base_path / f"staging-{version.name}-{os.getpid()}"
+    try:
+        tf.saved_model.save(localizer, str(staging), signatures=_signatures(localizer))
+        os.rename(staging, version)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return version
+
+
+def load_backbone(path: Path | None) -> Backbone:
+    """A trained backbone, or the untrained one.
+
+    Raises:
+      ValueError: there is no such file, or it is not a backbone.
+    """
+    if path is None:
+        return Backbone()
+    backbone = keras.models.load_model(path)
+    if not isinstance(backbone, Backbone):
+        raise ValueError(f"{path}: expected a Backbone, got {type(backbone).__name__}")
+    return backbone
+
+
+def main() -> None:
+    """Command line entry point."""
+    try:
+        options = tyro.cli(ExportOptions, prog="python -m pipeline.export")
+        localizer = Localizer(load_backbone(options.backbone), LocalizerConfig(shrinkage=options.shrinkage))
+        print(f"exported {export_localizer(localizer, options.model_base_path)}")
+    except (ValueError, OSError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        sys.exit(f"pipeline.export: {first_line}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""`python -m pipeline.train`: trains the backbone on the shards; killed at any point, the same command goes on."""
+
+import dataclasses
+import logging
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tyro
+
+from models.backbone import Backbone, BackboneConfig
+from models.covariance import ShrinkageConfig
+from models.localizer import Localizer, LocalizerConfig
+from models.losses import LossConfig
+from pipeline.estimators import INPUTS
+from pipeline.metrics import compute_metrics, metrics_config
+from pipeline.predictions import evaluate_predictions, run_estimator
+from pipeline.records import logging_to, replacing, write_config, write_json
+from pipeline.scenes import load_scenes, shuffled_batches
+from pipeline.training_model import BackboneTraining
+from tfds_shards.scene_sets import scene_set
+
+BEST_MODEL = "backbone.keras"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """Trains the backbone; the untrained one counts as epoch 0, so the result is never worse than it."""
+
+    run_dir: Path
+    """Where backbone.keras (best by validation), checkpoints/, logs/, tensorboard/, config.json and metrics.json go."""
+    data_dir: Path = Path("runs/data")
+    """Where `python -m pipeline.data` put the scenes."""
+    config: str = "l64_m64"
+    """Set of scenes, as for `python -m pipeline.data`."""
+    epochs: int = 20
+    """Epochs; a checkpoint and a validation after each."""
+    steps_per_epoch: int = 250
+    """Batches an epoch."""
+    batch_size: int = 16
+    """Scenes a batch."""
+    learning_rate: float = 1e-3
+    """Adam's first learning rate; falls to zero by a cosine."""
+    validation_scenes: int = 200
+    """Validation scenes, the first ones of the split, scored by the findings' objective."""
+    seed: int = 1
+    """Seeds weights and the order of the scenes."""
+    backbone: BackboneConfig = BackboneConfig()
+    losses: LossConfig = LossConfig()
+    shrinkage: ShrinkageConfig = ShrinkageConfig()
+
+    def __post_init__(self) -> None:
+        for field in ("epochs", "steps_per_epoch", "batch_size", "validation_scenes"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"--learning-rate: expected a positive number, got {self.learning_rate}")
+
+
+def validate(localizer: Localizer, options: TrainOptions) -> dict[str, Any]:
+    """Metrics of the whole inference path on the first validation scenes."""
+    step = tf.function(lambda inputs: localizer.localize(**inputs), autograph=False)
+    batches = load_scenes(options.data_dir, options.config, "validation", take=options.validation_scenes, batch_size=20)
+    predictions = run_estimator(
+        lambda batch: step({name: batch[name] for name in INPUTS}),
+        batches,
+        options.validation_scenes,
+        show_progress=False,
+    )
+    return compute_metrics(evaluate_predictions(predictions, metrics_config(localizer.scenario)))
+
+
+class Progress(keras.callbacks.Callback):
+    """After each epoch: validate, keep the best model, checkpoint, log."""
+
+    def __init__(self, localizer: Localizer, options: TrainOptions, logger: logging.Logger) -> None:
+        super().__init__()
+        self.localizer, self.options, self.logger = localizer, options, logger
+        self.epochs_done = tf.Variable(0, dtype=tf.int64)
+        self.best_objective = tf.Variable(math.inf, dtype=tf.float64)
+        self.manager: tf.train.CheckpointManager | None = None
+        self.started = time.monotonic()
+
+    def restore(self, model: BackboneTraining) -> int:
+        """Takes up the last checkpoint if there is one; epochs done."""
+        model.optimizer.build(model.backbone.trainable_variables)
+        checkpoint = tf.train.Checkpoint(
+            backbone=model.backbone,
+            optimizer=model.optimizer,
+            epochs_done=self.epochs_done,
+            best_objective=self.best_objective,
+        )
+        directory = self.options.run_dir / "checkpoints"
+        self.manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=2)
+        if self.manager.latest_checkpoint:
+            checkpoint.restore(self.manager.latest_checkpoint).assert_existing_objects_matched()
+            self.logger.info(f"resumed after epoch {int(self.epochs_done)} from {self.manager.latest_checkpoint}")
+        else:
+            self.score(0, {})
+        return int(self.epochs_done)
+
+    def score(self, epoch: int, logs: dict[str, float]) -> None:
+        """Validates, keeps the model if it is the best so far, checkpoints."""
+        metrics = validate(self.localizer, self.options)
+        objective, f1 = float(metrics["objective"]["value"]), float(metrics["standard"]["f1"]["value"])
+        logs.update(val_objective=objective, val_f1=f1)
+        if objective < float(self.best_objective):
+            self.best_objective.assign(objective)
+            with replacing(self.options.run_dir / BEST_MODEL) as temporary:
+                self.localizer.backbone.save(temporary)
+            write_json(self.options.run_dir / "metrics.json", {"epoch": epoch, "validation": metrics})
+        self.epochs_done.assign(epoch)
+        if self.manager is not None:
+            self.manager.save(checkpoint_number=epoch)
+        done = (time.monotonic() - self.started) / max(epoch, 1)
+        left = done * (self.options.epochs - epoch)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(logs.items()))
+        self.logger.info(f"epoch {epoch}/{self.options.epochs}  {shown}  {left:.0f} s left")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.score(epoch + 1, logs if logs is not None else {})
+
+
+def train(options: TrainOptions, logger: logging.Logger) -> None:
+    """Trains, or goes on with, the run in options.run_dir."""
+    keras.utils.set_random_seed(options.seed)
+    scenario = scene_set(options.config).config.scenario
+    backbone = Backbone(scenario, options.backbone)
+    localizer = Localizer(backbone, LocalizerConfig(shrinkage=options.shrinkage))
+    model = BackboneTraining(backbone, options.losses, options.shrinkage)
+    schedule = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.epochs * options.steps_per_epoch)
+    model.compile(optimizer=keras.optimizers.Adam(schedule), jit_compile=False)
+    progress = Progress(localizer, options, logger)
+    done = progress.restore(model)
+    if done >= options.epochs:
+        logger.info(f"all {options.epochs} epochs are done already")
+        return
+    batches = shuffled_batches(
+        options.data_dir,
+        options.config,
+        options.batch_size,
+        seed=options.seed,
+        skip_batches=done * options.steps_per_epoch,
+    )
+    tensorboard = keras.callbacks.TensorBoard(str(options.run_dir / "tensorboard"), write_graph=False)
+    model.fit(
+        batches,
+        epochs=options.epochs,
+        initial_epoch=done,
+        steps_per_epoch=options.steps_per_epoch,
+        callbacks=[progress, tensorboard],
+        verbose="auto" if sys.stdout.isatty() else 2,
+    )
+    logger.info(f"best validation objective {float(progress.best_objective):.3f}: {options.run_dir / BEST_MODEL}")
+
+
+def main() -> None:
+    """Command line entry point."""
+    try:
+        options = tyro.cli(TrainOptions, prog="python -m pipeline.train")
+        with logging_to(options.run_dir / "logs", "train") as (logger, log_path):
+            logger.info(f"log: {log_path}")
+            write_config(options.run_dir / "config.json", options)
+            train(options, logger)
+    except (ValueError, OSError, tf.errors.OpError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        sys.exit(f"pipeline.train: {first_line}")
+
+
+if __name__ == "__main__":
+    main()
