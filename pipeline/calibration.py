@@ -8,6 +8,7 @@ from scipy import stats
 from pipeline.matching import Gate, MatchTable
 
 _BIN_EDGES = np.linspace(0.0, 1.0, 11)
+_ROUNDING = 1e-5  # a probability of 1 may come as 1.0000001 in float32
 _ELLIPSOID_PROBABILITIES = (0.5, 0.9, 0.99)
 
 
@@ -27,8 +28,9 @@ def score_calibration(table: MatchTable, gate: Gate, confidence: float) -> dict[
     """
     scored = table.is_found & np.isfinite(table.score)
     score, hit = table.score[scored], table.hits(gate)[scored]
-    if score.size == 0 or score.min() < 0 or score.max() > 1:
+    if score.size == 0 or score.min() < -_ROUNDING or score.max() > 1 + _ROUNDING:
         return None
+    score = np.clip(score, 0.0, 1.0)
     index = np.minimum(np.digitize(score, _BIN_EDGES[1:-1]), _BIN_EDGES.size - 2)
     bins: list[dict[str, Any]] = []
     calibration_error = 0.0

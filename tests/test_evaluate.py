@@ -163,6 +163,18 @@ def test_back_projection_beats_chance(
     assert config["versions"]["tensorflow"] == tf.__version__
 
 
+def test_the_oracle_is_the_ceiling(
+    output_dir: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_main(
+        monkeypatch, "--oracle", "--data-dir", data_dir, "--config", CONFIG, "--scenes", NUM_SCENES,
+        "--output-dir", tmp_path, "--compare-with", output_dir,
+    )  # fmt: skip
+    metrics = metrics_in(tmp_path)
+    assert metrics["standard"]["f1"] > 0.9
+    assert metrics["minus_compared"]["objective"]["interval"][1] < 0
+
+
 def test_matches_csv_has_a_row_for_every_source(output_dir: Path) -> None:
     with (output_dir / "matches.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -196,6 +196,14 @@ def test_scores_that_are_no_probabilities_have_no_calibration() -> None:
     assert compute_metrics(evaluated(scenes, silent(20)))["calibration"] is None
 
 
+def test_a_score_of_one_rounded_up_is_a_probability() -> None:
+    scenes = random_scenes(20, seed=32)
+    outputs = perfect(scenes)
+    outputs["score"] = np.where(np.isnan(outputs["range_m"]), np.nan, np.float32(1.0000001))
+    calibration = compute_metrics(evaluated(scenes, outputs))["calibration"]
+    assert calibration["expected_calibration_error"] == 0.0
+
+
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 def test_nees_measures_how_honest_the_covariance_is(scale: float) -> None:
     rng = np.random.default_rng(34)
