@@ -106,7 +106,7 @@ class Progress(keras.callbacks.Callback):
     def score(self, epoch: int, logs: dict[str, float]) -> None:
         """Validates, keeps the model if it is the best so far, checkpoints."""
         metrics = validate(self.localizer, self.options)
-        objective, f1 = float(metrics["objective"]["value"]), float(metrics["standard"]["f1"]["value"])
+        objective, f1 = float(metrics["objective"]), float(metrics["standard"]["f1"])
         logs.update(val_objective=objective, val_f1=f1)
         if objective < float(self.best_objective):
             self.best_objective.assign(objective)

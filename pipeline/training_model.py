@@ -27,7 +27,7 @@ class BackboneTraining(keras.Model):
 
     def __init__(self, backbone: Backbone, losses: LossConfig, shrinkage: ShrinkageConfig = ShrinkageConfig()) -> None:
         super().__init__()
-        self.backbone, self.losses, self.shrinkage = backbone, losses, shrinkage
+        self.backbone, self.shrinkage = backbone, shrinkage
         names = ["heat_map", "stein", "subspace_alignment", "peak_contrast"]
         self.weights_by_name = {name: getattr(losses, name) for name in names if getattr(losses, name) > 0}
         if not self.weights_by_name:

@@ -1,0 +1,1 @@
+"""The stages, each `python -m pipeline.NAME`."""

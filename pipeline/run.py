@@ -1,0 +1,65 @@
+"""`python -m pipeline.run`: every stage in turn, from simulated scenes to an evaluated, exported localizer."""
+
+import dataclasses
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Simulates, trains, exports and evaluates; each stage is a process of its own and logs under the run directory."""
+
+    run_dir: Path = Path("runs/demo")
+    """Where everything goes; the model lands in RUN_DIR/serving/ris_localizer/VERSION."""
+    config: str = "l64_m64_small"
+    """Set of scenes, as for `python -m pipeline.data`."""
+    epochs: int = 3
+    """Training epochs."""
+    steps_per_epoch: int = 20
+    """Batches an epoch."""
+    validation_scenes: int = 60
+    """Validation scenes after each epoch."""
+    test_scenes: int = 200
+    """Test scenes of the evaluation."""
+
+
+def stages(options: RunOptions) -> dict[str, list[str]]:
+    """Arguments of every stage, in order."""
+    run_dir = options.run_dir
+    scenes = ["--config", options.config, "--data-dir", str(run_dir / "data")]
+    model = run_dir / "serving" / "ris_localizer"
+    training = ["--epochs", options.epochs, "--steps-per-epoch", options.steps_per_epoch]
+    return {
+        "data": scenes,
+        "train": [
+            *scenes,
+            *("--run-dir", str(run_dir / "train"), "--validation-scenes", str(options.validation_scenes)),
+            *map(str, training),
+        ],
+        "export": ["--backbone", str(run_dir / "train" / "backbone.keras"), "--model-base-path", str(model)],
+        "evaluate": [
+            *scenes,
+            *("--saved-model", str(model), "--scenes", str(options.test_scenes)),
+            *("--output-dir", str(run_dir / "evaluation")),
+        ],
+    }
+
+
+def main() -> None:
+    """Command line entry point."""
+    options = tyro.cli(RunOptions, prog="python -m pipeline.run")
+    for name, arguments in stages(options).items():
+        print(f"== pipeline.{name} {' '.join(arguments)}", flush=True)
+        started = time.monotonic()
+        status = subprocess.run([sys.executable, "-m", f"pipeline.{name}", *arguments], check=False).returncode
+        if status != 0:
+            sys.exit(f"pipeline.run: stage {name} ended with status {status}")
+        print(f"== pipeline.{name}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

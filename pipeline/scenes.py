@@ -1,0 +1,230 @@
+"""Reads the scenes that `python -m pipeline.data` or `tfds build` wrote (docs/conventions.md: On disk)."""
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tfds_shards.codebook import code_phasors
+from tfds_shards.scene_sets import DATASET_NAME, DATASET_VERSION, SceneSet, scene_set
+from tfds_shards.simulator import SPLITS, SceneConfig
+
+_DECODE_BATCH = 32
+# Seeds of the passes of a shuffle: seed * stride + pass, so that two seeds do not share passes.
+_SEED_STRIDE = 1_000_003
+_SEED_LIMIT = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredScenes:
+    """A set of scenes found complete on disk."""
+
+    scene_set: SceneSet
+    """What it holds."""
+    directory: Path
+    """Where its files lie."""
+    info: tfds.core.DatasetInfo
+    """TFDS's record of it."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of its record files."""
+        return sum(split.num_bytes for split in self.info.splits.values())
+
+
+def scene_directory(data_dir: Path | str, wanted: SceneSet) -> Path:
+    """Where TFDS puts that set."""
+    return Path(data_dir) / DATASET_NAME / wanted.name / DATASET_VERSION
+
+
+def open_scenes(data_dir: Path | str, config: str) -> StoredScenes:
+    """Finds a set on disk and checks that it is whole and is what its name says.
+
+    Args:
+      data_dir: the folder the set was built in.
+      config: name of the set, such as "l64_m64", "l64_m64_small" or "l64_m64_512_64_128".
+
+    Raises:
+      FileNotFoundError: the set is not there; the message has the command that builds it.
+      ValueError: an unknown config, a set with missing or truncated files, or one drawn with other settings.
+    """
+    wanted = scene_set(config)
+    directory = scene_directory(data_dir, wanted)
+    if not (directory / "dataset_info.json").is_file():
+        raise FileNotFoundError(
+            f"no scenes {wanted.name} in {data_dir}: build them with "
+            f"python -m pipeline.data --config {wanted.name} --data-dir {data_dir}"
+        )
+    info = tfds.builder_from_directory(directory).info
+    _check_contents(info, wanted, directory)
+    _check_files(info, directory)
+    return StoredScenes(wanted, directory, info)
+
+
+def _check_contents(info: tfds.core.DatasetInfo, wanted: SceneSet, directory: Path) -> None:
+    sizes = {name: split.num_examples for name, split in info.splits.items()}
+    if sizes != wanted.sizes:
+        raise ValueError(f"{directory}: expected {wanted.sizes} scenes, got {sizes}; delete it and build again")
+    if info.metadata.get("scene_config") != _as_json(wanted.config):
+        raise ValueError(
+            f"{directory}: its scenes were drawn with other settings than config {wanted.config.name} has now; "
+            "delete it and build again"
+        )
+
+
+def _check_files(info: tfds.core.DatasetInfo, directory: Path) -> None:
+    for name, split in info.splits.items():
+        missing = [path.name for path in split.filepaths if not path.exists()]
+        if missing:
+            raise ValueError(f"{directory}: {missing[0]} is missing; delete the folder and build again")
+        num_bytes = sum(path.stat().length for path in split.filepaths)
+        if num_bytes != split.num_bytes:
+            raise ValueError(
+                f"{directory}: expected {split.num_bytes} bytes of {name} records, got {num_bytes}; "
+                "delete the folder and build again"
+            )
+
+
+def _as_json(config: SceneConfig) -> dict:
+    """The config as it comes back from a JSON file."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def load_scenes(
+    data_dir: Path | str, config: str, split: str, *, take: int | None = None, batch_size: int | None = None
+) -> tf.data.Dataset:
+    """One pass over a split, in the order of the scenes' numbers.
+
+    Args:
+      data_dir, config: as for `open_scenes`.
+      split: "train", "validation" or "test".
+      take: only the first scenes; all of them if left out.
+      batch_size: scenes a batch, the last one may be smaller; left out, single scenes.
+
+    Returns:
+      A data set of dictionaries; a batch has a leading axis B.
+        snapshots: y, [L, M] complex64.
+        ris_codes: c, [L, N] complex64.
+        channel: H, [M, N] complex64.
+        snr_db: [] float32, dB.
+        num_sources: K, [] int32.
+        azimuth, elevation: [K_max] float32, radians; zero from num_sources on, as the next two.
+        range_m: [K_max] float32, metres.
+        power: p_k, [K_max] float32.
+        index: [] int64, the scene's number.
+
+    Raises:
+      FileNotFoundError, ValueError: as `open_scenes`, or an unknown split, or more scenes than there are.
+    """
+    if batch_size is not None:
+        _check_least("batch_size", batch_size, 1)
+    stored = open_scenes(data_dir, config)
+    num_scenes = _num_scenes(stored, split, take)
+    records = tf.data.TFRecordDataset([str(path) for path in stored.info.splits[split].filepaths]).take(num_scenes)
+    if batch_size is None:
+        batches = _decoded(records.batch(_DECODE_BATCH), -(-num_scenes // _DECODE_BATCH), stored)
+        return batches.unbatch().apply(tf.data.experimental.assert_cardinality(num_scenes))
+    return _decoded(records.batch(batch_size), -(-num_scenes // batch_size), stored)
+
+
+def shuffled_batches(
+    data_dir: Path | str,
+    config: str,
+    batch_size: int,
+    *,
+    seed: int,
+    split: str = "train",
+    take: int | None = None,
+    skip_batches: int = 0,
+    shuffle_buffer: int = 4_096,
+) -> tf.data.Dataset:
+    """Endless shuffled batches for training, in an order that a killed run can take up again.
+
+    Every pass over the scenes shuffles anew, files first and then records within a buffer. The order depends on
+    `seed`, the other arguments and TensorFlow's global seed, and on nothing else, so the batches after `skip_batches`
+    are those of a run that was never interrupted. Skipping reads raw records of at most one pass and decodes none.
+
+    Args:
+      data_dir, config, split, take: as for `load_scenes`.
+      batch_size: B; batches are always full.
+      seed: of the order.
+      skip_batches: batches that are already done.
+      shuffle_buffer: scenes held for shuffling, about 28 kB each.
+
+    Returns:
+      A data set without end of the dictionaries of `load_scenes`, with a leading axis B.
+
+    Raises:
+      FileNotFoundError, ValueError: as `load_scenes`.
+    """
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("skip_batches", skip_batches, 0),
+        ("shuffle_buffer", shuffle_buffer, 1),
+    ):
+        _check_least(name, value, least)
+    stored = open_scenes(data_dir, config)
+    num_scenes = _num_scenes(stored, split, take)
+    first_pass, skip_records = divmod(skip_batches * batch_size, num_scenes)
+    files = stored.info.splits[f"{split}[:{num_scenes}]"].file_instructions
+    paths, lengths = [str(file.filename) for file in files], tf.constant([file.take for file in files], tf.int64)
+
+    def one_pass(number: tf.Tensor) -> tf.data.Dataset:
+        pass_seed = (seed * _SEED_STRIDE % _SEED_LIMIT + number) % _SEED_LIMIT
+        shuffled_files = tf.data.Dataset.from_tensor_slices((paths, lengths)).shuffle(len(paths), seed=pass_seed)
+        records = shuffled_files.flat_map(lambda path, length: tf.data.TFRecordDataset(path).take(length))
+        return records.shuffle(shuffle_buffer, seed=pass_seed)
+
+    records = tf.data.Dataset.counter(first_pass).flat_map(one_pass).skip(skip_records)
+    return _decoded(records.batch(batch_size, drop_remainder=True), tf.data.INFINITE_CARDINALITY, stored)
+
+
+def _check_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name}: expected at least {least}, got {value!r}")
+
+
+def _num_scenes(stored: StoredScenes, split: str, take: int | None) -> int:
+    if split not in SPLITS:
+        raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
+    size = stored.scene_set.sizes[split]
+    if take is None:
+        return size
+    if not 1 <= take <= size:
+        raise ValueError(f"take: expected 1 to {size}, the {split} scenes of {stored.scene_set.name}, got {take!r}")
+    return take
+
+
+def _decoded(batches: tf.data.Dataset, num_batches: int, stored: StoredScenes) -> tf.data.Dataset:
+    decode = functools.partial(_decode, features=stored.info.features, phase_bits=stored.scene_set.config.phase_bits)
+    decoded = batches.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return decoded.apply(tf.data.experimental.assert_cardinality(num_batches)).prefetch(tf.data.AUTOTUNE)
+
+
+def _decode(serialized: tf.Tensor, features: tfds.features.FeaturesDict, phase_bits: int) -> dict[str, tf.Tensor]:
+    """Serialised records [B] as a batch of scenes."""
+    parsed = tf.io.parse_example(serialized, features.tf_example_spec)
+
+    def complex_array(key: str) -> tf.Tensor:
+        parts = tf.io.decode_raw(parsed[key], tf.float32)
+        return tf.bitcast(tf.reshape(parts, [-1, *features[key].shape]), tf.complex64)
+
+    phase_index = tf.io.decode_raw(tf.io.decode_compressed(parsed["code_phase_index"], "ZLIB"), tf.uint8)
+    phase_index = tf.reshape(phase_index, [-1, *features["code_phase_index"].shape])
+    phasors = tf.constant(code_phasors(np.arange(2**phase_bits), phase_bits), tf.complex64)
+    return {
+        "snapshots": complex_array("snapshots"),
+        "ris_codes": tf.gather(phasors, tf.cast(phase_index, tf.int32)),
+        "channel": complex_array("channel"),
+        "snr_db": parsed["snr_db"],
+        "num_sources": tf.cast(parsed["num_sources"], tf.int32),
+        "azimuth": parsed["azimuth"],
+        "elevation": parsed["elevation"],
+        "range_m": parsed["range"],
+        "power": parsed["power"],
+        "index": parsed["index"],
+    }

@@ -1,0 +1,1 @@
+"""The simulator, the sets of scenes it fills, and the TFDS builder that writes them."""

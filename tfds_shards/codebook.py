@@ -1,0 +1,59 @@
+"""The phase codes a surface steps through, kept as the integers its phase shifters take."""
+
+import functools
+import math
+from typing import Literal
+
+import numpy as np
+
+from models.geometry import RISArray
+
+Codebook = Literal["dft", "random"]
+
+
+def code_phase_index(
+    rng: np.random.Generator, codebook: Codebook, array: RISArray, num_codes: int, phase_bits: int
+) -> np.ndarray:
+    """One scene's codes.
+
+    Args:
+      rng: where "random" codes are drawn from; "dft" draws nothing.
+      codebook: "dft" or "random".
+      array: the surface.
+      num_codes: L.
+      phase_bits: bits an element; at most 8.
+
+    Returns:
+      [L, N] uint8, read only where all scenes share it.
+    """
+    if codebook == "random":
+        return rng.integers(2**phase_bits, size=(num_codes, array.num_elements), dtype=np.uint8)
+    return dft_phase_index(array.num_horizontal, array.num_vertical, num_codes, phase_bits)
+
+
+@functools.lru_cache(maxsize=16)
+def dft_phase_index(num_horizontal: int, num_vertical: int, num_codes: int, phase_bits: int) -> np.ndarray:
+    """The first codes of a 2-D DFT codebook, quantised: code l = bv B + bh is the Kronecker product
+
+        exp(-2j pi bv iv / N_V) (x) exp(-2j pi bh ih / N_H)
+
+    of the vertical bin bv and the horizontal bin bh, with B = ceil(sqrt(L)) horizontal bins counted from 0
+    (or as many as it takes where the surface has fewer than B rows).
+
+    Returns:
+      [num_codes, num_horizontal * num_vertical] uint8, read only, horizontal index fastest.
+    """
+    bins = min(max(math.isqrt(num_codes - 1) + 1, math.ceil(num_codes / num_vertical)), num_horizontal)
+    code = np.arange(num_codes)
+    horizontal = np.outer(code % bins, np.arange(num_horizontal)) / num_horizontal
+    vertical = np.outer(code // bins, np.arange(num_vertical)) / num_vertical
+    turns = -(vertical[:, :, None] + horizontal[:, None, :]).reshape(num_codes, -1)
+    levels = 2**phase_bits
+    index = np.mod(np.rint(levels * turns), levels).astype(np.uint8)
+    index.flags.writeable = False
+    return index
+
+
+def code_phasors(phase_index: np.ndarray, phase_bits: int) -> np.ndarray:
+    """c = exp(2j pi index / 2^phase_bits), complex128, of the same shape."""
+    return np.exp(2j * math.pi * np.arange(2**phase_bits) / 2**phase_bits)[phase_index]

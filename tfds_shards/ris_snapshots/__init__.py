@@ -1,0 +1,1 @@
+"""The ris_snapshots data set."""

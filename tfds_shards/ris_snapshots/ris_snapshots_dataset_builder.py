@@ -1,0 +1,162 @@
+"""TFDS builder of simulated scenes: `tfds build --config l64_m64` in this folder, or `python -m pipeline.data`."""
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from tfds_shards.scene_sets import DATASET_VERSION, SCENE_SETS, SceneSet, scene_set
+from tfds_shards.simulator import Scene, simulate_scene
+
+# About 55 MB a file; TFDS holds one file's scenes in memory while it writes it.
+SCENES_PER_SHARD = 2_000
+
+
+@dataclasses.dataclass(eq=False)
+class RISSnapshotsConfig(tfds.core.BuilderConfig):
+    """A set of scenes as TFDS wants it. From the command line, other sizes than a named set's:
+
+    tfds build --config '{"name": "l64_m64", "train": 512, "validation": 64, "test": 128}'
+
+    which renames itself to l64_m64_512_64_128: TFDS reuses whatever lies under a config's name.
+    """
+
+    name: str = "l64_m64"
+    """A named set, or the full name of a set of other sizes."""
+    train: int | None = None
+    """Training scenes; left out, the named set's."""
+    validation: int | None = None
+    """Validation scenes; left out, the named set's."""
+    test: int | None = None
+    """Test scenes; left out, the named set's."""
+
+    def __post_init__(self) -> None:
+        self.scene_set = scene_set(self.name, self.train, self.validation, self.test)
+        self.name = self.scene_set.name
+        self.train, self.validation, self.test = self.scene_set.sizes.values()
+        sizes = ", ".join(f"{size} {split}" for split, size in self.scene_set.sizes.items())
+        self.description = f"Scene config {self.scene_set.config.name}: {sizes} scenes."
+
+
+class Builder(tfds.core.ShardBasedBuilder):
+    """Writes a set of scenes in the order of their numbers."""
+
+    VERSION = tfds.core.Version(DATASET_VERSION)
+    RELEASE_NOTES: ClassVar = {
+        "1.0.0": "First release: snapshots, channel, phase codes, sources; no covariance is stored."
+    }
+    BUILDER_CONFIGS: ClassVar = [RISSnapshotsConfig(name=name) for name in SCENE_SETS]
+    DEFAULT_BUILDER_CONFIG_NAME = "l64_m64"
+
+    @property
+    def scene_set(self) -> SceneSet:
+        """What this builder writes."""
+        return self.builder_config.scene_set
+
+    def _create_builder_config(
+        self, builder_config: RISSnapshotsConfig | str | None, version: str | tfds.core.Version | None
+    ) -> RISSnapshotsConfig:
+        """TFDS knows the named sets; this lets a set of any size be asked for by its full name as well."""
+        name = builder_config.name if isinstance(builder_config, RISSnapshotsConfig) else builder_config
+        if name is None or ":" in name or name in self.builder_configs:
+            return super()._create_builder_config(name, version)
+        return RISSnapshotsConfig(name=name)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        config = self.scene_set.config
+        num_snapshots, num_antennas = config.num_snapshots, config.scenario.num_antennas
+        num_elements, max_sources = config.scenario.array.num_elements, config.scenario.max_sources
+        of_sources = functools.partial(tfds.features.Tensor, shape=(max_sources,), dtype=np.float32)
+        array = functools.partial(tfds.features.Tensor, encoding=tfds.features.Encoding.BYTES)
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "snapshots": array(
+                        shape=(num_snapshots, num_antennas, 2), dtype=np.float32, doc="y, real and imaginary part"
+                    ),
+                    "channel": array(
+                        shape=(num_antennas, num_elements, 2), dtype=np.float32, doc="H, real and imaginary part"
+                    ),
+                    "code_phase_index": tfds.features.Tensor(
+                        shape=(num_snapshots, num_elements),
+                        dtype=np.uint8,
+                        encoding=tfds.features.Encoding.ZLIB,
+                        doc=f"codes are exp(2j pi index / {2**config.phase_bits})",
+                    ),
+                    "snr_db": tfds.features.Scalar(dtype=np.float32, doc="dB"),
+                    "num_sources": tfds.features.Scalar(dtype=np.int32, doc="K"),
+                    "azimuth": of_sources(doc="radians, zero from num_sources on"),
+                    "elevation": of_sources(doc="radians, zero from num_sources on"),
+                    "range": of_sources(doc="metres, zero from num_sources on"),
+                    "power": of_sources(doc="p_k = (lambda / (4 pi r_k))^2, zero from num_sources on"),
+                    "index": tfds.features.Scalar(dtype=np.int64, doc="number of the scene in its split"),
+                }
+            ),
+            metadata=tfds.core.MetadataDict(scene_config=dataclasses.asdict(config), sizes=self.scene_set.sizes),
+            disable_shuffling=True,
+        )
+
+    def _download_and_prepare(
+        self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig | None = None
+    ) -> None:
+        _refuse_inert_options(download_config or tfds.download.DownloadConfig())
+        super()._download_and_prepare(dl_manager, download_config)
+
+    def _shard_iterators_per_split(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, list[Callable[[], Iterator[tuple[int, dict[str, Any]]]]]]:
+        del dl_manager
+        progress = tqdm(
+            total=self.scene_set.num_scenes,
+            desc=self.scene_set.name,
+            unit=" scenes",
+            mininterval=1.0 if sys.stderr.isatty() else 10.0,
+        )
+        return {
+            split: [
+                functools.partial(
+                    self._generate_shard, split, range(first, min(first + SCENES_PER_SHARD, size)), progress
+                )
+                for first in range(0, size, SCENES_PER_SHARD)
+            ]
+            for split, size in self.scene_set.sizes.items()
+        }
+
+    def _generate_shard(self, split: str, indices: range, progress: tqdm) -> Iterator[tuple[int, dict[str, Any]]]:
+        for index in indices:
+            yield index, encode_scene(simulate_scene(self.scene_set.config, split, index))
+            progress.update()
+        if progress.n == progress.total:
+            progress.close()
+
+
+def encode_scene(scene: Scene) -> dict[str, Any]:
+    """A scene as the builder's features; complex arrays get a trailing axis of 2."""
+    return {
+        "snapshots": scene.snapshots.view(np.float32).reshape(*scene.snapshots.shape, 2),
+        "channel": scene.channel.view(np.float32).reshape(*scene.channel.shape, 2),
+        "code_phase_index": scene.code_phase_index,
+        "snr_db": scene.snr_db,
+        "num_sources": scene.num_sources,
+        "azimuth": scene.azimuth,
+        "elevation": scene.elevation,
+        "range": scene.range_m,
+        "power": scene.power,
+        "index": scene.index,
+    }
+
+
+def _refuse_inert_options(download_config: tfds.download.DownloadConfig) -> None:
+    """Raises ValueError for options of TFDS that a builder of fixed shards would pass over in silence."""
+    default = tfds.download.DownloadConfig()
+    for option in ("max_examples_per_split", "num_shards", "min_shard_size", "max_shard_size"):
+        if getattr(download_config, option) != getattr(default, option):
+            raise ValueError(
+                f"{option}: not an option of ris_snapshots, whose sizes are part of the config: "
+                """--config '{"name": "l64_m64", "train": 512, "validation": 64, "test": 128}'"""
+            )

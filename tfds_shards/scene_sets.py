@@ -1,0 +1,83 @@
+"""Sets of scenes: which config, how many of each split, and the one name that says both.
+
+The size is part of the name, so a set on disk is never taken for one of another size. All sets of one config draw
+from the same counter: a smaller one is a prefix of a larger one.
+"""
+
+import dataclasses
+import re
+
+from tfds_shards.simulator import CONFIGS, SPLITS, SceneConfig
+
+DATASET_NAME = "ris_snapshots"
+DATASET_VERSION = "1.0.0"
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneSet:
+    """A config and the number of scenes in each split."""
+
+    config: SceneConfig
+    train: int = 100_000
+    validation: int = 10_000
+    test: int = 2_000
+
+    def __post_init__(self) -> None:
+        for split, size in self.sizes.items():
+            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 2**32:
+                raise ValueError(f"{split}: expected a number of scenes from 1 to 2^32, got {size!r}")
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Scenes by split, in the order they are written."""
+        return {split: getattr(self, split) for split in SPLITS}
+
+    @property
+    def num_scenes(self) -> int:
+        """Scenes in all splits."""
+        return sum(self.sizes.values())
+
+    @property
+    def name(self) -> str:
+        """The set's directory: a key of `SCENE_SETS`, or CONFIG_TRAIN_VALIDATION_TEST for any other size."""
+        for name, known in SCENE_SETS.items():
+            if known == self:
+                return name
+        return "_".join([self.config.name, *map(str, self.sizes.values())])
+
+
+SCENE_SETS: dict[str, SceneSet] = {
+    **{name: SceneSet(config) for name, config in CONFIGS.items()},
+    "l64_m64_small": SceneSet(CONFIGS["l64_m64"], train=1_000, validation=200, test=500),
+}
+
+
+def scene_set(name: str, train: int | None = None, validation: int | None = None, test: int | None = None) -> SceneSet:
+    """A named set, or one of other sizes.
+
+    Args:
+      name: a key of `SCENE_SETS`, or the name of a `SceneSet` of any size.
+      train, validation, test: sizes that replace the named set's.
+
+    Raises:
+      ValueError: an unknown name, or a size that is not a positive integer.
+    """
+    named = _named_set(name)
+    return SceneSet(
+        named.config,
+        train=named.train if train is None else train,
+        validation=named.validation if validation is None else validation,
+        test=named.test if test is None else test,
+    )
+
+
+def _named_set(name: str) -> SceneSet:
+    if name in SCENE_SETS:
+        return SCENE_SETS[name]
+    sized = re.fullmatch(r"(.+)_(\d+)_(\d+)_(\d+)", name)
+    if sized and sized[1] in CONFIGS:
+        return SceneSet(CONFIGS[sized[1]], *(int(size) for size in sized.groups()[1:]))
+    raise ValueError(
+        f"config: expected one of {', '.join(SCENE_SETS)}, or CONFIG_TRAIN_VALIDATION_TEST as in l64_m64_512_64_128, "
+        f"got {name!r}"
+    )
