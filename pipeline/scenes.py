@@ -84,7 +84,7 @@ def _check_files(info: tfds.core.DatasetInfo, directory: Path) -> None:
         num_bytes = sum(path.stat().length for path in split.filepaths)
         if num_bytes != split.num_bytes:
             raise ValueError(
-                f"{directory}: expected {split.num_bytes} bytes of {name} records, got {num_bytes}; "
+                f"{directory}: expected {int(split.num_bytes)} bytes of {name} records, got {num_bytes}; "
                 "delete the folder and build again"
             )
 
