@@ -53,7 +53,7 @@ def steering_vectors(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf
     """
     azimuth = tf.convert_to_tensor(azimuth)
     delta, *_ = _path_difference(azimuth, elevation, inverse_range, array)
-    return _unit_phasor(tf.cast(array.wavenumber, delta.dtype) * delta, array.num_elements)
+    return _unit_phasor(tf.constant(array.wavenumber, delta.dtype) * delta, array.num_elements)
 
 
 def steering_jacobian(
@@ -73,7 +73,7 @@ def steering_jacobian(
     """
     azimuth = tf.convert_to_tensor(azimuth)
     delta, s, y, z, norm2 = _path_difference(azimuth, elevation, inverse_range, array)
-    k0 = tf.cast(array.wavenumber, delta.dtype)
+    k0 = tf.constant(array.wavenumber, delta.dtype)
     vectors = _unit_phasor(k0 * delta, array.num_elements)
     sin_az, cos_az = tf.sin(azimuth)[..., None], tf.cos(azimuth)[..., None]
     sin_el, cos_el = tf.sin(elevation)[..., None], tf.cos(elevation)[..., None]

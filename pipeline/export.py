@@ -38,30 +38,26 @@ def signature_specs(localizer: Localizer) -> dict[str, tf.TensorSpec]:
     }
 
 
-def _signatures(localizer: Localizer) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+def _archive(localizer: Localizer) -> keras.export.ExportArchive:
     specs = signature_specs(localizer)
     real_specs = {
         name: tf.TensorSpec([*spec.shape, 2], tf.float32, name) if spec.dtype.is_complex else spec
         for name, spec in specs.items()
     }
 
-    @tf.function(input_signature=list(specs.values()), autograph=False)
     def serving_default(snapshots, ris_codes, channel, snr_db):
         return localizer.localize(snapshots, ris_codes, channel, snr_db)
 
-    @tf.function(input_signature=list(real_specs.values()), autograph=False)
     def localize_real(snapshots, ris_codes, channel, snr_db):
         parts = (tf.complex(part[..., 0], part[..., 1]) for part in (snapshots, ris_codes, channel))
         return localizer.localize(*parts, snr_db)
 
-    @tf.function(input_signature=list(specs.values()), autograph=False)
     def covariance(snapshots, ris_codes, channel, snr_db):
         observation = localizer.observe(snapshots, ris_codes, channel, snr_db)
         predicted = localizer.backbone.predict_covariance(observation).covariance
         scale = tf.cast(tf.shape(predicted.factor)[-2], tf.float32) / predicted.trace()
         return {"covariance": predicted.dense() * tf.cast(scale, tf.complex64)[:, None, None]}
 
-    @tf.function(input_signature=list(specs.values()), autograph=False)
     def spectrum(snapshots, ris_codes, channel, snr_db):
         observation = localizer.observe(snapshots, ris_codes, channel, snr_db)
         predicted = localizer.backbone.predict_covariance(observation).covariance
@@ -77,12 +73,12 @@ def _signatures(localizer: Localizer) -> dict[str, tf.types.experimental.Polymor
             "range_m": 1.0 / inverse_range,
         }
 
-    return {
-        "serving_default": serving_default,
-        "localize_real": localize_real,
-        "covariance": covariance,
-        "spectrum": spectrum,
-    }
+    archive = keras.export.ExportArchive()
+    archive.track(localizer.backbone)
+    for endpoint in (serving_default, covariance, spectrum):
+        archive.add_endpoint(endpoint.__name__, endpoint, input_signature=list(specs.values()))
+    archive.add_endpoint("localize_real", localize_real, input_signature=list(real_specs.values()))
+    return archive
 
 
 def export_localizer(localizer: Localizer, model_base_path: Path) -> Path:
@@ -104,7 +100,7 @@ def export_localizer(localizer: Localizer, model_base_path: Path) -> Path:
     model_base_path.mkdir(parents=True, exist_ok=True)
     staging = model_base_path / f"staging-{version.name}-{os.getpid()}"
     try:
-        tf.saved_model.save(localizer, str(staging), signatures=_signatures(localizer))
+        _archive(localizer).write_out(str(staging), verbose=False)
         os.rename(staging, version)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
