@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from models.geometry import Scenario
 from models.steering import source_positions_m
+from serving.client import LocalizerClient
 
 Arrays = dict[str, np.ndarray]
 Estimator = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -65,9 +66,9 @@ def server_estimator(target: str, model_name: str) -> Estimator:
     Args:
       target: HOST:PORT.
       model_name: as the server knows it.
-    """
-    from serving.client import LocalizerClient
 
+    Calls of the estimator raise serving.client.ServerError if the server is down or refuses.
+    """
     client = LocalizerClient(target, model_name=model_name)
     return lambda scenes: client.predict({key: np.asarray(scenes[key]) for key in INPUTS})
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 import tyro
 
 from models.geometry import Scenario
+from models.localizer import oracle_localizer
 from pipeline import plots, scene_plots
 from pipeline.estimators import Estimator, chance_estimator, saved_model_estimator, server_estimator
 from pipeline.matching import MatchTable
@@ -23,6 +24,7 @@ from pipeline.records import logging_to, replacing, write_config, write_json
 from pipeline.scenes import load_scenes
 from pipeline.summary import comparison_lines, summary_lines
 from pipeline.tally import Difference, Tally, paired_difference
+from serving.client import ServerError
 from tfds_shards.scene_sets import scene_set
 
 _SCENES_SHOWN = 5
@@ -81,8 +83,6 @@ def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, E
     if options.target is not None:
         return f"{options.model_name} at {options.target}", server_estimator(options.target, options.model_name)
     if options.oracle:
-        from models.localizer import oracle_localizer
-
         return "MVDR on the true covariance", oracle_localizer(scenario)
     return "chance", chance_estimator(scenario)
 
@@ -150,7 +150,7 @@ def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]
     """Runs an evaluation and leaves its files in the output folder; returns the metrics.
 
     Raises:
-      ValueError, OSError: what was asked for cannot be had; the message says what was wrong.
+      ValueError, OSError, ServerError: what was asked for cannot be had; the message says what was wrong.
     """
     scenario = scene_set(options.config).config.scenario
     batches = load_scenes(
@@ -200,7 +200,7 @@ def main() -> None:
             logger.info(f"log: {log_path}")
             write_config(options.output_dir / "config.json", options)
             evaluate(options, logger)
-    except (ValueError, OSError, tf.errors.OpError) as error:
+    except (ValueError, OSError, tf.errors.OpError, ServerError) as error:
         first_line = str(error).strip().partition("\n")[0]
         sys.exit(f"pipeline.evaluate: {first_line}")
 

@@ -19,6 +19,8 @@ from pipeline.evaluate import EvaluateOptions, compare, draw_figures, evaluate, 
 from pipeline.metrics import MetricsConfig, compute_metrics
 from pipeline.predictions import evaluate_predictions, load_predictions, run_estimator
 from pipeline.scenes import load_scenes
+from serving.model_server import make_server
+from serving.versions import ModelVersions
 from tests.estimates import evaluated, random_scenes, silent
 
 NUM_SCENES = 30
@@ -163,6 +165,27 @@ def test_back_projection_beats_chance(
     assert config["versions"]["tensorflow"] == tf.__version__
 
 
+def test_a_served_model_answers_as_the_saved_one_does(
+    model_dir: Path, data_dir: Path, output_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = ModelVersions("back_projection", model_dir)
+    versions.poll()  # finds that version 11 is not finished
+    versions.poll()  # and takes version 10
+    server, port = make_server(versions, 0, 2)
+    server.start()
+    try:
+        run_main(
+            monkeypatch, "--target", f"localhost:{port}", "--model-name", "back_projection", "--data-dir", data_dir,
+            "--config", CONFIG, "--scenes", NUM_SCENES, "--output-dir", tmp_path, "--no-figures",
+        )  # fmt: skip
+    finally:
+        server.stop(None).wait()
+    served, local = (load_predictions(path / "scenes.npz").outputs for path in (tmp_path, output_dir))
+    assert served.keys() == local.keys()
+    for name, value in served.items():
+        np.testing.assert_allclose(value, local[name], rtol=1e-5)
+
+
 def test_the_oracle_is_the_ceiling(
     output_dir: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +227,7 @@ def test_the_same_batches_give_the_same_answers_in_any_size(model_dir: Path, dat
     ("arguments", "message"),
     [
         (["--saved-model", "nowhere"], "saved-model: expected a SavedModel or numbered versions of one in nowhere"),
+        (["--target", "localhost:1"], "localhost:1: UNAVAILABLE"),
         (["--chance", "--config", "l64_m65"], "config: expected one of l64_m64"),
         (["--chance", "--config", "l64_m64"], "no scenes l64_m64"),
         (["--chance", "--scenes", "31"], "take: expected 1 to 30"),
