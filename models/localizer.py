@@ -83,9 +83,10 @@ class Localizer(tf.Module):
 
     def observe(self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
         """Checks and normalises a measurement: complex64 [B, L, M], [B, L, N], [B, M, N], float32 [B]."""
-        checks = check_measurement(snapshots, ris_codes, channel, snr_db, self.scenario.array.num_elements)
+        inputs = [tf.convert_to_tensor(value) for value in (snapshots, ris_codes, channel, snr_db)]
+        checks = check_measurement(*inputs, self.scenario.array.num_elements)
         with tf.control_dependencies([check for check in checks if check is not None]):
-            return observe(tf.identity(snapshots), ris_codes, channel, snr_db)
+            return observe(*(tf.identity(value) for value in inputs))
 
     def effective(
         self, covariance: LowRankCovariance, snr_db: tf.Tensor, num_snapshots: tf.Tensor

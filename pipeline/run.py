@@ -11,7 +11,7 @@ import tyro
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """Simulates, trains, exports and evaluates; each stage is a process of its own and logs under the run directory."""
+    """Simulates, trains, exports, evaluates and serves; each stage is a process of its own."""
 
     run_dir: Path = Path("runs/demo")
     """Where everything goes; the model lands in RUN_DIR/serving/ris_localizer/VERSION."""
@@ -45,6 +45,10 @@ def stages(options: RunOptions) -> dict[str, list[str]]:
             *scenes,
             *("--saved-model", str(model), "--scenes", str(options.test_scenes)),
             *("--output-dir", str(run_dir / "evaluation")),
+        ],
+        "locate": [
+            *("--model-base-path", str(model), "--config", options.config),
+            *("--output", str(run_dir / "measurement.npz")),
         ],
     }
 

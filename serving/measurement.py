@@ -13,7 +13,8 @@ import numpy as np
 class Measurement:
     """A batch of scenes, as the model's signature takes them.
 
-    snapshots: [B, L, M] complex64. ris_codes: [B, L, N] complex64. channel: [B, M, N] complex64. snr_db: [B] float32, dB.
+    snapshots: [B, L, M] complex64. ris_codes: [B, L, N] complex64. channel: [B, M, N] complex64.
+    snr_db: [B] float32, dB.
     """
 
     snapshots: np.ndarray

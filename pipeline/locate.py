@@ -1,0 +1,114 @@
+"""`python -m pipeline.locate`: fresh scenes through a model server in another process, true against found."""
+
+import contextlib
+import dataclasses
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from pipeline.matching import found_sources, match_sources, true_sources
+from pipeline.metrics import STANDARD_GATE
+from serving.client import LocalizerClient, ServerError
+from serving.measurement import Measurement, check_measurement, write_measurement
+from tfds_shards.codebook import code_phasors
+from tfds_shards.scene_sets import scene_set
+from tfds_shards.simulator import Scene, simulate_scene
+
+_START_S = 120.0
+_FIRST_FRESH_INDEX = 1_000_000  # beyond any stored split
+
+
+@dataclasses.dataclass(frozen=True)
+class LocateOptions:
+    """Starts `serving.model_server`, sends it scenes that no data set holds, prints true against found."""
+
+    model_base_path: Path
+    """Folder of exported versions."""
+    output: Path
+    """Measurement file that is sent, .npz; kept for the client."""
+    config: str = "l64_m64_small"
+    """Set the scenes are drawn like."""
+    scenes: int = 5
+    """How many scenes."""
+
+
+def _measurement(scenes: list[Scene], phase_bits: int) -> Measurement:
+    return check_measurement(
+        {
+            "snapshots": np.stack([scene.snapshots for scene in scenes]),
+            "ris_codes": np.stack([code_phasors(scene.code_phase_index, phase_bits) for scene in scenes]),
+            "channel": np.stack([scene.channel for scene in scenes]),
+            "snr_db": np.array([scene.snr_db for scene in scenes]),
+        }
+    )
+
+
+@contextlib.contextmanager
+def running_server(model_base_path: Path, model_name: str) -> Iterator[str]:
+    """A model server in another process on a free port; its HOST:PORT.
+
+    Raises:
+      ServerError: it did not come up.
+    """
+    command = [sys.executable, "-m", "serving.model_server", "--port=0", f"--model_name={model_name}"]
+    server = subprocess.Popen([*command, f"--model_base_path={model_base_path}"], stdout=subprocess.PIPE, text=True)
+    try:
+        line = server.stdout.readline() if server.stdout else ""
+        if not line.startswith(f"serving {model_name} version ") or "None" in line:
+            raise ServerError(f"model server: expected it to load a version of {model_base_path}, got {line.strip()!r}")
+        print(line.strip(), flush=True)
+        yield f"localhost:{line.split()[-1]}"
+    finally:
+        server.terminate()
+        server.wait(_START_S)
+
+
+def _show(scenes: list[Scene], outputs: dict[str, np.ndarray]) -> None:
+    truth = true_sources({key: np.stack([getattr(scene, key) for scene in scenes]) for key in _TRUTH})
+    table = match_sources(truth, found_sources(outputs))
+    hits = table.hits(STANDARD_GATE)
+    for number, scene in enumerate(scenes):
+        found = int(outputs["num_sources"][number])
+        in_scene = int(hits[table.scene == number].sum())
+        print(f"scene {number}: SNR {scene.snr_db:.1f} dB, {scene.num_sources} sources, {found} found, {in_scene} hits")
+        for slot in range(scene.num_sources):
+            azimuth, elevation = np.degrees(scene.azimuth[slot]), np.degrees(scene.elevation[slot])
+            print(f"   true   {azimuth:7.2f} deg {elevation:7.2f} deg {scene.range_m[slot]:6.2f} m")
+        for slot in range(found):
+            azimuth, elevation, range_m, score = (
+                outputs[key][number, slot] for key in ("azimuth_deg", "elevation_deg", "range_m", "score")
+            )
+            print(f"   found  {azimuth:7.2f} deg {elevation:7.2f} deg {range_m:6.2f} m   score {score:.2f}")
+
+
+_TRUTH = ("num_sources", "azimuth", "elevation", "range_m")
+
+
+def main() -> None:
+    """Command line entry point."""
+    try:
+        options = tyro.cli(LocateOptions, prog="python -m pipeline.locate")
+        config = scene_set(options.config).config
+        scenes = [simulate_scene(config, "test", _FIRST_FRESH_INDEX + number) for number in range(options.scenes)]
+        measurement = _measurement(scenes, config.phase_bits)
+        write_measurement(options.output, measurement)
+        with (
+            running_server(options.model_base_path, "ris_localizer") as target,
+            LocalizerClient(target, "ris_localizer") as client,
+        ):
+            client.check(measurement)
+            started = time.monotonic()
+            outputs = client.predict(measurement.inputs(0, len(measurement)))
+            print(f"{len(measurement)} scenes over gRPC in {time.monotonic() - started:.1f} s, tracing included")
+        _show(scenes, outputs)
+    except (ValueError, OSError, ServerError) as error:
+        sys.exit(f"pipeline.locate: {str(error).strip().partition(chr(10))[0]}")
+
+
+if __name__ == "__main__":
+    main()

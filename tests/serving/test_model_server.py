@@ -1,0 +1,161 @@
+"""The exported localizer, in process, reloaded and over gRPC in another process."""
+
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from models.backbone import Backbone, BackboneConfig
+from models.continuous import ContinuousConfig
+from models.dictionary import GridConfig
+from models.geometry import Scenario
+from models.localizer import Localizer
+from pipeline.export import export_localizer
+from pipeline.locate import running_server
+from serving.client import LocalizerClient
+from tfds_shards.codebook import code_phasors
+from tfds_shards.simulator import CONFIGS, simulate_scene
+
+NAME = "ris_localizer"
+
+
+@pytest.fixture(scope="module")
+def localizer() -> Localizer:
+    config = BackboneConfig(stages=2, grid=GridConfig(12, 8, 6), continuous=ContinuousConfig(additions=1))
+    return Localizer(Backbone(Scenario(), config))
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, np.ndarray]:
+    scenes = [simulate_scene(CONFIGS["l64_m64"], "test", number) for number in range(3)]
+    return {
+        "snapshots": np.stack([scene.snapshots for scene in scenes]),
+        "ris_codes": np.stack([code_phasors(scene.code_phase_index, 3) for scene in scenes]).astype(np.complex64),
+        "channel": np.stack([scene.channel for scene in scenes]),
+        "snr_db": np.float32([scene.snr_db for scene in scenes]),
+    }
+
+
+@pytest.fixture(scope="module")
+def version(localizer: Localizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_localizer(localizer, tmp_path_factory.mktemp("models") / NAME)
+
+
+@pytest.fixture(scope="module")
+def target(version: Path):
+    with running_server(version.parent, NAME) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def stub(target: str):
+    with grpc.insecure_channel(target) as channel:
+        yield prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+def request_for(inputs: dict[str, np.ndarray], name: str = NAME) -> predict_pb2.PredictRequest:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = name
+    for alias, value in inputs.items():
+        request.inputs[alias].CopyFrom(tf.make_tensor_proto(value))
+    return request
+
+
+def refusal(call, request) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.RpcError) as error:
+        call(request)
+    return error.value.code(), error.value.details()
+
+
+def test_in_process_reloaded_and_served_agree(localizer: Localizer, inputs, version: Path, target: str) -> None:
+    local = {name: value.numpy() for name, value in localizer.localize(**inputs).items()}
+    reloaded = tf.saved_model.load(str(version)).signatures["serving_default"](
+        **{name: tf.constant(value) for name, value in inputs.items()}
+    )
+    with LocalizerClient(target, NAME) as client:
+        served = client.predict(inputs)
+    assert local["num_sources"].sum() > 0
+    for name, value in local.items():
+        np.testing.assert_allclose(reloaded[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(served[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_localize_real_is_the_same(inputs, stub) -> None:
+    parts = {
+        name: np.stack([value.real, value.imag], -1) if np.iscomplexobj(value) else value
+        for name, value in inputs.items()
+    }
+    request = request_for(parts)
+    request.model_spec.signature_name = "localize_real"
+    real = tf.make_ndarray(stub.Predict(request).outputs["position_m"])
+    default = tf.make_ndarray(stub.Predict(request_for(inputs)).outputs["position_m"])
+    np.testing.assert_allclose(real, default, atol=1e-5)
+
+
+def test_output_filter_and_resolved_spec(inputs, stub, version: Path) -> None:
+    request = request_for(inputs)
+    request.output_filter.append("num_sources")
+    response = stub.Predict(request)
+    assert list(response.outputs) == ["num_sources"]
+    assert response.model_spec.version.value == int(version.name)
+    assert response.model_spec.signature_name == "serving_default"
+
+
+def test_refusals_have_tf_servings_codes_and_messages(inputs, stub) -> None:
+    invalid, missing = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
+    assert refusal(stub.Predict, predict_pb2.PredictRequest()) == (invalid, "Missing ModelSpec")
+    request = request_for(inputs, "")
+    request.model_spec.signature_name = "serving_default"
+    assert refusal(stub.Predict, request) == (invalid, "ModelSpec has no name specified.")
+    expected = (missing, "Servable not found for request: Latest(other)")
+    assert refusal(stub.Predict, request_for(inputs, "other")) == expected
+    request = request_for(inputs)
+    request.model_spec.version.value = 7
+    assert refusal(stub.Predict, request) == (missing, f"Servable not found for request: Specific({NAME}, 7)")
+    request = request_for(inputs)
+    request.model_spec.version_label = "canary"
+    assert refusal(stub.Predict, request) == (invalid, "Unrecognized servable version label: canary")
+    request = request_for(inputs)
+    request.model_spec.signature_name = "nothing"
+    expected = (grpc.StatusCode.FAILED_PRECONDITION, 'Serving signature key "nothing" not found.')
+    assert refusal(stub.Predict, request) == expected
+
+
+def test_wrong_inputs_are_named(inputs, stub) -> None:
+    code, text = refusal(stub.Predict, request_for({"snr_db": inputs["snr_db"]}))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert text.startswith("input size does not match signature: 1!=4")
+    assert "Missing but required: {channel,ris_codes,snapshots}" in text
+    wrong = {**inputs, "snr_db": inputs["snr_db"].astype(np.float64)}
+    assert "to be float but double is provided" in refusal(stub.Predict, request_for(wrong))[1]
+    wrong = {**inputs, "snr_db": np.full(3, np.nan, np.float32)}
+    code, text = refusal(stub.Predict, request_for(wrong))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "snr_db: expected finite numbers" in text
+
+
+def test_metadata_and_status(stub, target: str, version: Path) -> None:
+    request = get_model_metadata_pb2.GetModelMetadataRequest()
+    request.model_spec.name = NAME
+    expected = "GetModelMetadataRequest must specify at least one metadata_field"
+    assert refusal(stub.GetModelMetadata, request) == (grpc.StatusCode.INVALID_ARGUMENT, expected)
+    with LocalizerClient(target, NAME) as client:
+        assert client.input_shapes()["snapshots"] == [-1, -1, 16]
+    with grpc.insecure_channel(target) as channel:
+        status = model_service_pb2_grpc.ModelServiceStub(channel)
+        request = get_model_status_pb2.GetModelStatusRequest()
+        request.model_spec.name = NAME
+        (only,) = status.GetModelStatus(request).model_version_status
+        assert (only.version, only.state) == (int(version.name), get_model_status_pb2.ModelVersionStatus.AVAILABLE)
+        request.model_spec.version.value = 3
+        expected = (grpc.StatusCode.NOT_FOUND, f"Could not find version 3 of model {NAME}")
+        assert refusal(status.GetModelStatus, request) == expected
