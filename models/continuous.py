@@ -45,6 +45,7 @@ class ContinuousConfig:
 _STEP_SCALE = (0.05, 0.05, 0.1, 1.0)  # azimuth, elevation, inverse range, log power
 _MAX_STEP = 2.0
 _DAMPING_START, _DAMPING_DOWN, _DAMPING_UP = 0.1, 0.3, 6.0
+_NLL_RESOLUTION = 5e-3  # float32 can't tell closer values apart; the last Newton steps must not be refused for it
 _ANGLE_MARGIN = math.radians(3.0)
 _INVERSE_RANGE_MARGIN = (0.05, 0.3)  # 1/m: an estimate may pass the far edge, the decision brings it back
 
@@ -117,7 +118,7 @@ def refine_atoms(
         moved = _scoring_step(state, limits)
         candidate = Atoms(*(_choose(prune, a, b) for a, b in zip(pruned, moved, strict=True)))
         evaluation = evaluate_atoms(observation, candidate, array)
-        accept = prune | (evaluation.nll < state.evaluation.nll)
+        accept = prune | (evaluation.nll < state.evaluation.nll + _NLL_RESOLUTION)
         factor = tf.where(prune, 1.0, tf.where(accept, _DAMPING_DOWN, _DAMPING_UP))
         chosen = _State(
             Atoms(*(_choose(accept, a, b) for a, b in zip(candidate, state.atoms, strict=True))),

@@ -137,6 +137,7 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     angle_mass = tf.reduce_prod(_normal_mass(gate, tf.sqrt(tf.linalg.diag_part(covariance)[..., :2])), axis=-1)
     exists = tf.sigmoid(_log_existence_odds(covariance, evaluation.gains, range_m, view))
     score = tf.where(atoms.active, exists * angle_mass * range_mass, 0.0)
+    score = tf.round(1e4 * tf.minimum(score, 1.0)) / 1e4  # near-certain sources keep one order on every machine
     return Decision(reported[0], reported[1], range_m, position, position_cov, score)
 
 

@@ -27,7 +27,7 @@ class LocalizerConfig:
     shrinkage: ShrinkageConfig = ShrinkageConfig()
     detection: DetectionConfig = DetectionConfig()
     decision: DecisionConfig = DecisionConfig()
-    final_steps: int = 3
+    final_steps: int = 5
     """Fisher scoring steps on the peaks: powers and error covariances need the likelihood at the reported sources."""
 
 

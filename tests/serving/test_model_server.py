@@ -77,10 +77,11 @@ def refusal(call, request) -> tuple[grpc.StatusCode, str]:
 
 
 def test_in_process_reloaded_and_served_agree(localizer: Localizer, inputs, version: Path, target: str) -> None:
-    local = {name: value.numpy() for name, value in localizer.localize(**inputs).items()}
-    reloaded = tf.saved_model.load(str(version)).signatures["serving_default"](
-        **{name: tf.constant(value) for name, value in inputs.items()}
-    )
+    tensors = {name: tf.constant(value) for name, value in inputs.items()}
+    located = tf.function(localizer.localize, autograph=False)(**tensors)
+    local = {name: value.numpy() for name, value in located.items()}
+    model = tf.saved_model.load(str(version))
+    reloaded = model.signatures["serving_default"](**tensors)
     with LocalizerClient(target, NAME) as client:
         served = client.predict(inputs)
     assert local["num_sources"].sum() > 0
