@@ -96,7 +96,7 @@ class GridCorrection(keras.layers.Layer):
 
 
 def _features(state: GridState, observation: Observation, shape: tuple[int, int, int]) -> tf.Tensor:
-    """Real maps a correction reads: log v/q, its positive part, the gain, log gamma q, log Newton power, log q, noise."""
+    """Real maps a correction reads: log v/q, its positive part, gain, log gamma q, log Newton power, log q, noise."""
     v, q = state.maps
     floor = 1e-6
     log_ratio = tf.math.log((v + floor) / (q + floor))

@@ -1,7 +1,7 @@
 """From likelihood to decision: posterior position, its covariance, and the probability that reporting it is a hit.
 
-The likelihood of an atom is taken as Gaussian in (azimuth, elevation, 1/r) (Laplace); the prior is uniform in angles and
-in range over the field of view. The range reported maximises the posterior mass within the gate, because a source reported
+The likelihood of an atom is taken as Gaussian in (azimuth, elevation, 1/r) (Laplace); the prior is uniform in angles
+and in range over the field of view. The range reported maximises the posterior mass within the gate: a source reported
 outside the gate costs a miss and a false alarm at once. Existence is weighed by the Laplace evidence
     log odds = gain + log((2 pi)^2 |C|^(1/2)) - log(prior volume).
 """

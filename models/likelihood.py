@@ -1,7 +1,7 @@
 """The Gaussian likelihood of a few off-grid atoms: value, gradient, Fisher information, leave-one-out gains.
 
-S_l = sum_k gamma_k b_lk b_lk^H + sigma^2 I with b_lk = Phi_l a(psi_k). For a parameter i of atom k let p_ki = Phi_l da_k/dpsi_i
-(p = b/2 for the log power), so that dS_l = gamma_k (p_ki b_k^H + b_k p_ki^H). Then
+S_l = sum_k gamma_k b_lk b_lk^H + sigma^2 I with b_lk = Phi_l a(psi_k). For parameter i of atom k let
+p_ki = Phi_l da_k/dpsi_i (p = b/2 for the log power), so that dS_l = gamma_k (p_ki b_k^H + b_k p_ki^H). Then
     dNLL     = 2 gamma_k Re sum_l [b_k^H S^-1 p_ki - (b_k^H S^-1 y)(p_ki^H S^-1 y)^*]
     F        = 2 gamma_k gamma_j Re sum_l [G(b_k, p_jm) G(b_j, p_ki) + G(b_k, b_j) G(p_jm, p_ki)],  G(x, y) = x^H S^-1 y
     gain_k   = sum_l log(1 - gamma_k alpha_lk) + gamma_k |u_lk|^2 / (1 - gamma_k alpha_lk),
@@ -23,7 +23,8 @@ PARAMETERS_PER_ATOM = 4
 class Atoms(NamedTuple):
     """Off-grid atoms of a batch of scenes.
 
-    parameters: [B, A, 4] float32: azimuth, elevation (radians), inverse range (1/m), log power (of the normalised scene).
+    parameters: [B, A, 4] float32: azimuth, elevation (radians), inverse range (1/m), log power
+      (of the normalised scene).
     active: [B, A] bool; the parameters of an inactive atom mean nothing.
     """
 
