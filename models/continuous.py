@@ -62,7 +62,7 @@ def _limits(field_of_view: FieldOfView) -> tuple[np.ndarray, np.ndarray]:
     high = [field_of_view.azimuth[1] + _ANGLE_MARGIN, field_of_view.elevation[1] + _ANGLE_MARGIN]
     low += [max(low_w - _INVERSE_RANGE_MARGIN[0], 0.2 * low_w), math.log(1e-6)]
     high += [high_w + _INVERSE_RANGE_MARGIN[1], math.log(1e2)]
-    return np.float32(low), np.float32(high)
+    return np.array(low, np.float32), np.array(high, np.float32)
 
 
 def _scoring_step(state: _State, limits: tuple[np.ndarray, np.ndarray]) -> Atoms:

@@ -124,12 +124,12 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
         tf.clip_by_value(mean + regression[..., i] * mean_shift, *limits)
         for i, (mean, limits) in enumerate([(azimuth, view.azimuth), (elevation, view.elevation)])
     ]
-    position = source_positions_m(*reported, range_m)
+    position = source_positions_m(reported[0], reported[1], range_m)
     nodes_azimuth = azimuth[..., None] + regression[..., 0, None] * shift
     nodes_elevation = elevation[..., None] + regression[..., 1, None] * shift
     error = source_positions_m(nodes_azimuth, nodes_elevation, nodes_r) - position[..., None, :]
     conditional = covariance[..., :2, :2] - regression[..., :, None] * covariance[..., 2:3, :2]
-    slopes = _angle_slopes(*reported, range_m)
+    slopes = _angle_slopes(reported[0], reported[1], range_m)
     position_cov = tf.einsum("...n,...ni,...nj->...ij", weights, error, error)
     position_cov += tf.einsum("...ai,...ab,...bj->...ij", slopes, conditional, slopes)
 

@@ -45,7 +45,7 @@ class Peaks(NamedTuple):
 
 def _local_form(points: tf.Tensor, factor: tf.Tensor, mvdr: MVDR) -> tf.Tensor:
     """X^H (I - F F^H) X for X = [a, da/dpsi] at each point: [B, T, 4, 4] complex64, eps times the R^-1 form."""
-    vectors, slopes = steering_jacobian(*tf.unstack(points, axis=-1), mvdr.array)
+    vectors, slopes = steering_jacobian(points[..., 0], points[..., 1], points[..., 2], mvdr.array)
     rows = tf.math.conj(tf.concat([vectors[..., None, :], slopes], axis=-2))  # [B, T, 4, N], X^H
     explained = tf.matmul(rows, factor[:, None])
     return tf.matmul(rows, rows, adjoint_b=True) - tf.matmul(explained, explained, adjoint_b=True)
@@ -67,7 +67,7 @@ def polish_peaks(
     """
     factor = white_factor(covariance)
     view = mvdr.field_of_view
-    limits = np.float32([view.azimuth, view.elevation, view.inverse_range])
+    limits = np.array([view.azimuth, view.elevation, view.inverse_range], np.float32)
 
     def body(step, points, form, damping):
         cost = tf.math.real(form[..., 0, 0])

@@ -5,6 +5,7 @@ uniform in 1/r because that is what the wavefront's curvature is linear in.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -40,7 +41,8 @@ class GridConfig:
         return self.num_azimuth * self.num_elevation * self.num_range
 
 
-def _cell_centres(low: float, high: float, cells: int) -> np.ndarray:
+def _cell_centres(limits: Sequence[float] | np.ndarray, cells: int) -> np.ndarray:
+    low, high = limits
     return low + (high - low) * (np.arange(cells) + 0.5) / cells
 
 
@@ -57,13 +59,13 @@ class PolarDictionary:
 
     def __init__(self, array: RISArray, field_of_view: FieldOfView, config: GridConfig = GridConfig()) -> None:
         self.config = config
-        sin_azimuth = _cell_centres(*np.sin(field_of_view.azimuth), config.num_azimuth)
-        sin_elevation = _cell_centres(*np.sin(field_of_view.elevation), config.num_elevation)
-        inverse_range = _cell_centres(*field_of_view.inverse_range, config.num_range)
+        sin_azimuth = _cell_centres(np.sin(field_of_view.azimuth), config.num_azimuth)
+        sin_elevation = _cell_centres(np.sin(field_of_view.elevation), config.num_elevation)
+        inverse_range = _cell_centres(field_of_view.inverse_range, config.num_range)
         grid = np.meshgrid(np.arcsin(sin_azimuth), np.arcsin(sin_elevation), inverse_range, indexing="ij")
         with tf.init_scope():
             axes = [tf.constant(axis.ravel(), tf.float64) for axis in grid]
-            vectors = tf.cast(steering_vectors(*axes, array), tf.complex64)
+            vectors = tf.cast(steering_vectors(axes[0], axes[1], axes[2], array), tf.complex64)
             self.azimuth, self.elevation, self.inverse_range = (tf.cast(axis, tf.float32) for axis in axes)
             self.vectors = vectors
             real, imag = tf.transpose(tf.math.real(vectors)), tf.transpose(tf.math.imag(vectors))

@@ -83,10 +83,10 @@ class Localizer(tf.Module):
 
     def observe(self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
         """Checks and normalises a measurement: complex64 [B, L, M], [B, L, N], [B, M, N], float32 [B]."""
-        inputs = [tf.convert_to_tensor(value) for value in (snapshots, ris_codes, channel, snr_db)]
-        checks = check_measurement(*inputs, self.scenario.array.num_elements)
+        snapshots, ris_codes, channel, snr_db = map(tf.convert_to_tensor, (snapshots, ris_codes, channel, snr_db))
+        checks = check_measurement(snapshots, ris_codes, channel, snr_db, self.scenario.array.num_elements)
         with tf.control_dependencies([check for check in checks if check is not None]):
-            return observe(*(tf.identity(value) for value in inputs))
+            return observe(tf.identity(snapshots), tf.identity(ris_codes), tf.identity(channel), tf.identity(snr_db))
 
     def effective(
         self, covariance: LowRankCovariance, snr_db: tf.Tensor, num_snapshots: tf.Tensor
@@ -162,19 +162,18 @@ class Localizer(tf.Module):
         return report
 
 
-def true_covariance(
-    azimuth: tf.Tensor,
-    elevation: tf.Tensor,
-    range_m: tf.Tensor,
-    power: tf.Tensor,
-    num_sources: tf.Tensor,
-    scenario: Scenario,
-) -> LowRankCovariance:
-    """R_true = sum_k p_k a_k a_k^H of zero-padded sources [B, K_max] (radians, metres), noise free, unit trace."""
-    used = tf.sequence_mask(num_sources, azimuth.shape[-1])
-    inverse_range = 1.0 / tf.where(used, range_m, 1.0)
-    vectors = tf.linalg.matrix_transpose(steering_vectors(azimuth, elevation, inverse_range, scenario.array))
-    power = tf.where(used, power, 0.0)
+def true_covariance(truth: Mapping[str, tf.Tensor], scenario: Scenario) -> LowRankCovariance:
+    """R_true = sum_k p_k a_k a_k^H, noise free, unit trace.
+
+    Args:
+      truth: azimuth, elevation (radians), range_m, power, float32 [B, K_max], and num_sources, int [B].
+      scenario: the surface.
+    """
+    used = tf.sequence_mask(truth["num_sources"], truth["azimuth"].shape[-1])
+    inverse_range = 1.0 / tf.where(used, truth["range_m"], 1.0)
+    vectors = steering_vectors(truth["azimuth"], truth["elevation"], inverse_range, scenario.array)
+    vectors = tf.linalg.matrix_transpose(vectors)
+    power = tf.where(used, truth["power"], 0.0)
     power /= tf.reduce_sum(power, axis=-1, keepdims=True)
     return LowRankCovariance(vectors * tf.cast(tf.sqrt(power), vectors.dtype)[:, None, :], tf.zeros_like(power[:, 0]))
 
@@ -228,9 +227,8 @@ def oracle_localizer(
 
     @tf.function(autograph=False)
     def locate(scenes: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        truth = [scenes[name] for name in ("azimuth", "elevation", "range_m", "power", "num_sources")]
         num_snapshots = tf.shape(scenes["snapshots"])[1]
-        covariance = true_covariance(*truth, scenario)
+        covariance = true_covariance(scenes, scenario)
         return localize_spectrum(covariance, scenes["snr_db"], num_snapshots, mvdr, config, scenario.max_sources)
 
     return lambda scenes: locate(dict(scenes))

@@ -80,11 +80,15 @@ class MVDR(keras.layers.Layer):
         """Extent of a grid cell in sin(azimuth), sin(elevation) and inverse range (1/m), float32 [3]."""
         view = self.field_of_view
         low, high = np.transpose([np.sin(view.azimuth), np.sin(view.elevation), view.inverse_range])
-        return np.float32((high - low) / self.grid.shape)
+        return ((high - low) / np.array(self.grid.shape)).astype(np.float32)
 
     def get_config(self) -> dict:
-        parts = {"array": self.array, "field_of_view": self.field_of_view, "grid": self.grid}
-        return {**super().get_config(), **{name: dataclasses.asdict(part) for name, part in parts.items()}}
+        return {
+            **super().get_config(),
+            "array": dataclasses.asdict(self.array),
+            "field_of_view": dataclasses.asdict(self.field_of_view),
+            "grid": dataclasses.asdict(self.grid),
+        }
 
     @classmethod
     def from_config(cls, config: dict) -> "MVDR":

@@ -56,8 +56,7 @@ class BackboneTraining(keras.Model):
         return tf.reduce_sum(weight, axis=1) / tf.cast(batch["num_sources"], tf.float32)[:, None]
 
     def _stage_losses(self, state: GridState, batch: Batch, target: tf.Tensor) -> dict[str, tf.Tensor]:
-        truth = [batch[name] for name in ("azimuth", "elevation", "range_m", "power", "num_sources")]
-        true = true_covariance(*truth, self.backbone.scenario)
+        true = true_covariance(batch, self.backbone.scenario)
         atoms, powers, rest = self.backbone.split(state.gamma)
         predicted = LowRankCovariance(atoms * tf.cast(tf.sqrt(powers), atoms.dtype)[:, None, :], rest + 1e-6)
         used = tf.sequence_mask(batch["num_sources"], batch["azimuth"].shape[-1])

@@ -5,6 +5,7 @@ import os
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -130,7 +131,8 @@ def write_measurement(path: Path, measurement: Measurement) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".npz", dir=path.parent)
     os.close(handle)
     try:
-        np.savez(temporary, **measurement.inputs(0, len(measurement)))
+        arrays: dict[str, Any] = measurement.inputs(0, len(measurement))
+        np.savez(temporary, **arrays)
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
