@@ -151,7 +151,8 @@ class Backbone(keras.Model):
         scenario, shape = dict(config["scenario"]), dict(config["config"])
         view = {name: tuple(limits) for name, limits in scenario["field_of_view"].items()}
         scenario["array"], scenario["field_of_view"] = RISArray(**scenario["array"]), FieldOfView(**view)
-        shape["grid"], shape["continuous"] = GridConfig(**shape["grid"]), ContinuousConfig(**shape["continuous"])
+        continuous = {**shape["continuous"], "noise_range_db": tuple(shape["continuous"]["noise_range_db"])}
+        shape["grid"], shape["continuous"] = GridConfig(**shape["grid"]), ContinuousConfig(**continuous)
         return cls(Scenario(**scenario), BackboneConfig(**shape))
 
     def split(self, gamma: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -170,14 +171,14 @@ class Backbone(keras.Model):
             if stage == 0:
                 maps = diffuse_maps(observation, self.dictionary, signal_power / self.scenario.array.num_elements)
             else:
-                maps = atom_maps(observation, self.dictionary, *self.split(gamma))
+                maps = atom_maps(observation, self.dictionary, *self.split(gamma), observation.noise_power)
             features = _features(GridState(gamma, maps), observation, self.config.grid.shape)
             log_step = self.config.exponent * tf.math.log((maps.v + 1e-12) / (maps.q + 1e-12))
             gamma = gamma * tf.exp(tf.clip_by_value(log_step + correction(features), -20.0, 20.0))
             states.append(GridState(gamma, maps))
         return states
 
-    def first_atoms(self, state: GridState) -> Atoms:
+    def first_atoms(self, state: GridState, noise_power: tf.Tensor) -> Atoms:
         """The strongest clusters of gamma: peaks of gamma q, each with the power of its 3 x 3 x 3 neighbourhood."""
         config, shape = self.config.continuous, self.config.grid.shape
         count = self.scenario.max_sources + config.spare_atoms
@@ -185,12 +186,12 @@ class Backbone(keras.Model):
         volume = tf.reshape(state.gamma, [-1, *shape, 1])
         neighbourhood = 27.0 * tf.nn.avg_pool3d(tf.pad(volume, [[0, 0], [1, 1], [1, 1], [1, 1], [0, 0]]), 3, 1, "VALID")
         powers = tf.gather(tf.reshape(neighbourhood, [-1, self.config.grid.size]), indices, batch_dims=1)
-        return atoms_at(indices, powers, values > 0.0, self.dictionary)
+        return atoms_at(indices, powers, values > 0.0, noise_power, self.dictionary)
 
     def predict_covariance(self, observation: Observation) -> Prediction:
         """Grid stages, then continuous stages: the whole estimator. No gradient passes the continuous stages."""
         config, array, view = self.config.continuous, self.scenario.array, self.scenario.field_of_view
-        atoms = self.first_atoms(self.grid_stages(observation)[-1])
+        atoms = self.first_atoms(self.grid_stages(observation)[-1], observation.noise_power)
         atoms, evaluation = refine_atoms(observation, atoms, array, view, config, config.steps)
         for _ in range(config.additions):
             atoms = add_atoms(observation, atoms, self.dictionary, array, config)

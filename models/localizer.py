@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from models.backbone import Backbone
-from models.continuous import ContinuousConfig, refine_atoms
+from models.continuous import refine_atoms
 from models.covariance import LowRankCovariance, ShrinkageConfig, effective_low_rank
 from models.decision import Decision, DecisionConfig, decide
 from models.detection import DetectionConfig, Peaks, find_peaks
@@ -27,7 +27,7 @@ class LocalizerConfig:
     shrinkage: ShrinkageConfig = ShrinkageConfig()
     detection: DetectionConfig = DetectionConfig()
     decision: DecisionConfig = DecisionConfig()
-    final_steps: int = 5
+    final_steps: int = 3
     """Fisher scoring steps on the peaks: powers and error covariances need the likelihood at the reported sources."""
 
 
@@ -114,16 +114,17 @@ class Localizer(tf.Module):
           tf.errors.InvalidArgumentError: see `check_measurement`.
         """
         observation = self.observe(snapshots, ris_codes, channel, snr_db)
-        predicted = self.backbone.predict_covariance(observation).covariance
+        prediction = self.backbone.predict_covariance(observation)
+        predicted = prediction.covariance
         effective = self.effective(predicted, snr_db, tf.shape(snapshots)[1])
         peaks = find_peaks(effective, self.mvdr, self.config.detection)
-        atoms = self._peak_atoms(peaks, effective, predicted)
+        atoms = self._peak_atoms(peaks, effective, predicted, prediction.atoms.noise_power)
         atoms, evaluation = refine_atoms(
             observation,
             atoms,
             self.scenario.array,
             self.scenario.field_of_view,
-            ContinuousConfig(prune_gain=0.0),
+            dataclasses.replace(self.backbone.config.continuous, prune_gain=0.0),
             self.config.final_steps,
         )
         decision = decide(atoms, evaluation, self.scenario.field_of_view, self.config.decision)
@@ -131,7 +132,9 @@ class Localizer(tf.Module):
         power = atoms.powers() * tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
         return self._report(decision, power)
 
-    def _peak_atoms(self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance) -> Atoms:
+    def _peak_atoms(
+        self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
+    ) -> Atoms:
         """The strongest valid peaks as atoms, with the power MVDR gives them: P - floor, in units of R_pred."""
         count = self.scenario.max_sources + self.backbone.config.continuous.spare_atoms
         rank = tf.where(peaks.valid, peaks.height, -1.0)
@@ -139,7 +142,7 @@ class Localizer(tf.Module):
         points = tf.gather(peaks.points, order, batch_dims=1)
         to_predicted = (predicted.trace() / effective.trace())[:, None]
         power = tf.maximum(height - effective.floor[:, None], 1e-6) * to_predicted
-        return Atoms(tf.concat([points, tf.math.log(power)[..., None]], axis=-1), height > 0)
+        return Atoms(tf.concat([points, tf.math.log(power)[..., None]], axis=-1), height > 0, noise_power)
 
     def _report(self, decision: Decision, power: tf.Tensor) -> dict[str, tf.Tensor]:
         """The K_max best candidates worth reporting, by falling score, NaN elsewhere."""

@@ -12,24 +12,24 @@ class Observation(NamedTuple):
     ris_codes: c_l, [B, L, N] complex64.
     channel: H, [B, M, N] complex64, scaled to mean_m |h_m|^2 = N, so that a source of power p delivers about p.
     operator: Phi_l = H diag(c_l), [B, L, M, N] complex64.
-    noise_power: sigma^2, [B] float32.
+    rows: [Re Phi, Im Phi] stacked over snapshots and antennas, [B, L M, 2N] float32.
+    noise_power: sigma^2 by the reported SNR, [B] float32.
     """
 
     snapshots: tf.Tensor
     ris_codes: tf.Tensor
     channel: tf.Tensor
     operator: tf.Tensor
+    rows: tf.Tensor
     noise_power: tf.Tensor
 
-    def rows(self) -> tf.Tensor:
-        """Phi stacked over snapshots and antennas, [B, L M, N]."""
-        shape = tf.shape(self.operator)
-        return tf.reshape(self.operator, [shape[0], shape[1] * shape[2], self.operator.shape[-1]])
-
     def respond(self, vectors: tf.Tensor) -> tf.Tensor:
-        """Phi_l x_j for every snapshot: x [B, N, J] -> [B, L, M, J]."""
+        """Phi_l x_j for every snapshot: x [B, N, J] -> [B, L, M, J], as one real product."""
         shape = tf.shape(self.operator)
-        return tf.reshape(tf.matmul(self.rows(), vectors), [shape[0], shape[1], shape[2], tf.shape(vectors)[-1]])
+        real, imag = tf.math.real(vectors), tf.math.imag(vectors)
+        embedded = tf.concat([tf.concat([real, imag], -1), tf.concat([-imag, real], -1)], -2)
+        parts = tf.split(tf.matmul(self.rows, embedded), 2, axis=-1)
+        return tf.reshape(tf.complex(*parts), [shape[0], shape[1], shape[2], vectors.shape[-1]])
 
 
 def _unit_rms(values: tf.Tensor) -> tf.Tensor:
@@ -57,10 +57,13 @@ def observe(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_
     """
     channel = _unit_rms(channel)
     operator = channel[:, None] * ris_codes[:, :, None]
+    shape = tf.shape(operator)
+    stacked = tf.reshape(operator, [shape[0], shape[1] * shape[2], operator.shape[-1]])
     return Observation(
         snapshots=_unit_rms(snapshots),
         ris_codes=ris_codes,
         channel=channel,
         operator=operator,
+        rows=tf.concat([tf.math.real(stacked), tf.math.imag(stacked)], axis=-1),
         noise_power=1.0 / (1.0 + 10.0 ** (snr_db / 10.0)),
     )

@@ -61,6 +61,7 @@ def atom_maps(
     atoms: tf.Tensor,
     powers: tf.Tensor,
     diffuse_power: tf.Tensor,
+    noise_power: tf.Tensor,
 ) -> LikelihoodMaps:
     """Maps for R = A diag(powers) A^H + diffuse_power I.
 
@@ -70,12 +71,13 @@ def atom_maps(
       atoms: A, [B, N, P] complex64.
       powers: [B, P] float32, not negative.
       diffuse_power: [B] float32.
+      noise_power: [B] float32.
     """
     channel = observation.channel
     complex_dtype = channel.dtype
     response = observation.respond(atoms * tf.cast(tf.sqrt(powers), complex_dtype)[:, None, :])
     shared = tf.cast(diffuse_power, complex_dtype)[:, None, None] * tf.matmul(channel, channel, adjoint_b=True)
-    noise = tf.cast(observation.noise_power, complex_dtype)[:, None, None]
+    noise = tf.cast(noise_power, complex_dtype)[:, None, None]
     shared += noise * tf.eye(tf.shape(channel)[1], dtype=complex_dtype)
     chol = tf.linalg.cholesky(tf.matmul(response, response, adjoint_b=True) + shared[:, None])
     right = tf.concat([observation.operator, observation.snapshots[..., None]], axis=-1)
