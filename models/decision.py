@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from models.geometry import FieldOfView
 from models.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
+from models.path_loss import LOG_POWER_WIDTH, Candidates, PathLossConfig, path_loss_factor
 from models.steering import source_positions_m
 
 
@@ -28,6 +29,7 @@ class DecisionConfig:
     """Half width of the gate in azimuth and elevation, degrees."""
     gate_range_m: float = 1.0
     """Half width of the gate in range, metres."""
+    path_loss: PathLossConfig = PathLossConfig()
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_score <= 1:
@@ -49,7 +51,6 @@ class Decision(NamedTuple):
 
 
 _NODES = np.linspace(-4.0, 4.0, 41, dtype=np.float32)
-_LOG_POWER_PRIOR_WIDTH = 6.0  # 26 dB of path loss over the field of view
 
 
 def error_covariance(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
@@ -80,7 +81,7 @@ def _log_existence_odds(covariance: tf.Tensor, gains: tf.Tensor, range_m: tf.Ten
     chol = tf.linalg.cholesky(correlation + eye)
     half_log_det = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(chol)) + tf.math.log(deviation), axis=-1)
     angles = (view.azimuth[1] - view.azimuth[0]) * (view.elevation[1] - view.elevation[0])
-    constant = math.log(angles * (view.range_m[1] - view.range_m[0]) * _LOG_POWER_PRIOR_WIDTH)
+    constant = math.log(angles * (view.range_m[1] - view.range_m[0]) * LOG_POWER_WIDTH)
     log_volume = constant - 2.0 * tf.math.log(range_m)  # uniform in r is density r^2 / (r_max - r_min) in 1/r
     return gains + 2.0 * math.log(2.0 * math.pi) + half_log_det - log_volume
 
@@ -98,7 +99,7 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
       The decision; rows of inactive atoms hold a score of zero and are otherwise meaningless.
     """
     covariance = error_covariance(atoms, evaluation)
-    azimuth, elevation, mean_w, _ = tf.unstack(atoms.parameters, axis=-1)
+    azimuth, elevation, mean_w, log_power = tf.unstack(atoms.parameters, axis=-1)
     variance_w = covariance[..., 2, 2]
     nodes_w = mean_w[..., None] + _NODES * tf.sqrt(variance_w)[..., None]
     low_w, high_w = view.inverse_range
@@ -107,6 +108,22 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     nodes_r = 1.0 / nodes_w
     weights = np.exp(-0.5 * _NODES**2) * nodes_r**2 * tf.where(inside, 1.0, 1e-6)
     weights /= tf.reduce_sum(weights, axis=-1, keepdims=True)
+    shift = nodes_w - mean_w[..., None]
+
+    mean_range_m = tf.reduce_sum(weights * nodes_r, axis=-1)
+    log_odds = _log_existence_odds(covariance, evaluation.gains, mean_range_m, view)
+    log_odds = tf.where(atoms.active, log_odds, -np.float32(np.inf))
+    power_slope = covariance[..., 3, 2] / variance_w
+    candidates = Candidates(
+        range_m=nodes_r,
+        log_power=log_power[..., None] + power_slope[..., None] * shift,
+        log_power_variance=tf.maximum(covariance[..., 3, 3] - power_slope * covariance[..., 3, 2], 0.0),
+        weights=weights,
+        exists=tf.sigmoid(log_odds),
+    )
+    weights *= path_loss_factor(candidates, config.path_loss)
+    evidence = tf.reduce_sum(weights, axis=-1, keepdims=True)
+    weights /= evidence
 
     mean_r = tf.reduce_sum(weights * nodes_r, axis=-1, keepdims=True)
     candidates = tf.concat([nodes_r, mean_r], axis=-1)
@@ -118,7 +135,6 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     range_mass = tf.gather(mass, best, batch_dims=2)
 
     regression = covariance[..., :2, 2] / variance_w[..., None]  # angles follow the range
-    shift = nodes_w - mean_w[..., None]
     mean_shift = tf.reduce_sum(weights * shift, axis=-1)
     reported = [
         tf.clip_by_value(mean + regression[..., i] * mean_shift, *limits)
@@ -135,7 +151,7 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
 
     gate = math.radians(config.gate_angle_deg)
     angle_mass = tf.reduce_prod(_normal_mass(gate, tf.sqrt(tf.linalg.diag_part(covariance)[..., :2])), axis=-1)
-    exists = tf.sigmoid(_log_existence_odds(covariance, evaluation.gains, range_m, view))
+    exists = tf.sigmoid(log_odds + tf.math.log(evidence[..., 0]))
     score = tf.where(atoms.active, exists * angle_mass * range_mass, 0.0)
     score = tf.round(1e4 * tf.minimum(score, 1.0)) / 1e4  # near-certain sources keep one order on every machine
     return Decision(reported[0], reported[1], range_m, position, position_cov, score)

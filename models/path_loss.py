@@ -1,0 +1,76 @@
+"""What free space says of sources that transmit alike: log p_k = t - 2 log r_k, with one unknown t a scene.
+
+The near sources, whose ranges are sharp, tell t; t and its received power then tell the range of a far source, which
+the curvature of its wavefront hardly does. Sources are tied by t alone, so sums over a grid of t give the posterior
+exactly (a star-shaped factor graph; Kschischang, Frey and Loeliger 2001).
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+LOG_POWER_WIDTH = 6.0
+"""Width of the flat prior of a log power that follows no law: 26 dB, the path loss over the field of view."""
+
+_LEVELS = np.linspace(-6.0, 6.0, 161, dtype=np.float32)  # t of a scene normalised to unit received power
+_DECIBEL = math.log(10.0) / 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class PathLossConfig:
+    """How far transmit powers may be trusted to be alike."""
+
+    power_spread_db: float = 0.5
+    """Standard deviation of the sources' transmit powers about a common one, dB."""
+    unrelated_share: float = 0.05
+    """Probability that a source follows no common power; 1 leaves the law out."""
+
+    def __post_init__(self) -> None:
+        if not self.power_spread_db >= 0:
+            raise ValueError(f"PathLossConfig.power_spread_db: expected at least 0, got {self.power_spread_db!r}")
+        if not 0 < self.unrelated_share <= 1:
+            raise ValueError(
+                f"PathLossConfig.unrelated_share: expected a share in (0, 1], got {self.unrelated_share!r}"
+            )
+
+
+class Candidates(NamedTuple):
+    """Sources' posteriors before the law is known, on nodes of range.
+
+    range_m, log_power: [B, A, n] float32, the log power expected at that range.
+    log_power_variance: [B, A] float32, given the range.
+    weights: [B, A, n] float32, posterior mass of each node, sums to one.
+    exists: [B, A] float32, probability that the source is one.
+    """
+
+    range_m: tf.Tensor
+    log_power: tf.Tensor
+    log_power_variance: tf.Tensor
+    weights: tf.Tensor
+    exists: tf.Tensor
+
+
+def path_loss_factor(candidates: Candidates, config: PathLossConfig) -> tf.Tensor:
+    """By how much all other sources make each node of each source more probable than a flat prior of its power does.
+
+    Args:
+      candidates: A sources a scene.
+      config: trust in the law.
+
+    Returns:
+      [B, A, n] float32, positive; one where `unrelated_share` is one.
+    """
+    level = candidates.log_power + 2.0 * tf.math.log(candidates.range_m)
+    variance = candidates.log_power_variance + (_DECIBEL * config.power_spread_db) ** 2 + 1e-4
+    variance = variance[..., None, None]
+    density = tf.exp(-0.5 * (level[..., None] - _LEVELS) ** 2 / variance) / tf.sqrt(2.0 * math.pi * variance)
+    lawful = 1.0 - config.unrelated_share
+    relative = lawful * LOG_POWER_WIDTH * density + config.unrelated_share  # [B, A, n, t]
+    by_source = tf.einsum("ban,bant->bat", candidates.weights, relative)
+    exists = candidates.exists[..., None]
+    message = tf.math.log(exists * by_source + 1.0 - exists)
+    others = tf.nn.softmax(tf.reduce_sum(message, axis=1, keepdims=True) - message, axis=-1)
+    return tf.einsum("bat,bant->ban", others, relative)
