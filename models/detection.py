@@ -18,7 +18,7 @@ class DetectionConfig:
 
     candidates: int = 16
     """Grid maxima that are polished."""
-    polish_steps: int = 12
+    polish_steps: int = 8
     """Damped Gauss-Newton steps of the polish."""
     contrast_db: float = 4.0
     """A peak stands this far above the median of its scene's spectrum, dB."""

@@ -11,6 +11,7 @@ from models.continuous import refine_atoms
 from models.covariance import LowRankCovariance, ShrinkageConfig, effective_low_rank
 from models.decision import Decision, DecisionConfig, decide
 from models.detection import DetectionConfig, Peaks, find_peaks
+from models.dictionary import GridConfig
 from models.geometry import Scenario
 from models.likelihood import Atoms
 from models.mvdr import MVDR
@@ -25,6 +26,8 @@ class LocalizerConfig:
     """Everything between R_pred and the sources."""
 
     shrinkage: ShrinkageConfig = ShrinkageConfig()
+    spectrum_grid: GridConfig = GridConfig(44, 26, 20)
+    """Grid of the MVDR spectrum, finer than the backbone's: sources a beam width apart must show as two maxima."""
     detection: DetectionConfig = DetectionConfig()
     decision: DecisionConfig = DecisionConfig()
     final_steps: int = 3
@@ -79,7 +82,7 @@ class Localizer(tf.Module):
         self.backbone, self.config = backbone, config
         scenario = backbone.scenario
         self.scenario = scenario
-        self.mvdr = MVDR(scenario.array, scenario.field_of_view, backbone.config.grid)
+        self.mvdr = MVDR(scenario.array, scenario.field_of_view, config.spectrum_grid)
 
     def observe(self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
         """Checks and normalises a measurement: complex64 [B, L, M], [B, L, N], [B, M, N], float32 [B]."""
@@ -226,7 +229,7 @@ def oracle_localizer(
     Returns:
       A function of a batch with the truth (snapshots, snr_db, azimuth, elevation, range_m, power, num_sources).
     """
-    mvdr = MVDR(scenario.array, scenario.field_of_view)
+    mvdr = MVDR(scenario.array, scenario.field_of_view, config.spectrum_grid)
 
     @tf.function(autograph=False)
     def locate(scenes: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
