@@ -1,0 +1,125 @@
+"""The whole inference path: invariances, bad input, blind K, the oracle."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.backbone import Backbone
+from models.geometry import Scenario
+from models.localizer import Localizer, oracle_localizer, true_covariance
+from tests.references.steering import steering_vector
+from tests.simulated import batch_of, inputs_of, loud
+
+NUM_SCENES = 4
+
+
+@pytest.fixture(scope="module")
+def localize():
+    localizer = Localizer(Backbone())
+    signature = {
+        "snapshots": tf.TensorSpec([None, None, 16], tf.complex64),
+        "ris_codes": tf.TensorSpec([None, None, 144], tf.complex64),
+        "channel": tf.TensorSpec([None, 16, 144], tf.complex64),
+        "snr_db": tf.TensorSpec([None], tf.float32),
+    }
+    step = tf.function(lambda inputs: localizer.localize(**inputs), input_signature=[signature], autograph=False)
+    return lambda inputs: {name: value.numpy() for name, value in step(inputs).items()}
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, np.ndarray]:
+    return inputs_of(batch_of(NUM_SCENES))
+
+
+@pytest.fixture(scope="module")
+def found(localize, inputs) -> dict[str, np.ndarray]:
+    return localize(inputs)
+
+
+def test_slots(found) -> None:
+    slots = np.arange(5) < found["num_sources"][:, None]
+    for name, value in found.items():
+        if name != "num_sources":
+            assert np.all(np.isfinite(value[slots])) and np.all(np.isnan(value[~slots])), name
+    score = np.where(slots, found["score"], -1.0)
+    assert np.all(np.diff(score) <= 0)
+    assert np.all((score[slots] > 0) & (score[slots] <= 1))
+    np.testing.assert_allclose(np.linalg.norm(found["position_m"], axis=-1)[slots], found["range_m"][slots], rtol=1e-5)
+    assert np.all(np.linalg.eigvalsh(found["position_cov_m2"][slots]) > 0)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+@pytest.mark.parametrize("name", ["snapshots", "channel"])
+def test_scale_changes_nothing(localize, inputs, found, name: str, scale: float) -> None:
+    scaled = localize(inputs | {name: (inputs[name] * scale).astype(np.complex64)})
+    for field, value in found.items():
+        np.testing.assert_allclose(scaled[field], value, rtol=1e-3, atol=1e-3, err_msg=field)
+
+
+def test_scenes_do_not_see_each_other(localize, inputs, found) -> None:
+    for scene in range(NUM_SCENES):
+        alone = localize({name: value[scene : scene + 1] for name, value in inputs.items()})
+        for field, value in found.items():
+            np.testing.assert_allclose(alone[field][0], value[scene], rtol=1e-3, atol=1e-3, err_msg=field)
+
+
+def test_any_number_of_snapshots(localize, inputs) -> None:
+    few = localize(inputs | {name: inputs[name][:, :16] for name in ("snapshots", "ris_codes")})
+    assert few["position_m"].shape == (NUM_SCENES, 5, 3)
+    assert few["num_sources"].sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("snapshots", lambda x: np.where(np.arange(16) == 3, np.nan, x), "snapshots: expected finite"),
+        ("channel", lambda x: x * np.inf, "channel: expected finite"),
+        ("snr_db", lambda x: x + np.nan, "snr_db: expected finite"),
+        ("ris_codes", lambda x: x[:, :-1], "ris_codes: expected shape"),
+        ("channel", lambda x: x[:-1], "channel: expected shape"),
+        ("snr_db", lambda x: x[:-1], "snr_db: expected shape"),
+    ],
+)
+def test_bad_input_is_named(localize, inputs, name: str, change, expected: str) -> None:
+    with np.errstate(invalid="ignore"):
+        bad = inputs | {name: change(inputs[name]).astype(inputs[name].dtype)}
+    with pytest.raises(tf.errors.InvalidArgumentError, match=expected):
+        localize(bad)
+
+
+def test_empty_batch_and_no_snapshots_are_named(localize, inputs) -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match="snapshots: expected at least one scene"):
+        localize({name: value[:0] for name, value in inputs.items()})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="snapshots: expected at least one snapshot"):
+        localize(inputs | {name: inputs[name][:, :0] for name in ("snapshots", "ris_codes")})
+
+
+def test_noise_alone_holds_no_source(localize, inputs) -> None:
+    rng = np.random.default_rng(1)
+    noise = (rng.normal(size=(*inputs["snapshots"].shape, 2)) @ [1, 1j]).astype(np.complex64)
+    silent = inputs | {"snapshots": noise, "snr_db": np.full(NUM_SCENES, -30.0, np.float32)}
+    assert localize(silent)["num_sources"].sum() == 0
+
+
+def test_true_covariance_is_its_sum_over_sources() -> None:
+    batch = batch_of(3)
+    dense = true_covariance(batch, Scenario()).dense().numpy()
+    for scene in range(3):
+        expected = np.zeros((144, 144), complex)
+        for k in range(batch["num_sources"][scene]):
+            place = (float(batch[name][scene, k]) for name in ("azimuth", "elevation", "range_m"))
+            vector = steering_vector(*place, Scenario().array)
+            expected += batch["power"][scene, k] * np.outer(vector, vector.conj())
+        np.testing.assert_allclose(dense[scene], expected / np.trace(expected).real, atol=1e-6)
+
+
+def test_mvdr_of_the_true_covariance_finds_the_sources() -> None:
+    batch = batch_of(20, loud())
+    outputs = {name: value.numpy() for name, value in oracle_localizer(Scenario(max_sources=2))(batch).items()}
+    hits, sources = 0, 0
+    for scene in range(20):
+        for k in range(batch["num_sources"][scene]):
+            near = np.abs(outputs["azimuth_deg"][scene] - np.degrees(batch["azimuth"][scene, k])) < 0.5
+            hits += bool(np.any(near & (np.abs(outputs["range_m"][scene] - batch["range_m"][scene, k]) < 0.2)))
+            sources += 1
+    assert hits / sources > 0.9
