@@ -163,7 +163,10 @@ class Backbone(keras.Model):
         return atoms, powers, rest / self.scenario.array.num_elements
 
     def grid_stages(self, observation: Observation) -> list[GridState]:
-        """The unrolled stages, differentiable by the corrections' weights."""
+        """The unrolled stages; each is differentiable by its own correction's weights, no gradient passes between them.
+
+        What gradients through the maps would add costs three times the forward pass; every stage has its own loss.
+        """
         signal_power = 1.0 - observation.noise_power
         gamma = tf.tile(signal_power[:, None] / self.config.grid.size, [1, self.config.grid.size])
         states: list[GridState] = []
@@ -171,6 +174,7 @@ class Backbone(keras.Model):
             if stage == 0:
                 maps = diffuse_maps(observation, self.dictionary, signal_power / self.scenario.array.num_elements)
             else:
+                gamma = tf.stop_gradient(gamma)
                 maps = atom_maps(observation, self.dictionary, *self.split(gamma), observation.noise_power)
             features = _features(GridState(gamma, maps), observation, self.config.grid.shape)
             log_step = self.config.exponent * tf.math.log((maps.v + 1e-12) / (maps.q + 1e-12))

@@ -8,6 +8,7 @@ import dataclasses
 import tensorflow as tf
 
 from models.covariance import LowRankCovariance
+from models.mvdr import white_factor
 
 _LOADING = 1e-2  # of a unit-trace covariance's mean diagonal times N: keeps 40 dB of spread in complex128
 
@@ -41,20 +42,30 @@ class LossConfig:
                 raise ValueError(f"LossConfig.{field}: expected a weight of at least 0, got {getattr(self, field)!r}")
 
 
-def _loaded(covariance: LowRankCovariance) -> tf.Tensor:
-    """Trace-one covariance plus loading, [B, N, N] complex128."""
-    dense = LowRankCovariance(tf.cast(covariance.factor, tf.complex128), tf.cast(covariance.floor, tf.float64)).dense()
-    trace = tf.math.real(tf.linalg.trace(dense))
-    size = tf.shape(dense)[-1]
-    eye = tf.eye(size, dtype=dense.dtype)
-    return (
-        dense / tf.cast(trace, dense.dtype)[:, None, None]
-        + tf.cast(_LOADING / tf.cast(size, tf.float64), dense.dtype) * eye
+def _loaded(covariance: LowRankCovariance) -> LowRankCovariance:
+    """Trace-one covariance plus loading, complex128."""
+    covariance = LowRankCovariance(tf.cast(covariance.factor, tf.complex128), tf.cast(covariance.floor, tf.float64))
+    trace = covariance.trace()
+    factor = covariance.factor / tf.cast(tf.sqrt(trace), tf.complex128)[:, None, None]
+    return LowRankCovariance(factor, covariance.floor / trace + _LOADING / covariance.factor.shape[1])
+
+
+def _log_det(covariance: LowRankCovariance) -> tf.Tensor:
+    """log det(U U^H + eps I) = (N - A) log eps + log det(eps I + U^H U), [B]."""
+    factor, floor = covariance
+    gram = tf.matmul(factor, factor, adjoint_a=True)
+    size = tf.cast(tf.shape(factor)[1] - tf.shape(factor)[2], floor.dtype)
+    chol = tf.linalg.cholesky(
+        gram + tf.cast(floor, gram.dtype)[:, None, None] * tf.eye(gram.shape[-1], dtype=gram.dtype)
     )
+    roots = tf.math.log(tf.math.real(tf.linalg.diag_part(chol)))
+    return size * tf.math.log(floor) + 2.0 * tf.reduce_sum(roots, axis=-1)
 
 
 def stein_loss(predicted: LowRankCovariance, true: LowRankCovariance) -> tf.Tensor:
-    """tr(Rp^-1 Rt) - log det(Rp^-1 Rt) - N of the loaded covariances, in complex128 (James and Stein, 1961).
+    """tr(Rp^-1 Rt) - log det(Rp^-1 Rt) - N of the loaded covariances (James and Stein, 1961).
+
+    In complex128 and by Woodbury's identity, which at 64 atoms costs a tenth of the dense form.
 
     Args:
       predicted, true: any positive scale.
@@ -62,11 +73,14 @@ def stein_loss(predicted: LowRankCovariance, true: LowRankCovariance) -> tf.Tens
     Returns:
       [B] float32, not negative, zero where they agree.
     """
-    chol_predicted, chol_true = tf.linalg.cholesky(_loaded(predicted)), tf.linalg.cholesky(_loaded(true))
-    ratio = tf.linalg.triangular_solve(chol_predicted, chol_true)
-    trace = tf.reduce_sum(tf.abs(ratio) ** 2, axis=(-2, -1))
-    log_det = 2.0 * tf.reduce_sum(tf.math.log(tf.math.real(tf.linalg.diag_part(ratio))), axis=-1)
-    return tf.cast(trace - log_det, tf.float32) - tf.cast(tf.shape(ratio)[-1], tf.float32)
+    predicted, true = _loaded(predicted), _loaded(true)
+    explained = white_factor(predicted)  # Rp^-1 = (I - F F^H) / eps
+    size = tf.cast(tf.shape(true.factor)[1], tf.float64)
+    inside = tf.matmul(explained, true.factor, adjoint_a=True)
+    sources = tf.reduce_sum(tf.abs(true.factor) ** 2, axis=(-2, -1)) - tf.reduce_sum(tf.abs(inside) ** 2, axis=(-2, -1))
+    white = true.floor * (size - tf.reduce_sum(tf.abs(explained) ** 2, axis=(-2, -1)))
+    log_det = _log_det(true) - _log_det(predicted)
+    return tf.cast((sources + white) / predicted.floor - log_det - size, tf.float32)
 
 
 def subspace_alignment_loss(predicted: LowRankCovariance, true_steering: tf.Tensor) -> tf.Tensor:
@@ -114,5 +128,6 @@ def peak_contrast_loss(inverse_at_sources: tf.Tensor, used: tf.Tensor, inverse_o
       [B] float32; lower is sharper.
     """
     weight = tf.cast(used, tf.float32)
+    inverse_at_sources = tf.where(used, inverse_at_sources, 1.0)
     at_sources = tf.reduce_sum(weight * tf.math.log(inverse_at_sources), axis=-1) / tf.reduce_sum(weight, axis=-1)
     return at_sources - tf.reduce_mean(tf.math.log(inverse_on_grid), axis=-1)

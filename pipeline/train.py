@@ -89,7 +89,7 @@ class Progress(keras.callbacks.Callback):
         """Takes up the last checkpoint if there is one; epochs done."""
         model.optimizer.build(model.backbone.trainable_variables)
         checkpoint = tf.train.Checkpoint(
-            backbone=model.backbone,
+            weights=[weight.value for weight in model.backbone.trainable_variables],  # layers in lists go untracked
             optimizer=model.optimizer,
             epochs_done=self.epochs_done,
             best_objective=self.best_objective,
