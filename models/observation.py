@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+_LEAST_NOISE_POWER = 1e-5  # 50 dB below the received power
+
 
 class Observation(NamedTuple):
     """A batch of scenes, normalised. Powers are then shares of the received power.
@@ -53,7 +55,7 @@ def observe(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_
       snr_db: [B] float32, mean |y without noise|^2 / sigma^2, dB.
 
     Returns:
-      The observation; sigma^2 = 1 / (1 + SNR) since the received power is one.
+      The observation; sigma^2 = 1 / (1 + SNR) since the received power is one, as far down as float32 carries.
     """
     channel = _unit_rms(channel)
     operator = channel[:, None] * ris_codes[:, :, None]
@@ -65,5 +67,5 @@ def observe(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_
         channel=channel,
         operator=operator,
         rows=tf.concat([tf.math.real(stacked), tf.math.imag(stacked)], axis=-1),
-        noise_power=1.0 / (1.0 + 10.0 ** (snr_db / 10.0)),
+        noise_power=tf.maximum(1.0 / (1.0 + 10.0 ** (snr_db / 10.0)), _LEAST_NOISE_POWER),
     )

@@ -7,12 +7,14 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 import tyro
 
+from models.baselines.back_projection import back_projection_localizer
+from models.baselines.sequential_ml import SequentialMLConfig, sequential_ml_localizer
 from models.geometry import Scenario
 from models.localizer import oracle_localizer
 from pipeline import plots, scene_plots
@@ -34,7 +36,7 @@ _SCENES_SHOWN = 5
 class EvaluateOptions:
     """Scores a localizer on simulated scenes and writes metrics, matches and figures.
 
-    Say what to score with one of --saved-model, --target, --oracle or --chance.
+    Say what to score with one of --saved-model, --target, --baseline, --oracle or --chance.
     """
 
     output_dir: Path
@@ -45,6 +47,11 @@ class EvaluateOptions:
     """HOST:PORT of a model server."""
     model_name: str = "ris_localizer"
     """The model's name on that server."""
+    baseline: Literal["sequential_ml", "back_projection"] | None = None
+    """A classical estimator: sequential maximum likelihood off the grid, or peaks of the back-projected power."""
+    noise_inflation: float = 0.0
+    """With --baseline sequential_ml: raises the noise power by this share of the signal's power, against channels and
+    phases that are not as told."""
     oracle: bool = False
     """MVDR on the true covariance through the same detection: the ceiling."""
     chance: bool = False
@@ -65,11 +72,16 @@ class EvaluateOptions:
     """Draw the figures."""
 
     def __post_init__(self) -> None:
-        chosen = [name for name in ("saved_model", "target", "oracle", "chance") if getattr(self, name)]
+        estimators = ("saved_model", "target", "baseline", "oracle", "chance")
+        chosen = [name for name in estimators if getattr(self, name)]
         if len(chosen) != 1:
             raise ValueError(
-                "options: expected one of --saved-model, --target, --oracle, --chance, got "
+                "options: expected one of --saved-model, --target, --baseline, --oracle, --chance, got "
                 + (", ".join("--" + name.replace("_", "-") for name in chosen) or "none")
+            )
+        if self.noise_inflation and self.baseline != "sequential_ml":
+            raise ValueError(
+                f"--noise-inflation: needs --baseline sequential_ml, got {self.noise_inflation} without it"
             )
         for field in ("scenes", "batch_size"):
             if getattr(self, field) < 1:
@@ -82,6 +94,11 @@ def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, E
         return f"SavedModel {options.saved_model}", saved_model_estimator(options.saved_model)
     if options.target is not None:
         return f"{options.model_name} at {options.target}", server_estimator(options.target, options.model_name)
+    if options.baseline == "sequential_ml":
+        config = SequentialMLConfig(noise_inflation=options.noise_inflation)
+        return f"sequential ML, noise inflation {config.noise_inflation:g}", sequential_ml_localizer(scenario, config)
+    if options.baseline == "back_projection":
+        return "back-projection", back_projection_localizer(scenario)
     if options.oracle:
         return "MVDR on the true covariance", oracle_localizer(scenario)
     return "chance", chance_estimator(scenario)

@@ -91,7 +91,7 @@ def _check_files(info: tfds.core.DatasetInfo, directory: Path) -> None:
 
 def _as_json(config: SceneConfig) -> dict:
     """The config as it comes back from a JSON file."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    return json.loads(json.dumps(config.settings()))
 
 
 def load_scenes(

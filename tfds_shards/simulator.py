@@ -2,14 +2,15 @@
 
     y_l = H diag(c_l) sum_k sqrt(p_k) a_k s_kl + n_l,    p_k = (lambda / (4 pi r_k))^2
 
-A transmit power common to all sources is left out: it scales y, and the model divides y by its RMS.
+A transmit power common to all sources is left out: it scales y, and the model divides y by its RMS. Where a config has
+impairments, the snapshots follow the real installation and the scene holds what the estimator is told of it.
 """
 
 import dataclasses
 import functools
 import hashlib
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,7 @@ import tensorflow as tf
 from models.geometry import RISArray, Scenario
 from models.steering import steering_vectors
 from tfds_shards.codebook import Codebook, code_phase_index, code_phasors
+from tfds_shards.impairments import ImpairmentConfig, displacement_phasors, draw_impairments
 
 SPLITS = ("train", "validation", "test")
 
@@ -46,6 +48,8 @@ class SceneConfig:
     """"dft": the same 2-D DFT codes in every scene; "random": independent codes in every scene."""
     phase_bits: int = 3
     """Resolution of the elements' phase shifts, bits."""
+    impairments: ImpairmentConfig | None = None
+    """What the estimator is told wrongly or not at all; None where the model is as told."""
 
     def __post_init__(self) -> None:
         if not self.num_snapshots >= 1:
@@ -66,6 +70,14 @@ class SceneConfig:
                 f"codes, got {self.num_snapshots!r}"
             )
 
+    def settings(self) -> dict[str, Any]:
+        """The config as a data set's metadata hold it: without impairments where there are none, as sets written before
+        there were any have it."""
+        settings = dataclasses.asdict(self)
+        if self.impairments is None:
+            del settings["impairments"]
+        return settings
+
 
 CONFIGS: dict[str, SceneConfig] = {
     config.name: config
@@ -74,6 +86,7 @@ CONFIGS: dict[str, SceneConfig] = {
         SceneConfig("l64_m64_legacy", scenario=Scenario(array=RISArray(wavefront="fresnel", index_offset=-0.5))),
         SceneConfig("l64_m64_rician", line_of_sight="true"),
         SceneConfig("l64_random", codebook="random"),
+        SceneConfig("l64_m64_impaired", impairments=ImpairmentConfig()),
     )
 }
 
@@ -83,9 +96,9 @@ class Scene:
     """One scene. Arrays of length K_max are zero from num_sources on.
 
     snapshots: y, [L, M] complex64.
-    channel: H, [M, N] complex64.
+    channel: H as the estimator is told, [M, N] complex64.
     code_phase_index: [L, N] uint8; the codes are exp(2j pi index / 2^phase_bits).
-    snr_db: mean |y without noise|^2 / sigma^2 of this realisation over all snapshots and antennas, dB.
+    snr_db: mean |y without noise|^2 / sigma^2 of this realisation over all snapshots and antennas as reported, dB.
     num_sources: K.
     azimuth, elevation: [K_max] float32, radians.
     range_m: [K_max] float32, metres.
@@ -117,7 +130,7 @@ def simulate_scene(config: SceneConfig, split: str, index: int) -> Scene:
     Draws, all independent: SNR, kappa uniform in their limits; K uniform in 1..K_max; azimuth, elevation and range
     uniform in the field of view, with no least separation; symbols CN(0, 1) for each source and snapshot; the line of
     sight leaves the surface as a plane wave in a direction uniform in the field of view's angles and reaches the base
-    station at an azimuth uniform in +-60 degrees of a linear array at half a wavelength.
+    station at an azimuth uniform in +-60 degrees of a linear array at half a wavelength. Impairments come last.
 
     Args:
       config: what to draw.
@@ -140,16 +153,24 @@ def simulate_scene(config: SceneConfig, split: str, index: int) -> Scene:
     phase_index = code_phase_index(rng, config.codebook, scenario.array, num_snapshots, config.phase_bits)
     power = (scenario.array.wavelength_m / (4.0 * math.pi * sources.range_m)) ** 2
     symbols = _complex_normal(rng, (num_snapshots, num_sources))
+    noise = _complex_normal(rng, (num_snapshots, scenario.num_antennas))
+    coefficients = code_phasors(phase_index, config.phase_bits)
+    reported_channel, reported_snr_db = channel, snr_db
+    if config.impairments is not None:
+        impairments = draw_impairments(rng, config.impairments, channel, scenario.array)
+        vectors = vectors * displacement_phasors(*sources, impairments.displacement_m, scenario.array)
+        coefficients = coefficients * impairments.element_response
+        reported_channel = channel + impairments.channel_error
+        reported_snr_db = float(np.float32(snr_db + impairments.snr_error_db))
     # einsum, not BLAS: on busy cores its threads wait for each other forty times longer than these products take.
     arriving = np.einsum("lk,kn->ln", symbols * np.sqrt(power), vectors)
-    clean = np.einsum("ln,mn->lm", code_phasors(phase_index, config.phase_bits) * arriving, channel)
+    clean = np.einsum("ln,mn->lm", coefficients * arriving, channel)
     noise_power = np.mean(np.abs(clean) ** 2) / 10.0 ** (snr_db / 10.0)
-    snapshots = clean + math.sqrt(noise_power) * _complex_normal(rng, clean.shape)
     return Scene(
-        snapshots=snapshots.astype(np.complex64),
-        channel=channel.astype(np.complex64),
+        snapshots=(clean + math.sqrt(noise_power) * noise).astype(np.complex64),
+        channel=reported_channel.astype(np.complex64),
         code_phase_index=phase_index,
-        snr_db=snr_db,
+        snr_db=reported_snr_db,
         num_sources=num_sources,
         **{key: _padded(value, scenario.max_sources) for key, value in sources._asdict().items()},
         power=_padded(power, scenario.max_sources),

@@ -80,7 +80,9 @@ class Builder(tfds.core.ShardBasedBuilder):
                         shape=(num_snapshots, num_antennas, 2), dtype=np.float32, doc="y, real and imaginary part"
                     ),
                     "channel": array(
-                        shape=(num_antennas, num_elements, 2), dtype=np.float32, doc="H, real and imaginary part"
+                        shape=(num_antennas, num_elements, 2),
+                        dtype=np.float32,
+                        doc="H as told, real and imaginary part",
                     ),
                     "code_phase_index": tfds.features.Tensor(
                         shape=(num_snapshots, num_elements),
@@ -88,7 +90,7 @@ class Builder(tfds.core.ShardBasedBuilder):
                         encoding=tfds.features.Encoding.ZLIB,
                         doc=f"codes are exp(2j pi index / {2**config.phase_bits})",
                     ),
-                    "snr_db": tfds.features.Scalar(dtype=np.float32, doc="dB"),
+                    "snr_db": tfds.features.Scalar(dtype=np.float32, doc="as told, dB"),
                     "num_sources": tfds.features.Scalar(dtype=np.int32, doc="K"),
                     "azimuth": of_sources(doc="radians, zero from num_sources on"),
                     "elevation": of_sources(doc="radians, zero from num_sources on"),
@@ -97,7 +99,7 @@ class Builder(tfds.core.ShardBasedBuilder):
                     "index": tfds.features.Scalar(dtype=np.int64, doc="number of the scene in its split"),
                 }
             ),
-            metadata=tfds.core.MetadataDict(scene_config=dataclasses.asdict(config), sizes=self.scene_set.sizes),
+            metadata=tfds.core.MetadataDict(scene_config=config.settings(), sizes=self.scene_set.sizes),
             disable_shuffling=True,
         )
 

@@ -1,0 +1,88 @@
+"""Back-projection: the received power a beam through the surface finds at every grid point, and its peaks.
+
+    P(g) = sum_l |a_g^H Phi_l^H G y_l|^2 / sum_l |G^(1/2) Phi_l a_g|^2
+
+with G = I (matched filter, classical beamforming) or G = (H H^H)^-1 (pseudo-inverse: Phi_l^+ = Phi_l^H G for codes of
+unit modulus).
+"""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+import scipy.linalg
+import scipy.ndimage
+
+from models.baselines.grid import SearchGrid, squared
+from models.baselines.measurement import Measurement, measure
+from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.dictionary import GridConfig
+from models.geometry import Scenario
+
+
+@dataclasses.dataclass(frozen=True)
+class BackProjectionConfig:
+    """Spectrum and peaks."""
+
+    projection: Literal["matched_filter", "pseudo_inverse"] = "pseudo_inverse"
+    """What is back-projected: the snapshots, or the field at the surface that explains them with least power."""
+    grid: GridConfig = GridConfig()
+    """Grid of the spectrum; sources are reported on it."""
+    depth_db: float = 3.0
+    """Peaks at most this far below the strongest are reported, dB."""
+
+    def __post_init__(self) -> None:
+        if self.projection not in ("matched_filter", "pseudo_inverse"):
+            raise ValueError(
+                'BackProjectionConfig.projection: expected "matched_filter" or "pseudo_inverse", '
+                f"got {self.projection!r}"
+            )
+        if not self.depth_db >= 0:
+            raise ValueError(f"BackProjectionConfig.depth_db: expected at least 0, got {self.depth_db!r}")
+
+
+def whiten_antennas(measurement: Measurement) -> Measurement:
+    """G^(1/2) y_l and G^(1/2) Phi_l with G = (mean_l Phi_l Phi_l^H)^-1; the noise is then no longer white."""
+    operator = measurement.operator
+    chol = np.linalg.cholesky(np.mean(operator @ operator.conj().mT, axis=0))
+    snapshots = scipy.linalg.solve_triangular(chol, measurement.snapshots.T, lower=True).T
+    return dataclasses.replace(measurement, snapshots=snapshots, operator=np.linalg.solve(chol, operator))
+
+
+class BackProjection:
+    """Sources as the peaks of the back-projected power.
+
+    Args:
+      scenario: surface, field of view and most sources.
+      config: spectrum and peaks.
+    """
+
+    def __init__(self, scenario: Scenario, config: BackProjectionConfig = BackProjectionConfig()) -> None:
+        self.config = config
+        self.grid = SearchGrid(scenario, config.grid)
+
+    def spectrum(self, measurement: Measurement) -> np.ndarray:
+        """P at every grid point, [azimuth, elevation, range] float64."""
+        if self.config.projection == "pseudo_inverse":
+            measurement = whiten_antennas(measurement)
+        projected = squared(self.grid.correlation(measurement, measurement.snapshots[..., None])).sum(axis=(0, 1))
+        return (projected / self.grid.energy(measurement).sum(axis=0)).reshape(self.grid.shape)
+
+    def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
+        """The peaks of one measurement; the score is the height over that of the strongest.
+
+        Args:
+          snapshots: [L, M] complex. ris_codes: [L, N] complex. channel: [M, N] complex. snr_db: dB.
+        """
+        spectrum = self.spectrum(measure(snapshots, ris_codes, channel, snr_db))
+        relative = spectrum / spectrum.max()
+        is_peak = spectrum == scipy.ndimage.maximum_filter(spectrum, size=3, mode="nearest")
+        peaks = np.flatnonzero(is_peak & (relative >= 10.0 ** (-self.config.depth_db / 10.0)))
+        return SceneReport(self.grid.points[peaks], relative.ravel()[peaks])
+
+
+def back_projection_localizer(
+    scenario: Scenario, config: BackProjectionConfig = BackProjectionConfig()
+) -> BatchLocalizer:
+    """`BackProjection` as an estimator of batches; scores are heights over that of a scene's strongest peak."""
+    return batch_localizer(BackProjection(scenario, config).locate, scenario.max_sources)

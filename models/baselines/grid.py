@@ -1,0 +1,38 @@
+"""Points of the polar dictionary and their responses in one scene."""
+
+import numpy as np
+
+from models.baselines.measurement import Measurement, steering_columns
+from models.dictionary import GridConfig, PolarDictionary
+from models.geometry import Scenario
+
+
+class SearchGrid:
+    """The polar dictionary's points in complex128.
+
+    Attributes:
+      points: [G, 3] float64: azimuth, elevation (radians), inverse range (1/m).
+      vectors: [N, G] complex128.
+      shape: (azimuth, elevation, range) cells; range index fastest.
+    """
+
+    def __init__(self, scenario: Scenario, config: GridConfig) -> None:
+        dictionary = PolarDictionary(scenario.array, scenario.field_of_view, config)
+        axes = (dictionary.azimuth, dictionary.elevation, dictionary.inverse_range)
+        self.points = np.stack([axis.numpy().astype(np.float64) for axis in axes], axis=-1)
+        self.vectors = steering_columns(self.points, scenario.array)[0]
+        self.shape = config.shape
+
+    def energy(self, measurement: Measurement) -> np.ndarray:
+        """|Phi_l a_g|^2, [L, G]."""
+        return squared(measurement.respond(self.vectors)).sum(axis=1)
+
+    def correlation(self, measurement: Measurement, values: np.ndarray) -> np.ndarray:
+        """a_g^H Phi_l^H x_lj for x [L, M, J]: [L, J, G] complex128."""
+        projected = measurement.back_project(values).mT
+        return (projected.reshape(-1, projected.shape[-1]) @ self.vectors.conj()).reshape(*projected.shape[:2], -1)
+
+
+def squared(values: np.ndarray) -> np.ndarray:
+    """|x|^2 without the root that np.abs takes."""
+    return values.real**2 + values.imag**2

@@ -1,0 +1,85 @@
+"""One scene as the baselines see it, and the steering vectors in NumPy."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from models.geometry import RISArray
+from models.steering import steering_jacobian
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measurement:
+    """y_l = Phi_l sum_k sqrt(p_k) a_k s_kl + n_l with Phi_l = H diag(c_l).
+
+    snapshots: y_l, [L, M] complex128.
+    operator: Phi_l, [L, M, N] complex128.
+    noise_power: sigma^2, in units of |y|^2.
+    """
+
+    snapshots: np.ndarray
+    operator: np.ndarray
+    noise_power: float
+
+    def respond(self, vectors: np.ndarray) -> np.ndarray:
+        """Phi_l x_j: x [N, J] -> [L, M, J], complex128."""
+        num_snapshots, num_antennas, num_elements = self.operator.shape
+        stacked = self.operator.reshape(-1, num_elements) @ vectors
+        return stacked.reshape(num_snapshots, num_antennas, vectors.shape[1])
+
+    def back_project(self, values: np.ndarray) -> np.ndarray:
+        """Phi_l^H x_lj: x [L, M, J] -> [L, N, J], complex128."""
+        return self.operator.conj().mT @ values
+
+
+def measure(
+    snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float, noise_inflation: float = 0.0
+) -> Measurement:
+    """A scene's measurement, free of the receiver's gain and of the channel's scale.
+
+    As in `models.observation`: mean |y|^2 = 1 and mean_m |h_m|^2 = N, so that a power is about the share of the
+    received power that the source delivers, and sigma^2 = 1 / (1 + SNR).
+
+    Args:
+      snapshots: y, [L, M] complex, any scale.
+      ris_codes: c, [L, N] complex.
+      channel: H, [M, N] complex, any scale.
+      snr_db: mean |y without noise|^2 / sigma^2, dB.
+      noise_inflation: c; sigma^2 is raised by c times the signal's power, SNR / (1 + SNR). What a wrong channel or a
+        wrong phase leaves unexplained follows the signal's power.
+    """
+    snapshots = np.asarray(snapshots, np.complex128)
+    channel = np.asarray(channel, np.complex128)
+    snapshots = snapshots / np.sqrt(np.mean(np.abs(snapshots) ** 2))
+    channel = channel / np.sqrt(np.mean(np.abs(channel) ** 2))
+    operator = channel * np.asarray(ris_codes, np.complex128)[:, None, :]
+    snr = 10.0 ** (float(snr_db) / 10.0)
+    return Measurement(snapshots, operator, (1.0 + noise_inflation * snr) / (1.0 + snr))
+
+
+@functools.lru_cache(maxsize=16)
+def _jacobian_function(array: RISArray):
+    """`steering_jacobian` traced once: op by op it would take as long as the likelihood."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float64)], autograph=False)
+    def jacobian(points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.device("/CPU:0"):
+            return steering_jacobian(points[:, 0], points[:, 1], points[:, 2], array)
+
+    return jacobian.get_concrete_function()
+
+
+def steering_columns(points: np.ndarray, array: RISArray) -> tuple[np.ndarray, np.ndarray]:
+    """Steering vectors and their derivatives as columns.
+
+    Args:
+      points: [K, 3] float64: azimuth, elevation (radians), inverse range (1/m).
+      array: the surface.
+
+    Returns:
+      a [N, K] and da [3, N, K], complex128; derivatives a radian, a radian and a 1/m.
+    """
+    vectors, slopes = _jacobian_function(array)(tf.constant(points, tf.float64))
+    return vectors.numpy().T, slopes.numpy().transpose(1, 2, 0)

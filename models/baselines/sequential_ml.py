@@ -1,0 +1,193 @@
+"""Sequential maximum likelihood off the grid, with likelihood-ratio stopping: the reference of the field.
+
+One source after the other: the grid point with the largest gain of log-likelihood, all sources refined jointly, until a
+source gains too little; then sources that are no longer worth it are dropped. Over the sources already in S_l, a new
+source a of power gamma gains exactly
+
+    sum_l gamma b_l / (1 + gamma alpha_l) - log(1 + gamma alpha_l),
+    alpha_l = a^H Phi_l^H S_l^-1 Phi_l a,    b_l = |a^H Phi_l^H S_l^-1 y_l|^2.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from models.baselines.crb import position_bound
+from models.baselines.grid import SearchGrid, squared
+from models.baselines.likelihood import PARAMETERS, Likelihood, evaluate_likelihood, source_columns, whitening
+from models.baselines.measurement import Measurement, measure
+from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.dictionary import GridConfig
+from models.geometry import FieldOfView, RISArray, Scenario
+
+
+@dataclasses.dataclass(frozen=True)
+class SequentialMLConfig:
+    """Search, refinement and stopping."""
+
+    grid: GridConfig = GridConfig()
+    """Grid of the search for one more source."""
+    min_gain: float = 15.0
+    """Log-likelihood a source must be worth, when it is added and at the end."""
+    noise_inflation: float = 0.0
+    """c: the noise power is raised by c times the signal's power, against channels and phases that are not as told."""
+    tolerance: float = 0.01
+    """Joint refinement ends when a step promises less log-likelihood than this."""
+    max_steps: int = 60
+    """Most steps of one joint refinement."""
+
+    def __post_init__(self) -> None:
+        for field in ("min_gain", "tolerance"):
+            if not getattr(self, field) > 0:
+                raise ValueError(
+                    f"SequentialMLConfig.{field}: expected a positive number, got {getattr(self, field)!r}"
+                )
+        if not self.noise_inflation >= 0:
+            raise ValueError(f"SequentialMLConfig.noise_inflation: expected at least 0, got {self.noise_inflation!r}")
+        if not self.max_steps >= 1:
+            raise ValueError(f"SequentialMLConfig.max_steps: expected at least 1, got {self.max_steps!r}")
+
+
+_STEP_SCALE = np.array([0.05, 0.05, 0.1, 1.0])  # azimuth, elevation, inverse range, log power
+_MAX_STEP = 2.0
+_DAMPING_START, _DAMPING_DOWN, _DAMPING_UP, _DAMPING_MAX = 0.1, 0.3, 6.0, 1e6
+_LOG_POWER_LIMITS = (np.log(1e-6), np.log(1e2))
+_POWER_STEPS = 6
+
+
+def best_power_gain(alpha: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The gain of a new source at its best power, and the log of that power, by Fisher scoring in the log power.
+
+    Args:
+      alpha, b: [L, G] as in the module's docstring.
+
+    Returns:
+      gain [G], log power [G]; zero and minus infinity where no power gains anything near zero power.
+    """
+    excess = (b - alpha).sum(axis=0)  # slope of the gain at zero power
+    useful = np.flatnonzero(excess > 0)
+    alpha, b = alpha[:, useful], b[:, useful]
+    log_power = np.log(excess[useful] / (alpha**2).sum(axis=0))
+    for _ in range(_POWER_STEPS):
+        power = np.exp(log_power)
+        remaining = 1.0 / (1.0 + power * alpha)
+        explained = 1.0 - remaining
+        slope = (power * b * remaining**2 - explained).sum(axis=0)
+        log_power += np.clip(slope / (explained**2).sum(axis=0), -1.0, 1.0)
+    power = np.exp(log_power)
+    loaded = 1.0 + power * alpha
+    gain, best = np.zeros(excess.shape), np.full(excess.shape, -np.inf)
+    gain[useful], best[useful] = (power * b / loaded - np.log(loaded)).sum(axis=0), log_power
+    return gain, best
+
+
+def refine(
+    parameters: np.ndarray, measurement: Measurement, array: RISArray, view: FieldOfView, config: SequentialMLConfig
+) -> tuple[np.ndarray, Likelihood]:
+    """Joint maximum likelihood of K sources inside the field of view, by damped Fisher scoring.
+
+    A parameter at its limit whose gradient points outwards stays out of the step. A step is taken if the likelihood
+    does not fall; otherwise the damping grows.
+
+    Args:
+      parameters: [K, 4] float64 to start from, see `evaluate_likelihood`.
+      measurement, array, view, config: the scene, the installation, the tolerance.
+
+    Returns:
+      The sources and the likelihood there.
+    """
+    limits = np.array([view.azimuth, view.elevation, view.inverse_range, _LOG_POWER_LIMITS])
+    low, high = limits.T
+    parameters = np.clip(parameters, low, high)
+    current = evaluate_likelihood(parameters, measurement, array)
+    damping = _DAMPING_START
+    for _ in range(config.max_steps):
+        gradient = (current.gradient * _STEP_SCALE).ravel()
+        outwards = ((parameters <= low) & (current.gradient > 0)) | ((parameters >= high) & (current.gradient < 0))
+        free = np.flatnonzero(~outwards.ravel())
+        fisher = current.fisher * _STEP_SCALE[:, None, None] * _STEP_SCALE
+        fisher = fisher.reshape(gradient.size, gradient.size)[np.ix_(free, free)]
+        loaded = fisher + np.diag(damping * np.diagonal(fisher) + 1e-9)
+        step = np.zeros(gradient.size)
+        step[free] = np.clip(-np.linalg.solve(loaded, gradient[free]), -_MAX_STEP, _MAX_STEP)
+        if -0.5 * gradient @ step < config.tolerance:
+            break
+        moved = np.clip(parameters + step.reshape(parameters.shape) * _STEP_SCALE, low, high)
+        candidate = evaluate_likelihood(moved, measurement, array)
+        if candidate.nll <= current.nll:
+            parameters, current, damping = moved, candidate, max(damping * _DAMPING_DOWN, 1e-6)
+        else:
+            damping *= _DAMPING_UP
+            if damping > _DAMPING_MAX:
+                break
+    return parameters, current
+
+
+class SequentialML:
+    """Sources of one scene after the other by maximum likelihood.
+
+    Args:
+      scenario: surface, field of view and most sources.
+      config: search, refinement and stopping.
+    """
+
+    def __init__(self, scenario: Scenario, config: SequentialMLConfig = SequentialMLConfig()) -> None:
+        self.scenario, self.config = scenario, config
+        self.grid = SearchGrid(scenario, config.grid)
+
+    def estimate(self, measurement: Measurement) -> tuple[np.ndarray, Likelihood]:
+        """The sources of a scene, [K, 4] as `evaluate_likelihood` takes them, and the likelihood there."""
+        energy = self.grid.energy(measurement)
+        parameters = np.zeros((0, PARAMETERS))
+        current = self._refine(parameters, measurement)[1]
+        for _ in range(self.scenario.max_sources):
+            start = self.best_grid_source(parameters, measurement, energy)
+            if start is None:
+                break
+            extended, likelihood = self._refine(np.vstack([parameters, start]), measurement)
+            if current.nll - likelihood.nll < self.config.min_gain:
+                break
+            parameters, current = extended, likelihood
+        while len(parameters) and current.gains.min() < self.config.min_gain:
+            parameters, current = self._refine(np.delete(parameters, current.gains.argmin(), axis=0), measurement)
+        return parameters, current
+
+    def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
+        """The sources of one measurement; the score is the log-likelihood a source is worth.
+
+        Args:
+          snapshots: [L, M] complex. ris_codes: [L, N] complex. channel: [M, N] complex. snr_db: dB.
+        """
+        measurement = measure(snapshots, ris_codes, channel, snr_db, self.config.noise_inflation)
+        parameters, likelihood = self.estimate(measurement)
+        size = parameters.size
+        covariance = position_bound(likelihood.fisher.reshape(size, size), parameters).covariance_m2
+        return SceneReport(parameters[:, :3], likelihood.gains, covariance)
+
+    def best_grid_source(
+        self, parameters: np.ndarray, measurement: Measurement, energy: np.ndarray
+    ) -> np.ndarray | None:
+        """The grid point and power that gain most over the sources there are.
+
+        Args:
+          parameters: [K, 4], the sources there are. measurement: the scene. energy: `SearchGrid.energy` of it.
+
+        Returns:
+          [4] as `evaluate_likelihood` takes it, or None if nothing gains.
+        """
+        columns = source_columns(parameters, measurement, self.scenario.array)
+        white = whitening(2.0 * columns[:, :, -1], measurement.noise_power)
+        solved = white.solve(measurement.snapshots[..., None])
+        products = squared(self.grid.correlation(measurement, np.concatenate([solved, white.basis], axis=-1)))
+        alpha = (energy - products[:, 1:].sum(axis=1)) / measurement.noise_power
+        gain, log_power = best_power_gain(alpha, products[:, 0])
+        best = gain.argmax()
+        return np.append(self.grid.points[best], log_power[best]) if gain[best] > 0 else None
+
+    def _refine(self, parameters: np.ndarray, measurement: Measurement) -> tuple[np.ndarray, Likelihood]:
+        return refine(parameters, measurement, self.scenario.array, self.scenario.field_of_view, self.config)
+
+
+def sequential_ml_localizer(scenario: Scenario, config: SequentialMLConfig = SequentialMLConfig()) -> BatchLocalizer:
+    """`SequentialML` as an estimator of batches, with position_cov_m2; score is in units of log-likelihood."""
+    return batch_localizer(SequentialML(scenario, config).locate, scenario.max_sources)

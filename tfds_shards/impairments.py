@@ -1,0 +1,108 @@
+"""What a real installation does otherwise than the estimator is told, drawn for each scene and stored nowhere."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from models.geometry import RISArray
+from models.steering import source_positions_m
+
+
+@dataclasses.dataclass(frozen=True)
+class ImpairmentConfig:
+    """Limits of the uniform draws, one of each a scene. Equal limits fix a value; (0, 0) leaves that impairment out."""
+
+    channel_error_db: tuple[float, float] = (-25.0, -12.0)
+    """Power of the channel estimate's error relative to the channel's, dB; (-inf, -inf) leaves it out."""
+    phase_error_rms_rad: tuple[float, float] = (0.0, 0.3)
+    """Deviation of the elements' constant phase errors, radians; 0.3 is about a third of a 3-bit phase step, pi / 4."""
+    dead_share: tuple[float, float] = (0.0, 0.05)
+    """Share of the elements that reflect nothing."""
+    position_error_rms_wavelengths: tuple[float, float] = (0.0, 0.02)
+    """Deviation of the elements' displacements along each axis, wavelengths. 0.02 is 6 mm at 1 GHz: the flatness of a
+    panel of several boards, far above what one board has. It turns phases by up to 0.13 rad rms, by another amount for
+    every direction, so that no calibration of constant phases takes it out."""
+    snr_error_db: tuple[float, float] = (-2.0, 2.0)
+    """Reported SNR above the real one, dB."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            low, high = getattr(self, field.name)
+            if not low <= high:
+                raise ValueError(
+                    f"ImpairmentConfig.{field.name}: expected (low, high) with low <= high, got {(low, high)!r}"
+                )
+        for name in ("phase_error_rms_rad", "dead_share", "position_error_rms_wavelengths"):
+            if getattr(self, name)[0] < 0:
+                raise ValueError(f"ImpairmentConfig.{name}: expected no negative limit, got {getattr(self, name)!r}")
+        if self.dead_share[1] >= 1:
+            raise ValueError(f"ImpairmentConfig.dead_share: expected shares below 1, got {self.dead_share!r}")
+
+
+class Impairments(NamedTuple):
+    """The impairments of one scene.
+
+    channel_error: what the estimate adds to the channel, [M, N] complex128.
+    element_response: what multiplies every element's coefficient, [N] complex128; zero where dead.
+    displacement_m: [N, 3] float64, elements' true minus nominal positions, metres.
+    snr_error_db: reported minus real SNR, dB.
+    """
+
+    channel_error: np.ndarray
+    element_response: np.ndarray
+    displacement_m: np.ndarray
+    snr_error_db: float
+
+
+def draw_impairments(
+    rng: np.random.Generator, config: ImpairmentConfig, channel: np.ndarray, array: RISArray
+) -> Impairments:
+    """One scene's impairments.
+
+    Args:
+      rng: where they are drawn from.
+      config: limits.
+      channel: the true H, [M, N] complex128; the error is circular Gaussian, its power relative to mean |H|^2.
+      array: the surface.
+    """
+    num_elements = array.num_elements
+    error_db, phase_rms, dead_share, position_rms, snr_error_db = (
+        _uniform(rng, limits) for limits in dataclasses.astuple(config)
+    )
+    error_rms = math.sqrt(10.0 ** (error_db / 10.0) * np.mean(np.abs(channel) ** 2))
+    error = math.sqrt(0.5) * rng.standard_normal((*channel.shape, 2)).view(np.complex128)[..., 0]
+    response = np.exp(1j * phase_rms * rng.standard_normal(num_elements))
+    response[rng.permutation(num_elements)[: round(dead_share * num_elements)]] = 0.0
+    displacement_m = position_rms * array.wavelength_m * rng.standard_normal((num_elements, 3))
+    return Impairments(error_rms * error, response, displacement_m, snr_error_db)
+
+
+def _uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
+    """Uniform in the limits; infinite limits that are equal are themselves."""
+    draw = rng.random()
+    return limits[0] if limits[0] == limits[1] else limits[0] + (limits[1] - limits[0]) * draw
+
+
+def displacement_phasors(
+    azimuth: np.ndarray, elevation: np.ndarray, range_m: np.ndarray, displacement_m: np.ndarray, array: RISArray
+) -> np.ndarray:
+    """What displaced elements multiply a steering vector by: exp(-j k0 (|q - p_n - e_n| - |q - p_n|)).
+
+    Args:
+      azimuth, elevation: [K] float64, radians.
+      range_m: [K] float64, metres.
+      displacement_m: e_n, [N, 3] float64, metres.
+      array: the nominal surface.
+
+    Returns:
+      [K, N] complex128, unit modulus.
+    """
+    with tf.device("/CPU:0"):
+        sources = source_positions_m(*(tf.constant(value, tf.float64) for value in (azimuth, elevation, range_m)))
+    elements = np.pad(array.element_positions_m(), ((0, 0), (1, 0)))
+    nominal = sources.numpy()[:, None, :] - elements
+    detour_m = np.linalg.norm(nominal - displacement_m, axis=-1) - np.linalg.norm(nominal, axis=-1)
+    return np.exp(-1j * array.wavenumber * detour_m)
