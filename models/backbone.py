@@ -25,7 +25,7 @@ from models.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 class BackboneConfig:
     """Shape of the unrolled estimator."""
 
-    stages: int = 4
+    stages: int = 2
     """Grid stages; the first is nearly free, its S_l is the same for all snapshots."""
     exponent: float = 1.0
     """beta of the fixed point: 1 is fast, 1/2 monotone."""

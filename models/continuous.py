@@ -22,11 +22,11 @@ class ContinuousConfig:
     """Atom slots beyond K_max."""
     steps: int = 6
     """Fisher scoring steps after the grid stages."""
-    additions: int = 1
+    additions: int = 2
     """Rounds in which what the atoms leave unexplained may add atoms."""
     atoms_per_addition: int = 2
     """Atoms a round may add."""
-    addition_steps: int = 5
+    addition_steps: int = 4
     """Fisher scoring steps after each round."""
     prune_gain: float = 10.0
     """Log-likelihood an atom must be worth to stay."""

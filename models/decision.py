@@ -50,7 +50,7 @@ class Decision(NamedTuple):
     score: tf.Tensor
 
 
-_NODES = np.linspace(-4.0, 4.0, 41, dtype=np.float32)
+_NUM_NODES, _WIDTH = 41, 4.0  # nodes of inverse range over so many deviations each way
 
 
 def error_covariance(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
@@ -86,6 +86,16 @@ def _log_existence_odds(covariance: tf.Tensor, gains: tf.Tensor, range_m: tf.Ten
     return gains + 2.0 * math.log(2.0 * math.pi) + half_log_det - log_volume
 
 
+def _range_nodes(mean: tf.Tensor, deviation: tf.Tensor, view: FieldOfView) -> tf.Tensor:
+    """Inverse ranges across the posterior as far as it lies in the field of view: [B, A, nodes]."""
+    low, high = view.inverse_range
+    least = tf.minimum(deviation, 0.5 * (high - low))
+    first = tf.clip_by_value(mean - _WIDTH * deviation, low, high - least)
+    last = tf.clip_by_value(mean + _WIDTH * deviation, low + least, high)
+    steps = np.linspace(0.0, 1.0, _NUM_NODES, dtype=np.float32)
+    return first[..., None] + steps * (last - first)[..., None]
+
+
 def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: DecisionConfig) -> Decision:
     """Posterior estimates and scores of the atoms.
 
@@ -101,14 +111,10 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     covariance = error_covariance(atoms, evaluation)
     azimuth, elevation, mean_w, log_power = tf.unstack(atoms.parameters, axis=-1)
     variance_w = covariance[..., 2, 2]
-    nodes_w = mean_w[..., None] + _NODES * tf.sqrt(variance_w)[..., None]
-    low_w, high_w = view.inverse_range
-    inside = (nodes_w >= low_w) & (nodes_w <= high_w)
-    nodes_w = tf.clip_by_value(nodes_w, low_w, high_w)
+    nodes_w = _range_nodes(mean_w, tf.sqrt(variance_w), view)
     nodes_r = 1.0 / nodes_w
-    weights = np.exp(-0.5 * _NODES**2) * nodes_r**2 * tf.where(inside, 1.0, 1e-6)
-    weights /= tf.reduce_sum(weights, axis=-1, keepdims=True)
     shift = nodes_w - mean_w[..., None]
+    weights = tf.nn.softmax(-0.5 * shift**2 / variance_w[..., None] + 2.0 * tf.math.log(nodes_r), axis=-1)
 
     mean_range_m = tf.reduce_sum(weights * nodes_r, axis=-1)
     log_odds = _log_existence_odds(covariance, evaluation.gains, mean_range_m, view)
@@ -143,10 +149,16 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     position = source_positions_m(reported[0], reported[1], range_m)
     nodes_azimuth = azimuth[..., None] + regression[..., 0, None] * shift
     nodes_elevation = elevation[..., None] + regression[..., 1, None] * shift
-    error = source_positions_m(nodes_azimuth, nodes_elevation, nodes_r) - position[..., None, :]
+    places = source_positions_m(nodes_azimuth, nodes_elevation, nodes_r)
+    error = places - position[..., None, :]
+    cell = 0.5 * (
+        tf.concat([places[..., 1:, :], places[..., -1:, :]], -2)
+        - tf.concat([places[..., :1, :], places[..., :-1, :]], -2)
+    )
     conditional = covariance[..., :2, :2] - regression[..., :, None] * covariance[..., 2:3, :2]
     slopes = _angle_slopes(reported[0], reported[1], range_m)
     position_cov = tf.einsum("...n,...ni,...nj->...ij", weights, error, error)
+    position_cov += tf.einsum("...n,...ni,...nj->...ij", weights, cell, cell) / 12.0  # a node stands for its cell
     position_cov += tf.einsum("...ai,...ab,...bj->...ij", slopes, conditional, slopes)
 
     gate = math.radians(config.gate_angle_deg)

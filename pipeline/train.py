@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import math
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -35,8 +36,8 @@ class TrainOptions:
     """Where backbone.keras (best by validation), checkpoints/, logs/, tensorboard/, config.json and metrics.json go."""
     data_dir: Path = Path("runs/data")
     """Where `python -m pipeline.data` put the scenes."""
-    config: str = "l64_m64"
-    """Set of scenes, as for `python -m pipeline.data`."""
+    config: tuple[str, ...] = ("l64_m64",)
+    """Sets of scenes, as for `python -m pipeline.data`; every batch takes an equal share of each, validation too."""
     epochs: int = 20
     """Epochs; a checkpoint and a validation after each."""
     steps_per_epoch: int = 250
@@ -46,7 +47,7 @@ class TrainOptions:
     learning_rate: float = 1e-3
     """Adam's first learning rate; falls to zero by a cosine."""
     validation_scenes: int = 200
-    """Validation scenes, the first ones of the split, scored by the findings' objective."""
+    """Validation scenes of each set, the first ones of the split, scored by the findings' objective."""
     seed: int = 1
     """Seeds weights and the order of the scenes."""
     backbone: BackboneConfig = BackboneConfig()
@@ -57,21 +58,40 @@ class TrainOptions:
         for field in ("epochs", "steps_per_epoch", "batch_size", "validation_scenes"):
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
+        if not self.config:
+            raise ValueError("--config: expected at least one set of scenes, got none")
+        if self.batch_size % len(self.config):
+            raise ValueError(f"--batch-size: expected a multiple of the {len(self.config)} sets, got {self.batch_size}")
         if not self.learning_rate > 0:
             raise ValueError(f"--learning-rate: expected a positive number, got {self.learning_rate}")
 
 
-def validate(localizer: Localizer, options: TrainOptions) -> dict[str, Any]:
-    """Metrics of the whole inference path on the first validation scenes."""
+def validate(localizer: Localizer, options: TrainOptions) -> dict[str, dict[str, Any]]:
+    """Metrics of the whole inference path on the first validation scenes of every set."""
     step = tf.function(lambda inputs: localizer.localize(**inputs), autograph=False)
-    batches = load_scenes(options.data_dir, options.config, "validation", take=options.validation_scenes, batch_size=20)
-    predictions = run_estimator(
-        lambda batch: step({name: batch[name] for name in INPUTS}),
-        batches,
-        options.validation_scenes,
-        show_progress=False,
+    found = {}
+    for config in options.config:
+        batches = load_scenes(options.data_dir, config, "validation", take=options.validation_scenes, batch_size=20)
+        predictions = run_estimator(
+            lambda batch: step({name: batch[name] for name in INPUTS}),
+            batches,
+            options.validation_scenes,
+            show_progress=False,
+        )
+        found[config] = compute_metrics(evaluate_predictions(predictions, metrics_config(localizer.scenario)))
+    return found
+
+
+def training_batches(options: TrainOptions, skip_batches: int) -> tf.data.Dataset:
+    """Endless batches, an equal share of each set, in an order that a killed run takes up again."""
+    share = options.batch_size // len(options.config)
+    parts = [
+        shuffled_batches(options.data_dir, config, share, seed=options.seed, skip_batches=skip_batches)
+        for config in options.config
+    ]
+    return tf.data.Dataset.zip(*parts).map(
+        lambda *batches: tf.nest.map_structure(lambda *values: tf.concat(values, axis=0), *batches)
     )
-    return compute_metrics(evaluate_predictions(predictions, metrics_config(localizer.scenario)))
 
 
 class Progress(keras.callbacks.Callback):
@@ -106,7 +126,8 @@ class Progress(keras.callbacks.Callback):
     def score(self, epoch: int, logs: dict[str, float]) -> None:
         """Validates, keeps the model if it is the best so far, checkpoints."""
         metrics = validate(self.localizer, self.options)
-        objective, f1 = float(metrics["objective"]), float(metrics["standard"]["f1"])
+        objective = statistics.fmean(float(found["objective"]) for found in metrics.values())
+        f1 = statistics.fmean(float(found["standard"]["f1"]) for found in metrics.values())
         logs.update(val_objective=objective, val_f1=f1)
         if objective < float(self.best_objective):
             self.best_objective.assign(objective)
@@ -128,7 +149,10 @@ class Progress(keras.callbacks.Callback):
 def train(options: TrainOptions, logger: logging.Logger) -> None:
     """Trains, or goes on with, the run in options.run_dir."""
     keras.utils.set_random_seed(options.seed)
-    scenario = scene_set(options.config).config.scenario
+    scenarios = {scene_set(config).config.scenario for config in options.config}
+    if len(scenarios) > 1:
+        raise ValueError(f"--config: expected sets of one scenario, got {', '.join(options.config)}")
+    scenario = scenarios.pop()
     backbone = Backbone(scenario, options.backbone)
     localizer = Localizer(backbone, LocalizerConfig(shrinkage=options.shrinkage))
     model = BackboneTraining(backbone, options.losses, options.shrinkage)
@@ -139,13 +163,7 @@ def train(options: TrainOptions, logger: logging.Logger) -> None:
     if done >= options.epochs:
         logger.info(f"all {options.epochs} epochs are done already")
         return
-    batches = shuffled_batches(
-        options.data_dir,
-        options.config,
-        options.batch_size,
-        seed=options.seed,
-        skip_batches=done * options.steps_per_epoch,
-    )
+    batches = training_batches(options, skip_batches=done * options.steps_per_epoch)
     tensorboard = keras.callbacks.TensorBoard(str(options.run_dir / "tensorboard"), write_graph=False)
     model.fit(
         batches,

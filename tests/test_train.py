@@ -81,7 +81,7 @@ def test_what_a_run_leaves(undisturbed: Path) -> None:
     assert [line.split("epoch ")[1].split("/")[0] for line in lines] == ["0", "1", "2", "3", "4"]
     objectives = [float(line.split("val_objective ")[1].split()[0]) for line in lines]
     metrics = json.loads((undisturbed / "metrics.json").read_text())
-    assert metrics["validation"]["objective"] == pytest.approx(min(objectives), abs=1e-3)
+    assert metrics["validation"][NAME]["objective"] == pytest.approx(min(objectives), abs=1e-3)
     assert json.loads((undisturbed / "config.json").read_text())["options"]["backbone"]["stages"] == 2
     events = list((undisturbed / "tensorboard").rglob("events.out.tfevents.*"))
     tags = {
