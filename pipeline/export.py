@@ -12,7 +12,6 @@ import tensorflow as tf
 import tyro
 
 from models.backbone import Backbone
-from models.covariance import ShrinkageConfig
 from models.localizer import Localizer, LocalizerConfig
 
 
@@ -24,7 +23,7 @@ class ExportOptions:
     """Folder of the versions, what TF Serving calls --model_base_path."""
     backbone: Path | None = None
     """A backbone.keras of `pipeline.train`; left out, the untrained backbone, which is the classical estimator."""
-    shrinkage: ShrinkageConfig = ShrinkageConfig()
+    localizer: LocalizerConfig = LocalizerConfig()
 
 
 def signature_specs(localizer: Localizer) -> dict[str, tf.TensorSpec]:
@@ -125,7 +124,7 @@ def main() -> None:
     """Command line entry point."""
     try:
         options = tyro.cli(ExportOptions, prog="python -m pipeline.export")
-        localizer = Localizer(load_backbone(options.backbone), LocalizerConfig(shrinkage=options.shrinkage))
+        localizer = Localizer(load_backbone(options.backbone), options.localizer)
         print(f"exported {export_localizer(localizer, options.model_base_path)}")
     except (ValueError, OSError) as error:
         first_line = str(error).strip().partition("\n")[0]
