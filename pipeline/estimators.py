@@ -97,3 +97,12 @@ def chance_estimator(scenario: Scenario, seed: int = 0) -> Callable[[Mapping[str
         }
 
     return estimate
+
+
+def silence_estimator(scenes: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """No source in any scene."""
+    batch = len(scenes["snr_db"])
+    slots = np.full((batch, scenes["azimuth"].shape[-1]), np.nan, np.float32)
+    names = ("azimuth_deg", "elevation_deg", "range_m", "score")
+    answer = {name: slots for name in names}
+    return {"num_sources": np.zeros(batch, np.int32), "position_m": np.stack([slots] * 3, axis=-1), **answer}

@@ -103,7 +103,7 @@ class Progress(keras.callbacks.Callback):
         self.epochs_done = tf.Variable(0, dtype=tf.int64)
         self.best_objective = tf.Variable(math.inf, dtype=tf.float64)
         self.manager: tf.train.CheckpointManager | None = None
-        self.started = time.monotonic()
+        self.started, self.first_epoch = time.monotonic(), 0
 
     def restore(self, model: BackboneTraining) -> int:
         """Takes up the last checkpoint if there is one; epochs done."""
@@ -118,6 +118,7 @@ class Progress(keras.callbacks.Callback):
         self.manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=2)
         if self.manager.latest_checkpoint:
             checkpoint.restore(self.manager.latest_checkpoint).assert_existing_objects_matched()
+            self.first_epoch = int(self.epochs_done)
             self.logger.info(f"resumed after epoch {int(self.epochs_done)} from {self.manager.latest_checkpoint}")
         else:
             self.score(0, {})
@@ -137,8 +138,8 @@ class Progress(keras.callbacks.Callback):
         self.epochs_done.assign(epoch)
         if self.manager is not None:
             self.manager.save(checkpoint_number=epoch)
-        done = (time.monotonic() - self.started) / max(epoch, 1)
-        left = done * (self.options.epochs - epoch)
+        an_epoch = (time.monotonic() - self.started) / max(epoch - self.first_epoch, 1)
+        left = an_epoch * (self.options.epochs - epoch)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(logs.items()))
         self.logger.info(f"epoch {epoch}/{self.options.epochs}  {shown}  {left:.0f} s left")
 

@@ -112,6 +112,18 @@ def test_refusals_are_one_line(data_dir: Path, tmp_path: Path, arguments: list[s
     assert "Traceback" not in found.stderr
 
 
+def test_too_small_a_training_is_no_proof_of_learnability(data_dir: Path, undisturbed: Path) -> None:
+    judged = [sys.executable, "-m", "pipeline.learnability", "--run-dir", str(undisturbed), "--data-dir", str(data_dir)]
+    found = subprocess.run([*judged, "--config", NAME, "--scenes", "4"], capture_output=True, text=True)
+    assert found.returncode == 1
+    record = json.loads((undisturbed / "learnability.json").read_text())
+    assert record["verdict"] == "FAIL"
+    assert record["reason"] == "trained on 32 scenes, 100000 are asked for"
+    assert record["scores"]["silence"]["f1"] == 0
+    assert record["reason"] in found.stdout
+    assert "Traceback" not in found.stderr
+
+
 def test_losses_fall_where_they_are_trained(data_dir: Path) -> None:
     """Twenty steps on one batch lower every loss that has a weight; without weights there is nothing to train."""
     tf.keras.utils.set_random_seed(1)

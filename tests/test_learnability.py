@@ -1,0 +1,51 @@
+"""The verdict: a clear gain passes, no gain and too few scenes do not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.geometry import Scenario
+from pipeline.estimators import chance_estimator, silence_estimator
+from pipeline.learnability import LearnabilityOptions, judge
+from pipeline.metrics import Evaluation
+from tests.estimates import evaluated, perfect, random_scenes
+
+SCENES = random_scenes(200, seed=3)
+OPTIONS = LearnabilityOptions(Path("unused"), min_training_scenes=1000)
+
+
+def evaluations(trained: dict[str, np.ndarray], untrained: dict[str, np.ndarray]) -> dict[str, Evaluation]:
+    chance, silence = chance_estimator(Scenario())(SCENES), silence_estimator(SCENES)
+    answers = {"trained": trained, "untrained": untrained, "chance": chance, "silence": silence}
+    return {name: evaluated(SCENES, answer) for name, answer in answers.items()}
+
+
+def worse() -> dict[str, np.ndarray]:
+    """Perfect but for every third scene, which stays unanswered."""
+    answer, nothing = perfect(SCENES), silence_estimator(SCENES)
+    every_third = np.arange(200) % 3 == 0
+    return {
+        name: np.where(every_third.reshape(-1, *[1] * (value.ndim - 1)), nothing[name], value)
+        for name, value in answer.items()
+    }
+
+
+def test_a_clear_gain_passes() -> None:
+    verdict, reason = judge(evaluations(perfect(SCENES), worse()), 1000, OPTIONS)
+    assert verdict == "PASS"
+    assert all(name in reason for name in ("silence", "chance", "untrained"))
+
+
+@pytest.mark.parametrize(("trained", "against"), [(worse(), "untrained"), (silence_estimator(SCENES), "silence")])
+def test_no_gain_fails(trained: dict[str, np.ndarray], against: str) -> None:
+    verdict, reason = judge(evaluations(trained, worse()), 1000, OPTIONS)
+    assert verdict == "FAIL"
+    assert f"objective against {against}" in reason
+
+
+def test_scale_is_asked_for() -> None:
+    assert judge(evaluations(perfect(SCENES), worse()), 999, OPTIONS) == (
+        "FAIL",
+        "trained on 999 scenes, 1000 are asked for",
+    )
