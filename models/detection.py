@@ -16,7 +16,7 @@ from models.steering import steering_jacobian
 class DetectionConfig:
     """Peak search on the spectrum."""
 
-    candidates: int = 16
+    candidates: int = 12
     """Grid maxima that are polished."""
     polish_steps: int = 8
     """Damped Gauss-Newton steps of the polish."""
@@ -91,24 +91,39 @@ def polish_peaks(
     return points, covariance.floor[:, None] / cost
 
 
-def find_peaks(covariance: LowRankCovariance, mvdr: MVDR, config: DetectionConfig) -> Peaks:
+class Starts(NamedTuple):
+    """Further points to polish from, such as the atoms R_pred was made of: points [B, S, 3], valid [B, S] bool."""
+
+    points: tf.Tensor
+    valid: tf.Tensor
+
+
+def find_peaks(
+    covariance: LowRankCovariance, mvdr: MVDR, config: DetectionConfig, starts: Starts | None = None
+) -> Peaks:
     """Reads the sources' positions off the MVDR spectrum of R_eff.
+
+    Sources closer than the grid resolves share a grid maximum; `starts` finds both of their peaks.
 
     Args:
       covariance: R_eff, low rank.
       mvdr: the layer that holds grid, array and field of view.
       config: the search.
+      starts: where else peaks may be.
 
     Returns:
-      T = config.candidates peaks a scene, strongest first.
+      T = config.candidates + S peaks a scene, strongest first.
     """
     spectrum = tf.reshape(mvdr(covariance), [-1, mvdr.grid.size])
     dictionary = mvdr.dictionary
     indices, values = grid_peaks(spectrum, dictionary, config.candidates)
     axes = (dictionary.azimuth, dictionary.elevation, dictionary.inverse_range)
     points = tf.stack([tf.gather(axis, indices) for axis in axes], axis=-1)
+    valid = values > 0
+    if starts is not None:
+        points, valid = tf.concat([starts.points, points], axis=1), tf.concat([starts.valid, valid], axis=1)
     points, height = polish_peaks(points, covariance, mvdr, config.polish_steps)
-    height = tf.where(values > 0, height, 0.0)
+    height = tf.where(valid, height, 0.0)
 
     order = tf.argsort(height, direction="DESCENDING", stable=True)
     points, height = tf.gather(points, order, batch_dims=1), tf.gather(height, order, batch_dims=1)
@@ -116,6 +131,6 @@ def find_peaks(covariance: LowRankCovariance, mvdr: MVDR, config: DetectionConfi
     tall = height > median[:, None] * 10.0 ** (config.contrast_db / 10.0)
     cells = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1) / mvdr.cell_size()
     apart = tf.reduce_any(tf.abs(cells[:, :, None] - cells[:, None, :]) > config.merge_cells, axis=-1)
-    earlier = np.tril(np.ones((config.candidates, config.candidates), bool), k=-1)
+    earlier = np.tril(np.ones((points.shape[1], points.shape[1]), bool), k=-1)
     double = tf.reduce_any(~apart & earlier, axis=-1)
     return Peaks(points, height, tall & ~double)

@@ -10,7 +10,7 @@ from models.backbone import Backbone
 from models.continuous import refine_atoms
 from models.covariance import LowRankCovariance, ShrinkageConfig, effective_low_rank
 from models.decision import Decision, DecisionConfig, decide
-from models.detection import DetectionConfig, Peaks, find_peaks
+from models.detection import DetectionConfig, Peaks, Starts, find_peaks
 from models.dictionary import GridConfig
 from models.geometry import Scenario
 from models.likelihood import Atoms
@@ -120,7 +120,8 @@ class Localizer(tf.Module):
         prediction = self.backbone.predict_covariance(observation)
         predicted = prediction.covariance
         effective = self.effective(predicted, snr_db, tf.shape(snapshots)[1])
-        peaks = find_peaks(effective, self.mvdr, self.config.detection)
+        starts = Starts(prediction.atoms.parameters[..., :3], prediction.atoms.active)
+        peaks = find_peaks(effective, self.mvdr, self.config.detection, starts)
         atoms = self._peak_atoms(peaks, effective, predicted, prediction.atoms.noise_power)
         atoms, evaluation = refine_atoms(
             observation,

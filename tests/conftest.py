@@ -1,0 +1,68 @@
+"""Small things that several test files need and that take seconds to make: made once a test run, also under xdist."""
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from models.backbone import Backbone, BackboneConfig
+from models.continuous import ContinuousConfig
+from models.dictionary import GridConfig
+from models.geometry import Scenario
+from models.localizer import Localizer, LocalizerConfig
+from pipeline.data import DataOptions, build_scenes
+from pipeline.export import export_localizer
+
+MODEL_NAME = "ris_localizer"
+SCENE_SETS = ("l64_m64_32_16_8", "l64_random_16_16_2")
+TINY = BackboneConfig(
+    stages=1,
+    width=4,
+    depth=2,
+    active_atoms=16,
+    grid=GridConfig(11, 7, 5),
+    continuous=ContinuousConfig(steps=4, additions=0),
+)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A folder by name, filled by the first worker that asks for it while the others wait."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def made(name: str, fill: Callable[[Path], object]) -> Path:
+        directory = shared / name
+        with open(shared / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not directory.exists():
+                fill(shared / f"{name}-unfinished")
+                os.rename(shared / f"{name}-unfinished", directory)
+        return directory
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny_localizer() -> Localizer:
+    """The untrained localizer on coarse grids: good enough for loud sources that lie apart."""
+    return Localizer(Backbone(Scenario(), TINY), LocalizerConfig(spectrum_grid=GridConfig(22, 13, 10)))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(made_once, tiny_localizer: Localizer) -> Path:
+    """`tiny_localizer` exported: a folder with one version, not to be written to."""
+    return made_once("tiny-model", lambda directory: export_localizer(tiny_localizer, directory / MODEL_NAME)) / MODEL_NAME
+
+
+@pytest.fixture(scope="session")
+def tiny_scenes(made_once) -> Path:
+    """A data folder with the sets `SCENE_SETS`."""
+
+    def build(directory: Path) -> None:
+        for name in SCENE_SETS:
+            build_scenes(DataOptions(name, data_dir=directory))
+
+    return made_once("tiny-scenes", build)

@@ -1,0 +1,241 @@
+"""The exported SavedModel: its signatures agree with the design and with each other; versions come whole or not."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.geometry import FieldOfView, RISArray
+from models.localizer import Localizer
+from pipeline import export
+from serving.servable import Servable
+from serving.versions import ModelVersions
+from tests.conftest import MODEL_NAME
+from tests.references.mvdr import spectrum as mvdr_reference
+from tests.references.steering import steering_vector
+from tests.simulated import batch_of, inputs_of, loud
+
+ANTENNAS, ELEMENTS, K_MAX = 16, 144, 5
+SOURCE_OUTPUTS = {
+    "num_sources": (tf.int32, [-1]),
+    **{name: (tf.float32, [-1, K_MAX]) for name in ("azimuth_deg", "elevation_deg", "range_m", "power_db", "score")},
+    "position_m": (tf.float32, [-1, K_MAX, 3]),
+    "position_cov_m2": (tf.float32, [-1, K_MAX, 3, 3]),
+}
+INPUTS = {
+    "snapshots": (tf.complex64, [-1, -1, ANTENNAS]),
+    "ris_codes": (tf.complex64, [-1, -1, ELEMENTS]),
+    "channel": (tf.complex64, [-1, ANTENNAS, ELEMENTS]),
+    "snr_db": (tf.float32, [-1]),
+}
+
+
+@pytest.fixture(scope="module")
+def version(tiny_model: Path) -> Path:
+    (only,) = tiny_model.iterdir()
+    return only
+
+
+@pytest.fixture(scope="module")
+def model(version: Path):
+    return tf.saved_model.load(str(version))
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, np.ndarray]:
+    return inputs_of(batch_of(4, loud(3, 20.0)))
+
+
+def call(model, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    outputs = model.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+@pytest.fixture(scope="module")
+def covariance(model, inputs) -> np.ndarray:
+    return call(model, "covariance", inputs)["covariance"]
+
+
+@pytest.fixture(scope="module")
+def spectrum(model, inputs) -> dict[str, np.ndarray]:
+    return call(model, "spectrum", inputs)
+
+
+# Signatures
+
+
+def test_signatures_are_those_of_the_design(version: Path) -> None:
+    servable = Servable(version, 1)
+
+    def described(infos) -> dict[str, tuple[tf.DType, list[int]]]:
+        return {
+            name: (tf.as_dtype(info.dtype), [dim.size for dim in info.tensor_shape.dim]) for name, info in infos.items()
+        }
+
+    real = {
+        name: (tf.float32, [*shape, 2]) if dtype.is_complex else (dtype, shape)
+        for name, (dtype, shape) in INPUTS.items()
+    }
+    found = {name: signature for name, signature in servable.signatures.items() if not name.startswith("__")}
+    assert set(found) == {"serving_default", "localize_real", "covariance", "spectrum"}
+    assert described(found["serving_default"].inputs) == INPUTS
+    assert described(found["localize_real"].inputs) == real
+    assert described(found["serving_default"].outputs) == SOURCE_OUTPUTS
+    assert described(found["localize_real"].outputs) == SOURCE_OUTPUTS
+    for name in ("covariance", "spectrum"):
+        assert described(found[name].inputs) == INPUTS
+    assert described(found["covariance"].outputs) == {"covariance": (tf.complex64, [-1, ELEMENTS, ELEMENTS])}
+    assert set(found["spectrum"].outputs) == {"spectrum", "azimuth_deg", "elevation_deg", "range_m"}
+    servable.close()
+
+
+@pytest.mark.parametrize(("batch", "num_snapshots"), [(1, 64), (3, 20)])
+def test_batch_and_snapshots_are_free(model, inputs, batch: int, num_snapshots: int) -> None:
+    """L is dynamic, and fewer snapshots still show a loud source."""
+    fewer = {name: value[:batch] for name, value in inputs.items()}
+    for name in ("snapshots", "ris_codes"):
+        fewer[name] = fewer[name][:, :num_snapshots]
+    outputs = call(model, "serving_default", fewer)
+    for name, (dtype, shape) in SOURCE_OUTPUTS.items():
+        assert outputs[name].dtype == dtype.as_numpy_dtype
+        assert outputs[name].shape == (batch, *shape[1:])
+    assert (outputs["num_sources"] > 0).all()
+
+
+def test_used_slots_are_finite_and_unused_ones_nan(model, inputs) -> None:
+    outputs = call(model, "serving_default", inputs)
+    used = np.arange(K_MAX) < outputs["num_sources"][:, None]
+    assert used.any() and not used.all()
+    for name in SOURCE_OUTPUTS.keys() - {"num_sources"}:
+        finite = np.isfinite(outputs[name]).reshape(*used.shape, -1)
+        np.testing.assert_array_equal(finite, np.broadcast_to(used[..., None], finite.shape), err_msg=name)
+        assert np.isnan(outputs[name][~used]).all()
+
+
+def test_localize_real_answers_as_serving_default(model, inputs) -> None:
+    parts = {
+        name: np.stack([value.real, value.imag], axis=-1) if np.iscomplexobj(value) else value
+        for name, value in inputs.items()
+    }
+    real, default = call(model, "localize_real", parts), call(model, "serving_default", inputs)
+    assert real.keys() == default.keys()
+    assert default["num_sources"].sum() > 0
+    for name, value in default.items():
+        np.testing.assert_allclose(real[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_covariance_is_hermitian_positive_at_trace_n(covariance: np.ndarray) -> None:
+    np.testing.assert_allclose(covariance, covariance.conj().swapaxes(1, 2), atol=1e-5)
+    np.testing.assert_allclose(np.trace(covariance, axis1=1, axis2=2).real, ELEMENTS, rtol=1e-4)
+    eigenvalues = np.linalg.eigvalsh(covariance.astype(np.complex128))
+    assert eigenvalues.min() > 0
+    # At most K_max atoms and a spare one above an even floor.
+    np.testing.assert_allclose(eigenvalues[:, : -(K_MAX + 1)].max(axis=1), eigenvalues.min(axis=1), rtol=0.05)
+
+
+def test_spectrum_lies_on_the_grid_documented(spectrum: dict[str, np.ndarray], tiny_localizer: Localizer) -> None:
+    """Cell centres, uniform in the sines of the angles and in inverse range over the field of view."""
+    view, shape = FieldOfView(), tiny_localizer.config.spectrum_grid.shape
+    assert spectrum["spectrum"].shape == (4, *shape)
+
+    def centres(low: float, high: float, cells: int) -> np.ndarray:
+        return low + (high - low) * (np.arange(cells) + 0.5) / cells
+
+    azimuth, elevation, inverse_range = (
+        np.sin(np.radians(spectrum["azimuth_deg"])),
+        np.sin(np.radians(spectrum["elevation_deg"])),
+        1 / spectrum["range_m"],
+    )
+    np.testing.assert_allclose(azimuth, centres(*np.sin(np.radians(view.azimuth_deg)), shape[0]), atol=1e-5)
+    np.testing.assert_allclose(elevation, centres(*np.sin(np.radians(view.elevation_deg)), shape[1]), atol=1e-5)
+    np.testing.assert_allclose(inverse_range, centres(1 / view.range_m[1], 1 / view.range_m[0], shape[2]), rtol=1e-5)
+
+
+def test_spectrum_is_mvdr_of_the_shrunk_covariance(spectrum, covariance: np.ndarray) -> None:
+    """P = 1 / (a^H R_eff^-1 a) with the table of docs/conventions.md: 20 dB and L = 64 give alpha = 0.02 * 0.5."""
+    rng = np.random.default_rng(0)
+    cells = rng.integers(0, spectrum["spectrum"][0].shape, size=(20, 3))
+    axes = [np.radians(spectrum["azimuth_deg"]), np.radians(spectrum["elevation_deg"]), spectrum["range_m"]]
+    points = [[axis[cell] for axis, cell in zip(axes, row, strict=True)] for row in cells]
+    vectors = np.array([steering_vector(*point, RISArray()) for point in points])
+    assert (spectrum["spectrum"] > 0).all()
+    for scene, predicted in enumerate(covariance.astype(np.complex128)):
+        effective = 0.99 * predicted + 0.01 * np.eye(ELEMENTS)
+        on_grid = spectrum["spectrum"][scene][tuple(cells.T)]
+        np.testing.assert_allclose(on_grid, mvdr_reference(effective, vectors), rtol=5e-3)
+
+
+# Versions
+
+
+def versions_in(folder: Path) -> list[int]:
+    """What a server takes for versions."""
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+
+
+def test_a_killed_export_is_invisible_and_the_next_one_serves(
+    tmp_path: Path, version: Path, tiny_localizer: Localizer
+) -> None:
+    folder, backbone = tmp_path / MODEL_NAME, tmp_path / "backbone.keras"
+    shutil.copytree(version, folder / version.name)
+    tiny_localizer.backbone.save(backbone)
+    command = [sys.executable, "-m", "pipeline.export", "--model-base-path", folder, "--backbone", backbone]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(folder.glob("staging-*")):
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert versions_in(folder) == [int(version.name)]
+    assert list(folder.glob("staging-*"))  # killed in the middle of writing, not before or after it
+    served = ModelVersions(MODEL_NAME, folder)
+    served.poll()
+    assert (served.serving_version, set(served.statuses)) == (int(version.name), {int(version.name)})
+    new = export.export_localizer(tiny_localizer, folder)
+    assert versions_in(folder) == [int(version.name), int(new.name)]
+    served.poll()
+    assert served.serving_version == int(new.name)
+
+
+def test_an_existing_version_is_never_overwritten(tmp_path: Path, tiny_localizer: Localizer) -> None:
+    names = {str(int(time.time()) + seconds) for seconds in range(60)}
+    for name in names:
+        (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match="expected a new version, got one that exists"):
+        export.export_localizer(tiny_localizer, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert not any(any(path.iterdir()) for path in tmp_path.iterdir())
+
+
+# Command line
+
+
+def foreign(path: Path) -> None:
+    keras.Sequential([keras.Input([2]), keras.layers.Dense(1)]).save(path)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: None, "backbone.keras"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 cut short"), "backbone.keras"),
+        (foreign, "backbone.keras: expected a Backbone, got Sequential"),
+    ],
+    ids=["absent", "truncated", "foreign"],
+)
+def test_a_wrong_backbone_is_named_in_one_line(tmp_path: Path, monkeypatch, write, message: str) -> None:
+    backbone, folder = tmp_path / "backbone.keras", tmp_path / MODEL_NAME
+    write(backbone)
+    monkeypatch.setattr(sys, "argv", ["export", "--model-base-path", str(folder), "--backbone", str(backbone)])
+    with pytest.raises(SystemExit) as stopped:
+        export.main()
+    assert str(stopped.value.code).startswith("pipeline.export: ")
+    assert message in str(stopped.value.code)
+    assert "\n" not in str(stopped.value.code)
+    assert not folder.exists()
