@@ -8,6 +8,8 @@ from pathlib import Path
 
 import tyro
 
+from models.weights import PRETRAINED
+
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
@@ -17,8 +19,12 @@ class RunOptions:
     """Where everything goes; the model lands in RUN_DIR/serving/ris_localizer/VERSION."""
     config: str = "l64_m64_small"
     """Set of scenes, as for `python -m pipeline.data`."""
+    initial: Path | None = PRETRAINED
+    """A backbone.keras to start training from."""
     epochs: int = 3
     """Training epochs."""
+    learning_rate: float = 2e-4
+    """First learning rate; small, as trained weights are tuned on."""
     steps_per_epoch: int = 20
     """Batches an epoch."""
     validation_scenes: int = 60
@@ -33,6 +39,9 @@ def stages(options: RunOptions) -> dict[str, list[str]]:
     scenes = ["--config", options.config, "--data-dir", str(run_dir / "data")]
     model = run_dir / "serving" / "ris_localizer"
     training = ["--epochs", options.epochs, "--steps-per-epoch", options.steps_per_epoch]
+    training += ["--learning-rate", options.learning_rate]
+    if options.initial is not None:
+        training += ["--initial", options.initial]
     return {
         "data": scenes,
         "train": [

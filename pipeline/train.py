@@ -18,6 +18,7 @@ from models.covariance import ShrinkageConfig
 from models.localizer import Localizer, LocalizerConfig
 from models.losses import LossConfig
 from pipeline.estimators import INPUTS
+from pipeline.export import load_backbone
 from pipeline.metrics import compute_metrics, metrics_config
 from pipeline.predictions import evaluate_predictions, run_estimator
 from pipeline.records import logging_to, replacing, write_config, write_json
@@ -50,6 +51,8 @@ class TrainOptions:
     """Validation scenes of each set, the first ones of the split, scored by the findings' objective."""
     seed: int = 1
     """Seeds weights and the order of the scenes."""
+    initial: Path | None = None
+    """A backbone.keras to start from, such as models/weights/backbone.keras; its shape holds, --backbone.* do not."""
     backbone: BackboneConfig = BackboneConfig()
     losses: LossConfig = LossConfig()
     shrinkage: ShrinkageConfig = ShrinkageConfig()
@@ -154,7 +157,9 @@ def train(options: TrainOptions, logger: logging.Logger) -> None:
     if len(scenarios) > 1:
         raise ValueError(f"--config: expected sets of one scenario, got {', '.join(options.config)}")
     scenario = scenarios.pop()
-    backbone = Backbone(scenario, options.backbone)
+    backbone = Backbone(scenario, options.backbone) if options.initial is None else load_backbone(options.initial)
+    if backbone.scenario != scenario:
+        raise ValueError(f"--initial: expected a backbone of the scenario of {options.config[0]}, got another one")
     localizer = Localizer(backbone, LocalizerConfig(shrinkage=options.shrinkage))
     model = BackboneTraining(backbone, options.losses, options.shrinkage)
     schedule = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.epochs * options.steps_per_epoch)

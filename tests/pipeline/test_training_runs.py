@@ -1,0 +1,215 @@
+"""Runs of `python -m pipeline.train` on two sets at once: killed and resumed, recorded, never worse than untrained."""
+
+import json
+import logging
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.losses import LossConfig
+from pipeline import train
+from pipeline.export import load_backbone
+from tests.conftest import SCENE_SETS, TINY
+
+EPOCHS, STEPS = 3, 2
+
+
+def arguments(run_dir: Path, data_dir: Path) -> list[str]:
+    """Command line of a run with backbone `TINY`."""
+    grid = zip(("azimuth", "elevation", "range"), TINY.grid.shape, strict=True)
+    return [
+        *("--run-dir", str(run_dir), "--data-dir", str(data_dir), "--config", *SCENE_SETS),
+        *("--epochs", str(EPOCHS), "--steps-per-epoch", str(STEPS), "--batch-size", "4", "--validation-scenes", "8"),
+        *("--backbone.stages", "1", "--backbone.width", "4", "--backbone.depth", "2", "--backbone.active-atoms", "16"),
+        *(part for axis, cells in grid for part in (f"--backbone.grid.num-{axis}", str(cells))),
+        *("--backbone.continuous.steps", "4", "--backbone.continuous.additions", "0"),
+    ]
+
+
+def start(run_dir: Path, data_dir: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "pipeline.train", *arguments(run_dir, data_dir)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def epoch_lines(text: str) -> dict[int, dict[str, float]]:
+    """Figures of the lines "epoch E/EPOCHS  name value ..." by epoch."""
+    found = re.findall(rf"epoch (\d+)/{EPOCHS}  (.*?)  \d+ s left", text)
+    return {
+        int(epoch): {name: float(value) for name, value in re.findall(r"(\S+) (\S+)", line)} for epoch, line in found
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
+    """Folder and console of an undisturbed run, and of one killed as its first checkpoint appears and run again."""
+    folder = tmp_path_factory.mktemp("runs")
+    undisturbed, killed = start(folder / "undisturbed", tiny_scenes), start(folder / "killed", tiny_scenes)
+    while not (folder / "killed" / "checkpoints" / "ckpt-1.index").exists():
+        assert killed.poll() is None
+        time.sleep(0.001)
+    killed.kill()
+    first_part = killed.communicate()[0]
+    assert max(epoch_lines(first_part)) < EPOCHS
+    again = start(folder / "killed", tiny_scenes)
+    consoles = {"undisturbed": undisturbed.communicate()[0], "killed": first_part + again.communicate()[0]}
+    assert (undisturbed.returncode, again.returncode) == (0, 0)
+    return {name: (folder / name, console) for name, console in consoles.items()}
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(runs) -> None:
+    (undisturbed, _), (killed, console) = runs["undisturbed"], runs["killed"]
+    assert re.search(r"resumed after epoch [01] from ", console)
+    ends = [tf.train.load_checkpoint(str(run / "checkpoints")) for run in (killed, undisturbed)]
+    names = ends[0].get_variable_to_shape_map().keys()
+    assert names == ends[1].get_variable_to_shape_map().keys()
+    weights = load_backbone(undisturbed / train.BEST_MODEL).trainable_variables
+    assert len([name for name in names if name.startswith("weights/")]) == len(weights)
+    for name in names:
+        if name.startswith(("weights/", "optimizer/", "epochs_done/", "best_objective/")):
+            one, other = (end.get_tensor(name) for end in ends)
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=name)
+    one, other = (json.loads((run / "metrics.json").read_text()) for run in (killed, undisturbed))
+    assert one["epoch"] == other["epoch"]
+    for name in SCENE_SETS:
+        for key in ("objective", "rmse_xyz_m"):
+            assert one["validation"][name][key] == pytest.approx(other["validation"][name][key], rel=1e-3)
+
+
+def test_both_runs_validated_every_epoch_alike(runs) -> None:
+    one, other = (epoch_lines(runs[name][1]) for name in ("killed", "undisturbed"))
+    assert sorted(one) == sorted(other) == list(range(EPOCHS + 1))
+    for epoch in other:
+        assert one[epoch]["val_objective"] == pytest.approx(other[epoch]["val_objective"], abs=2e-3)
+
+
+@pytest.mark.parametrize("name", ["undisturbed", "killed"])
+def test_log_files_hold_what_the_console_showed(runs, name: str) -> None:
+    folder, console = runs[name]
+    logs = sorted((folder / "logs").glob("train-*.log"))
+    assert len(logs) == (1 if name == "undisturbed" else 2)
+    logged = "".join(path.read_text() for path in logs)
+    assert epoch_lines(logged) == epoch_lines(console)
+    for shown in re.findall(r"^(?:log: |resumed after |best validation ).*$", console, re.MULTILINE):
+        assert shown in logged
+
+
+def test_best_model_is_that_of_the_best_epoch(runs) -> None:
+    folder, console = runs["undisturbed"]
+    objectives = {epoch: line["val_objective"] for epoch, line in epoch_lines(console).items()}
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert objectives[metrics["epoch"]] == min(objectives.values())
+    mean = np.mean([metrics["validation"][name]["objective"] for name in SCENE_SETS])
+    assert mean == pytest.approx(min(objectives.values()), abs=1e-4)
+
+
+def scalars(folder: Path) -> dict[str, dict[int, float]]:
+    """TensorBoard scalars by tag and step."""
+    found: dict[str, dict[int, float]] = {}
+    for path in folder.rglob("events.out.tfevents.*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                if value.HasField("tensor") and value.tensor.dtype == tf.float32.as_datatype_enum:
+                    found.setdefault(value.tag, {})[event.step] = float(tf.make_ndarray(value.tensor))
+    return found
+
+
+@pytest.mark.parametrize("name", ["undisturbed", "killed"])
+def test_tensorboard_holds_the_figures_of_the_log(runs, name: str) -> None:
+    """A resumed run leaves no gap."""
+    folder, console = runs[name]
+    training, validation = scalars(folder / "tensorboard" / "train"), scalars(folder / "tensorboard" / "validation")
+    lines = epoch_lines(console)
+    for epoch in range(1, EPOCHS + 1):
+        assert validation["epoch_objective"][epoch - 1] == pytest.approx(lines[epoch]["val_objective"], abs=1e-4)
+        for tag in ("loss", "heat_map", "stein", "subspace_alignment"):
+            assert training[f"epoch_{tag}"][epoch - 1] == pytest.approx(lines[epoch][tag], abs=1e-4)
+
+
+def test_logged_loss_is_the_weighted_sum_of_its_logged_parts(runs) -> None:
+    lines, weights = epoch_lines(runs["undisturbed"][1]), LossConfig()
+    for epoch in range(1, EPOCHS + 1):
+        parts = {name: lines[epoch][name] for name in ("heat_map", "stein", "subspace_alignment")}
+        total = sum(getattr(weights, name) * part for name, part in parts.items())
+        assert lines[epoch]["loss"] == pytest.approx(total, abs=2e-4)
+
+
+def test_config_says_what_was_run(runs, tiny_scenes: Path) -> None:
+    folder, _ = runs["undisturbed"]
+    config = json.loads((folder / "config.json").read_text())
+    expected = arguments(folder, tiny_scenes)
+    assert config["command"][1:] == expected
+    options = config["options"]
+    assert options["config"] == list(SCENE_SETS)
+    assert options["backbone"]["grid"] == {"num_azimuth": 11, "num_elevation": 7, "num_range": 5}
+    assert (options["seed"], options["epochs"], options["losses"]["stein"]) == (1, EPOCHS, LossConfig().stein)
+    assert {"python", "tensorflow", "keras", "numpy"} <= config["versions"].keys()
+
+
+def test_untrained_backbone_wins_over_a_training_that_ruins_it(
+    tiny_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At learning rate 30 every epoch is worse than none: the model kept is epoch 0, with its zero corrections."""
+    options = [*arguments(tmp_path, tiny_scenes), "--learning-rate", "30", "--epochs", "1"]
+    monkeypatch.setattr(sys, "argv", ["train", *options])
+    train.main()
+    assert json.loads((tmp_path / "metrics.json").read_text())["epoch"] == 0
+    (correction,) = load_backbone(tmp_path / train.BEST_MODEL).corrections
+    assert not np.any(correction.readout.kernel)
+    end = tf.train.load_checkpoint(str(tmp_path / "checkpoints"))
+    moved = [end.get_tensor(name) for name in end.get_variable_to_shape_map() if name.startswith("weights/")]
+    assert max(np.abs(weight).max() for weight in moved) > 1.0
+    (log,) = (tmp_path / "logs").iterdir()
+    objectives = re.findall(r"epoch (\d)/1 .*?val_objective (\S+)", log.read_text())
+    assert float(dict(objectives)["0"]) < float(dict(objectives)["1"])
+
+
+# What is refused, in one clear line
+
+
+def refusal(options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `main` says on stderr as it stops, on one line and without the frame about it."""
+    monkeypatch.setattr(sys, "argv", ["train", *options])
+    with pytest.raises(SystemExit) as stopped:
+        train.main()
+    assert stopped.value.code not in (0, None)
+    text = capsys.readouterr().err + (stopped.value.code if isinstance(stopped.value.code, str) else "")
+    assert "Traceback" not in text
+    return " ".join(re.sub("[╭╮╰╯│─]", " ", text).split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--losses.margin", "0.1"], "LossConfig.margin: expected 0, got 0.1: this loss back-propagates through"),
+        (["--losses.gap", "1"], "unstable where they meet; use subspace_alignment"),
+        (["--losses.stein", "-1"], "LossConfig.stein: expected a weight of at least 0, got -1.0"),
+        (["--epochs", "0"], "--epochs: expected 1 or more, got 0"),
+        (["--epochs", "two"], "--epochs: invalid literal for int() with base 10: 'two'"),
+        (["--batch-size", "5"], "--batch-size: expected a multiple of the 2 sets, got 5"),
+        (["--learning-rate", "nan"], "--learning-rate: expected a positive number, got nan"),
+        (["--backbone.grid.num-range", "2"], "GridConfig.num_range: expected at least 3 cells, got 2"),
+        (["--backbone.active-atoms", "386"], "BackboneConfig.active_atoms: expected 1..385, got 386"),
+        (["--bogus", "3"], "Unrecognized options: --bogus"),
+        (["--config", "l64_m64_1_2_3"], "no scenes l64_m64_1_2_3 in"),
+        (["--config", "l64_m64", "l64_m64_legacy"], "--config: expected sets of one scenario"),
+        (["--validation-scenes", "17"], "expected 1 to 16, the validation scenes of l64_m64_32_16_8, got 17"),
+    ],
+)
+def test_bad_options(tiny_scenes: Path, tmp_path: Path, monkeypatch, capsys, options: list[str], message: str) -> None:
+    assert message in refusal([*arguments(tmp_path / "run", tiny_scenes), *options], monkeypatch, capsys)
+    assert not (tmp_path / "run" / train.BEST_MODEL).exists()
+
+
+def test_a_run_of_another_shape_is_not_resumed(runs, tiny_scenes: Path, monkeypatch, capsys) -> None:
+    folder, _ = runs["undisturbed"]
+    before = (folder / train.BEST_MODEL).read_bytes()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    said = refusal([*arguments(folder, tiny_scenes), "--backbone.width", "5"], monkeypatch, capsys)
+    assert "pipeline.train: " in said
+    assert (folder / train.BEST_MODEL).read_bytes() == before
