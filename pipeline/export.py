@@ -12,7 +12,9 @@ import tensorflow as tf
 import tyro
 
 from models.backbone import Backbone
+from models.geometry import Scenario
 from models.localizer import Localizer, LocalizerConfig
+from tfds_shards.scene_sets import scene_set
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,9 @@ class ExportOptions:
     """Folder of the versions, what TF Serving calls --model_base_path."""
     backbone: Path | None = None
     """A backbone.keras of `pipeline.train`; left out, the untrained backbone, which is the classical estimator."""
+    config: str | None = None
+    """Scene config, such as l64_m64_legacy, whose installation the model is for; left out, the one it was trained for.
+    The weights never see the installation, so they serve any."""
     localizer: LocalizerConfig = LocalizerConfig()
 
 
@@ -106,6 +111,13 @@ def export_localizer(localizer: Localizer, model_base_path: Path) -> Path:
     return version
 
 
+def moved_to(backbone: Backbone, scenario: Scenario) -> Backbone:
+    """The same weights for another installation."""
+    moved = Backbone(scenario, backbone.config)
+    moved.set_weights(backbone.get_weights())
+    return moved
+
+
 def load_backbone(path: Path | None) -> Backbone:
     """A trained backbone, or the untrained one.
 
@@ -124,7 +136,10 @@ def main() -> None:
     """Command line entry point."""
     try:
         options = tyro.cli(ExportOptions, prog="python -m pipeline.export")
-        localizer = Localizer(load_backbone(options.backbone), options.localizer)
+        backbone = load_backbone(options.backbone)
+        if options.config is not None:
+            backbone = moved_to(backbone, scene_set(options.config).config.scenario)
+        localizer = Localizer(backbone, options.localizer)
         print(f"exported {export_localizer(localizer, options.model_base_path)}")
     except (ValueError, OSError) as error:
         first_line = str(error).strip().partition("\n")[0]
