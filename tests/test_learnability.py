@@ -1,14 +1,19 @@
 """The verdict: a clear gain passes, no gain and too few scenes do not."""
 
+import json
+import logging
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.geometry import Scenario
+from pipeline import learnability, train
 from pipeline.estimators import chance_estimator, silence_estimator
 from pipeline.learnability import LearnabilityOptions, judge
 from pipeline.metrics import Evaluation
+from tests.conftest import SCENE_SETS, TINY
 from tests.estimates import evaluated, perfect, random_scenes
 
 SCENES = random_scenes(200, seed=3)
@@ -49,3 +54,31 @@ def test_scale_is_asked_for() -> None:
         "FAIL",
         "trained on 999 scenes, 1000 are asked for",
     )
+
+
+def test_a_small_training_is_judged_on_the_command_line(tmp_path: Path, tiny_scenes: Path, monkeypatch, capsys) -> None:
+    options = train.TrainOptions(
+        *(tmp_path, tiny_scenes, SCENE_SETS[:1]),
+        epochs=1,
+        steps_per_epoch=2,
+        batch_size=4,
+        validation_scenes=4,
+        backbone=TINY,
+    )
+    train.write_config(tmp_path / "config.json", options)
+    train.train(options, logging.getLogger("quiet"))
+    arguments = ["--run-dir", str(tmp_path), "--data-dir", str(tiny_scenes), "--config", SCENE_SETS[0], "--scenes", "4"]
+    monkeypatch.setattr(sys, "argv", ["learnability", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        learnability.main()
+    assert stop.value.code == 1
+    record = json.loads((tmp_path / learnability.VERDICT_FILE).read_text())
+    assert (record["verdict"], record["reason"]) == ("FAIL", "trained on 8 scenes, 100000 are asked for")
+    assert record["scores"]["silence"]["f1"] == 0
+    assert record["reason"] in capsys.readouterr().out
+
+
+def test_a_folder_without_a_training_gets_one_line(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["learnability", "--run-dir", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"pipeline\.learnability: .*config\.json"):
+        learnability.main()

@@ -1,5 +1,6 @@
 """The exported SavedModel: its signatures agree with the design and with each other; versions come whole or not."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -11,15 +12,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.geometry import FieldOfView, RISArray
+from models.backbone import Backbone
+from models.continuous import ContinuousConfig
+from models.geometry import FieldOfView, RISArray, Scenario
 from models.localizer import Localizer
 from pipeline import export
 from serving.servable import Servable
 from serving.versions import ModelVersions
-from tests.conftest import MODEL_NAME
+from tests.conftest import MODEL_NAME, TINY
 from tests.references.mvdr import spectrum as mvdr_reference
 from tests.references.steering import steering_vector
 from tests.simulated import batch_of, inputs_of, loud
+from tfds_shards.simulator import CONFIGS
 
 ANTENNAS, ELEMENTS, K_MAX = 16, 144, 5
 SOURCE_OUTPUTS = {
@@ -211,6 +215,30 @@ def test_an_existing_version_is_never_overwritten(tmp_path: Path, tiny_localizer
         export.export_localizer(tiny_localizer, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == names
     assert not any(any(path.iterdir()) for path in tmp_path.iterdir())
+
+
+def test_the_same_weights_for_another_installation() -> None:
+    """Moved to the predecessor's Fresnel surface, the weights stay and R_pred follows that surface's scenes."""
+    shape = dataclasses.replace(TINY, continuous=ContinuousConfig(steps=10, additions=0))
+    backbone, config = Backbone(Scenario(), shape), CONFIGS["l64_m64_legacy"]
+    backbone.corrections[0].readout.kernel.assign(0.01 * np.ones_like(backbone.corrections[0].readout.kernel))
+    moved = export.moved_to(backbone, config.scenario)
+    assert (moved.scenario, moved.config) == (config.scenario, backbone.config)
+    for one, other in zip(moved.trainable_variables, backbone.trainable_variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    scenario = dataclasses.replace(config.scenario, max_sources=1)
+    batch = batch_of(6, dataclasses.replace(config, snr_db=(30.0, 30.0), scenario=scenario))
+    sources = zip(*(batch[name][:, 0] for name in ("azimuth", "elevation", "range_m")), strict=True)
+    steering = np.array([steering_vector(*source, scenario.array) for source in sources])
+
+    def share(estimator: Backbone) -> np.ndarray:
+        """Of tr R_pred, along the steering vector of each scene's source."""
+        predicted = estimator(inputs_of(batch)).numpy()
+        along = np.einsum("bn,bnm,bm->b", steering.conj(), predicted, steering).real
+        return along / np.trace(predicted, axis1=1, axis2=2).real
+
+    assert share(moved).min() > 0.99
+    assert share(backbone).mean() < 0.9
 
 
 # Command line

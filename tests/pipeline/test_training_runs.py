@@ -1,5 +1,6 @@
 """Runs of `python -m pipeline.train` on two sets at once: killed and resumed, recorded, never worse than untrained."""
 
+import dataclasses
 import json
 import logging
 import re
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.backbone import Backbone
+from models.geometry import Scenario
 from models.losses import LossConfig
 from pipeline import train
 from pipeline.export import load_backbone
@@ -151,22 +154,36 @@ def test_config_says_what_was_run(runs, tiny_scenes: Path) -> None:
     assert {"python", "tensorflow", "keras", "numpy"} <= config["versions"].keys()
 
 
-def test_untrained_backbone_wins_over_a_training_that_ruins_it(
-    tiny_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def initial(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Given weights to start from: two stages, corrections small but not zero."""
+    backbone = Backbone(Scenario(), dataclasses.replace(TINY, stages=2))
+    rng = np.random.default_rng(8)
+    for correction in backbone.corrections:
+        correction.readout.kernel.assign(0.01 * rng.normal(size=correction.readout.kernel.shape))
+    path = tmp_path_factory.mktemp("initial") / "backbone.keras"
+    backbone.save(path)
+    return path
+
+
+def test_weights_it_starts_from_win_over_a_training_that_ruins_them(
+    tiny_scenes: Path, initial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At learning rate 30 every epoch is worse than none: the model kept is epoch 0, with its zero corrections."""
-    options = [*arguments(tmp_path, tiny_scenes), "--learning-rate", "30", "--epochs", "1"]
-    monkeypatch.setattr(sys, "argv", ["train", *options])
+    """At learning rate 30 every epoch is worse than none: the model kept is that of epoch 0, with all its weights."""
+    options = ["--initial", str(initial), "--learning-rate", "30", "--epochs", "1"]
+    monkeypatch.setattr(sys, "argv", ["train", *arguments(tmp_path, tiny_scenes), *options])
     train.main()
     assert json.loads((tmp_path / "metrics.json").read_text())["epoch"] == 0
-    (correction,) = load_backbone(tmp_path / train.BEST_MODEL).corrections
-    assert not np.any(correction.readout.kernel)
+    given, kept = load_backbone(initial), load_backbone(tmp_path / train.BEST_MODEL)
+    assert kept.config == given.config
+    for one, other in zip(kept.trainable_variables, given.trainable_variables, strict=True):
+        np.testing.assert_array_equal(one, other)
     end = tf.train.load_checkpoint(str(tmp_path / "checkpoints"))
     moved = [end.get_tensor(name) for name in end.get_variable_to_shape_map() if name.startswith("weights/")]
     assert max(np.abs(weight).max() for weight in moved) > 1.0
     (log,) = (tmp_path / "logs").iterdir()
-    objectives = re.findall(r"epoch (\d)/1 .*?val_objective (\S+)", log.read_text())
-    assert float(dict(objectives)["0"]) < float(dict(objectives)["1"])
+    objectives = dict(re.findall(r"epoch (\d)/1 .*?val_objective (\S+)", log.read_text()))
+    assert float(objectives["0"]) < float(objectives["1"])
 
 
 # What is refused, in one clear line
@@ -204,6 +221,15 @@ def refusal(options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 def test_bad_options(tiny_scenes: Path, tmp_path: Path, monkeypatch, capsys, options: list[str], message: str) -> None:
     assert message in refusal([*arguments(tmp_path / "run", tiny_scenes), *options], monkeypatch, capsys)
     assert not (tmp_path / "run" / train.BEST_MODEL).exists()
+
+
+def test_weights_to_start_from_must_be_there_and_fit(
+    tiny_scenes: Path, initial: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    options = [*arguments(tmp_path / "run", tiny_scenes), "--initial"]
+    assert "nowhere.keras" in refusal([*options, str(tmp_path / "nowhere.keras")], monkeypatch, capsys)
+    said = refusal([*options, str(initial), "--config", "l64_m64_legacy"], monkeypatch, capsys)
+    assert "--initial: expected a backbone of the scenario of l64_m64_legacy" in said
 
 
 def test_a_run_of_another_shape_is_not_resumed(runs, tiny_scenes: Path, monkeypatch, capsys) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from tensorflow_serving.apis import (
 )
 
 from pipeline.locate import running_server
+from serving.model_server import main
 from tests.conftest import MODEL_NAME
 from tests.simulated import batch_of, inputs_of, loud
 
@@ -59,6 +61,12 @@ def states(target: str) -> dict[int, tuple[int, str]]:
     return {status.version: (status.state, status.status.error_message) for status in response.model_version_status}
 
 
+def available(target: str) -> int:
+    """The one version that serves."""
+    (version,) = (version for version, (state, _) in states(target).items() if state == AVAILABLE)
+    return version
+
+
 def wait_for(condition: Callable[[], bool], deadline_s: float = 60.0) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
@@ -69,7 +77,7 @@ def wait_for(condition: Callable[[], bool], deadline_s: float = 60.0) -> None:
 class Load:
     """Threads that ask for one scene after the other until told to stop."""
 
-    def __init__(self, target: str, request: predict_pb2.PredictRequest, num_threads: int = 3) -> None:
+    def __init__(self, target: str, request: predict_pb2.PredictRequest, num_threads: int = 2) -> None:
         self.target, self.request = target, request
         self.answers: list[tuple[int, np.ndarray]] = []
         self.failures: list[grpc.RpcError] = []
@@ -103,14 +111,13 @@ class Load:
 
 
 def test_a_new_version_takes_over_without_a_failed_request(folder: Path, target: str, request_message) -> None:
-    old = int(next_version(folder).name) - 1
-    new = next_version(folder)
+    old, new = available(target), next_version(folder)
     with Load(target, request_message) as load:
         wait_for(lambda: len(load.answers) >= 3)
         shutil.copytree(folder / str(old), folder / "being-copied")
         os.rename(folder / "being-copied", new)
         wait_for(lambda: int(new.name) in load.versions())
-        wait_for(lambda: states(target) == {old: (END, ""), int(new.name): (AVAILABLE, "")})
+        wait_for(lambda: states(target)[old] == (END, "") and states(target)[int(new.name)] == (AVAILABLE, ""))
         before = len(load.answers)
         wait_for(lambda: len(load.answers) >= before + 6)
     assert load.failures == []
@@ -134,7 +141,7 @@ def empty(version: Path) -> None:
 def test_a_broken_version_is_reported_and_the_good_one_goes_on(
     folder: Path, target: str, request_message, damage: Callable[[Path], None]
 ) -> None:
-    (good,) = (version for version, (state, _) in states(target).items() if state == AVAILABLE)
+    good = available(target)
     shutil.copytree(folder / str(good), folder / "being-copied")
     damage(folder / "being-copied")
     broken = next_version(folder)
@@ -150,3 +157,36 @@ def test_a_broken_version_is_reported_and_the_good_one_goes_on(
     message = now[int(broken.name)][1]
     assert broken.name in message or "saved_model" in message
     assert "\n" not in message
+
+
+# Starting
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Puts back the handlers that a server installs."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_port_that_is_taken_is_named(folder: Path, target: str, signals: None) -> None:
+    port = target.rpartition(":")[2]
+    with pytest.raises(SystemExit) as stopped:
+        main([f"--port={port}", f"--model_base_path={folder}"])
+    line = str(stopped.value.code)
+    assert line.startswith("serving.model_server: --port: ")
+    assert port in line
+    assert "\n" not in line
+
+
+def test_an_absent_folder_and_an_unknown_flag_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([f"--model_base_path={tmp_path / 'none'}"])
+    expected = f"--model_base_path: expected a folder of versions, got {tmp_path / 'none'}"
+    assert stopped.value.code == f"serving.model_server: {expected}"
+    with pytest.raises(SystemExit) as stopped:
+        main([f"--model_base_path={tmp_path}", "--model_nane=x"])
+    assert stopped.value.code == 2
+    assert "unrecognized arguments: --model_nane=x" in capsys.readouterr().err
