@@ -19,7 +19,7 @@ from models.baselines.sequential_ml import sequential_ml_localizer
 from models.detection import find_peaks
 from models.localizer import Localizer, LocalizerConfig
 from models.losses import LossConfig
-from pipeline.estimators import INPUTS
+from pipeline.estimators import INPUTS, localizer_estimator
 from pipeline.export import load_backbone
 from pipeline.records import write_json
 from pipeline.training_model import BackboneTraining
@@ -81,7 +81,7 @@ def bench(options: BenchOptions) -> dict[str, float]:
     one = {name: value[:1] for name, value in inputs.items()}
     backbone = load_backbone(options.backbone)
     localizer = Localizer(backbone, LocalizerConfig())
-    localize = tf.function(lambda scenes: localizer.localize(**scenes), autograph=False)
+    localize = localizer_estimator(localizer)
     predict = tf.function(lambda scenes: backbone.predict_covariance(localizer.observe(**scenes)), autograph=False)
     stages = tf.function(lambda scenes: backbone.grid_stages(localizer.observe(**scenes))[-1], autograph=False)
     covariance = predict(inputs).covariance

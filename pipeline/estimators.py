@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.geometry import Scenario
+from models.localizer import Localizer
 from models.steering import source_positions_m
 from serving.client import LocalizerClient
 
@@ -71,6 +72,12 @@ def server_estimator(target: str, model_name: str) -> Estimator:
     """
     client = LocalizerClient(target, model_name=model_name)
     return lambda scenes: client.predict({key: np.asarray(scenes[key]) for key in INPUTS})
+
+
+def localizer_estimator(localizer: Localizer) -> Estimator:
+    """A localizer in this process, as a graph with its weights as they are at each call."""
+    step = tf.function(lambda inputs: localizer.localize(**inputs), autograph=False)
+    return lambda scenes: step({key: scenes[key] for key in INPUTS})
 
 
 def chance_estimator(scenario: Scenario, seed: int = 0) -> Callable[[Mapping[str, Any]], Arrays]:

@@ -18,7 +18,7 @@ import tyro
 from models.backbone import Backbone
 from models.baselines.sequential_ml import sequential_ml_localizer
 from models.localizer import Localizer
-from pipeline.estimators import INPUTS, Estimator, chance_estimator, silence_estimator
+from pipeline.estimators import Estimator, chance_estimator, localizer_estimator, silence_estimator
 from pipeline.evaluate import compare
 from pipeline.export import load_backbone
 from pipeline.metrics import Evaluation, compute_metrics, metrics_config
@@ -51,12 +51,6 @@ class LearnabilityOptions:
         for field, least in (("scenes", 1), ("skip_scenes", 0), ("min_training_scenes", 0)):
             if getattr(self, field) < least:
                 raise ValueError(f"--{field.replace('_', '-')}: expected {least} or more, got {getattr(self, field)}")
-
-
-def _localizer_estimator(backbone: Backbone) -> Estimator:
-    localizer = Localizer(backbone)
-    step = tf.function(lambda inputs: localizer.localize(**inputs), autograph=False)
-    return lambda batch: step({name: batch[name] for name in INPUTS})
 
 
 def training_scenes(run_dir: Path) -> int:
@@ -105,8 +99,8 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
     trained = load_backbone(options.run_dir / BEST_MODEL)
     scenario = trained.scenario
     estimators: dict[str, Estimator] = {
-        "trained": _localizer_estimator(trained),
-        "untrained": _localizer_estimator(Backbone(scenario, trained.config)),
+        "trained": localizer_estimator(Localizer(trained)),
+        "untrained": localizer_estimator(Localizer(Backbone(scenario, trained.config))),
         "sequential_ml": sequential_ml_localizer(scenario),
         "chance": chance_estimator(scenario),
         "silence": silence_estimator,

@@ -15,9 +15,10 @@ import tyro
 
 from models.backbone import Backbone, BackboneConfig
 from models.covariance import ShrinkageConfig
+from models.geometry import Scenario
 from models.localizer import Localizer, LocalizerConfig
 from models.losses import LossConfig
-from pipeline.estimators import INPUTS
+from pipeline.estimators import Estimator, localizer_estimator
 from pipeline.export import load_backbone
 from pipeline.metrics import compute_metrics, metrics_config
 from pipeline.predictions import evaluate_predictions, run_estimator
@@ -65,23 +66,17 @@ class TrainOptions:
             raise ValueError("--config: expected at least one set of scenes, got none")
         if self.batch_size % len(self.config):
             raise ValueError(f"--batch-size: expected a multiple of the {len(self.config)} sets, got {self.batch_size}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"--learning-rate: expected a positive number, got {self.learning_rate}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"--learning-rate: expected a finite positive number, got {self.learning_rate}")
 
 
-def validate(localizer: Localizer, options: TrainOptions) -> dict[str, dict[str, Any]]:
-    """Metrics of the whole inference path on the first validation scenes of every set."""
-    step = tf.function(lambda inputs: localizer.localize(**inputs), autograph=False)
+def validate(localize: Estimator, scenario: Scenario, options: TrainOptions) -> dict[str, dict[str, Any]]:
+    """Metrics of `localize` on the first validation scenes of every set."""
     found = {}
     for config in options.config:
         batches = load_scenes(options.data_dir, config, "validation", take=options.validation_scenes, batch_size=20)
-        predictions = run_estimator(
-            lambda batch: step({name: batch[name] for name in INPUTS}),
-            batches,
-            options.validation_scenes,
-            show_progress=False,
-        )
-        found[config] = compute_metrics(evaluate_predictions(predictions, metrics_config(localizer.scenario)))
+        predictions = run_estimator(localize, batches, options.validation_scenes, show_progress=False)
+        found[config] = compute_metrics(evaluate_predictions(predictions, metrics_config(scenario)))
     return found
 
 
@@ -98,14 +93,16 @@ def training_batches(options: TrainOptions, skip_batches: int) -> tf.data.Datase
 
 
 class Progress(keras.callbacks.Callback):
-    """After each epoch: validate, keep the best model, checkpoint, log."""
+    """After each epoch: validate, keep the best model, write to TensorBoard and the log, checkpoint."""
 
     def __init__(self, localizer: Localizer, options: TrainOptions, logger: logging.Logger) -> None:
         super().__init__()
         self.localizer, self.options, self.logger = localizer, options, logger
+        self.localize = localizer_estimator(localizer)
         self.epochs_done = tf.Variable(0, dtype=tf.int64)
         self.best_objective = tf.Variable(math.inf, dtype=tf.float64)
         self.manager: tf.train.CheckpointManager | None = None
+        self.tensorboard = tf.summary.create_file_writer(str(options.run_dir / "tensorboard"))
         self.started, self.first_epoch = time.monotonic(), 0
 
     def restore(self, model: BackboneTraining) -> int:
@@ -128,8 +125,8 @@ class Progress(keras.callbacks.Callback):
         return int(self.epochs_done)
 
     def score(self, epoch: int, logs: dict[str, float]) -> None:
-        """Validates, keeps the model if it is the best so far, checkpoints."""
-        metrics = validate(self.localizer, self.options)
+        """Validates, keeps the model if it is the best so far; what is recorded comes before the checkpoint."""
+        metrics = validate(self.localize, self.localizer.scenario, self.options)
         objective = statistics.fmean(float(found["objective"]) for found in metrics.values())
         f1 = statistics.fmean(float(found["standard"]["f1"]) for found in metrics.values())
         logs.update(val_objective=objective, val_f1=f1)
@@ -138,16 +135,23 @@ class Progress(keras.callbacks.Callback):
             with replacing(self.options.run_dir / BEST_MODEL) as temporary:
                 self.localizer.backbone.save(temporary)
             write_json(self.options.run_dir / "metrics.json", {"epoch": epoch, "validation": metrics})
-        self.epochs_done.assign(epoch)
-        if self.manager is not None:
-            self.manager.save(checkpoint_number=epoch)
+        with self.tensorboard.as_default(step=epoch):
+            for name, value in logs.items():
+                tf.summary.scalar(name, value)
+        self.tensorboard.flush()
         an_epoch = (time.monotonic() - self.started) / max(epoch - self.first_epoch, 1)
         left = an_epoch * (self.options.epochs - epoch)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(logs.items()))
         self.logger.info(f"epoch {epoch}/{self.options.epochs}  {shown}  {left:.0f} s left")
+        self.epochs_done.assign(epoch)
+        if self.manager is not None:
+            self.manager.save(checkpoint_number=epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.score(epoch + 1, logs if logs is not None else {})
+        logs = logs if logs is not None else {}
+        if not all(math.isfinite(value) for value in logs.values()):
+            raise ValueError(f"epoch {epoch + 1}: the loss is no longer finite; expected a lower --learning-rate")
+        self.score(epoch + 1, logs)
 
 
 def train(options: TrainOptions, logger: logging.Logger) -> None:
@@ -170,13 +174,12 @@ def train(options: TrainOptions, logger: logging.Logger) -> None:
         logger.info(f"all {options.epochs} epochs are done already")
         return
     batches = training_batches(options, skip_batches=done * options.steps_per_epoch)
-    tensorboard = keras.callbacks.TensorBoard(str(options.run_dir / "tensorboard"), write_graph=False)
     model.fit(
         batches,
         epochs=options.epochs,
         initial_epoch=done,
         steps_per_epoch=options.steps_per_epoch,
-        callbacks=[progress, tensorboard],
+        callbacks=[progress],
         verbose="auto" if sys.stdout.isatty() else 2,
     )
     logger.info(f"best validation objective {float(progress.best_objective):.3f}: {options.run_dir / BEST_MODEL}")

@@ -153,3 +153,19 @@ def test_an_epoch_logs_the_mean_of_its_batches(model, batch) -> None:
     evaluated = model.evaluate(batches, return_dict=True, verbose=0)
     for name, value in evaluated.items():
         assert value == pytest.approx(np.mean([piece[name] for piece in pieces]), rel=1e-4), name
+
+
+def test_training_lowers_the_losses_it_is_given(batch) -> None:
+    """Fifteen steps on one batch; without any weight there is nothing to train."""
+    keras.utils.set_random_seed(1)
+    backbone = Backbone(Scenario(), dataclasses.replace(TINY, stages=2))
+    training = BackboneTraining(backbone, LossConfig(heat_map=1.0, stein=0.0, subspace_alignment=1.0))
+    training.compile(optimizer=keras.optimizers.Adam(1e-2))
+    scenes = tf.data.Dataset.from_tensors(batch)
+    before = training.evaluate(scenes, return_dict=True, verbose=0)
+    training.fit(scenes.repeat(15), verbose=0)
+    after = training.evaluate(scenes, return_dict=True, verbose=0)
+    for name, value in before.items():
+        assert after[name] < value, name
+    with pytest.raises(ValueError, match="LossConfig: expected at least one loss with a positive weight"):
+        BackboneTraining(backbone, LossConfig(0.0, 0.0, 0.0, 0.0))
