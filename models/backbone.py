@@ -12,7 +12,8 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from models.continuous import ContinuousConfig, add_atoms, atoms_at, grid_peaks, refine_atoms
+from models.additions import complete_atoms
+from models.continuous import ContinuousConfig, atoms_at, grid_peaks, refine_atoms
 from models.covariance import LowRankCovariance
 from models.dictionary import GridConfig, PolarDictionary
 from models.geometry import FieldOfView, RISArray, Scenario
@@ -25,8 +26,9 @@ from models.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 class BackboneConfig:
     """Shape of the unrolled estimator."""
 
-    stages: int = 2
-    """Grid stages; the first is nearly free, its S_l is the same for all snapshots."""
+    stages: int = 1
+    """Grid stages; the first is nearly free, its S_l is the same for all snapshots. Later ones cost as much as all that
+    follows and gain little, since what the first atoms leave unexplained is searched again."""
     exponent: float = 1.0
     """beta of the fixed point: 1 is fast, 1/2 monotone."""
     active_atoms: int = 64
@@ -197,9 +199,7 @@ class Backbone(keras.Model):
         config, array, view = self.config.continuous, self.scenario.array, self.scenario.field_of_view
         atoms = self.first_atoms(self.grid_stages(observation)[-1], observation.noise_power)
         atoms, evaluation = refine_atoms(observation, atoms, array, view, config, config.steps)
-        for _ in range(config.additions):
-            atoms = add_atoms(observation, atoms, self.dictionary, array, config)
-            atoms, evaluation = refine_atoms(observation, atoms, array, view, config, config.addition_steps)
+        atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, view, config)
         amplitude = tf.cast(tf.sqrt(atoms.powers()), tf.complex64)
         floor = 1e-3 * (tf.reduce_sum(atoms.powers(), axis=-1) + 1e-6) / array.num_elements
         return Prediction(LowRankCovariance(atoms.steering(array) * amplitude[:, None, :], floor), atoms, evaluation)

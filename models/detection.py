@@ -21,7 +21,7 @@ class DetectionConfig:
     polish_steps: int = 8
     """Damped Gauss-Newton steps of the polish."""
     contrast_db: float = 4.0
-    """A peak stands this far above the median of its scene's spectrum, dB."""
+    """A peak stands this far above the floor of R_eff, which is the spectrum's value away from all sources, dB."""
     merge_cells: float = 0.5
     """Peaks closer than this in every grid coordinate are one, cells."""
 
@@ -127,8 +127,7 @@ def find_peaks(
 
     order = tf.argsort(height, direction="DESCENDING", stable=True)
     points, height = tf.gather(points, order, batch_dims=1), tf.gather(height, order, batch_dims=1)
-    median = tf.sort(spectrum, axis=-1)[:, mvdr.grid.size // 2]
-    tall = height > median[:, None] * 10.0 ** (config.contrast_db / 10.0)
+    tall = height > covariance.floor[:, None] * 10.0 ** (config.contrast_db / 10.0)
     cells = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1) / mvdr.cell_size()
     apart = tf.reduce_any(tf.abs(cells[:, :, None] - cells[:, None, :]) > config.merge_cells, axis=-1)
     earlier = np.tril(np.ones((points.shape[1], points.shape[1]), bool), k=-1)

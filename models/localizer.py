@@ -30,8 +30,9 @@ class LocalizerConfig:
     """Grid of the MVDR spectrum, finer than the backbone's: sources a beam width apart must show as two maxima."""
     detection: DetectionConfig = DetectionConfig()
     decision: DecisionConfig = DecisionConfig()
-    final_steps: int = 3
-    """Fisher scoring steps on the peaks: powers and error covariances need the likelihood at the reported sources."""
+    final_steps: int = 1
+    """Fisher scoring steps on the peaks of all scenes, beyond those of scenes that have not settled: powers and error
+    covariances need the likelihood at the reported sources."""
 
 
 def check_measurement(

@@ -13,25 +13,32 @@ class Observation(NamedTuple):
     snapshots: y_l, [B, L, M] complex64, unit RMS a scene.
     ris_codes: c_l, [B, L, N] complex64.
     channel: H, [B, M, N] complex64, scaled to mean_m |h_m|^2 = N, so that a source of power p delivers about p.
-    operator: Phi_l = H diag(c_l), [B, L, M, N] complex64.
-    rows: [Re Phi, Im Phi] stacked over snapshots and antennas, [B, L M, 2N] float32.
+    rows: Phi_l = H diag(c_l) as [Re Phi, Im Phi] stacked over snapshots and antennas, [B, L M, 2N] float32.
     noise_power: sigma^2 by the reported SNR, [B] float32.
     """
 
     snapshots: tf.Tensor
     ris_codes: tf.Tensor
     channel: tf.Tensor
-    operator: tf.Tensor
     rows: tf.Tensor
     noise_power: tf.Tensor
 
+    @property
+    def operator(self) -> tf.Tensor:
+        """Phi_l, [B, L, M, N] complex64, made anew: large, for checks."""
+        return self.channel[:, None] * self.ris_codes[:, :, None]
+
     def respond(self, vectors: tf.Tensor) -> tf.Tensor:
         """Phi_l x_j for every snapshot: x [B, N, J] -> [B, L, M, J], as one real product."""
-        shape = tf.shape(self.operator)
+        num_snapshots, num_antennas = tf.shape(self.snapshots)[1], self.channel.shape[1]
         real, imag = tf.math.real(vectors), tf.math.imag(vectors)
         embedded = tf.concat([tf.concat([real, imag], -1), tf.concat([-imag, real], -1)], -2)
         parts = tf.split(tf.matmul(self.rows, embedded), 2, axis=-1)
-        return tf.reshape(tf.complex(*parts), [shape[0], shape[1], shape[2], vectors.shape[-1]])
+        return tf.reshape(tf.complex(*parts), [-1, num_snapshots, num_antennas, vectors.shape[-1]])
+
+    def back_project(self, values: tf.Tensor) -> tf.Tensor:
+        """Phi_l^H x_l for one vector a snapshot: x [B, L, M] -> [B, L, N], as one product with H."""
+        return tf.math.conj(tf.matmul(tf.math.conj(values), self.channel) * self.ris_codes)
 
 
 def _unit_rms(values: tf.Tensor) -> tf.Tensor:
@@ -43,6 +50,14 @@ def _unit_rms(values: tf.Tensor) -> tf.Tensor:
     rms = tf.sqrt(tf.reduce_mean((magnitude / largest) ** 2, axis=axes, keepdims=True))
     rms = tf.where(rms > 0, rms, tf.ones_like(rms))
     return values / tf.cast(largest, values.dtype) / tf.cast(rms, values.dtype)
+
+
+def _operator_rows(channel: tf.Tensor, ris_codes: tf.Tensor) -> tf.Tensor:
+    """H diag(c_l) as [Re, Im], [B, L M, 2N]; in real arithmetic, since the tensor is the largest there is."""
+    real, imag = tf.math.real(channel)[:, None], tf.math.imag(channel)[:, None]
+    code_real, code_imag = tf.math.real(ris_codes)[:, :, None], tf.math.imag(ris_codes)[:, :, None]
+    rows = tf.concat([real * code_real - imag * code_imag, real * code_imag + imag * code_real], axis=-1)
+    return tf.reshape(rows, [tf.shape(rows)[0], -1, 2 * channel.shape[-1]])
 
 
 def observe(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
@@ -58,14 +73,10 @@ def observe(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_
       The observation; sigma^2 = 1 / (1 + SNR) since the received power is one, as far down as float32 carries.
     """
     channel = _unit_rms(channel)
-    operator = channel[:, None] * ris_codes[:, :, None]
-    shape = tf.shape(operator)
-    stacked = tf.reshape(operator, [shape[0], shape[1] * shape[2], operator.shape[-1]])
     return Observation(
         snapshots=_unit_rms(snapshots),
         ris_codes=ris_codes,
         channel=channel,
-        operator=operator,
-        rows=tf.concat([tf.math.real(stacked), tf.math.imag(stacked)], axis=-1),
+        rows=_operator_rows(channel, ris_codes),
         noise_power=tf.maximum(1.0 / (1.0 + 10.0 ** (snr_db / 10.0)), _LEAST_NOISE_POWER),
     )

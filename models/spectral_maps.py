@@ -80,9 +80,9 @@ def atom_maps(
     noise = tf.cast(noise_power, complex_dtype)[:, None, None]
     shared += noise * tf.eye(tf.shape(channel)[1], dtype=complex_dtype)
     chol = tf.linalg.cholesky(tf.matmul(response, response, adjoint_b=True) + shared[:, None])
-    right = tf.concat([observation.operator, observation.snapshots[..., None]], axis=-1)
-    white = tf.linalg.triangular_solve(chol, right)
-    white_operator, white_snapshots = white[..., :-1], white[..., -1:]
+    right = tf.broadcast_to(channel[:, None], tf.concat([tf.shape(response)[:3], [channel.shape[-1]]], 0))
+    white = tf.linalg.triangular_solve(chol, tf.concat([right, observation.snapshots[..., None]], axis=-1))
+    white_operator, white_snapshots = white[..., :-1] * observation.ris_codes[:, :, None], white[..., -1:]
     z = tf.matmul(white_operator, white_snapshots, adjoint_a=True)[..., 0]
     shape = tf.shape(white_operator)
     stacked = tf.reshape(white_operator, [shape[0], shape[1] * shape[2], white_operator.shape[-1]])

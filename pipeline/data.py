@@ -24,7 +24,7 @@ class DataOptions:
 
     config: str = "l64_m64"
     """Set of scenes: l64_m64 (the default scenario), l64_m64_small (the same, few scenes), l64_m64_legacy,
-    l64_m64_rician, l64_random, l64_m64_impaired, or the full name of a set of any size."""
+    l64_m64_rician, l64_random, l64_m64_impaired, l16_m16, l32_m32, l128_m128, or the full name of a set of any size."""
     train: int | None = None
     """Training scenes; left out, the set's own number."""
     validation: int | None = None

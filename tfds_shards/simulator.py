@@ -87,6 +87,7 @@ CONFIGS: dict[str, SceneConfig] = {
         SceneConfig("l64_m64_rician", line_of_sight="true"),
         SceneConfig("l64_random", codebook="random"),
         SceneConfig("l64_m64_impaired", impairments=ImpairmentConfig()),
+        *(SceneConfig(f"l{snapshots}_m{snapshots}", num_snapshots=snapshots) for snapshots in (16, 32, 128)),
     )
 }
 

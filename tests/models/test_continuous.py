@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.continuous import ContinuousConfig, add_atoms, grid_peaks, refine_atoms
+from models.additions import add_atoms
+from models.continuous import ContinuousConfig, grid_peaks, refine_atoms
 from models.decision import error_covariance
 from models.dictionary import GridConfig, PolarDictionary
 from models.geometry import FieldOfView, RISArray
@@ -86,8 +87,8 @@ def test_adds_what_is_missing(observation: Observation) -> None:
     grid = PolarDictionary(ARRAY, VIEW, GridConfig())
     config = dataclasses.replace(ContinuousConfig(), atoms_per_addition=1)
     atoms, _ = refine(observation, atoms_near(observation, PLACES[:1], POWERS[:1]))
-    atoms = add_atoms(observation, atoms, grid, ARRAY, config)
-    assert np.all(np.sum(atoms.active, axis=1) == 2)
+    atoms, added = add_atoms(observation, atoms, grid, ARRAY, config)
+    assert np.all(added) and np.all(np.sum(atoms.active, axis=1) == 2)
     atoms, _ = refine(observation, atoms)
     found = np.where(atoms.active[..., None], atoms.parameters[..., :3], np.inf)
     for place in PLACES:
@@ -113,7 +114,16 @@ def test_grid_peaks_are_local_maxima_in_falling_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("steps", 0), ("additions", -1), ("prune_gain", -1.0), ("noise_range_db", (1.0, 2.0))]
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("additions", -1),
+        ("candidates", 1),
+        ("settling_steps", -1),
+        ("tolerance", -0.1),
+        ("prune_gain", -1.0),
+        ("noise_range_db", (1.0, 2.0)),
+    ],
 )
 def test_refusals(field: str, value) -> None:
     with pytest.raises(ValueError, match=f"ContinuousConfig.{field}: expected"):

@@ -1,0 +1,24 @@
+"""Working on some scenes of a batch: named tuples of tensors with the scenes as their first axis."""
+
+from typing import TypeVar
+
+import tensorflow as tf
+
+Structure = TypeVar("Structure", bound=tuple)
+
+
+def take_scenes(values: Structure, scenes: tf.Tensor) -> Structure:
+    """The scenes of those numbers.
+
+    Args:
+      values: a (nested) named tuple of tensors [B, ...].
+      scenes: [S] int, may be empty.
+    """
+    return tf.nest.map_structure(lambda value: tf.gather(value, scenes), values)
+
+
+def put_scenes(values: Structure, scenes: tf.Tensor, new: Structure) -> Structure:
+    """`values` with the scenes of those numbers replaced; `new` is what `take_scenes` would give."""
+    return tf.nest.map_structure(
+        lambda value, part: tf.tensor_scatter_nd_update(value, scenes[:, None], part), values, new
+    )

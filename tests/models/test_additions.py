@@ -1,0 +1,110 @@
+"""What a new atom gains: against the likelihood itself, and only scenes that gain one are worked on."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import scipy.optimize
+import tensorflow as tf
+
+from models.additions import _unexplained, add_atoms, best_power, complete_atoms
+from models.continuous import ContinuousConfig, refine_atoms
+from models.dictionary import GridConfig, PolarDictionary
+from models.geometry import FieldOfView, RISArray
+from models.likelihood import Atoms, evaluate_atoms
+from models.observation import Observation, observe
+from models.steering import steering_vectors
+from tests.models.test_continuous import PLACES, POWERS, atoms_near
+
+ARRAY, VIEW = RISArray(), FieldOfView()
+GRID = PolarDictionary(ARRAY, VIEW, GridConfig())
+
+
+@pytest.fixture(scope="module")
+def observation() -> Observation:
+    """The two sources of test_continuous in scenes 0 and 2, the first alone in scenes 1 and 3; 17 dB."""
+    rng = np.random.default_rng(2)
+    batch, num_snapshots, num_antennas = 4, 32, 12
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.normal(size=(*shape, 2)) @ [1, 1j] / np.sqrt(2)
+
+    channel = normal(batch, num_antennas, ARRAY.num_elements)
+    codes = np.exp(2j * np.pi * rng.random((batch, num_snapshots, ARRAY.num_elements)))
+    vectors = steering_vectors(*(tf.constant(x) for x in PLACES.T), ARRAY).numpy()
+    symbols = normal(batch, num_snapshots, 2) * np.sqrt(POWERS)
+    symbols[[1, 3], :, 1] = 0.0
+    clean = np.einsum("bmn,bln,kn,blk->blm", channel, codes, vectors, symbols)
+    power = np.mean(np.abs(clean) ** 2, axis=(1, 2), keepdims=True)
+    snapshots = clean + np.sqrt(0.02 * power) * normal(*clean.shape)
+    arrays = (tf.constant(x, tf.complex64) for x in (snapshots, codes, channel))
+    return observe(*arrays, tf.fill([batch], np.float32(-10.0 * np.log10(0.02))))
+
+
+@pytest.fixture(scope="module")
+def first(observation: Observation) -> Atoms:
+    """The first source of each scene, refined."""
+    start = atoms_near(observation, PLACES[:1], POWERS[:1])
+    return refine_atoms(observation, start, ARRAY, VIEW, ContinuousConfig(), 10)[0]
+
+
+def test_back_projection_is_the_adjoint(observation: Observation) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(*observation.snapshots.shape, 2)) @ [1, 1j]
+    expected = np.einsum("blmn,blm->bln", observation.operator.numpy().conj(), values)
+    found = observation.back_project(tf.constant(values, tf.complex64))
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_unexplained_is_the_inverse_covariance_applied(observation: Observation, first: Atoms) -> None:
+    found = _unexplained(observation, first, ARRAY)
+    noise = first.noise_power.numpy()[:, None, None, None]
+    response = observation.respond(first.steering(ARRAY)).numpy() * np.sqrt(first.powers().numpy())[:, None, None]
+    covariance = response @ response.conj().swapaxes(-1, -2) + noise * np.eye(response.shape[2])
+    inverse = np.linalg.inv(covariance.astype(np.complex128))
+    basis = found.basis.numpy()
+    low_rank = (np.eye(response.shape[2]) - basis @ basis.conj().swapaxes(-1, -2)) / noise
+    np.testing.assert_allclose(low_rank, inverse, atol=1e-4 * np.abs(inverse).max())
+    expected = np.einsum("blmn,bln->blm", inverse, observation.snapshots)
+    np.testing.assert_allclose(found.snapshots, expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_best_power_is_the_best() -> None:
+    rng = np.random.default_rng(3)
+    alpha = rng.uniform(0.5, 2.0, size=(16, 5)) * np.array([0.1, 1.0, 5.0, 30.0, 300.0])
+    power = np.array([20.0, 2.0, 0.1, 0.5, 0.01])
+    b = alpha * (1.0 + power * alpha) * rng.exponential(size=alpha.shape)
+    found = best_power(tf.constant(alpha[None], tf.float32), tf.constant(b[None], tf.float32))[0].numpy()
+    for column in range(5):
+
+        def loss(log_power: float, a=alpha[:, column], seen=b[:, column]) -> float:
+            loaded = 1.0 + np.exp(log_power) * a
+            return float(np.sum(np.log(loaded) - np.exp(log_power) * seen / loaded))
+
+        best = scipy.optimize.minimize_scalar(loss, bounds=(-10.0, 10.0), method="bounded")
+        assert loss(np.log(found[column])) == pytest.approx(best.fun, abs=1e-2)
+
+
+def test_promised_gain_is_what_the_likelihood_gains(observation: Observation, first: Atoms) -> None:
+    """Of the second source's scenes; a threshold just above it adds nothing, just below it adds the atom."""
+    config = ContinuousConfig(atoms_per_addition=1)
+    grown, added = add_atoms(observation, first, GRID, ARRAY, config)
+    np.testing.assert_array_equal(added, [True, False, True, False])
+    before, after = (evaluate_atoms(observation, atoms, ARRAY).nll.numpy() for atoms in (first, grown))
+    for scene in (0, 2):
+        gain = before[scene] - after[scene]
+        assert gain > config.prune_gain
+        for share, expected in ((0.99, True), (1.01, False)):
+            told = dataclasses.replace(config, prune_gain=float(share * gain))
+            assert bool(add_atoms(observation, first, GRID, ARRAY, told)[1][scene]) == expected
+
+
+def test_completion_leaves_complete_scenes_alone(observation: Observation, first: Atoms) -> None:
+    evaluation = evaluate_atoms(observation, first, ARRAY)
+    atoms, reached = complete_atoms(observation, first, evaluation, GRID, VIEW, ContinuousConfig())
+    np.testing.assert_array_equal(np.sum(atoms.active, axis=1), [2, 1, 2, 1])
+    for scene in (1, 3):
+        np.testing.assert_array_equal(atoms.parameters[scene], first.parameters[scene])
+        np.testing.assert_array_equal(reached.fisher[scene], evaluation.fisher[scene])
+    again = evaluate_atoms(observation, atoms, ARRAY)
+    np.testing.assert_allclose(reached.nll, again.nll, rtol=1e-5)
