@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +14,9 @@ import tensorflow as tf
 import tyro
 
 from models.baselines.back_projection import back_projection_localizer
+from models.baselines.crb import scene_bounds
 from models.baselines.sequential_ml import SequentialMLConfig, sequential_ml_localizer
-from models.geometry import Scenario
+from models.geometry import RISArray, Scenario
 from models.localizer import oracle_localizer
 from pipeline import plots, scene_plots
 from pipeline.estimators import Estimator, chance_estimator, saved_model_estimator, server_estimator
@@ -68,6 +69,8 @@ class EvaluateOptions:
     """Scenes a call."""
     compare_with: Path | None = None
     """Output folder of another evaluation of the same scenes: reports the differences with paired intervals."""
+    bounds: bool = True
+    """Compare errors with the Cramer-Rao bound; of scenes without impairments."""
     figures: bool = True
     """Draw the figures."""
 
@@ -118,6 +121,13 @@ def write_matches(path: Path, table: MatchTable) -> None:
             writer.writerow("" if math.isnan(value) else f"{value:.9g}" for value in row)
 
 
+def with_bounds(batches: Iterable[Mapping[str, Any]], array: RISArray) -> Iterator[dict[str, Any]]:
+    """The batches with bound_m, the Cramer-Rao bound of each source's position, [B, K] metres."""
+    for batch in batches:
+        arrays = {key: np.asarray(value) for key, value in batch.items()}
+        yield {**batch, "bound_m": scene_bounds(arrays, array).error_m}
+
+
 def draw_figures(directory: Path, evaluation: Evaluation, metrics: dict[str, Any], scenario: Scenario) -> list[Path]:
     """Draws every figure there is data for; returns their paths."""
     figures = {
@@ -127,6 +137,8 @@ def draw_figures(directory: Path, evaluation: Evaluation, metrics: dict[str, Any
         "num_sources": plots.plot_confusion(metrics),
         "range": plots.plot_range(metrics),
     }
+    if evaluation.truth.bound_m is not None:
+        figures["bound"] = plots.plot_bound(evaluation)
     if metrics["calibration"] is not None:
         figures["reliability"] = plots.plot_reliability(metrics["calibration"])
     paths = [directory / f"{name}.png" for name in figures]
@@ -169,10 +181,13 @@ def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]
     Raises:
       ValueError, OSError, ServerError: what was asked for cannot be had; the message says what was wrong.
     """
-    scenario = scene_set(options.config).config.scenario
-    batches = load_scenes(
+    scenes = scene_set(options.config).config
+    scenario = scenes.scenario
+    batches: Iterable[Mapping[str, Any]] = load_scenes(
         options.data_dir, options.config, options.split, take=options.scenes, batch_size=options.batch_size
     )
+    if options.bounds and scenes.impairments is None:
+        batches = with_bounds(batches, scenario.array)
     other = None
     if options.compare_with is not None:
         other = evaluate_predictions(load_predictions(options.compare_with / "scenes.npz"), metrics_config(scenario))

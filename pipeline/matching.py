@@ -35,6 +35,7 @@ class Sources:
     azimuth_deg, elevation_deg, range_m, score: [B, K] float64; score is NaN where there is none.
     position_m: [B, K, 3] float64.
     position_cov_m2: [B, K, 3, 3] float64, NaN where there is none.
+    bound_m: [B, K] float64, the Cramer-Rao bound of a true source's position error; None where it is not known.
     """
 
     num_sources: np.ndarray
@@ -44,6 +45,7 @@ class Sources:
     position_m: np.ndarray
     score: np.ndarray
     position_cov_m2: np.ndarray
+    bound_m: np.ndarray | None = None
 
     @property
     def num_scenes(self) -> int:
@@ -86,7 +88,7 @@ def true_sources(scenes: Mapping[str, np.ndarray]) -> Sources:
 
     Args:
       scenes: num_sources [B] int; azimuth, elevation [B, K] radians; range_m [B, K]; zero padded. Other keys are
-        ignored.
+        ignored, but bound_m [B, K] where there is one.
 
     Raises:
       ValueError: a missing array, or shapes that do not fit.
@@ -106,6 +108,7 @@ def true_sources(scenes: Mapping[str, np.ndarray]) -> Sources:
         position_m=positions.numpy(),
         score=np.full(used.shape, np.nan),
         position_cov_m2=np.full((*used.shape, 3, 3), np.nan),
+        bound_m=_slot_values("scenes.bound_m", scenes["bound_m"], used) if "bound_m" in scenes else None,
     )
 
 
@@ -150,7 +153,8 @@ class MatchTable:
 
     scene: index of the scene. true_slot, found_slot: slots in the two `Sources`, -1 for none.
     true_*: the true source. The plain names: the found source. *_error_*: found minus true, of pairs.
-    position_error_m: distance in space. squared_mahalanobis: e^T C^-1 e of the error e under the reported covariance C.
+    position_error_m: distance in space. bound_m: the true source's Cramer-Rao bound of it.
+    squared_mahalanobis: e^T C^-1 e of the error e under the reported covariance C.
     """
 
     scene: np.ndarray
@@ -167,6 +171,7 @@ class MatchTable:
     elevation_error_deg: np.ndarray
     range_error_m: np.ndarray
     position_error_m: np.ndarray
+    bound_m: np.ndarray
     squared_mahalanobis: np.ndarray
 
     @property
@@ -277,6 +282,7 @@ def match_sources(truth: Sources, found: Sources) -> MatchTable:
         elevation_error_deg=found_columns["elevation_deg"] - true_columns["elevation_deg"],
         range_error_m=found_columns["range_m"] - true_columns["range_m"],
         position_error_m=np.linalg.norm(error, axis=-1),
+        bound_m=np.full(scene.shape, np.nan) if truth.bound_m is None else _take(truth.bound_m, scene, true_slot),
         squared_mahalanobis=_squared_mahalanobis(error, _take(found.position_cov_m2, scene, found_slot)),
     )
 

@@ -143,12 +143,29 @@ def _core_metrics(evaluation: Evaluation, scenes: np.ndarray, weights: np.ndarra
         "pairs": int(total.pairs),
         **_statistics(standard, weights, confidence, ("objective", "rmse_xyz_m")),
         "median_position_error_m": _median(table.position_error_m[table.is_pair & scenes[table.scene]]),
+        "nees_over_3": _nees_over_3(table, scenes[table.scene]),
+        **_bound_metrics(table, scenes[table.scene]),
         "standard": _gate_metrics(standard, weights, confidence),
         "strict": _gate_metrics(strict, weights, confidence),
         "false_alarms_per_scene": float(ratio(total.found - total.hits, scenes.sum())),
         "gospa": _gospa_metrics(evaluation.gospa, scenes, weights, confidence),
         "num_sources_accuracy": _mean(right_number[scenes]),
     }
+
+
+def _bound_metrics(table: MatchTable, rows: np.ndarray) -> dict[str, float]:
+    """Errors of pairs against the Cramer-Rao bound, of rows [R] bool; NaN where no bound is known."""
+    pairs = rows & table.is_pair & np.isfinite(table.bound_m)
+    return {
+        "median_bound_m": _median(table.bound_m[pairs]),
+        "median_error_over_bound": _median(table.position_error_m[pairs] / table.bound_m[pairs]),
+    }
+
+
+def _nees_over_3(table: MatchTable, rows: np.ndarray) -> float:
+    """Mean squared Mahalanobis distance of hits over its expectation, of rows [R] bool."""
+    hits = rows & table.hits(STANDARD_GATE) & np.isfinite(table.squared_mahalanobis)
+    return _mean(table.squared_mahalanobis[hits]) / 3.0
 
 
 def _median(values: np.ndarray) -> float:
@@ -193,6 +210,7 @@ def _range_bin(evaluation: Evaluation, rows: np.ndarray, weights: np.ndarray) ->
         "rmse_xyz_m": float(np.sqrt(_mean(capped**2))),
         "median_position_error_m": _median(table.position_error_m[pairs]),
         "quartiles_position_error_m": _quartiles(table.position_error_m[pairs]),
+        **_bound_metrics(table, rows),
         "median_range_error_m": _median(np.abs(table.range_error_m[pairs])),
         "median_azimuth_error_deg": _median(np.abs(table.azimuth_error_deg[pairs])),
         "median_elevation_error_deg": _median(np.abs(table.elevation_error_deg[pairs])),

@@ -162,6 +162,32 @@ def plot_range(metrics: dict[str, Any]) -> Figure:
     return figure
 
 
+def plot_bound(evaluation: Evaluation) -> Figure:
+    """Median position error of pairs against SNR, by range, with the median of the same sources' Cramer-Rao bounds."""
+    figure = new_figure(7.2, 4.8)
+    axes = figure.subplots()
+    table, config = evaluation.table, evaluation.config
+    centres = np.array([np.mean(edges) for edges in itertools.pairwise(config.snr_edges_db)])
+    snr_class = bin_index(evaluation.snr_db, config.snr_edges_db)[table.scene]
+    range_class = bin_index(table.true_range_m, config.range_edges_m)
+    for number, (low, high) in enumerate(itertools.pairwise(config.range_edges_m)):
+        rows = [table.is_pair & (range_class == number) & (snr_class == place) for place in range(centres.size)]
+        colour = _SNR_COLOURS[number % len(_SNR_COLOURS)]
+        error, bound = (
+            [np.median(values[row]) if row.any() else np.nan for row in rows]
+            for values in (table.position_error_m, table.bound_m)
+        )
+        axes.plot(centres, error, color=colour, marker="o", lw=1.8, label=f"{_bin_label(low, high)} m")
+        axes.plot(centres, bound, color=colour, ls="--", lw=1.2)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    tidy(axes)
+    axes.set(xlabel="SNR, dB", ylabel="median position error of pairs, m", xticks=config.snr_edges_db)
+    axes.legend(title="true range", frameon=False)
+    axes.set_title("Position error and its Cramér-Rao bound (dashed)", fontweight="bold")
+    return figure
+
+
 def plot_reliability(calibration: dict[str, Any]) -> Figure:
     """Hit rate against score, with the number of estimates in each bin below."""
     bins = calibration["bins"]

@@ -23,7 +23,8 @@ _TRUE, _FOUND = "true_", "found_"
 class Predictions:
     """Answers to B scenes beside the truth.
 
-    snr_db: [B]. truth: the scenes' num_sources, azimuth, elevation, range_m. outputs: the estimator's arrays.
+    snr_db: [B]. truth: the scenes' num_sources, azimuth, elevation, range_m, and bound_m if known.
+    outputs: the estimator's arrays.
     seconds: time of each batch; empty if read from a file. batch_scenes: scenes in each batch.
     """
 
@@ -51,7 +52,8 @@ def run_estimator(
 
     Args:
       estimator: see `pipeline.estimators`.
-      batches: dictionaries of arrays or tensors, batch first, with the inputs, snr_db and the truth.
+      batches: dictionaries of arrays or tensors, batch first, with the inputs, snr_db and the truth, and bound_m where
+        the Cramer-Rao bound is known.
       num_scenes: how many scenes the batches hold, for the progress line.
       show_progress: a progress line with rate and time left on stderr.
 
@@ -64,7 +66,7 @@ def run_estimator(
     with tqdm(total=num_scenes, unit="scene", desc="evaluate", disable=not show_progress) as progress:
         for batch in batches:
             require_arrays("scenes", batch, (*TRUTH, "snr_db"))
-            truths.append({key: np.asarray(batch[key]) for key in (*TRUTH, "snr_db")})
+            truths.append({key: np.asarray(batch[key]) for key in (*TRUTH, "snr_db", "bound_m") if key in batch})
             start = time.perf_counter()
             outputs = estimator(batch)
             answers.append({key: np.asarray(value) for key, value in outputs.items()})

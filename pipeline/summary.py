@@ -37,14 +37,14 @@ def summary_lines(metrics: dict[str, Any]) -> list[str]:
         _row("all", metrics),
         *(_row(f"{row['snr_db'][0]:g} to {row['snr_db'][1]:g}", row) for row in metrics["by_snr"]),
         "",
-        "range, m   sources  recall  strict  rmse m  median m",
+        "range, m   sources  recall  strict  rmse m  median m  error / bound",
     ]
     for row in metrics["by_range"]:
         label = f"{row['range_m'][0]:g} to {row['range_m'][1]:g}"
         lines.append(
             f"{label:<10} {row['sources']:>7}  {_number(row['recall_standard']):<6}  "
             f"{_number(row['recall_strict']):<6}  {_number(row['rmse_xyz_m']):<6}  "
-            f"{_number(row['median_position_error_m'])}"
+            f"{_number(row['median_position_error_m']):<8}  {_number(row['median_error_over_bound'])}"
         )
     lines += [
         "",
