@@ -19,6 +19,8 @@ from models.dictionary import GridConfig, PolarDictionary
 from models.geometry import FieldOfView, RISArray, Scenario
 from models.likelihood import Atoms, Evaluation
 from models.observation import Observation, observe
+from models.scoring import NUM_FEATURES as SCORE_FEATURES
+from models.scoring import ScoreCorrection
 from models.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 
 
@@ -121,7 +123,7 @@ NUM_FEATURES = 7
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class Backbone(keras.Model):
-    """Measurement in, R_pred out.
+    """Measurement in, R_pred out. Holds all weights of a localizer, those of the score's correction too.
 
     Args:
       scenario: surface, field of view, M, K_max.
@@ -143,7 +145,14 @@ class Backbone(keras.Model):
         ]
         for correction in self.corrections:
             correction.build((None, *config.grid.shape, NUM_FEATURES))
+        self.score_correction = ScoreCorrection(name="score_correction")
+        self.score_correction.build((None, None, SCORE_FEATURES))
         self.built = True
+
+    @property
+    def grid_variables(self) -> list[keras.Variable]:
+        """Weights of the grid stages; the score's are trained on its own."""
+        return [variable for correction in self.corrections for variable in correction.trainable_variables]
 
     def get_config(self) -> dict:
         return {"scenario": dataclasses.asdict(self.scenario), "config": dataclasses.asdict(self.config)}

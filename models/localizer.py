@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -16,6 +17,7 @@ from models.geometry import Scenario
 from models.likelihood import Atoms
 from models.mvdr import MVDR
 from models.observation import Observation, observe
+from models.scoring import score_features
 from models.steering import source_positions_m, steering_vectors
 
 _DEGREES = 180.0 / math.pi
@@ -118,24 +120,27 @@ class Localizer(tf.Module):
           tf.errors.InvalidArgumentError: see `check_measurement`.
         """
         observation = self.observe(snapshots, ris_codes, channel, snr_db)
+        return self.report(self.candidates(observation, snr_db), self.config.decision.min_score)
+
+    def candidates(self, observation: Observation, snr_db: tf.Tensor) -> "Candidates":
+        """Everything the spectrum of R_eff shows, with the score each would be reported with."""
         prediction = self.backbone.predict_covariance(observation)
         predicted = prediction.covariance
-        effective = self.effective(predicted, snr_db, tf.shape(snapshots)[1])
+        effective = self.effective(predicted, snr_db, tf.shape(observation.snapshots)[1])
         starts = Starts(prediction.atoms.parameters[..., :3], prediction.atoms.active)
         peaks = find_peaks(effective, self.mvdr, self.config.detection, starts)
         atoms = self._peak_atoms(peaks, effective, predicted, prediction.atoms.noise_power)
+        view = self.scenario.field_of_view
+        continuous = dataclasses.replace(self.backbone.config.continuous, prune_gain=0.0)
         atoms, evaluation = refine_atoms(
-            observation,
-            atoms,
-            self.scenario.array,
-            self.scenario.field_of_view,
-            dataclasses.replace(self.backbone.config.continuous, prune_gain=0.0),
-            self.config.final_steps,
+            observation, atoms, self.scenario.array, view, continuous, self.config.final_steps
         )
-        decision = decide(atoms, evaluation, self.scenario.field_of_view, self.config.decision)
+        decision = decide(atoms, evaluation, view, self.config.decision)
+        features = score_features(decision, atoms, evaluation, observation.noise_power)
+        score = self.backbone.score_correction.correct(decision.score, features)
         response = observation.respond(atoms.steering(self.scenario.array))
         power = atoms.powers() * tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
-        return self._report(decision, power)
+        return Candidates(decision._replace(score=score), power, features)
 
     def _peak_atoms(
         self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
@@ -149,25 +154,39 @@ class Localizer(tf.Module):
         power = tf.maximum(height - effective.floor[:, None], 1e-6) * to_predicted
         return Atoms(tf.concat([points, tf.math.log(power)[..., None]], axis=-1), height > 0, noise_power)
 
-    def _report(self, decision: Decision, power: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The K_max best candidates worth reporting, by falling score, NaN elsewhere."""
+    def report(
+        self, candidates: "Candidates", min_score: float, *, with_features: bool = False
+    ) -> dict[str, tf.Tensor]:
+        """The K_max best candidates of at least that score, by falling score, NaN elsewhere: the outputs of `localize`,
+        and `score_features` where asked for."""
+        decision = candidates.decision
         score, order = tf.math.top_k(decision.score, self.scenario.max_sources)
-        keep = score >= self.config.decision.min_score
+        keep = (score >= min_score) & (score > 0.0)
         fields = {
             "azimuth_deg": _DEGREES * decision.azimuth,
             "elevation_deg": _DEGREES * decision.elevation,
             "range_m": decision.range_m,
-            "power_db": 10.0 * tf.math.log(tf.maximum(power, 1e-12)) / math.log(10.0),
+            "power_db": 10.0 * tf.math.log(tf.maximum(candidates.power, 1e-12)) / math.log(10.0),
             "score": decision.score,
             "position_m": decision.position_m,
             "position_cov_m2": decision.position_cov_m2,
         }
+        if with_features:
+            fields["score_features"] = candidates.features
         report = {"num_sources": tf.reduce_sum(tf.cast(keep, tf.int32), axis=-1)}
         for name, value in fields.items():
             value = tf.gather(value, order, batch_dims=1)
             mask = tf.reshape(keep, tf.concat([tf.shape(keep), [1] * (value.shape.rank - 2)], 0))
             report[name] = tf.where(mask, value, float("nan"))
         return report
+
+
+class Candidates(NamedTuple):
+    """What may be reported of B scenes: the decision, mean received power [B, A], and what the scores were made of."""
+
+    decision: Decision
+    power: tf.Tensor
+    features: tf.Tensor
 
 
 def true_covariance(truth: Mapping[str, tf.Tensor], scenario: Scenario) -> LowRankCovariance:

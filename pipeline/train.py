@@ -107,9 +107,9 @@ class Progress(keras.callbacks.Callback):
 
     def restore(self, model: BackboneTraining) -> int:
         """Takes up the last checkpoint if there is one; epochs done."""
-        model.optimizer.build(model.backbone.trainable_variables)
+        model.optimizer.build(model.backbone.grid_variables)
         checkpoint = tf.train.Checkpoint(
-            weights=[weight.value for weight in model.backbone.trainable_variables],  # layers in lists go untracked
+            weights=[weight.value for weight in model.backbone.grid_variables],  # layers in lists go untracked
             optimizer=model.optimizer,
             epochs_done=self.epochs_done,
             best_objective=self.best_objective,

@@ -97,7 +97,7 @@ class BackboneTraining(keras.Model):
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             values = self.batch_losses(batch)
-        variables = self.backbone.trainable_variables
+        variables = self.backbone.grid_variables
         gradients, _ = tf.clip_by_global_norm(tape.gradient(values["loss"], variables), 1.0)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return self._track(values)

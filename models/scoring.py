@@ -1,0 +1,100 @@
+"""The score of a candidate, corrected by what was learned: ghosts of a channel that is not as told look like sources.
+
+The Laplace score of `models.decision` is right where the model is. A small network reads what a scene shows of its
+mismatch and of a candidate's surroundings, and adds to the logit of that score; untrained it adds nothing.
+"""
+
+import keras
+import tensorflow as tf
+
+from models.decision import Decision
+from models.likelihood import Atoms, Evaluation
+
+NUM_FEATURES = 11
+_LEAST_SCORE = 1e-4
+
+
+def _log(values: tf.Tensor) -> tf.Tensor:
+    return tf.math.log(tf.maximum(values, 1e-8))
+
+
+def score_logit(score: tf.Tensor) -> tf.Tensor:
+    """log(p / (1 - p)) of a probability, as far as the score's resolution goes."""
+    score = tf.clip_by_value(score, _LEAST_SCORE, 1.0 - _LEAST_SCORE)
+    return tf.math.log(score) - tf.math.log(1.0 - score)
+
+
+def score_features(
+    decision: Decision, atoms: Atoms, evaluation: Evaluation, reported_noise_power: tf.Tensor
+) -> tf.Tensor:
+    """What the correction reads of each candidate.
+
+    Args:
+      decision, atoms, evaluation: the candidates, [B, A], as they came out of `models.decision.decide`.
+      reported_noise_power: sigma^2 by the reported SNR, [B] float32.
+
+    Returns:
+      [B, A, NUM_FEATURES] float32 of order one: logit of the score; log gain; log of estimated over reported noise
+      power, and of the reported one; log range, its deviation, and those of the angles; log power over the strongest;
+      number of candidates; and, of the nearest stronger candidate, the distance in beam widths and the log of its power
+      over this one's. Zero for inactive atoms.
+    """
+    powers, active = atoms.powers(), atoms.active
+    variance = tf.linalg.diag_part(decision.position_cov_m2)
+    deviation_m = tf.sqrt(tf.maximum(tf.reduce_sum(variance, axis=-1), 1e-10))
+    place = tf.concat([tf.sin(atoms.parameters[..., :2]) / 0.17, atoms.parameters[..., 2:3] / 0.5], axis=-1)
+    distance = tf.norm(place[:, :, None] - place[:, None] + 1e-6, axis=-1)
+    stronger = (powers[:, None] > powers[:, :, None]) & active[:, None]
+    nearest = tf.reduce_min(tf.where(stronger, distance, 20.0), axis=-1)
+    which = tf.argmin(tf.where(stronger, distance, 20.0), axis=-1)
+    its_power = tf.where(tf.reduce_any(stronger, axis=-1), tf.gather(powers, which, batch_dims=1), powers)
+    everywhere = tf.ones_like(powers)
+    features = [
+        0.3 * score_logit(decision.score),
+        _log(tf.maximum(evaluation.gains, 1.0)) - 4.0,
+        _log(atoms.noise_power / reported_noise_power)[:, None] * everywhere,
+        0.5 * _log(reported_noise_power)[:, None] * everywhere,
+        _log(decision.range_m),
+        0.5 * _log(deviation_m),
+        0.5 * _log(deviation_m / tf.maximum(decision.range_m, 1e-3)),
+        0.5 * _log(powers / tf.maximum(tf.reduce_max(powers, axis=-1, keepdims=True), 1e-8)),
+        tf.reduce_sum(tf.cast(active, tf.float32), axis=-1, keepdims=True) / 5.0 * everywhere,
+        _log(nearest),
+        0.5 * _log(its_power / tf.maximum(powers, 1e-8)),
+    ]
+    return tf.where(active[..., None], tf.stack(features, axis=-1), 0.0)
+
+
+@keras.saving.register_keras_serializable("ris_mvdr")
+class ScoreCorrection(keras.layers.Layer):
+    """A small network from a candidate's features to what is added to the logit of its score; zero until trained.
+
+    Args:
+      width: units of each of the two hidden layers.
+    """
+
+    def __init__(self, width: int = 24, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.width = width
+        self.hidden = [keras.layers.Dense(width, activation="gelu", name=f"hidden_{i}") for i in range(2)]
+        self.readout = keras.layers.Dense(1, kernel_initializer="zeros", name="readout")
+
+    def build(self, input_shape) -> None:
+        shape = tuple(input_shape)
+        for layer in [*self.hidden, self.readout]:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """features [..., NUM_FEATURES] float32 -> [...] float32."""
+        for layer in self.hidden:
+            features = layer(features)
+        return self.readout(features)[..., 0]
+
+    def correct(self, score: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        """Scores [B, A] with the correction; a score of zero stays zero."""
+        corrected = tf.sigmoid(score_logit(score) + self(features))
+        return tf.where(score > 0.0, tf.round(1e4 * corrected) / 1e4, 0.0)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "width": self.width}

@@ -1,0 +1,76 @@
+"""The learned correction of the score: nothing until trained, and of what a candidate is, not of its slot."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.backbone import Backbone
+from models.localizer import Localizer
+from models.scoring import NUM_FEATURES, ScoreCorrection, score_logit
+from tests.simulated import batch_of, inputs_of
+
+
+@pytest.fixture(scope="module")
+def localizer() -> Localizer:
+    return Localizer(Backbone())
+
+
+@pytest.fixture(scope="module")
+def candidates(localizer: Localizer):
+    inputs = {name: tf.constant(value) for name, value in inputs_of(batch_of(6)).items()}
+    return localizer.candidates(localizer.observe(**inputs), inputs["snr_db"])
+
+
+def test_untrained_it_changes_nothing() -> None:
+    correction = ScoreCorrection()
+    correction.build((None, None, NUM_FEATURES))
+    score = tf.constant([[0.0, 0.0003, 0.25], [0.5, 0.9996, 1.0]])
+    features = tf.random.stateless_normal([2, 3, NUM_FEATURES], seed=(1, 2))
+    np.testing.assert_allclose(correction.correct(score, features), score, atol=1.01e-4)
+
+
+def test_what_it_adds_is_added_to_the_logit() -> None:
+    correction = ScoreCorrection()
+    correction.build((None, None, NUM_FEATURES))
+    correction.readout.bias.assign([1.5])
+    score = tf.constant([[0.0, 0.2, 0.9]])
+    corrected = correction.correct(score, tf.zeros([1, 3, NUM_FEATURES])).numpy()
+    assert corrected[0, 0] == 0.0  # what is no candidate stays none
+    expected = 1.0 / (1.0 + np.exp(-(score_logit(score).numpy()[0, 1:] + 1.5)))
+    np.testing.assert_allclose(corrected[0, 1:], expected, atol=1e-4)
+
+
+def test_features_are_moderate_and_belong_to_the_candidate(localizer: Localizer, candidates) -> None:
+    features, score = candidates.features.numpy(), candidates.decision.score.numpy()
+    assert features.shape == (6, 5, NUM_FEATURES)
+    assert np.all(np.abs(features) < 20.0)
+    report = localizer.report(candidates, 0.0, with_features=True)
+    for scene, number in enumerate(report["num_sources"].numpy()):
+        order = np.argsort(-score[scene], kind="stable")[:number]
+        np.testing.assert_array_equal(report["score_features"][scene, :number], features[scene, order])
+        assert np.all(np.isnan(report["score_features"][scene, number:]))
+
+
+def test_it_moves_scores_in_the_localizer_and_nothing_else(localizer: Localizer, candidates) -> None:
+    inputs = {name: tf.constant(value) for name, value in inputs_of(batch_of(6)).items()}
+    correction = localizer.backbone.score_correction
+    before = localizer.localize(**inputs)
+    correction.readout.bias.assign([-30.0])
+    try:
+        assert np.sum(localizer.localize(**inputs)["num_sources"]) == 0 < np.sum(before["num_sources"])
+        hopeless = localizer.candidates(localizer.observe(**inputs), inputs["snr_db"])
+    finally:
+        correction.readout.bias.assign([0.0])
+    np.testing.assert_allclose(hopeless.decision.position_m, candidates.decision.position_m)
+
+
+def test_round_trip(tmp_path) -> None:
+    """A backbone's file holds the correction."""
+    backbone = Backbone()
+    for number, variable in enumerate(backbone.score_correction.trainable_variables):
+        variable.assign(tf.random.stateless_normal(variable.shape, seed=(3, number)))
+    backbone.save(tmp_path / "backbone.keras")
+    loaded = keras.models.load_model(tmp_path / "backbone.keras")
+    features = tf.random.stateless_normal([4, NUM_FEATURES], seed=(5, 6))
+    np.testing.assert_array_equal(loaded.score_correction(features), backbone.score_correction(features))
