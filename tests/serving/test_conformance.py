@@ -1,0 +1,68 @@
+"""The conformance suite: skipped without a server, all of it passed by ours in another process."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MODEL_NAME
+
+ROOT = Path(__file__).parents[2]
+SUITE = ROOT / "serving" / "conformance"
+MONITORING = ROOT / "serving" / "deploy" / "monitoring.config"
+
+
+def run_suite(*options: str) -> subprocess.CompletedProcess[str]:
+    """The suite as a user runs it; no plugin of this run reaches it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SUITE), *options]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def counts(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Tests by outcome, from pytest's last line."""
+    return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", done.stdout.splitlines()[-1])}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def server(model_base_path: Path) -> Iterator[tuple[str, str]]:
+    """Our server with gRPC and REST; HOST:PORT of both."""
+    rest_port = free_port()
+    flags = ["--port=0", f"--rest_api_port={rest_port}", f"--monitoring_config_file={MONITORING}"]
+    flags += [f"--model_name={MODEL_NAME}", f"--model_base_path={model_base_path}"]
+    command = [sys.executable, "-m", "serving.model_server", *flags]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        assert line.startswith(f"serving {MODEL_NAME} version "), line
+        yield f"localhost:{line.split()[-1]}", f"localhost:{rest_port}"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def test_without_a_server_it_is_skipped_and_says_why() -> None:
+    done = run_suite("-rs")
+    assert done.returncode == 0
+    assert counts(done).keys() == {"skipped"}
+    assert "needs --target HOST:PORT of a model server" in done.stdout
+
+
+def test_our_server_passes_all_of_it(tiny_model: Path) -> None:
+    pytest.importorskip("serving.server.rest", reason="waits for REST and the whole of PredictionService")
+    with server(tiny_model) as (target, rest_target):
+        done = run_suite("--target", target, "--rest-target", rest_target, "--model-name", MODEL_NAME)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert counts(done).keys() == {"passed"}
