@@ -76,15 +76,14 @@ def _archive(localizer: Localizer) -> keras.export.ExportArchive:
         predicted = localizer.backbone.predict_covariance(observation).covariance
         volume = localizer.mvdr(localizer.effective(predicted, snr_db, tf.shape(snapshots)[1]))
         dictionary, shape, degrees = localizer.mvdr.dictionary, localizer.mvdr.grid.shape, 57.29577951308232
-        azimuth = tf.reshape(dictionary.azimuth, shape)[:, 0, 0]
-        elevation = tf.reshape(dictionary.elevation, shape)[0, :, 0]
-        inverse_range = tf.reshape(dictionary.inverse_range, shape)[0, 0, :]
-        return {
-            "spectrum": volume,
-            "azimuth_deg": degrees * azimuth,
-            "elevation_deg": degrees * elevation,
-            "range_m": 1.0 / inverse_range,
+        axes = {
+            "azimuth_deg": degrees * tf.reshape(dictionary.azimuth, shape)[:, 0, 0],
+            "elevation_deg": degrees * tf.reshape(dictionary.elevation, shape)[0, :, 0],
+            "range_m": 1.0 / tf.reshape(dictionary.inverse_range, shape)[0, 0, :],
         }
+        # The grid once a scene: TF Serving splits batches and writes rows of JSON along the first axis of all outputs.
+        batch = tf.shape(snapshots)[0]
+        return {"spectrum": volume} | {name: tf.tile(axis[None], [batch, 1]) for name, axis in axes.items()}
 
     archive = keras.export.ExportArchive()
     archive.track(localizer.backbone)

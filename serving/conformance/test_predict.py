@@ -89,8 +89,10 @@ def test_covariance_is_hermitian_at_trace_n(predict, inputs) -> None:
 
 def test_spectrum_is_positive_on_its_grid(predict, inputs) -> None:
     outputs = predict(inputs, "spectrum")
+    batch = len(inputs["snr_db"])
     axes = [outputs[name] for name in ("azimuth_deg", "elevation_deg", "range_m")]
-    assert outputs["spectrum"].shape == (len(inputs["snr_db"]), *(len(axis) for axis in axes))
+    assert all(axis.shape[0] == batch for axis in axes)
+    assert outputs["spectrum"].shape == (batch, *(axis.shape[1] for axis in axes))
     assert all(value.dtype == np.float32 for value in outputs.values())
     assert (outputs["spectrum"] > 0).all()
 
