@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MODEL_NAME
+from tests.serving.deployment import command_here, compose_service
 
 ROOT = Path(__file__).parents[2]
 SUITE = ROOT / "serving" / "conformance"
-MONITORING = ROOT / "serving" / "deploy" / "monitoring.config"
 
 
 def run_suite(*options: str) -> subprocess.CompletedProcess[str]:
@@ -37,20 +37,26 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def server(model_base_path: Path) -> Iterator[tuple[str, str]]:
-    """Our server with gRPC and REST; HOST:PORT of both."""
+def server(config: Path, model_base_path: Path) -> Iterator[tuple[str, int]]:
+    """Our server as the Compose file starts the real one; HOST:PORT of gRPC, and the REST port."""
     rest_port = free_port()
-    flags = ["--port=0", f"--rest_api_port={rest_port}", f"--monitoring_config_file={MONITORING}"]
-    flags += [f"--model_name={MODEL_NAME}", f"--model_base_path={model_base_path}"]
-    command = [sys.executable, "-m", "serving.model_server", *flags]
+    command = [sys.executable, "-m", "serving.model_server", *command_here(config, model_base_path, rest_port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline() if process.stdout else ""
         assert line.startswith(f"serving {MODEL_NAME} version "), line
-        yield f"localhost:{line.split()[-1]}", f"localhost:{rest_port}"
+        yield f"localhost:{line.split()[-1]}", rest_port
     finally:
         process.terminate()
         process.wait(60)
+
+
+def healthcheck(rest_port: int) -> int:
+    """Exit status of the Compose file's check, which the image runs inside."""
+    kind, *command = compose_service()["healthcheck"]["test"]
+    assert kind == "CMD"
+    here = [part.replace("/8501 ", f"/{rest_port} ") for part in command]
+    return subprocess.run(here, capture_output=True, timeout=10).returncode
 
 
 def test_without_a_server_it_is_skipped_and_says_why() -> None:
@@ -60,9 +66,11 @@ def test_without_a_server_it_is_skipped_and_says_why() -> None:
     assert "needs --target HOST:PORT of a model server" in done.stdout
 
 
-def test_our_server_passes_all_of_it(tiny_model: Path) -> None:
+def test_our_server_passes_all_of_it_under_the_deployments_configuration(tiny_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("serving.server.rest", reason="waits for REST and the whole of PredictionService")
-    with server(tiny_model) as (target, rest_target):
-        done = run_suite("--target", target, "--rest-target", rest_target, "--model-name", MODEL_NAME)
+    with server(tmp_path / "config", tiny_model) as (target, rest_port):
+        done = run_suite("--target", target, "--rest-target", f"localhost:{rest_port}", "--model-name", MODEL_NAME)
+        assert healthcheck(rest_port) == 0
+    assert healthcheck(rest_port) != 0
     assert done.returncode == 0, done.stdout[-6000:]
     assert counts(done).keys() == {"passed"}
