@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+import tyro
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from models.geometry import RISArray, Scenario
@@ -19,9 +20,8 @@ MEGABYTE = 2**20
 
 
 @pytest.fixture(scope="module")
-def version(tiny_model: Path) -> Path:
-    (only,) = tiny_model.iterdir()
-    return only
+def version(tiny_localizer: Localizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export.export_localizer(tiny_localizer, tmp_path_factory.mktemp("models") / MODEL_NAME)
 
 
 @pytest.fixture(scope="module")
@@ -88,20 +88,28 @@ def test_a_compiled_function_is_refused_and_nothing_is_left(tmp_path: Path, tiny
     assert list((tmp_path / MODEL_NAME).iterdir()) == []
 
 
-def test_records_can_be_left_out_and_a_wrong_size_is_named(
-    tmp_path: Path, tiny_localizer: Localizer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    backbone, folder = tmp_path / "backbone.keras", tmp_path / MODEL_NAME
-    tiny_localizer.backbone.save(backbone)
-    command = ["export", "--model-base-path", str(folder), "--backbone", str(backbone), "--warmup-batch-sizes"]
-    monkeypatch.setattr(sys, "argv", [*command, "1", "0"])
-    with pytest.raises(SystemExit) as stopped:
-        export.main()
-    assert stopped.value.code == "pipeline.export: warmup_batch_sizes: expected 1 or more scenes a request, got 0"
-    assert not folder.exists()
-    monkeypatch.setattr(sys, "argv", command)
-    export.main()
-    (version,) = folder.iterdir()
-    assert capsys.readouterr().out.strip() == f"exported {version}"
+def test_records_can_be_left_out(tiny_model: Path) -> None:
+    """As `tiny_model` does."""
+    options = tyro.cli(export.ExportOptions, args=["--model-base-path", "models", "--warmup-batch-sizes"])
+    assert options.warmup_batch_sizes == ()
+    (version,) = tiny_model.iterdir()
     assert (version / "saved_model.pb").exists()
     assert not (version / WARMUP_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        (["1", "0"], "expected 1 or more scenes a request, got 0"),
+        (251 * ["1"], "expected at most 250 sizes for 4 signatures, got 251"),
+    ],
+)
+def test_wrong_sizes_are_named_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: list[str], message: str
+) -> None:
+    command = ["export", "--model-base-path", str(tmp_path / MODEL_NAME), "--warmup-batch-sizes", *sizes]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        export.main()
+    assert stopped.value.code == f"pipeline.export: warmup_batch_sizes: {message}"
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from models.geometry import Scenario
+from pipeline.export import SIGNATURES, ExportOptions, read_meta_graph
+from pipeline.warmup import write_warmup_requests
 from tests.conftest import MODEL_NAME
 from tests.serving.deployment import command_here, compose_service
 
@@ -66,9 +70,21 @@ def test_without_a_server_it_is_skipped_and_says_why() -> None:
     assert "needs --target HOST:PORT of a model server" in done.stdout
 
 
-def test_our_server_passes_all_of_it_under_the_deployments_configuration(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def warm_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_model` with warm-up records, which the server replays through its batching."""
+    (version,) = tiny_model.iterdir()
+    folder = tmp_path_factory.mktemp("models") / MODEL_NAME
+    shutil.copytree(version, folder / version.name)
+    definitions = read_meta_graph(version).signature_def
+    signatures = {name: definitions[name] for name in SIGNATURES}
+    write_warmup_requests(folder / version.name, signatures, MODEL_NAME, Scenario(), ExportOptions.warmup_batch_sizes)
+    return folder
+
+
+def test_our_server_passes_all_of_it_under_the_deployments_configuration(warm_model: Path, tmp_path: Path) -> None:
     pytest.importorskip("serving.server.rest", reason="waits for REST and the whole of PredictionService")
-    with server(tmp_path / "config", tiny_model) as (target, rest_port):
+    with server(tmp_path / "config", warm_model) as (target, rest_port):
         done = run_suite("--target", target, "--rest-target", f"localhost:{rest_port}", "--model-name", MODEL_NAME)
         assert healthcheck(rest_port) == 0
     assert healthcheck(rest_port) != 0
