@@ -80,6 +80,7 @@ def test_classify_and_regress_of_a_signature_for_predict(prediction, refusal, mo
 
 
 def test_multi_inference_of_what_is_not_there(prediction, refusal, model_name: str) -> None:
+    """A second model, or a signature asked twice, is refused after the first task, which no signature here passes."""
     request = one_example(inference_pb2.MultiInferenceRequest())
     task = request.tasks.add(method_name="tensorflow/serving/classify")
     task.model_spec.name = "no_such_model"
@@ -154,6 +155,14 @@ def test_a_wrong_shape(prediction, refusal, inputs, model_name: str) -> None:
     assert refusal(prediction.Predict, predict_request(model_name, smaller))[0] == INVALID
 
 
+def test_a_message_beyond_grpcs_four_megabytes_is_received(prediction, refusal, inputs, model_name: str) -> None:
+    """It is refused for what is in it, not for its size."""
+    more = {**inputs, "gain": np.zeros(3 * 2**20, np.float32)}
+    code, message = refusal(prediction.Predict, predict_request(model_name, more))
+    assert code == INVALID
+    assert message.startswith("input size does not match signature: 5!=4")
+
+
 def test_output_filter_with_an_unknown_and_a_repeated_name(prediction, refusal, inputs, model_name: str) -> None:
     request = predict_request(model_name, inputs, "covariance")
     request.output_filter.append("position_m")
@@ -183,6 +192,11 @@ def test_configurations_that_are_refused(model_service, refusal, model_name: str
     assert answer == (INVALID, f"Illegal to list model {model_name} multiple times in config list")
     del request.config.model_config_list.config[1]
     request.config.model_config_list.config[0].base_path = "relative/path"
-    code, message = refusal(model_service.HandleReloadConfigRequest, request)
-    assert code == INVALID
-    assert message == (f"Expected model {model_name} to have an absolute path or URI; got base_path()=relative/path")
+    answer = refusal(model_service.HandleReloadConfigRequest, request)
+    expected = f"Expected model {model_name} to have an absolute path or URI; got base_path()=relative/path"
+    assert answer == (INVALID, expected)
+    request.config.model_config_list.config[0].base_path = "/models/conformance"
+    request.config.model_config_list.config[0].model_platform = "other"
+    answer = refusal(model_service.HandleReloadConfigRequest, request)
+    change = "platform was tensorflow and new platform requested is other"
+    assert answer == (INVALID, f"Illegal to change a model's platform. For model {model_name} {change}")

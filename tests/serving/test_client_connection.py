@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from pipeline.locate import running_server
 from serving.client import LocalizerClient, RetryConfig, ServerError, TlsConfig, main
@@ -144,16 +145,20 @@ def test_mutual_tls_by_the_command_line(target: str, measurement: Path, authorit
 def test_wrong_pem_files_are_one_line(measurement: Path, authority: Identity, tmp_path: Path) -> None:
     client, text = issue(tmp_path, "client", authority), tmp_path / "text.pem"
     text.write_text("no certificate\n")
+    private_key = serialization.load_pem_private_key(client.key.read_bytes(), None)
+    secret = serialization.BestAvailableEncryption(b"secret")
+    form = serialization.PrivateFormat.PKCS8
+    encrypted = tmp_path / "encrypted.key"
+    encrypted.write_bytes(private_key.private_bytes(serialization.Encoding.PEM, form, secret))
+    pair = f"tls_client_cert: expected PEM files of a certificate and its key, got {client.cert}: "
     key, cert = ("--tls_client_key", str(client.key)), ("--tls_client_cert", str(client.cert))
     for options, words in (
         (("--tls_root_certs", str(text)), f"tls_root_certs: expected a PEM file of certificates, got {text}: "),
         (("--tls_root_certs", str(tmp_path / "none")), "tls_root_certs: expected a PEM file of certificates, got "),
         (key, "tls_client_cert: expected a file beside tls_client_key, got none"),
         (cert, "tls_client_key: expected a file beside tls_client_cert, got none"),
-        (
-            ("--tls_client_key", str(authority.key), *cert),
-            f"tls_client_cert: expected PEM files of a certificate and its key, got {client.cert}: ",
-        ),
+        (("--tls_client_key", str(authority.key), *cert), pair),
+        (("--tls_client_key", str(encrypted), *cert), f"{pair}the key is encrypted"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main(["--target", "localhost:1", "--input", str(measurement), "--output", str(tmp_path / "o"), *options])
