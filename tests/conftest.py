@@ -53,7 +53,7 @@ def tiny_localizer() -> Localizer:
 
 @pytest.fixture(scope="session")
 def tiny_model(made_once, tiny_localizer: Localizer) -> Path:
-    """`tiny_localizer` exported: a folder with one version, not to be written to; without warm-up, for a quick start."""
+    """`tiny_localizer` exported: a folder with one version, not to be written to; without warm-up, so soon up."""
 
     def export(directory: Path) -> None:
         export_localizer(tiny_localizer, directory / MODEL_NAME, warmup_batch_sizes=())
