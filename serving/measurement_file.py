@@ -24,7 +24,7 @@ class MeasurementFile:
     """
 
     def __init__(self, path: Path, noise_power: np.ndarray | None = None) -> None:
-        self.path, self._where = path, str(path)
+        self.path = path
         self._held: dict[str, np.ndarray] = {} if noise_power is None else {"noise_power": noise_power}
         with NpzReader(path) as file:
             replaced = () if noise_power is None else LEVELS
@@ -32,7 +32,7 @@ class MeasurementFile:
                 name: header for name, header in file.headers.items() if name not in replaced
             }
             described.update(self._held)
-            self.layout: Layout = check_layout(described, self._where)
+            self.layout: Layout = check_layout(described, str(self.path))
             self._streamed = [_SNAPSHOTS]
             for name in ("ris_codes", "channel"):
                 if file.headers[name].ndim == 3:
@@ -70,7 +70,7 @@ class MeasurementFile:
             for first, rows in zip(itertools.count(0, size), zip(*streams, strict=True), strict=False):
                 arrays = {**self._held, **dict(zip(self._streamed, rows, strict=True))}
                 arrays[self.layout.level] = level if level.ndim == 0 else level[first : first + size]
-                yield measurement_of(arrays, self.layout, self._where, first)
+                yield measurement_of(arrays, self.layout, str(self.path), first)
 
     def verify(self, size: int) -> None:
         """Reads the file once, `size` scenes at a time, so that what is wrong is said before anything is sent.

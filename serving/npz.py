@@ -59,9 +59,9 @@ class NpzReader:
             self._zip = zipfile.ZipFile(path)
         self.headers: dict[str, ArrayHeader] = {}
         try:
-            for member in self._zip.namelist():
-                with self._naming(), self._zip.open(member) as stream:
-                    self.headers[member.removesuffix(_SUFFIX)] = _read_header(stream)
+            for name in (member.removesuffix(_SUFFIX) for member in self._zip.namelist() if member.endswith(_SUFFIX)):
+                with self._naming(), self._open(name) as stream:
+                    self.headers[name] = _read_header(stream)
         except ValueError:
             self._zip.close()
             raise
@@ -82,8 +82,7 @@ class NpzReader:
             raise ValueError(f"{self.path}: expected a whole .npz file of number arrays, got: {error}") from None
 
     def _open(self, name: str) -> IO[bytes]:
-        member = name + _SUFFIX
-        return self._zip.open(member if member in self._zip.namelist() else name)
+        return self._zip.open(name + _SUFFIX)
 
     def whole(self, name: str) -> np.ndarray:
         """All of an array."""

@@ -22,7 +22,6 @@ _INT32_MAX = 2**31 - 1
 _NUM_SCENES = 4
 
 Inputs = Mapping[str, np.ndarray]
-Predict = Callable[..., predict_pb2.PredictResponse]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
