@@ -5,16 +5,22 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 import tyro
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from models.backbone import Backbone
 from models.geometry import Scenario
 from models.localizer import Localizer, LocalizerConfig
+from pipeline.warmup import check_batch_sizes, write_warmup_requests
 from tfds_shards.scene_sets import scene_set
+
+SIGNATURES = ("serving_default", "localize_real", "covariance", "spectrum")
+_MUST_COMPILE = "_XlaMustCompile"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +34,9 @@ class ExportOptions:
     config: str | None = None
     """Scene config, such as l64_m64_legacy, whose installation the model is for; left out, the one it was trained for.
     The weights never see the installation, so they serve any."""
+    warmup_batch_sizes: tuple[int, ...] = (1, 4)
+    """Scenes in each request that a server replays before it serves the version, for every signature; none leaves the
+    requests out."""
     localizer: LocalizerConfig = LocalizerConfig()
 
 
@@ -67,15 +76,14 @@ def _archive(localizer: Localizer) -> keras.export.ExportArchive:
         predicted = localizer.backbone.predict_covariance(observation).covariance
         volume = localizer.mvdr(localizer.effective(predicted, snr_db, tf.shape(snapshots)[1]))
         dictionary, shape, degrees = localizer.mvdr.dictionary, localizer.mvdr.grid.shape, 57.29577951308232
-        azimuth = tf.reshape(dictionary.azimuth, shape)[:, 0, 0]
-        elevation = tf.reshape(dictionary.elevation, shape)[0, :, 0]
-        inverse_range = tf.reshape(dictionary.inverse_range, shape)[0, 0, :]
-        return {
-            "spectrum": volume,
-            "azimuth_deg": degrees * azimuth,
-            "elevation_deg": degrees * elevation,
-            "range_m": 1.0 / inverse_range,
+        axes = {
+            "azimuth_deg": degrees * tf.reshape(dictionary.azimuth, shape)[:, 0, 0],
+            "elevation_deg": degrees * tf.reshape(dictionary.elevation, shape)[0, :, 0],
+            "range_m": 1.0 / tf.reshape(dictionary.inverse_range, shape)[0, 0, :],
         }
+        # The grid once a scene: TF Serving splits batches and writes rows of JSON along the first axis of all outputs.
+        batch = tf.shape(snapshots)[0]
+        return {"spectrum": volume} | {name: tf.tile(axis[None], [batch, 1]) for name, axis in axes.items()}
 
     archive = keras.export.ExportArchive()
     archive.track(localizer.backbone)
@@ -85,19 +93,55 @@ def _archive(localizer: Localizer) -> keras.export.ExportArchive:
     return archive
 
 
-def export_localizer(localizer: Localizer, model_base_path: Path) -> Path:
+def read_meta_graph(version: Path) -> meta_graph_pb2.MetaGraphDef:
+    """The graph that a server loads, the one with tag `serve`."""
+    saved_model = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
+    return next(graph for graph in saved_model.meta_graphs if "serve" in graph.meta_info_def.tags)
+
+
+def check_no_jit(graph: tf.compat.v1.GraphDef) -> None:
+    """TF Serving comes with XLA on CPU disabled, and a function that must be compiled fails there, not here.
+
+    Raises:
+      ValueError: `graph` holds functions of `jit_compile=True`; names them.
+    """
+    functions = graph.library.function
+    nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
+    compiled = {function.signature.name for function in functions if function.attr[_MUST_COMPILE].b}
+    compiled |= {node.name for node in nodes if _MUST_COMPILE in node.attr and node.attr[_MUST_COMPILE].b}
+    if compiled:
+        raise ValueError(
+            f"export: expected no function of jit_compile=True, which TF Serving cannot run, got {sorted(compiled)}"
+        )
+
+
+def _sync(folder: Path) -> None:
+    """Flushes a folder and all that lies in it to the disk, so that a version seen after a crash is whole."""
+    for path in (*folder.rglob("*"), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def export_localizer(
+    localizer: Localizer, model_base_path: Path, warmup_batch_sizes: Sequence[int] = ExportOptions.warmup_batch_sizes
+) -> Path:
     """Writes a new version: staged beside it under a name no server takes for a version, then renamed.
 
     Args:
       localizer: what is exported.
-      model_base_path: folder of the versions.
+      model_base_path: folder of the versions; its name is the model's.
+      warmup_batch_sizes: scenes in each request that a server replays before it serves the version.
 
     Returns:
       The version's folder.
 
     Raises:
-      ValueError: the version exists.
+      ValueError: the version exists, the graph cannot run in TF Serving, or a batch size is wrong.
     """
+    check_batch_sizes(warmup_batch_sizes, len(SIGNATURES))
     version = model_base_path / str(int(time.time()))
     if version.exists():
         raise ValueError(f"{version}: expected a new version, got one that exists; wait a second and export again")
@@ -105,6 +149,12 @@ def export_localizer(localizer: Localizer, model_base_path: Path) -> Path:
     staging = model_base_path / f"staging-{version.name}-{os.getpid()}"
     try:
         _archive(localizer).write_out(str(staging), verbose=False)
+        meta_graph = read_meta_graph(staging)
+        check_no_jit(meta_graph.graph_def)
+        signatures = {name: meta_graph.signature_def[name] for name in SIGNATURES}
+        name = model_base_path.resolve().name
+        write_warmup_requests(staging, signatures, name, localizer.scenario, warmup_batch_sizes)
+        _sync(staging)
         os.rename(staging, version)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -140,7 +190,7 @@ def main() -> None:
         if options.config is not None:
             backbone = moved_to(backbone, scene_set(options.config).config.scenario)
         localizer = Localizer(backbone, options.localizer)
-        print(f"exported {export_localizer(localizer, options.model_base_path)}")
+        print(f"exported {export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes)}")
     except (ValueError, OSError) as error:
         first_line = str(error).strip().partition("\n")[0]
         sys.exit(f"pipeline.export: {first_line}")

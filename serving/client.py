@@ -1,155 +1,130 @@
 """`python -m serving.client`: sends measurement files to a model server and writes the sources it finds."""
 
 import argparse
-import json
-import os
 import sys
-import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import grpc
 import numpy as np
-import tensorflow as tf
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
 from tqdm import tqdm
 
-from serving.measurement import Measurement, read_measurement
+from serving.connection import RetryConfig, ServerError, TlsConfig
+from serving.localizer_client import DEFAULT_SIGNATURE, REAL_SIGNATURE, LocalizerClient
+from serving.measurement_file import MeasurementFile
+from serving.sources import json_list, sources_of
 
-_INT32_MAX = 2**31 - 1
-_SOURCE_FIELDS = ("azimuth_deg", "elevation_deg", "range_m", "position_m", "power_db", "score", "position_cov_m2")
-
-
-class ServerError(Exception):
-    """The server is down, or answered with an error; one line."""
+__all__ = ["LocalizerClient", "RetryConfig", "ServerError", "TlsConfig", "main", "sources_of"]
 
 
-class LocalizerClient:
-    """A model on a server.
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serving.client", description=__doc__)
+    parser.add_argument("--target", required=True, help="HOST:PORT of the model server")
+    parser.add_argument("--model_name", default="ris_localizer", help="the model's name on the server")
+    parser.add_argument("--model_version", type=int, help="the version asked; left out, the latest")
+    parser.add_argument(
+        "--signature_name",
+        choices=(DEFAULT_SIGNATURE, REAL_SIGNATURE),
+        default=DEFAULT_SIGNATURE,
+        help="whether complex numbers are sent as such or as real and imaginary part",
+    )
+    parser.add_argument("--input", type=Path, nargs="+", required=True, help="measurement files, .npz")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="where the sources go: a .json file for one input, for several a folder that gets NAME.json for NAME.npz",
+    )
+    parser.add_argument(
+        "--noise-power",
+        "--noise_power",
+        type=float,
+        nargs="+",
+        metavar="SIGMA2",
+        help="noise power in the units of |snapshots|^2, in place of the files' snr_db or noise_power: "
+        "one number, or one for each scene of a file",
+    )
+    parser.add_argument("--batch_size", type=int, default=20, help="scenes a request")
+    parser.add_argument(
+        "--timeout_s", type=float, default=60.0, help="deadline of a request, tries and waits included, seconds"
+    )
+    parser.add_argument(
+        "--retries",
+        type=int,
+        default=RetryConfig.retries,
+        help="further tries while the server is UNAVAILABLE, with growing waits",
+    )
+    parser.add_argument("--tls", action="store_true", help="connect by TLS; any option below does so too")
+    parser.add_argument("--tls_root_certs", type=Path, help="PEM file of the authorities trusted, not gRPC's own list")
+    parser.add_argument("--tls_client_key", type=Path, help="PEM file of the client's private key, for mutual TLS")
+    parser.add_argument("--tls_client_cert", type=Path, help="PEM file of the client's certificate, for mutual TLS")
+    return parser
 
-    Args:
-      target: HOST:PORT.
-      model_name: the model's name there.
-      timeout_s: deadline of a call, seconds.
 
-    Example:
-      >>> with LocalizerClient("localhost:8500", "ris_localizer") as client:
-      ...     sources = client.predict(measurement.inputs(0, 1))
+def _check(options: argparse.Namespace) -> None:
+    """Raises ValueError for an option that is out of bounds."""
+    if options.batch_size < 1:
+        raise ValueError(f"--batch_size: expected 1 or more, got {options.batch_size}")
+    if not options.timeout_s > 0:
+        raise ValueError(f"--timeout_s: expected more than 0, got {options.timeout_s}")
+    if options.model_version is not None and options.model_version < 0:
+        raise ValueError(f"--model_version: expected 0 or more, got {options.model_version}")
+
+
+def _outputs(inputs: list[Path], output: Path) -> list[Path]:
+    """Where the sources of each input go.
+
+    Raises:
+      ValueError: two would go to one place.
     """
-
-    def __init__(self, target: str, model_name: str = "ris_localizer", timeout_s: float = 60.0) -> None:
-        self.target, self.model_name, self.timeout_s = target, model_name, timeout_s
-        limits = [("grpc.max_receive_message_length", _INT32_MAX), ("grpc.max_send_message_length", _INT32_MAX)]
-        self._channel = grpc.insecure_channel(target, options=limits)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-
-    def __enter__(self) -> "LocalizerClient":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._channel.close()
-
-    def _call(self, method: grpc.UnaryUnaryMultiCallable, request: Any) -> Any:
-        try:
-            return method(request, timeout=self.timeout_s)
-        except grpc.RpcError as error:
-            details = " ".join((error.details() or "").split())
-            raise ServerError(f"{self.target}: {error.code().name}: {details}") from None
-
-    def input_shapes(self) -> dict[str, list[int]]:
-        """Shapes of the model's inputs, -1 where any size goes.
-
-        Raises:
-          ServerError: the server is down or does not know the model.
-        """
-        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-        request.model_spec.name = self.model_name
-        response = self._call(self._stub.GetModelMetadata, request)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        response.metadata["signature_def"].Unpack(signatures)
-        inputs = signatures.signature_def["serving_default"].inputs
-        return {name: [dim.size for dim in info.tensor_shape.dim] for name, info in inputs.items()}
-
-    def check(self, measurement: Measurement) -> None:
-        """Compares M and N with the model's.
-
-        Raises:
-          ValueError: they differ. ServerError: see `input_shapes`.
-        """
-        expected = self.input_shapes()["channel"]
-        for letter, size, got in zip(("M", "N"), expected[1:], measurement.channel.shape[1:], strict=True):
-            if size not in (-1, got):
-                raise ValueError(f"channel: expected {letter} = {size} as the model {self.model_name}, got {got}")
-
-    def predict(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Outputs of `serving_default` for a batch.
-
-        Raises:
-          ServerError: the server is down or refuses.
-        """
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = self.model_name
-        for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        response = self._call(self._stub.Predict, request)
-        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+    if len(inputs) == 1:
+        return [output]
+    named = {path.stem: path for path in inputs}
+    for path in inputs:
+        if named[path.stem] is not path:
+            raise ValueError(f"--input: expected files of different names, got {path} and {named[path.stem]}")
+    return [output / f"{path.stem}.json" for path in inputs]
 
 
-def sources_of(outputs: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """The outputs as plain data, one entry a scene: num_sources and a list of sources."""
-    return [
-        {
-            "num_sources": int(count),
-            "sources": [
-                {name: outputs[name][scene, slot].tolist() for name in _SOURCE_FIELDS} for slot in range(int(count))
-            ],
-        }
-        for scene, count in enumerate(outputs["num_sources"])
-    ]
+def _client(options: argparse.Namespace) -> LocalizerClient:
+    files = (options.tls_root_certs, options.tls_client_key, options.tls_client_cert)
+    return LocalizerClient(
+        options.target,
+        options.model_name,
+        options.timeout_s,
+        model_version=options.model_version,
+        signature_name=options.signature_name,
+        tls=TlsConfig(*files) if options.tls or any(files) else None,
+        retry=RetryConfig(options.retries),
+    )
 
 
-def _write_json(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".json", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1, allow_nan=False)
-            file.write("\n")
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+def _locate(options: argparse.Namespace) -> None:
+    """Everything is checked before anything is sent."""
+    _check(options)
+    outputs = _outputs(options.input, options.output)
+    given = options.noise_power
+    noise_power = None if given is None else np.array(given[0] if len(given) == 1 else given)
+    files = [MeasurementFile(path, noise_power) for path in options.input]
+    for file in files:
+        file.verify(options.batch_size)
+    with _client(options) as client, tqdm(total=sum(map(len, files)), unit="scene", desc="locate") as progress:
+        for file in files:
+            client.check(file)
+        for file, output in zip(files, outputs, strict=True):
+            with json_list(output) as append:
+                for scenes in file.batches(options.batch_size):
+                    append(sources_of(client.predict(scenes.inputs(0, len(scenes)))))
+                    progress.update(len(scenes))
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m serving.client", description=__doc__)
-    parser.add_argument("--target", required=True, help="HOST:PORT of the model server")
-    parser.add_argument("--model_name", default="ris_localizer", help="the model's name on the server")
-    parser.add_argument("--input", type=Path, required=True, help="measurement file, .npz")
-    parser.add_argument("--output", type=Path, required=True, help="where the sources go, .json")
-    parser.add_argument("--batch_size", type=int, default=20, help="scenes a request")
-    parser.add_argument("--timeout_s", type=float, default=60.0, help="deadline of a request, seconds")
-    options = parser.parse_args(argv)
-    if options.batch_size < 1:
-        parser.error(f"--batch_size: expected 1 or more, got {options.batch_size}")
+    options = _parser().parse_args(argv)
     try:
-        measurement = read_measurement(options.input)
-        with LocalizerClient(options.target, options.model_name, options.timeout_s) as client:
-            client.check(measurement)
-            scenes: list[dict[str, Any]] = []
-            with tqdm(total=len(measurement), unit="scene", desc="locate") as progress:
-                for start in range(0, len(measurement), options.batch_size):
-                    found = sources_of(client.predict(measurement.inputs(start, start + options.batch_size)))
-                    scenes += found
-                    progress.update(len(found))
-        _write_json(options.output, scenes)
+        _locate(options)
     except (ValueError, OSError, ServerError) as error:
         sys.exit(f"serving.client: {error}")
+    except KeyboardInterrupt:
+        sys.exit("serving.client: interrupted")
 
 
 if __name__ == "__main__":

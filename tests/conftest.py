@@ -53,10 +53,12 @@ def tiny_localizer() -> Localizer:
 
 @pytest.fixture(scope="session")
 def tiny_model(made_once, tiny_localizer: Localizer) -> Path:
-    """`tiny_localizer` exported: a folder with one version, not to be written to."""
-    return (
-        made_once("tiny-model", lambda directory: export_localizer(tiny_localizer, directory / MODEL_NAME)) / MODEL_NAME
-    )
+    """`tiny_localizer` exported: a folder with one version, not to be written to; without warm-up, so soon up."""
+
+    def export(directory: Path) -> None:
+        export_localizer(tiny_localizer, directory / MODEL_NAME, warmup_batch_sizes=())
+
+    return made_once("tiny-model", export) / MODEL_NAME
 
 
 @pytest.fixture(scope="session")

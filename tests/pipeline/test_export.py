@@ -68,7 +68,11 @@ def covariance(model, inputs) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def spectrum(model, inputs) -> dict[str, np.ndarray]:
-    return call(model, "spectrum", inputs)
+    """The spectra, and the grid that all scenes share."""
+    outputs = call(model, "spectrum", inputs)
+    for name in ("azimuth_deg", "elevation_deg", "range_m"):
+        np.testing.assert_array_equal(outputs[name], np.repeat(outputs[name][:1], 4, axis=0))
+    return {name: value if name == "spectrum" else value[0] for name, value in outputs.items()}
 
 
 # Signatures

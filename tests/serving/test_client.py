@@ -245,7 +245,7 @@ def test_a_failed_call_leaves_the_last_answer(tmp_path: Path) -> None:
     output = tmp_path / "sources.json"
     output.write_text("[]\n")
     with pytest.raises(SystemExit):
-        ask("localhost:1", written(tmp_path / "m.npz"), output)
+        ask("localhost:1", written(tmp_path / "m.npz"), output, "--retries", "0")
     assert output.read_text() == "[]\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.npz", "sources.json"]
 
@@ -253,7 +253,7 @@ def test_a_failed_call_leaves_the_last_answer(tmp_path: Path) -> None:
 def test_a_server_that_is_down_is_one_line_and_a_status(tmp_path: Path) -> None:
     """In a process of its own: what a shell script sees."""
     options = ["--target", "localhost:1", "--input", str(written(tmp_path / "m.npz")), "--output", "out.json"]
-    command = [sys.executable, "-m", "serving.client", *options]
+    command = [sys.executable, "-m", "serving.client", *options, "--retries", "1"]
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
@@ -262,3 +262,71 @@ def test_a_server_that_is_down_is_one_line_and_a_status(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("serving.client: localhost:1: UNAVAILABLE: ")
     assert not (tmp_path / "out.json").exists()
+
+
+# Options
+
+
+def test_several_inputs_go_to_a_folder(target: str, tmp_path: Path, located: list[dict]) -> None:
+    one, two = written(tmp_path / "one.npz"), written(tmp_path / "two.npz", snapshots=plain_arrays()["snapshots"][::-1])
+    noise = ["--noise-power", *map(str, NOISE_POWER)]
+    found = tmp_path / "found"
+    main(["--target", target, "--input", str(one), str(two), "--output", str(found), "--batch_size", "2"])
+    assert sorted(path.name for path in found.iterdir()) == ["one.json", "two.json"]
+    assert_same(json.loads((found / "one.json").read_text()), located)
+    # What the file says of the noise is of the scenes in their old order; told on the command line it is right.
+    written(tmp_path / "two.npz", snapshots=plain_arrays()["snapshots"][::-1], noise_power=None)
+    backwards = ask(target, two, tmp_path / "two.json", "--noise-power", *noise[:0:-1])
+    assert_same(backwards, located[::-1])
+
+
+def test_noise_power_of_the_command_line_is_the_files(target: str, tmp_path: Path, located: list[dict]) -> None:
+    quiet = written(tmp_path / "m.npz", noise_power=1e-12 * np.ones(3))
+    noise = map(str, NOISE_POWER)
+    assert_same(ask(target, quiet, tmp_path / "out.json", "--noise-power", *noise), located)
+    one = ask(target, quiet, tmp_path / "out.json", "--noise-power", "5e-9")
+    assert_same(one[1:2], located[1:2])
+
+
+def test_localize_real_and_the_version_asked(
+    target: str, tiny_model: Path, tmp_path: Path, located: list[dict]
+) -> None:
+    (version,) = (path.name for path in tiny_model.iterdir())
+    measurement, output = written(tmp_path / "m.npz"), tmp_path / "out.json"
+    options = ("--signature_name", "localize_real", "--model_version", version)
+    assert_same(ask(target, measurement, output, *options), located)
+    output.unlink()
+    line = refusal(target, measurement, "--model_version", "7")
+    assert f"NOT_FOUND: Servable not found for request: Specific({MODEL_NAME}, 7)" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--batch_size", "0"), "--batch_size: expected 1 or more, got 0"),
+        (("--timeout_s", "0"), "--timeout_s: expected more than 0, got 0.0"),
+        (("--retries", "-1"), "retries: expected 0 or more, got -1"),
+        (("--model_version", "-1"), "--model_version: expected 0 or more, got -1"),
+        (("--noise-power", "1", "2"), "noise_power: expected shape [B] = [3], got [2]"),
+        (("--noise-power", "-1"), "noise_power: expected positive numbers, got -1.0"),
+        (("--noise-power", "nan"), "noise_power: expected finite numbers"),
+        (("--noise-power", "1e3"), "noise_power: expected less than the received power"),
+    ],
+)
+def test_wrong_options_are_named(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    assert message in refusal("localhost:1", written(tmp_path / "m.npz"), *options)
+
+
+def test_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    one, two = written(tmp_path / "m.npz"), written(tmp_path / "a" / "m.npz")
+    line = refusal("localhost:1", one, "--input", str(one), str(two))
+    assert f"--input: expected files of different names, got {one} and {two}" in line
+
+
+def test_a_wrong_scene_far_down_the_second_file_leaves_no_output(target: str, tmp_path: Path) -> None:
+    snapshots = plain_arrays()["snapshots"]
+    snapshots[2, 60, 3] = np.nan
+    one, two = written(tmp_path / "one.npz"), written(tmp_path / "two.npz", snapshots=snapshots)
+    line = refusal(target, one, "--input", str(one), str(two), "--batch_size", "1")
+    assert f"{two}: snapshots: expected finite numbers" in line

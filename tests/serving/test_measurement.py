@@ -85,7 +85,8 @@ def test_a_broken_file_and_a_missing_one_get_one_line(tmp_path: Path, content: b
 
 def test_a_server_that_is_down_gets_one_line(tmp_path: Path) -> None:
     write_measurement(tmp_path / "m.npz", check_measurement(arrays()))
+    files = ["--input", str(tmp_path / "m.npz"), "--output", str(tmp_path / "out.json")]
     with pytest.raises(SystemExit) as stopped:
-        main(["--target", "localhost:1", "--input", str(tmp_path / "m.npz"), "--output", str(tmp_path / "out.json")])
+        main(["--target", "localhost:1", *files, "--retries", "0"])
     assert "localhost:1: UNAVAILABLE" in str(stopped.value)
     assert "\n" not in str(stopped.value)

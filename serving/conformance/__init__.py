@@ -1,0 +1,1 @@
+"""`pytest serving/conformance --target HOST:PORT`: what any TF Serving compatible server of the localizer does."""

@@ -1,0 +1,152 @@
+"""Options and fixtures of the suite: the server under test, and scenes to ask it for."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from models.geometry import Scenario
+from pipeline.warmup import warmup_scenes
+from serving.conformance.rest import Rest
+
+_INT32_MAX = 2**31 - 1
+_NUM_SCENES = 4
+
+Inputs = Mapping[str, np.ndarray]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conformance", "the model server under test")
+    group.addoption("--target", help="HOST:PORT of its gRPC; without it every test is skipped")
+    group.addoption("--rest-target", help="HOST:PORT of its REST; without it those tests are skipped")
+    group.addoption("--model-name", default="ris_localizer", help="name it serves the exported localizer under")
+    group.addoption("--deadline-s", type=float, default=60.0, help="deadline of every request, seconds")
+
+
+@pytest.fixture(scope="session")
+def model_name(request: pytest.FixtureRequest) -> str:
+    return request.config.getoption("--model-name")
+
+
+@pytest.fixture(scope="session")
+def deadline_s(request: pytest.FixtureRequest) -> float:
+    return request.config.getoption("--deadline-s")
+
+
+@pytest.fixture(scope="session")
+def target(request: pytest.FixtureRequest) -> str:
+    given = request.config.getoption("--target")
+    return given or pytest.skip("needs --target HOST:PORT of a model server")
+
+
+@pytest.fixture(scope="session")
+def rest(request: pytest.FixtureRequest, target: str, deadline_s: float) -> Rest:
+    given = request.config.getoption("--rest-target")
+    return Rest(given, deadline_s) if given else pytest.skip("needs --rest-target HOST:PORT of the server's REST")
+
+
+@pytest.fixture(scope="session")
+def channel(target: str, deadline_s: float) -> Iterator[grpc.Channel]:
+    options = [(f"grpc.max_{way}_message_length", _INT32_MAX) for way in ("send", "receive")]
+    with grpc.insecure_channel(target, options=options) as made:
+        grpc.channel_ready_future(made).result(timeout=deadline_s)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def prediction(channel: grpc.Channel) -> prediction_service_pb2_grpc.PredictionServiceStub:
+    return prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def model_service(channel: grpc.Channel) -> model_service_pb2_grpc.ModelServiceStub:
+    return model_service_pb2_grpc.ModelServiceStub(channel)
+
+
+@pytest.fixture(scope="session")
+def signatures(prediction, model_name: str, deadline_s: float):
+    """The model's signatures by name, as GetModelMetadata tells them."""
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = model_name
+    told = get_model_metadata_pb2.SignatureDefMap()
+    prediction.GetModelMetadata(request, timeout=deadline_s).metadata["signature_def"].Unpack(told)
+    return dict(told.signature_def)
+
+
+@pytest.fixture(scope="session")
+def version(model_service, model_name: str, deadline_s: float) -> int:
+    """The highest version that serves."""
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = model_name
+    statuses = model_service.GetModelStatus(request, timeout=deadline_s).model_version_status
+    available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+    return max(status.version for status in statuses if status.state == available)
+
+
+@pytest.fixture(scope="session")
+def inputs(signatures) -> Inputs:
+    """Simulated scenes of the default installation, as `serving_default` takes them."""
+    scenes = warmup_scenes(Scenario(), _NUM_SCENES)
+    expected = [dim.size for dim in signatures["serving_default"].inputs["channel"].tensor_shape.dim]
+    if expected != [-1, *scenes["channel"].shape[1:]]:
+        pytest.exit(
+            f"the suite's scenes have channels of {list(scenes['channel'].shape[1:])}, the model takes {expected}"
+        )
+    return scenes
+
+
+@pytest.fixture(scope="session")
+def real_inputs(inputs: Inputs) -> Inputs:
+    """The same as `localize_real` takes them."""
+    return {
+        name: np.stack([value.real, value.imag], axis=-1) if np.iscomplexobj(value) else value
+        for name, value in inputs.items()
+    }
+
+
+def predict_request(name: str, inputs: Inputs, signature_name: str = "") -> predict_pb2.PredictRequest:
+    """A request for the latest version."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = name, signature_name
+    for alias, value in inputs.items():
+        request.inputs[alias].CopyFrom(tf.make_tensor_proto(value))
+    return request
+
+
+@pytest.fixture(scope="session")
+def predict(prediction, model_name: str, deadline_s: float) -> Callable[..., dict[str, np.ndarray]]:
+    """`predict(inputs, signature_name="")`: outputs by name."""
+
+    def call(inputs: Inputs, signature_name: str = "") -> dict[str, np.ndarray]:
+        request = predict_request(model_name, inputs, signature_name)
+        outputs = prediction.Predict(request, timeout=deadline_s).outputs
+        return {name: tf.make_ndarray(value) for name, value in outputs.items()}
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def located(predict, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Outputs of `serving_default` for `inputs`."""
+    return predict(inputs)
+
+
+@pytest.fixture(scope="session")
+def refusal(deadline_s: float) -> Callable[..., tuple[grpc.StatusCode, str]]:
+    """`refusal(call, request)`: code and message of a call that must fail."""
+
+    def refused(call: grpc.UnaryUnaryMultiCallable, request) -> tuple[grpc.StatusCode, str]:
+        with pytest.raises(grpc.RpcError) as error:
+            call(request, timeout=deadline_s)
+        return error.value.code(), error.value.details()
+
+    return refused

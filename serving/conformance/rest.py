@@ -1,0 +1,48 @@
+"""Plain HTTP to a model server's REST port."""
+
+import dataclasses
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """HTTP status and body; NaN in the JSON, which TF Serving writes for NaN, is NaN."""
+
+    status: int
+    text: str
+    content_type: str
+
+    @property
+    def json(self) -> Any:
+        """The body parsed."""
+        return json.loads(self.text)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rest:
+    """A server's REST port.
+
+    target: HOST:PORT. deadline_s: of every request, seconds.
+    """
+
+    target: str
+    deadline_s: float
+
+    def ask(self, path: str, body: Any = None) -> Answer:
+        """GET, or POST where there is a body; bytes and text are sent as they are, all else as JSON."""
+        if body is not None and not isinstance(body, bytes):
+            body = (body if isinstance(body, str) else json.dumps(body)).encode()
+        request = urllib.request.Request(f"http://{self.target}{path}", data=body)
+        try:
+            with urllib.request.urlopen(request, timeout=self.deadline_s) as response:
+                return self._answer(response.status, response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return self._answer(error.code, error)
+
+    @staticmethod
+    def _answer(status: int, response: Any) -> Answer:
+        return Answer(status, response.read().decode(), response.headers.get_content_type())

@@ -1,0 +1,199 @@
+"""Codes and messages of requests that a server refuses, as TF Serving words them."""
+
+import re
+
+import grpc
+import numpy as np
+import pytest
+from tensorflow_serving.apis import (
+    classification_pb2,
+    inference_pb2,
+    model_management_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from serving.conformance.conftest import predict_request
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+MISSING = grpc.StatusCode.NOT_FOUND
+PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
+NAMES = "{channel,ris_codes,snapshots,snr_db}"
+
+
+def test_a_request_without_model_spec(prediction, refusal) -> None:
+    assert refusal(prediction.Predict, predict_pb2.PredictRequest()) == (INVALID, "Missing ModelSpec")
+    assert refusal(prediction.Classify, classification_pb2.ClassificationRequest()) == (INVALID, "Missing ModelSpec")
+    assert refusal(prediction.Regress, regression_pb2.RegressionRequest()) == (INVALID, "Missing ModelSpec")
+
+
+def test_a_model_spec_without_name(prediction, refusal, inputs) -> None:
+    request = predict_request("", inputs, "serving_default")
+    assert refusal(prediction.Predict, request) == (INVALID, "ModelSpec has no name specified.")
+
+
+def test_an_unknown_model(prediction, refusal, inputs) -> None:
+    answer = refusal(prediction.Predict, predict_request("no_such_model", inputs))
+    assert answer == (MISSING, "Servable not found for request: Latest(no_such_model)")
+
+
+def test_an_unknown_version(prediction, refusal, inputs, model_name: str) -> None:
+    request = predict_request(model_name, inputs)
+    request.model_spec.version.value = 7
+    answer = refusal(prediction.Predict, request)
+    assert answer == (MISSING, f"Servable not found for request: Specific({model_name}, 7)")
+
+
+def test_an_unknown_label(prediction, refusal, inputs, model_name: str) -> None:
+    request = predict_request(model_name, inputs)
+    request.model_spec.version_label = "no_such_label"
+    assert refusal(prediction.Predict, request) == (INVALID, "Unrecognized servable version label: no_such_label")
+
+
+def test_an_unknown_signature(prediction, refusal, inputs, model_name: str) -> None:
+    answer = refusal(prediction.Predict, predict_request(model_name, inputs, "no_such_signature"))
+    assert answer == (PRECONDITION, 'Serving signature key "no_such_signature" not found.')
+
+
+def test_a_long_message_is_cut(prediction, refusal, inputs, model_name: str) -> None:
+    name = 1500 * "s"
+    code, message = refusal(prediction.Predict, predict_request(model_name, inputs, name))
+    assert code == PRECONDITION
+    assert message == f'Serving signature key "{name}" not found.'[:1024] + "...TRUNCATED"
+
+
+def one_example(request):
+    request.input.example_list.examples.add().features.feature["x"].float_list.value.append(1.0)
+    return request
+
+
+@pytest.mark.parametrize("method", ["Classify", "Regress"])
+def test_classify_and_regress_of_a_signature_for_predict(prediction, refusal, model_name: str, method: str) -> None:
+    messages = {"Classify": classification_pb2.ClassificationRequest, "Regress": regression_pb2.RegressionRequest}
+    request = one_example(messages[method]())
+    request.model_spec.name, request.model_spec.signature_name = model_name, "no_such_signature"
+    answer = refusal(getattr(prediction, method), request)
+    assert answer == (INVALID, "No signature was found with the name: no_such_signature")
+    request.model_spec.signature_name = "serving_default"
+    assert refusal(getattr(prediction, method), request) == (INVALID, "Expected one input Tensor.")
+
+
+def test_multi_inference_of_what_is_not_there(prediction, refusal, model_name: str) -> None:
+    """A second model, or a signature asked twice, is refused after the first task, which no signature here passes."""
+    request = one_example(inference_pb2.MultiInferenceRequest())
+    task = request.tasks.add(method_name="tensorflow/serving/classify")
+    task.model_spec.name = "no_such_model"
+    answer = refusal(prediction.MultiInference, request)
+    assert answer == (MISSING, "Servable not found for request: Latest(no_such_model)")
+    task.model_spec.name, task.model_spec.signature_name = model_name, "no_such_signature"
+    answer = refusal(prediction.MultiInference, request)
+    assert answer == (INVALID, "Requested signature not found in model graph: no_such_signature")
+    task.model_spec.signature_name, task.method_name = "serving_default", "tensorflow/serving/predict"
+    answer = refusal(prediction.MultiInference, request)
+    assert answer == (
+        grpc.StatusCode.UNIMPLEMENTED,
+        "Unsupported signature method_name: tensorflow/serving/predict",
+    )
+
+
+# Inputs
+
+
+def test_missing_and_extra_inputs(prediction, refusal, inputs, model_name: str) -> None:
+    fewer = predict_request(model_name, {"snr_db": inputs["snr_db"]})
+    assert refusal(prediction.Predict, fewer) == (
+        INVALID,
+        f"input size does not match signature: 1!=4 len({{snr_db}}) != len({NAMES}). "
+        "Sent extra: {}. Missing but required: {channel,ris_codes,snapshots}.",
+    )
+    more = predict_request(model_name, {**inputs, "gain": inputs["snr_db"]})
+    assert refusal(prediction.Predict, more) == (
+        INVALID,
+        "input size does not match signature: 5!=4 len({channel,gain,ris_codes,snapshots,snr_db}) != "
+        f"len({NAMES}). Sent extra: {{gain}}. Missing but required: {{}}.",
+    )
+
+
+def test_an_input_of_another_name(prediction, refusal, inputs, signatures, model_name: str) -> None:
+    others = {name: value for name, value in inputs.items() if name != "snr_db"}
+    code, message = refusal(prediction.Predict, predict_request(model_name, {**others, "snr": inputs["snr_db"]}))
+    feed = signatures["serving_default"].inputs["snr_db"].name
+    assert code == INVALID
+    assert message.startswith(f"Signature input alias: snr_db(feed name: {feed}) not found in request")
+
+
+def test_a_tensor_whose_bytes_do_not_fit_its_shape(prediction, refusal, inputs, model_name: str) -> None:
+    request = predict_request(model_name, inputs)
+    request.inputs["snr_db"].tensor_content = b"\x00\x01\x02"
+    assert refusal(prediction.Predict, request) == (INVALID, "tensor parsing error: snr_db")
+
+
+def test_a_wrong_dtype(prediction, refusal, inputs, real_inputs, model_name: str) -> None:
+    double = {**inputs, "snr_db": inputs["snr_db"].astype(np.float64)}
+    code, message = refusal(prediction.Predict, predict_request(model_name, double))
+    assert code == INVALID
+    assert re.search(r"Expects arg\[\d\] to be float but double is provided", message)
+    parts = {**inputs, "channel": real_inputs["channel"]}
+    code, message = refusal(prediction.Predict, predict_request(model_name, parts))
+    assert code == INVALID
+    assert re.search(r"Expects arg\[\d\] to be complex64 but float is provided", message)
+
+
+def test_numbers_that_are_not_finite(prediction, refusal, inputs, model_name: str) -> None:
+    """The graph itself says which input it is."""
+    broken = {**inputs, "snr_db": np.full_like(inputs["snr_db"], np.nan)}
+    code, message = refusal(prediction.Predict, predict_request(model_name, broken))
+    assert code == INVALID
+    assert "snr_db: expected finite numbers" in message
+
+
+def test_a_wrong_shape(prediction, refusal, inputs, model_name: str) -> None:
+    smaller = {**inputs, "channel": inputs["channel"][..., :100]}
+    assert refusal(prediction.Predict, predict_request(model_name, smaller))[0] == INVALID
+
+
+def test_a_message_beyond_grpcs_four_megabytes_is_received(prediction, refusal, inputs, model_name: str) -> None:
+    """It is refused for what is in it, not for its size."""
+    more = {**inputs, "gain": np.zeros(3 * 2**20, np.float32)}
+    code, message = refusal(prediction.Predict, predict_request(model_name, more))
+    assert code == INVALID
+    assert message.startswith("input size does not match signature: 5!=4")
+
+
+def test_output_filter_with_an_unknown_and_a_repeated_name(prediction, refusal, inputs, model_name: str) -> None:
+    request = predict_request(model_name, inputs, "covariance")
+    request.output_filter.append("position_m")
+    assert refusal(prediction.Predict, request) == (
+        INVALID,
+        "output tensor alias not found in signature: position_m Outputs expected to be in the set {covariance}.",
+    )
+    request.output_filter[:] = ["covariance", "covariance"]
+    assert refusal(prediction.Predict, request) == (INVALID, "duplicate output tensor alias: covariance")
+
+
+# Configuration: only what is refused before anything changes
+
+
+def test_configurations_that_are_refused(model_service, refusal, model_name: str) -> None:
+    request = model_management_pb2.ReloadConfigRequest()
+    supported = "Only ModelConfigList is currently supported"
+    assert refusal(model_service.HandleReloadConfigRequest, request) == (
+        INVALID,
+        f"ServerModelConfig type not supported by HandleReloadConfigRequest. {supported}",
+    )
+    for _ in range(2):
+        request.config.model_config_list.config.add(
+            name=model_name, base_path="/models/conformance", model_platform="tensorflow"
+        )
+    answer = refusal(model_service.HandleReloadConfigRequest, request)
+    assert answer == (INVALID, f"Illegal to list model {model_name} multiple times in config list")
+    del request.config.model_config_list.config[1]
+    request.config.model_config_list.config[0].base_path = "relative/path"
+    answer = refusal(model_service.HandleReloadConfigRequest, request)
+    expected = f"Expected model {model_name} to have an absolute path or URI; got base_path()=relative/path"
+    assert answer == (INVALID, expected)
+    request.config.model_config_list.config[0].base_path = "/models/conformance"
+    request.config.model_config_list.config[0].model_platform = "other"
+    answer = refusal(model_service.HandleReloadConfigRequest, request)
+    change = "platform was tensorflow and new platform requested is other"
+    assert answer == (INVALID, f"Illegal to change a model's platform. For model {model_name} {change}")

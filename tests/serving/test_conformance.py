@@ -1,0 +1,92 @@
+"""The conformance suite: skipped without a server, all of it passed by ours in another process."""
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from models.geometry import Scenario
+from pipeline.export import SIGNATURES, ExportOptions, read_meta_graph
+from pipeline.warmup import write_warmup_requests
+from tests.conftest import MODEL_NAME
+from tests.serving.deployment import command_here, compose_service
+
+ROOT = Path(__file__).parents[2]
+SUITE = ROOT / "serving" / "conformance"
+
+
+def run_suite(*options: str) -> subprocess.CompletedProcess[str]:
+    """The suite as a user runs it; no plugin of this run reaches it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SUITE), *options]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def counts(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Tests by outcome, from pytest's last line."""
+    return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", done.stdout.splitlines()[-1])}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def server(config: Path, model_base_path: Path) -> Iterator[tuple[str, int]]:
+    """Our server as the Compose file starts the real one; HOST:PORT of gRPC, and the REST port."""
+    rest_port = free_port()
+    command = [sys.executable, "-m", "serving.model_server", *command_here(config, model_base_path, rest_port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        assert line.startswith(f"serving {MODEL_NAME} version "), line
+        yield f"localhost:{line.split()[-1]}", rest_port
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def healthcheck(rest_port: int) -> int:
+    """Exit status of the Compose file's check, which the image runs inside."""
+    kind, *command = compose_service()["healthcheck"]["test"]
+    assert kind == "CMD"
+    here = [part.replace("/8501 ", f"/{rest_port} ") for part in command]
+    return subprocess.run(here, capture_output=True, timeout=10).returncode
+
+
+def test_without_a_server_it_is_skipped_and_says_why() -> None:
+    done = run_suite("-rs")
+    assert done.returncode == 0
+    assert counts(done).keys() == {"skipped"}
+    assert "needs --target HOST:PORT of a model server" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def warm_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_model` with warm-up records, which the server replays through its batching."""
+    (version,) = tiny_model.iterdir()
+    folder = tmp_path_factory.mktemp("models") / MODEL_NAME
+    shutil.copytree(version, folder / version.name)
+    definitions = read_meta_graph(version).signature_def
+    signatures = {name: definitions[name] for name in SIGNATURES}
+    write_warmup_requests(folder / version.name, signatures, MODEL_NAME, Scenario(), ExportOptions.warmup_batch_sizes)
+    return folder
+
+
+def test_our_server_passes_all_of_it_under_the_deployments_configuration(warm_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("serving.server.rest", reason="waits for REST and the whole of PredictionService")
+    with server(tmp_path / "config", warm_model) as (target, rest_port):
+        done = run_suite("--target", target, "--rest-target", f"localhost:{rest_port}", "--model-name", MODEL_NAME)
+        assert healthcheck(rest_port) == 0
+    assert healthcheck(rest_port) != 0
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert counts(done).keys() == {"passed"}
