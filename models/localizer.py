@@ -259,3 +259,21 @@ def oracle_localizer(
         return localize_spectrum(covariance, scenes["snr_db"], num_snapshots, mvdr, config, scenario.max_sources)
 
     return lambda scenes: locate(dict(scenes))
+
+
+def spectrum_localizer(localizer: Localizer) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    """MVDR on R_pred alone: sources read off the spectrum of R_eff, nothing from the snapshots after R_pred.
+
+    Returns:
+      A function of a batch (snapshots, ris_codes, channel, snr_db).
+    """
+
+    @tf.function(autograph=False)
+    def locate(scenes: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        predicted = localizer.backbone.predict_covariance(localizer.observe(**scenes)).covariance
+        num_snapshots, max_sources = tf.shape(scenes["snapshots"])[1], localizer.scenario.max_sources
+        return localize_spectrum(
+            predicted, scenes["snr_db"], num_snapshots, localizer.mvdr, localizer.config, max_sources
+        )
+
+    return lambda scenes: locate({name: scenes[name] for name in ("snapshots", "ris_codes", "channel", "snr_db")})

@@ -17,9 +17,10 @@ from models.baselines.back_projection import back_projection_localizer
 from models.baselines.crb import scene_bounds
 from models.baselines.sequential_ml import SequentialMLConfig, sequential_ml_localizer
 from models.geometry import RISArray, Scenario
-from models.localizer import oracle_localizer
+from models.localizer import Localizer, oracle_localizer, spectrum_localizer
 from pipeline import plots, scene_plots
 from pipeline.estimators import Estimator, chance_estimator, saved_model_estimator, server_estimator
+from pipeline.export import load_backbone, moved_to
 from pipeline.matching import MatchTable
 from pipeline.metrics import STANDARD_GATE, STRICT_GATE, Evaluation, compute_metrics, metrics_config
 from pipeline.predictions import evaluate_predictions, load_predictions, run_estimator, save_predictions
@@ -37,7 +38,7 @@ _SCENES_SHOWN = 5
 class EvaluateOptions:
     """Scores a localizer on simulated scenes and writes metrics, matches and figures.
 
-    Say what to score with one of --saved-model, --target, --baseline, --oracle or --chance.
+    Say what to score with one of --saved-model, --target, --spectrum-of, --baseline, --oracle or --chance.
     """
 
     output_dir: Path
@@ -48,6 +49,8 @@ class EvaluateOptions:
     """HOST:PORT of a model server."""
     model_name: str = "ris_localizer"
     """The model's name on that server."""
+    spectrum_of: Path | None = None
+    """A backbone.keras: MVDR on its R_pred alone, sources read off the spectrum, nothing from the snapshots after."""
     baseline: Literal["sequential_ml", "back_projection"] | None = None
     """A classical estimator: sequential maximum likelihood off the grid, or peaks of the back-projected power."""
     noise_inflation: float = 0.0
@@ -75,11 +78,11 @@ class EvaluateOptions:
     """Draw the figures."""
 
     def __post_init__(self) -> None:
-        estimators = ("saved_model", "target", "baseline", "oracle", "chance")
+        estimators = ("saved_model", "target", "spectrum_of", "baseline", "oracle", "chance")
         chosen = [name for name in estimators if getattr(self, name)]
         if len(chosen) != 1:
             raise ValueError(
-                "options: expected one of --saved-model, --target, --baseline, --oracle, --chance, got "
+                "options: expected one of --saved-model, --target, --spectrum-of, --baseline, --oracle, --chance, got "
                 + (", ".join("--" + name.replace("_", "-") for name in chosen) or "none")
             )
         if self.noise_inflation and self.baseline != "sequential_ml":
@@ -97,6 +100,9 @@ def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, E
         return f"SavedModel {options.saved_model}", saved_model_estimator(options.saved_model)
     if options.target is not None:
         return f"{options.model_name} at {options.target}", server_estimator(options.target, options.model_name)
+    if options.spectrum_of is not None:
+        localizer = Localizer(moved_to(load_backbone(options.spectrum_of), scenario))
+        return f"MVDR on R_pred of {options.spectrum_of} alone", spectrum_localizer(localizer)
     if options.baseline == "sequential_ml":
         config = SequentialMLConfig(noise_inflation=options.noise_inflation)
         return f"sequential ML, noise inflation {config.noise_inflation:g}", sequential_ml_localizer(scenario, config)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from models.backbone import Backbone
 from models.geometry import Scenario
-from models.localizer import Localizer, oracle_localizer, true_covariance
+from models.localizer import Localizer, oracle_localizer, spectrum_localizer, true_covariance
 from tests.references.steering import steering_vector
 from tests.simulated import batch_of, inputs_of, loud
 
@@ -123,3 +123,17 @@ def test_mvdr_of_the_true_covariance_finds_the_sources() -> None:
             hits += bool(np.any(near & (np.abs(outputs["range_m"][scene] - batch["range_m"][scene, k]) < 0.2)))
             sources += 1
     assert hits / sources > 0.9
+
+
+def test_spectrum_of_r_pred_alone_shows_loud_sources(localize) -> None:
+    """Nearly as well as the whole path, which weighs the snapshots again."""
+    batch = batch_of(8, loud())
+    scenes = {name: tf.constant(value) for name, value in inputs_of(batch).items()}
+    found = spectrum_localizer(Localizer(Backbone()))(scenes)
+    whole = localize(inputs_of(batch))
+    np.testing.assert_array_equal(found["num_sources"], whole["num_sources"])
+    for scene, number in enumerate(whole["num_sources"]):
+        expected = whole["position_m"][scene, :number]
+        distance = np.linalg.norm(found["position_m"][scene, :number, None] - expected, axis=-1)
+        near = whole["range_m"][scene, :number] < 4.0  # further out the prior of the decision moves a source
+        assert np.all(distance.min(axis=0)[near] < 0.1)
