@@ -1,0 +1,131 @@
+"""A model server put together from flags: models, gRPC, REST, and an end that finishes what it began."""
+
+import argparse
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from serving.server.config import ModelServerConfig, single_model
+from serving.server.core import ServerCore
+from serving.server.errors import ServingError, invalid_argument
+from serving.server.grpc_server import GrpcConfig, GrpcServer, parse_channel_arguments, read_credentials
+from serving.server.manager import ManagerConfig, ModelManager
+from serving.server.metrics import Metrics
+from serving.server.servable import Servable
+from serving.server.text_configs import read_text_proto
+from serving.server.versions import Load, Loaded, RetryConfig
+from serving.server.warmup import replay_warmup
+
+_log = logging.getLogger(__name__)
+_FINISH_S = 60.0
+
+
+def _model_config(flags: argparse.Namespace) -> ModelServerConfig:
+    if flags.model_config_file:
+        return read_text_proto(Path(flags.model_config_file), "ModelServerConfig")
+    if not flags.model_base_path:
+        raise invalid_argument("--model_base_path: expected a folder of versions, or --model_config_file, got neither")
+    if not flags.model_base_path.startswith("/"):
+        _log.warning("--model_base_path: TF Serving takes absolute paths only, got %s", flags.model_base_path)
+    path = Path(flags.model_base_path)
+    if not path.is_dir():
+        raise invalid_argument(f"--model_base_path: expected a folder of versions, got {path}")
+    return single_model(flags.model_name, path)
+
+
+def _manager_config(flags: argparse.Namespace) -> ManagerConfig:
+    return ManagerConfig(
+        poll_interval_s=flags.file_system_poll_wait_seconds,
+        retries=RetryConfig(flags.max_num_load_retries, max(0.0, flags.load_retry_interval_micros / 1e6)),
+        allow_labels_for_unavailable=flags.allow_version_labels_for_unavailable_models,
+    )
+
+
+def _grpc_config(flags: argparse.Namespace) -> GrpcConfig:
+    secure = flags.ssl_config_file
+    return GrpcConfig(
+        port=flags.port,
+        socket_path=flags.grpc_socket_path,
+        max_threads=flags.grpc_max_threads or GrpcConfig.max_threads,
+        channel_arguments=parse_channel_arguments(flags.grpc_channel_arguments),
+        credentials=read_credentials(read_text_proto(Path(secure), "SSLConfig")) if secure else None,
+    )
+
+
+def _loader(flags: argparse.Namespace) -> Load:
+    def load(directory: Path, version: int) -> Loaded:
+        servable = Servable(directory, version)
+        if flags.enable_model_warmup:
+            try:
+                count = replay_warmup(servable, directory)
+            except BaseException:
+                servable.close()
+                raise
+            _log.info("replayed %d warm-up requests of %s", count, directory)
+        return servable
+
+    return load
+
+
+class ModelServer:
+    """The server that flags describe; its ports are taken at once.
+
+    Args:
+      flags: of `flag_parser`.
+      announce: told of every version that serves: name, version, gRPC port.
+
+    Raises:
+      ServingError: a flag or a file it names is wrong. RuntimeError: a port can't be taken.
+    """
+
+    def __init__(self, flags: argparse.Namespace, announce: Callable[[str, int, int | None], None]) -> None:
+        self._flags, self._announce = flags, announce
+        self._config = _model_config(flags)
+        self.metrics = Metrics()
+        self._announcing, self._serving = threading.Lock(), False
+        self._waiting: list[tuple[str, int]] = []
+        self.manager = ModelManager(_manager_config(flags), _loader(flags), self._available)
+        self.core = ServerCore(self.manager, self.metrics)
+        self.grpc = GrpcServer(self.core, _grpc_config(flags))
+
+    def _available(self, name: str, version: int) -> None:
+        with self._announcing:
+            if self._serving:
+                self._announce(name, version, self.grpc.port)
+            else:
+                self._waiting.append((name, version))
+
+    def serve(self, stop: threading.Event) -> None:
+        """Loads the models, answers until `stop` is set, and finishes what was accepted by then.
+
+        Raises:
+          ServingError: the configuration is refused or a model does not load.
+        """
+        try:
+            self.manager.reload(self._config, stop.is_set)
+            if stop.is_set():
+                return
+            self.grpc.start()
+            with self._announcing:
+                self._serving = True
+                for name, version in self._waiting:
+                    self._announce(name, version, self.grpc.port)
+            self._watch_config(stop)
+            self.grpc.stop(_FINISH_S)
+        finally:
+            self.manager.stop()
+
+    def _watch_config(self, stop: threading.Event) -> None:
+        """Applies changes of --model_config_file until `stop` is set."""
+        interval_s = self._flags.model_config_file_poll_wait_seconds
+        if not self._flags.model_config_file or interval_s <= 0:
+            stop.wait()
+        while not stop.wait(interval_s):
+            try:
+                config = _model_config(self._flags)
+                if config != self._config:
+                    self.manager.reload(config, stop.is_set)
+                    self._config = config
+            except ServingError as error:
+                _log.error("--model_config_file: %s", error)
