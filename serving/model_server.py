@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ServingError as error:
         sys.exit(f"serving.model_server: Failed to start server. Error: {error}")
     except RuntimeError as error:
-        sys.exit(f"serving.model_server: --port: {error}")
+        sys.exit(f"serving.model_server: {error}")
 
 
 if __name__ == "__main__":

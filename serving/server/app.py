@@ -10,8 +10,10 @@ from serving.server.config import ModelServerConfig, single_model
 from serving.server.core import ServerCore
 from serving.server.errors import ServingError, invalid_argument
 from serving.server.grpc_server import GrpcConfig, GrpcServer, parse_channel_arguments, read_credentials
+from serving.server.http_server import HttpConfig, HttpServer
 from serving.server.manager import ManagerConfig, ModelManager
 from serving.server.metrics import Metrics
+from serving.server.rest import RestApi
 from serving.server.servable import Servable
 from serving.server.text_configs import read_text_proto
 from serving.server.versions import Load, Loaded, RetryConfig
@@ -19,6 +21,7 @@ from serving.server.warmup import replay_warmup
 
 _log = logging.getLogger(__name__)
 _FINISH_S = 60.0
+_METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
 def _model_config(flags: argparse.Namespace) -> ModelServerConfig:
@@ -51,6 +54,26 @@ def _grpc_config(flags: argparse.Namespace) -> GrpcConfig:
         channel_arguments=parse_channel_arguments(flags.grpc_channel_arguments),
         credentials=read_credentials(read_text_proto(Path(secure), "SSLConfig")) if secure else None,
     )
+
+
+def _http_server(flags: argparse.Namespace, core: ServerCore) -> HttpServer | None:
+    if flags.rest_api_port == 0:
+        return None
+    if flags.rest_api_port == flags.port:
+        raise invalid_argument(f"--rest_api_port: expected another port than --port, got {flags.port}")
+    path = ""
+    if flags.monitoring_config_file:
+        prometheus = read_text_proto(Path(flags.monitoring_config_file), "MonitoringConfig").prometheus_config
+        path = (prometheus.path or _METRICS_PATH) if prometheus.enable else ""
+    config = HttpConfig(
+        port=flags.rest_api_port,
+        num_threads=flags.rest_api_num_threads or HttpConfig.num_threads,
+        timeout_s=flags.rest_api_timeout_in_ms / 1e3,
+    )
+    try:
+        return HttpServer(RestApi(core, path).answer, config)
+    except OSError as error:
+        raise RuntimeError(f"--rest_api_port: {config.port}: {error.strerror}") from None
 
 
 def _loader(flags: argparse.Namespace) -> Load:
@@ -87,7 +110,11 @@ class ModelServer:
         self._waiting: list[tuple[str, int]] = []
         self.manager = ModelManager(_manager_config(flags), _loader(flags), self._available)
         self.core = ServerCore(self.manager, self.metrics)
-        self.grpc = GrpcServer(self.core, _grpc_config(flags))
+        try:
+            self.grpc = GrpcServer(self.core, _grpc_config(flags))
+        except RuntimeError as error:
+            raise RuntimeError(f"--port: {error}") from None
+        self.http = _http_server(flags, self.core)
 
     def _available(self, name: str, version: int) -> None:
         with self._announcing:
@@ -107,14 +134,25 @@ class ModelServer:
             if stop.is_set():
                 return
             self.grpc.start()
+            if self.http is not None:
+                self.http.start()
             with self._announcing:
                 self._serving = True
                 for name, version in self._waiting:
                     self._announce(name, version, self.grpc.port)
             self._watch_config(stop)
-            self.grpc.stop(_FINISH_S)
+            self._finish()
         finally:
             self.manager.stop()
+
+    def _finish(self) -> None:
+        endings = [threading.Thread(target=self.grpc.stop, args=(_FINISH_S,))]
+        if self.http is not None:
+            endings.append(threading.Thread(target=self.http.stop, args=(_FINISH_S,)))
+        for ending in endings:
+            ending.start()
+        for ending in endings:
+            ending.join()
 
     def _watch_config(self, stop: threading.Event) -> None:
         """Applies changes of --model_config_file until `stop` is set."""

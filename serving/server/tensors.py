@@ -106,3 +106,8 @@ def proto_of(array: np.ndarray) -> tensor_pb2.TensorProto:
         flat = flat.view(np.uint16)
     getattr(proto, field).extend(flat.tolist())
     return proto
+
+
+def numpy_dtype(number: int) -> np.dtype:
+    """NumPy's dtype for a DataType number."""
+    return _TYPES[number][0]
