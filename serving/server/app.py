@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from serving.server.batching import BatchingServable, BatchScheduler
+from serving.server.batching_config import BatchingConfig, batching_config
 from serving.server.config import ModelServerConfig, single_model
 from serving.server.core import ServerCore
 from serving.server.errors import ServingError, invalid_argument
@@ -21,6 +23,7 @@ from serving.server.warmup import replay_warmup
 
 _log = logging.getLogger(__name__)
 _FINISH_S = 60.0
+_MAX_THREADS = 128
 _METRICS_PATH = "/monitoring/prometheus/metrics"
 
 
@@ -45,12 +48,23 @@ def _manager_config(flags: argparse.Namespace) -> ManagerConfig:
     )
 
 
-def _grpc_config(flags: argparse.Namespace) -> GrpcConfig:
+def _batching_config(flags: argparse.Namespace) -> BatchingConfig | None:
+    file = flags.batching_parameters_file
+    if not flags.enable_batching:
+        if file:
+            raise invalid_argument("--batching_parameters_file is set without setting --enable_batching to true.")
+        return None
+    return batching_config(read_text_proto(Path(file), "BatchingParameters")) if file else BatchingConfig()
+
+
+def _grpc_config(flags: argparse.Namespace, batching: BatchingConfig | None) -> GrpcConfig:
     secure = flags.ssl_config_file
+    # A request holds a thread while its batch fills: two batches' worth, as TF Serving's guide advises.
+    threads = max(GrpcConfig.max_threads, min(_MAX_THREADS, 2 * batching.execution_size) if batching else 0)
     return GrpcConfig(
         port=flags.port,
         socket_path=flags.grpc_socket_path,
-        max_threads=flags.grpc_max_threads or GrpcConfig.max_threads,
+        max_threads=flags.grpc_max_threads or threads,
         channel_arguments=parse_channel_arguments(flags.grpc_channel_arguments),
         credentials=read_credentials(read_text_proto(Path(secure), "SSLConfig")) if secure else None,
     )
@@ -76,7 +90,7 @@ def _http_server(flags: argparse.Namespace, core: ServerCore) -> HttpServer | No
         raise RuntimeError(f"--rest_api_port: {config.port}: {error.strerror}") from None
 
 
-def _loader(flags: argparse.Namespace) -> Load:
+def _loader(flags: argparse.Namespace, scheduler: BatchScheduler | None) -> Load:
     def load(directory: Path, version: int) -> Loaded:
         servable = Servable(directory, version)
         if flags.enable_model_warmup:
@@ -86,7 +100,7 @@ def _loader(flags: argparse.Namespace) -> Load:
                 servable.close()
                 raise
             _log.info("replayed %d warm-up requests of %s", count, directory)
-        return servable
+        return servable if scheduler is None else BatchingServable(servable, scheduler)
 
     return load
 
@@ -108,10 +122,12 @@ class ModelServer:
         self.metrics = Metrics()
         self._announcing, self._serving = threading.Lock(), False
         self._waiting: list[tuple[str, int]] = []
-        self.manager = ModelManager(_manager_config(flags), _loader(flags), self._available)
+        batching = _batching_config(flags)
+        scheduler = BatchScheduler(batching, self.metrics) if batching is not None else None
+        self.manager = ModelManager(_manager_config(flags), _loader(flags, scheduler), self._available)
         self.core = ServerCore(self.manager, self.metrics)
         try:
-            self.grpc = GrpcServer(self.core, _grpc_config(flags))
+            self.grpc = GrpcServer(self.core, _grpc_config(flags, batching))
         except RuntimeError as error:
             raise RuntimeError(f"--port: {error}") from None
         self.http = _http_server(flags, self.core)
