@@ -1,14 +1,7 @@
-"""Model servers in processes of their own, and what tests ask them."""
+"""What tests ask model servers."""
 
 import contextlib
-import os
-import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import grpc
 import numpy as np
@@ -20,59 +13,6 @@ from tensorflow_serving.apis import (
     predict_pb2,
     prediction_service_pb2_grpc,
 )
-
-START_S = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
-
-
-class Running:
-    """A server: its process, port, and everything it has printed on stdout so far."""
-
-    def __init__(self, process: subprocess.Popen, log: Path) -> None:
-        self.process, self.log = process, log
-        self.lines: list[str] = []
-        self._ended = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
-        wait_for(lambda: bool(self.lines) or self._ended.is_set(), START_S)
-        assert self.lines, self.log.read_text()
-        self.port = int(self.lines[0].split()[-1])
-        self.target = f"localhost:{self.port}"
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.strip())
-        self._ended.set()
-
-
-@contextlib.contextmanager
-def server(log_dir: Path, *flags: str) -> Iterator[Running]:
-    """`python -m serving.model_server --port=0` with flags; its log goes to a file in `log_dir`."""
-    log = log_dir / f"server-{time.monotonic_ns()}.log"
-    command = [sys.executable, "-m", "serving.model_server", "--port=0", *flags]
-    with log.open("w") as stderr:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=os.environ)
-        try:
-            yield Running(process, log)
-        finally:
-            process.terminate()
-            try:
-                process.wait(START_S)
-            finally:
-                process.kill()
-                process.wait()
-
-
-def wait_for(condition: Callable[[], bool], deadline_s: float = 30.0) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.03)
 
 
 def predict_request(

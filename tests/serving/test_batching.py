@@ -16,7 +16,8 @@ from serving.server.errors import ServingError
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
 from serving.server.text_configs import read_text_proto
-from tests.serving.servers import predict_request, refusal, server, stubs
+from serving.server_process import server_process
+from tests.serving.servers import predict_request, refusal, stubs
 
 
 class Model:
@@ -249,7 +250,7 @@ def test_a_server_batches_what_its_clients_send(half_plus: Path, tmp_path: Path)
     (tmp_path / "batching").write_text("max_batch_size { value: 8 } batch_timeout_micros { value: 20000 }")
     wrong: list[object] = []
     batching = ("--enable_batching=true", f"--batching_parameters_file={tmp_path / 'batching'}")
-    with server(tmp_path, f"--model_base_path={half_plus}", *batching) as running:
+    with server_process(f"--model_base_path={half_plus}", *batching) as running:
 
         def client(number: int) -> None:
             with stubs(running.target) as (prediction, _):

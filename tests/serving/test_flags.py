@@ -7,7 +7,8 @@ import pytest
 
 from serving.model_server import main
 from serving.server.flags import parse_flags
-from tests.serving.servers import answer_of, predict_request, server
+from serving.server_process import server_process
+from tests.serving.servers import answer_of, predict_request
 
 
 def test_both_ways_to_give_a_value() -> None:
@@ -79,10 +80,11 @@ def test_a_model_that_does_not_load_ends_the_server(tmp_path: Path) -> None:
 def running(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     folder = tmp_path_factory.mktemp("server")
     arguments = "grpc.max_connection_age_ms=2000,grpc.lb_policy_name=grpclb,grpc.so_reuseaddr=1"
-    with server(
-        folder, f"--model_base_path={half_plus}", f"--grpc_socket_path={folder}/socket",
+    with server_process(
+        f"--model_base_path={half_plus}",
+        f"--grpc_socket_path={folder}/socket",
         f"--grpc_channel_arguments={arguments}",
-    ) as running:  # fmt: skip
+    ) as running:
         yield running
 
 

@@ -1,10 +1,12 @@
 """The exported localizer, in process, reloaded and over gRPC in another process."""
 
+import json
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+import requests
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
@@ -16,6 +18,7 @@ from models.localizer import Localizer
 from pipeline.export import export_localizer
 from pipeline.locate import running_server
 from serving.client import LocalizerClient
+from serving.server_process import free_port, server_process
 from tests.serving.servers import refusal
 from tfds_shards.codebook import code_phasors
 from tfds_shards.simulator import CONFIGS, simulate_scene
@@ -107,3 +110,33 @@ def test_wrong_inputs_are_named(inputs, stub) -> None:
 def test_metadata_gives_the_shapes(target: str) -> None:
     with LocalizerClient(target, NAME) as client:
         assert client.input_shapes()["snapshots"] == [-1, -1, 16]
+
+
+# A client as TF Serving's examples write it
+
+
+def test_a_stock_client_over_grpc_and_rest(inputs, version: Path) -> None:
+    """After tensorflow_serving/example: a future with a deadline, an output's float_val; `requests` on the row form."""
+    port = free_port()
+    flags = (f"--model_name={NAME}", f"--model_base_path={version.parent}", f"--rest_api_port={port}")
+    parts = {
+        name: np.stack([value.real, value.imag], -1) if np.iscomplexobj(value) else value
+        for name, value in inputs.items()
+    }
+    with server_process(*flags) as running:
+        channel = grpc.insecure_channel(running.target)
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = NAME
+        request.model_spec.signature_name = "localize_real"
+        for name, value in parts.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value, shape=value.shape))
+        result = stub.Predict.future(request, 60.0).result()
+        over_grpc = np.array(result.outputs["position_m"].float_val).reshape(len(inputs["snr_db"]), -1, 3)
+        instances = [{name: value[scene].tolist() for name, value in parts.items()} for scene in range(3)]
+        body = json.dumps({"signature_name": "localize_real", "instances": instances})
+        response = requests.post(f"http://localhost:{port}/v1/models/{NAME}:predict", data=body, timeout=60)
+        response.raise_for_status()
+        over_rest = np.array([prediction["position_m"] for prediction in response.json()["predictions"]])
+    assert np.isfinite(over_grpc[:, 0]).all()
+    np.testing.assert_allclose(over_rest, over_grpc, rtol=1e-4, atol=1e-4)

@@ -17,7 +17,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tests.serving.servers import Running, predict_request, refusal, server, stubs
+from serving.server_process import ServerProcess, server_process
+from tests.serving.servers import predict_request, refusal, stubs
 
 M = "half_plus"
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
@@ -29,19 +30,19 @@ INVALID, MISSING, PRECONDITION = (
 
 
 @pytest.fixture(scope="module")
-def running(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with server(tmp_path_factory.mktemp("log"), f"--model_name={M}", f"--model_base_path={half_plus}") as running:
+def running(half_plus: Path) -> Iterator[ServerProcess]:
+    with server_process(f"--model_name={M}", f"--model_base_path={half_plus}") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def prediction(running: Running):
+def prediction(running: ServerProcess):
     with stubs(running.target) as (prediction, _):
         yield prediction
 
 
 @pytest.fixture(scope="module")
-def status(running: Running):
+def status(running: ServerProcess):
     with stubs(running.target) as (_, service):
         yield lambda request, timeout: service.GetModelStatus(request, timeout=timeout)
 
@@ -349,7 +350,7 @@ def test_status(status) -> None:
     assert refusal(status, request) == (MISSING, "Could not find any versions of model other")
 
 
-def test_bytes_that_are_no_request_are_answered(running: Running) -> None:
+def test_bytes_that_are_no_request_are_answered(running: ServerProcess) -> None:
     with grpc.insecure_channel(running.target) as channel:
         call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         for garbage in (b"\xff" * 50, b"\x0a\xff\xff\xff\xff\x0f"):

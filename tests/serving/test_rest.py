@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from serving.model_server import main
-from tests.serving.servers import free_port, predict_request, server, stubs
+from serving.server_process import free_port, server_process
+from tests.serving.servers import predict_request, stubs
 
 MODEL = "/v1/models/half_plus"
 
@@ -25,10 +26,12 @@ def running(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         f'model_config_list {{ config {{ name: "half_plus" base_path: "{half_plus}" model_platform: "tensorflow" '
         "model_version_policy { all {} } } }"
     )
-    with server(
-        folder, f"--rest_api_port={port}", f"--model_config_file={folder}/models", "--rest_api_timeout_in_ms=3000",
+    with server_process(
+        f"--rest_api_port={port}",
+        f"--model_config_file={folder}/models",
+        "--rest_api_timeout_in_ms=3000",
         f"--monitoring_config_file={folder}/monitoring",
-    ) as running:  # fmt: skip
+    ) as running:
         yield port, running.target
 
 

@@ -12,18 +12,9 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
+from serving.server_process import ServerProcess, server_process, wait_until
 from tests.serving.models import copy_version, write_version
-from tests.serving.servers import (
-    Running,
-    answer_of,
-    predict_request,
-    refusal,
-    server,
-    serving,
-    states,
-    stubs,
-    wait_for,
-)
+from tests.serving.servers import answer_of, predict_request, refusal, serving, states, stubs
 
 M = "half_plus"
 
@@ -37,15 +28,18 @@ def base_path(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
-def running(base_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with server(
-        tmp_path_factory.mktemp("log"), f"--model_name={M}", f"--model_base_path={base_path}",
-        "--file_system_poll_wait_seconds=0.1", "--max_num_load_retries=1", "--load_retry_interval_micros=1000000",
-    ) as running:  # fmt: skip
+def running(base_path: Path) -> Iterator[ServerProcess]:
+    with server_process(
+        f"--model_name={M}",
+        f"--model_base_path={base_path}",
+        "--file_system_poll_wait_seconds=0.1",
+        "--max_num_load_retries=1",
+        "--load_retry_interval_micros=1000000",
+    ) as running:
         yield running
 
 
-def latest(running: Running) -> int:
+def latest(running: ServerProcess) -> int:
     """The one version that serves."""
     (version,) = serving(running.target, M)
     return version
@@ -55,7 +49,7 @@ def next_version(base_path: Path) -> int:
     return 1 + max(int(path.name) for path in base_path.iterdir() if path.name.isdecimal())
 
 
-def state(running: Running, version: int) -> str:
+def state(running: ServerProcess, version: int) -> str:
     return states(running.target, M).get(version, ("",))[0]
 
 
@@ -94,14 +88,14 @@ class Load:
             thread.join()
 
 
-def test_new_versions_take_over_without_a_failed_or_mixed_answer(base_path: Path, running: Running) -> None:
+def test_new_versions_take_over_without_a_failed_or_mixed_answer(base_path: Path, running: ServerProcess) -> None:
     first = latest(running)
     with Load(running.target, predict_request(M, x=np.float32([2.0]))) as load:
         for version in (first + 1, first + 2):
-            wait_for(lambda: len(load.answers) >= 3)
+            wait_until(lambda: len(load.answers) >= 3)
             write_version(base_path, version)
-            wait_for(lambda version=version: version in load.versions())
-            wait_for(lambda version=version: state(running, version - 1) == "END")
+            wait_until(lambda version=version: version in load.versions())
+            wait_until(lambda version=version: state(running, version - 1) == "END")
     assert load.failures == []
     assert set(load.versions()) == {first, first + 1, first + 2}
     assert all(values == [1.0 + version] for version, values in load.answers)  # each by the version it names
@@ -157,69 +151,69 @@ def warmup_of_garbage(version: Path) -> None:
     ],
 )
 def test_a_broken_version_is_reported_and_the_good_one_goes_on(
-    base_path: Path, running: Running, damage: Callable[[Path], None], text: str
+    base_path: Path, running: ServerProcess, damage: Callable[[Path], None], text: str
 ) -> None:
     good, broken = latest(running), next_version(base_path)
     damage(copy_version(base_path, good, "not-yet"))
     (base_path / "not-yet").rename(base_path / str(broken))
-    wait_for(lambda: state(running, broken) == "END")
+    wait_until(lambda: state(running, broken) == "END")
     _, code, message = states(running.target, M)[broken]
     assert (code != 0, text in message, "\n" in message) == (True, True, False), message
     assert states(running.target, M)[good] == ("AVAILABLE", 0, "")
     assert answer_of(running.target, predict_request(M, x=[2.0]))[0] == good
 
 
-def test_a_failed_load_is_tried_again(base_path: Path, running: Running) -> None:
+def test_a_failed_load_is_tried_again(base_path: Path, running: ServerProcess) -> None:
     good, version = latest(running), next_version(base_path)
     (base_path / str(version)).mkdir()
-    wait_for(lambda: f"{M} version {version}: attempt 1" in running.log.read_text())
+    wait_until(lambda: f"{M} version {version}: attempt 1" in running.log.read_text())
     shutil.copytree(base_path / str(good), base_path / str(version), dirs_exist_ok=True)
-    wait_for(lambda: serving(running.target, M) == {version})
+    wait_until(lambda: serving(running.target, M) == {version})
 
 
-def test_a_version_taken_away_leaves_the_older_one_and_may_come_back(base_path: Path, running: Running) -> None:
+def test_a_version_taken_away_leaves_the_older_one_and_may_come_back(base_path: Path, running: ServerProcess) -> None:
     old, new = latest(running), next_version(base_path)
     for version in base_path.iterdir():
         if version.name != str(old):
             shutil.rmtree(version)
     write_version(base_path, new)
     for _ in range(2):
-        wait_for(lambda: serving(running.target, M) == {new})
+        wait_until(lambda: serving(running.target, M) == {new})
         (base_path / str(new)).rename(base_path / "away")
-        wait_for(lambda: serving(running.target, M) == {old})
+        wait_until(lambda: serving(running.target, M) == {old})
         (base_path / "away").rename(base_path / str(new))
-    wait_for(lambda: serving(running.target, M) == {new})
+    wait_until(lambda: serving(running.target, M) == {new})
     (base_path / str(old)).rename(base_path / "gone")
     (base_path / str(new)).rename(base_path / "away")
-    wait_for(lambda: serving(running.target, M) == set())
+    wait_until(lambda: serving(running.target, M) == set())
     with stubs(running.target) as (prediction, _):
         expected = (grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({M})")
         assert refusal(prediction.Predict, predict_request(M, x=[2.0])) == expected
     (base_path / "away").rename(base_path / str(new))
-    wait_for(lambda: serving(running.target, M) == {new})
+    wait_until(lambda: serving(running.target, M) == {new})
 
 
-def test_a_version_in_use_is_unloaded_after_its_answer(base_path: Path, running: Running) -> None:
+def test_a_version_in_use_is_unloaded_after_its_answer(base_path: Path, running: ServerProcess) -> None:
     old, new = latest(running), next_version(base_path)
     with stubs(running.target) as (prediction, _):
         slow = prediction.Predict.future(predict_request(M, "slow", turns=np.int32([10000])), timeout=60)
         time.sleep(0.2)  # until it has reached the old version
         copy_version(base_path, old, new)
-        wait_for(lambda: state(running, old) == "UNLOADING")
+        wait_until(lambda: state(running, old) == "UNLOADING")
         assert not slow.done()
         assert slow.result().model_spec.version.value == old
-    wait_for(lambda: state(running, old) == "END")
+    wait_until(lambda: state(running, old) == "END")
 
 
-def test_warmup_records_are_replayed(base_path: Path, running: Running) -> None:
+def test_warmup_records_are_replayed(base_path: Path, running: ServerProcess) -> None:
     version = next_version(base_path)
     warmed_up(*[predict_request(M, x=[2.0])] * 3)(copy_version(base_path, latest(running), "not-yet"))
     (base_path / "not-yet").rename(base_path / str(version))
-    wait_for(lambda: serving(running.target, M) == {version})
+    wait_until(lambda: serving(running.target, M) == {version})
     assert f"replayed 3 warm-up requests of {base_path}/{version}" in running.log.read_text()
 
 
 def test_warmup_can_be_switched_off(half_plus: Path, tmp_path: Path) -> None:
     warmed_up(predict_request(M, "none"))(shutil.copytree(half_plus / "1", tmp_path / "1"))
-    with server(tmp_path, f"--model_base_path={tmp_path}", "--enable_model_warmup=false") as running:
+    with server_process(f"--model_base_path={tmp_path}", "--enable_model_warmup=false") as running:
         assert answer_of(running.target, predict_request("default", x=[2.0])) == (1, [2.0])
