@@ -34,7 +34,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.INFO)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    logging.getLogger("grpc").setLevel(logging.CRITICAL)  # a message that is no protobuf would print a traceback
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -1,8 +1,6 @@
 """PredictionService, ModelService and Health over gRPC."""
 
 import dataclasses
-import functools
-import logging
 import os
 from collections.abc import Callable
 from concurrent import futures
@@ -10,13 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    predict_pb2,
+    regression_pb2,
+)
 
 from serving.server.core import ServerCore
-from serving.server.errors import as_serving_error, invalid_argument
+from serving.server.errors import invalid_argument
 from serving.server.health import health_handler
+from serving.server.unary import unary_handler
 
-_log = logging.getLogger(__name__)
 _INT32_MAX = 2**31 - 1
 _WAITING_PER_THREAD = 8
 
@@ -66,52 +72,39 @@ def read_credentials(ssl: Any) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([pair], ssl.custom_ca.encode() or None, ssl.client_verify)
 
 
-def _answered(call: Callable[[], Any], context: grpc.ServicerContext) -> Any:
-    try:
-        return call()
-    except Exception as error:  # a request must not take the server down, whatever it triggers
-        known = as_serving_error(error)
-        if known is not error:
-            _log.exception("request failed")
-        return context.abort(known.code, known.details)
-
-
-class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, core: ServerCore) -> None:
-        self._core = core
-
-    def _recorded(self, api: str, method: Callable[[Any], Any], request: Any, context: grpc.ServicerContext) -> Any:
-        def call() -> Any:
-            with self._core.recorded(request.model_spec.name, api, "GRPC"):
+def _prediction_service(core: ServerCore) -> grpc.GenericRpcHandler:
+    def recorded(api: str, method: Callable[[Any], Any]) -> Callable[[Any, grpc.ServicerContext], Any]:
+        def call(request: Any, context: grpc.ServicerContext) -> Any:
+            with core.recorded(request.model_spec.name, api, "GRPC"):
                 return method(request)
 
-        return _answered(call, context)
+        return call
 
-    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._recorded("Predict", self._core.predict, request, context)
-
-    def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._recorded("Classify", self._core.classify, request, context)
-
-    def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._recorded("Regress", self._core.regress, request, context)
-
-    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return _answered(functools.partial(self._core.multi_inference, request), context)
-
-    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return _answered(functools.partial(self._core.metadata, request), context)
+    methods = {
+        "Predict": unary_handler(predict_pb2.PredictRequest, recorded("Predict", core.predict)),
+        "Classify": unary_handler(classification_pb2.ClassificationRequest, recorded("Classify", core.classify)),
+        "Regress": unary_handler(regression_pb2.RegressionRequest, recorded("Regress", core.regress)),
+        "MultiInference": unary_handler(
+            inference_pb2.MultiInferenceRequest, lambda request, context: core.multi_inference(request)
+        ),
+        "GetModelMetadata": unary_handler(
+            get_model_metadata_pb2.GetModelMetadataRequest, lambda request, context: core.metadata(request)
+        ),
+    }
+    return grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", methods)
 
 
-class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, core: ServerCore) -> None:
-        self._core = core
-
-    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return _answered(functools.partial(self._core.status, request), context)
-
-    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return _answered(lambda: self._core.reload(request, lambda: not context.is_active()), context)
+def _model_service(core: ServerCore) -> grpc.GenericRpcHandler:
+    methods = {
+        "GetModelStatus": unary_handler(
+            get_model_status_pb2.GetModelStatusRequest, lambda request, context: core.status(request)
+        ),
+        "HandleReloadConfigRequest": unary_handler(
+            model_management_pb2.ReloadConfigRequest,
+            lambda request, context: core.reload(request, lambda: not context.is_active()),
+        ),
+    }
+    return grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", methods)
 
 
 class GrpcServer:
@@ -138,9 +131,8 @@ class GrpcServer:
             options=list(options.items()),
             maximum_concurrent_rpcs=config.max_threads * (1 + _WAITING_PER_THREAD),
         )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_PredictionService(core), self._server)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(_ModelService(core), self._server)
-        self._server.add_generic_rpc_handlers((health_handler(lambda: self._serving),))
+        health = health_handler(lambda: self._serving)
+        self._server.add_generic_rpc_handlers((_prediction_service(core), _model_service(core), health))
         self.port = self._listen(f"0.0.0.0:{config.port}", config) if config.port is not None else None
         if config.socket_path:
             self._listen(f"unix:{Path(config.socket_path)}", config)

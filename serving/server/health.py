@@ -6,7 +6,9 @@ from typing import Any
 import grpc
 from google.protobuf import descriptor_pb2
 
+from serving.server.errors import not_found
 from serving.server.text_configs import message_classes
+from serving.server.unary import unary_handler
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _SERVICES = (
@@ -36,12 +38,9 @@ def health_handler(serving: Callable[[], bool]) -> grpc.GenericRpcHandler:
 
     def check(request: Any, context: grpc.ServicerContext) -> Any:
         if request.service not in _SERVICES:
-            context.abort(grpc.StatusCode.NOT_FOUND, f"unknown service {request.service}")
+            raise not_found(f"unknown service {request.service}")
         return HealthCheckResponse(status=SERVING if serving() else NOT_SERVING)
 
-    method = grpc.unary_unary_rpc_method_handler(
-        check,
-        request_deserializer=HealthCheckRequest.FromString,
-        response_serializer=HealthCheckResponse.SerializeToString,
+    return grpc.method_handlers_generic_handler(
+        "grpc.health.v1.Health", {"Check": unary_handler(HealthCheckRequest, check)}
     )
-    return grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": method})

@@ -7,6 +7,7 @@ import socket
 import socketserver
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -58,6 +59,17 @@ class _Bodies:
     def give_back(self, size: int) -> None:
         with self._lock:
             self._room += size
+
+
+def _unzipped(data: bytes, limit: int) -> bytes:
+    unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        body = unzip.decompress(data, limit)
+    except zlib.error:
+        raise invalid_argument("Failed to uncompress the gzipped body") from None
+    if unzip.unconsumed_tail:
+        raise _exhausted(f"request body larger than {limit} bytes")
+    return body
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -142,7 +154,13 @@ class _Handler(BaseHTTPRequestHandler):
                         raise ConnectionError("the body did not arrive")
                     parts.append(part)
                     size -= len(part)
-            yield b"".join(parts)
+            body = b"".join(parts)
+            if self.headers.get("Content-Encoding", "").lower() == "gzip":
+                limit = self.server.config.max_body_bytes
+                self.server.bodies.take(limit)
+                taken += limit
+                body = _unzipped(body, limit)
+            yield body
         finally:
             self.server.bodies.give_back(taken)
 

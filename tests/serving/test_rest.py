@@ -1,5 +1,6 @@
 """REST: bodies, codes and words of TF Serving's API, over keep-alive connections, and Prometheus' page."""
 
+import gzip
 import http.client
 import json
 import math
@@ -239,6 +240,20 @@ def test_chunked_bodies_and_clients_that_wait_for_100(running: tuple[int, str]) 
         assert raw.recv(1000).startswith(b"HTTP/1.1 100")
         raw.sendall(body)
         assert b'{"predictions": [3.0]}' in raw.recv(1000)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "text"),
+    [
+        (gzip.compress(b'{"instances": [2.0]}'), 200, '{"predictions": [3.0]}'),
+        (gzip.compress(b" " * 100_000_000), 429, "request body larger than"),
+        (b'{"instances": [2.0]}', 400, "Failed to uncompress the gzipped body"),
+    ],
+)
+def test_gzipped_bodies(connection, body: bytes, status: int, text: str) -> None:
+    connection.request("POST", f"{MODEL}:predict", body, {"Content-Encoding": "gzip"})
+    response = connection.getresponse()
+    assert (response.status, text in response.read().decode()) == (status, True)
 
 
 @pytest.mark.parametrize(
