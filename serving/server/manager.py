@@ -64,15 +64,17 @@ class ModelManager:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._stopped = False
-        threading.Thread(target=self._load_when_due, daemon=True, name="load").start()
-        if config.poll_interval_s > 0:
-            threading.Thread(target=self._poll_forever, daemon=True, name="poll").start()
 
     def stop(self) -> None:
         """Loads and looks for nothing more; what serves goes on."""
         with self._lock:
             self._stopped = True
             self._lock.notify_all()
+
+    def _start(self) -> None:
+        threading.Thread(target=self._load_when_due, daemon=True, name="load").start()
+        if self.config.poll_interval_s > 0:
+            threading.Thread(target=self._poll_forever, daemon=True, name="poll").start()
 
     # Loading
 
@@ -161,6 +163,8 @@ class ModelManager:
                     self._models[name].aspire({})
                 if self.config.poll_interval_s >= 0:
                     self._look()
+            if old is None:
+                self._start()
             self._wait_for(sorted(names - known), give_up)
 
     def _wait_for(self, names: list[str], give_up: Callable[[], bool]) -> None:

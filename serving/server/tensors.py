@@ -2,8 +2,8 @@
 
 import math
 
-import ml_dtypes
 import numpy as np
+import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from serving.server.errors import invalid_argument
@@ -17,7 +17,7 @@ _TYPES: dict[int, tuple[np.dtype, str, np.dtype]] = {
     number: (np.dtype(dtype), field, np.dtype(stored))
     for number, dtype, field, stored in (
         (types_pb2.DT_HALF, np.float16, "half_val", np.int32),
-        (types_pb2.DT_BFLOAT16, ml_dtypes.bfloat16, "half_val", np.int32),
+        (types_pb2.DT_BFLOAT16, tf.bfloat16.as_numpy_dtype, "half_val", np.int32),
         (types_pb2.DT_FLOAT, np.float32, "float_val", np.float32),
         (types_pb2.DT_DOUBLE, np.float64, "double_val", np.float64),
         (types_pb2.DT_INT8, np.int8, "int_val", np.int32),

@@ -46,12 +46,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m serving.soak", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("checks", nargs="*", choices=[*_CHECKS, []], default=[], help="which; all if left out")
+    names = ", ".join(_CHECKS)
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"any of {names}; all if left out")
     parser.add_argument("--clients", type=int, default=8, help="clients at a time")
     parser.add_argument("--requests", type=int, default=10_000, help="requests while versions are pushed")
     parser.add_argument("--versions", type=int, default=5, help="versions pushed")
     parser.add_argument("--hostile", type=int, default=20_000, help="hostile requests")
     options = parser.parse_args()
+    if unknown := set(options.checks) - set(_CHECKS):
+        parser.error(f"expected checks among {names}, got {', '.join(sorted(unknown))}")
     failed = []
     for name in options.checks or _CHECKS:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,59 +1,16 @@
-"""REST: bodies, codes and words of TF Serving's API, over keep-alive connections, and Prometheus' page."""
+"""REST: bodies, codes and words of TF Serving's API, and Prometheus' page."""
 
-import gzip
-import http.client
 import json
 import math
-import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from serving.model_server import main
-from serving.server_process import free_port, server_process
+from serving.server_process import free_port
+from tests.serving.rest_client import MODEL, ask, post
 from tests.serving.servers import predict_request, stubs
-
-MODEL = "/v1/models/half_plus"
-
-
-@pytest.fixture(scope="module")
-def running(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
-    folder, port = tmp_path_factory.mktemp("rest"), free_port()
-    (folder / "monitoring").write_text('prometheus_config { enable: true path: "/metrics" }')
-    (folder / "models").write_text(
-        f'model_config_list {{ config {{ name: "half_plus" base_path: "{half_plus}" model_platform: "tensorflow" '
-        "model_version_policy { all {} } } }"
-    )
-    with server_process(
-        f"--rest_api_port={port}",
-        f"--model_config_file={folder}/models",
-        "--rest_api_timeout_in_ms=3000",
-        f"--monitoring_config_file={folder}/monitoring",
-    ) as running:
-        yield port, running.target
-
-
-@pytest.fixture
-def connection(running: tuple[int, str]) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("localhost", running[0], timeout=30)
-    yield connection
-    connection.close()
-
-
-def ask(connection: http.client.HTTPConnection, method: str, path: str, body: object = None) -> tuple[int, str]:
-    """Status and text; bodies that are not bytes are sent as JSON."""
-    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    connection.request(method, path, data)
-    response = connection.getresponse()
-    return response.status, response.read().decode()
-
-
-def post(connection: http.client.HTTPConnection, path: str, body: object) -> tuple[int, object]:
-    status, text = ask(connection, "POST", f"{MODEL}{path}", body)
-    return status, json.loads(text)
 
 
 @pytest.mark.parametrize(
@@ -204,80 +161,7 @@ def test_refusals(connection, method: str, path: str, body: object, status: int,
     assert (found, message[: len(text)]) == (status, text)
 
 
-def test_sixteen_clients_on_kept_connections(running: tuple[int, str]) -> None:
-    wrong: list[object] = []
-
-    def client(number: int) -> None:
-        connection = http.client.HTTPConnection("localhost", running[0], timeout=30)
-        connection.connect()
-        first = connection.sock
-        for turn in range(20):
-            found = post(connection, ":predict", {"instances": [float(number), float(turn)]})
-            if found != (200, {"predictions": [number / 2 + 2, turn / 2 + 2]}) or connection.sock is not first:
-                wrong.append(found)
-        connection.close()
-
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-
-
-def test_chunked_bodies_and_clients_that_wait_for_100(running: tuple[int, str]) -> None:
-    connection = http.client.HTTPConnection("localhost", running[0], timeout=30)
-    pieces = iter([b'{"instances"', b": [2.0", b"]}"])
-    connection.request(
-        "POST", f"{MODEL}:predict", pieces, encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
-    )
-    assert json.loads(connection.getresponse().read()) == {"predictions": [3.0]}
-    connection.close()
-    body = b'{"instances": [2.0]}'
-    with socket.create_connection(("localhost", running[0]), 30) as raw:
-        head = f"POST {MODEL}:predict HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
-        raw.sendall(head.encode())
-        assert raw.recv(1000).startswith(b"HTTP/1.1 100")
-        raw.sendall(body)
-        assert b'{"predictions": [3.0]}' in raw.recv(1000)
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "text"),
-    [
-        (gzip.compress(b'{"instances": [2.0]}'), 200, '{"predictions": [3.0]}'),
-        (gzip.compress(b" " * 100_000_000), 429, "request body larger than"),
-        (b'{"instances": [2.0]}', 400, "Failed to uncompress the gzipped body"),
-    ],
-)
-def test_gzipped_bodies(connection, body: bytes, status: int, text: str) -> None:
-    connection.request("POST", f"{MODEL}:predict", body, {"Content-Encoding": "gzip"})
-    response = connection.getresponse()
-    assert (response.status, text in response.read().decode()) == (status, True)
-
-
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"nonsense\r\n\r\n", 400),
-        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
-        (f"POST {MODEL}:predict HTTP/1.1\r\nContent-Length: {10**12}\r\n\r\n".encode(), 429),
-        (f"POST {MODEL}:predict HTTP/1.1\r\nContent-Length: -1\r\n\r\n".encode(), 400),
-        (f"POST {MODEL}:predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n".encode(), 400),
-        (f"POST {MODEL}:predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffff\r\n".encode(), 429),
-        (f"POST {MODEL}:predict HTTP/1.1\r\nContent-Length: 100\r\n\r\nshort".encode(), None),
-        (b"", None),
-    ],
-)
-def test_hostile_bytes_are_refused_or_dropped(running: tuple[int, str], sent: bytes, status: int | None) -> None:
-    with socket.create_connection(("localhost", running[0]), 30) as raw:
-        raw.sendall(sent)
-        raw.shutdown(socket.SHUT_WR)
-        answer = raw.recv(1000)
-    assert answer[:12].decode() == ("" if status is None else f"HTTP/1.1 {status}")
-
-
-def test_prometheus_counts_both_entrances(running: tuple[int, str], connection) -> None:
+def test_prometheus_counts_both_entrances(rest_server: tuple[int, str], connection) -> None:
     def samples() -> dict[str, float]:
         status, text = ask(connection, "GET", "/metrics")
         assert status == 200
@@ -288,7 +172,7 @@ def test_prometheus_counts_both_entrances(running: tuple[int, str], connection) 
         return after.get(name, 0) - before.get(name, 0)
 
     before = samples()
-    with stubs(running[1]) as (prediction, _):
+    with stubs(rest_server[1]) as (prediction, _):
         for _ in range(3):
             prediction.Predict(predict_request("half_plus", x=np.float32([2.0])))
     post(connection, ":predict", {"instances": [2.0]})
@@ -306,10 +190,10 @@ def test_prometheus_counts_both_entrances(running: tuple[int, str], connection) 
     assert grown(f":tensorflow:serving:runtime_latency_sum{{{labels}}}") > 0
 
 
-def test_ports_that_can_not_be_had_are_named(running: tuple[int, str], half_plus: Path) -> None:
+def test_ports_that_can_not_be_had_are_named(rest_server: tuple[int, str], half_plus: Path) -> None:
     port = free_port()
     for flags, text in (
-        ((f"--rest_api_port={running[0]}", "--port=0"), f"--rest_api_port: {running[0]}: "),
+        ((f"--rest_api_port={rest_server[0]}", "--port=0"), f"--rest_api_port: {rest_server[0]}: "),
         ((f"--rest_api_port={port}", f"--port={port}"), "--rest_api_port: expected another port than --port"),
     ):
         with pytest.raises(SystemExit) as stopped:
