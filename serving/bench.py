@@ -82,12 +82,16 @@ def bench_inputs(config_name: str, count: int) -> dict[str, np.ndarray]:
     }
 
 
-def _request(inputs: dict[str, np.ndarray], scene: int) -> predict_pb2.PredictRequest:
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = _NAME
-    for name, value in inputs.items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(value[scene : scene + 1]))
-    return request
+def bench_requests(inputs: dict[str, np.ndarray]) -> list[predict_pb2.PredictRequest]:
+    """A Predict request for each scene."""
+    requests = []
+    for scene in range(len(inputs["snr_db"])):
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = _NAME
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value[scene : scene + 1]))
+        requests.append(request)
+    return requests
 
 
 class InProcess:
@@ -196,7 +200,7 @@ def bench(options: ServingBenchOptions) -> None:
     """Runs everything and prints it."""
     version = options.latest()
     inputs = bench_inputs(options.config, options.clients)
-    requests = [_request(inputs, scene) for scene in range(options.clients)]
+    requests = bench_requests(inputs)
     local = InProcess(version, inputs)
     with tempfile.TemporaryDirectory() as temporary:
         batching = Path(temporary) / "batching.config"
