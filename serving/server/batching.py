@@ -8,7 +8,6 @@ request, so that none pays for its neighbour.
 import collections
 import dataclasses
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +26,6 @@ from serving.server.inference import Signatures
 from serving.server.metrics import Metrics
 from serving.server.servable import Run
 from serving.server.versions import Loaded
-
-_log = logging.getLogger(__name__)
-
 
 Feeds = Mapping[str, np.ndarray]
 
@@ -179,12 +175,7 @@ class BatchScheduler:
     def _work(self) -> None:
         while True:
             batch = self._next()
-            try:
-                self._run(batch, batch.tasks)
-            except Exception as error:  # the thread must outlive whatever a batch triggers
-                _log.exception("batch failed")
-                for task in batch.tasks:
-                    task.error = as_serving_error(error)
+            self._run(batch, batch.tasks)
             for task in batch.tasks:
                 task.done.set()
 
@@ -214,9 +205,9 @@ class BatchScheduler:
             values = batch.run(_merged(tasks, total - size), batch.fetches)
             for task, part in zip(tasks, _split(values, [task.size for task in tasks], total), strict=False):
                 task.values = part
-        except ServingError as error:
+        except Exception as error:  # the thread must outlive whatever a batch triggers
             if len(tasks) == 1:
-                tasks[0].error = error
+                tasks[0].error = as_serving_error(error)
                 return
             for task in tasks:
                 self._run(batch, [task])

@@ -142,7 +142,7 @@ class Attacker:
         return self._predict(request)
 
     def _no_time(self) -> str:
-        return self._grpc(self._stub.Predict, request_of("slow", turns=np.array([200], np.int32)), 0.001)
+        return self._grpc(self._stub.Predict, request_of("slow", turns=np.array([1000], np.int32)), 0.001)
 
     # REST and bare connections
 
