@@ -1,5 +1,6 @@
 """`python -m serving.model_server`: serves SavedModels over gRPC and REST with TF Serving's flags and answers."""
 
+import contextlib
 import importlib.metadata
 import logging
 import signal
@@ -19,7 +20,8 @@ def _show_versions() -> None:
 
 
 def _announce(name: str, version: int, port: int | None) -> None:
-    print(f"serving {name} version {version} on port {port}", flush=True)
+    with contextlib.suppress(OSError):  # nobody reads any more
+        print(f"serving {name} version {version} on port {port}", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -19,6 +19,7 @@ from serving.server.rest import Answer, error_answer
 
 _CONNECTIONS_PER_THREAD = 32
 _MAX_LINE = 65536
+_MAX_TRAILERS = 100
 _IDLE_S = 60.0
 
 Respond = Callable[[str, str, bytes], Answer]
@@ -61,7 +62,7 @@ class _Bodies:
             self._room += size
 
 
-def _unzipped(data: bytes, limit: int) -> bytes:
+def _unzipped(data: bytearray, limit: int) -> bytes:
     unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         body = unzip.decompress(data, limit)
@@ -70,6 +71,12 @@ def _unzipped(data: bytes, limit: int) -> bytes:
     if unzip.unconsumed_tail:
         raise _exhausted(f"request body larger than {limit} bytes")
     return body
+
+
+def _read_no_more(connection: socket.socket) -> None:
+    """Ends a connection once what lies in its buffer is read."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -122,9 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
                 raise invalid_argument("Malformed chunked body")
             size = int(line, 16)
             if size == 0:
-                while self.rfile.readline(_MAX_LINE).strip():
-                    pass
-                return
+                for _ in range(_MAX_TRAILERS):
+                    if not self.rfile.readline(_MAX_LINE).strip():
+                        return
+                raise invalid_argument("Malformed chunked body")
             yield size
             self.rfile.readline(_MAX_LINE)
 
@@ -140,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
     @contextlib.contextmanager
     def _body(self) -> Iterator[bytes]:
         """The body; room is kept for it until the block ends."""
-        taken, parts = 0, []
+        taken, body = 0, bytearray()
         deadline = time.monotonic() + self.server.config.timeout_s
         try:
             for size in self._sizes():
@@ -152,15 +160,14 @@ class _Handler(BaseHTTPRequestHandler):
                     part = self.rfile.read1(min(size, 2**20))
                     if not part or time.monotonic() > deadline:
                         raise ConnectionError("the body did not arrive")
-                    parts.append(part)
+                    body += part
                     size -= len(part)
-            body = b"".join(parts)
             if self.headers.get("Content-Encoding", "").lower() == "gzip":
                 limit = self.server.config.max_body_bytes
                 self.server.bodies.take(limit)
                 taken += limit
-                body = _unzipped(body, limit)
-            yield body
+                body = bytearray(_unzipped(body, limit))
+            yield bytes(body)
         finally:
             self.server.bodies.give_back(taken)
 
@@ -229,8 +236,7 @@ class HttpServer(ThreadingHTTPServer):
         with self._state:
             for connection, busy in self._connections.items():
                 if not busy:
-                    with contextlib.suppress(OSError):
-                        connection.shutdown(socket.SHUT_RD)  # what lies in its buffer can still be read
+                    _read_no_more(connection)
             self._state.wait_for(lambda: not self._connections, finish_s)
 
     @contextlib.contextmanager
@@ -243,6 +249,8 @@ class HttpServer(ThreadingHTTPServer):
         finally:
             with self._state:
                 self._connections[connection] = False
+                if self.stopping:
+                    _read_no_more(connection)
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:

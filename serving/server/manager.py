@@ -91,7 +91,10 @@ class ModelManager:
                 if self._stopped:
                     return
                 _, _, action = heapq.heappop(self._due)
-            action()
+            try:
+                action()
+            except Exception:  # the thread must outlive whatever a version triggers
+                _log.exception("loading failed")
 
     def _changed(self) -> None:
         with self._lock:

@@ -89,7 +89,8 @@ class RestApi:
             return Answer(200, self._core.metrics.page(), "text/plain")
         if not path.lower().startswith("/v1/"):
             return Answer(404, json.dumps({"error": f"Not found: {path}"}))
-        match = {"POST": _INFER, "GET": _SHOW}.get(method, re.compile("$^")).fullmatch(path)
+        route = {"POST": _INFER, "GET": _SHOW}.get(method)
+        match = route.fullmatch(path) if route else None
         name = unquote(match["model"] or "") if match else ""
         api = (match["method"] or "").lower() if match else ""
         try:

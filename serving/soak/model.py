@@ -23,10 +23,12 @@ class HalfPlus(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "a"), tf.TensorSpec([None], tf.float32, "b")])
     def add(self, a, b):
-        return {"sum": tf.debugging.assert_all_finite(a, "a: expected finite numbers") + b, "difference": a - b}
+        finite = tf.debugging.assert_all_finite(a, "a: expected finite numbers")
+        return {"sum": finite + b, "difference": finite - b}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, "turns")])
     def slow(self, turns):
+        """Busy for a part of a millisecond a turn."""
         matrix = tf.eye(160)
         for _ in tf.range(tf.reduce_max(turns)):
             matrix = tf.matmul(matrix, tf.eye(160))

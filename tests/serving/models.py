@@ -6,31 +6,19 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from serving.soak import model as soak
+
 
 def _vector(dtype: tf.DType, name: str) -> tf.TensorSpec:
     return tf.TensorSpec([None], dtype, name)
 
 
-class HalfPlus(tf.Module):
-    """Args: offset: what is added, the version unless a test wants another."""
-
-    def __init__(self, offset: float) -> None:
-        super().__init__()
-        self.half = tf.Variable(0.5)
-        self.offset = tf.Variable(offset)
+class HalfPlus(soak.HalfPlus):
+    """The model of the soaks with further signatures. Args: offset: what is added, the version as a rule."""
 
     def _of_examples(self, serialized: tf.Tensor) -> tf.Tensor:
         features = {"x": tf.io.FixedLenFeature([1], tf.float32)}
         return self.half * tf.io.parse_example(serialized, features)["x"] + self.offset
-
-    @tf.function(input_signature=[_vector(tf.float32, "x")])
-    def predict(self, x):
-        return {"y": self.half * x + self.offset}
-
-    @tf.function(input_signature=[_vector(tf.float32, "a"), _vector(tf.float32, "b")])
-    def add(self, a, b):
-        finite = tf.debugging.assert_all_finite(a, "a: expected finite numbers")
-        return {"sum": finite + b, "difference": finite - b}
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, "x")])
     def total(self, x):
@@ -39,14 +27,6 @@ class HalfPlus(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, "x")])
     def scalar(self, x):
         return {"total": tf.reduce_sum(x)}
-
-    @tf.function(input_signature=[_vector(tf.int32, "turns")])
-    def slow(self, turns):
-        """Busy for about a millisecond a turn."""
-        matrix = tf.eye(160)
-        for _ in tf.range(tf.reduce_max(turns)):
-            matrix = tf.matmul(matrix, tf.eye(160))
-        return {"done": turns + tf.cast(matrix[0, 0] - 1.0, tf.int32)}
 
     @tf.function(input_signature=[_vector(tf.string, "text_bytes"), _vector(tf.int64, "count"),
                                   _vector(tf.bool, "flag"), _vector(tf.float64, "real")])  # fmt: skip

@@ -32,9 +32,10 @@ def test_booleans(argument: list[str], expected: bool) -> None:
     [
         ("--model_nane=x", "unrecognized arguments: --model_nane=x"),
         ("--model_bas=x", "unrecognized arguments: --model_bas=x"),
-        ("--port=http", "argument --port: expected an integer of 0 or more, got 'http'"),
+        ("--port=http", "argument --port: expected an integer from 0 to 65535, got 'http'"),
+        ("--rest_api_port=65536", "argument --rest_api_port: expected an integer from 0 to 65535, got '65536'"),
         ("--enable_batching=maybe", "argument --enable_batching: expected true or false, got 'maybe'"),
-        ("--grpc_max_threads=0", "argument --grpc_max_threads: expected an integer of 1 or more, got '0'"),
+        ("--grpc_max_threads=0", "argument --grpc_max_threads: expected an integer from 1 to 2147483647, got '0'"),
     ],
 )
 def test_wrong_flags_are_named(argument: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
