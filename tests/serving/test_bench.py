@@ -15,12 +15,11 @@ def test_both_sides_are_timed(tiny_model: Path, tmp_path: Path) -> None:
     local, requests = InProcess(ServingBenchOptions(tiny_model).latest(), inputs), bench_requests(inputs)
     batching = ("--enable_batching", f"--batching_parameters_file={tmp_path / 'batching'}")
     with server_process(f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}", *batching) as running:
-        for found in (
-            single_scene(local, requests[0], running.target, 1),
-            throughput(local, requests, running.target, 1),
-        ):
-            assert set(found) == {"in process", "server"}
-            assert all(0 < value < 1e5 for value in found.values())
+        one = single_scene(local, requests[0], running.target, repeats=1)
+        many = throughput(local, requests, running.target, rounds=1, turns=1)
+    assert set(one) == {"in process", "server"}
+    assert set(many) == {"in process", "server", "ratio"}
+    assert all(0 < value < 1e5 for value in (one | many).values())
 
 
 def test_options_that_are_refused(tmp_path: Path) -> None:
