@@ -30,5 +30,7 @@ types: install
 
 bench: install
 	$(BIN)/python -m pipeline.bench
+	$(BIN)/python -m pipeline.export --backbone models/weights/backbone.keras --model-base-path runs/bench/ris_localizer
+	$(BIN)/python -m serving.bench --model-base-path runs/bench/ris_localizer
 
 check: lint types test

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,11 +14,11 @@ from pipeline.matching import found_sources, match_sources, true_sources
 from pipeline.metrics import STANDARD_GATE
 from serving.client import LocalizerClient, ServerError
 from serving.measurement import Measurement, check_measurement, write_measurement
+from serving.server_process import server_process
 from tfds_shards.codebook import code_phasors
 from tfds_shards.scene_sets import scene_set
 from tfds_shards.simulator import Scene, simulate_scene
 
-_START_S = 120.0
 _FIRST_FRESH_INDEX = 1_000_000  # beyond any stored split
 
 
@@ -55,17 +54,13 @@ def running_server(model_base_path: Path, model_name: str) -> Iterator[str]:
     Raises:
       ServerError: it did not come up.
     """
-    command = [sys.executable, "-m", "serving.model_server", "--port=0", f"--model_name={model_name}"]
-    server = subprocess.Popen([*command, f"--model_base_path={model_base_path}"], stdout=subprocess.PIPE, text=True)
+    flags = (f"--model_name={model_name}", f"--model_base_path={model_base_path.absolute()}")
     try:
-        line = server.stdout.readline() if server.stdout else ""
-        if not line.startswith(f"serving {model_name} version ") or "None" in line:
-            raise ServerError(f"model server: expected it to load a version of {model_base_path}, got {line.strip()!r}")
-        print(line.strip(), flush=True)
-        yield f"localhost:{line.split()[-1]}"
-    finally:
-        server.terminate()
-        server.wait(_START_S)
+        with server_process(*flags) as server:
+            print(server.lines[0], flush=True)
+            yield server.target
+    except RuntimeError as error:
+        raise ServerError(str(error)) from None
 
 
 def _show(scenes: list[Scene], outputs: dict[str, np.ndarray]) -> None:

@@ -19,8 +19,11 @@ from pipeline.evaluate import EvaluateOptions, compare, draw_figures, evaluate, 
 from pipeline.metrics import MetricsConfig, compute_metrics
 from pipeline.predictions import evaluate_predictions, load_predictions, run_estimator
 from pipeline.scenes import load_scenes
-from serving.model_server import make_server
-from serving.versions import ModelVersions
+from serving.server.config import single_model
+from serving.server.core import ServerCore
+from serving.server.grpc_server import GrpcConfig, GrpcServer
+from serving.server.manager import ModelManager
+from serving.server.metrics import Metrics
 from tests.estimates import evaluated, random_scenes, silent
 
 NUM_SCENES = 30
@@ -168,18 +171,20 @@ def test_back_projection_beats_chance(
 def test_a_served_model_answers_as_the_saved_one_does(
     model_dir: Path, data_dir: Path, output_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    versions = ModelVersions("back_projection", model_dir)
-    versions.poll()  # finds that version 11 is not finished
-    versions.poll()  # and takes version 10
-    server, port = make_server(versions, 0, 2)
+    manager = ModelManager()
+    config = single_model("back_projection", model_dir)
+    config.model_config_list.config[0].model_version_policy.specific.versions.append(10)  # 11 is not finished
+    manager.reload(config)
+    server = GrpcServer(ServerCore(manager, Metrics()), GrpcConfig(port=0))
     server.start()
     try:
         run_main(
-            monkeypatch, "--target", f"localhost:{port}", "--model-name", "back_projection", "--data-dir", data_dir,
-            "--config", CONFIG, "--scenes", NUM_SCENES, "--output-dir", tmp_path, "--no-figures",
+            monkeypatch, "--target", f"localhost:{server.port}", "--model-name", "back_projection", "--data-dir",
+            data_dir, "--config", CONFIG, "--scenes", NUM_SCENES, "--output-dir", tmp_path, "--no-figures",
         )  # fmt: skip
     finally:
-        server.stop(None).wait()
+        server.stop(0.0)
+        manager.stop()
     served, local = (load_predictions(path / "scenes.npz").outputs for path in (tmp_path, output_dir))
     assert served.keys() == local.keys()
     for name, value in served.items():

@@ -17,8 +17,9 @@ from models.continuous import ContinuousConfig
 from models.geometry import FieldOfView, RISArray, Scenario
 from models.localizer import Localizer
 from pipeline import export
-from serving.servable import Servable
-from serving.versions import ModelVersions
+from serving.server.config import single_model
+from serving.server.manager import ModelManager
+from serving.server.servable import Servable
 from tests.conftest import MODEL_NAME, TINY
 from tests.references.mvdr import spectrum as mvdr_reference
 from tests.references.steering import steering_vector
@@ -202,13 +203,16 @@ def test_a_killed_export_is_invisible_and_the_next_one_serves(
     process.wait()
     assert versions_in(folder) == [int(version.name)]
     assert list(folder.glob("staging-*"))  # killed in the middle of writing, not before or after it
-    served = ModelVersions(MODEL_NAME, folder)
-    served.poll()
-    assert (served.serving_version, set(served.statuses)) == (int(version.name), {int(version.name)})
+    served = ModelManager()
+    served.reload(single_model(MODEL_NAME, folder))
+    assert set(served.statuses(MODEL_NAME)) == {int(version.name)}
+    served.stop()
     new = export.export_localizer(tiny_localizer, folder)
     assert versions_in(folder) == [int(version.name), int(new.name)]
-    served.poll()
-    assert served.serving_version == int(new.name)
+    served = ModelManager()
+    served.reload(single_model(MODEL_NAME, folder))
+    assert set(served.statuses(MODEL_NAME)) == {int(new.name)}
+    served.stop()
 
 
 def test_an_existing_version_is_never_overwritten(tmp_path: Path, tiny_localizer: Localizer) -> None:

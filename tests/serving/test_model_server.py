@@ -1,18 +1,14 @@
 """The exported localizer, in process, reloaded and over gRPC in another process."""
 
+import json
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
+import requests
 import tensorflow as tf
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from models.backbone import Backbone, BackboneConfig
 from models.continuous import ContinuousConfig
@@ -22,6 +18,8 @@ from models.localizer import Localizer
 from pipeline.export import export_localizer
 from pipeline.locate import running_server
 from serving.client import LocalizerClient
+from serving.server_process import free_port, server_process
+from tests.serving.servers import refusal
 from tfds_shards.codebook import code_phasors
 from tfds_shards.simulator import CONFIGS, simulate_scene
 
@@ -70,12 +68,6 @@ def request_for(inputs: dict[str, np.ndarray], name: str = NAME) -> predict_pb2.
     return request
 
 
-def refusal(call, request) -> tuple[grpc.StatusCode, str]:
-    with pytest.raises(grpc.RpcError) as error:
-        call(request)
-    return error.value.code(), error.value.details()
-
-
 def test_in_process_reloaded_and_served_agree(localizer: Localizer, inputs, version: Path, target: str) -> None:
     tensors = {name: tf.constant(value) for name, value in inputs.items()}
     located = tf.function(localizer.localize, autograph=False)(**tensors)
@@ -102,35 +94,6 @@ def test_localize_real_is_the_same(inputs, stub) -> None:
     np.testing.assert_allclose(real, default, atol=1e-5)
 
 
-def test_output_filter_and_resolved_spec(inputs, stub, version: Path) -> None:
-    request = request_for(inputs)
-    request.output_filter.append("num_sources")
-    response = stub.Predict(request)
-    assert list(response.outputs) == ["num_sources"]
-    assert response.model_spec.version.value == int(version.name)
-    assert response.model_spec.signature_name == "serving_default"
-
-
-def test_refusals_have_tf_servings_codes_and_messages(inputs, stub) -> None:
-    invalid, missing = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
-    assert refusal(stub.Predict, predict_pb2.PredictRequest()) == (invalid, "Missing ModelSpec")
-    request = request_for(inputs, "")
-    request.model_spec.signature_name = "serving_default"
-    assert refusal(stub.Predict, request) == (invalid, "ModelSpec has no name specified.")
-    expected = (missing, "Servable not found for request: Latest(other)")
-    assert refusal(stub.Predict, request_for(inputs, "other")) == expected
-    request = request_for(inputs)
-    request.model_spec.version.value = 7
-    assert refusal(stub.Predict, request) == (missing, f"Servable not found for request: Specific({NAME}, 7)")
-    request = request_for(inputs)
-    request.model_spec.version_label = "canary"
-    assert refusal(stub.Predict, request) == (invalid, "Unrecognized servable version label: canary")
-    request = request_for(inputs)
-    request.model_spec.signature_name = "nothing"
-    expected = (grpc.StatusCode.FAILED_PRECONDITION, 'Serving signature key "nothing" not found.')
-    assert refusal(stub.Predict, request) == expected
-
-
 def test_wrong_inputs_are_named(inputs, stub) -> None:
     code, text = refusal(stub.Predict, request_for({"snr_db": inputs["snr_db"]}))
     assert code == grpc.StatusCode.INVALID_ARGUMENT
@@ -144,19 +107,36 @@ def test_wrong_inputs_are_named(inputs, stub) -> None:
     assert "snr_db: expected finite numbers" in text
 
 
-def test_metadata_and_status(stub, target: str, version: Path) -> None:
-    request = get_model_metadata_pb2.GetModelMetadataRequest()
-    request.model_spec.name = NAME
-    expected = "GetModelMetadataRequest must specify at least one metadata_field"
-    assert refusal(stub.GetModelMetadata, request) == (grpc.StatusCode.INVALID_ARGUMENT, expected)
+def test_metadata_gives_the_shapes(target: str) -> None:
     with LocalizerClient(target, NAME) as client:
         assert client.input_shapes()["snapshots"] == [-1, -1, 16]
-    with grpc.insecure_channel(target) as channel:
-        status = model_service_pb2_grpc.ModelServiceStub(channel)
-        request = get_model_status_pb2.GetModelStatusRequest()
+
+
+# A client as TF Serving's examples write it
+
+
+def test_a_stock_client_over_grpc_and_rest(inputs, version: Path) -> None:
+    """After tensorflow_serving/example: a future with a deadline, an output's float_val; `requests` on the row form."""
+    port = free_port()
+    flags = (f"--model_name={NAME}", f"--model_base_path={version.parent}", f"--rest_api_port={port}")
+    parts = {
+        name: np.stack([value.real, value.imag], -1) if np.iscomplexobj(value) else value
+        for name, value in inputs.items()
+    }
+    with server_process(*flags) as running:
+        channel = grpc.insecure_channel(running.target)
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        request = predict_pb2.PredictRequest()
         request.model_spec.name = NAME
-        (only,) = status.GetModelStatus(request).model_version_status
-        assert (only.version, only.state) == (int(version.name), get_model_status_pb2.ModelVersionStatus.AVAILABLE)
-        request.model_spec.version.value = 3
-        expected = (grpc.StatusCode.NOT_FOUND, f"Could not find version 3 of model {NAME}")
-        assert refusal(status.GetModelStatus, request) == expected
+        request.model_spec.signature_name = "localize_real"
+        for name, value in parts.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value, shape=value.shape))
+        result = stub.Predict.future(request, 60.0).result()
+        over_grpc = np.array(result.outputs["position_m"].float_val).reshape(len(inputs["snr_db"]), -1, 3)
+        instances = [{name: value[scene].tolist() for name, value in parts.items()} for scene in range(3)]
+        body = json.dumps({"signature_name": "localize_real", "instances": instances})
+        response = requests.post(f"http://localhost:{port}/v1/models/{NAME}:predict", data=body, timeout=60)
+        response.raise_for_status()
+        over_rest = np.array([prediction["position_m"] for prediction in response.json()["predictions"]])
+    assert np.isfinite(over_grpc[:, 0]).all()
+    np.testing.assert_allclose(over_rest, over_grpc, rtol=1e-4, atol=1e-4)

@@ -1,8 +1,6 @@
-"""Versions that come and break while requests are running, in a server of its own."""
+"""Versions that come, break and go while requests are running, in a server of its own."""
 
-import os
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,74 +10,55 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import (
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
-from pipeline.locate import running_server
-from serving.model_server import main
-from tests.conftest import MODEL_NAME
-from tests.simulated import batch_of, inputs_of, loud
+from serving.server_process import ServerProcess, server_process, wait_until
+from tests.serving.models import copy_version, write_version
+from tests.serving.servers import answer_of, predict_request, refusal, serving, states, stubs
 
-AVAILABLE, END = (get_model_status_pb2.ModelVersionStatus.State.Value(name) for name in ("AVAILABLE", "END"))
+M = "half_plus"
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of `tiny_model` that versions can be added to."""
-    return shutil.copytree(tiny_model, tmp_path_factory.mktemp("models") / MODEL_NAME)
+def base_path(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a version that tests add to, each a higher one."""
+    folder = tmp_path_factory.mktemp("models")
+    shutil.copytree(half_plus / "1", folder / "1")
+    return folder
 
 
 @pytest.fixture(scope="module")
-def target(folder: Path) -> Iterator[str]:
-    with running_server(folder, MODEL_NAME) as address:
-        yield address
+def running(base_path: Path) -> Iterator[ServerProcess]:
+    with server_process(
+        f"--model_name={M}",
+        f"--model_base_path={base_path}",
+        "--file_system_poll_wait_seconds=0.1",
+        "--max_num_load_retries=1",
+        "--load_retry_interval_micros=1000000",
+    ) as running:
+        yield running
 
 
-@pytest.fixture(scope="module")
-def request_message() -> predict_pb2.PredictRequest:
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = MODEL_NAME
-    for name, value in inputs_of(batch_of(1, loud(1))).items():
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-    return request
-
-
-def next_version(folder: Path) -> Path:
-    return folder / str(1 + max(int(path.name) for path in folder.iterdir() if path.name.isdecimal()))
-
-
-def states(target: str) -> dict[int, tuple[int, str]]:
-    """State and error message of every version the server knows."""
-    request = get_model_status_pb2.GetModelStatusRequest()
-    request.model_spec.name = MODEL_NAME
-    with grpc.insecure_channel(target) as channel:
-        response = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request)
-    return {status.version: (status.state, status.status.error_message) for status in response.model_version_status}
-
-
-def available(target: str) -> int:
+def latest(running: ServerProcess) -> int:
     """The one version that serves."""
-    (version,) = (version for version, (state, _) in states(target).items() if state == AVAILABLE)
+    (version,) = serving(running.target, M)
     return version
 
 
-def wait_for(condition: Callable[[], bool], deadline_s: float = 60.0) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+def next_version(base_path: Path) -> int:
+    return 1 + max(int(path.name) for path in base_path.iterdir() if path.name.isdecimal())
+
+
+def state(running: ServerProcess, version: int) -> str:
+    return states(running.target, M).get(version, ("",))[0]
 
 
 class Load:
-    """Threads that ask for one scene after the other until told to stop."""
+    """Threads that ask one thing after the other until told to stop."""
 
-    def __init__(self, target: str, request: predict_pb2.PredictRequest, num_threads: int = 2) -> None:
+    def __init__(self, target: str, request: predict_pb2.PredictRequest, num_threads: int = 4) -> None:
         self.target, self.request = target, request
-        self.answers: list[tuple[int, np.ndarray]] = []
+        self.answers: list[tuple[int, list[float]]] = []
         self.failures: list[grpc.RpcError] = []
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self._ask) for _ in range(num_threads)]
@@ -93,8 +72,7 @@ class Load:
                 except grpc.RpcError as error:
                     self.failures.append(error)
                 else:
-                    position = tf.make_ndarray(response.outputs["position_m"])
-                    self.answers.append((response.model_spec.version.value, position))
+                    self.answers.append((response.model_spec.version.value, list(response.outputs["y"].float_val)))
 
     def versions(self) -> list[int]:
         return [version for version, _ in self.answers]
@@ -110,21 +88,21 @@ class Load:
             thread.join()
 
 
-def test_a_new_version_takes_over_without_a_failed_request(folder: Path, target: str, request_message) -> None:
-    old, new = available(target), next_version(folder)
-    with Load(target, request_message) as load:
-        wait_for(lambda: len(load.answers) >= 3)
-        shutil.copytree(folder / str(old), folder / "being-copied")
-        os.rename(folder / "being-copied", new)
-        wait_for(lambda: int(new.name) in load.versions())
-        wait_for(lambda: states(target)[old] == (END, "") and states(target)[int(new.name)] == (AVAILABLE, ""))
-        before = len(load.answers)
-        wait_for(lambda: len(load.answers) >= before + 6)
+def test_new_versions_take_over_without_a_failed_or_mixed_answer(base_path: Path, running: ServerProcess) -> None:
+    first = latest(running)
+    with Load(running.target, predict_request(M, x=np.float32([2.0]))) as load:
+        for version in (first + 1, first + 2):
+            wait_until(lambda: len(load.answers) >= 3)
+            write_version(base_path, version)
+            wait_until(lambda version=version: version in load.versions())
+            wait_until(lambda version=version: state(running, version - 1) == "END")
     assert load.failures == []
-    assert set(load.versions()) == {old, int(new.name)}
-    assert load.versions()[-1] == int(new.name)
-    for _, position in load.answers:
-        np.testing.assert_allclose(position, load.answers[0][1], atol=1e-3)
+    assert set(load.versions()) == {first, first + 1, first + 2}
+    assert all(values == [1.0 + version] for version, values in load.answers)  # each by the version it names
+    assert states(running.target, M)[first] == ("END", 0, "")
+    assert states(running.target, M)[first + 2] == ("AVAILABLE", 0, "")
+    lines = [f"serving {M} version {version} on port {running.port}" for version in (first, first + 1, first + 2)]
+    assert running.lines[-3:] == lines
 
 
 def truncate_graph(version: Path) -> None:
@@ -137,56 +115,105 @@ def empty(version: Path) -> None:
     version.mkdir()
 
 
-@pytest.mark.parametrize("damage", [truncate_graph, empty])
+def truncate_weights(version: Path) -> None:
+    (weights,) = (version / "variables").glob("variables.data*")
+    weights.write_bytes(b"")
+
+
+def warmed_up(*requests: predict_pb2.PredictRequest) -> Callable[[Path], None]:
+    """Writes warm-up records into a version."""
+
+    def write(version: Path) -> None:
+        (version / "assets.extra").mkdir()
+        with tf.io.TFRecordWriter(str(version / "assets.extra" / "tf_serving_warmup_requests")) as writer:
+            log = prediction_log_pb2.PredictionLog()
+            for request in requests:
+                log.predict_log.request.CopyFrom(request)
+                writer.write(log.SerializeToString())
+
+    return write
+
+
+def warmup_of_garbage(version: Path) -> None:
+    (version / "assets.extra").mkdir()
+    (version / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"no records at all" * 10)
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (truncate_graph, "saved_model.pb"),
+        (empty, "SavedModel file does not exist"),
+        (truncate_weights, "Read less bytes than requested"),
+        (warmed_up(predict_request(M, "none")), 'Serving signature key "none" not found.'),
+        (warmed_up(*[predict_request(M, x=[2.0])] * 1001), "Number of warmup records exceeds the maximum (1000)"),
+        (warmup_of_garbage, "Please verify your warmup data is in TFRecord format."),
+    ],
+)
 def test_a_broken_version_is_reported_and_the_good_one_goes_on(
-    folder: Path, target: str, request_message, damage: Callable[[Path], None]
+    base_path: Path, running: ServerProcess, damage: Callable[[Path], None], text: str
 ) -> None:
-    good = available(target)
-    shutil.copytree(folder / str(good), folder / "being-copied")
-    damage(folder / "being-copied")
-    broken = next_version(folder)
-    os.rename(folder / "being-copied", broken)
-    with Load(target, request_message, num_threads=1) as load:
-        wait_for(lambda: states(target).get(int(broken.name), (0, ""))[0] == END)
-        before = len(load.answers)
-        wait_for(lambda: len(load.answers) >= before + 3)
-    assert load.failures == []
-    assert set(load.versions()) == {good}
-    now = states(target)
-    assert now[good] == (AVAILABLE, "")
-    message = now[int(broken.name)][1]
-    assert broken.name in message or "saved_model" in message
-    assert "\n" not in message
+    good, broken = latest(running), next_version(base_path)
+    damage(copy_version(base_path, good, "not-yet"))
+    (base_path / "not-yet").rename(base_path / str(broken))
+    wait_until(lambda: state(running, broken) == "END")
+    _, code, message = states(running.target, M)[broken]
+    assert (code != 0, text in message, "\n" in message) == (True, True, False), message
+    assert states(running.target, M)[good] == ("AVAILABLE", 0, "")
+    assert answer_of(running.target, predict_request(M, x=[2.0]))[0] == good
 
 
-# Starting
+def test_a_failed_load_is_tried_again(base_path: Path, running: ServerProcess) -> None:
+    good, version = latest(running), next_version(base_path)
+    (base_path / str(version)).mkdir()
+    wait_until(lambda: f"{M} version {version}: attempt 1" in running.log.read_text())
+    shutil.copytree(base_path / str(good), base_path / str(version), dirs_exist_ok=True)
+    wait_until(lambda: serving(running.target, M) == {version})
 
 
-@pytest.fixture
-def signals() -> Iterator[None]:
-    """Puts back the handlers that a server installs."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+def test_a_version_taken_away_leaves_the_older_one_and_may_come_back(base_path: Path, running: ServerProcess) -> None:
+    old, new = latest(running), next_version(base_path)
+    for version in base_path.iterdir():
+        if version.name != str(old):
+            shutil.rmtree(version)
+    write_version(base_path, new)
+    for _ in range(2):
+        wait_until(lambda: serving(running.target, M) == {new})
+        (base_path / str(new)).rename(base_path / "away")
+        wait_until(lambda: serving(running.target, M) == {old})
+        (base_path / "away").rename(base_path / str(new))
+    wait_until(lambda: serving(running.target, M) == {new})
+    (base_path / str(old)).rename(base_path / "gone")
+    (base_path / str(new)).rename(base_path / "away")
+    wait_until(lambda: serving(running.target, M) == set())
+    with stubs(running.target) as (prediction, _):
+        expected = (grpc.StatusCode.NOT_FOUND, f"Servable not found for request: Latest({M})")
+        assert refusal(prediction.Predict, predict_request(M, x=[2.0])) == expected
+    (base_path / "away").rename(base_path / str(new))
+    wait_until(lambda: serving(running.target, M) == {new})
 
 
-def test_a_port_that_is_taken_is_named(folder: Path, target: str, signals: None) -> None:
-    port = target.rpartition(":")[2]
-    with pytest.raises(SystemExit) as stopped:
-        main([f"--port={port}", f"--model_base_path={folder}"])
-    line = str(stopped.value.code)
-    assert line.startswith("serving.model_server: --port: ")
-    assert port in line
-    assert "\n" not in line
+def test_a_version_in_use_is_unloaded_after_its_answer(base_path: Path, running: ServerProcess) -> None:
+    old, new = latest(running), next_version(base_path)
+    with stubs(running.target) as (prediction, _):
+        slow = prediction.Predict.future(predict_request(M, "slow", turns=np.int32([10000])), timeout=60)
+        time.sleep(0.2)  # until it has reached the old version
+        copy_version(base_path, old, new)
+        wait_until(lambda: state(running, old) == "UNLOADING")
+        assert not slow.done()
+        assert slow.result().model_spec.version.value == old
+    wait_until(lambda: state(running, old) == "END")
 
 
-def test_an_absent_folder_and_an_unknown_flag_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main([f"--model_base_path={tmp_path / 'none'}"])
-    expected = f"--model_base_path: expected a folder of versions, got {tmp_path / 'none'}"
-    assert stopped.value.code == f"serving.model_server: {expected}"
-    with pytest.raises(SystemExit) as stopped:
-        main([f"--model_base_path={tmp_path}", "--model_nane=x"])
-    assert stopped.value.code == 2
-    assert "unrecognized arguments: --model_nane=x" in capsys.readouterr().err
+def test_warmup_records_are_replayed(base_path: Path, running: ServerProcess) -> None:
+    version = next_version(base_path)
+    warmed_up(*[predict_request(M, x=[2.0])] * 3)(copy_version(base_path, latest(running), "not-yet"))
+    (base_path / "not-yet").rename(base_path / str(version))
+    wait_until(lambda: serving(running.target, M) == {version})
+    assert f"replayed 3 warm-up requests of {base_path}/{version}" in running.log.read_text()
+
+
+def test_warmup_can_be_switched_off(half_plus: Path, tmp_path: Path) -> None:
+    warmed_up(predict_request(M, "none"))(shutil.copytree(half_plus / "1", tmp_path / "1"))
+    with server_process(f"--model_base_path={tmp_path}", "--enable_model_warmup=false") as running:
+        assert answer_of(running.target, predict_request("default", x=[2.0])) == (1, [2.0])

@@ -1,0 +1,239 @@
+"""`python -m serving.bench`: the embedded server against the same SavedModel in this process.
+
+A scene alone, sixteen clients with batching, and how soon a fresh server answers. Machines are noisy: both sides take
+turns, and ratios are of medians.
+"""
+
+import dataclasses
+import functools
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import grpc
+import numpy as np
+import tensorflow as tf
+import tyro
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
+
+from serving.server.warmup import WARMUP_FILE
+from serving.server_process import server_process
+from tfds_shards.codebook import code_phasors
+from tfds_shards.simulator import CONFIGS, simulate_scene
+
+_NAME = "ris_localizer"
+_BATCHING = """max_batch_size {{ value: {clients} }}
+batch_timeout_micros {{ value: 30000 }}
+max_enqueued_batches {{ value: 100 }}
+num_batch_threads {{ value: 1 }}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class ServingBenchOptions:
+    """Times a served localizer against the same one in process."""
+
+    model_base_path: Path
+    """Folder of exported versions; the latest is used."""
+    config: str = "l64_m64"
+    """What scenes are drawn from."""
+    repeats: int = 40
+    """Times a single scene is run on each side."""
+    clients: int = 16
+    """Clients with a scene each at the same time."""
+    rounds: int = 5
+    """Requests a client makes in each of five turns."""
+
+    def __post_init__(self) -> None:
+        for field in ("repeats", "clients", "rounds"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"--{field}: expected 1 or more, got {getattr(self, field)}")
+        if self.config not in CONFIGS:
+            raise ValueError(f"--config: expected one of {', '.join(CONFIGS)}, got {self.config!r}")
+
+    def latest(self) -> Path:
+        """The version to serve.
+
+        Raises:
+          ValueError: there is none.
+        """
+        versions = [path for path in self.model_base_path.glob("*") if path.name.isdecimal()]
+        if not versions:
+            raise ValueError(f"--model-base-path: expected a folder of versions, got {self.model_base_path}")
+        return max(versions, key=lambda path: int(path.name))
+
+
+def bench_inputs(config_name: str, count: int) -> dict[str, np.ndarray]:
+    """Inputs of `serving_default` for `count` validation scenes."""
+    config = CONFIGS[config_name]
+    scenes = [simulate_scene(config, "validation", number) for number in range(count)]
+    return {
+        "snapshots": np.stack([scene.snapshots for scene in scenes]),
+        "ris_codes": np.stack([code_phasors(scene.code_phase_index, config.phase_bits) for scene in scenes]).astype(
+            np.complex64
+        ),
+        "channel": np.stack([scene.channel for scene in scenes]),
+        "snr_db": np.array([scene.snr_db for scene in scenes], np.float32),
+    }
+
+
+def bench_requests(inputs: dict[str, np.ndarray]) -> list[predict_pb2.PredictRequest]:
+    """A Predict request for each scene."""
+    requests = []
+    for scene in range(len(inputs["snr_db"])):
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = _NAME
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value[scene : scene + 1]))
+        requests.append(request)
+    return requests
+
+
+class InProcess:
+    """The SavedModel in this process.
+
+    Args:
+      version: its folder.
+      inputs: of a batch of scenes.
+    """
+
+    def __init__(self, version: Path, inputs: dict[str, np.ndarray]) -> None:
+        self._model = tf.saved_model.load(str(version))
+        self._tensors = {name: tf.constant(value) for name, value in inputs.items()}
+
+    def run(self, scenes: int) -> None:
+        """The first scenes as one batch, outputs fetched."""
+        batch = {name: value[:scenes] for name, value in self._tensors.items()}
+        for value in self._model.signatures["serving_default"](**batch).values():
+            value.numpy()
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Wall time of a call."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def single_scene(local: InProcess, request: predict_pb2.PredictRequest, target: str, repeats: int) -> dict[str, float]:
+    """Median milliseconds of a scene on both sides, run in turns."""
+    with grpc.insecure_channel(target) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        sides: dict[str, Callable[[], object]] = {
+            "in process": lambda: local.run(1),
+            "server": lambda: stub.Predict(request),
+        }
+        for action in list(sides.values()) * 3:
+            action()
+        times = [{name: seconds(action) for name, action in sides.items()} for _ in range(repeats)]
+    return {name: 1e3 * statistics.median(entry[name] for entry in times) for name in sides}
+
+
+def _clients(target: str, requests: Iterable[predict_pb2.PredictRequest], rounds: int) -> float:
+    """Scenes per second of clients that ask `rounds` times each."""
+
+    def client(request: predict_pb2.PredictRequest) -> None:
+        with grpc.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            for _ in range(rounds):
+                stub.Predict(request)
+
+    threads = [threading.Thread(target=client, args=(request,)) for request in requests]
+
+    def all_of_them() -> None:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    return rounds * len(threads) / seconds(all_of_them)
+
+
+def throughput(
+    local: InProcess, requests: list[predict_pb2.PredictRequest], target: str, rounds: int, turns: int = 5
+) -> dict[str, float]:
+    """Scenes per second of the best batch in process, and of clients with a scene each, taken in turns; medians, and
+    the median of the turns' ratios, which a machine busy for a while spoils least."""
+
+    def local_rate(size: int) -> float:
+        return size / statistics.median(seconds(functools.partial(local.run, size)) for _ in range(3))
+
+    sizes = sorted({max(1, len(requests) // 4), max(1, len(requests) // 2), len(requests)})
+    for size in sizes:
+        local.run(size)
+    best = max(sizes, key=local_rate)
+    _clients(target, requests, 2)
+    rates = [(local_rate(best), _clients(target, requests, rounds)) for _ in range(turns)]
+    return {
+        "in process": statistics.median(mine for mine, _ in rates),
+        "server": statistics.median(served for _, served in rates),
+        "ratio": statistics.median(served / mine for mine, served in rates),
+    }
+
+
+def first_answer(model_base_path: Path, request: predict_pb2.PredictRequest) -> dict[str, float]:
+    """Seconds from starting a server to its first answer, and of that answer."""
+    started = time.perf_counter()
+    with (
+        server_process(f"--model_name={_NAME}", f"--model_base_path={model_base_path}") as server,
+        grpc.insecure_channel(server.target) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        answer = seconds(lambda: stub.Predict(request, wait_for_ready=True))
+        return {"start": time.perf_counter() - started, "answer": answer}
+
+
+def _copy(version: Path, folder: Path, warmup: predict_pb2.PredictRequest | None) -> Path:
+    """A model folder with that version, with that warm-up request or none."""
+    copy = shutil.copytree(version, folder / version.name)
+    (copy / WARMUP_FILE).unlink(missing_ok=True)
+    if warmup is not None:
+        (copy / WARMUP_FILE).parent.mkdir(exist_ok=True)
+        log = prediction_log_pb2.PredictionLog()
+        log.predict_log.request.CopyFrom(warmup)
+        with tf.io.TFRecordWriter(str(copy / WARMUP_FILE)) as writer:
+            writer.write(log.SerializeToString())
+    return folder
+
+
+def bench(options: ServingBenchOptions) -> None:
+    """Runs everything and prints it."""
+    version = options.latest()
+    inputs = bench_inputs(options.config, options.clients)
+    requests = bench_requests(inputs)
+    local = InProcess(version, inputs)
+    with tempfile.TemporaryDirectory() as temporary:
+        batching = Path(temporary) / "batching.config"
+        batching.write_text(_BATCHING.format(clients=options.clients))
+        folder = f"--model_base_path={options.model_base_path.absolute()}"
+        with server_process(f"--model_name={_NAME}", folder) as server:
+            one = single_scene(local, requests[0], server.target, options.repeats)
+        flags = ("--enable_batching", f"--batching_parameters_file={batching}")
+        with server_process(f"--model_name={_NAME}", folder, *flags) as server:
+            many = throughput(local, requests, server.target, options.rounds)
+        print(f"one scene: {one['in process']:.1f} ms in process, {one['server']:.1f} ms served, "
+              f"ratio {one['server'] / one['in process']:.3f}")  # fmt: skip
+        print(f"{options.clients} clients: {many['in process']:.1f} scenes/s in process at best, "
+              f"{many['server']:.1f} served in batches, ratio {many['ratio']:.3f}")  # fmt: skip
+        for name, warmup in (("without", None), ("with", requests[0])):
+            found = first_answer(_copy(version, Path(temporary) / name, warmup), requests[0])
+            print(f"{name} warm-up: {found['start']:.1f} s from start to first answer, "
+                  f"of which {found['answer']:.2f} s for the answer")  # fmt: skip
+
+
+def main() -> None:
+    """Command line entry point."""
+    try:
+        bench(tyro.cli(ServingBenchOptions, prog="python -m serving.bench"))
+    except (ValueError, OSError, RuntimeError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        sys.exit(f"serving.bench: {first_line}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""The models of a server: configuration, labels, and the threads that look for versions and load them."""
+
+import contextlib
+import dataclasses
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+from tensorflow_serving.apis import model_pb2
+
+from serving.server.config import (
+    ModelServerConfig,
+    aspired_versions,
+    check_transition,
+    checked_labels,
+)
+from serving.server.errors import ServingError, invalid_argument
+from serving.server.servable import Servable
+from serving.server.versions import Load, Loaded, ModelVersions, RetryConfig, VersionStatus, servable_not_found
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class ManagerConfig:
+    """How a server looks after its models."""
+
+    poll_interval_s: float = 1.0
+    """Time between looks for versions (--file_system_poll_wait_seconds); 0 looks once a configuration, < 0 never."""
+    retries: RetryConfig = RetryConfig()
+    allow_labels_for_unavailable: bool = False
+    """--allow_version_labels_for_unavailable_models."""
+
+
+class ModelManager:
+    """Keeps the versions that should serve loaded.
+
+    Args:
+      config: see there.
+      load: makes a version ready to run.
+      on_available: told of a version that starts to serve, by name and number.
+    """
+
+    def __init__(
+        self,
+        config: ManagerConfig = ManagerConfig(),
+        load: Load = Servable,
+        on_available: Callable[[str, int], None] = lambda name, number: None,
+    ) -> None:
+        self.config = config
+        self._load, self._on_available = load, on_available
+        self._reloading, self._polling = threading.Lock(), threading.Lock()
+        self._lock = threading.Condition()
+        self._server_config: ModelServerConfig | None = None
+        self._models: dict[str, ModelVersions] = {}
+        self._labels: dict[str, dict[str, int]] = {}
+        self._announced: set[tuple[str, int]] = set()
+        self._complaints: dict[str, str] = {}
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Loads and looks for nothing more; what serves goes on."""
+        with self._lock:
+            self._stopped = True
+            self._lock.notify_all()
+
+    def _start(self) -> None:
+        threading.Thread(target=self._load_when_due, daemon=True, name="load").start()
+        if self.config.poll_interval_s > 0:
+            threading.Thread(target=self._poll_forever, daemon=True, name="poll").start()
+
+    # Loading
+
+    def _schedule(self, action: Callable[[], None], delay_s: float) -> None:
+        with self._lock:
+            heapq.heappush(self._due, (time.monotonic() + delay_s, next(self._order), action))
+            self._lock.notify_all()
+
+    def _load_when_due(self) -> None:
+        while True:
+            with self._lock:
+                while not self._stopped and not (self._due and self._due[0][0] <= time.monotonic()):
+                    self._lock.wait(self._due[0][0] - time.monotonic() if self._due else None)
+                if self._stopped:
+                    return
+                _, _, action = heapq.heappop(self._due)
+            try:
+                action()
+            except Exception:  # the thread must outlive whatever a version triggers
+                _log.exception("loading failed")
+
+    def _changed(self) -> None:
+        with self._lock:
+            now = {(name, number) for name, model in self._models.items() for number in model.available()}
+            fresh, self._announced = sorted(now - self._announced), now
+            self._lock.notify_all()
+        for name, number in fresh:
+            self._on_available(name, number)
+
+    # Looking for versions
+
+    def _poll_forever(self) -> None:
+        while True:
+            with self._lock:
+                if self._lock.wait_for(lambda: self._stopped, self.config.poll_interval_s):
+                    return
+            self.poll()
+
+    def poll(self) -> None:
+        """Looks for versions of every model."""
+        with self._polling:
+            self._look()
+
+    def _look(self) -> None:
+        for model in self._server_config.model_config_list.config if self._server_config is not None else ():
+            try:
+                paths = aspired_versions(Path(model.base_path), model.model_version_policy)
+                complaint = "" if paths else f"No versions of servable {model.name} found under {model.base_path}"
+            except OSError as error:
+                paths, complaint = None, f"Could not find base path {model.base_path} for {model.name}: {error}"
+            if complaint and self._complaints.get(model.name) != complaint:
+                _log.warning(complaint)
+            self._complaints[model.name] = complaint
+            if paths is not None:
+                self._model(model.name).aspire(paths)
+
+    def _model(self, name: str) -> ModelVersions:
+        with self._lock:
+            if name not in self._models:
+                self._models[name] = ModelVersions(name, self._load, self._schedule, self.config.retries, self._changed)
+            return self._models[name]
+
+    # Configuration
+
+    def reload(self, config: ModelServerConfig, give_up: Callable[[], bool] = lambda: False) -> None:
+        """Serves the models of `config` from now on and waits until every new one does.
+
+        Args:
+          config: a list of models.
+          give_up: asked now and then while waiting.
+
+        Raises:
+          ServingError: the configuration is refused, or UNKNOWN because a new model has no version that loads.
+        """
+        with self._reloading:
+            old = self._server_config
+            check_transition(old, config)
+            names = {model.name for model in config.model_config_list.config}
+            known = {model.name for model in old.model_config_list.config} if old is not None else set()
+            labels = checked_labels(
+                config,
+                self._labels,
+                lambda name: self._model(name).available(),
+                self.config.allow_labels_for_unavailable,
+            )
+            with self._polling:
+                self._server_config, self._labels = config, labels
+                for name in set(self._models) - names:
+                    self._models[name].aspire({})
+                if self.config.poll_interval_s >= 0:
+                    self._look()
+            if old is None:
+                self._start()
+            self._wait_for(sorted(names - known), give_up)
+
+    def _wait_for(self, names: list[str], give_up: Callable[[], bool]) -> None:
+        models = [self._model(name) for name in names]
+
+        def settled() -> bool:
+            return self._stopped or all(model.available() or model.failures() for model in models)
+
+        with self._lock:
+            while not self._lock.wait_for(settled, 0.2):
+                if give_up():
+                    return
+        failed = [
+            f"{{{{name: {model.name} version: {number}}} due to error: {error}}}, "
+            for model in models
+            if not model.available()
+            for number, error in sorted((model.failures() or {}).items())
+        ]
+        if failed:
+            message = f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}"
+            raise ServingError(grpc.StatusCode.UNKNOWN, message)
+
+    # Requests
+
+    @contextlib.contextmanager
+    def use(self, spec: model_pb2.ModelSpec) -> Iterator[Loaded]:
+        """The version a request asks for; it stays loaded until the block ends.
+
+        Raises:
+          ServingError: with TF Serving's code and message.
+        """
+        if not spec.name:
+            raise invalid_argument("ModelSpec has no name specified.")
+        number = spec.version.value if spec.HasField("version") else None
+        if spec.WhichOneof("version_choice") == "version_label":
+            number = self._labels.get(spec.name, {}).get(spec.version_label)
+            if number is None:
+                raise invalid_argument(f"Unrecognized servable version label: {spec.version_label}")
+        model = self._models.get(spec.name)
+        if model is None:
+            raise servable_not_found(spec.name, number)
+        with model.use(number) as loaded:
+            yield loaded
+
+    def statuses(self, name: str) -> dict[int, VersionStatus]:
+        """Every version of a model that was ever to serve; empty for an unknown model."""
+        model = self._models.get(name)
+        return model.statuses() if model is not None else {}
+
+    def serves(self, name: str) -> bool:
+        """Whether the configuration lists a model of that name."""
+        config = self._server_config
+        return config is not None and any(model.name == name for model in config.model_config_list.config)

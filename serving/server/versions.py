@@ -1,0 +1,217 @@
+"""Versions of one model: those that should serve are loaded, the others drained and unloaded, each with its state."""
+
+import contextlib
+import dataclasses
+import enum
+import functools
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from serving.server.errors import ServingError, as_serving_error, not_found
+from serving.server.inference import Signatures
+
+_log = logging.getLogger(__name__)
+
+
+class Loaded(Protocol):
+    """A version that can run, as `Servable` and its batching wrapper do."""
+
+    version: int
+    signatures: Signatures
+
+    def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
+        """See `Servable.run`."""
+
+    def close(self) -> None:
+        """Frees it."""
+
+
+Load = Callable[[Path, int], Loaded]
+Schedule = Callable[[Callable[[], None], float], None]
+"""Has an action run by the loading thread after so many seconds."""
+
+
+class State(enum.IntEnum):
+    """States of a version, numbered as in TF Serving's ModelVersionStatus."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionStatus:
+    """State of a version and what ended it, if anything went wrong."""
+
+    state: State
+    error: ServingError | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RetryConfig:
+    """How often a load is tried again (--max_num_load_retries) and how long after (--load_retry_interval_micros)."""
+
+    max_retries: int = 5
+    interval_s: float = 60.0
+
+
+@dataclasses.dataclass
+class _Version:
+    number: int
+    path: Path
+    aspired: bool = True
+    gone: bool = False
+    state: State = State.START
+    error: ServingError | None = None
+    attempts: int = 0
+    users: int = 0
+    loaded: Loaded | None = None
+
+
+class ModelVersions:
+    """The versions of a model.
+
+    Args:
+      name: the model's name.
+      load: makes a version ready to run; whatever it raises is the version's error.
+      schedule: where loads run.
+      retries: what follows a failed load.
+      changed: told of every change of state, with no lock held.
+    """
+
+    def __init__(
+        self, name: str, load: Load, schedule: Schedule, retries: RetryConfig, changed: Callable[[], None]
+    ) -> None:
+        self.name = name
+        self._load, self._schedule, self._retries, self._changed = load, schedule, retries, changed
+        self._lock = threading.Condition()
+        self._versions: dict[int, _Version] = {}
+
+    def aspire(self, paths: Mapping[int, Path]) -> None:
+        """Sets which versions should serve. New ones are loaded, highest first; the others go once one of these serves,
+        or at once if there are none. One that failed is left alone until it was away in between."""
+        with self._lock:
+            for version in self._versions.values():
+                version.aspired = version.number in paths
+            fresh = []
+            for number, path in sorted(paths.items(), reverse=True):
+                known = self._versions.get(number)
+                if known is None or known.gone:
+                    self._versions[number] = _Version(number, path)
+                    fresh.append(self._versions[number])
+            for version in self._versions.values():
+                version.gone |= not version.aspired and version.state == State.END
+        for version in fresh:
+            self._schedule(functools.partial(self._attempt, version), 0.0)
+        self._settle()
+        if fresh:
+            self._changed()
+
+    def _attempt(self, version: _Version) -> None:
+        with self._lock:
+            if not version.aspired:
+                version.state, version.gone = State.END, True
+            else:
+                version.state = State.LOADING
+        if version.state == State.LOADING:
+            self._try_load(version)
+        self._changed()
+
+    def _try_load(self, version: _Version) -> None:
+        _log.info("loading %s version %d from %s", self.name, version.number, version.path)
+        try:
+            version.loaded = self._load(version.path, version.number)
+        except Exception as error:  # whatever a broken version raises, the good one must go on serving
+            self._failed(version, as_serving_error(error))
+            return
+        with self._lock:
+            version.state, version.error = State.AVAILABLE, None
+        _log.info("serving %s version %d", self.name, version.number)
+        self._settle()
+
+    def _failed(self, version: _Version, error: ServingError) -> None:
+        line = ServingError(error.code, error.message.strip().partition("\n")[0])
+        version.attempts += 1
+        again = version.attempts <= self._retries.max_retries and version.aspired
+        _log.error("%s version %d: attempt %d: %s", self.name, version.number, version.attempts, line)
+        with self._lock:
+            version.error = line
+            if not again:
+                version.state = State.END
+        if again:
+            self._schedule(functools.partial(self._attempt, version), self._retries.interval_s)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Lets go of versions no longer wanted, where that leaves one that serves."""
+        with self._lock:
+            wanted = [version for version in self._versions.values() if version.aspired]
+            if wanted and not any(version.state == State.AVAILABLE for version in wanted):
+                return
+            leaving = [v for v in self._versions.values() if not v.aspired and v.state == State.AVAILABLE]
+            for version in leaving:
+                version.state = State.UNLOADING
+        for version in leaving:
+            threading.Thread(target=self._unload, args=(version,), daemon=True).start()
+
+    def _unload(self, version: _Version) -> None:
+        self._changed()
+        with self._lock:
+            self._lock.wait_for(lambda: version.users == 0)
+            loaded, version.loaded = version.loaded, None
+        if loaded is not None:
+            loaded.close()
+        with self._lock:
+            version.state, version.gone = State.END, True
+        _log.info("unloaded %s version %d", self.name, version.number)
+        self._changed()
+
+    def statuses(self) -> dict[int, VersionStatus]:
+        """Every version there has been, by number."""
+        with self._lock:
+            return {number: VersionStatus(v.state, v.error) for number, v in self._versions.items()}
+
+    def available(self) -> list[int]:
+        """The versions that serve, in ascending order."""
+        return sorted(number for number, status in self.statuses().items() if status.state == State.AVAILABLE)
+
+    def failures(self) -> dict[int, ServingError] | None:
+        """Errors by version if every version that should serve has failed; None while there is hope."""
+        with self._lock:
+            wanted = [version for version in self._versions.values() if version.aspired]
+            errors = {v.number: v.error for v in wanted if v.state == State.END and v.error is not None}
+            return errors if wanted and len(errors) == len(wanted) else None
+
+    @contextlib.contextmanager
+    def use(self, number: int | None) -> Iterator[Loaded]:
+        """The version of that number, or the latest; it stays loaded until the block ends.
+
+        Raises:
+          ServingError: NOT_FOUND; it does not serve.
+        """
+        with self._lock:
+            serving = [v for v in self._versions.values() if v.state == State.AVAILABLE and number in (None, v.number)]
+            if not serving:
+                raise servable_not_found(self.name, number)
+            version = max(serving, key=lambda candidate: candidate.number)
+            version.users += 1
+        assert version.loaded is not None  # as long as it is AVAILABLE or has users
+        try:
+            yield version.loaded
+        finally:
+            with self._lock:
+                version.users -= 1
+                self._lock.notify_all()
+
+
+def servable_not_found(name: str, number: int | None) -> ServingError:
+    """NOT_FOUND for a model, or a version of it, that does not serve."""
+    request = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+    return not_found(f"Servable not found for request: {request}")

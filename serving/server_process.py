@@ -1,0 +1,105 @@
+"""A model server in a process of its own, for benchmarks, soaks and tests."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+_START_S = 120.0
+_STOP_S = 90.0
+
+
+class ServerProcess:
+    """`python -m serving.model_server --port=0` with flags; ready once it is made.
+
+    Args:
+      flags: as on the command line.
+      log: where its stderr goes.
+
+    Raises:
+      RuntimeError: it did not come up; one line with the last it said.
+    """
+
+    def __init__(self, flags: tuple[str, ...], log: IO[str]) -> None:
+        command = [sys.executable, "-m", "serving.model_server", "--port=0", *flags]
+        self.log = Path(log.name)
+        self.lines: list[str] = []
+        """What it printed so far: "serving NAME version V on port P"."""
+        self._printed = threading.Condition()
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        threading.Thread(target=self._read, daemon=True).start()
+        with self._printed:
+            self._printed.wait_for(lambda: self.lines or self.process.poll() is not None, _START_S)
+        if not self.lines:
+            self.kill()
+            said = self.log.read_text().strip().rpartition("\n")[2]
+            raise RuntimeError(f"model server: expected it to load a version, got {said!r}")
+        self.port = int(self.lines[0].split()[-1])
+        self.target = f"localhost:{self.port}"
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._printed:
+                self.lines.append(line.strip())
+                self._printed.notify_all()
+        self.process.wait()
+        with self._printed:
+            self._printed.notify_all()
+
+    def resident_bytes(self) -> int:
+        """Memory it holds now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+
+    def terminate(self) -> int:
+        """Asks it to finish and waits until it has; its exit status."""
+        self.process.terminate()
+        return self.process.wait(_STOP_S)
+
+    def kill(self) -> None:
+        """Ends it at once, if it still runs."""
+        self.process.kill()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def server_process(*flags: str) -> Iterator[ServerProcess]:
+    """A running server, finished with the block.
+
+    Raises:
+      RuntimeError: it did not come up.
+    """
+    with tempfile.NamedTemporaryFile("w", prefix="model-server-", suffix=".log") as log:
+        server = ServerProcess(flags, log)  # type: ignore[arg-type]
+        try:
+            yield server
+            server.terminate()
+        finally:
+            server.kill()
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition: Callable[[], bool], deadline_s: float = 30.0) -> None:
+    """Looks at `condition` until it holds.
+
+    Raises:
+      TimeoutError: it does not by then.
+    """
+    end = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"expected within {deadline_s} s")
+        time.sleep(0.03)

@@ -1,0 +1,74 @@
+"""A small SavedModel with a signature of every kind: y = x / 2 + its version, after TF Serving's half_plus_two."""
+
+import os
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+
+from serving.soak import model as soak
+
+
+def _vector(dtype: tf.DType, name: str) -> tf.TensorSpec:
+    return tf.TensorSpec([None], dtype, name)
+
+
+class HalfPlus(soak.HalfPlus):
+    """The model of the soaks with further signatures. Args: offset: what is added, the version as a rule."""
+
+    def _of_examples(self, serialized: tf.Tensor) -> tf.Tensor:
+        features = {"x": tf.io.FixedLenFeature([1], tf.float32)}
+        return self.half * tf.io.parse_example(serialized, features)["x"] + self.offset
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, "x")])
+    def total(self, x):
+        return {"total": tf.reduce_sum(x, axis=1), "size": tf.fill([tf.shape(x)[0]], tf.shape(x)[0])}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, "x")])
+    def scalar(self, x):
+        return {"total": tf.reduce_sum(x)}
+
+    @tf.function(input_signature=[_vector(tf.string, "text_bytes"), _vector(tf.int64, "count"),
+                                  _vector(tf.bool, "flag"), _vector(tf.float64, "real")])  # fmt: skip
+    def echo(self, text_bytes, count, flag, real):
+        return {"text_bytes": text_bytes, "count": count, "flag": flag, "real": real, "text": text_bytes}
+
+    @tf.function(input_signature=[_vector(tf.complex64, "z")])
+    def conjugate(self, z):
+        return {"z": tf.math.conj(z)}
+
+    @tf.function(input_signature=[_vector(tf.string, "inputs")])
+    def classify(self, inputs):
+        score = self._of_examples(inputs)
+        classes = tf.tile(tf.constant([["low", "high"]]), [tf.shape(inputs)[0], 1])
+        return {"classes": classes, "scores": tf.concat([1.0 - score, score], axis=1)}
+
+    @tf.function(input_signature=[_vector(tf.string, "inputs")])
+    def scores(self, inputs):
+        return {"scores": self._of_examples(inputs)}
+
+    @tf.function(input_signature=[_vector(tf.string, "inputs")])
+    def regress(self, inputs):
+        return {"outputs": self._of_examples(inputs)}
+
+
+def signatures_of(model: HalfPlus) -> dict[str, object]:
+    names = ("add", "total", "scalar", "slow", "echo", "conjugate", "classify", "scores", "regress")
+    return {"serving_default": model.predict, **{name: getattr(model, name) for name in names}}
+
+
+def write_version(base_path: Path, version: int, offset: float | None = None) -> Path:
+    """Saves a version beside its place and renames it there."""
+    model = HalfPlus(float(version) if offset is None else offset)
+    staging = base_path / f"staging-{version}"
+    tf.saved_model.save(model, str(staging), signatures=signatures_of(model))
+    os.rename(staging, base_path / str(version))
+    return base_path / str(version)
+
+
+def copy_version(base_path: Path, source: int, target: int | str) -> Path:
+    """Another version with the same numbers, in a moment."""
+    staging = base_path / "staging-copy"
+    shutil.copytree(base_path / str(source), staging)
+    os.rename(staging, base_path / str(target))
+    return base_path / str(target)

@@ -1,0 +1,28 @@
+"""The long checks of `serving.soak`, short."""
+
+from pathlib import Path
+
+from serving.soak.ends import end_under_load
+from serving.soak.hostile import be_hostile
+from serving.soak.pushes import push_versions
+
+
+def test_versions_pushed_under_load(tmp_path: Path) -> None:
+    report = push_versions(tmp_path, versions=2, clients=4, requests=400)
+    assert (report.mixed, report.failures) == (0, [])
+    assert set(report.answers) == {1, 2, 3}
+    assert report.answers.total() >= 400
+
+
+def test_hostile_requests(tmp_path: Path) -> None:
+    report = be_hostile(tmp_path, requests=400)
+    assert report.wrong == []
+    assert report.growth() < 0.1
+    assert len(report.statuses) >= 20  # every kind had its turn
+
+
+def test_sigterm_under_load(tmp_path: Path) -> None:
+    report = end_under_load(tmp_path, clients=4, rest_clients=4, turns=1000)
+    assert report.lost == []
+    assert report.in_flight > 0
+    assert report.exit_status == 0
