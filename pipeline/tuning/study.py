@@ -47,7 +47,8 @@ class Study:
         base = options.training()
         self.space = searched(SPACE if options.space is None else read_space(options.space), base)
         self.parameters = hyperparameters(self.space, base)
-        self.trials = Trials(base, Surrogate(options), options.patience)
+        scenes = {"skip": options.final_scenes, "take": options.surrogate_scenes}
+        self.trials = Trials(base, Surrogate(options.data_dir, options.config, **scenes), options.patience)
         self._same_study()
 
     def _same_study(self) -> None:

@@ -97,7 +97,7 @@ class _Epochs(keras.callbacks.Callback):
 
     def keep(self, epoch: int) -> None:
         """Scores the weights as they are and checkpoints."""
-        value = self.score(self.heartbeat)["surrogate"]
+        value = self.score(self.heartbeat)
         if not math.isfinite(value):
             raise NotFinite(f"epoch {epoch}: the surrogate is no longer finite")
         self.surrogates[epoch].assign(value)
