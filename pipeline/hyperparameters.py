@@ -23,8 +23,13 @@ def option(options: Any, name: str) -> Any:
     return value
 
 
-def replaced(options: Options, values: Mapping[str, Any]) -> Options:
+def replaced(options: Options, values: Mapping[str, Any], prefix: str = "") -> Options:
     """`options`, a dataclass, with the values of dotted names in their place, all set at once.
+
+    Args:
+      options: a dataclass, nested ones inside.
+      values: by dotted name.
+      prefix: of the names in messages.
 
     Raises:
       ValueError: an unknown name, or values the options refuse.
@@ -37,8 +42,8 @@ def replaced(options: Options, values: Mapping[str, Any]) -> Options:
         if rest:
             nested.setdefault(head, {})[rest] = value
         else:
-            changes[head] = _like(old, value, name)
-    changes |= {head: replaced(getattr(options, head), below) for head, below in nested.items()}
+            changes[head] = _like(old, value, prefix + name)
+    changes |= {head: replaced(getattr(options, head), below, f"{prefix}{head}.") for head, below in nested.items()}
     return dataclasses.replace(options, **changes)  # type: ignore[type-var]
 
 
@@ -66,9 +71,7 @@ def read_hyperparameters(path: Path) -> dict[str, Any]:
         if not isinstance(values, dict):
             raise TypeError
     except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(
-            f"--hyperparameters: expected a best.json of python -m pipeline.tune, got {path}"
-        ) from None
+        raise ValueError(f"--hyperparameters: expected a best.json of python -m pipeline.tune, got {path}") from None
     return values
 
 

@@ -26,7 +26,9 @@ def _only_one(run_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ValueError(f"--run-dir: expected a study that nobody works on, got {run_dir}, which is busy") from None
+            raise ValueError(
+                f"--run-dir: expected a study that nobody works on, got {run_dir}, which is busy"
+            ) from None
         yield
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from pipeline.tally import Tally, resample_weights
 from tfds_shards.scene_sets import scene_set
 
+_ROUNDING = 1e-9  # of an objective: candidates that are the same have a spread of this size, not of zero
+
 
 class GateClosed(ValueError):
     """A study may not go on; says why in one line."""
@@ -53,7 +55,7 @@ class Separation:
 
     @property
     def told_apart(self) -> bool:
-        return self.spread > self.noise
+        return self.spread > self.noise + _ROUNDING
 
     def __str__(self) -> str:
         comparison = "above" if self.told_apart else "not above"

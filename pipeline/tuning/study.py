@@ -96,9 +96,7 @@ class Study:
         )
         self._search(stage1, options.stage1, options.probe_scenes, options.trials)
         candidates = best_values(stage1, options.top)
-        stage2 = RerankOracle(
-            ends_first(candidates), kt.Objective(MVDR_FINAL, "min"), self.parameters, self._hopeless
-        )
+        stage2 = RerankOracle(ends_first(candidates), kt.Objective(MVDR_FINAL, "min"), self.parameters, self._hopeless)
         os.environ[_PORT] = str(int(os.environ.get(_PORT, 0)) + 1)  # a late worker may still ask Stage 1's oracle
         self._search(stage2, options.stage2, options.final_scenes, options.top)
         if not is_worker():
@@ -128,8 +126,10 @@ class Study:
         done = [row for row in second if row.outcome is not None]
         if not done:
             raise ValueError(f"no trial of {options.stage1 if not candidates else options.stage2} completed")
-        self.note(f"Stage 1, surrogate against MVDR-final on {options.probe_scenes} scenes: "
-                  f"{surrogate_against_objective(first)}")
+        self.note(
+            f"Stage 1, surrogate against MVDR-final on {options.probe_scenes} scenes: "
+            f"{surrogate_against_objective(first)}"
+        )
         try:
             self._gate(done, len(candidates))
             self._write_best(done)
