@@ -10,7 +10,7 @@ from pipeline.train import TrainOptions
 
 _POSITIVE = (
     *("trials", "top", "epochs", "steps_per_epoch", "batch_size", "patience", "seed"),
-    *("surrogate_scenes", "probe_scenes", "final_scenes", "test_scenes"),
+    *("surrogate_scenes", "probe_scenes", "final_scenes"),
 )
 
 
@@ -56,7 +56,7 @@ class TuneOptions:
     final_scenes: int = 2_000
     """Validation scenes, the first ones, of Stage 2's objective."""
     test_scenes: int = 2_000
-    """Test scenes on which the best trial is compared with the defaults at the end."""
+    """Test scenes on which the best trial is compared with the defaults at the end; 0 leaves that out."""
     gate_after: int = 4
     """Candidates Stage 2 has scored when it first asks whether they can be told apart."""
     lease_s: float = 120.0
@@ -72,6 +72,8 @@ class TuneOptions:
         for field in _POSITIVE:
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
+        if self.test_scenes < 0:
+            raise ValueError(f"--test-scenes: expected 0 or more, got {self.test_scenes}")
         if self.gate_after < 2:
             raise ValueError(f"--gate-after: expected 2 or more, got {self.gate_after}")
         if not self.lease_s > 0:

@@ -22,7 +22,7 @@ from pipeline.tuning.trial import Trials, whole_record
 from pipeline.tuning.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner
 
 _PORT = "KERASTUNER_ORACLE_PORT"
-_FREE_TO_CHANGE = ("force", "learnability", "data_dir", "run_dir", "lease_s")
+_FREE_TO_CHANGE = ("force", "learnability", "data_dir", "run_dir", "lease_s", "test_scenes", "gate_after")
 
 
 def is_worker() -> bool:
@@ -153,29 +153,27 @@ class Study:
     def _write_best(self, done: list[Row]) -> None:
         options = self.options
         best = min(done, key=lambda row: (row.outcome.objective, row.number))  # type: ignore[union-attr]
-        against = self._against_defaults(best.values)
+        self.note(f"best: trial {best.number + 1} of Stage 2, {best.outcome}")
         record = {
             "study": options.stage2,
             "values": best.values,
             "outcome": best.outcome,
-            "objective_minus_defaults": against,
+            "objective_minus_defaults": self._against_defaults(best.values) if options.test_scenes else None,
             "options": whole_record(self.trials.options(best.values)),
         }
         write_json(options.run_dir / "best.json", record)
-        low, high = against.interval
-        self.note(
-            f"best: trial {best.number + 1} of Stage 2, objective {best.outcome.objective:.4f}; "  # type: ignore[union-attr]
-            f"minus the defaults on {options.test_scenes} test scenes "
-            f"{against.difference:+.4f} [{low:+.4f}, {high:+.4f}]"
-        )
 
     def _against_defaults(self, values: dict[str, Any]) -> Difference:
         """The best trial minus the same training with nothing tuned, on scenes that chose nothing."""
-        best, defaults = (self.trials.test(one, self.options.test_scenes) for one in (values, {}))
+        scenes = self.options.test_scenes
+        best, defaults = (self.trials.test(one, scenes) for one in (values, {}))
         for name, tally in (("best trial", best), ("defaults", defaults)):
             total = tally.total()
             self.note(
-                f"{name} on {self.options.test_scenes} test scenes: objective {float(total.objective):.4f}, "
+                f"{name} on {scenes} test scenes: objective {float(total.objective):.4f}, "
                 f"F1 {float(total.f1):.4f}, rmse_xyz {float(total.rmse_xyz_m):.3f} m"
             )
-        return paired_difference(best, defaults, lambda tally: tally.objective)
+        found = paired_difference(best, defaults, lambda tally: tally.objective)
+        low, high = found.interval
+        self.note(f"best trial minus defaults: objective {found.difference:+.4f} [{low:+.4f}, {high:+.4f}]")
+        return found
