@@ -38,18 +38,29 @@ class Study:
       logger: gets the live lines.
 
     Raises:
+      GateClosed: no learnability verdict of PASS.
       ValueError: options that do not fit, or those of another study in the folder.
     """
 
     def __init__(self, options: TuneOptions, logger: logging.Logger) -> None:
         self.options, self.logger = options, logger
         self.notes: list[str] = []
+        self._require_verdict()
         base = options.training()
         self.space = searched(SPACE if options.space is None else read_space(options.space), base)
         self.parameters = hyperparameters(self.space, base)
         scenes = {"skip": options.final_scenes, "take": options.surrogate_scenes}
         self.trials = Trials(base, Surrogate(options.data_dir, options.config, **scenes), options.patience)
         self._same_study()
+
+    def _require_verdict(self) -> None:
+        try:
+            require_verdict(self.options.learnability, self.options.config)
+            self.logger.info(f"learnability: PASS in {self.options.learnability}")
+        except GateClosed as closed:
+            if not self.options.force:
+                raise
+            self.note(f"--force: begun without a learnability verdict that holds ({closed})")
 
     def _same_study(self) -> None:
         """Refuses to go on with a study that was begun with other options."""
@@ -76,16 +87,9 @@ class Study:
         """Both stages.
 
         Raises:
-          GateClosed: no PASS, or candidates that can't be told apart.
+          GateClosed: candidates that can't be told apart.
         """
         options = self.options
-        try:
-            require_verdict(options.learnability, options.config)
-            self.logger.info(f"learnability: PASS in {options.learnability}")
-        except GateClosed as closed:
-            if not options.force:
-                raise
-            self.note(f"--force: begun without a learnability verdict that holds ({closed})")
         stage1 = search_oracle(
             options.search,
             kt.Objective(SURROGATE, "min"),

@@ -1,0 +1,76 @@
+"""No inert knob: every hyper-parameter of the search space, changed alone, changes what a trial comes to."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from models.continuous import ContinuousConfig
+from pipeline.hyperparameters import option
+from pipeline.train import TrainOptions
+from pipeline.tuning.space import SPACE
+from pipeline.tuning.surrogate import Surrogate
+from pipeline.tuning.trial import Outcome, Trials
+from tests.conftest import SCENE_SETS, TINY
+
+BASE = dataclasses.replace(
+    TINY, stages=2, continuous=ContinuousConfig(steps=3, additions=1, addition_steps=2, spare_atoms=1)
+)
+OTHER: dict[str, Any] = {
+    "learning_rate": 3e-2,
+    "losses.stein": 1.0,
+    "losses.subspace_alignment": 10.0,
+    "shrinkage.base_alpha": 1e-2,
+    "backbone.stages": 1,
+    "backbone.width": 8,
+    "backbone.depth": 3,
+    "backbone.exponent": 0.6,
+    "backbone.active_atoms": 32,
+    "backbone.continuous.steps": 5,
+    "backbone.continuous.additions": 2,
+    "backbone.continuous.addition_steps": 4,
+    "backbone.continuous.prune_gain": 60.0,
+    "backbone.continuous.spare_atoms": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def trials(tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
+    """Of two steps each; without graphs, whose tracing would take most of the time."""
+    options = TrainOptions(
+        *(tmp_path_factory.mktemp("trainings"), tiny_scenes, SCENE_SETS[:1]),
+        epochs=1,
+        steps_per_epoch=2,
+        batch_size=4,
+        learning_rate=1e-2,
+        backbone=BASE,
+    )
+    tf.config.run_functions_eagerly(True)
+    yield Trials(options, Surrogate(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
+    tf.config.run_functions_eagerly(False)
+
+
+def figures(outcome: Outcome) -> tuple[float, float]:
+    return outcome.surrogate, outcome.objective
+
+
+@pytest.fixture(scope="module")
+def unchanged(trials: Trials) -> tuple[float, float]:
+    return figures(trials.run({}, scenes=4))
+
+
+def test_the_same_values_come_to_the_same(trials: Trials, unchanged: tuple[float, float]) -> None:
+    again = Trials(
+        dataclasses.replace(trials.base, run_dir=trials.base.run_dir / "again"), trials.surrogate, trials.patience
+    )
+    assert figures(again.run({}, scenes=4)) == pytest.approx(unchanged, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", list(SPACE))
+def test_each_changes_the_result(trials: Trials, unchanged: tuple[float, float], name: str) -> None:
+    assert OTHER[name] != option(trials.base, name)
+    changed = figures(trials.run({name: OTHER[name]}, scenes=4))
+    assert max(abs(one - other) for one, other in zip(changed, unchanged, strict=True)) > 1e-3
