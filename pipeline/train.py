@@ -210,6 +210,7 @@ def main() -> None:
     try:
         options = tyro.cli(TrainOptions, prog="python -m pipeline.train")
         if options.hyperparameters is not None:
+            tf.config.experimental.enable_op_determinism()  # the trial's score comes out to the last digit
             tuned = replaced(options, read_hyperparameters(options.hyperparameters))
             options = tyro.cli(TrainOptions, prog="python -m pipeline.train", default=tuned)
         with logging_to(options.run_dir / "logs", "train") as (logger, log_path):

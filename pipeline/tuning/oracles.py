@@ -53,6 +53,7 @@ class Durable(kt.Oracle):
     is dropped, and the same seed leads through the same trials again, whose outcomes are on disk.
     """
 
+    trials: dict[str, Trial]
     lease_s = 120.0
     """A trial whose worker shows no sign of life for so long goes to another one."""
     log: Callable[[str], None] = staticmethod(lambda line: None)
@@ -78,7 +79,7 @@ class Durable(kt.Oracle):
             super().reload()
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             self.log(f"a state file in {self._project_dir} is torn ({error}): its trials are read back one by one")
-            self.trials = {}
+            self.trials.clear()
             self.set_state(json.loads(self._blank))
         self._reconcile()
 
@@ -111,6 +112,7 @@ class Durable(kt.Oracle):
         return Trial(self.hyperparameters.copy(), trial_id="", status=TrialStatus.STOPPED)
 
     def _failing(self) -> bool:
+        """Whether the last few trials all failed: the next ones would, too."""
         last = self.end_order[-_MAX_FAILED:]
         failed = [self.trials[trial_id].status == TrialStatus.FAILED for trial_id in last]
         return len(failed) == _MAX_FAILED and all(failed)

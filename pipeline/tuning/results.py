@@ -7,6 +7,7 @@ from typing import Any
 
 import keras_tuner as kt
 import numpy as np
+from keras_tuner.engine.trial import TrialStatus
 from scipy import stats
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
@@ -22,7 +23,6 @@ class Row:
 
     number: int
     values: dict[str, Any]
-    epochs: int | None
     outcome: Outcome | None
 
 
@@ -32,10 +32,10 @@ def rows(oracle: kt.Oracle, trials: Trials, scenes: int) -> list[Row]:
     for trial_id in oracle.start_order:
         if trial_id not in oracle.end_order:
             continue
-        values = oracle.trials[trial_id].hyperparameters.values
-        epochs = values.get("tuner/epochs")
-        own = own_values(values)
-        found.append(Row(int(trial_id), own, epochs, trials.outcome(own, scenes, epochs)))
+        trial = oracle.trials[trial_id]
+        values, epochs = own_values(trial.hyperparameters.values), trial.hyperparameters.values.get("tuner/epochs")
+        completed = trial.status == TrialStatus.COMPLETED
+        found.append(Row(int(trial_id), values, trials.run(values, scenes, epochs) if completed else None))
     return found
 
 

@@ -103,7 +103,7 @@ def hyperparameters(space: Space, base: TrainOptions) -> kt.HyperParameters:
 
 
 def read_space(path: Path) -> dict[str, Range | Choice]:
-    """A space from JSON: {"learning_rate": {"low": 1e-4, "high": 1e-3, "log": true}, "backbone.width": {"values": [8]}}.
+    """A space from JSON, such as {"learning_rate": {"low": 1e-4, "high": 1e-3, "log": true}}; or {"values": [8, 16]}.
 
     Raises:
       ValueError: no such file, not JSON, or a domain that is none.

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
 import keras_tuner as kt
@@ -67,15 +66,17 @@ class Study:
         given = {name: item for name, item in plain(self.options).items() if name not in _FREE_TO_CHANGE}
         given["space"] = plain({name: dataclasses.asdict(domain) for name, domain in self.space.items()})
         path = self.options.run_dir / "study.json"
-        if path.exists():
+        try:
             begun = json.loads(path.read_text(encoding="utf-8"))
-            for name, item in given.items():
-                if begun.get(name) != item:
-                    raise ValueError(
-                        f"--{name.replace('_', '-')}: expected {begun.get(name)!r}, with which the study in "
-                        f"{self.options.run_dir} was begun, got {item!r}"
-                    )
-        elif not is_worker():
+        except (OSError, ValueError):  # not begun, or torn
+            begun = given
+        for name, item in given.items():
+            if begun.get(name) != item:
+                raise ValueError(
+                    f"--{name.replace('_', '-')}: expected {begun.get(name)!r}, with which the study in "
+                    f"{self.options.run_dir} was begun, got {item!r}"
+                )
+        if not is_worker():
             write_json(path, given)
 
     def note(self, line: str) -> None:
@@ -101,7 +102,8 @@ class Study:
         self._search(stage1, options.stage1, options.probe_scenes, options.trials)
         candidates = best_values(stage1, options.top)
         stage2 = RerankOracle(ends_first(candidates), kt.Objective(MVDR_FINAL, "min"), self.parameters, self._hopeless)
-        os.environ[_PORT] = str(int(os.environ.get(_PORT, 0)) + 1)  # a late worker may still ask Stage 1's oracle
+        if _PORT in os.environ:  # a late worker may still ask Stage 1's oracle
+            os.environ[_PORT] = str(int(os.environ[_PORT]) + 1)
         self._search(stage2, options.stage2, options.final_scenes, options.top)
         if not is_worker():
             self._conclude(stage1, stage2, candidates)

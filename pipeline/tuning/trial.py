@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ class Trials:
         with _alone(options.run_dir, heartbeat):
             record = options.run_dir / f"outcome-{epochs}-{scenes}.json"
             known = _read_outcome(record)
-            if known is not None:
+            if known is not None and _read_tally(self._tally_path(options, epochs, scenes)) is not None:
                 return known
             keras.backend.clear_session()
             started = time.monotonic()
@@ -112,25 +113,24 @@ class Trials:
             return outcome
 
     def tally(self, values: Mapping[str, Any], scenes: int) -> Tally:
-        """Counts per scene of a trial that was run to the end."""
+        """Counts per scene of a trial that was run to the end, or is now."""
+        self.run(values, scenes)
         options = self.options(values)
-        return _read_tally(self._tally_path(options, options.epochs, scenes))
+        found = _read_tally(self._tally_path(options, options.epochs, scenes))
+        assert found is not None
+        return found
 
     def test(self, values: Mapping[str, Any], scenes: int) -> Tally:
         """Counts per scene on the first test scenes, once trained to the end."""
         options = self.options(values)
         path = options.run_dir / f"tally-test-{scenes}.npz"
-        if not path.exists():
+        found = _read_tally(path)
+        if found is None:
             keras.backend.clear_session()
             trained = train_trial(options, self.surrogate, options.epochs, self.patience)
-            _write_tally(path, self._mvdr_final(trained.localizer, options, "test", scenes, lambda: None))
-        return _read_tally(path)
-
-    def outcome(self, values: Mapping[str, Any], scenes: int, epochs: int | None = None) -> Outcome | None:
-        """What `run` returned, or None if it never did."""
-        options = self.options(values)
-        epochs = options.epochs if epochs is None else epochs
-        return _read_outcome(options.run_dir / f"outcome-{epochs}-{scenes}.json")
+            found = self._mvdr_final(trained.localizer, options, "test", scenes, lambda: None)
+            _write_tally(path, found)
+        return found
 
     def _tally_path(self, options: TrainOptions, epochs: int, scenes: int) -> Path:
         return options.run_dir / f"tally-{epochs}-{scenes}.npz"
@@ -156,10 +156,14 @@ def _write_tally(path: Path, tally: Tally) -> None:
         np.savez(temporary, max_error_m=tally.max_error_m, **{name: getattr(tally, name) for name in _COUNTS})
 
 
-def _read_tally(path: Path) -> Tally:
-    with np.load(path) as stored:
-        counts = {name: stored[name] for name in _COUNTS}
-        return Tally(max_error_m=float(stored["max_error_m"]), **counts)
+def _read_tally(path: Path) -> Tally | None:
+    """None where there is none, or a torn one."""
+    try:
+        with np.load(path) as stored:
+            counts = {name: stored[name] for name in _COUNTS}
+            return Tally(max_error_m=float(stored["max_error_m"]), **counts)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 def _read_outcome(path: Path) -> Outcome | None:

@@ -11,11 +11,14 @@ import keras_tuner as kt
 import tensorflow as tf
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
+from keras_tuner.src import config
 from tensorboard.plugins.hparams import api as hparams
 
 from pipeline.tuning.oracles import Durable
 from pipeline.tuning.training import NotFinite
 from pipeline.tuning.trial import Outcome, Trials, own_values
+
+config.DEBUG = False  # else KerasTuner prints a traceback for every trial that fails
 
 SURROGATE, MVDR_FINAL = "surrogate", "mvdr_final"
 _BEAT_S = 1.0
@@ -101,11 +104,12 @@ class TwoStageTuner(BaseTuner):
         """The live line."""
         self.spent.append(outcome.seconds)
         done = [best.score for best in self.oracle.get_best_trials(1) if best.status == TrialStatus.COMPLETED]
+        best = min([self._score(outcome), *done])
         left_s = sum(self.spent) / len(self.spent) * (self.total - int(trial.trial_id) - 1)
         self.lines.info(
             f"{self._label(trial)}  surrogate {outcome.surrogate:.4f}  objective {outcome.objective:.4f}  "
-            f"F1 {outcome.f1:.3f}  best {self.oracle.objective.name} so far {min([self._score(outcome), *done]):.4f}  {outcome.seconds:.0f} s  "
-            f"{left_s:.0f} s left"
+            f"F1 {outcome.f1:.3f}  best {self.oracle.objective.name} so far {best:.4f}  "
+            f"{outcome.seconds:.0f} s  {left_s:.0f} s left"
         )
 
     def _tensorboard(self, trial: Trial, outcome: Outcome) -> None:

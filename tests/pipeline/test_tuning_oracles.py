@@ -1,4 +1,4 @@
-"""The oracles of `python -m pipeline.tune`: cut off after any write, with any file torn, they end at the same trials."""
+"""The oracles of `python -m pipeline.tune`: cut off after any write or with any file torn, they end at the same."""
 
 import itertools
 import json

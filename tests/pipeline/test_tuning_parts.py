@@ -154,7 +154,7 @@ def test_other_verdicts_do_not(tmp_path: Path, changes: dict[str, Any], message:
 def test_no_verdict_does_not(tmp_path: Path) -> None:
     (tmp_path / "torn.json").write_text('{"verdict": "PA')
     for path in (None, tmp_path / "nowhere.json", tmp_path / "torn.json"):
-        with pytest.raises(GateClosed, match="--learnability: expected the learnability.json .*, got none"):
+        with pytest.raises(GateClosed, match=r"--learnability: expected the learnability\.json .*, got none"):
             require_verdict(path, "l64_m64")
 
 
@@ -229,7 +229,7 @@ def study(count: int) -> list[Row]:
         values = {"learning_rate": float(10.0 ** rng.uniform(-5, -2)), "backbone.width": int(rng.choice([8, 16, 24]))}
         surrogate = 3.0 + abs(np.log10(values["learning_rate"]) + 3.0)
         outcome = Outcome(surrogate, 2.0 * surrogate, 0.9, 0.3, 100, 1, 2, 5.0)
-        found.append(Row(number, values, None, None if number == 3 else outcome))
+        found.append(Row(number, values, None if number == 3 else outcome))
     return found
 
 

@@ -1,19 +1,25 @@
 """No inert knob: every hyper-parameter of the search space, changed alone, changes what a trial comes to."""
 
 import dataclasses
+import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras_tuner as kt
 import pytest
 import tensorflow as tf
+from keras_tuner.engine.trial import TrialStatus
 
 from models.continuous import ContinuousConfig
 from pipeline.hyperparameters import option
 from pipeline.train import TrainOptions
-from pipeline.tuning.space import SPACE
+from pipeline.tuning.oracles import RerankOracle
+from pipeline.tuning.space import SPACE, Choice, hyperparameters
 from pipeline.tuning.surrogate import Surrogate
 from pipeline.tuning.trial import Outcome, Trials
+from pipeline.tuning.tuner import MVDR_FINAL, TwoStageTuner
 from tests.conftest import SCENE_SETS, TINY
 
 BASE = dataclasses.replace(
@@ -51,6 +57,20 @@ def trials(tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     tf.config.run_functions_eagerly(True)
     yield Trials(options, Surrogate(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
     tf.config.run_functions_eagerly(False)
+
+
+def test_a_training_that_diverges_is_a_failed_trial(trials: Trials, tmp_path: Path, caplog, capfd) -> None:
+    weights = [1e38, OTHER["losses.stein"]]
+    space = hyperparameters({"losses.stein": Choice(tuple(weights))}, trials.base)
+    candidates = [{"losses.stein": weight} for weight in weights]
+    oracle = RerankOracle(candidates, kt.Objective(MVDR_FINAL, "min"), space, lambda done: False)
+    with caplog.at_level(logging.INFO):
+        TwoStageTuner(oracle, trials, 4, tmp_path, "diverging", 2, logging.getLogger("test")).search(verbose=0)
+    failed, completed = (oracle.trials[name] for name in ("0", "1"))
+    assert (failed.status, completed.status) == (TrialStatus.FAILED, TrialStatus.COMPLETED)
+    assert completed.score == pytest.approx(trials.run(candidates[1], scenes=4).objective)
+    assert re.search(r"diverging trial 1/2  failed: epoch 1: the (loss|surrogate) is no longer finite", caplog.text)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def figures(outcome: Outcome) -> tuple[float, float]:

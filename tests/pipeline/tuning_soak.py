@@ -1,6 +1,6 @@
 """`python -m tests.pipeline.tuning_soak`: SIGKILLs a small study at random moments until it ends.
 
-Its final table must equal that of an undisturbed run with the same seed. Too slow for `make test`, which has three kills.
+Its final table must equal that of an undisturbed run with the same seed. `make test` has three kills only.
 """
 
 import dataclasses
