@@ -33,7 +33,8 @@ class Present(set):
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self.seconds, self.heard = seconds, {}  # type: ignore[var-annotated]
+        self.seconds = seconds
+        self.heard: dict[str, float] = {}
 
     def add(self, tuner_id: str) -> None:
         super().add(tuner_id)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from pipeline.records import replacing
 from pipeline.tuning.results import Row, importances, surrogate_against_objective
-from pipeline.tuning.space import Choice, Space
+from pipeline.tuning.space import Choice, Range, Space
 
 _STYLE = (
     "body{font:15px sans-serif;max-width:70em;margin:2em auto;padding:0 1em}table{border-collapse:collapse;"
@@ -56,13 +56,13 @@ def _against(done: _Done) -> str:
     return _svg(figure)
 
 
-def _position(value: float, domain: object) -> float:
+def _position(value: float, domain: Range | Choice) -> float:
     """Where a value lies between the ends of its domain, 0 to 1."""
     if isinstance(domain, Choice):
         values = sorted(domain.values)
         return values.index(value) / (len(values) - 1)
-    low, high, log = domain.low, domain.high, domain.log  # type: ignore[attr-defined]
-    if log:
+    low, high = domain.low, domain.high
+    if domain.log:
         value, low, high = np.log(value), np.log(low), np.log(high)
     return float((value - low) / (high - low))
 

@@ -19,6 +19,7 @@ from pipeline.tuning.space import SPACE, hyperparameters, read_space, searched
 from pipeline.tuning.surrogate import Surrogate
 from pipeline.tuning.trial import Trials, whole_record
 from pipeline.tuning.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner
+from tfds_shards.scene_sets import scene_set
 
 _PORT = "KERASTUNER_ORACLE_PORT"
 _FREE_TO_CHANGE = ("force", "learnability", "data_dir", "run_dir", "lease_s", "test_scenes", "gate_after")
@@ -45,6 +46,7 @@ class Study:
         self.options, self.logger = options, logger
         self.notes: list[str] = []
         self._require_verdict()
+        self._enough_scenes()
         base = options.training()
         self.space = searched(SPACE if options.space is None else read_space(options.space), base)
         self.parameters = hyperparameters(self.space, base)
@@ -60,6 +62,20 @@ class Study:
             if not self.options.force:
                 raise
             self.note(f"--force: begun without a learnability verdict that holds ({closed})")
+
+    def _enough_scenes(self) -> None:
+        options, sizes = self.options, scene_set(self.options.config).sizes
+        wanted = {
+            "--final-scenes and --surrogate-scenes together": (
+                "validation",
+                options.final_scenes + options.surrogate_scenes,
+            ),
+            "--probe-scenes": ("validation", options.probe_scenes),
+            "--test-scenes": ("test", options.test_scenes),
+        }
+        for name, (split, count) in wanted.items():
+            if count > sizes[split]:
+                raise ValueError(f"{name}: expected at most {sizes[split]}, the {split} scenes there are, got {count}")
 
     def _same_study(self) -> None:
         """Refuses to go on with a study that was begun with other options."""
@@ -164,10 +180,13 @@ class Study:
             "study": options.stage2,
             "values": best.values,
             "outcome": best.outcome,
-            "objective_minus_defaults": self._against_defaults(best.values) if options.test_scenes else None,
+            "objective_minus_defaults": None,
             "options": whole_record(self.trials.options(best.values)),
         }
         write_json(options.run_dir / "best.json", record)
+        if options.test_scenes:
+            against = self._against_defaults(best.values)
+            write_json(options.run_dir / "best.json", {**record, "objective_minus_defaults": against})
 
     def _against_defaults(self, values: dict[str, Any]) -> Difference:
         """The best trial minus the same training with nothing tuned, on scenes that chose nothing."""

@@ -251,6 +251,20 @@ def test_another_studys_folder_is_left_alone(undisturbed, given: list[str], monk
     assert f"--epochs: expected 2, with which the study in {run_dir} was begun, got 3" in said
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--final-scenes", "13", "--final-scenes and --surrogate-scenes together: expected at most 16, the validation"),
+        ("--probe-scenes", "17", "--probe-scenes: expected at most 16, the validation scenes there are, got 17"),
+        ("--test-scenes", "9", "--test-scenes: expected at most 8, the test scenes there are, got 9"),
+    ],
+)
+def test_more_scenes_than_there_are(
+    given: list[str], tmp_path: Path, monkeypatch, option: str, value: str, message: str
+) -> None:
+    assert message in refusal(["--run-dir", str(tmp_path), *given, option, value], monkeypatch)
+
+
 def test_two_processes_do_not_share_a_study(undisturbed, given: list[str], monkeypatch) -> None:
     run_dir, _ = undisturbed
     with tune._only_one(run_dir):
