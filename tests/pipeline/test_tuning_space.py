@@ -14,12 +14,14 @@ from keras_tuner.engine.trial import TrialStatus
 
 from models.continuous import ContinuousConfig
 from pipeline.hyperparameters import option
-from pipeline.train import TrainOptions
-from pipeline.tuning.oracles import RerankOracle
-from pipeline.tuning.space import SPACE, Choice, hyperparameters
+from pipeline.train import TrainOptions, training_batches
+from pipeline.tuning import training
+from pipeline.tuning.oracles import RerankOracle, search_oracle
+from pipeline.tuning.results import rows
+from pipeline.tuning.space import SPACE, Choice, Range, hyperparameters
 from pipeline.tuning.surrogate import Surrogate
 from pipeline.tuning.trial import Trials
-from pipeline.tuning.tuner import MVDR_FINAL, TwoStageTuner
+from pipeline.tuning.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner
 from tests.conftest import SCENE_SETS, TINY
 
 BASE = dataclasses.replace(
@@ -73,6 +75,31 @@ def test_a_training_that_diverges_is_a_failed_trial(trials: Trials, tmp_path: Pa
     assert completed.score == pytest.approx(trials.run(candidates[1], scenes=4).objective)
     assert re.search(r"diverging trial 1/2  failed: epoch 1: the (loss|surrogate) is no longer finite", caplog.text)
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_trial_that_hyperband_promotes_goes_on_from_what_it_had(trials: Trials, tmp_path: Path, monkeypatch) -> None:
+    """Three trainings of one epoch, then the best of them from its second epoch to its third."""
+    begun_at: list[int] = []
+
+    def recorded(options: TrainOptions, skip_batches: int) -> tf.data.Dataset:
+        begun_at.append(skip_batches)
+        return training_batches(options, skip_batches)
+
+    monkeypatch.setattr(training, "training_batches", recorded)
+    longer = Trials(
+        dataclasses.replace(trials.base, epochs=3, steps_per_epoch=1, run_dir=tmp_path / "trainings"),
+        trials.surrogate,
+        patience=3,
+    )
+    space = hyperparameters({"learning_rate": Range(1e-3, 1e-1, log=True)}, longer.base)
+    oracle = search_oracle("hyperband", kt.Objective(SURROGATE, "min"), space, trials=4, epochs=3, seed=1)
+    TwoStageTuner(oracle, longer, 4, tmp_path, "promoting", 4, logging.getLogger("test")).search(verbose=0)
+    assert begun_at == [0, 0, 0, 1]
+    found = rows(oracle, longer, 4)
+    assert [row.outcome.epochs for row in found if row.outcome] == [1, 1, 1, 3]
+    best = min(found[:3], key=lambda row: row.outcome.surrogate if row.outcome else 0.0)
+    assert found[3].values == best.values
+    assert len(list((tmp_path / "trainings").iterdir())) == 3
 
 
 def figures(trials: Trials, values: dict[str, Any], epochs: int) -> tuple[float, float]:
