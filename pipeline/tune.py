@@ -5,6 +5,7 @@ Killed at any point, the same command goes on. docs/tuning.md has the whole of i
 
 import contextlib
 import fcntl
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ def main() -> None:
     """Command line entry point."""
     try:
         options = tyro.cli(TuneOptions, prog="python -m pipeline.tune")
+        tf.get_logger().setLevel(logging.ERROR)  # a graph a trial is what there must be
         tf.config.experimental.enable_op_determinism()  # a killed study ends as an undisturbed one
         alone = contextlib.nullcontext() if is_worker() else _only_one(options.run_dir)
         with alone, logging_to(options.run_dir / "logs", "tune") as (logger, log_path):
