@@ -15,6 +15,7 @@ from sklearn.inspection import permutation_importance
 from pipeline.tuning.trial import Outcome, Trials, own_values
 
 _LEAST_TRIALS = 5
+_ROUNDING = 1e-6  # scores that differ by less are alike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ def table(found: Sequence[Row]) -> list[dict[str, Any]]:
 
 @dataclasses.dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's rho of n pairs with its 95 % interval; NaN below 5 pairs or where one side is constant."""
+    """Spearman's rho of n pairs with its 95 % interval; NaN below 5 pairs or where one side is alike."""
 
     rho: float
     interval: tuple[float, float]
@@ -68,7 +69,7 @@ class RankCorrelation:
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCorrelation:
     """With the interval of Bonett and Wright (2000): Fisher's z, variance (1 + rho^2 / 2) / (n - 3)."""
     nan = math.nan
-    if len(first) < _LEAST_TRIALS or np.ptp(first) == 0 or np.ptp(second) == 0:
+    if len(first) < _LEAST_TRIALS or min(np.ptp(first), np.ptp(second)) < _ROUNDING:
         return RankCorrelation(nan, (nan, nan), len(first))
     rho = float(stats.spearmanr(first, second).statistic)
     deviation = math.sqrt((1.0 + rho**2 / 2.0) / (len(first) - 3))
