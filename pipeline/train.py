@@ -20,6 +20,7 @@ from models.localizer import Localizer, LocalizerConfig
 from models.losses import LossConfig
 from pipeline.estimators import Estimator, localizer_estimator
 from pipeline.export import load_backbone
+from pipeline.hyperparameters import read_hyperparameters, replaced
 from pipeline.metrics import compute_metrics, metrics_config
 from pipeline.predictions import evaluate_predictions, run_estimator
 from pipeline.records import logging_to, replacing, write_config, write_json
@@ -54,6 +55,9 @@ class TrainOptions:
     """Seeds weights and the order of the scenes."""
     initial: Path | None = None
     """A backbone.keras to start from, such as models/weights/backbone.keras; its shape holds, --backbone.* do not."""
+    hyperparameters: Path | None = None
+    """A best.json of `python -m pipeline.tune`: its values in place of the defaults, --backbone.* beside --initial too;
+    options given here win over it."""
     backbone: BackboneConfig = BackboneConfig()
     losses: LossConfig = LossConfig()
     shrinkage: ShrinkageConfig = ShrinkageConfig()
@@ -154,8 +158,12 @@ class Progress(keras.callbacks.Callback):
         self.score(epoch + 1, logs)
 
 
-def train(options: TrainOptions, logger: logging.Logger) -> None:
-    """Trains, or goes on with, the run in options.run_dir."""
+def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
+    """Seeds everything; the localizer as training starts, and the compiled model that trains its backbone.
+
+    Raises:
+      ValueError: sets of different scenarios, or --initial weights that do not fit.
+    """
     keras.utils.set_random_seed(options.seed)
     scenarios = {scene_set(config).config.scenario for config in options.config}
     if len(scenarios) > 1:
@@ -164,10 +172,22 @@ def train(options: TrainOptions, logger: logging.Logger) -> None:
     backbone = Backbone(scenario, options.backbone) if options.initial is None else load_backbone(options.initial)
     if backbone.scenario != scenario:
         raise ValueError(f"--initial: expected a backbone of the scenario of {options.config[0]}, got another one")
+    if options.initial is not None and options.hyperparameters is not None:
+        weights = backbone.get_weights()
+        backbone = Backbone(scenario, options.backbone)
+        if [weight.shape for weight in weights] != [weight.shape for weight in backbone.get_weights()]:
+            raise ValueError("--initial: expected weights of the shape the hyperparameters ask for, got another one")
+        backbone.set_weights(weights)
     localizer = Localizer(backbone, LocalizerConfig(shrinkage=options.shrinkage))
     model = BackboneTraining(backbone, options.losses, options.shrinkage)
     schedule = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.epochs * options.steps_per_epoch)
     model.compile(optimizer=keras.optimizers.Adam(schedule), jit_compile=False)
+    return localizer, model
+
+
+def train(options: TrainOptions, logger: logging.Logger) -> None:
+    """Trains, or goes on with, the run in options.run_dir."""
+    localizer, model = prepare(options)
     progress = Progress(localizer, options, logger)
     done = progress.restore(model)
     if done >= options.epochs:
@@ -189,6 +209,10 @@ def main() -> None:
     """Command line entry point."""
     try:
         options = tyro.cli(TrainOptions, prog="python -m pipeline.train")
+        if options.hyperparameters is not None:
+            tf.config.experimental.enable_op_determinism()  # the trial's score comes out to the last digit
+            tuned = replaced(options, read_hyperparameters(options.hyperparameters))
+            options = tyro.cli(TrainOptions, prog="python -m pipeline.train", default=tuned)
         with logging_to(options.run_dir / "logs", "train") as (logger, log_path):
             logger.info(f"log: {log_path}")
             write_config(options.run_dir / "config.json", options)

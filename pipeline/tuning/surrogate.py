@@ -1,0 +1,88 @@
+"""The surrogate of Stage 1: how usable the covariance is that a whole configuration ends at, without locating sources.
+
+    surrogate = mean log(1 + Stein(R_pred, R_true)) + mean misalignment(R_pred) + 1 - F1 of the peaks of R_eff
+
+One function for all trials: it holds none of a trial's own loss weights, and its scenes are fixed. The logarithm keeps
+a single missed source of a loud scene from outweighing all others; the peaks see the shrinkage.
+"""
+
+from collections.abc import Callable, Mapping
+
+import tensorflow as tf
+
+from models.detection import Starts, find_peaks
+from models.localizer import Localizer, true_covariance
+from models.losses import stein_loss, subspace_alignment_loss
+from pipeline.metrics import STANDARD_GATE
+from pipeline.scenes import load_scenes
+
+_BATCH = 20
+_DEGREES = 57.29577951308232
+
+
+def _near(points: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Whether a peak [B, T, 3] lies inside the gate about a source: [B, K_max, T] bool."""
+    azimuth, elevation, inverse_range = (part[:, None] for part in tf.unstack(points, axis=-1))
+    used = tf.sequence_mask(batch["num_sources"], batch["azimuth"].shape[-1])
+    return (
+        (tf.abs(azimuth - batch["azimuth"][..., None]) <= STANDARD_GATE.azimuth_deg / _DEGREES)
+        & (tf.abs(elevation - batch["elevation"][..., None]) <= STANDARD_GATE.elevation_deg / _DEGREES)
+        & (tf.abs(1.0 / inverse_range - batch["range_m"][..., None]) <= STANDARD_GATE.range_m)
+        & used[..., None]
+    )
+
+
+def surrogate_terms(localizer: Localizer, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """What the surrogate is made of, by scene.
+
+    Args:
+      localizer: the trial's: backbone and shrinkage.
+      batch: B scenes with the truth.
+
+    Returns:
+      stein, misalignment, found (sources with a peak in the gate), peaks, sources: [B] float32.
+    """
+    observation = localizer.observe(*(batch[name] for name in ("snapshots", "ris_codes", "channel", "snr_db")))
+    prediction = localizer.backbone.predict_covariance(observation)
+    true = true_covariance(batch, localizer.scenario)
+    amplitude = tf.norm(tf.abs(true.factor), axis=1, keepdims=True)
+    directions = true.factor / tf.cast(tf.maximum(amplitude, 1e-12), true.factor.dtype)
+    effective = localizer.effective(prediction.covariance, batch["snr_db"], tf.shape(batch["snapshots"])[1])
+    starts = Starts(prediction.atoms.parameters[..., :3], prediction.atoms.active)
+    peaks = find_peaks(effective, localizer.mvdr, localizer.config.detection, starts)
+    found = tf.reduce_any(_near(peaks.points, batch) & peaks.valid[:, None], axis=-1)
+    return {
+        "stein": tf.math.log1p(stein_loss(prediction.covariance, true)),
+        "misalignment": subspace_alignment_loss(prediction.covariance, directions),
+        "found": tf.reduce_sum(tf.cast(found, tf.float32), axis=-1),
+        "peaks": tf.reduce_sum(tf.cast(peaks.valid, tf.float32), axis=-1),
+        "sources": tf.cast(batch["num_sources"], tf.float32),
+    }
+
+
+class Surrogate:
+    """Scores localizers on the same scenes, low is good.
+
+    Args:
+      data_dir, config: where the scenes lie, and which set.
+      skip, take: validation scenes left out first, and scored.
+    """
+
+    def __init__(self, data_dir: object, config: str, *, skip: int, take: int) -> None:
+        scenes = load_scenes(str(data_dir), config, "validation", take=skip + take)
+        self.batches = list(scenes.skip(skip).batch(_BATCH))
+
+    def scorer(self, localizer: Localizer) -> Callable[[Callable[[], None]], float]:
+        """A function that scores the localizer with its weights as they are; it calls its argument now and then."""
+        step = tf.function(lambda batch: surrogate_terms(localizer, batch), autograph=False)
+
+        def score(heartbeat: Callable[[], None]) -> float:
+            parts = []
+            for batch in self.batches:
+                heartbeat()
+                parts.append(step(batch))
+            terms = {name: tf.concat([part[name] for part in parts], 0).numpy().astype(float) for name in parts[0]}
+            f1 = 2.0 * terms["found"].sum() / (terms["peaks"].sum() + terms["sources"].sum())
+            return float(terms["stein"].mean() + terms["misalignment"].mean() + 1.0 - f1)
+
+        return score

@@ -1,0 +1,256 @@
+"""Parts of `python -m pipeline.tune`: the space, the gate, what is counted of a study and its report."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from models.backbone import BackboneConfig
+from models.continuous import ContinuousConfig
+from pipeline.hyperparameters import flattened, option, read_hyperparameters, replaced
+from pipeline.tally import Tally
+from pipeline.train import TrainOptions
+from pipeline.tuning.gate import GateClosed, require_verdict, separation
+from pipeline.tuning.options import TuneOptions
+from pipeline.tuning.report import write_report
+from pipeline.tuning.results import Row, importances, rank_correlation, surrogate_against_objective
+from pipeline.tuning.space import SHAPE, SPACE, Choice, Range, hyperparameters, read_space, searched
+from pipeline.tuning.trial import Outcome, own_values, whole_record
+
+OPTIONS = TrainOptions(Path("unused"))
+
+
+# Values and options
+
+
+def test_values_reach_the_options_they_name_and_no_other() -> None:
+    values = {"learning_rate": 1, "backbone.continuous.steps": 9, "backbone.width": 8, "config": ["l64_random"]}
+    changed = replaced(OPTIONS, values)
+    expected = BackboneConfig(width=8, continuous=ContinuousConfig(steps=9))
+    assert changed == dataclasses.replace(OPTIONS, learning_rate=1.0, backbone=expected, config=("l64_random",))
+    assert isinstance(changed.learning_rate, float)
+
+
+def test_a_whole_record_brings_back_all_options_through_json(tmp_path: Path) -> None:
+    tuned = replaced(OPTIONS, {"shrinkage.base_alpha": 0.01, "backbone.continuous.noise_range_db": (-1.0, 2.0)})
+    tuned = dataclasses.replace(tuned, epochs=3, seed=5, initial=Path("some.keras"))
+    path = tmp_path / "best.json"
+    path.write_text(json.dumps({"options": whole_record(tuned)}))
+    assert replaced(OPTIONS, read_hyperparameters(path)) == tuned
+    assert flattened(tuned)["backbone.continuous.noise_range_db"] == (-1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"backbone.widht": 8}, "expected names of options, got 'backbone.widht'"),
+        ({"width": 8}, "expected names of options, got 'width'"),
+        ({"backbone.width.more": 8}, "expected names of options, got 'backbone.width.more'"),
+        ({"backbone.width": 8.5}, "backbone.width: expected int, got 8.5"),
+        ({"backbone.width": 0}, "BackboneConfig.width, depth: expected at least 1"),
+    ],
+)
+def test_values_that_do_not_fit(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        replaced(OPTIONS, values)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"options": 3}', '{"values": {}}'])
+def test_a_file_that_is_no_best_json(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "best.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"--hyperparameters: expected a best\.json .*, got .*best\.json"):
+        read_hyperparameters(path)
+
+
+# The space
+
+
+def test_every_default_lies_inside_and_every_end_is_accepted() -> None:
+    found = hyperparameters(searched(SPACE, OPTIONS), OPTIONS)
+    assert {parameter.name: parameter.default for parameter in found.space} == {
+        name: option(OPTIONS, name) for name in SPACE
+    }
+
+
+def test_given_weights_hold_their_shape() -> None:
+    free = searched(SPACE, dataclasses.replace(OPTIONS, initial=Path("some.keras")))
+    assert set(SPACE) - set(free) == set(SHAPE)
+
+
+def test_a_space_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "space.json"
+    path.write_text('{"learning_rate": {"low": 1e-5, "high": 1e-4, "log": true}, "backbone.width": {"values": [4, 8]}}')
+    assert read_space(path) == {"learning_rate": Range(1e-5, 1e-4, log=True), "backbone.width": Choice((4, 8))}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nothing", "--space: expected a JSON file"),
+        ("[]", "--space: expected a JSON file"),
+        ('{"learning_rate": {"low": 1}}', "--space: learning_rate: expected low and high, or values"),
+        ('{"learning_rate": {"low": 1, "high": 1}}', "expected low < high, got 1, 1"),
+        ('{"learning_rate": {"low": 0, "high": 1, "log": true}}', "expected low > 0 on a log scale"),
+        ('{"learning_rate": {"values": [1]}}', "expected two values or more"),
+        ('{"rate": {"low": 1, "high": 2}}', "expected names of options, got 'rate'"),
+        ('{"losses.stein": {"low": -1, "high": 2}}', "LossConfig.stein: expected a weight of at least 0"),
+        ('{"backbone.width": {"low": 1.5, "high": 2}}', "backbone.width: expected int, got 1.5"),
+        ("{}", "--space: expected an option that is free to change, got none"),
+    ],
+)
+def test_spaces_that_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "space.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        searched(read_space(path), OPTIONS)
+
+
+def test_a_trials_own_values_are_the_same_after_float32() -> None:
+    values = {"learning_rate": 0.001234, "backbone.width": 8, "tuner/epochs": 2}
+    through_grpc = {**values, "learning_rate": float(np.float32(0.001234))}
+    assert own_values(values) == own_values(through_grpc) == {"learning_rate": 0.001234, "backbone.width": 8}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("seed", 0), ("trials", 0), ("gate_after", 1), ("lease_s", 0.0), ("probe_scenes", 0)]
+)
+def test_options_that_are_refused(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"--{field.replace('_', '-')}: expected"):
+        TuneOptions(Path("unused"), **{field: value})
+
+
+# The gate
+
+
+def verdict(path: Path, **changes: Any) -> Path:
+    record = {"verdict": "PASS", "reason": "better", "options": {"config": "l64_m64_512_64_128"}, **changes}
+    path.write_text(json.dumps(record))
+    return path
+
+
+def test_a_pass_on_scenes_of_the_same_kind_opens(tmp_path: Path) -> None:
+    require_verdict(verdict(tmp_path / "learnability.json"), "l64_m64_4_2_2")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"verdict": "FAIL", "reason": "no gain beyond the noise"}, "got FAIL in .*: no gain beyond the noise"),
+        ({"options": {"config": "l64_random"}}, "on scenes like l64_m64_4_2_2, got one on l64_random"),
+        ({"options": {}}, "got none at"),
+    ],
+)
+def test_other_verdicts_do_not(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(GateClosed, match=message):
+        require_verdict(verdict(tmp_path / "learnability.json", **changes), "l64_m64_4_2_2")
+
+
+def test_no_verdict_does_not(tmp_path: Path) -> None:
+    (tmp_path / "torn.json").write_text('{"verdict": "PA')
+    for path in (None, tmp_path / "nowhere.json", tmp_path / "torn.json"):
+        with pytest.raises(GateClosed, match=r"--learnability: expected the learnability\.json .*, got none"):
+            require_verdict(path, "l64_m64")
+
+
+def candidates(recalls: list[float], scenes: int, seed: int, shared: float = 0.0) -> list[Tally]:
+    """Answers that hit each of 3 sources a scene with that probability; `shared` of the scenes alike for all."""
+    rng = np.random.default_rng(seed)
+    alike, same = rng.uniform(size=(scenes, 3)), rng.uniform(size=scenes) < shared
+    found = []
+    for recall in recalls:
+        draw = np.where(same[:, None], alike, rng.uniform(size=(scenes, 3)))
+        hits = np.sum(draw < recall, axis=1).astype(float)
+        every = np.full(scenes, 3.0)
+        found.append(Tally(every, every, hits, every, 0.3 * (3.0 - hits) + 0.01, 20.0))
+    return found
+
+
+def test_candidates_alike_but_for_noise_are_told_apart_one_time_in_twenty() -> None:
+    draws = [separation(candidates([0.9] * 6, 300, seed), resamples=300).told_apart for seed in range(200)]
+    assert np.sum(draws) <= stats.binom.ppf(0.999, 200, 0.05) + 4  # few scenes: the bootstrap is a little narrow
+    assert np.sum(draws) >= 1
+
+
+def test_candidates_that_differ_are_told_apart_and_pairing_makes_it_sharper() -> None:
+    recalls = [0.84, 0.86, 0.88, 0.9]
+    apart, paired = (separation(candidates(recalls, 1000, 1, shared)) for shared in (0.0, 0.9))
+    assert apart.told_apart
+    assert paired.told_apart
+    assert paired.noise < 0.6 * apart.noise
+
+
+def test_identical_candidates_are_not_told_apart() -> None:
+    one = candidates([0.9], 100, 0)[0]
+    found = separation([one, one, one])
+    assert not found.told_apart
+    assert str(found) == (
+        "3 candidates: spread of the objective 0.0000, not above the 0.0000 that bootstrap noise alone gives"
+    )
+
+
+def test_separation_needs_the_same_scenes() -> None:
+    first, second = candidates([0.9, 0.9], 100, 0)
+    for tallies in ([first], [first, dataclasses.replace(second, true=second.true + 1)]):
+        with pytest.raises(ValueError, match="two candidates or more on the same scenes"):
+            separation(tallies)
+
+
+# Figures and the report
+
+
+def test_rank_correlations_interval_covers() -> None:
+    """Bivariate normal pairs: Spearman's rho is 6 / pi asin(r / 2)."""
+    rng, r = np.random.default_rng(0), 0.8
+    truth, covered = 6.0 / np.pi * np.arcsin(r / 2.0), 0
+    for _ in range(300):
+        first, noise = rng.normal(size=(2, 24))
+        found = rank_correlation(first, r * first + np.sqrt(1.0 - r**2) * noise)
+        covered += found.interval[0] <= truth <= found.interval[1]
+    assert 0.90 * 300 <= covered <= 300
+
+
+def test_rank_correlation_of_too_little() -> None:
+    assert np.isnan(rank_correlation([1.0, 2.0], [1.0, 2.0]).rho)
+    assert np.isnan(rank_correlation([1.0 + 1e-8 * k for k in range(9)], list(range(9))).rho)
+    assert rank_correlation([1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 7]).rho == 1.0
+
+
+def study(count: int) -> list[Row]:
+    """Trials whose surrogate depends on the learning rate alone; one failed."""
+    rng = np.random.default_rng(0)
+    found = []
+    for number in range(count):
+        values = {"learning_rate": float(10.0 ** rng.uniform(-5, -2)), "backbone.width": int(rng.choice([8, 16, 24]))}
+        surrogate = 3.0 + abs(np.log10(values["learning_rate"]) + 3.0)
+        outcome = Outcome(surrogate, 2.0 * surrogate, 0.9, 0.3, 100, 1, 2, 5.0)
+        found.append(Row(number, values, None if number == 3 else outcome))
+    return found
+
+
+def test_importance_goes_to_what_matters() -> None:
+    found = importances(study(30))
+    assert next(iter(found)) == "learning_rate"
+    assert found["learning_rate"] > 0.9
+    assert sum(found.values()) == pytest.approx(1.0)
+    assert importances(study(4)) == {}
+
+
+def test_the_report_holds_everything_itself(tmp_path: Path) -> None:
+    first = study(12)
+    space = {"learning_rate": Range(1e-5, 1e-2, log=True), "backbone.width": Choice((8, 16, 24))}
+    path = tmp_path / "report.html"
+    write_report(path, "a <study>", ["--force: forced & said"], first, first[:3], space)
+    page = path.read_text()
+    assert page.count("<svg") == 6
+    assert not re.search(r"<script|<link|<img|src=|@import|url\(http", page)
+    assert "<h1>a &lt;study&gt;</h1>" in page
+    assert "--force: forced &amp; said" in page
+    assert str(surrogate_against_objective(first)) in page
+    assert page.count("<td>failed</td>") == 1
+    assert all(name in page for name in space)

@@ -1,0 +1,271 @@
+"""Studies of `python -m pipeline.tune`: undisturbed, killed, shared among workers of which one dies; all end alike."""
+
+import contextlib
+import json
+import math
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from pipeline import tune
+from pipeline.hyperparameters import read_hyperparameters
+from pipeline.train import TrainOptions
+from tests.conftest import SCENE_SETS, TINY
+
+TRIALS, TOP = 3, 2
+STUDIES = ("small_stage1_surrogate", "small_stage1_surrogate_stage2_mvdr_final")
+SPACE = {
+    "learning_rate": {"low": 1e-3, "high": 3e-2, "log": True},
+    "backbone.continuous.steps": {"low": 1, "high": 5},
+    "shrinkage.base_alpha": {"low": 1e-5, "high": 2e-2, "log": True},
+}
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> list[str]:
+    """Options of all studies but their folder."""
+    folder = tmp_path_factory.mktemp("given")
+    (folder / "space.json").write_text(json.dumps(SPACE))
+    record = {"verdict": "PASS", "reason": "as measured", "options": {"config": SCENE_SETS[0]}}
+    (folder / "learnability.json").write_text(json.dumps(record))
+    grid = zip(("azimuth", "elevation", "range"), TINY.grid.shape, strict=True)
+    return [
+        *("--data-dir", str(tiny_scenes), "--config", SCENE_SETS[0], "--name", "small"),
+        *("--learnability", str(folder / "learnability.json"), "--space", str(folder / "space.json")),
+        *("--trials", str(TRIALS), "--top", str(TOP), "--epochs", "2", "--steps-per-epoch", "2", "--batch-size", "4"),
+        *("--surrogate-scenes", "4", "--probe-scenes", "12", "--final-scenes", "12", "--test-scenes", "0"),
+        *("--backbone.stages", "1", "--backbone.width", "4", "--backbone.depth", "2", "--backbone.active-atoms", "16"),
+        *(part for axis, cells in grid for part in (f"--backbone.grid.num-{axis}", str(cells))),
+        *("--backbone.continuous.additions", "0", "--force", "--lease-s", "15"),
+    ]
+
+
+def start(options: list[str], **environment: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "pipeline.tune", *options]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}
+    )
+
+
+def table(run_dir: Path) -> Any:
+    return json.loads((run_dir / "table.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    run_dir = tmp_path_factory.mktemp("undisturbed")
+    process = start(["--run-dir", str(run_dir), *given])
+    console = process.communicate()[0]
+    assert process.returncode == 0, console
+    return run_dir, console
+
+
+def test_every_trial_of_both_stages_is_in_the_table(undisturbed) -> None:
+    stages = table(undisturbed[0])
+    assert [len(stages[name]) for name in STUDIES] == [TRIALS, TOP]
+    for row in [*stages[STUDIES[0]], *stages[STUDIES[1]]]:
+        assert set(row["values"]) == set(SPACE)
+        assert row["outcome"]["scenes"] == 12
+        assert math.isfinite(row["outcome"]["surrogate"] + row["outcome"]["objective"])
+    ranked = sorted(stages[STUDIES[0]], key=lambda row: row["outcome"]["surrogate"])
+    assert [row["values"] for row in stages[STUDIES[1]]] == [row["values"] for row in ranked[:TOP]]
+    assert len({row["outcome"]["surrogate"] for row in stages[STUDIES[0]]}) == TRIALS
+
+
+def test_a_live_line_a_trial(undisturbed) -> None:
+    run_dir, console = undisturbed
+    for name, trials in zip(STUDIES, (TRIALS, TOP), strict=True):
+        lines = re.findall(
+            rf"{name} trial (\d)/{trials}  surrogate ([\d.]+)  objective ([\d.]+)  F1 [\d.]+  "
+            r"best (?:surrogate|mvdr_final) so far ([\d.]+)  \d+ s  \d+ s left",
+            console,
+        )
+        assert [int(line[0]) for line in lines] == list(range(1, trials + 1))
+        scores = [float(line[1 if name == STUDIES[0] else 2]) for line in lines]
+        assert [float(line[3]) for line in lines] == [min(scores[: n + 1]) for n in range(trials)]
+    (log,) = (run_dir / "logs").glob("tune-*.log")
+    assert all(line in log.read_text() for line in re.findall(r"^small.* left$", console, re.MULTILINE))
+
+
+def test_tensorboard_shows_hyperparameters(undisturbed) -> None:
+    run_dir, _ = undisturbed
+    (path,) = (run_dir / "tensorboard" / STUDIES[0] / "1").iterdir()
+    shown = {}
+    for event in tf.compat.v1.train.summary_iterator(str(path)):
+        for value in event.summary.value:
+            if value.tag == "_hparams_/session_start_info":
+                data = plugin_data_pb2.HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                shown = {name: item.number_value for name, item in data.session_start_info.hparams.items()}
+    assert shown == table(run_dir)[STUDIES[0]][1]["values"]
+
+
+def test_the_report_says_that_it_was_forced(undisturbed) -> None:
+    page = (undisturbed[0] / "report.html").read_text()
+    assert page.count("<svg") >= 5
+    assert "--force: candidates ranked though they can&#x27;t be told apart (2 candidates: spread" in page
+
+
+def test_killed_at_random_it_ends_with_the_same_table(undisturbed, given: list[str], tmp_path: Path) -> None:
+    expected, kills, rng = table(undisturbed[0]), 0, random.Random(5)
+    options = ["--run-dir", str(tmp_path), *given]
+    epochs: set[Path] = set()
+    while True:
+        process = start(options)
+        progress = len(epochs)
+        while kills < 3 and process.poll() is None and len(epochs) <= progress:
+            epochs |= set((tmp_path / "trainings").glob("*/checkpoints/ckpt-*.index"))
+            time.sleep(0.01)
+        if kills == 3:
+            console = process.communicate()[0]
+            break
+        time.sleep(rng.uniform(0.0, 2.0))
+        process.kill()
+        process.communicate()
+        kills += 1
+    assert process.returncode == 0, console
+    assert table(tmp_path) == expected
+    assert read_hyperparameters(tmp_path / "best.json") == read_hyperparameters(undisturbed[0] / "best.json")
+
+
+@contextlib.contextmanager
+def two_ports() -> Iterator[int]:
+    """The first of two free ports in a row, as Stage 2 takes the next one."""
+    while True:
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                other.bind(("127.0.0.1", port + 1))
+                break
+    yield port
+
+
+def test_chief_and_two_workers_one_of_them_killed(undisturbed, given: list[str], tmp_path: Path) -> None:
+    options = ["--run-dir", str(tmp_path), *given]
+    with two_ports() as port:
+        place = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port)}
+        chief = start(options, KERASTUNER_TUNER_ID="chief", **place)
+        lost, other = (start(options, KERASTUNER_TUNER_ID=f"worker{n}", **place) for n in range(2))
+        working = tmp_path / STUDIES[0] / "oracle.json"
+        while not (working.exists() and "worker0" in json.loads(working.read_text())["ongoing_trials"]):
+            assert chief.poll() is None and lost.poll() is None
+            time.sleep(0.05)
+        lost.kill()
+        lost.communicate()
+        consoles = [process.communicate()[0] for process in (other, chief)]
+    assert (other.returncode, chief.returncode) == (0, 0), consoles
+    assert re.search(r"worker worker0 is silent for \d+ s: its trial \d is given away", consoles[1])
+    expected = table(undisturbed[0])
+    found = table(tmp_path)
+    assert found[STUDIES[0]] == expected[STUDIES[0]]
+    assert found[STUDIES[1]] == expected[STUDIES[1]]
+
+
+def test_best_json_reproduces_the_trials_score(undisturbed, tiny_scenes: Path, tmp_path: Path) -> None:
+    best = json.loads((undisturbed[0] / "best.json").read_text())
+    command = [sys.executable, "-m", "pipeline.train", "--run-dir", str(tmp_path), "--data-dir", str(tiny_scenes)]
+    done = subprocess.run(
+        [*command, "--hyperparameters", str(undisturbed[0] / "best.json")], capture_output=True, text=True, check=True
+    )
+    objectives = dict(re.findall(r"epoch (\d)/2 .*?val_objective (\S+)", done.stdout))
+    outcome = best["outcome"]
+    assert float(objectives[str(outcome["best_epoch"])]) == pytest.approx(outcome["objective"], abs=1e-4)
+    trained = json.loads((tmp_path / "config.json").read_text())["options"]
+    assert trained["learning_rate"] == best["values"]["learning_rate"] != TrainOptions(tmp_path).learning_rate
+    assert trained["shrinkage"]["base_alpha"] == best["values"]["shrinkage.base_alpha"]
+
+
+def test_a_finished_study_compares_its_best_with_the_defaults(
+    undisturbed, given: list[str], monkeypatch, capsys
+) -> None:
+    """And trains nothing but the defaults."""
+    run_dir, _ = undisturbed
+    before = {path: path.read_bytes() for path in run_dir.rglob("outcome-*.json")}
+    monkeypatch.setattr(sys, "argv", ["tune", "--run-dir", str(run_dir), *given, "--test-scenes", "4"])
+    tune.main()
+    assert {path: path.read_bytes() for path in run_dir.rglob("outcome-*.json")} == before
+    console = capsys.readouterr().out
+    assert "trial 1/" not in console
+    assert re.search(r"best trial on 4 test scenes: .*\n.*defaults on 4 test scenes: ", console)
+    against = json.loads((run_dir / "best.json").read_text())["objective_minus_defaults"]
+    assert against["interval"][0] <= against["difference"] <= against["interval"][1]
+
+
+# What is refused, in one clear line
+
+
+def refusal(options: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(sys, "argv", ["tune", *options])
+    with pytest.raises(SystemExit) as stopped:
+        tune.main()
+    assert isinstance(stopped.value.code, str)
+    assert "\n" not in stopped.value.code
+    return stopped.value.code
+
+
+def unforced(options: list[str]) -> list[str]:
+    return [part for part in options if part != "--force"]
+
+
+def test_without_a_verdict_it_refuses(given: list[str], tmp_path: Path, monkeypatch) -> None:
+    options = unforced(given)
+    place = options.index("--learnability") + 1
+    failed = tmp_path / "learnability.json"
+    failed.write_text(json.dumps({"verdict": "FAIL", "reason": "no gain", "options": {"config": SCENE_SETS[0]}}))
+    for path, message in ((tmp_path / "nowhere.json", "got none at"), (failed, "got FAIL in")):
+        options[place] = str(path)
+        said = refusal(["--run-dir", str(tmp_path / "run"), *options], monkeypatch)
+        assert said.startswith("pipeline.tune: --learnability: expected the learnability.json of a training that")
+        assert message in said
+        assert not (tmp_path / "run" / STUDIES[0]).exists()
+
+
+def test_candidates_that_noise_explains_stop_it_with_the_two_numbers(
+    undisturbed, given: list[str], monkeypatch
+) -> None:
+    """Two candidates on 12 scenes; the report keeps what there is."""
+    run_dir, _ = undisturbed
+    said = refusal(["--run-dir", str(run_dir), *unforced(given)], monkeypatch)
+    assert re.search(
+        r"Stage 2 stopped, its candidates can't be told apart: 2 candidates: spread of the objective [\d.]+, "
+        r"not above the [\d.]+ that bootstrap noise alone gives",
+        said,
+    )
+    assert "gate: Stage 2 stopped after 2 of 2" in (run_dir / "report.html").read_text()
+
+
+def test_another_studys_folder_is_left_alone(undisturbed, given: list[str], monkeypatch) -> None:
+    run_dir, _ = undisturbed
+    said = refusal(["--run-dir", str(run_dir), *given, "--epochs", "3"], monkeypatch)
+    assert f"--epochs: expected 2, with which the study in {run_dir} was begun, got 3" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--final-scenes", "13", "--final-scenes and --surrogate-scenes together: expected at most 16, the validation"),
+        ("--probe-scenes", "17", "--probe-scenes: expected at most 16, the validation scenes there are, got 17"),
+        ("--test-scenes", "9", "--test-scenes: expected at most 8, the test scenes there are, got 9"),
+    ],
+)
+def test_more_scenes_than_there_are(
+    given: list[str], tmp_path: Path, monkeypatch, option: str, value: str, message: str
+) -> None:
+    assert message in refusal(["--run-dir", str(tmp_path), *given, option, value], monkeypatch)
+
+
+def test_two_processes_do_not_share_a_study(undisturbed, given: list[str], monkeypatch) -> None:
+    run_dir, _ = undisturbed
+    with tune._only_one(run_dir):
+        assert "which is busy" in refusal(["--run-dir", str(run_dir), *given], monkeypatch)
