@@ -35,7 +35,9 @@ class LearnabilityOptions:
     """Judges the training in a run folder."""
 
     run_dir: Path
-    """Run folder of `python -m pipeline.train`."""
+    """Run folder of `python -m pipeline.train`; the verdict is written there."""
+    backbone: Path | None = None
+    """What is judged, such as that training's backbone with its fitted score; left out, RUN_DIR/backbone.keras."""
     config: str = "l64_m64"
     """Set whose validation scenes are scored."""
     data_dir: Path = Path("runs/data")
@@ -96,7 +98,7 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
       ValueError, OSError: no training, or no scenes.
     """
     trained_on = training_scenes(options.run_dir)
-    trained = load_backbone(options.run_dir / BEST_MODEL)
+    trained = load_backbone(options.backbone or options.run_dir / BEST_MODEL)
     scenario = trained.scenario
     estimators: dict[str, Estimator] = {
         "trained": localizer_estimator(Localizer(trained)),

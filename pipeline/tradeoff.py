@@ -1,0 +1,128 @@
+"""`python -m pipeline.tradeoff`: F1 against milliseconds a scene, trained and untrained, whole path and MVDR alone.
+
+Cheaper and dearer settings of the continuous stages are scored on the same scenes in one run; the fastest batch counts.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from matplotlib.figure import Figure
+
+from models.backbone import Backbone
+from models.localizer import Localizer, spectrum_localizer
+from pipeline import plots
+from pipeline.estimators import Estimator, localizer_estimator
+from pipeline.export import load_backbone
+from pipeline.metrics import compute_metrics, metrics_config
+from pipeline.predictions import evaluate_predictions, run_estimator
+from pipeline.records import write_config, write_json
+from pipeline.scenes import load_scenes
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "no additions, 2 steps": {"additions": 0, "steps": 2, "settling_steps": 0},
+    "no additions, 4 steps": {"additions": 0},
+    "1 round, 2 steps": {"additions": 1, "steps": 3, "addition_steps": 2, "settling_steps": 0},
+    "1 round": {"additions": 1},
+    "default": {},
+    "3 rounds, 8 steps": {"additions": 3, "steps": 8, "addition_steps": 6, "settling_steps": 8},
+}
+"""Changes to `ContinuousConfig`, cheapest first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TradeoffOptions:
+    """Measures accuracy against time."""
+
+    backbone: Path
+    """A trained backbone.keras; it is compared with the untrained one of its shape."""
+    output_dir: Path
+    """Where tradeoff.json, tradeoff.png and config.json go."""
+    data_dir: Path = Path("runs/data")
+    """Where `python -m pipeline.data` put the scenes."""
+    config: str = "l64_m64"
+    """Set of scenes."""
+    scenes: int = 500
+    """Test scenes, the first ones."""
+    batch_size: int = 50
+    """Scenes a call."""
+
+    def __post_init__(self) -> None:
+        for field in ("scenes", "batch_size"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
+
+
+def with_settings(backbone: Backbone, settings: Mapping[str, Any]) -> Backbone:
+    """The same weights with other continuous stages."""
+    continuous = dataclasses.replace(backbone.config.continuous, **settings)
+    changed = Backbone(backbone.scenario, dataclasses.replace(backbone.config, continuous=continuous))
+    changed.set_weights(backbone.get_weights())
+    return changed
+
+
+def estimators(trained: Backbone) -> dict[tuple[str, str], Estimator]:
+    """Every estimator by what it is and its settings."""
+    untrained = Backbone(trained.scenario, trained.config)
+    found: dict[tuple[str, str], Estimator] = {}
+    for name, settings in SETTINGS.items():
+        localizers = {
+            "trained": Localizer(with_settings(trained, settings)),
+            "untrained": Localizer(with_settings(untrained, settings)),
+        }
+        found |= {(kind, name): localizer_estimator(localizer) for kind, localizer in localizers.items()}
+        found["MVDR on R_pred alone", name] = spectrum_localizer(localizers["trained"])
+    return found
+
+
+def measure(options: TradeoffOptions) -> list[dict[str, Any]]:
+    """F1 and time of every estimator."""
+    trained = load_backbone(options.backbone)
+    stored = load_scenes(options.data_dir, options.config, "test", take=options.scenes, batch_size=options.batch_size)
+    batches = list(stored)
+    rows = []
+    for (kind, settings), estimator in estimators(trained).items():
+        estimator(batches[0])  # tracing
+        predictions = run_estimator(estimator, batches, options.scenes, show_progress=False)
+        standard = compute_metrics(evaluate_predictions(predictions, metrics_config(trained.scenario)))["standard"]
+        milliseconds = 1e3 * min(np.divide(predictions.seconds, predictions.batch_scenes))
+        rows.append({"kind": kind, "settings": settings, "ms_a_scene": float(milliseconds), "f1": standard["f1"]})
+        rows[-1]["f1_interval"] = standard["f1_interval"]
+        print(f"{kind:22} {settings:22} {milliseconds:7.1f} ms a scene   F1 {standard['f1']:.3f}", flush=True)
+    return rows
+
+
+def plot_tradeoff(rows: list[dict[str, Any]], scenes: int) -> Figure:
+    """F1 against milliseconds a scene, a line each kind."""
+    figure = plots.new_figure(7.2, 4.6)
+    axes = figure.subplots()
+    colours = (plots.BLUE, plots.ORANGE, plots.GREEN)
+    for colour, kind in zip(colours, dict.fromkeys(row["kind"] for row in rows), strict=False):
+        own = sorted((row["ms_a_scene"], row["f1"]) for row in rows if row["kind"] == kind)
+        axes.plot(*zip(*own, strict=True), color=colour, marker="o", lw=1.8, label=kind)
+    plots.tidy(axes)
+    axes.set(xlabel="milliseconds a scene", ylabel="F1, standard gate", xscale="log")
+    axes.legend(frameon=False, loc="lower right")
+    axes.set_title(f"Accuracy against time, {scenes} test scenes", fontweight="bold")
+    return figure
+
+
+def main() -> None:
+    """Command line entry point."""
+    try:
+        options = tyro.cli(TradeoffOptions, prog="python -m pipeline.tradeoff")
+        write_config(options.output_dir / "config.json", options)
+        rows = measure(options)
+        write_json(options.output_dir / "tradeoff.json", rows)
+        plots.save_figure(plot_tradeoff(rows, options.scenes), options.output_dir / "tradeoff.png")
+    except (ValueError, OSError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        sys.exit(f"pipeline.tradeoff: {first_line}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Accuracy against time: every setting is measured, and settings change the estimator and not its weights."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.backbone import Backbone
+from models.geometry import Scenario
+from pipeline import tradeoff
+from tests.conftest import SCENE_SETS, TINY
+
+
+def test_every_kind_and_setting_is_measured(tiny_scenes: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(tradeoff, "SETTINGS", {name: tradeoff.SETTINGS[name] for name in ("1 round", "default")})
+    Backbone(Scenario(), TINY).save(tmp_path / "backbone.keras")
+    options = ["--backbone", str(tmp_path / "backbone.keras"), "--output-dir", str(tmp_path / "out")]
+    options += ["--data-dir", str(tiny_scenes), "--config", SCENE_SETS[0], "--scenes", "8", "--batch-size", "4"]
+    monkeypatch.setattr(sys, "argv", ["tradeoff", *options])
+    tradeoff.main()
+    rows = json.loads((tmp_path / "out" / "tradeoff.json").read_text())
+    assert {(row["kind"], row["settings"]) for row in rows} == {
+        (kind, settings)
+        for kind in ("trained", "untrained", "MVDR on R_pred alone")
+        for settings in ("1 round", "default")
+    }
+    assert all(row["ms_a_scene"] > 0 and 0 <= row["f1"] <= 1 for row in rows)
+    assert (tmp_path / "out" / "tradeoff.png").stat().st_size > 10_000
+    assert capsys.readouterr().out.count("ms a scene") == len(rows)
+
+
+@pytest.mark.parametrize("name", tradeoff.SETTINGS)
+def test_settings_keep_the_weights(name: str) -> None:
+    backbone = Backbone(Scenario(), TINY)
+    for variable in backbone.trainable_variables:
+        variable.assign(np.random.default_rng(0).normal(size=variable.shape))
+    changed = tradeoff.with_settings(backbone, tradeoff.SETTINGS[name])
+    for field, value in tradeoff.SETTINGS[name].items():
+        assert getattr(changed.config.continuous, field) == value
+    for old, new in zip(backbone.get_weights(), changed.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
