@@ -64,7 +64,9 @@ def best_power(alpha: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 def add_atoms(
     observation: Observation, atoms: Atoms, dictionary: PolarDictionary, array: RISArray, config: ContinuousConfig
 ) -> tuple[Atoms, tf.Tensor]:
-    """Fills free slots with the grid points that raise the likelihood most beyond the atoms there are.
+    """Adds the grid points that raise the likelihood most beyond the atoms there are.
+
+    Where slots are short the strongest of old and new atoms have them: the caller sees whether that was a gain.
 
     Args:
       observation: the scenes.
@@ -113,6 +115,8 @@ def complete_atoms(
 ) -> tuple[Atoms, Evaluation]:
     """Rounds of adding and refining atoms; a scene that gains none has had its last round and costs no more.
 
+    A round that ends less likely than it began, as an added atom may take a slot in vain, is undone.
+
     Args:
       observation: the scenes.
       atoms, evaluation: refined atoms and the likelihood there.
@@ -125,6 +129,9 @@ def complete_atoms(
         grown, added = add_atoms(some, some_atoms, dictionary, array, config)
         kept = tf.where(added)[:, 0]
         scenes, some, grown = tf.gather(scenes, kept), take_scenes(some, kept), take_scenes(grown, kept)
-        some_atoms, reached = refine_atoms(some, grown, array, field_of_view, config, config.addition_steps)
+        grown, reached = refine_atoms(some, grown, array, field_of_view, config, config.addition_steps)
+        better = tf.where(reached.nll < tf.gather(evaluation.nll, scenes))[:, 0]
+        scenes, some = tf.gather(scenes, better), take_scenes(some, better)
+        some_atoms, reached = take_scenes((grown, reached), better)
         atoms, evaluation = put_scenes((atoms, evaluation), scenes, (some_atoms, reached))
     return atoms, evaluation

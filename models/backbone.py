@@ -34,7 +34,8 @@ class BackboneConfig:
     exponent: float = 1.0
     """beta of the fixed point: 1 is fast, 1/2 monotone."""
     active_atoms: int = 64
-    """Grid atoms kept as atoms in R; the power of the others is spread evenly (G: the exact fixed point)."""
+    """Grid atoms kept as atoms in R, by the losses and by stages after the first; the power of the others is spread
+    evenly (G: the exact fixed point)."""
     width: int = 16
     """Channels of a correction's hidden layers."""
     depth: int = 3

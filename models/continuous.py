@@ -1,4 +1,4 @@
-"""Continuous stages: off-grid atoms refined jointly by damped Fisher scoring, pruned, and completed from the grid."""
+"""Continuous stages: off-grid atoms refined jointly by damped Fisher scoring, and pruned."""
 
 import dataclasses
 import math
@@ -35,7 +35,7 @@ class ContinuousConfig:
     tolerance: float = 0.01
     """A scene has settled when a step promises less log-likelihood than this and every atom is worth its gain."""
     prune_gain: float = 10.0
-    """Log-likelihood an atom must be worth to stay."""
+    """Log-likelihood an atom must be worth to stay, and a new one must bring."""
     prune_after: int = 2
     """Steps before atoms may be dropped."""
     noise_range_db: tuple[float, float] = (-3.0, 20.0)
@@ -151,7 +151,8 @@ def _advance(
         return step + 1, chosen
 
     _, state = tf.while_loop(lambda step, _: step < steps.stop, body, (tf.constant(steps.start), state))
-    settled = _scoring_step(state, limits)[1] < config.tolerance
+    undamped = state._replace(damping=tf.zeros_like(state.damping))  # damped, a scene that is stuck promises little
+    settled = _scoring_step(undamped, limits)[1] < config.tolerance
     return state, settled & ~tf.reduce_any(_useless(state, config), axis=-1)
 
 
@@ -165,7 +166,7 @@ def refine_atoms(
 ) -> tuple[Atoms, Evaluation]:
     """Joint Fisher scoring with accept or reject a scene, dropping atoms that are not worth their gain.
 
-    Two atoms on one source are worth little each, and go together: the next round of additions brings one of them back.
+    Two atoms on one source are worth little each and go together; a round of additions after it brings one back.
 
     Args:
       observation: the scenes.
@@ -175,7 +176,7 @@ def refine_atoms(
       steps: steps of all scenes, one likelihood evaluation each.
 
     Returns:
-      The atoms and the likelihood there; every active atom may still be below the pruning gain after few steps.
+      The atoms and the likelihood there; after few steps an active atom may still be below the pruning gain.
     """
     damping = tf.fill([tf.shape(atoms.active)[0]], _DAMPING_START)
     state = _State(atoms, damping, evaluate_atoms(observation, atoms, array))

@@ -122,7 +122,7 @@ class Localizer(tf.Module):
         observation = self.observe(snapshots, ris_codes, channel, snr_db)
         return self.report(self.candidates(observation, snr_db), self.config.decision.min_score)
 
-    def candidates(self, observation: Observation, snr_db: tf.Tensor) -> "Candidates":
+    def candidates(self, observation: Observation, snr_db: tf.Tensor) -> "ScoredPeaks":
         """Everything the spectrum of R_eff shows, with the score each would be reported with."""
         prediction = self.backbone.predict_covariance(observation)
         predicted = prediction.covariance
@@ -136,11 +136,11 @@ class Localizer(tf.Module):
             observation, atoms, self.scenario.array, view, continuous, self.config.final_steps
         )
         decision = decide(atoms, evaluation, view, self.config.decision)
-        features = score_features(decision, atoms, evaluation, observation.noise_power)
+        features = score_features(decision, atoms, evaluation, observation.noise_power, self.scenario)
         score = self.backbone.score_correction.correct(decision.score, features)
         response = observation.respond(atoms.steering(self.scenario.array))
         power = atoms.powers() * tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
-        return Candidates(decision._replace(score=score), power, features)
+        return ScoredPeaks(decision._replace(score=score), power, features)
 
     def _peak_atoms(
         self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
@@ -155,7 +155,7 @@ class Localizer(tf.Module):
         return Atoms(tf.concat([points, tf.math.log(power)[..., None]], axis=-1), height > 0, noise_power)
 
     def report(
-        self, candidates: "Candidates", min_score: float, *, with_features: bool = False
+        self, candidates: "ScoredPeaks", min_score: float, *, with_features: bool = False
     ) -> dict[str, tf.Tensor]:
         """The K_max best candidates of at least that score, by falling score, NaN elsewhere: the outputs of `localize`,
         and `score_features` where asked for."""
@@ -181,7 +181,7 @@ class Localizer(tf.Module):
         return report
 
 
-class Candidates(NamedTuple):
+class ScoredPeaks(NamedTuple):
     """What may be reported of B scenes: the decision, mean received power [B, A], and what the scores were made of."""
 
     decision: Decision

@@ -5,13 +5,15 @@ mismatch and of a candidate's surroundings, and adds to the logit of that score;
 """
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from models.decision import Decision
+from models.geometry import Scenario
 from models.likelihood import Atoms, Evaluation
 
 NUM_FEATURES = 11
-_LEAST_SCORE = 1e-4
+_LEAST_SCORE = 4e-5  # scores have four digits, and one of 1 must come back as 1
 
 
 def _log(values: tf.Tensor) -> tf.Tensor:
@@ -25,24 +27,25 @@ def score_logit(score: tf.Tensor) -> tf.Tensor:
 
 
 def score_features(
-    decision: Decision, atoms: Atoms, evaluation: Evaluation, reported_noise_power: tf.Tensor
+    decision: Decision, atoms: Atoms, evaluation: Evaluation, reported_noise_power: tf.Tensor, scenario: Scenario
 ) -> tf.Tensor:
     """What the correction reads of each candidate.
 
     Args:
       decision, atoms, evaluation: the candidates, [B, A], as they came out of `models.decision.decide`.
       reported_noise_power: sigma^2 by the reported SNR, [B] float32.
+      scenario: what distances and numbers are measured by.
 
     Returns:
       [B, A, NUM_FEATURES] float32 of order one: logit of the score; log gain; log of estimated over reported noise
-      power, and of the reported one; log range, its deviation, and those of the angles; log power over the strongest;
-      number of candidates; and, of the nearest stronger candidate, the distance in beam widths and the log of its power
-      over this one's. Zero for inactive atoms.
+      power, and of the reported one; logs of the range, of the position's deviation, and of that over the range; log
+      power over the strongest; number of candidates; and, of the nearest stronger candidate, the log of its distance in
+      beam widths and that of its power over this one's. Zero for inactive atoms.
     """
     powers, active = atoms.powers(), atoms.active
     variance = tf.linalg.diag_part(decision.position_cov_m2)
     deviation_m = tf.sqrt(tf.maximum(tf.reduce_sum(variance, axis=-1), 1e-10))
-    place = tf.concat([tf.sin(atoms.parameters[..., :2]) / 0.17, atoms.parameters[..., 2:3] / 0.5], axis=-1)
+    place = tf.concat([tf.sin(atoms.parameters[..., :2]), atoms.parameters[..., 2:3]], axis=-1) / _resolution(scenario)
     distance = tf.norm(place[:, :, None] - place[:, None] + 1e-6, axis=-1)
     stronger = (powers[:, None] > powers[:, :, None]) & active[:, None]
     nearest = tf.reduce_min(tf.where(stronger, distance, 20.0), axis=-1)
@@ -58,11 +61,18 @@ def score_features(
         0.5 * _log(deviation_m),
         0.5 * _log(deviation_m / tf.maximum(decision.range_m, 1e-3)),
         0.5 * _log(powers / tf.maximum(tf.reduce_max(powers, axis=-1, keepdims=True), 1e-8)),
-        tf.reduce_sum(tf.cast(active, tf.float32), axis=-1, keepdims=True) / 5.0 * everywhere,
+        tf.reduce_sum(tf.cast(active, tf.float32), axis=-1, keepdims=True) / scenario.max_sources * everywhere,
         _log(nearest),
         0.5 * _log(its_power / tf.maximum(powers, 1e-8)),
     ]
     return tf.where(active[..., None], tf.stack(features, axis=-1), 0.0)
+
+
+def _resolution(scenario: Scenario) -> np.ndarray:
+    """Beam widths in sin(azimuth) and sin(elevation), and a quarter of the field of view in inverse range, 1/m."""
+    array, (low, high) = scenario.array, scenario.field_of_view.inverse_range
+    beams = array.wavelength_m / (array.spacing_m * np.array([array.num_horizontal, array.num_vertical]))
+    return np.append(beams, (high - low) / 4.0).astype(np.float32)
 
 
 @keras.saving.register_keras_serializable("ris_mvdr")

@@ -20,12 +20,13 @@ from models.baselines.sequential_ml import sequential_ml_localizer
 from models.localizer import Localizer
 from pipeline.estimators import Estimator, chance_estimator, localizer_estimator, silence_estimator
 from pipeline.evaluate import compare
-from pipeline.export import load_backbone
+from pipeline.export import load_backbone, moved_to
 from pipeline.metrics import Evaluation, compute_metrics, metrics_config
 from pipeline.predictions import evaluate_predictions, run_estimator
 from pipeline.records import logging_to, write_json
 from pipeline.scenes import load_scenes
 from pipeline.train import BEST_MODEL
+from tfds_shards.scene_sets import scene_set
 
 VERDICT_FILE = "learnability.json"
 
@@ -37,7 +38,8 @@ class LearnabilityOptions:
     run_dir: Path
     """Run folder of `python -m pipeline.train`; the verdict is written there."""
     backbone: Path | None = None
-    """What is judged, such as that training's backbone with its fitted score; left out, RUN_DIR/backbone.keras."""
+    """What is judged, such as that training's backbone with its fitted score, which then counts as learned too; left
+    out, RUN_DIR/backbone.keras."""
     config: str = "l64_m64"
     """Set whose validation scenes are scored."""
     data_dir: Path = Path("runs/data")
@@ -98,8 +100,8 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
       ValueError, OSError: no training, or no scenes.
     """
     trained_on = training_scenes(options.run_dir)
-    trained = load_backbone(options.backbone or options.run_dir / BEST_MODEL)
-    scenario = trained.scenario
+    scenario = scene_set(options.config).config.scenario
+    trained = moved_to(load_backbone(options.backbone or options.run_dir / BEST_MODEL), scenario)
     estimators: dict[str, Estimator] = {
         "trained": localizer_estimator(Localizer(trained)),
         "untrained": localizer_estimator(Localizer(Backbone(scenario, trained.config))),
@@ -135,7 +137,7 @@ def main() -> None:
         with logging_to(options.run_dir / "logs", "learnability") as (logger, log_path):
             logger.info(f"log: {log_path}")
             verdict = check(options, logger)["verdict"]
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, tf.errors.OpError) as error:
         first_line = str(error).strip().partition("\n")[0]
         sys.exit(f"pipeline.learnability: {first_line}")
     sys.exit(0 if verdict == "PASS" else 1)

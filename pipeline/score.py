@@ -20,15 +20,16 @@ import tyro
 from models.localizer import Localizer
 from models.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from pipeline.estimators import INPUTS, localizer_estimator
-from pipeline.export import load_backbone
+from pipeline.export import load_backbone, moved_to
 from pipeline.matching import found_sources, match_sources, true_sources
 from pipeline.metrics import STANDARD_GATE, compute_metrics, metrics_config
 from pipeline.predictions import evaluate_predictions, run_estimator
 from pipeline.records import logging_to, replacing, write_config, write_json
 from pipeline.scenes import load_scenes
 from pipeline.train import BEST_MODEL
+from tfds_shards.scene_sets import scene_set
 
-_LEAST_SCORE = 0.02  # candidates below are no one's idea of a source and would only take matches away
+_HOPELESS_SCORE = 0.02  # candidates below are no one's idea of a source and would only take matches away
 _BATCH_SCENES = 40
 
 
@@ -53,7 +54,7 @@ class ScoreOptions:
     learning_rate: float = 2e-3
     """Adam's first learning rate; falls to zero by a cosine."""
     batch_size: int = 512
-    """Candidates a batch."""
+    """LabelledPeaks a batch."""
     seed: int = 1
     """Seeds weights and the order of the candidates."""
 
@@ -67,15 +68,15 @@ class ScoreOptions:
             raise ValueError(f"--learning-rate: expected a finite positive number, got {self.learning_rate}")
 
 
-class Candidates(NamedTuple):
-    """Candidates of many scenes: features [n, NUM_FEATURES], score without correction [n], hit [n]; all float32."""
+class LabelledPeaks(NamedTuple):
+    """LabelledPeaks of many scenes: features [n, NUM_FEATURES], score without correction [n], hit [n]; all float32."""
 
     features: np.ndarray
     score: np.ndarray
     hit: np.ndarray
 
 
-def collect(localizer: Localizer, batches: Iterable[Mapping[str, Any]], num_scenes: int) -> Candidates:
+def collect(localizer: Localizer, batches: Iterable[Mapping[str, Any]], num_scenes: int) -> LabelledPeaks:
     """What the localizer finds in scenes with a truth, down to hopeless scores.
 
     Args:
@@ -87,7 +88,7 @@ def collect(localizer: Localizer, batches: Iterable[Mapping[str, Any]], num_scen
     def propose(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         observation = localizer.observe(**inputs)
         candidates = localizer.candidates(observation, inputs["snr_db"])
-        return localizer.report(candidates, _LEAST_SCORE, with_features=True)
+        return localizer.report(candidates, _HOPELESS_SCORE, with_features=True)
 
     step = tf.function(propose, autograph=False)
     found = run_estimator(lambda batch: step({name: batch[name] for name in INPUTS}), batches, num_scenes)
@@ -95,14 +96,16 @@ def collect(localizer: Localizer, batches: Iterable[Mapping[str, Any]], num_scen
     rows = table.is_found
     features = found.outputs["score_features"][table.scene[rows], table.found_slot[rows]]
     hit = table.hits(STANDARD_GATE)[rows]
-    return Candidates(*(x.astype(np.float32) for x in (features, table.score[rows], hit)))
+    return LabelledPeaks(*(x.astype(np.float32) for x in (features, table.score[rows], hit)))
 
 
-def _joined(parts: list[Candidates]) -> Candidates:
-    return Candidates(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+def _joined(parts: list[LabelledPeaks]) -> LabelledPeaks:
+    return LabelledPeaks(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def fit(correction: ScoreCorrection, training: Candidates, validation: Candidates, options: ScoreOptions) -> float:
+def fit(
+    correction: ScoreCorrection, training: LabelledPeaks, validation: LabelledPeaks, options: ScoreOptions
+) -> float:
     """Fits the correction in place and keeps the epoch that validates best; its cross-entropy there, nats each."""
     features, logit = keras.Input([NUM_FEATURES]), keras.Input([])
     model = keras.Model([features, logit], logit + correction(features))
@@ -123,7 +126,7 @@ def fit(correction: ScoreCorrection, training: Candidates, validation: Candidate
     return min(history.history["val_loss"])
 
 
-def cross_entropy(candidates: Candidates) -> float:
+def cross_entropy(candidates: LabelledPeaks) -> float:
     """Of the scores without a correction, nats a candidate."""
     logit = score_logit(tf.constant(candidates.score))
     return float(tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(candidates.hit, logit)))
@@ -142,13 +145,18 @@ def _validated(localizer: Localizer, options: ScoreOptions) -> dict[str, dict[st
 def teach(options: ScoreOptions, logger: logging.Logger) -> None:
     """Collects, fits, validates, saves."""
     keras.utils.set_random_seed(options.seed)
-    localizer = Localizer(load_backbone(options.backbone))
+    if (options.run_dir / "checkpoints").exists():
+        raise ValueError(f"--run-dir: expected a folder of its own, got {options.run_dir}, which holds a training")
+    scenarios = {scene_set(config).config.scenario for config in options.config}
+    if len(scenarios) > 1:
+        raise ValueError(f"--config: expected sets of one scenario, got {', '.join(options.config)}")
+    localizer = Localizer(moved_to(load_backbone(options.backbone), scenarios.pop()))
     correction = localizer.backbone.score_correction
     fresh = ScoreCorrection(correction.width)
     fresh.build((None, NUM_FEATURES))
     correction.set_weights(fresh.get_weights())
 
-    def candidates(split: str, take: int) -> Candidates:
+    def candidates(split: str, take: int) -> LabelledPeaks:
         parts = []
         for config in options.config:
             batches = load_scenes(options.data_dir, config, split, take=take, batch_size=_BATCH_SCENES)
@@ -160,8 +168,11 @@ def teach(options: ScoreOptions, logger: logging.Logger) -> None:
     training, validation = candidates("train", options.scenes), candidates("validation", options.validation_scenes)
     before = _validated(localizer, options)
     fitted = fit(correction, training, validation, options)
+    unfitted = cross_entropy(validation)
+    logger.info(f"cross-entropy on validation: {unfitted:.4f} before, {fitted:.4f} after")
+    if not fitted < unfitted:
+        raise ValueError(f"--scenes: expected enough for the fit to gain, got {unfitted:.4f} to {fitted:.4f} nats")
     after = _validated(localizer, options)
-    logger.info(f"cross-entropy on validation: {cross_entropy(validation):.4f} before, {fitted:.4f} after")
     for config in options.config:
         for name, metrics in (("before", before[config]), ("after", after[config])):
             calibration = metrics["calibration"]["expected_calibration_error"]

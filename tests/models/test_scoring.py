@@ -27,7 +27,7 @@ def test_untrained_it_changes_nothing() -> None:
     correction.build((None, None, NUM_FEATURES))
     score = tf.constant([[0.0, 0.0003, 0.25], [0.5, 0.9996, 1.0]])
     features = tf.random.stateless_normal([2, 3, NUM_FEATURES], seed=(1, 2))
-    np.testing.assert_allclose(correction.correct(score, features), score, atol=1.01e-4)
+    np.testing.assert_allclose(correction.correct(score, features), score, atol=1e-6)
 
 
 def test_what_it_adds_is_added_to_the_logit() -> None:

@@ -15,7 +15,7 @@ from pipeline.export import load_backbone
 from tests.conftest import SCENE_SETS, TINY
 
 
-def made_up(count: int, seed: int, mismatch_matters: bool) -> score.Candidates:
+def made_up(count: int, seed: int, mismatch_matters: bool) -> score.LabelledPeaks:
     """Scores that are right where feature 2, the mismatch, is 0; where it is 1 they are half right, if it matters."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(count, NUM_FEATURES))
@@ -24,7 +24,7 @@ def made_up(count: int, seed: int, mismatch_matters: bool) -> score.Candidates:
     features[:, 0] = 0.3 * np.log(claimed / (1.0 - claimed))
     true = np.where(mismatch_matters & (features[:, 2] == 1), 0.5 * claimed, claimed)
     hit = rng.random(count) < true
-    return score.Candidates(*(x.astype(np.float32) for x in (features, claimed, hit)))
+    return score.LabelledPeaks(*(x.astype(np.float32) for x in (features, claimed, hit)))
 
 
 def cross_entropy(probability: np.ndarray, outcome: np.ndarray) -> float:

@@ -27,6 +27,8 @@ def test_every_kind_and_setting_is_measured(tiny_scenes: Path, tmp_path: Path, m
         for settings in ("1 round", "default")
     }
     assert all(row["ms_a_scene"] > 0 and 0 <= row["f1"] <= 1 for row in rows)
+    f1 = {row["settings"]: row["f1"] for row in rows if row["kind"] == "trained"}
+    assert f1["1 round"] > f1["default"]  # this backbone's own default has no round
     assert (tmp_path / "out" / "tradeoff.png").stat().st_size > 10_000
     assert capsys.readouterr().out.count("ms a scene") == len(rows)
 
