@@ -133,7 +133,7 @@ def fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any
             raise invalid_argument(f"JSON Value: {shown(document)} Expecting 'instances' to be an list/array")
         if not instances:
             raise invalid_argument(f"JSON Value: {shown(document)} No values in 'instances' array")
-        arrays = {name: np.stack(parts) for name, parts in _instance_arrays(instances, inputs).items()}
+        arrays = {name: np.stack(parts) for name, parts in _instance_arrays(instances, inputs).items() if parts}
     else:
         arrays = _column_arrays(document["inputs"], inputs)
     for name, array in arrays.items():
