@@ -14,6 +14,7 @@ from typing import Any
 import keras_tuner as kt
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
+from threadpoolctl import threadpool_limits
 
 from pipeline.records import replacing
 from pipeline.tuning.trial import own_values
@@ -165,7 +166,8 @@ class BayesianOracle(Durable, kt.oracles.BayesianOptimizationOracle):
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         self._random_state = np.random.RandomState([self.seed, len(self.trials)])
-        return self.rounded(super().populate_space(trial_id))
+        with threadpool_limits(1):  # on matrices this small threads wait for each other: eight times the CPU time
+            return self.rounded(super().populate_space(trial_id))
 
 
 class HyperbandOracle(Durable, kt.oracles.HyperbandOracle):

@@ -6,7 +6,6 @@ one of Stage 2, and one that Hyperband promotes, go on from it and start nothing
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable
 
 import keras
@@ -28,12 +27,11 @@ class NotFinite(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A training as far as it went. surrogates: by epoch, the untrained one first. seconds: spent by this call."""
+    """A training as far as it went. surrogates: by epoch, the untrained one first."""
 
     localizer: Localizer
     surrogates: tuple[float, ...]
     best_epoch: int
-    seconds: float
 
     @property
     def surrogate(self) -> float:
@@ -47,7 +45,7 @@ def _readable(path: str) -> bool:
         reader = tf.train.load_checkpoint(path)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
-    except (tf.errors.OpError, ValueError, RuntimeError):
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError):  # the reader has one for each kind of damage
         return False
     return True
 
@@ -133,7 +131,6 @@ def train_trial(
       NotFinite: the training diverged.
       ValueError, OSError: options that do not fit, or no scenes.
     """
-    started = time.monotonic()
     localizer, model = prepare(options)
     progress = _Epochs(localizer, surrogate, options, patience, heartbeat)
     progress.restore(model)
@@ -150,4 +147,4 @@ def train_trial(
     for weight, best in zip(localizer.backbone.grid_variables, progress.best, strict=True):
         weight.assign(best)
     values = tuple(progress.surrogates.numpy()[: progress.done + 1].tolist())
-    return Trained(localizer, values, progress.best_epoch, time.monotonic() - started)
+    return Trained(localizer, values, progress.best_epoch)

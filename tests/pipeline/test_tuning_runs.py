@@ -23,7 +23,7 @@ from pipeline.hyperparameters import read_hyperparameters
 from pipeline.train import TrainOptions
 from tests.conftest import SCENE_SETS, TINY
 
-TRIALS, TOP = 3, 2
+TRIALS, TOP = 2, 2
 STUDIES = ("small_stage1_surrogate", "small_stage1_surrogate_stage2_mvdr_final")
 SPACE = {
     "learning_rate": {"low": 1e-3, "high": 3e-2, "log": True},

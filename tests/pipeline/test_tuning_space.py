@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ from pipeline.tuning.surrogate import Surrogate
 from pipeline.tuning.trial import Trials
 from pipeline.tuning.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner
 from tests.conftest import SCENE_SETS, TINY
+
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 
 BASE = dataclasses.replace(
     TINY, stages=2, continuous=ContinuousConfig(steps=3, additions=1, addition_steps=2, spare_atoms=1)
@@ -112,6 +115,19 @@ def test_the_same_values_come_to_the_same(trials: Trials) -> None:
     assert figures(Trials(again, trials.surrogate, trials.patience), {}, 1) == pytest.approx(
         figures(trials, {}, 1), rel=1e-5
     )
+
+
+def test_torn_files_of_a_training_are_made_again(trials: Trials, tmp_path: Path) -> None:
+    """The last checkpoint, the outcome and the counts cut in half; the epoch before is whole."""
+    torn = Trials(dataclasses.replace(trials.base, run_dir=tmp_path), trials.surrogate, trials.patience)
+    expected = figures(torn, {}, 1)
+    (folder,) = tmp_path.iterdir()
+    files = [*folder.glob("checkpoints/ckpt-1.data*"), *folder.glob("outcome-*"), *folder.glob("tally-*")]
+    assert len(files) == 3
+    for path in files:
+        os.truncate(path, path.stat().st_size // 2)
+    assert figures(torn, {}, 1) == pytest.approx(expected, rel=1e-5)
+    assert torn.tally({}, 4).true.shape == (4,)
 
 
 @pytest.mark.parametrize("name", list(SPACE))
