@@ -32,7 +32,7 @@ class ContinuousConfig:
     """Fisher scoring steps after each round."""
     settling_steps: int = 4
     """Further steps, each time, of the scenes that have not settled."""
-    tolerance: float = 0.01
+    tolerance: float = 0.003
     """A scene has settled when a step promises less log-likelihood than this and every atom is worth its gain."""
     prune_gain: float = 10.0
     """Log-likelihood an atom must be worth to stay, and a new one must bring."""
@@ -131,7 +131,10 @@ def _advance(
     config: ContinuousConfig,
     steps: range,
 ) -> tuple[_State, tf.Tensor]:
-    """Takes the steps of those numbers; the state after them, and whether a scene has settled, [B] bool."""
+    """Takes the steps of those numbers; the state after them, and whether a scene has settled, [B] bool.
+
+    A settled scene takes its last step on trust, so that it ends at the same point whether or not it just settled.
+    """
     limits = _limits(field_of_view, observation.noise_power, config.noise_range_db)
 
     def body(step: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
@@ -152,8 +155,10 @@ def _advance(
 
     _, state = tf.while_loop(lambda step, _: step < steps.stop, body, (tf.constant(steps.start), state))
     undamped = state._replace(damping=tf.zeros_like(state.damping))  # damped, a scene that is stuck promises little
-    settled = _scoring_step(undamped, limits)[1] < config.tolerance
-    return state, settled & ~tf.reduce_any(_useless(state, config), axis=-1)
+    moved, promise = _scoring_step(undamped, limits)
+    settled = (promise < config.tolerance) & ~tf.reduce_any(_useless(state, config), axis=-1)
+    atoms = Atoms(*(_choose(settled, a, b) for a, b in zip(moved, state.atoms, strict=True)))
+    return state._replace(atoms=atoms), settled
 
 
 def refine_atoms(

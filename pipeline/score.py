@@ -171,7 +171,8 @@ def teach(options: ScoreOptions, logger: logging.Logger) -> None:
     unfitted = cross_entropy(validation)
     logger.info(f"cross-entropy on validation: {unfitted:.4f} before, {fitted:.4f} after")
     if not fitted < unfitted:
-        raise ValueError(f"--scenes: expected enough for the fit to gain, got {unfitted:.4f} to {fitted:.4f} nats")
+        correction.set_weights(fresh.get_weights())
+        logger.info("the fit gained nothing: scores stay without a correction; more --scenes may help")
     after = _validated(localizer, options)
     for config in options.config:
         for name, metrics in (("before", before[config]), ("after", after[config])):

@@ -37,7 +37,7 @@ def start(observation: Observation) -> Atoms:
 
 def steps_of(observation: Observation, start: Atoms, config: ContinuousConfig):
     """Atoms and evaluation after 0, 1, ... 8 steps, no scene settling earlier."""
-    config = dataclasses.replace(config, settling_steps=0)
+    config = dataclasses.replace(config, settling_steps=0, tolerance=0.0)
     return [refine_atoms(observation, start, ARRAY, VIEW, config, steps) for steps in range(9)]
 
 
@@ -61,9 +61,9 @@ def test_atoms_are_dropped_for_their_gain(observation: Observation, start: Atoms
 
 def test_only_unsettled_scenes_go_on(observation: Observation, start: Atoms) -> None:
     """And where they end is where more steps of all scenes end, to the tolerance."""
-    config = ContinuousConfig(prune_gain=0.0, settling_steps=0)
+    config = ContinuousConfig(prune_gain=0.0, settling_steps=0, tolerance=0.3)
     few, _ = refine_atoms(observation, start, ARRAY, VIEW, config, 4)
-    settling = dataclasses.replace(config, settling_steps=16, tolerance=0.3)
+    settling = dataclasses.replace(config, settling_steps=16)
     atoms, settled = refine_atoms(observation, start, ARRAY, VIEW, settling, 4)
     _, all_of_them = refine_atoms(observation, start, ARRAY, VIEW, config, 20)
     same = np.all(atoms.parameters.numpy() == few.parameters.numpy(), axis=(1, 2))

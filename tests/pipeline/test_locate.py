@@ -68,7 +68,7 @@ def most_hits(true: np.ndarray, found: np.ndarray) -> int:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--model-base-path", "nowhere"), "model server: expected it to load a version of nowhere"),
+        (("--model-base-path", "nowhere"), "model server: expected it to load a version, got "),
         (("--model-base-path", ".", "--config", "l64_m65"), "config: expected one of"),
     ],
 )

@@ -74,7 +74,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(runs) -> None:
     ends = [tf.train.load_checkpoint(str(run / "checkpoints")) for run in (killed, undisturbed)]
     names = ends[0].get_variable_to_shape_map().keys()
     assert names == ends[1].get_variable_to_shape_map().keys()
-    weights = load_backbone(undisturbed / train.BEST_MODEL).trainable_variables
+    weights = load_backbone(undisturbed / train.BEST_MODEL).grid_variables
     assert len([name for name in names if name.startswith("weights/")]) == len(weights)
     for name in names:
         if name.startswith(("weights/", "optimizer/", "epochs_done/", "best_objective/")):
