@@ -10,9 +10,9 @@ import shutil
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent import futures
 from pathlib import Path
 
 import grpc
@@ -143,15 +143,9 @@ def _clients(target: str, requests: Iterable[predict_pb2.PredictRequest], rounds
             for _ in range(rounds):
                 stub.Predict(request)
 
-    threads = [threading.Thread(target=client, args=(request,)) for request in requests]
-
-    def all_of_them() -> None:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    return rounds * len(threads) / seconds(all_of_them)
+    asked = list(requests)
+    with futures.ThreadPoolExecutor(len(asked)) as pool:
+        return rounds * len(asked) / seconds(lambda: list(pool.map(client, asked)))
 
 
 def throughput(
@@ -230,7 +224,7 @@ def main() -> None:
     """Command line entry point."""
     try:
         bench(tyro.cli(ServingBenchOptions, prog="python -m serving.bench"))
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, grpc.RpcError) as error:
         first_line = str(error).strip().partition("\n")[0]
         sys.exit(f"serving.bench: {first_line}")
 
