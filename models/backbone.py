@@ -20,7 +20,7 @@ from models.geometry import FieldOfView, RISArray, Scenario
 from models.likelihood import Atoms, Evaluation
 from models.observation import Observation, observe
 from models.scoring import NUM_FEATURES as SCORE_FEATURES
-from models.scoring import ScoreCorrection
+from models.scoring import ScoreCorrection, build_in_turn
 from models.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 
 
@@ -85,10 +85,7 @@ class GridCorrection(keras.layers.Layer):
         self.readout = keras.layers.Conv3D(1, 3, padding="same", kernel_initializer="zeros", name="readout")
 
     def build(self, input_shape) -> None:
-        shape = tuple(input_shape)
-        for layer in [*self.hidden, self.readout]:
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
+        build_in_turn([*self.hidden, self.readout], input_shape)
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """features [B, azimuth, elevation, range, F] float32 -> log-correction [B, G] float32."""

@@ -4,6 +4,8 @@ The Laplace score of `models.decision` is right where the model is. A small netw
 mismatch and of a candidate's surroundings, and adds to the logit of that score; untrained it adds nothing.
 """
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -14,6 +16,14 @@ from models.likelihood import Atoms, Evaluation
 
 NUM_FEATURES = 11
 _LEAST_SCORE = 4e-5  # scores have four digits, and one of 1 must come back as 1
+
+
+def build_in_turn(layers: Sequence[keras.layers.Layer], input_shape: Sequence[int | None]) -> None:
+    """Builds layers of which each reads the one before, the first `input_shape`."""
+    shape = tuple(input_shape)
+    for layer in layers:
+        layer.build(shape)
+        shape = layer.compute_output_shape(shape)
 
 
 def _log(values: tf.Tensor) -> tf.Tensor:
@@ -90,10 +100,7 @@ class ScoreCorrection(keras.layers.Layer):
         self.readout = keras.layers.Dense(1, kernel_initializer="zeros", name="readout")
 
     def build(self, input_shape) -> None:
-        shape = tuple(input_shape)
-        for layer in [*self.hidden, self.readout]:
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
+        build_in_turn([*self.hidden, self.readout], input_shape)
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """features [..., NUM_FEATURES] float32 -> [...] float32."""

@@ -1,6 +1,7 @@
 """`python -m pipeline.export`: the whole inference path as a versioned SavedModel for TF Serving."""
 
 import dataclasses
+import math
 import os
 import shutil
 import sys
@@ -75,7 +76,7 @@ def _archive(localizer: Localizer) -> keras.export.ExportArchive:
         observation = localizer.observe(snapshots, ris_codes, channel, snr_db)
         predicted = localizer.backbone.predict_covariance(observation).covariance
         volume = localizer.mvdr(localizer.effective(predicted, snr_db, tf.shape(snapshots)[1]))
-        dictionary, shape, degrees = localizer.mvdr.dictionary, localizer.mvdr.grid.shape, 57.29577951308232
+        dictionary, shape, degrees = localizer.mvdr.dictionary, localizer.mvdr.grid.shape, math.degrees(1.0)
         axes = {
             "azimuth_deg": degrees * tf.reshape(dictionary.azimuth, shape)[:, 0, 0],
             "elevation_deg": degrees * tf.reshape(dictionary.elevation, shape)[0, :, 0],

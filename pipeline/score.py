@@ -22,11 +22,11 @@ from models.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from pipeline.estimators import INPUTS, localizer_estimator
 from pipeline.export import load_backbone, moved_to
 from pipeline.matching import found_sources, match_sources, true_sources
-from pipeline.metrics import STANDARD_GATE, compute_metrics, metrics_config
-from pipeline.predictions import evaluate_predictions, run_estimator
+from pipeline.metrics import STANDARD_GATE
+from pipeline.predictions import run_estimator
 from pipeline.records import logging_to, replacing, write_config, write_json
 from pipeline.scenes import load_scenes
-from pipeline.train import BEST_MODEL
+from pipeline.train import BEST_MODEL, validate
 from tfds_shards.scene_sets import scene_set
 
 _HOPELESS_SCORE = 0.02  # candidates below are no one's idea of a source and would only take matches away
@@ -132,16 +132,6 @@ def cross_entropy(candidates: LabelledPeaks) -> float:
     return float(tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(candidates.hit, logit)))
 
 
-def _validated(localizer: Localizer, options: ScoreOptions) -> dict[str, dict[str, Any]]:
-    estimator, found = localizer_estimator(localizer), {}
-    for config in options.config:
-        take = options.validation_scenes
-        batches = load_scenes(options.data_dir, config, "validation", take=take, batch_size=_BATCH_SCENES)
-        predictions = run_estimator(estimator, batches, take)
-        found[config] = compute_metrics(evaluate_predictions(predictions, metrics_config(localizer.scenario)))
-    return found
-
-
 def teach(options: ScoreOptions, logger: logging.Logger) -> None:
     """Collects, fits, validates, saves."""
     keras.utils.set_random_seed(options.seed)
@@ -166,14 +156,16 @@ def teach(options: ScoreOptions, logger: logging.Logger) -> None:
         return _joined(parts)
 
     training, validation = candidates("train", options.scenes), candidates("validation", options.validation_scenes)
-    before = _validated(localizer, options)
+    localize = localizer_estimator(localizer)  # with its weights as they are at each call
+    held_out = (localizer.scenario, options.data_dir, options.config, options.validation_scenes)
+    before = validate(localize, *held_out)
     fitted = fit(correction, training, validation, options)
     unfitted = cross_entropy(validation)
     logger.info(f"cross-entropy on validation: {unfitted:.4f} before, {fitted:.4f} after")
     if not fitted < unfitted:
         correction.set_weights(fresh.get_weights())
         logger.info("the fit gained nothing: scores stay without a correction; more --scenes may help")
-    after = _validated(localizer, options)
+    after = validate(localize, *held_out)
     for config in options.config:
         for name, metrics in (("before", before[config]), ("after", after[config])):
             calibration = metrics["calibration"]["expected_calibration_error"]

@@ -6,6 +6,7 @@ import math
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +75,14 @@ class TrainOptions:
             raise ValueError(f"--learning-rate: expected a finite positive number, got {self.learning_rate}")
 
 
-def validate(localize: Estimator, scenario: Scenario, options: TrainOptions) -> dict[str, dict[str, Any]]:
-    """Metrics of `localize` on the first validation scenes of every set."""
+def validate(
+    localize: Estimator, scenario: Scenario, data_dir: Path, configs: Sequence[str], scenes: int
+) -> dict[str, dict[str, Any]]:
+    """Metrics of `localize` on that many first validation scenes of every set."""
     found = {}
-    for config in options.config:
-        batches = load_scenes(options.data_dir, config, "validation", take=options.validation_scenes, batch_size=20)
-        predictions = run_estimator(localize, batches, options.validation_scenes, show_progress=False)
+    for config in configs:
+        batches = load_scenes(data_dir, config, "validation", take=scenes, batch_size=20)
+        predictions = run_estimator(localize, batches, scenes, show_progress=False)
         found[config] = compute_metrics(evaluate_predictions(predictions, metrics_config(scenario)))
     return found
 
@@ -130,7 +133,10 @@ class Progress(keras.callbacks.Callback):
 
     def score(self, epoch: int, logs: dict[str, float]) -> None:
         """Validates, keeps the model if it is the best so far; what is recorded comes before the checkpoint."""
-        metrics = validate(self.localize, self.localizer.scenario, self.options)
+        options = self.options
+        metrics = validate(
+            self.localize, self.localizer.scenario, options.data_dir, options.config, options.validation_scenes
+        )
         objective = statistics.fmean(float(found["objective"]) for found in metrics.values())
         f1 = statistics.fmean(float(found["standard"]["f1"]) for found in metrics.values())
         logs.update(val_objective=objective, val_f1=f1)

@@ -6,6 +6,7 @@ One function for all trials: it holds none of a trial's own loss weights, and it
 a single missed source of a loud scene from outweighing all others; the peaks see the shrinkage.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
@@ -17,7 +18,6 @@ from pipeline.metrics import STANDARD_GATE
 from pipeline.scenes import load_scenes
 
 _BATCH = 20
-_DEGREES = 57.29577951308232
 
 
 def _near(points: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -25,8 +25,8 @@ def _near(points: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
     azimuth, elevation, inverse_range = (part[:, None] for part in tf.unstack(points, axis=-1))
     used = tf.sequence_mask(batch["num_sources"], batch["azimuth"].shape[-1])
     return (
-        (tf.abs(azimuth - batch["azimuth"][..., None]) <= STANDARD_GATE.azimuth_deg / _DEGREES)
-        & (tf.abs(elevation - batch["elevation"][..., None]) <= STANDARD_GATE.elevation_deg / _DEGREES)
+        (tf.abs(azimuth - batch["azimuth"][..., None]) <= math.radians(STANDARD_GATE.azimuth_deg))
+        & (tf.abs(elevation - batch["elevation"][..., None]) <= math.radians(STANDARD_GATE.elevation_deg))
         & (tf.abs(1.0 / inverse_range - batch["range_m"][..., None]) <= STANDARD_GATE.range_m)
         & used[..., None]
     )
