@@ -60,11 +60,12 @@ class GridState(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What the backbone says of a scene: R_pred, and the atoms and likelihood it was built from."""
+    """What the backbone says of a scene: R_pred, atoms and likelihood it was built from, and the last grid stage."""
 
     covariance: LowRankCovariance
     atoms: Atoms
     evaluation: Evaluation
+    grid: GridState
 
 
 @keras.saving.register_keras_serializable("ris_mvdr")
@@ -97,7 +98,7 @@ class GridCorrection(keras.layers.Layer):
         return {**super().get_config(), "width": self.width, "depth": self.depth, "shape": self.shape}
 
 
-def _features(state: GridState, observation: Observation, shape: tuple[int, int, int]) -> tf.Tensor:
+def grid_features(state: GridState, observation: Observation, shape: tuple[int, int, int]) -> tf.Tensor:
     """Real maps a correction reads: log v/q, its positive part, gain, log gamma q, log Newton power, log q, noise."""
     v, q = state.maps
     floor = 1e-6
@@ -185,7 +186,7 @@ class Backbone(keras.Model):
             else:
                 gamma = tf.stop_gradient(gamma)
                 maps = atom_maps(observation, self.dictionary, *self.split(gamma), observation.noise_power)
-            features = _features(GridState(gamma, maps), observation, self.config.grid.shape)
+            features = grid_features(GridState(gamma, maps), observation, self.config.grid.shape)
             log_step = self.config.exponent * tf.math.log((maps.v + 1e-12) / (maps.q + 1e-12))
             gamma = gamma * tf.exp(tf.clip_by_value(log_step + correction(features), -20.0, 20.0))
             states.append(GridState(gamma, maps))
@@ -204,12 +205,14 @@ class Backbone(keras.Model):
     def predict_covariance(self, observation: Observation) -> Prediction:
         """Grid stages, then continuous stages: the whole estimator. No gradient passes the continuous stages."""
         config, array, view = self.config.continuous, self.scenario.array, self.scenario.field_of_view
-        atoms = self.first_atoms(self.grid_stages(observation)[-1], observation.noise_power)
+        state = self.grid_stages(observation)[-1]
+        atoms = self.first_atoms(state, observation.noise_power)
         atoms, evaluation = refine_atoms(observation, atoms, array, view, config, config.steps)
         atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, view, config)
         amplitude = tf.cast(tf.sqrt(atoms.powers()), tf.complex64)
         floor = 1e-3 * (tf.reduce_sum(atoms.powers(), axis=-1) + 1e-6) / array.num_elements
-        return Prediction(LowRankCovariance(atoms.steering(array) * amplitude[:, None, :], floor), atoms, evaluation)
+        covariance = LowRankCovariance(atoms.steering(array) * amplitude[:, None, :], floor)
+        return Prediction(covariance, atoms, evaluation, state)
 
     def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """R_pred, [B, N, N] complex64, of a batch dict (snapshots, ris_codes, channel, snr_db)."""

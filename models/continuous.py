@@ -21,7 +21,7 @@ class ContinuousConfig:
     spare_atoms: int = 0
     """Atom slots beyond K_max."""
     steps: int = 4
-    """Fisher scoring steps after the grid stages."""
+    """Fisher scoring steps after the grid stages; 0 leaves atoms where the grid has them."""
     additions: int = 2
     """Rounds in which what the atoms leave unexplained may add atoms."""
     atoms_per_addition: int = 2
@@ -43,7 +43,7 @@ class ContinuousConfig:
     channel, phase errors or dead elements add acts as noise that follows the signal."""
 
     def __post_init__(self) -> None:
-        for field in ("steps", "addition_steps", "atoms_per_addition"):
+        for field in ("addition_steps", "atoms_per_addition"):
             if getattr(self, field) < 1:
                 raise ValueError(f"ContinuousConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
         if self.candidates < self.atoms_per_addition:
@@ -51,7 +51,7 @@ class ContinuousConfig:
                 f"ContinuousConfig.candidates: expected at least atoms_per_addition, {self.atoms_per_addition}, "
                 f"got {self.candidates!r}"
             )
-        for field in ("spare_atoms", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain"):
+        for field in ("spare_atoms", "steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain"):
             if getattr(self, field) < 0:
                 raise ValueError(f"ContinuousConfig.{field}: expected at least 0, got {getattr(self, field)!r}")
         if not self.noise_range_db[0] <= 0.0 <= self.noise_range_db[1]:
@@ -202,6 +202,14 @@ def _highest_of_three(volume: tf.Tensor, axis: int) -> tf.Tensor:
     return tf.maximum(tf.maximum(before, here), after)
 
 
+def is_grid_peak(volume: tf.Tensor) -> tf.Tensor:
+    """Where a volume is the highest of the 3 x 3 x 3 cells about: [B, azimuth, elevation, range] -> bool."""
+    highest = volume
+    for axis in (1, 2, 3):  # a maximum over 3 x 3 x 3, three times as fast as max_pool3d
+        highest = _highest_of_three(highest, axis)
+    return volume >= highest
+
+
 def grid_peaks(score: tf.Tensor, dictionary: PolarDictionary, count: int) -> tuple[tf.Tensor, tf.Tensor]:
     """The highest 3 x 3 x 3 local maxima of a map.
 
@@ -214,10 +222,7 @@ def grid_peaks(score: tf.Tensor, dictionary: PolarDictionary, count: int) -> tup
       indices [B, count] int32 into the grid and their score [B, count], -inf where there is no further maximum.
     """
     volume = tf.reshape(score, [-1, *dictionary.config.shape])
-    highest = volume
-    for axis in (1, 2, 3):  # a maximum over 3 x 3 x 3, three times as fast as max_pool3d
-        highest = _highest_of_three(highest, axis)
-    peaks = tf.where(volume >= highest, volume, np.float32(-np.inf))
+    peaks = tf.where(is_grid_peak(volume), volume, np.float32(-np.inf))
     values, indices = tf.math.top_k(tf.reshape(peaks, [-1, dictionary.config.size]), count)
     return indices, values
 

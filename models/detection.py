@@ -99,7 +99,11 @@ class Starts(NamedTuple):
 
 
 def find_peaks(
-    covariance: LowRankCovariance, mvdr: MVDR, config: DetectionConfig, starts: Starts | None = None
+    covariance: LowRankCovariance,
+    mvdr: MVDR,
+    config: DetectionConfig,
+    starts: Starts | None = None,
+    spectrum: tf.Tensor | None = None,
 ) -> Peaks:
     """Reads the sources' positions off the MVDR spectrum of R_eff.
 
@@ -110,13 +114,14 @@ def find_peaks(
       mvdr: the layer that holds grid, array and field of view.
       config: the search.
       starts: where else peaks may be.
+      spectrum: mvdr(covariance), where it is there already.
 
     Returns:
       T = config.candidates + S peaks a scene, strongest first.
     """
-    spectrum = tf.reshape(mvdr(covariance), [-1, mvdr.grid.size])
     dictionary = mvdr.dictionary
-    indices, values = grid_peaks(spectrum, dictionary, config.candidates)
+    spectrum = mvdr(covariance) if spectrum is None else spectrum
+    indices, values = grid_peaks(tf.reshape(spectrum, [-1, mvdr.grid.size]), dictionary, config.candidates)
     axes = (dictionary.azimuth, dictionary.elevation, dictionary.inverse_range)
     points = tf.stack([tf.gather(axis, indices) for axis in axes], axis=-1)
     valid = values > 0
@@ -128,7 +133,7 @@ def find_peaks(
     order = tf.argsort(height, direction="DESCENDING", stable=True)
     points, height = tf.gather(points, order, batch_dims=1), tf.gather(height, order, batch_dims=1)
     tall = height > covariance.floor[:, None] * 10.0 ** (config.contrast_db / 10.0)
-    cells = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1) / mvdr.cell_size()
+    cells = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1) / mvdr.dictionary.cell_size()
     apart = tf.reduce_any(tf.abs(cells[:, :, None] - cells[:, None, :]) > config.merge_cells, axis=-1)
     earlier = np.tril(np.ones((points.shape[1], points.shape[1]), bool), k=-1)
     double = tf.reduce_any(~apart & earlier, axis=-1)

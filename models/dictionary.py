@@ -37,6 +37,11 @@ class GridConfig:
         return (self.num_azimuth, self.num_elevation, self.num_range)
 
     @property
+    def strides(self) -> tuple[int, int, int]:
+        """Steps in the flat index from a cell to the next along each axis."""
+        return (self.num_elevation * self.num_range, self.num_range, 1)
+
+    @property
     def size(self) -> int:
         """G."""
         return self.num_azimuth * self.num_elevation * self.num_range
@@ -60,7 +65,7 @@ class PolarDictionary:
     """
 
     def __init__(self, array: RISArray, field_of_view: FieldOfView, config: GridConfig = GridConfig()) -> None:
-        self.config, self.array = config, array
+        self.config, self.array, self.field_of_view = config, array, field_of_view
         sin_azimuth = _cell_centres(np.sin(field_of_view.azimuth), config.num_azimuth)
         sin_elevation = _cell_centres(np.sin(field_of_view.elevation), config.num_elevation)
         inverse_range = _cell_centres(field_of_view.inverse_range, config.num_range)
@@ -72,6 +77,16 @@ class PolarDictionary:
             mirrored = is_mirrored(array, field_of_view)
             products: type[_MirroredProducts] | type[_DenseProducts] = _MirroredProducts if mirrored else _DenseProducts
             self._products = products(self.vectors, array, config)
+
+    def places(self) -> tf.Tensor:
+        """sin(azimuth), sin(elevation) and inverse range of the grid points, in which the grid is uniform, [G, 3]."""
+        return tf.stack([tf.sin(self.azimuth), tf.sin(self.elevation), self.inverse_range], axis=-1)
+
+    def cell_size(self) -> np.ndarray:
+        """Extent of a grid cell in the coordinates of `places`, float32 [3]."""
+        view = self.field_of_view
+        low, high = np.transpose([np.sin(view.azimuth), np.sin(view.elevation), view.inverse_range])
+        return ((high - low) / np.array(self.config.shape)).astype(np.float32)
 
     def beam_power(self, vectors: tf.Tensor) -> tf.Tensor:
         """sum_s |d_g^H z_s|^2 for every grid point.

@@ -1,26 +1,29 @@
-"""The whole inference path: measurement -> R_pred -> R_eff -> MVDR spectrum -> peaks -> sources."""
+"""The whole inference path: measurement -> R_pred -> R_eff -> MVDR spectrum (-> refiner) -> peaks -> sources."""
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from models.backbone import Backbone
+from models.backbone import Backbone, Prediction
 from models.continuous import refine_atoms
 from models.covariance import LowRankCovariance, ShrinkageConfig, effective_low_rank
 from models.decision import Decision, DecisionConfig, decide
 from models.detection import DetectionConfig, Peaks, Starts, find_peaks
 from models.dictionary import GridConfig
 from models.geometry import Scenario
+from models.guard_rails import GuardRails
 from models.likelihood import Atoms
 from models.mvdr import MVDR
 from models.observation import Observation, observe
+from models.proposals import Proposals, join_proposals, proposals
+from models.refiner import HeatMap, SpectrumRefiner, cells_ratio, refiner_features
 from models.scoring import score_features
-from models.steering import source_positions_m, steering_vectors
+from models.steering import steering_vectors
 
-_DEGREES = 180.0 / math.pi
+DEGREES = 180.0 / math.pi
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,8 @@ class LocalizerConfig:
     """Grid of the MVDR spectrum, finer than the backbone's: sources a beam width apart must show as two maxima."""
     detection: DetectionConfig = DetectionConfig()
     decision: DecisionConfig = DecisionConfig()
+    guard_rails: GuardRails = GuardRails()
+    """When a refiner's answer is used."""
     final_steps: int = 1
     """Fisher scoring steps on the peaks of all scenes, beyond those of scenes that have not settled: powers and error
     covariances need the likelihood at the reported sources."""
@@ -73,6 +78,10 @@ class Localizer(tf.Module):
     Args:
       backbone: predicts R_pred.
       config: what follows it.
+      refiner: reads the spectrum, where there is one; left out, nothing is different to the last bit.
+
+    Raises:
+      ValueError: a refiner, and a spectrum_grid that is no whole multiple of the backbone's grid.
 
     Example:
       >>> localizer = Localizer(Backbone())
@@ -80,9 +89,13 @@ class Localizer(tf.Module):
       >>> sources["position_m"]  # [B, K_max, 3]
     """
 
-    def __init__(self, backbone: Backbone, config: LocalizerConfig = LocalizerConfig()) -> None:
+    def __init__(
+        self, backbone: Backbone, config: LocalizerConfig = LocalizerConfig(), refiner: SpectrumRefiner | None = None
+    ) -> None:
         super().__init__()
-        self.backbone, self.config = backbone, config
+        if refiner is not None:
+            cells_ratio(config.spectrum_grid.shape, backbone.config.grid.shape)
+        self.backbone, self.config, self.refiner = backbone, config, refiner
         scenario = backbone.scenario
         self.scenario = scenario
         self.mvdr = MVDR(scenario.array, scenario.field_of_view, config.spectrum_grid)
@@ -114,7 +127,8 @@ class Localizer(tf.Module):
         Returns:
           num_sources int32 [B]; azimuth_deg, elevation_deg, range_m, power_db, score float32 [B, K_max]; position_m
           [B, K_max, 3]; position_cov_m2 [B, K_max, 3, 3]; NaN in unused slots, falling score. power_db is the source's
-          mean received power relative to the scene's mean received power.
+          mean received power relative to the scene's mean received power. With a refiner, refined bool [B]: whether its
+          heat map took part or the guard rails kept it out.
 
         Raises:
           tf.errors.InvalidArgumentError: see `check_measurement`.
@@ -122,14 +136,45 @@ class Localizer(tf.Module):
         observation = self.observe(snapshots, ris_codes, channel, snr_db)
         return self.report(self.candidates(observation, snr_db), self.config.decision.min_score)
 
+    def analyse(self, observation: Observation, snr_db: tf.Tensor) -> "Analysis":
+        """R_pred, R_eff, its MVDR spectrum and what peaks it has."""
+        prediction = self.backbone.predict_covariance(observation)
+        effective = self.effective(prediction.covariance, snr_db, tf.shape(observation.snapshots)[1])
+        spectrum = self.mvdr(effective)
+        starts = Starts(prediction.atoms.parameters[..., :3], prediction.atoms.active)
+        peaks = find_peaks(effective, self.mvdr, self.config.detection, starts, spectrum)
+        return Analysis(prediction, effective, spectrum, peaks)
+
+    def heat_map(self, analysis: "Analysis", observation: Observation) -> HeatMap:
+        """What the refiner makes of the spectrum."""
+        assert self.refiner is not None
+        prediction, effective, spectrum, peaks = analysis
+        dictionary = self.backbone.dictionary
+        return self.refiner(refiner_features(spectrum, peaks, effective, prediction.grid, observation, dictionary))
+
+    def refine(self, analysis: "Analysis", observation: Observation) -> tuple[Proposals, tf.Tensor]:
+        """Sources by the refiner's heat map, and whether the guard rails let a scene use them, [B] bool."""
+        assert self.refiner is not None
+        rails, level = self.config.guard_rails, tf.convert_to_tensor(self.refiner.min_presence)
+        contrast = analysis.spectrum / analysis.effective.floor[:, None, None, None]
+        heat_map = self.heat_map(analysis, observation)
+        presence = tf.sigmoid(heat_map.logits)
+        trusted = rails.hold(contrast, 10.0 ** (self.config.detection.contrast_db / 10.0)) & rails.hold(presence, level)
+        found = proposals(heat_map, self.backbone.dictionary, self.scenario.field_of_view, self.scenario.max_sources)
+        presence = tf.where(found.presence >= level, found.presence, 0.0)
+        return found._replace(presence=presence), trusted
+
     def candidates(self, observation: Observation, snr_db: tf.Tensor) -> "ScoredPeaks":
         """Everything the spectrum of R_eff shows, with the score each would be reported with."""
-        prediction = self.backbone.predict_covariance(observation)
+        analysis = self.analyse(observation, snr_db)
+        prediction, effective, _, peaks = analysis
         predicted = prediction.covariance
-        effective = self.effective(predicted, snr_db, tf.shape(observation.snapshots)[1])
-        starts = Starts(prediction.atoms.parameters[..., :3], prediction.atoms.active)
-        peaks = find_peaks(effective, self.mvdr, self.config.detection, starts)
         atoms = self._peak_atoms(peaks, effective, predicted, prediction.atoms.noise_power)
+        refined = None
+        if self.refiner is not None:
+            shown, refined = self.refine(analysis, observation)
+            shown = shown._replace(presence=tf.where(refined[:, None], shown.presence, 0.0))
+            atoms = join_proposals(atoms, shown, self.backbone.dictionary)
         view = self.scenario.field_of_view
         continuous = dataclasses.replace(self.backbone.config.continuous, prune_gain=0.0)
         atoms, evaluation = refine_atoms(
@@ -140,7 +185,7 @@ class Localizer(tf.Module):
         score = self.backbone.score_correction.correct(decision.score, features)
         response = observation.respond(atoms.steering(self.scenario.array))
         power = atoms.powers() * tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
-        return ScoredPeaks(decision._replace(score=score), power, features)
+        return ScoredPeaks(decision._replace(score=score), power, features, refined)
 
     def _peak_atoms(
         self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
@@ -163,8 +208,8 @@ class Localizer(tf.Module):
         score, order = tf.math.top_k(decision.score, self.scenario.max_sources)
         keep = (score >= min_score) & (score > 0.0)
         fields = {
-            "azimuth_deg": _DEGREES * decision.azimuth,
-            "elevation_deg": _DEGREES * decision.elevation,
+            "azimuth_deg": DEGREES * decision.azimuth,
+            "elevation_deg": DEGREES * decision.elevation,
             "range_m": decision.range_m,
             "power_db": 10.0 * tf.math.log(tf.maximum(candidates.power, 1e-12)) / math.log(10.0),
             "score": decision.score,
@@ -174,6 +219,8 @@ class Localizer(tf.Module):
         if with_features:
             fields["score_features"] = candidates.features
         report = {"num_sources": tf.reduce_sum(tf.cast(keep, tf.int32), axis=-1)}
+        if candidates.refined is not None:
+            report["refined"] = candidates.refined
         for name, value in fields.items():
             value = tf.gather(value, order, batch_dims=1)
             mask = tf.reshape(keep, tf.concat([tf.shape(keep), [1] * (value.shape.rank - 2)], 0))
@@ -181,12 +228,24 @@ class Localizer(tf.Module):
         return report
 
 
+class Analysis(NamedTuple):
+    """What snapshots come to before anything is located: R_pred, R_eff, the spectrum P of R_eff on the grid, and its
+    peaks off the grid."""
+
+    prediction: Prediction
+    effective: LowRankCovariance
+    spectrum: tf.Tensor
+    peaks: Peaks
+
+
 class ScoredPeaks(NamedTuple):
-    """What may be reported of B scenes: the decision, mean received power [B, A], and what the scores were made of."""
+    """What may be reported of B scenes: the decision, mean received power [B, A], what the scores were made of, and,
+    with a refiner, whether its heat map took part, [B] bool."""
 
     decision: Decision
     power: tf.Tensor
     features: tf.Tensor
+    refined: tf.Tensor | None = None
 
 
 def true_covariance(truth: Mapping[str, tf.Tensor], scenario: Scenario) -> LowRankCovariance:
@@ -203,77 +262,3 @@ def true_covariance(truth: Mapping[str, tf.Tensor], scenario: Scenario) -> LowRa
     power = tf.where(used, truth["power"], 0.0)
     power /= tf.reduce_sum(power, axis=-1, keepdims=True)
     return LowRankCovariance(vectors * tf.cast(tf.sqrt(power), vectors.dtype)[:, None, :], tf.zeros_like(power[:, 0]))
-
-
-def localize_spectrum(
-    covariance: LowRankCovariance,
-    snr_db: tf.Tensor,
-    num_snapshots: tf.Tensor,
-    mvdr: MVDR,
-    config: LocalizerConfig,
-    max_sources: int,
-) -> dict[str, tf.Tensor]:
-    """Sources read off the MVDR spectrum of R_eff alone, nothing from the snapshots: the oracle, and R_pred on its own.
-
-    Args:
-      covariance: R_true or R_pred.
-      snr_db: [B] dB. num_snapshots: L; both for the shrinkage.
-      mvdr, config, max_sources: as in the localizer.
-
-    Returns:
-      The localizer's outputs without position_cov_m2; score is the peak's share P / (P + floor).
-    """
-    effective = effective_low_rank(covariance, snr_db, num_snapshots, config.shrinkage)
-    peaks = find_peaks(effective, mvdr, config.detection)
-    height, order = tf.math.top_k(tf.where(peaks.valid, peaks.height, -1.0), max_sources)
-    keep = height > 0
-    azimuth, elevation, inverse_range = tf.unstack(tf.gather(peaks.points, order, batch_dims=1), axis=-1)
-    range_m = 1.0 / inverse_range
-    fields = {
-        "azimuth_deg": _DEGREES * azimuth,
-        "elevation_deg": _DEGREES * elevation,
-        "range_m": range_m,
-        "score": height / (height + effective.floor[:, None]),
-    }
-    report = {name: tf.where(keep, value, float("nan")) for name, value in fields.items()}
-    position = source_positions_m(azimuth, elevation, range_m)
-    report["position_m"] = tf.where(keep[..., None], position, float("nan"))
-    report["num_sources"] = tf.reduce_sum(tf.cast(keep, tf.int32), axis=-1)
-    return report
-
-
-def oracle_localizer(
-    scenario: Scenario, config: LocalizerConfig = LocalizerConfig()
-) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    """MVDR on R_true through the same detection: the ceiling of what a predicted covariance can reach.
-
-    Returns:
-      A function of a batch with the truth (snapshots, snr_db, azimuth, elevation, range_m, power, num_sources).
-    """
-    mvdr = MVDR(scenario.array, scenario.field_of_view, config.spectrum_grid)
-
-    @tf.function(autograph=False)
-    def locate(scenes: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        num_snapshots = tf.shape(scenes["snapshots"])[1]
-        covariance = true_covariance(scenes, scenario)
-        return localize_spectrum(covariance, scenes["snr_db"], num_snapshots, mvdr, config, scenario.max_sources)
-
-    return lambda scenes: locate(dict(scenes))
-
-
-def spectrum_localizer(localizer: Localizer) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    """MVDR on R_pred alone: sources read off the spectrum of R_eff, nothing from the snapshots after R_pred.
-
-    Returns:
-      A function of a batch (snapshots, ris_codes, channel, snr_db).
-    """
-
-    @tf.function(autograph=False)
-    def locate(scenes: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        predicted = localizer.backbone.predict_covariance(localizer.observe(**scenes)).covariance
-        num_snapshots, max_sources = tf.shape(scenes["snapshots"])[1], localizer.scenario.max_sources
-        return localize_spectrum(
-            predicted, scenes["snr_db"], num_snapshots, localizer.mvdr, localizer.config, max_sources
-        )
-
-    return lambda scenes: locate({name: scenes[name] for name in ("snapshots", "ris_codes", "channel", "snr_db")})

@@ -1,4 +1,4 @@
-"""Losses of the backbone: between R_pred on the grid and R_true, with no eigen-decomposition anywhere.
+"""Losses: of the backbone, between R_pred on the grid and R_true, without eigen-decomposition; of the heat map.
 
 Gap and margin losses are refused: their gradients pass eigenvalues and were unstable (findings of 2026-01-28).
 """
@@ -131,3 +131,28 @@ def peak_contrast_loss(inverse_at_sources: tf.Tensor, used: tf.Tensor, inverse_o
     inverse_at_sources = tf.where(used, inverse_at_sources, 1.0)
     at_sources = tf.reduce_sum(weight * tf.math.log(inverse_at_sources), axis=-1) / tf.reduce_sum(weight, axis=-1)
     return at_sources - tf.reduce_mean(tf.math.log(inverse_on_grid), axis=-1)
+
+
+_FOCUS, _NEAR_MISS = 2.0, 4.0  # alpha and beta of Zhou et al.
+
+
+def focal_loss(logits: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """Penalty-reduced focal loss of a heat map (Zhou et al., "Objects as points", arXiv 1904.07850, equation 1).
+
+    Args:
+      logits: of presence, [B, G] float32.
+      target: [B, G] float32 in [0, 1], exactly one in the cells of the sources, less about them.
+
+    Returns:
+      [B] float32, a source.
+    """
+    source = tf.cast(target >= 1.0, tf.float32)
+    presence = tf.sigmoid(logits)
+    missed = source * (1.0 - presence) ** _FOCUS * tf.nn.softplus(-logits)
+    false = (1.0 - source) * (1.0 - target) ** _NEAR_MISS * presence**_FOCUS * tf.nn.softplus(logits)
+    return tf.reduce_sum(missed + false, axis=-1) / tf.maximum(tf.reduce_sum(source, axis=-1), 1.0)
+
+
+def lorentzian(error: tf.Tensor) -> tf.Tensor:
+    """log(1 + e^2 / 2): quadratic up to an error of one, and hardly rising beyond (Black and Anandan, 1996)."""
+    return tf.math.log1p(0.5 * error**2)

@@ -8,7 +8,6 @@ Two routes to a^H R^-1 a, both by Cholesky and never by an explicit inverse:
 import dataclasses
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from models.covariance import LowRankCovariance
@@ -75,12 +74,6 @@ class MVDR(keras.layers.Layer):
         else:
             inverse = inverse_quadratic(covariance, tf.linalg.matrix_transpose(self.dictionary.vectors))
         return tf.reshape(1.0 / inverse, [-1, *self.grid.shape])
-
-    def cell_size(self) -> np.ndarray:
-        """Extent of a grid cell in sin(azimuth), sin(elevation) and inverse range (1/m), float32 [3]."""
-        view = self.field_of_view
-        low, high = np.transpose([np.sin(view.azimuth), np.sin(view.elevation), view.inverse_range])
-        return ((high - low) / np.array(self.grid.shape)).astype(np.float32)
 
     def get_config(self) -> dict:
         return {

@@ -20,7 +20,7 @@ from models.detection import find_peaks
 from models.localizer import Localizer, LocalizerConfig
 from models.losses import LossConfig
 from pipeline.estimators import INPUTS, localizer_estimator
-from pipeline.export import load_backbone
+from pipeline.export import load_backbone, load_refiner
 from pipeline.records import write_json
 from pipeline.training_model import BackboneTraining
 from tfds_shards.codebook import code_phasors
@@ -33,6 +33,8 @@ class BenchOptions:
 
     backbone: Path | None = None
     """A backbone.keras of `pipeline.train`; left out, the untrained backbone."""
+    refiner: Path | None = None
+    """A refiner.keras of `pipeline.refine`; left out, the localizer with one is not timed."""
     config: str = "l64_m64"
     """What scenes are drawn from."""
     scenes: int = 32
@@ -103,6 +105,9 @@ def bench(options: BenchOptions) -> dict[str, float]:
         "  MVDR spectrum and its peaks": (tf.function(peaks, autograph=False), options.scenes),
         "training step": (lambda: train_step(batch), options.scenes),
     }
+    if options.refiner is not None:
+        refined = localizer_estimator(Localizer(backbone, refiner=load_refiner(options.refiner)))
+        actions[f"localizer with its refiner, batch {options.scenes}"] = (lambda: refined(inputs), options.scenes)
     return {name: 1e3 * seconds(run, options.repeats) / count for name, (run, count) in actions.items()}
 
 

@@ -17,10 +17,11 @@ from models.baselines.back_projection import back_projection_localizer
 from models.baselines.crb import scene_bounds
 from models.baselines.sequential_ml import SequentialMLConfig, sequential_ml_localizer
 from models.geometry import RISArray, Scenario
-from models.localizer import Localizer, oracle_localizer, spectrum_localizer
+from models.localizer import Localizer
+from models.spectrum_localizer import oracle_localizer, spectrum_localizer
 from pipeline import plots, scene_plots
 from pipeline.estimators import Estimator, chance_estimator, saved_model_estimator, server_estimator
-from pipeline.export import load_backbone, moved_to
+from pipeline.export import load_backbone, load_refiner, moved_to
 from pipeline.matching import MatchTable
 from pipeline.metrics import STANDARD_GATE, STRICT_GATE, Evaluation, compute_metrics, metrics_config
 from pipeline.predictions import evaluate_predictions, load_predictions, run_estimator, save_predictions
@@ -51,6 +52,8 @@ class EvaluateOptions:
     """The model's name on that server."""
     spectrum_of: Path | None = None
     """A backbone.keras: MVDR on its R_pred alone, sources read off the spectrum, nothing from the snapshots after."""
+    refiner: Path | None = None
+    """With --spectrum-of: a refiner.keras, off whose heat map the sources are read."""
     baseline: Literal["sequential_ml", "back_projection"] | None = None
     """A classical estimator: sequential maximum likelihood off the grid, or peaks of the back-projected power."""
     noise_inflation: float = 0.0
@@ -89,6 +92,10 @@ class EvaluateOptions:
             raise ValueError(
                 f"--noise-inflation: needs --baseline sequential_ml, got {self.noise_inflation} without it"
             )
+        if self.refiner is not None and self.spectrum_of is None:
+            raise ValueError(
+                f"--refiner: needs --spectrum-of, got {self.refiner} without it; exported models hold theirs"
+            )
         for field in ("scenes", "batch_size"):
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
@@ -101,8 +108,11 @@ def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, E
     if options.target is not None:
         return f"{options.model_name} at {options.target}", server_estimator(options.target, options.model_name)
     if options.spectrum_of is not None:
-        localizer = Localizer(moved_to(load_backbone(options.spectrum_of), scenario))
-        return f"MVDR on R_pred of {options.spectrum_of} alone", spectrum_localizer(localizer)
+        backbone = moved_to(load_backbone(options.spectrum_of), scenario)
+        if options.refiner is None:
+            return f"MVDR on R_pred of {options.spectrum_of} alone", spectrum_localizer(Localizer(backbone))
+        localizer = Localizer(backbone, refiner=load_refiner(options.refiner))
+        return f"MVDR on R_pred of {options.spectrum_of}, refined by {options.refiner}", spectrum_localizer(localizer)
     if options.baseline == "sequential_ml":
         config = SequentialMLConfig(noise_inflation=options.noise_inflation)
         return f"sequential ML, noise inflation {config.noise_inflation:g}", sequential_ml_localizer(scenario, config)

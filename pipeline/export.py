@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import keras
 import tensorflow as tf
@@ -17,11 +18,13 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from models.backbone import Backbone
 from models.geometry import Scenario
 from models.localizer import Localizer, LocalizerConfig
+from models.refiner import SpectrumRefiner
 from pipeline.warmup import check_batch_sizes, write_warmup_requests
 from tfds_shards.scene_sets import scene_set
 
 SIGNATURES = ("serving_default", "localize_real", "covariance", "spectrum")
 _MUST_COMPILE = "_XlaMustCompile"
+Model = TypeVar("Model", bound=keras.Model)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,8 @@ class ExportOptions:
     """Folder of the versions, what TF Serving calls --model_base_path."""
     backbone: Path | None = None
     """A backbone.keras of `pipeline.train`; left out, the untrained backbone, which is the classical estimator."""
+    refiner: Path | None = None
+    """A refiner.keras of `pipeline.refine`; left out, the model is the same to the last bit as if there were none."""
     config: str | None = None
     """Scene config, such as l64_m64_legacy, whose installation the model is for; left out, the one it was trained for.
     The weights never see the installation, so they serve any."""
@@ -88,6 +93,8 @@ def _archive(localizer: Localizer) -> keras.export.ExportArchive:
 
     archive = keras.export.ExportArchive()
     archive.track(localizer.backbone)
+    if localizer.refiner is not None:
+        archive.track(localizer.refiner)
     for endpoint in (serving_default, covariance, spectrum):
         archive.add_endpoint(endpoint.__name__, endpoint, input_signature=list(specs.values()))
     archive.add_endpoint("localize_real", localize_real, input_signature=list(real_specs.values()))
@@ -169,6 +176,15 @@ def moved_to(backbone: Backbone, scenario: Scenario) -> Backbone:
     return moved
 
 
+def load_refiner(path: Path) -> SpectrumRefiner:
+    """A trained refiner.
+
+    Raises:
+      ValueError: there is no such file, or it is not a refiner.
+    """
+    return _loaded(path, SpectrumRefiner)
+
+
 def load_backbone(path: Path | None) -> Backbone:
     """A trained backbone, or the untrained one.
 
@@ -177,10 +193,14 @@ def load_backbone(path: Path | None) -> Backbone:
     """
     if path is None:
         return Backbone()
-    backbone = keras.models.load_model(path)
-    if not isinstance(backbone, Backbone):
-        raise ValueError(f"{path}: expected a Backbone, got {type(backbone).__name__}")
-    return backbone
+    return _loaded(path, Backbone)
+
+
+def _loaded(path: Path, kind: type[Model]) -> Model:
+    model = keras.models.load_model(path)
+    if not isinstance(model, kind):
+        raise ValueError(f"{path}: expected a {kind.__name__}, got {type(model).__name__}")
+    return model
 
 
 def main() -> None:
@@ -190,7 +210,8 @@ def main() -> None:
         backbone = load_backbone(options.backbone)
         if options.config is not None:
             backbone = moved_to(backbone, scene_set(options.config).config.scenario)
-        localizer = Localizer(backbone, options.localizer)
+        refiner = load_refiner(options.refiner) if options.refiner is not None else None
+        localizer = Localizer(backbone, options.localizer, refiner)
         print(f"exported {export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes)}")
     except (ValueError, OSError) as error:
         first_line = str(error).strip().partition("\n")[0]

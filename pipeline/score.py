@@ -21,12 +21,13 @@ from models.localizer import Localizer
 from models.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from pipeline.estimators import INPUTS, localizer_estimator
 from pipeline.export import load_backbone, moved_to
+from pipeline.fitting import validate
 from pipeline.matching import found_sources, match_sources, true_sources
 from pipeline.metrics import STANDARD_GATE
 from pipeline.predictions import run_estimator
 from pipeline.records import logging_to, replacing, write_config, write_json
 from pipeline.scenes import load_scenes
-from pipeline.train import BEST_MODEL, validate
+from pipeline.train import BEST_MODEL
 from tfds_shards.scene_sets import scene_set
 
 _HOPELESS_SCORE = 0.02  # candidates below are no one's idea of a source and would only take matches away

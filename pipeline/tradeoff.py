@@ -16,7 +16,8 @@ import tyro
 from matplotlib.figure import Figure
 
 from models.backbone import Backbone
-from models.localizer import Localizer, spectrum_localizer
+from models.localizer import Localizer
+from models.spectrum_localizer import spectrum_localizer
 from pipeline import plots
 from pipeline.estimators import Estimator, localizer_estimator
 from pipeline.export import load_backbone, moved_to

@@ -12,6 +12,7 @@ from models.localizer import true_covariance
 from models.losses import LossConfig, heat_map_loss, peak_contrast_loss, stein_loss, subspace_alignment_loss
 from models.mvdr import MVDR, inverse_quadratic
 from models.observation import observe
+from pipeline.heat_map_targets import cells_away, true_places
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -43,16 +44,9 @@ class BackboneTraining(keras.Model):
 
     def heat_map_target(self, batch: Batch) -> tf.Tensor:
         """Source presence on the grid, [B, G]: a Gaussian of one cell about each source, each of equal weight."""
-        dictionary = self.backbone.dictionary
-        cells = self.mvdr.cell_size()
-        grid = (
-            tf.stack([tf.sin(dictionary.azimuth), tf.sin(dictionary.elevation), dictionary.inverse_range], -1) / cells
-        )
-        used = tf.sequence_mask(batch["num_sources"], batch["azimuth"].shape[-1])
-        inverse_range = 1.0 / tf.where(used, batch["range_m"], 1.0)
-        source = tf.stack([tf.sin(batch["azimuth"]), tf.sin(batch["elevation"]), inverse_range], -1) / cells
-        distance2 = tf.reduce_sum((source[:, :, None] - grid[None, None]) ** 2, axis=-1)
-        weight = tf.nn.softmax(-distance2, axis=-1) * tf.cast(used, tf.float32)[..., None]
+        sources = true_places(batch)
+        distance2 = tf.reduce_sum(cells_away(sources.places, self.backbone.dictionary) ** 2, axis=-1)
+        weight = tf.nn.softmax(-distance2, axis=-1) * tf.cast(sources.used, tf.float32)[..., None]
         return tf.reduce_sum(weight, axis=1) / tf.cast(batch["num_sources"], tf.float32)[:, None]
 
     def _stage_losses(self, state: GridState, batch: Batch, target: tf.Tensor) -> dict[str, tf.Tensor]:

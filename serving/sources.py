@@ -15,10 +15,12 @@ _SOURCE_FIELDS = ("azimuth_deg", "elevation_deg", "range_m", "position_m", "powe
 
 
 def sources_of(outputs: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """The outputs as plain data, one entry a scene: num_sources and a list of sources."""
+    """The outputs as plain data, one entry a scene: num_sources and a list of sources; of a model with a refiner, also
+    whether its heat map took part."""
     return [
         {
             "num_sources": int(count),
+            **({"refined": bool(outputs["refined"][scene])} if "refined" in outputs else {}),
             "sources": [
                 {name: outputs[name][scene, slot].tolist() for name in _SOURCE_FIELDS} for slot in range(int(count))
             ],

@@ -9,7 +9,7 @@ import tensorflow as tf
 from models.steering import source_positions_m
 
 BatchLocalizer = Callable[[Mapping[str, Any]], dict[str, np.ndarray]]
-"""From snapshots, ris_codes, channel, snr_db, batch first, to the outputs of `models.localizer.localize_spectrum`."""
+"""From snapshots, ris_codes, channel, snr_db, batch first, to the outputs of `spectrum_localizer`."""
 
 INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
 

@@ -1,44 +1,13 @@
-"""What stands before costly stages: the learnability verdict, and candidates that noise alone can't explain."""
+"""Candidates that noise alone can't explain: what Stage 2 goes on for."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from pipeline.tally import Tally, resample_weights
-from tfds_shards.scene_sets import scene_set
 
 _ROUNDING = 1e-9  # of an objective: candidates that are the same have a spread of this size, not of zero
-
-
-class GateClosed(ValueError):
-    """A study may not go on; says why in one line."""
-
-
-def require_verdict(path: Path | None, config: str) -> None:
-    """Lets a study begin if `python -m pipeline.learnability` said PASS for scenes of the same kind.
-
-    Args:
-      path: a learnability.json.
-      config: the set of scenes the study is for.
-
-    Raises:
-      GateClosed: no verdict, another one, or one for other scenes.
-    """
-    expected = "--learnability: expected the learnability.json of a training that PASSed"
-    if path is None:
-        raise GateClosed(f"{expected}, got none: run python -m pipeline.learnability first, or --force")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        verdict, reason, judged = record["verdict"], record["reason"], record["options"]["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GateClosed(f"{expected}, got none at {path} ({type(error).__name__})") from None
-    if verdict != "PASS":
-        raise GateClosed(f"{expected}, got {verdict} in {path}: {reason}")
-    if scene_set(judged).config != scene_set(config).config:
-        raise GateClosed(f"{expected} on scenes like {config}, got one on {judged} in {path}")
 
 
 @dataclasses.dataclass(frozen=True)

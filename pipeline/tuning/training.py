@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from models.localizer import Localizer
-from pipeline.train import TrainOptions, prepare, training_batches
+from pipeline.fitting import training_batches
+from pipeline.train import TrainOptions, prepare
 from pipeline.training_model import BackboneTraining
 from pipeline.tuning.surrogate import Surrogate
 

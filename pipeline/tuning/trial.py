@@ -29,7 +29,7 @@ from pipeline.tuning.training import Heartbeat, train_trial
 
 TUNER_KEYS = "tuner/"
 _COUNTS = ("true", "found", "hits", "pairs", "squared_error_m2")
-_BATCH = 20  # as `pipeline.train.validate`, so that its scores are these
+_BATCH = 20  # as `pipeline.fitting.validate`, so that its scores are these
 
 
 def own_values(values: Mapping[str, Any]) -> dict[str, Any]:

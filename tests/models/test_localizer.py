@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from models.backbone import Backbone
 from models.geometry import Scenario
-from models.localizer import Localizer, oracle_localizer, spectrum_localizer, true_covariance
+from models.localizer import Localizer, true_covariance
+from models.spectrum_localizer import oracle_localizer, spectrum_localizer
 from tests.references.steering import steering_vector
 from tests.simulated import batch_of, inputs_of, loud
 

@@ -201,7 +201,8 @@ def test_a_finished_run_is_left_alone(runs, tiny_scenes: Path, monkeypatch, caps
 def test_a_loss_that_is_no_longer_finite_stops_the_training(tiny_scenes: Path, tmp_path: Path) -> None:
     """And the model that was the best so far stays."""
     options = train.TrainOptions(tmp_path, tiny_scenes, SCENE_SETS[:1], backbone=TINY, validation_scenes=4)
-    progress = train.Progress(Localizer(Backbone(Scenario(), TINY)), options, logging.getLogger("test"))
+    localizer = Localizer(Backbone(Scenario(), TINY))
+    progress = train.backbone_progress(localizer, options, logging.getLogger("test"))
     progress.score(0, {})
     before = (tmp_path / train.BEST_MODEL).read_bytes()
     with pytest.raises(ValueError, match="epoch 3: the loss is no longer finite; expected a lower --learning-rate"):

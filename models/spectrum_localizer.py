@@ -1,0 +1,106 @@
+"""Sources read off a spectrum alone, nothing from the snapshots after R: what a covariance is worth by itself."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from models.covariance import effective_low_rank
+from models.detection import Peaks, find_peaks
+from models.geometry import Scenario
+from models.localizer import DEGREES, Analysis, Localizer, LocalizerConfig, true_covariance
+from models.mvdr import MVDR
+from models.observation import Observation
+from models.steering import source_positions_m
+
+
+class _Found(NamedTuple):
+    """Points [B, K_max, 3] with a score [B, K_max], zero where there is none, by falling score or height."""
+
+    points: tf.Tensor
+    score: tf.Tensor
+
+
+def _read_peaks(peaks: Peaks, floor: tf.Tensor, max_sources: int) -> _Found:
+    """The highest valid peaks; score is the peak's share P / (P + floor)."""
+    height, order = tf.math.top_k(tf.where(peaks.valid, peaks.height, 0.0), max_sources)
+    return _Found(tf.gather(peaks.points, order, batch_dims=1), height / (height + floor[:, None]))
+
+
+def _report_points(found: _Found) -> dict[str, tf.Tensor]:
+    """The localizer's outputs, as far as points and scores give them."""
+    keep = found.score > 0.0
+    azimuth, elevation, inverse_range = tf.unstack(found.points, axis=-1)
+    range_m = 1.0 / inverse_range
+    fields = {
+        "azimuth_deg": DEGREES * azimuth,
+        "elevation_deg": DEGREES * elevation,
+        "range_m": range_m,
+        "score": found.score,
+    }
+    report = {name: tf.where(keep, value, float("nan")) for name, value in fields.items()}
+    position = source_positions_m(azimuth, elevation, range_m)
+    report["position_m"] = tf.where(keep[..., None], position, float("nan"))
+    report["num_sources"] = tf.reduce_sum(tf.cast(keep, tf.int32), axis=-1)
+    return report
+
+
+def read_spectrum(localizer: Localizer, analysis: Analysis, observation: Observation) -> dict[str, tf.Tensor]:
+    """Sources read off the spectrum, or off the heat map where the localizer has a refiner and the guard rails let it.
+
+    Args:
+      localizer: whose detection, refiner and guard rails apply.
+      analysis: what its `analyse` gave.
+      observation: the scenes.
+
+    Returns:
+      The localizer's outputs without power_db and position_cov_m2.
+    """
+    _, effective, spectrum, _ = analysis
+    peaks = find_peaks(effective, localizer.mvdr, localizer.config.detection, spectrum=spectrum)
+    found = _read_peaks(peaks, effective.floor, localizer.scenario.max_sources)
+    if localizer.refiner is None:
+        return _report_points(found)
+    shown, refined = localizer.refine(analysis, observation)
+    points = tf.where(refined[:, None, None], shown.points, found.points)
+    score = tf.where(refined[:, None], shown.presence, found.score)
+    return _report_points(_Found(points, score)) | {"refined": refined}
+
+
+def oracle_localizer(
+    scenario: Scenario, config: LocalizerConfig = LocalizerConfig()
+) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    """MVDR on R_true through the same detection: the ceiling of what a predicted covariance can reach.
+
+    Returns:
+      A function of a batch with the truth (snapshots, snr_db, azimuth, elevation, range_m, power, num_sources).
+    """
+    mvdr = MVDR(scenario.array, scenario.field_of_view, config.spectrum_grid)
+
+    @tf.function(autograph=False)
+    def locate(scenes: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        num_snapshots = tf.shape(scenes["snapshots"])[1]
+        covariance = true_covariance(scenes, scenario)
+        effective = effective_low_rank(covariance, scenes["snr_db"], num_snapshots, config.shrinkage)
+        peaks = find_peaks(effective, mvdr, config.detection)
+        return _report_points(_read_peaks(peaks, effective.floor, scenario.max_sources))
+
+    return lambda scenes: locate(dict(scenes))
+
+
+def spectrum_localizer(localizer: Localizer) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    """MVDR on R_pred alone: sources read off the spectrum of R_eff, nothing from the snapshots after R_pred.
+
+    With a refiner they are read off its heat map, where the guard rails let a scene.
+
+    Returns:
+      A function of a batch (snapshots, ris_codes, channel, snr_db) to the localizer's outputs without power_db and
+      position_cov_m2.
+    """
+
+    @tf.function(autograph=False)
+    def locate(scenes: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        observation = localizer.observe(**scenes)
+        return read_spectrum(localizer, localizer.analyse(observation, scenes["snr_db"]), observation)
+
+    return lambda scenes: locate({name: scenes[name] for name in ("snapshots", "ris_codes", "channel", "snr_db")})

@@ -1,0 +1,223 @@
+"""`python -m pipeline.refine`: trains the SpectrumRefiner on a backbone's spectra; killed, the same command goes on."""
+
+import dataclasses
+import logging
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tyro
+from matplotlib.figure import Figure
+
+from models.backbone import Backbone
+from models.localizer import Localizer
+from models.losses import LossConfig
+from models.refiner import RefinerConfig, SpectrumRefiner
+from models.spectrum_localizer import spectrum_localizer
+from models.weights import PRETRAINED
+from pipeline import spectrum_plots
+from pipeline.estimators import INPUTS, Arrays
+from pipeline.export import load_backbone, moved_to
+from pipeline.fitting import FitOptions, Progress, fit, validate
+from pipeline.metrics import metrics_config
+from pipeline.plots import save_figure
+from pipeline.predictions import Predictions, evaluate_predictions, run_estimator
+from pipeline.records import logging_to, write_config
+from pipeline.refiner_training import RefinerTraining
+from pipeline.scenes import load_scenes
+from pipeline.train import BEST_MODEL
+from pipeline.training_model import BackboneTraining
+from pipeline.verdict import GateClosed, require_verdict
+
+REFINER_MODEL = "refiner.keras"
+_LEVELS = np.linspace(0.1, 0.8, 15)
+_SCENES_SHOWN = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class RefineOptions(FitOptions):
+    """Trains the refiner; leaves refiner.keras, and beside it the backbone.keras whose spectra it was trained on."""
+
+    epochs: int = 12
+    """Epochs; a checkpoint and a validation after each."""
+    backbone: Path = PRETRAINED
+    """A backbone.keras; its weights stay as they are unless --joint."""
+    learnability: Path | None = None
+    """A learnability.json of `python -m pipeline.learnability`; nothing begins unless its verdict is PASS."""
+    force: bool = False
+    """Goes on without that verdict."""
+    grid_only: bool = False
+    """R_pred without continuous stages, atoms of the grid only: no likelihood refinement, a third of the time."""
+    joint: bool = False
+    """Trains the backbone's grid stages along, by their own losses and through the heat map."""
+    offset_weight: float = 1.0
+    """Of the offset loss beside the focal loss of presence."""
+    refiner: RefinerConfig = RefinerConfig()
+    losses: LossConfig = LossConfig()
+    """The backbone's, with --joint."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.offset_weight < math.inf:
+            raise ValueError(f"--offset-weight: expected a finite number of at least 0, got {self.offset_weight}")
+
+
+def prepare(options: RefineOptions) -> tuple[Localizer, RefinerTraining]:
+    """Seeds everything; the localizer as training starts, and the compiled model that trains its refiner.
+
+    Raises:
+      ValueError, OSError: sets of different scenarios, or no backbone.
+    """
+    keras.utils.set_random_seed(options.seed)
+    backbone = moved_to(load_backbone(options.backbone), options.scenario())
+    if options.grid_only:
+        backbone = without_continuous_stages(backbone)
+    localizer = Localizer(backbone, refiner=SpectrumRefiner(options.refiner))
+    joint = BackboneTraining(backbone, options.losses, localizer.config.shrinkage) if options.joint else None
+    model = RefinerTraining(localizer, options.offset_weight, joint)
+    model.compile(optimizer=options.optimizer(), jit_compile=False)
+    return localizer, model
+
+
+def without_continuous_stages(backbone: Backbone) -> Backbone:
+    """The same weights; R_pred of the grid's atoms as they are."""
+    continuous = dataclasses.replace(backbone.config.continuous, steps=0, settling_steps=0, additions=0)
+    changed = Backbone(backbone.scenario, dataclasses.replace(backbone.config, continuous=continuous))
+    changed.set_weights(backbone.get_weights())
+    return changed
+
+
+class Validation:
+    """Validates sources read off the heat map; sets the refiner's min_presence where F1 is best.
+
+    Args:
+      localizer: with the refiner.
+      options: which scenes.
+    """
+
+    def __init__(self, localizer: Localizer, options: RefineOptions) -> None:
+        assert localizer.refiner is not None
+        self.localizer, self.options, self.refiner = localizer, options, localizer.refiner
+        self.locate = spectrum_localizer(localizer)
+        self.before = spectrum_localizer(Localizer(localizer.backbone, localizer.config))
+        self.shown = tf.function(self._heat_map, autograph=False)
+
+    def __call__(self) -> dict[str, dict[str, Any]]:
+        """Metrics of every set, as `pipeline.fitting.validate`."""
+        options = self.options
+        self.refiner.min_presence.assign(self.best_level())
+        return validate(
+            self.locate, self.localizer.scenario, options.data_dir, options.config, options.validation_scenes
+        )
+
+    def best_level(self) -> float:
+        """The level of presence with the highest F1 on the first set's validation scenes."""
+        options = self.options
+        self.refiner.min_presence.assign(_LEVELS[0])
+        batches = load_scenes(
+            options.data_dir, options.config[0], "validation", take=options.validation_scenes, batch_size=20
+        )
+        found = run_estimator(self.locate, batches, options.validation_scenes, show_progress=False)
+        scenario = self.localizer.scenario
+        scores = [
+            float(evaluate_predictions(above(found, level), metrics_config(scenario)).standard.total().f1)
+            for level in _LEVELS
+        ]
+        return float(_LEVELS[int(np.argmax(scores))])
+
+    def _heat_map(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        observation = self.localizer.observe(**inputs)
+        analysis = self.localizer.analyse(observation, inputs["snr_db"])
+        contrast = analysis.spectrum / analysis.effective.floor[:, None, None, None]
+        presence = tf.sigmoid(self.localizer.heat_map(analysis, observation).logits)
+        return {"spectrum": 10.0 / math.log(10.0) * tf.math.log(contrast), "presence": presence}
+
+    def figure(self) -> Figure:
+        """The first validation scenes as spectra, before and after."""
+        options, localizer = self.options, self.localizer
+        shown = {"take": _SCENES_SHOWN, "batch_size": _SCENES_SHOWN}
+        batch = next(iter(load_scenes(options.data_dir, options.config[0], "validation", **shown)))
+        inputs = {name: batch[name] for name in INPUTS}
+        volumes, after, before = self.shown(inputs), self.locate(batch), self.before(batch)
+        degrees = math.degrees(1.0)
+        truth = {
+            "azimuth_deg": degrees * batch["azimuth"],
+            "elevation_deg": degrees * batch["elevation"],
+            "range_m": batch["range_m"],
+            "num_sources": batch["num_sources"],
+        }
+        views = []
+        for scene, snr_db in enumerate(batch["snr_db"].numpy()):
+            true, found, refined = (_places(sources, scene) for sources in (truth, before, after))
+            path = "" if bool(after["refined"][scene]) else ", not refined"
+            title = f"scene {scene}, SNR {snr_db:.0f} dB{path}"
+            spectrum, presence = (volumes[name][scene].numpy() for name in ("spectrum", "presence"))
+            views.append(spectrum_plots.SpectrumView(spectrum, presence, true, found, refined, title))
+        return spectrum_plots.plot_spectra(views, localizer.mvdr.dictionary, localizer.backbone.dictionary)
+
+    def pictures(self) -> dict[str, bytes]:
+        """The figure for TensorBoard."""
+        return {"spectra": spectrum_plots.png(self.figure())}
+
+
+def _places(sources: Mapping[str, Any], scene: int) -> np.ndarray:
+    """Azimuth, elevation (degrees) and range (metres) of a scene's sources, [n, 3]; used slots come first."""
+    count = int(sources["num_sources"][scene])
+    return np.stack(
+        [np.asarray(sources[name])[scene, :count] for name in ("azimuth_deg", "elevation_deg", "range_m")], -1
+    )
+
+
+def above(found: Predictions, level: float) -> Predictions:
+    """The answers without sources of a lower score; sources come by falling score."""
+    keep = found.outputs["score"] >= level
+    outputs: Arrays = {
+        name: np.where(keep[(...,) + (None,) * (value.ndim - 2)], value, np.nan)
+        for name, value in found.outputs.items()
+        if value.ndim >= 2
+    }
+    return dataclasses.replace(found, outputs={**outputs, "num_sources": keep.sum(axis=-1).astype(np.int32)})
+
+
+def refine(options: RefineOptions, logger: logging.Logger) -> None:
+    """Trains, or goes on with, the run in options.run_dir.
+
+    Raises:
+      GateClosed: no learnability verdict of PASS.
+    """
+    try:
+        require_verdict(options.learnability, *options.config)
+        logger.info(f"learnability: PASS in {options.learnability}")
+    except GateClosed as closed:
+        if not options.force:
+            raise
+        logger.info(f"--force: begun without a learnability verdict that holds ({closed})")
+    localizer, model = prepare(options)
+    validation = Validation(localizer, options)
+    kept = {REFINER_MODEL: localizer.refiner, BEST_MODEL: localizer.backbone}
+    fit(model, Progress(options, logger, validation, kept, model.learned, validation.pictures))
+    picture = options.run_dir / "figures" / "spectra.png"
+    save_figure(validation.figure(), picture)
+    logger.info(f"spectra before and after: {picture}")
+
+
+def main() -> None:
+    """Command line entry point."""
+    try:
+        options = tyro.cli(RefineOptions, prog="python -m pipeline.refine")
+        with logging_to(options.run_dir / "logs", "refine") as (logger, log_path):
+            logger.info(f"log: {log_path}")
+            write_config(options.run_dir / "config.json", options)
+            refine(options, logger)
+    except (ValueError, OSError, tf.errors.OpError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        sys.exit(f"pipeline.refine: {first_line}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,297 @@
+"""The SpectrumRefiner: its loss and decoding against slow references, its guard rails, and what it may not change."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.backbone import Backbone, BackboneConfig
+from models.detection import Peaks
+from models.dictionary import GridConfig, PolarDictionary
+from models.geometry import FieldOfView, RISArray, Scenario
+from models.guard_rails import GuardRails
+from models.localizer import Analysis, Localizer
+from models.losses import focal_loss, lorentzian
+from models.proposals import proposals
+from models.refiner import NUM_FEATURES, HeatMap, RefinerConfig, SpectrumRefiner, _drawn, _pooled
+from models.spectrum_localizer import read_spectrum, spectrum_localizer
+from tests.references import heat_map as reference
+from tests.simulated import batch_of, inputs_of
+
+GRID = GridConfig(11, 7, 5)
+VIEW = FieldOfView()
+SCENES = 6
+
+
+@pytest.fixture(scope="module")
+def dictionary() -> PolarDictionary:
+    return PolarDictionary(RISArray(), VIEW, GRID)
+
+
+def eager_refiner(bias: float = 2.0) -> SpectrumRefiner:
+    """A refiner that shows sources about every peak of the spectrum: weights by hand, nothing learned."""
+    refiner = SpectrumRefiner(RefinerConfig(width=2, depth=2))
+    for layer in (*refiner.hidden, refiner.context, refiner.presence):
+        layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
+    kernel = np.zeros(refiner.hidden[0].kernel.shape, np.float32)
+    kernel[1, 1, 1, 2, 0] = 8.0  # the third feature is 1 in the cell of a peak
+    refiner.hidden[0].kernel.assign(kernel)
+    out = np.zeros(refiner.presence.kernel.shape, np.float32)
+    out[1, 1, 1, 0, 0] = 1.0
+    refiner.presence.kernel.assign(out)
+    refiner.presence.bias.assign([bias - 8.0])
+    return refiner
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return Backbone()
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, tf.Tensor]:
+    return {name: tf.constant(value) for name, value in inputs_of(batch_of(SCENES)).items()}
+
+
+# Against slow references
+
+
+def test_focal_loss_is_its_definition() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(3, 40))
+    target = rng.uniform(0.0, 0.99, size=(3, 40))
+    target[0, [3, 17]] = target[1, 5] = 1.0  # and a scene without a source
+    expected = [reference.focal_loss(1.0 / (1.0 + np.exp(-one)), y) for one, y in zip(logits, target, strict=True)]
+    found = focal_loss(tf.constant(logits, tf.float32), tf.constant(target, tf.float32))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_focal_loss_vanishes_where_the_heat_map_is_right_and_survives_certainty() -> None:
+    target = tf.constant([[0.0, 1.0, 0.0]])
+    assert float(focal_loss(tf.constant([[-90.0, 90.0, -90.0]]), target)[0]) < 1e-6
+    assert 80.0 < float(focal_loss(tf.constant([[-90.0, -90.0, -90.0]]), target)[0]) < 100.0
+
+
+def test_lorentzian_is_quadratic_at_first_and_its_slope_vanishes_far_off() -> None:
+    error = tf.constant([-1e-2, 0.0, 1e-2, 2.0**0.5, 1e3])
+    with tf.GradientTape() as tape:
+        tape.watch(error)
+        loss = lorentzian(error)
+    np.testing.assert_allclose(loss[:3], [5e-5, 0.0, 5e-5], rtol=1e-4)
+    np.testing.assert_allclose(tape.gradient(loss, error), [-1e-2, 0.0, 1e-2, 2.0**-0.5, 2e-3], rtol=1e-3)
+
+
+def test_pooling_is_maximum_and_mean_over_each_cell() -> None:
+    volume = np.random.default_rng(2).normal(size=(2, 8, 6, 9)).astype(np.float32)
+    found = _pooled(tf.constant(volume), (4, 3, 3))
+    np.testing.assert_allclose(found, [reference.pooled(one, (4, 3, 3)) for one in volume], rtol=1e-5, atol=1e-6)
+
+
+def test_a_grid_that_does_not_divide_is_refused() -> None:
+    message = r"spectrum_grid: expected a whole multiple of the backbone's grid \(11, 7, 5\), got \(44, 26, 20\)"
+    with pytest.raises(ValueError, match=message):
+        Localizer(Backbone(Scenario(), BackboneConfig(grid=GRID, active_atoms=16)), refiner=SpectrumRefiner())
+
+
+def test_peaks_drawn_on_the_grid_come_back_at_their_places(dictionary: PolarDictionary) -> None:
+    """Drawing peaks into cells and reading a heat map's offsets are inverse to each other."""
+    rng = np.random.default_rng(3)
+    apart = np.arange(GRID.size).reshape(GRID.shape)[::2, ::2, ::2].ravel()  # no two are neighbours
+    cells = np.stack([rng.choice(apart, 3, replace=False) for _ in range(4)])
+    offset = rng.uniform(-0.45, 0.45, size=(4, 3, 3))
+    place = dictionary.places().numpy()[cells] + offset * dictionary.cell_size()
+    points = np.concatenate([np.arcsin(place[..., :2]), place[..., 2:]], axis=-1).astype(np.float32)
+    height = np.sort(rng.uniform(3.0, 50.0, size=(4, 3)))[:, ::-1].astype(np.float32)
+    valid = np.array([[True, True, False]] * 4)
+    drawn = _drawn(Peaks(*map(tf.constant, (points, height, valid))), tf.ones([4]), dictionary).numpy()
+    for scene in range(4):
+        np.testing.assert_array_equal(np.flatnonzero(drawn[scene, :, 0]), np.sort(cells[scene, :2]))
+        np.testing.assert_allclose(drawn[scene, cells[scene, :2], 1], 0.3 * np.log(height[scene, :2]), rtol=1e-5)
+    shape = (4, *GRID.shape)
+    logits = np.where(drawn[..., 0] > 0, drawn[..., 1], -20.0).reshape(shape).astype(np.float32)
+    offsets = drawn[..., 2:].reshape(*shape, 3)
+    found = proposals(HeatMap(tf.constant(logits), tf.constant(offsets)), dictionary, VIEW, 2)
+    np.testing.assert_allclose(found.points, points[:, :2], atol=1e-5)
+    np.testing.assert_allclose(found.presence, 1.0 / (1.0 + np.exp(-0.3 * np.log(height[:, :2]))), rtol=1e-4)
+
+
+def test_of_two_peaks_in_a_cell_the_higher_is_drawn(dictionary: PolarDictionary) -> None:
+    place = dictionary.places().numpy()[40] + np.array([[0.1, 0.0, 0.0], [-0.2, 0.0, 0.0]]) * dictionary.cell_size()
+    points = np.concatenate([np.arcsin(place[:, :2]), place[:, 2:]], axis=-1).astype(np.float32)[None]
+    peaks = Peaks(tf.constant(points), tf.constant([[9.0, 4.0]]), tf.constant([[True, True]]))
+    drawn = _drawn(peaks, tf.ones([1]), dictionary).numpy()[0]
+    np.testing.assert_allclose(drawn[40], [1.0, 0.3 * np.log(9.0), 0.1, 0.0, 0.0], atol=1e-4)
+    assert np.count_nonzero(drawn[:, 0]) == 1
+
+
+def test_proposals_stay_in_the_field_of_view(dictionary: PolarDictionary) -> None:
+    logits = tf.random.stateless_normal([3, *GRID.shape], seed=(1, 2))
+    found = proposals(HeatMap(logits, tf.fill([3, *GRID.shape, 3], 1.5)), dictionary, VIEW, 5).points.numpy()
+    for index, (low, high) in enumerate((VIEW.azimuth, VIEW.elevation, VIEW.inverse_range)):
+        assert np.all((found[..., index] >= low - 1e-5) & (found[..., index] <= high + 1e-5))
+
+
+# Guard rails
+
+
+def volumes(kind: str, rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
+    """A contrast volume (1 away from sources) that no scene has."""
+    if kind == "nan":
+        volume = np.exp(rng.normal(size=shape))
+        volume[tuple(rng.integers(size) for size in shape)] = rng.choice([np.nan, np.inf, -np.inf])
+        return volume
+    if kind == "constant":
+        return np.full(shape, 10.0 ** rng.uniform(-3, 6))
+    if kind == "saturated":
+        return np.where(rng.random(shape) < rng.uniform(0.2, 1.0), 1e4, 1.0)
+    return np.exp(rng.normal(scale=rng.uniform(0.8, 3.0), size=shape))  # random
+
+
+@pytest.mark.parametrize("kind", ["nan", "constant", "saturated", "random", "sane"])
+def test_rails_are_their_definition(kind: str) -> None:
+    rng = np.random.default_rng(4)
+    rails = GuardRails(max_share=0.04, max_peaks=4)
+    given = []
+    for _ in range(30):
+        if kind == "sane":
+            volume = np.ones((8, 7, 6))
+            for _ in range(rng.integers(0, 8)):
+                volume[tuple(rng.integers(size) for size in volume.shape)] = rng.uniform(1.5, 9.0)
+        else:
+            volume = volumes(kind, rng, (8, 7, 6))
+        given.append(volume)
+    expected = [reference.trusted(volume, 2.0, rails.max_share, rails.max_peaks) for volume in given]
+    found = rails.hold(tf.constant(np.stack(given), tf.float32), 2.0).numpy()
+    np.testing.assert_array_equal(found, expected)
+    assert found.any() == (kind == "sane")
+
+
+def test_a_thousand_corrupted_spectra_fall_back_and_change_no_answer(backbone: Backbone, inputs) -> None:
+    localizer = Localizer(backbone, refiner=eager_refiner())
+    observation = localizer.observe(**inputs)
+    analysis = localizer.analyse(observation, inputs["snr_db"])
+
+    def reader(localizer: Localizer):
+        return tf.function(
+            lambda spectrum: read_spectrum(localizer, analysis._replace(spectrum=spectrum), observation),
+            autograph=False,
+        )
+
+    read, raw = reader(localizer), reader(Localizer(backbone))
+    assert read(analysis.spectrum)["refined"].numpy().all()  # else the rest shows nothing
+    rng = np.random.default_rng(5)
+    kinds = ("nan", "constant", "saturated", "random")
+    shape = analysis.spectrum.shape[1:]
+    floor = analysis.effective.floor.numpy()[:, None, None, None]
+    tried = 0
+    while tried < 1000:
+        volume = np.stack([volumes(kinds[(tried + scene) % 4], rng, shape) for scene in range(SCENES)])
+        spectrum = tf.constant((volume * floor).astype(np.float32))
+        answer = read(spectrum)
+        assert not answer["refined"].numpy().any()
+        for name, value in raw(spectrum).items():
+            np.testing.assert_allclose(answer[name], value, rtol=1e-6)
+        tried += SCENES
+
+
+@pytest.mark.parametrize("damage", ["nan", "saturated", "flat", "crowded"])
+def test_a_heat_map_out_of_order_falls_back(damage: str, backbone: Backbone, inputs) -> None:
+    refiner = eager_refiner()
+    if damage == "crowded":
+        refiner.presence.kernel.assign(50.0 * tf.random.stateless_normal(refiner.presence.kernel.shape, seed=(1, 2)))
+        refiner.hidden[0].kernel.assign(tf.random.stateless_normal(refiner.hidden[0].kernel.shape, seed=(3, 4)))
+    else:
+        refiner.presence.bias.assign([{"nan": np.nan, "saturated": 9.0, "flat": -30.0}[damage]])
+    located = Localizer(backbone, refiner=refiner).localize(**inputs)
+    assert not located.pop("refined").numpy().any()
+    for name, value in Localizer(backbone).localize(**inputs).items():
+        np.testing.assert_array_equal(located[name], value)
+
+
+@pytest.mark.parametrize(("field", "value"), [("max_share", 0.0), ("max_share", 1.0), ("max_peaks", 0)])
+def test_rails_refuse_what_is_none(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"GuardRails\.{field}: expected .*, got {value}"):
+        GuardRails(**{field: value})
+
+
+# In the localizer
+
+
+def test_before_training_it_is_out_of_the_way(backbone: Backbone, inputs) -> None:
+    located = Localizer(backbone, refiner=SpectrumRefiner()).localize(**inputs)
+    assert not located.pop("refined").numpy().any()
+    plain = Localizer(backbone).localize(**inputs)
+    assert plain.keys() == located.keys()
+    for name, value in plain.items():
+        np.testing.assert_array_equal(located[name], value)
+
+
+def test_what_the_heat_map_shows_is_read_off_it(backbone: Backbone, inputs) -> None:
+    """One that shows the spectrum's peaks gives the spectrum's sources, to the offset it adds."""
+    refiner = eager_refiner()
+    localizer = Localizer(backbone, refiner=refiner)
+    read, raw = spectrum_localizer(localizer)(inputs), spectrum_localizer(Localizer(backbone))(inputs)
+    refined = read["refined"].numpy()
+    assert refined.any()
+    cell = float(np.max(np.degrees(np.arcsin(backbone.dictionary.cell_size()[:2]))))
+    for scene in np.flatnonzero(refined):
+        shown = read["azimuth_deg"][scene].numpy()[: int(read["num_sources"][scene])]
+        peaks = raw["azimuth_deg"][scene].numpy()[: int(raw["num_sources"][scene])]
+        assert len(shown)
+        assert all(np.min(np.abs(peaks - azimuth)) < 2.0 * cell for azimuth in shown)
+
+
+def test_a_source_the_spectrum_lacks_comes_in_through_the_heat_map(inputs) -> None:
+    """R_pred of one atom only; the heat map shows the scene's sources, and the likelihood makes them out."""
+    scenes = batch_of(SCENES)
+    backbone = Backbone(Scenario(), BackboneConfig())
+    localizer = Localizer(backbone, refiner=SpectrumRefiner())
+    place = np.stack([np.sin(scenes["azimuth"]), np.sin(scenes["elevation"]), 1.0 / np.maximum(scenes["range_m"], 0.1)])
+    dictionary = backbone.dictionary
+    cells = (np.moveaxis(place, 0, -1) - dictionary.places().numpy()[0]) / dictionary.cell_size()
+    index = np.clip(np.round(cells).astype(int), 0, np.array(dictionary.config.shape) - 1)
+    logits = np.full((SCENES, *dictionary.config.shape), -9.0, np.float32)
+    for scene, number in enumerate(scenes["num_sources"]):
+        for source in range(number):
+            logits[(scene, *index[scene, source])] = 4.0
+    heat_map = HeatMap(tf.constant(logits), tf.zeros([SCENES, *dictionary.config.shape, 3]))
+    localizer.heat_map = lambda analysis, observation: heat_map  # type: ignore[method-assign]
+    observation = localizer.observe(**inputs)
+    full = localizer.analyse(observation, inputs["snr_db"])
+    only_one = full.prediction.atoms._replace(active=tf.one_hot([0] * SCENES, 5, on_value=True, off_value=False))
+    peaks = full.peaks._replace(valid=tf.one_hot([0] * SCENES, full.peaks.valid.shape[1], True, False))
+    poor = Analysis(full.prediction._replace(atoms=only_one), full.effective, full.spectrum, peaks)
+    counts = {}
+    for name, refiner in (("with", localizer.refiner), ("without", None)):
+        localizer.refiner = refiner
+        localizer.analyse = lambda observation, snr_db: poor  # type: ignore[method-assign]
+        found = localizer.report(localizer.candidates(observation, inputs["snr_db"]), 0.4)
+        counts[name] = int(tf.reduce_sum(found["num_sources"]))
+    assert counts["without"] <= SCENES < counts["with"]
+
+
+def test_weights_fit_another_grid(inputs) -> None:
+    refiner = SpectrumRefiner(RefinerConfig(width=4, depth=2))
+    for grid in (GridConfig(11, 13, 5), GridConfig(22, 26, 10)):
+        localizer = Localizer(Backbone(Scenario(), BackboneConfig(grid=grid)), refiner=refiner)
+        observation = localizer.observe(**inputs)
+        heat_map = localizer.heat_map(localizer.analyse(observation, inputs["snr_db"]), observation)
+        assert heat_map.logits.shape == (SCENES, *grid.shape)
+        assert heat_map.offset.shape == (SCENES, *grid.shape, 3)
+
+
+def test_it_is_the_same_after_a_file(tmp_path) -> None:
+    refiner = eager_refiner()
+    refiner.min_presence.assign(0.42)
+    refiner.save(tmp_path / "refiner.keras")
+    again = keras.models.load_model(tmp_path / "refiner.keras")
+    features = tf.random.stateless_normal([2, *GRID.shape, NUM_FEATURES], seed=(5, 6))
+    for one, other in zip(refiner(features), again(features), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert float(again.min_presence) == pytest.approx(0.42)
+
+
+@pytest.mark.parametrize(("field", "value"), [("width", 0), ("depth", 1)])
+def test_a_shape_that_is_none_is_refused(field: str, value: int) -> None:
+    with pytest.raises(ValueError, match=rf"RefinerConfig\.{field}: expected at least \d, got {value}"):
+        RefinerConfig(**{field: value})

@@ -1,0 +1,238 @@
+"""`python -m pipeline.refine` on tiny sets: behind the verdict, killed and resumed, kept, drawn, exported, used."""
+
+import dataclasses
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.backbone import Backbone
+from models.dictionary import GridConfig, PolarDictionary
+from models.geometry import FieldOfView, RISArray, Scenario
+from models.localizer import Localizer
+from models.losses import LossConfig
+from models.refiner import RefinerConfig, SpectrumRefiner
+from pipeline import evaluate, export, refine
+from pipeline.estimators import saved_model_estimator
+from pipeline.export import export_localizer, load_backbone, load_refiner
+from pipeline.heat_map_targets import refiner_target
+from pipeline.predictions import Predictions
+from pipeline.refiner_training import RefinerTraining
+from pipeline.training_model import BackboneTraining
+from serving.sources import sources_of
+from tests.conftest import SCENE_SETS, TINY
+from tests.simulated import batch_of, inputs_of, loud
+
+GRID = GridConfig(11, 13, 5)  # of which the spectrum's grid is a multiple
+SMALL = dataclasses.replace(TINY, grid=GRID)
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module")
+def backbone_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("backbone") / "backbone.keras"
+    Backbone(Scenario(), SMALL).save(path)
+    return path
+
+
+def arguments(run_dir: Path, data_dir: Path, backbone: Path) -> list[str]:
+    return [
+        *("--run-dir", str(run_dir), "--data-dir", str(data_dir), "--config", *SCENE_SETS),
+        *("--backbone", str(backbone), "--epochs", str(EPOCHS), "--steps-per-epoch", "2", "--batch-size", "4"),
+        *("--validation-scenes", "8", "--refiner.width", "4", "--refiner.depth", "2"),
+    ]
+
+
+def verdict(path: Path, config: str) -> Path:
+    record = {"verdict": "PASS", "reason": "better", "options": {"config": config}}
+    path.write_text(json.dumps(record))
+    return path
+
+
+# Targets and losses
+
+
+def test_targets_are_one_at_the_sources_and_lead_to_them() -> None:
+    dictionary = PolarDictionary(RISArray(), FieldOfView(), GRID)
+    batch = batch_of(5)
+    target = refiner_target({name: tf.constant(value) for name, value in batch.items()}, dictionary)
+    places, cells = dictionary.places().numpy().astype(float), dictionary.cell_size()
+    for scene, number in enumerate(batch["num_sources"]):
+        sources = np.stack(
+            [np.sin(batch["azimuth"][scene]), np.sin(batch["elevation"][scene]), 1 / batch["range_m"][scene].clip(0.1)],
+            -1,
+        )[:number]
+        away = (sources[:, None] - places) / cells
+        distance = np.linalg.norm(away, axis=-1)
+        nearest = np.argmin(distance, axis=1)
+        expected = np.exp(-0.5 * (distance / 0.7) ** 2).max(axis=0)
+        expected[nearest] = 1.0
+        np.testing.assert_allclose(target.presence[scene], expected, atol=1e-4)
+        led_to = places[nearest] + target.offset.numpy()[scene, nearest] * cells
+        np.testing.assert_allclose(led_to, sources[np.argmin(distance[:, nearest], axis=0)], atol=1e-5)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_training_finds_what_it_is_shown(joint: bool) -> None:
+    """A few loud scenes again and again: the loss falls, and with `joint` the grid stages move too."""
+    batch = {name: tf.constant(value) for name, value in batch_of(4, loud(2)).items()}
+    backbone = Backbone(Scenario(max_sources=2), SMALL)
+    localizer = Localizer(backbone, refiner=SpectrumRefiner(RefinerConfig(width=16, depth=3)))
+    model = RefinerTraining(localizer, 1.0, BackboneTraining(backbone, LossConfig()) if joint else None)
+    model.compile(optimizer="adam", jit_compile=False)
+    model.optimizer.learning_rate = 0.003
+    before = [variable.numpy() for variable in backbone.grid_variables]
+    step = tf.function(model.train_step, autograph=False)
+    model.optimizer.build(model.learned)
+    losses = []
+    for _ in range(80):
+        model.reset_metrics()
+        losses.append({name: float(value) for name, value in step(batch).items()})
+    for name, share in (("presence", 0.2), ("offset", 0.5)):
+        assert min(one[name] for one in losses[-10:]) < share * losses[0][name]
+    for one in losses:
+        assert one["loss"] == pytest.approx(sum(value for name, value in one.items() if name != "loss"), rel=1e-5)
+    moved = [not np.array_equal(one, variable) for one, variable in zip(before, backbone.grid_variables, strict=True)]
+    assert any(moved) == joint
+
+
+def test_level_leaves_out_what_is_below() -> None:
+    score = np.array([[0.9, 0.5, np.nan], [0.3, 0.2, 0.1]])
+    outputs = {"score": score, "position_m": np.ones((2, 3, 3)), "num_sources": np.array([2, 3])}
+    found = refine.above(Predictions(np.zeros(2), {}, outputs), 0.25).outputs
+    np.testing.assert_array_equal(found["num_sources"], [2, 1])
+    np.testing.assert_array_equal(np.isfinite(found["position_m"][..., 0]), [[1, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(found["score"], [[0.9, 0.5, np.nan], [0.3, np.nan, np.nan]])
+
+
+# The stage
+
+
+@pytest.fixture(scope="module")
+def run(tiny_scenes: Path, backbone_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run that was killed as its first epoch was checkpointed, and run again: its folder and what it said."""
+    folder = tmp_path_factory.mktemp("refine")
+    learnability = verdict(folder / "learnability.json", SCENE_SETS[1])
+    command = [sys.executable, "-m", "pipeline.refine", *arguments(folder / "run", tiny_scenes, backbone_path)]
+    command += ["--learnability", str(learnability)]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (folder / "run" / "checkpoints" / "ckpt-1.index").exists():
+        assert first.poll() is None
+        time.sleep(0.001)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    return folder / "run", again.stdout
+
+
+def test_a_killed_run_goes_on(run) -> None:
+    folder, said = run
+    assert re.search(r"resumed after epoch [01] from ", said)
+    assert f"epoch {EPOCHS}/{EPOCHS}  " in said
+    assert tf.train.latest_checkpoint(str(folder / "checkpoints")).endswith(f"ckpt-{EPOCHS}")
+
+
+def test_it_leaves_the_refiner_with_its_backbone_and_pictures(run, backbone_path: Path) -> None:
+    folder, _ = run
+    assert 0.05 < float(load_refiner(folder / "refiner.keras").min_presence) < 0.95
+    kept, given = load_backbone(folder / "backbone.keras"), load_backbone(backbone_path)
+    assert kept.config == given.config
+    for one, other in zip(kept.get_weights(), given.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)  # the backbone is frozen
+    assert (folder / "figures" / "spectra.png").read_bytes().startswith(b"\x89PNG")
+    tags = {
+        value.tag
+        for path in (folder / "tensorboard").iterdir()
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    }
+    assert {"spectra", "presence", "offset", "loss", "val_objective", "val_f1"} <= tags
+
+
+def test_without_a_verdict_it_refuses(
+    tiny_scenes: Path, backbone_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path)])
+    with pytest.raises(
+        SystemExit, match=r"pipeline\.refine: --learnability: expected .*, got none: run .*, or --force"
+    ):
+        refine.main()
+    assert not (tmp_path / "run" / "refiner.keras").exists()
+
+
+def test_joint_and_grid_only_change_the_backbone_it_keeps(
+    tiny_scenes: Path, backbone_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And with --force it needs no verdict."""
+    options = ["--force", "--joint", "--grid-only", "--epochs", "1", "--learning-rate", "0.01"]
+    monkeypatch.setattr(sys, "argv", ["refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path), *options])
+    refine.main()
+    kept = load_backbone(tmp_path / "run" / "backbone.keras")
+    assert (kept.config.continuous.steps, kept.config.continuous.additions) == (0, 0)
+    end = tf.train.load_checkpoint(str(tmp_path / "run" / "checkpoints"))
+    names = [name for name in end.get_variable_to_shape_map() if name.startswith("weights/")]
+    refiner = load_refiner(tmp_path / "run" / "refiner.keras")
+    assert len(names) == len(refiner.trainable_variables) + len(kept.grid_variables)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--offset-weight", "-1"), ("--epochs", "0"), ("--refiner.depth", "1"), ("--backbone", "none")],
+)
+def test_options_that_are_refused(
+    option: str, value: str, tiny_scenes: Path, backbone_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [*arguments(tmp_path, tiny_scenes, backbone_path), "--force", option, value]
+    monkeypatch.setattr(sys, "argv", ["refine", *given])
+    with pytest.raises(SystemExit) as stopped:
+        refine.main()
+    assert stopped.value.code != 0
+
+
+# What becomes of the refiner
+
+
+def test_the_exported_switch(backbone_path: Path, tmp_path: Path) -> None:
+    """With it the answer says which path a scene took; without it there is no trace of one."""
+    backbone, scenes = load_backbone(backbone_path), inputs_of(batch_of(3))
+    refiner = SpectrumRefiner(RefinerConfig(width=4, depth=2))
+    with_refiner = export_localizer(Localizer(backbone, refiner=refiner), tmp_path / "with", ())
+    without = export_localizer(Localizer(backbone), tmp_path / "without", ())
+    answers = {path: saved_model_estimator(path)(scenes) for path in (with_refiner, without)}
+    refined = answers[with_refiner].pop("refined")
+    assert refined.dtype == tf.bool
+    assert refined.shape == (3,)
+    assert answers[with_refiner].keys() == answers[without].keys()
+    graph = export.read_meta_graph(without).graph_def
+    assert "refine" not in str(graph)
+    assert "refine" in str(export.read_meta_graph(with_refiner).graph_def)
+    entries = sources_of(
+        {name: np.asarray(value) for name, value in answers[with_refiner].items()} | {"refined": refined}
+    )
+    assert [entry["refined"] for entry in entries] == refined.numpy().tolist()
+    assert all(
+        "refined" not in entry for entry in sources_of({name: np.asarray(x) for name, x in answers[without].items()})
+    )
+
+
+def test_evaluation_reads_sources_off_the_heat_map(
+    run, tiny_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = run
+    options = ["--spectrum-of", str(folder / "backbone.keras"), "--refiner", str(folder / "refiner.keras")]
+    options += ["--config", SCENE_SETS[0], "--data-dir", str(tiny_scenes), "--scenes", "8", "--no-figures"]
+    monkeypatch.setattr(sys, "argv", ["evaluate", *options, "--output-dir", str(tmp_path)])
+    evaluate.main()
+    assert "refined by" in json.loads((tmp_path / "metrics.json").read_text())["estimator"]
+
+
+def test_evaluation_refuses_a_refiner_that_nothing_would_use(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--refiner: needs --spectrum-of, got r\.keras without it"):
+        evaluate.EvaluateOptions(tmp_path, chance=True, refiner=Path("r.keras"))
