@@ -88,6 +88,18 @@ class PolarDictionary:
         low, high = np.transpose([np.sin(view.azimuth), np.sin(view.elevation), view.inverse_range])
         return ((high - low) / np.array(self.config.shape)).astype(np.float32)
 
+    def in_cells(self, points: tf.Tensor) -> tf.Tensor:
+        """Points (azimuth, elevation, inverse range) [..., 3] in units of cells, from the first grid point on."""
+        places = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1)
+        return (places - self.places()[0]) / self.cell_size()
+
+    def locate(self, points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Cells that points [..., 3] lie in or near, [...] int32; offsets from their centres, cells, [..., 3]."""
+        place = self.in_cells(points)
+        index = tf.clip_by_value(tf.round(place), 0.0, np.array(self.config.shape, np.float32) - 1.0)
+        cell = tf.tensordot(index, np.array(self.config.strides, np.float32), 1)
+        return tf.cast(cell, tf.int32), place - index
+
     def beam_power(self, vectors: tf.Tensor) -> tf.Tensor:
         """sum_s |d_g^H z_s|^2 for every grid point.
 

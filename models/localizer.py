@@ -152,17 +152,16 @@ class Localizer(tf.Module):
         dictionary = self.backbone.dictionary
         return self.refiner(refiner_features(spectrum, peaks, effective, prediction.grid, observation, dictionary))
 
-    def refine(self, analysis: "Analysis", observation: Observation) -> tuple[Proposals, tf.Tensor]:
-        """Sources by the refiner's heat map, and whether the guard rails let a scene use them, [B] bool."""
+    def refine(self, analysis: "Analysis", observation: Observation) -> "Refinement":
+        """What the refiner makes of the spectrum, and whether the guard rails let a scene use it."""
         assert self.refiner is not None
         rails, level = self.config.guard_rails, tf.convert_to_tensor(self.refiner.min_presence)
         contrast = analysis.spectrum / analysis.effective.floor[:, None, None, None]
         heat_map = self.heat_map(analysis, observation)
-        presence = tf.sigmoid(heat_map.logits)
-        trusted = rails.hold(contrast, 10.0 ** (self.config.detection.contrast_db / 10.0)) & rails.hold(presence, level)
-        found = proposals(heat_map, self.backbone.dictionary, self.scenario.field_of_view, self.scenario.max_sources)
-        presence = tf.where(found.presence >= level, found.presence, 0.0)
-        return found._replace(presence=presence), trusted
+        sane = rails.hold(contrast, 10.0 ** (self.config.detection.contrast_db / 10.0))
+        trusted = sane & rails.hold(tf.sigmoid(heat_map.logits), level)
+        shown = proposals(heat_map, self.backbone.dictionary, self.scenario.field_of_view, self.scenario.max_sources)
+        return Refinement(heat_map, shown.above(level), trusted)
 
     def candidates(self, observation: Observation, snr_db: tf.Tensor) -> "ScoredPeaks":
         """Everything the spectrum of R_eff shows, with the score each would be reported with."""
@@ -172,7 +171,7 @@ class Localizer(tf.Module):
         atoms = self._peak_atoms(peaks, effective, predicted, prediction.atoms.noise_power)
         refined = None
         if self.refiner is not None:
-            shown, refined = self.refine(analysis, observation)
+            _, shown, refined = self.refine(analysis, observation)
             shown = shown._replace(presence=tf.where(refined[:, None], shown.presence, 0.0))
             atoms = join_proposals(atoms, shown, self.backbone.dictionary)
         view = self.scenario.field_of_view
@@ -236,6 +235,14 @@ class Analysis(NamedTuple):
     effective: LowRankCovariance
     spectrum: tf.Tensor
     peaks: Peaks
+
+
+class Refinement(NamedTuple):
+    """What the refiner makes of a spectrum: its heat map, the sources that shows, and whether to trust it, [B] bool."""
+
+    heat_map: HeatMap
+    shown: Proposals
+    trusted: tf.Tensor
 
 
 class ScoredPeaks(NamedTuple):

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.continuous import grid_peaks
+from models.detection import Peaks
 from models.dictionary import PolarDictionary
 from models.geometry import FieldOfView
 from models.likelihood import Atoms
@@ -22,6 +23,10 @@ class Proposals(NamedTuple):
 
     points: tf.Tensor
     presence: tf.Tensor
+
+    def above(self, level: tf.Tensor) -> "Proposals":
+        """Those at least so present."""
+        return self._replace(presence=tf.where(self.presence >= level, self.presence, 0.0))
 
 
 def proposals(heat_map: HeatMap, dictionary: PolarDictionary, view: FieldOfView, count: int) -> Proposals:
@@ -42,6 +47,34 @@ def proposals(heat_map: HeatMap, dictionary: PolarDictionary, view: FieldOfView,
     return Proposals(points, tf.where(tf.math.is_finite(values), values, 0.0))
 
 
+def _near(points: tf.Tensor, others: tf.Tensor, valid: tf.Tensor, dictionary: PolarDictionary) -> tf.Tensor:
+    """Whether points [B, T, 3] are next to one of the others [B, S, 3] that are valid [B, S]: [B, T] bool."""
+    distance = dictionary.in_cells(points)[:, :, None] - dictionary.in_cells(others)[:, None]
+    close = tf.reduce_all(tf.abs(distance) < _APART_CELLS, axis=-1)
+    return tf.reduce_any(close & valid[:, None], axis=-1)
+
+
+def rate_peaks(peaks: Peaks, heat_map: HeatMap, shown: Proposals, dictionary: PolarDictionary) -> Proposals:
+    """Peaks of a spectrum by the presence in their cells, and what the heat map shows where there is no peak.
+
+    Args:
+      peaks: [B, S].
+      heat_map: on the dictionary's grid.
+      shown: its own [B, T].
+      dictionary: the grid.
+
+    Returns:
+      The T most present of both.
+    """
+    cell, _ = dictionary.locate(peaks.points)
+    presence = tf.reshape(tf.sigmoid(heat_map.logits), [-1, dictionary.config.size])
+    rating = tf.where(peaks.valid, tf.gather(presence, cell, batch_dims=1), 0.0)
+    new = tf.where(_near(shown.points, peaks.points, peaks.valid, dictionary), 0.0, shown.presence)
+    points = tf.concat([peaks.points, shown.points], axis=1)
+    best, order = tf.math.top_k(tf.concat([rating, new], axis=-1), shown.presence.shape[-1])
+    return Proposals(tf.gather(points, order, batch_dims=1), best)
+
+
 def join_proposals(atoms: Atoms, shown: Proposals, dictionary: PolarDictionary) -> Atoms:
     """Proposals that no atom stands for take the slots that atoms leave free.
 
@@ -53,11 +86,7 @@ def join_proposals(atoms: Atoms, shown: Proposals, dictionary: PolarDictionary) 
     Returns:
       The atoms, A as before; the same where nothing is new.
     """
-    points = (shown.points, atoms.parameters[..., :3])
-    places = [tf.concat([tf.sin(x[..., :2]), x[..., 2:]], axis=-1) / dictionary.cell_size() for x in points]
-    distance = tf.reduce_max(tf.abs(places[0][:, :, None] - places[1][:, None]), axis=-1)
-    known = tf.reduce_any((distance < _APART_CELLS) & atoms.active[:, None], axis=-1)
-    new = (shown.presence > 0.0) & ~known
+    new = (shown.presence > 0.0) & ~_near(shown.points, atoms.parameters[..., :3], atoms.active, dictionary)
     log_power = tf.fill([*tf.unstack(tf.shape(new)), 1], math.log(_FIRST_POWER))
     parameters = tf.where(new[..., None], tf.concat([shown.points, log_power], axis=-1), 0.0)
     rank = tf.concat([tf.where(atoms.active, 2.0, 0.0), tf.where(new, shown.presence, -1.0)], axis=-1)

@@ -37,8 +37,8 @@ class RefinerConfig:
     depth: int = 4
     """Convolutions."""
     keep_peaks: bool = True
-    """A cell with a peak of the spectrum has the peak's own offset, as the likelihood refined R_pred; off, offsets are
-    learned everywhere, for an R_pred of the grid alone."""
+    """Peaks of the spectrum stay where they are and the heat map rates them, for an R_pred that the likelihood refined;
+    off, sources are the maxima of the heat map, moved by learned offsets, for an R_pred of the grid alone."""
 
     def __post_init__(self) -> None:
         for field, least in (("width", 1), ("depth", 2)):
@@ -76,16 +76,12 @@ def _pooled(volume: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
 def _drawn(peaks: Peaks, floor: tf.Tensor, dictionary: PolarDictionary) -> tf.Tensor:
     """Peaks on the grid, [B, G, 5] float32: in the cell of each, or of the highest of several, 1, its log contrast, and
     its offset from the centre in cells; 0 elsewhere."""
-    cells = dictionary.cell_size()
-    place = tf.concat([tf.sin(peaks.points[..., :2]), peaks.points[..., 2:]], axis=-1) / cells
-    first = dictionary.places()[0] / cells
-    index = tf.clip_by_value(tf.round(place - first), 0.0, np.array(dictionary.config.shape, np.float32) - 1.0)
-    cell = tf.cast(tf.tensordot(index, np.array(dictionary.config.strides, np.float32), 1), tf.int32)
+    cell, offset = dictionary.locate(peaks.points)
     earlier = np.tril(np.ones((cell.shape[1], cell.shape[1]), bool), k=-1)
     taken = tf.reduce_any((cell[:, :, None] == cell[:, None]) & peaks.valid[:, None] & earlier, axis=-1)
     shown = peaks.valid & ~taken
     contrast = 0.3 * tf.math.log(tf.maximum(peaks.height / floor[:, None], 1.0))
-    values = tf.concat([tf.ones_like(contrast)[..., None], contrast[..., None], place - first - index], axis=-1)
+    values = tf.concat([tf.ones_like(contrast)[..., None], contrast[..., None], offset], axis=-1)
     where = tf.where(shown)
     scene_and_cell = tf.stack([where[:, 0], tf.cast(tf.gather_nd(cell, where), tf.int64)], axis=-1)
     return tf.scatter_nd(scene_and_cell, tf.gather_nd(values, where), [tf.shape(cell)[0], dictionary.config.size, 5])

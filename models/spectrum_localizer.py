@@ -11,6 +11,7 @@ from models.geometry import Scenario
 from models.localizer import DEGREES, Analysis, Localizer, LocalizerConfig, true_covariance
 from models.mvdr import MVDR
 from models.observation import Observation
+from models.proposals import rate_peaks
 from models.steering import source_positions_m
 
 
@@ -61,7 +62,9 @@ def read_spectrum(localizer: Localizer, analysis: Analysis, observation: Observa
     found = _read_peaks(peaks, effective.floor, localizer.scenario.max_sources)
     if localizer.refiner is None:
         return _report_points(found)
-    shown, refined = localizer.refine(analysis, observation)
+    heat_map, shown, refined = localizer.refine(analysis, observation)
+    if localizer.refiner.config.keep_peaks:
+        shown = rate_peaks(peaks, heat_map, shown, localizer.backbone.dictionary).above(localizer.refiner.min_presence)
     points = tf.where(refined[:, None, None], shown.points, found.points)
     score = tf.where(refined[:, None], shown.presence, found.score)
     return _report_points(_Found(points, score)) | {"refined": refined}

@@ -116,19 +116,15 @@ class Validation:
         )
 
     def best_level(self) -> float:
-        """The level of presence with the highest F1 on the first set's validation scenes."""
-        options = self.options
+        """The level of presence with the highest mean F1 over the sets' validation scenes."""
+        options, judged = self.options, metrics_config(self.localizer.scenario)
         self.refiner.min_presence.assign(_LEVELS[0])
-        batches = load_scenes(
-            options.data_dir, options.config[0], "validation", take=options.validation_scenes, batch_size=20
-        )
-        found = run_estimator(self.locate, batches, options.validation_scenes, show_progress=False)
-        scenario = self.localizer.scenario
-        scores = [
-            float(evaluate_predictions(above(found, level), metrics_config(scenario)).standard.total().f1)
-            for level in _LEVELS
-        ]
-        return float(_LEVELS[int(np.argmax(scores))])
+        f1 = np.zeros(len(_LEVELS))
+        for config in options.config:
+            batches = load_scenes(options.data_dir, config, "validation", take=options.validation_scenes, batch_size=20)
+            found = run_estimator(self.locate, batches, options.validation_scenes, show_progress=False)
+            f1 += [float(evaluate_predictions(above(found, level), judged).standard.total().f1) for level in _LEVELS]
+        return float(_LEVELS[int(np.argmax(f1))])
 
     def _heat_map(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         observation = self.localizer.observe(**inputs)

@@ -12,7 +12,7 @@ from models.geometry import FieldOfView, RISArray, Scenario
 from models.guard_rails import GuardRails
 from models.localizer import Analysis, Localizer
 from models.losses import focal_loss, lorentzian
-from models.proposals import proposals
+from models.proposals import proposals, rate_peaks
 from models.refiner import NUM_FEATURES, HeatMap, RefinerConfig, SpectrumRefiner, _drawn, _pooled
 from models.spectrum_localizer import read_spectrum, spectrum_localizer
 from tests.references import heat_map as reference
@@ -21,6 +21,7 @@ from tests.simulated import batch_of, inputs_of
 GRID = GridConfig(11, 7, 5)
 VIEW = FieldOfView()
 SCENES = 6
+CELLS = {"peak": (2, 2, 2), "beside the peak": (3, 2, 2), "new": (8, 5, 1), "unlikely peak": (5, 0, 4)}
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,27 @@ def test_proposals_stay_in_the_field_of_view(dictionary: PolarDictionary) -> Non
     found = proposals(HeatMap(logits, tf.fill([3, *GRID.shape, 3], 1.5)), dictionary, VIEW, 5).points.numpy()
     for index, (low, high) in enumerate((VIEW.azimuth, VIEW.elevation, VIEW.inverse_range)):
         assert np.all((found[..., index] >= low - 1e-5) & (found[..., index] <= high + 1e-5))
+
+
+def test_peaks_are_rated_by_their_cells_and_what_is_new_comes_beside_them(dictionary: PolarDictionary) -> None:
+    centres = dictionary.places().numpy()
+    cells = {name: np.ravel_multi_index(index, GRID.shape) for name, index in CELLS.items()}
+    logits = np.full(GRID.size, -9.0, np.float32)
+    for name, logit in (("peak", 0.5), ("beside the peak", 3.0), ("new", 1.0)):
+        logits[cells[name]] = logit
+    place = centres[[cells["peak"], cells["unlikely peak"], cells["unlikely peak"]]]
+    points = np.concatenate([np.arcsin(place[:, :2]), place[:, 2:]], axis=-1).astype(np.float32)
+    peaks = Peaks(tf.constant(points[None]), tf.constant([[9.0, 8.0, 7.0]]), tf.constant([[True, True, False]]))
+    heat_map = HeatMap(tf.reshape(logits, [1, *GRID.shape]), tf.zeros([1, *GRID.shape, 3]))
+    shown = proposals(heat_map, dictionary, VIEW, 5).above(tf.constant(0.3))
+    found = rate_peaks(peaks, heat_map, shown, dictionary)
+    expected = [1.0 / (1.0 + np.exp(-logit)) for logit in (1.0, 0.5, -9.0)]
+    np.testing.assert_allclose(found.presence[0], [*expected, 0.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(found.points[0, 1:3], points[:2], atol=1e-6)
+    _, offset = dictionary.locate(found.points[0, :3])
+    cell, _ = dictionary.locate(found.points[0, :3])
+    np.testing.assert_array_equal(cell, [cells["new"], cells["peak"], cells["unlikely peak"]])
+    np.testing.assert_allclose(offset, 0.0, atol=1e-4)
 
 
 # Guard rails
