@@ -29,7 +29,7 @@ types: install
 	$(BIN)/mypy
 
 bench: install
-	$(BIN)/python -m pipeline.bench --backbone models/weights/backbone.keras --refiner models/weights/refiner.keras
+	$(BIN)/python -m pipeline.bench
 	$(BIN)/python -m pipeline.export --backbone models/weights/backbone.keras --model-base-path runs/bench/ris_localizer
 	$(BIN)/python -m serving.bench --model-base-path runs/bench/ris_localizer
 

@@ -21,7 +21,7 @@ class ContinuousConfig:
     spare_atoms: int = 0
     """Atom slots beyond K_max."""
     steps: int = 4
-    """Fisher scoring steps after the grid stages; 0 leaves atoms where the grid has them."""
+    """Fisher scoring steps after the grid stages; 0, without settling steps, leaves atoms where the grid has them."""
     additions: int = 2
     """Rounds in which what the atoms leave unexplained may add atoms."""
     atoms_per_addition: int = 2
@@ -185,6 +185,8 @@ def refine_atoms(
     """
     damping = tf.fill([tf.shape(atoms.active)[0]], _DAMPING_START)
     state = _State(atoms, damping, evaluate_atoms(observation, atoms, array))
+    if steps + config.settling_steps == 0:
+        return atoms, state.evaluation
     state, settled = _advance(observation, state, array, field_of_view, config, range(steps))
     if config.settling_steps:
         unsettled = tf.where(~settled)[:, 0]

@@ -25,6 +25,11 @@ class DetectionConfig:
     merge_cells: float = 0.5
     """Peaks closer than this in every grid coordinate are one, cells."""
 
+    @property
+    def contrast(self) -> float:
+        """`contrast_db` as a ratio."""
+        return 10.0 ** (self.contrast_db / 10.0)
+
     def __post_init__(self) -> None:
         for field in ("candidates", "polish_steps", "merge_cells"):
             if not getattr(self, field) > 0:
@@ -132,7 +137,7 @@ def find_peaks(
 
     order = tf.argsort(height, direction="DESCENDING", stable=True)
     points, height = tf.gather(points, order, batch_dims=1), tf.gather(height, order, batch_dims=1)
-    tall = height > covariance.floor[:, None] * 10.0 ** (config.contrast_db / 10.0)
+    tall = height > covariance.floor[:, None] * config.contrast
     cells = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1) / mvdr.dictionary.cell_size()
     apart = tf.reduce_any(tf.abs(cells[:, :, None] - cells[:, None, :]) > config.merge_cells, axis=-1)
     earlier = np.tril(np.ones((points.shape[1], points.shape[1]), bool), k=-1)

@@ -22,7 +22,7 @@ class GuardRails:
         if self.max_peaks < 1:
             raise ValueError(f"GuardRails.max_peaks: expected at least 1, got {self.max_peaks!r}")
 
-    def hold(self, volume: tf.Tensor, level: float) -> tf.Tensor:
+    def hold(self, volume: tf.Tensor, level: float | tf.Tensor) -> tf.Tensor:
         """Whether each scene's volume is finite, not flat (something is above the level), not saturated, not crowded.
 
         Args:

@@ -148,20 +148,19 @@ class Localizer(tf.Module):
     def heat_map(self, analysis: "Analysis", observation: Observation) -> HeatMap:
         """What the refiner makes of the spectrum."""
         assert self.refiner is not None
-        prediction, effective, spectrum, peaks = analysis
-        dictionary = self.backbone.dictionary
-        return self.refiner(refiner_features(spectrum, peaks, effective, prediction.grid, observation, dictionary))
+        floor, grid, dictionary = analysis.effective.floor, analysis.prediction.grid, self.backbone.dictionary
+        return self.refiner(refiner_features(analysis.contrast(), analysis.peaks, floor, grid, observation, dictionary))
 
-    def refine(self, analysis: "Analysis", observation: Observation) -> "Refinement":
-        """What the refiner makes of the spectrum, and whether the guard rails let a scene use it."""
+    def refine(self, analysis: "Analysis", heat_map: HeatMap) -> tuple[Proposals, tf.Tensor]:
+        """Sources the heat map shows, and whether the guard rails let a scene use them, [B] bool."""
         assert self.refiner is not None
         rails, level = self.config.guard_rails, tf.convert_to_tensor(self.refiner.min_presence)
-        contrast = analysis.spectrum / analysis.effective.floor[:, None, None, None]
-        heat_map = self.heat_map(analysis, observation)
-        sane = rails.hold(contrast, 10.0 ** (self.config.detection.contrast_db / 10.0))
-        trusted = sane & rails.hold(tf.sigmoid(heat_map.logits), level)
-        shown = proposals(heat_map, self.backbone.dictionary, self.scenario.field_of_view, self.scenario.max_sources)
-        return Refinement(heat_map, shown.above(level), trusted)
+        values = tf.concat([heat_map.logits[..., None], heat_map.offset], axis=-1)
+        finite = tf.reduce_all(tf.math.is_finite(values), axis=(1, 2, 3, 4))
+        contrast_is_sane = rails.hold(analysis.contrast(), self.config.detection.contrast)
+        presence_is_sane = rails.hold(tf.sigmoid(heat_map.logits), level)
+        shown = proposals(heat_map, self.backbone.dictionary, self.scenario.max_sources)
+        return shown.above(level), finite & contrast_is_sane & presence_is_sane
 
     def candidates(self, observation: Observation, snr_db: tf.Tensor) -> "ScoredPeaks":
         """Everything the spectrum of R_eff shows, with the score each would be reported with."""
@@ -171,7 +170,7 @@ class Localizer(tf.Module):
         atoms = self._peak_atoms(peaks, effective, predicted, prediction.atoms.noise_power)
         refined = None
         if self.refiner is not None:
-            _, shown, refined = self.refine(analysis, observation)
+            shown, refined = self.refine(analysis, self.heat_map(analysis, observation))
             shown = shown._replace(presence=tf.where(refined[:, None], shown.presence, 0.0))
             atoms = join_proposals(atoms, shown, self.backbone.dictionary)
         view = self.scenario.field_of_view
@@ -236,13 +235,9 @@ class Analysis(NamedTuple):
     spectrum: tf.Tensor
     peaks: Peaks
 
-
-class Refinement(NamedTuple):
-    """What the refiner makes of a spectrum: its heat map, the sources that shows, and whether to trust it, [B] bool."""
-
-    heat_map: HeatMap
-    shown: Proposals
-    trusted: tf.Tensor
+    def contrast(self) -> tf.Tensor:
+        """The spectrum over the floor of R_eff, which is its value away from all sources."""
+        return self.spectrum / self.effective.floor[:, None, None, None]
 
 
 class ScoredPeaks(NamedTuple):

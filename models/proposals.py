@@ -9,7 +9,6 @@ import tensorflow as tf
 from models.continuous import grid_peaks
 from models.detection import Peaks
 from models.dictionary import PolarDictionary
-from models.geometry import FieldOfView
 from models.likelihood import Atoms
 from models.refiner import HeatMap
 
@@ -29,18 +28,19 @@ class Proposals(NamedTuple):
         return self._replace(presence=tf.where(self.presence >= level, self.presence, 0.0))
 
 
-def proposals(heat_map: HeatMap, dictionary: PolarDictionary, view: FieldOfView, count: int) -> Proposals:
+def proposals(heat_map: HeatMap, dictionary: PolarDictionary, count: int) -> Proposals:
     """The highest local maxima of the heat map, each moved by its cell's offset.
 
     Args:
       heat_map: on the dictionary's grid.
-      dictionary, view: the grid, and the region points stay in.
+      dictionary: the grid, and the field of view points stay in.
       count: T.
     """
     presence = tf.reshape(tf.sigmoid(heat_map.logits), [-1, dictionary.config.size])
     indices, values = grid_peaks(presence, dictionary, count)
     offset = tf.reshape(heat_map.offset, [-1, dictionary.config.size, 3])
     place = tf.gather(dictionary.places(), indices) + tf.gather(offset, indices, batch_dims=1) * dictionary.cell_size()
+    view = dictionary.field_of_view
     low, high = np.transpose([np.sin(view.azimuth), np.sin(view.elevation), view.inverse_range]).astype(np.float32)
     place = tf.clip_by_value(place, low, high)
     points = tf.concat([tf.asin(place[..., :2]), place[..., 2:]], axis=-1)

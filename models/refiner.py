@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from models.backbone import NUM_FEATURES as GRID_FEATURES
 from models.backbone import GridState, grid_features
-from models.covariance import LowRankCovariance
 from models.detection import Peaks
 from models.dictionary import PolarDictionary
 from models.observation import Observation
@@ -88,9 +87,9 @@ def _drawn(peaks: Peaks, floor: tf.Tensor, dictionary: PolarDictionary) -> tf.Te
 
 
 def refiner_features(
-    spectrum: tf.Tensor,
+    contrast: tf.Tensor,
     peaks: Peaks,
-    covariance: LowRankCovariance,
+    floor: tf.Tensor,
     state: GridState,
     observation: Observation,
     dictionary: PolarDictionary,
@@ -98,9 +97,10 @@ def refiner_features(
     """What the refiner reads.
 
     Args:
-      spectrum: P of R_eff, [B, azimuth, elevation, range] on a grid that divides into the dictionary's cells.
+      contrast: P of R_eff over its floor, [B, azimuth, elevation, range], on a grid that divides into the dictionary's
+        cells.
       peaks: of the spectrum, off the grid.
-      covariance: R_eff; its floor is the spectrum's value away from all sources.
+      floor: of R_eff, [B]: the spectrum's value away from all sources.
       state: the backbone's last grid stage.
       observation: the scenes.
       dictionary: the backbone's grid.
@@ -110,12 +110,11 @@ def refiner_features(
       its peaks, drawn into their cells; the backbone's maps, which alone pass gradients; inverse range.
     """
     shape = dictionary.config.shape
-    contrast = tf.math.log(spectrum / covariance.floor[:, None, None, None])
     inverse_range = tf.reshape(dictionary.inverse_range / tf.reduce_max(dictionary.inverse_range), [1, *shape, 1])
     maps = grid_features(state, observation, shape)
     inverse_range = tf.broadcast_to(inverse_range, tf.concat([tf.shape(maps)[:-1], [1]], 0))
-    drawn = tf.reshape(_drawn(peaks, covariance.floor, dictionary), [-1, *shape, 5])
-    read = tf.stop_gradient(tf.concat([0.3 * _pooled(contrast, shape), drawn], axis=-1))
+    drawn = tf.reshape(_drawn(peaks, floor, dictionary), [-1, *shape, 5])
+    read = tf.stop_gradient(tf.concat([0.3 * _pooled(tf.math.log(contrast), shape), drawn], axis=-1))
     return tf.concat([read, maps, inverse_range], axis=-1)
 
 

@@ -1,4 +1,4 @@
-"""Sources read off a spectrum alone, nothing from the snapshots after R: what a covariance is worth by itself."""
+"""Sources read off a spectrum, without the likelihood after R: what a covariance, or a heat map, is worth by itself."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from models.localizer import DEGREES, Analysis, Localizer, LocalizerConfig, true
 from models.mvdr import MVDR
 from models.observation import Observation
 from models.proposals import rate_peaks
+from models.refiner import HeatMap
 from models.steering import source_positions_m
 
 
@@ -46,23 +47,39 @@ def _report_points(found: _Found) -> dict[str, tf.Tensor]:
     return report
 
 
-def read_spectrum(localizer: Localizer, analysis: Analysis, observation: Observation) -> dict[str, tf.Tensor]:
-    """Sources read off the spectrum, or off the heat map where the localizer has a refiner and the guard rails let it.
+class Reading(NamedTuple):
+    """What sources are read off: the spectrum, its peaks as the grid shows them, and the heat map, if there is one."""
+
+    analysis: Analysis
+    peaks: Peaks
+    heat_map: HeatMap | None
+
+
+def reading(localizer: Localizer, analysis: Analysis, observation: Observation) -> Reading:
+    """Peaks and heat map of what the localizer's `analyse` gave.
+
+    Peaks are searched from the grid alone: those found from the atoms of R_pred besides are often one source twice.
+    """
+    peaks = find_peaks(analysis.effective, localizer.mvdr, localizer.config.detection, spectrum=analysis.spectrum)
+    heat_map = None if localizer.refiner is None else localizer.heat_map(analysis, observation)
+    return Reading(analysis, peaks, heat_map)
+
+
+def read_spectrum(localizer: Localizer, given: Reading) -> dict[str, tf.Tensor]:
+    """Sources read off the spectrum, or off the heat map where the guard rails let it.
 
     Args:
       localizer: whose detection, refiner and guard rails apply.
-      analysis: what its `analyse` gave.
-      observation: the scenes.
+      given: by `reading`.
 
     Returns:
       The localizer's outputs without power_db and position_cov_m2.
     """
-    _, effective, spectrum, _ = analysis
-    peaks = find_peaks(effective, localizer.mvdr, localizer.config.detection, spectrum=spectrum)
-    found = _read_peaks(peaks, effective.floor, localizer.scenario.max_sources)
-    if localizer.refiner is None:
+    analysis, peaks, heat_map = given
+    found = _read_peaks(peaks, analysis.effective.floor, localizer.scenario.max_sources)
+    if localizer.refiner is None or heat_map is None:
         return _report_points(found)
-    heat_map, shown, refined = localizer.refine(analysis, observation)
+    shown, refined = localizer.refine(analysis, heat_map)
     if localizer.refiner.config.keep_peaks:
         shown = rate_peaks(peaks, heat_map, shown, localizer.backbone.dictionary).above(localizer.refiner.min_presence)
     points = tf.where(refined[:, None, None], shown.points, found.points)
@@ -94,7 +111,7 @@ def oracle_localizer(
 def spectrum_localizer(localizer: Localizer) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
     """MVDR on R_pred alone: sources read off the spectrum of R_eff, nothing from the snapshots after R_pred.
 
-    With a refiner they are read off its heat map, where the guard rails let a scene.
+    With a refiner they are read off its heat map where the guard rails let a scene; it also sees the backbone's maps.
 
     Returns:
       A function of a batch (snapshots, ris_codes, channel, snr_db) to the localizer's outputs without power_db and
@@ -104,6 +121,7 @@ def spectrum_localizer(localizer: Localizer) -> Callable[[Mapping[str, tf.Tensor
     @tf.function(autograph=False)
     def locate(scenes: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         observation = localizer.observe(**scenes)
-        return read_spectrum(localizer, localizer.analyse(observation, scenes["snr_db"]), observation)
+        analysis = localizer.analyse(observation, scenes["snr_db"])
+        return read_spectrum(localizer, reading(localizer, analysis, observation))
 
     return lambda scenes: locate({name: scenes[name] for name in ("snapshots", "ris_codes", "channel", "snr_db")})

@@ -19,8 +19,9 @@ from models.baselines.sequential_ml import sequential_ml_localizer
 from models.detection import find_peaks
 from models.localizer import Localizer, LocalizerConfig
 from models.losses import LossConfig
+from models.refiner import SpectrumRefiner
 from pipeline.estimators import INPUTS, localizer_estimator
-from pipeline.export import load_backbone, load_refiner
+from pipeline.export import load_backbone
 from pipeline.records import write_json
 from pipeline.training_model import BackboneTraining
 from tfds_shards.codebook import code_phasors
@@ -33,8 +34,6 @@ class BenchOptions:
 
     backbone: Path | None = None
     """A backbone.keras of `pipeline.train`; left out, the untrained backbone."""
-    refiner: Path | None = None
-    """A refiner.keras of `pipeline.refine`; left out, the localizer with one is not timed."""
     config: str = "l64_m64"
     """What scenes are drawn from."""
     scenes: int = 32
@@ -84,6 +83,7 @@ def bench(options: BenchOptions) -> dict[str, float]:
     backbone = load_backbone(options.backbone)
     localizer = Localizer(backbone, LocalizerConfig())
     localize = localizer_estimator(localizer)
+    refined = localizer_estimator(Localizer(backbone, refiner=SpectrumRefiner()))  # weights do not change its time
     predict = tf.function(lambda scenes: backbone.predict_covariance(localizer.observe(**scenes)), autograph=False)
     stages = tf.function(lambda scenes: backbone.grid_stages(localizer.observe(**scenes))[-1], autograph=False)
     covariance = predict(inputs).covariance
@@ -99,15 +99,13 @@ def bench(options: BenchOptions) -> dict[str, float]:
     actions: dict[str, tuple[Callable[[], Any], int]] = {
         "sequential maximum likelihood": (lambda: maximum_likelihood(inputs), options.scenes),
         f"localizer, batch {options.scenes}": (lambda: localize(inputs), options.scenes),
+        f"localizer with a refiner, batch {options.scenes}": (lambda: refined(inputs), options.scenes),
         "localizer, batch 1": (lambda: localize(one), 1),
         "  grid stages": (lambda: stages(inputs), options.scenes),
         "  R_pred": (lambda: predict(inputs), options.scenes),
         "  MVDR spectrum and its peaks": (tf.function(peaks, autograph=False), options.scenes),
         "training step": (lambda: train_step(batch), options.scenes),
     }
-    if options.refiner is not None:
-        refined = localizer_estimator(Localizer(backbone, refiner=load_refiner(options.refiner)))
-        actions[f"localizer with its refiner, batch {options.scenes}"] = (lambda: refined(inputs), options.scenes)
     return {name: 1e3 * seconds(run, options.repeats) / count for name, (run, count) in actions.items()}
 
 

@@ -1,5 +1,6 @@
 """What every training run has in common: options, batches, and what happens after each epoch."""
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -154,9 +155,10 @@ class Progress(keras.callbacks.Callback):
         logs.update(val_objective=objective, val_f1=f1)
         if objective < float(self.best_objective):
             self.best_objective.assign(objective)
-            for name, model in self.kept.items():
-                with replacing(self.options.run_dir / name) as temporary:
-                    model.save(temporary)
+            with contextlib.ExitStack() as whole:  # all are written before the first takes its place
+                paths = {name: whole.enter_context(replacing(self.options.run_dir / name)) for name in self.kept}
+                for name, model in self.kept.items():
+                    model.save(paths[name])
             write_json(self.options.run_dir / "metrics.json", {"epoch": epoch, "validation": metrics})
         with self.tensorboard.as_default(step=epoch):
             for name, value in logs.items():

@@ -18,15 +18,15 @@ from models.backbone import Backbone
 from models.localizer import Localizer
 from models.losses import LossConfig
 from models.refiner import RefinerConfig, SpectrumRefiner
-from models.spectrum_localizer import spectrum_localizer
+from models.spectrum_localizer import read_spectrum, reading, spectrum_localizer
 from models.weights import PRETRAINED
 from pipeline import spectrum_plots
-from pipeline.estimators import INPUTS, Arrays
-from pipeline.export import load_backbone, moved_to
+from pipeline.estimators import INPUTS
+from pipeline.export import load_backbone, load_refiner, moved_to
 from pipeline.fitting import FitOptions, Progress, fit, validate
 from pipeline.metrics import metrics_config
 from pipeline.plots import save_figure
-from pipeline.predictions import Predictions, evaluate_predictions, run_estimator
+from pipeline.predictions import evaluate_predictions, run_estimator
 from pipeline.records import logging_to, write_config
 from pipeline.refiner_training import RefinerTraining
 from pipeline.scenes import load_scenes
@@ -65,6 +65,8 @@ class RefineOptions(FitOptions):
         super().__post_init__()
         if not 0 <= self.offset_weight < math.inf:
             raise ValueError(f"--offset-weight: expected a finite number of at least 0, got {self.offset_weight}")
+        if self.grid_only and self.refiner.keep_peaks:
+            raise ValueError("--grid-only: expected --refiner.no-keep-peaks beside it, as peaks lie on the grid")
 
 
 def prepare(options: RefineOptions) -> tuple[Localizer, RefinerTraining]:
@@ -106,6 +108,8 @@ class Validation:
         self.locate = spectrum_localizer(localizer)
         self.before = spectrum_localizer(Localizer(localizer.backbone, localizer.config))
         self.shown = tf.function(self._heat_map, autograph=False)
+        sweep = tf.function(self._at_every_level, autograph=False)
+        self.sweep = lambda scenes: sweep({name: scenes[name] for name in INPUTS})
 
     def __call__(self) -> dict[str, dict[str, Any]]:
         """Metrics of every set, as `pipeline.fitting.validate`."""
@@ -118,20 +122,31 @@ class Validation:
     def best_level(self) -> float:
         """The level of presence with the highest mean F1 over the sets' validation scenes."""
         options, judged = self.options, metrics_config(self.localizer.scenario)
-        self.refiner.min_presence.assign(_LEVELS[0])
         f1 = np.zeros(len(_LEVELS))
         for config in options.config:
             batches = load_scenes(options.data_dir, config, "validation", take=options.validation_scenes, batch_size=20)
-            found = run_estimator(self.locate, batches, options.validation_scenes, show_progress=False)
-            f1 += [float(evaluate_predictions(above(found, level), judged).standard.total().f1) for level in _LEVELS]
+            found = run_estimator(self.sweep, batches, options.validation_scenes, show_progress=False)
+            for index in range(len(_LEVELS)):
+                outputs = {name: value[:, index] for name, value in found.outputs.items()}
+                one = evaluate_predictions(dataclasses.replace(found, outputs=outputs), judged)
+                f1[index] += float(one.standard.total().f1)
         return float(_LEVELS[int(np.argmax(f1))])
+
+    def _at_every_level(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What `spectrum_localizer` would answer at each level, [B, levels, ...]."""
+        observation = self.localizer.observe(**inputs)
+        given = reading(self.localizer, self.localizer.analyse(observation, inputs["snr_db"]), observation)
+        answers = []
+        for level in _LEVELS:
+            self.refiner.min_presence.assign(level)
+            answers.append(read_spectrum(self.localizer, given))
+        return {name: tf.stack([answer[name] for answer in answers], axis=1) for name in answers[0]}
 
     def _heat_map(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         observation = self.localizer.observe(**inputs)
         analysis = self.localizer.analyse(observation, inputs["snr_db"])
-        contrast = analysis.spectrum / analysis.effective.floor[:, None, None, None]
         presence = tf.sigmoid(self.localizer.heat_map(analysis, observation).logits)
-        return {"spectrum": 10.0 / math.log(10.0) * tf.math.log(contrast), "presence": presence}
+        return {"spectrum": 10.0 / math.log(10.0) * tf.math.log(analysis.contrast()), "presence": presence}
 
     def figure(self) -> Figure:
         """The first validation scenes as spectra, before and after."""
@@ -169,17 +184,6 @@ def _places(sources: Mapping[str, Any], scene: int) -> np.ndarray:
     )
 
 
-def above(found: Predictions, level: float) -> Predictions:
-    """The answers without sources of a lower score; sources come by falling score."""
-    keep = found.outputs["score"] >= level
-    outputs: Arrays = {
-        name: np.where(keep[(...,) + (None,) * (value.ndim - 2)], value, np.nan)
-        for name, value in found.outputs.items()
-        if value.ndim >= 2
-    }
-    return dataclasses.replace(found, outputs={**outputs, "num_sources": keep.sum(axis=-1).astype(np.int32)})
-
-
 def refine(options: RefineOptions, logger: logging.Logger) -> None:
     """Trains, or goes on with, the run in options.run_dir.
 
@@ -197,8 +201,11 @@ def refine(options: RefineOptions, logger: logging.Logger) -> None:
     validation = Validation(localizer, options)
     kept = {REFINER_MODEL: localizer.refiner, BEST_MODEL: localizer.backbone}
     fit(model, Progress(options, logger, validation, kept, model.learned, validation.pictures))
+    best = Localizer(
+        load_backbone(options.run_dir / BEST_MODEL), localizer.config, load_refiner(options.run_dir / REFINER_MODEL)
+    )
     picture = options.run_dir / "figures" / "spectra.png"
-    save_figure(validation.figure(), picture)
+    save_figure(Validation(best, options).figure(), picture)
     logger.info(f"spectra before and after: {picture}")
 
 

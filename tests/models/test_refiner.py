@@ -6,15 +6,17 @@ import pytest
 import tensorflow as tf
 
 from models.backbone import Backbone, BackboneConfig
+from models.continuous import ContinuousConfig
 from models.detection import Peaks
 from models.dictionary import GridConfig, PolarDictionary
 from models.geometry import FieldOfView, RISArray, Scenario
 from models.guard_rails import GuardRails
+from models.likelihood import Atoms
 from models.localizer import Analysis, Localizer
 from models.losses import focal_loss, lorentzian
-from models.proposals import proposals, rate_peaks
+from models.proposals import Proposals, join_proposals, proposals, rate_peaks
 from models.refiner import NUM_FEATURES, HeatMap, RefinerConfig, SpectrumRefiner, _drawn, _pooled
-from models.spectrum_localizer import read_spectrum, spectrum_localizer
+from models.spectrum_localizer import read_spectrum, reading, spectrum_localizer
 from tests.references import heat_map as reference
 from tests.simulated import batch_of, inputs_of
 
@@ -111,7 +113,7 @@ def test_peaks_drawn_on_the_grid_come_back_at_their_places(dictionary: PolarDict
     shape = (4, *GRID.shape)
     logits = np.where(drawn[..., 0] > 0, drawn[..., 1], -20.0).reshape(shape).astype(np.float32)
     offsets = drawn[..., 2:].reshape(*shape, 3)
-    found = proposals(HeatMap(tf.constant(logits), tf.constant(offsets)), dictionary, VIEW, 2)
+    found = proposals(HeatMap(tf.constant(logits), tf.constant(offsets)), dictionary, 2)
     np.testing.assert_allclose(found.points, points[:, :2], atol=1e-5)
     np.testing.assert_allclose(found.presence, 1.0 / (1.0 + np.exp(-0.3 * np.log(height[:, :2]))), rtol=1e-4)
 
@@ -127,7 +129,7 @@ def test_of_two_peaks_in_a_cell_the_higher_is_drawn(dictionary: PolarDictionary)
 
 def test_proposals_stay_in_the_field_of_view(dictionary: PolarDictionary) -> None:
     logits = tf.random.stateless_normal([3, *GRID.shape], seed=(1, 2))
-    found = proposals(HeatMap(logits, tf.fill([3, *GRID.shape, 3], 1.5)), dictionary, VIEW, 5).points.numpy()
+    found = proposals(HeatMap(logits, tf.fill([3, *GRID.shape, 3], 1.5)), dictionary, 5).points.numpy()
     for index, (low, high) in enumerate((VIEW.azimuth, VIEW.elevation, VIEW.inverse_range)):
         assert np.all((found[..., index] >= low - 1e-5) & (found[..., index] <= high + 1e-5))
 
@@ -142,7 +144,7 @@ def test_peaks_are_rated_by_their_cells_and_what_is_new_comes_beside_them(dictio
     points = np.concatenate([np.arcsin(place[:, :2]), place[:, 2:]], axis=-1).astype(np.float32)
     peaks = Peaks(tf.constant(points[None]), tf.constant([[9.0, 8.0, 7.0]]), tf.constant([[True, True, False]]))
     heat_map = HeatMap(tf.reshape(logits, [1, *GRID.shape]), tf.zeros([1, *GRID.shape, 3]))
-    shown = proposals(heat_map, dictionary, VIEW, 5).above(tf.constant(0.3))
+    shown = proposals(heat_map, dictionary, 5).above(tf.constant(0.3))
     found = rate_peaks(peaks, heat_map, shown, dictionary)
     expected = [1.0 / (1.0 + np.exp(-logit)) for logit in (1.0, 0.5, -9.0)]
     np.testing.assert_allclose(found.presence[0], [*expected, 0.0, 0.0], atol=1e-6)
@@ -151,6 +153,27 @@ def test_peaks_are_rated_by_their_cells_and_what_is_new_comes_beside_them(dictio
     cell, _ = dictionary.locate(found.points[0, :3])
     np.testing.assert_array_equal(cell, [cells["new"], cells["peak"], cells["unlikely peak"]])
     np.testing.assert_allclose(offset, 0.0, atol=1e-4)
+
+
+def test_proposals_take_free_slots_and_nothing_else(dictionary: PolarDictionary) -> None:
+    places = dictionary.places().numpy()[[np.ravel_multi_index(index, GRID.shape) for index in CELLS.values()]]
+    points = np.concatenate([np.arcsin(places[:, :2]), places[:, 2:]], axis=-1).astype(np.float32)
+    peak, beside, new, other = points
+    parameters = np.append(np.stack([peak, other, other])[None], np.full((1, 3, 1), -2.0), axis=-1).astype(np.float32)
+    shown = Proposals(tf.constant([[beside, new, other]]), tf.constant([[0.9, 0.8, 0.5]]))
+    for active, expected in (([True, False, False], [peak, new, other]), ([True, False, True], [peak, other, new])):
+        joined = join_proposals(Atoms(tf.constant(parameters), tf.constant([active]), tf.ones([1])), shown, dictionary)
+        assert joined.active.numpy().all()
+        np.testing.assert_array_equal(joined.parameters[0, :, :3], expected)
+    full = Atoms(tf.constant(parameters), tf.constant([[True] * 3]), tf.ones([1]))
+    free = full._replace(active=tf.constant([[True, False, True]]))
+    for atoms, given in ((full, shown), (free, shown._replace(presence=tf.zeros([1, 3])))):
+        joined = join_proposals(atoms, given, dictionary)
+        np.testing.assert_array_equal(
+            tf.sort(tf.cast(joined.active, tf.int32)), tf.sort(tf.cast(atoms.active, tf.int32))
+        )
+        kept = tf.boolean_mask(joined.parameters, joined.active)
+        np.testing.assert_array_equal(kept, tf.boolean_mask(atoms.parameters, atoms.active))
 
 
 # Guard rails
@@ -194,10 +217,11 @@ def test_a_thousand_corrupted_spectra_fall_back_and_change_no_answer(backbone: B
     analysis = localizer.analyse(observation, inputs["snr_db"])
 
     def reader(localizer: Localizer):
-        return tf.function(
-            lambda spectrum: read_spectrum(localizer, analysis._replace(spectrum=spectrum), observation),
-            autograph=False,
-        )
+        def read(spectrum: tf.Tensor) -> dict[str, tf.Tensor]:
+            corrupted = analysis._replace(spectrum=spectrum)
+            return read_spectrum(localizer, reading(localizer, corrupted, observation))
+
+        return tf.function(read, autograph=False)
 
     read, raw = reader(localizer), reader(Localizer(backbone))
     assert read(analysis.spectrum)["refined"].numpy().all()  # else the rest shows nothing
@@ -216,18 +240,25 @@ def test_a_thousand_corrupted_spectra_fall_back_and_change_no_answer(backbone: B
         tried += SCENES
 
 
-@pytest.mark.parametrize("damage", ["nan", "saturated", "flat", "crowded"])
+@pytest.mark.parametrize("damage", ["nan", "infinite", "nan offset", "saturated", "flat", "crowded"])
 def test_a_heat_map_out_of_order_falls_back(damage: str, backbone: Backbone, inputs) -> None:
     refiner = eager_refiner()
-    if damage == "crowded":
+    if damage == "nan offset":
+        refiner.offset.bias.assign([0.0, np.nan, 0.0])
+    elif damage == "crowded":
         refiner.presence.kernel.assign(50.0 * tf.random.stateless_normal(refiner.presence.kernel.shape, seed=(1, 2)))
         refiner.hidden[0].kernel.assign(tf.random.stateless_normal(refiner.hidden[0].kernel.shape, seed=(3, 4)))
     else:
-        refiner.presence.bias.assign([{"nan": np.nan, "saturated": 9.0, "flat": -30.0}[damage]])
-    located = Localizer(backbone, refiner=refiner).localize(**inputs)
-    assert not located.pop("refined").numpy().any()
-    for name, value in Localizer(backbone).localize(**inputs).items():
-        np.testing.assert_array_equal(located[name], value)
+        bias = {"nan": np.nan, "infinite": -np.inf, "saturated": 9.0, "flat": -30.0}[damage]
+        refiner.presence.bias.assign([bias])
+    with_refiner, without = Localizer(backbone, refiner=refiner), Localizer(backbone)
+    for answers in (
+        (with_refiner.localize(**inputs), without.localize(**inputs)),
+        (spectrum_localizer(with_refiner)(inputs), spectrum_localizer(without)(inputs)),
+    ):
+        assert not answers[0].pop("refined").numpy().any()
+        for name, value in answers[1].items():
+            np.testing.assert_allclose(answers[0][name], value, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("field", "value"), [("max_share", 0.0), ("max_share", 1.0), ("max_peaks", 0)])
@@ -290,6 +321,17 @@ def test_a_source_the_spectrum_lacks_comes_in_through_the_heat_map(inputs) -> No
         found = localizer.report(localizer.candidates(observation, inputs["snr_db"]), 0.4)
         counts[name] = int(tf.reduce_sum(found["num_sources"]))
     assert counts["without"] <= SCENES < counts["with"]
+
+
+def test_atoms_of_the_grid_stay_there_without_steps(inputs) -> None:
+    """What --grid-only relies on."""
+    config = BackboneConfig(continuous=ContinuousConfig(steps=0, settling_steps=0, additions=0))
+    backbone = Backbone(Scenario(), config)
+    observation = Localizer(backbone).observe(**inputs)
+    atoms = backbone.predict_covariance(observation).atoms
+    _, offset = backbone.dictionary.locate(atoms.parameters[..., :3])
+    np.testing.assert_allclose(tf.boolean_mask(offset, atoms.active), 0.0, atol=1e-4)
+    np.testing.assert_array_equal(atoms.noise_power, observation.noise_power)
 
 
 def test_weights_fit_another_grid(inputs) -> None:

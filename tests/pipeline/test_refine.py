@@ -22,8 +22,8 @@ from models.refiner import RefinerConfig, SpectrumRefiner
 from pipeline import evaluate, export, refine
 from pipeline.estimators import saved_model_estimator
 from pipeline.export import export_localizer, load_backbone, load_refiner
+from pipeline.fitting import validate
 from pipeline.heat_map_targets import refiner_target
-from pipeline.predictions import Predictions
 from pipeline.refiner_training import RefinerTraining
 from pipeline.training_model import BackboneTraining
 from serving.sources import sources_of
@@ -103,13 +103,38 @@ def test_training_finds_what_it_is_shown(joint: bool) -> None:
     assert any(moved) == joint
 
 
-def test_level_leaves_out_what_is_below() -> None:
-    score = np.array([[0.9, 0.5, np.nan], [0.3, 0.2, 0.1]])
-    outputs = {"score": score, "position_m": np.ones((2, 3, 3)), "num_sources": np.array([2, 3])}
-    found = refine.above(Predictions(np.zeros(2), {}, outputs), 0.25).outputs
-    np.testing.assert_array_equal(found["num_sources"], [2, 1])
-    np.testing.assert_array_equal(np.isfinite(found["position_m"][..., 0]), [[1, 1, 0], [1, 0, 0]])
-    np.testing.assert_array_equal(found["score"], [[0.9, 0.5, np.nan], [0.3, np.nan, np.nan]])
+def test_the_heat_map_teaches_the_grid_stages() -> None:
+    """With `joint` the loss of presence alone moves them, not only their own losses."""
+    batch = {name: tf.constant(value) for name, value in batch_of(2, loud(2)).items()}
+    backbone = Backbone(Scenario(max_sources=2), SMALL)
+    refiner = SpectrumRefiner(RefinerConfig(width=4, depth=2))
+    refiner.presence.kernel.assign(tf.random.stateless_normal(refiner.presence.kernel.shape, seed=(1, 2)))
+    model = RefinerTraining(Localizer(backbone, refiner=refiner), 1.0)
+    with tf.GradientTape() as tape:
+        presence = model.batch_losses(batch)["presence"]
+    gradients = tape.gradient(presence, backbone.grid_variables[-2:])  # the others pass the readout, which is zero
+    assert all(np.abs(gradient).max() > 1e-8 for gradient in gradients)
+
+
+def test_the_level_chosen_is_the_best_of_those_tried(tiny_scenes: Path, backbone_path: Path, tmp_path: Path) -> None:
+    """Each judged as it would run, guard rails included."""
+    options = refine.RefineOptions(
+        tmp_path, tiny_scenes, SCENE_SETS, backbone=backbone_path, validation_scenes=8, batch_size=2
+    )
+    localizer, _ = refine.prepare(options)
+    refiner = localizer.refiner
+    refiner.presence.kernel.assign(2.0 * tf.random.stateless_normal(refiner.presence.kernel.shape, seed=(3, 4)))
+    validation = refine.Validation(localizer, options)
+    validation()
+    chosen = float(refiner.min_presence)
+
+    def f1(level: float) -> float:
+        refiner.min_presence.assign(level)
+        held_out = (localizer.scenario, tiny_scenes, SCENE_SETS, 8)
+        return np.mean([one["standard"]["f1"] for one in validate(validation.locate, *held_out).values()])
+
+    tried = [f1(level) for level in (0.1, 0.3, 0.5, 0.8, chosen)]
+    assert tried[-1] == max(tried)
 
 
 # The stage
@@ -171,7 +196,16 @@ def test_joint_and_grid_only_change_the_backbone_it_keeps(
     tiny_scenes: Path, backbone_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And with --force it needs no verdict."""
-    options = ["--force", "--joint", "--grid-only", "--epochs", "1", "--learning-rate", "0.01"]
+    options = [
+        "--force",
+        "--joint",
+        "--grid-only",
+        "--refiner.no-keep-peaks",
+        "--epochs",
+        "1",
+        "--learning-rate",
+        "0.01",
+    ]
     monkeypatch.setattr(sys, "argv", ["refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path), *options])
     refine.main()
     kept = load_backbone(tmp_path / "run" / "backbone.keras")
@@ -179,17 +213,29 @@ def test_joint_and_grid_only_change_the_backbone_it_keeps(
     end = tf.train.load_checkpoint(str(tmp_path / "run" / "checkpoints"))
     names = [name for name in end.get_variable_to_shape_map() if name.startswith("weights/")]
     refiner = load_refiner(tmp_path / "run" / "refiner.keras")
+    assert not refiner.config.keep_peaks
     assert len(names) == len(refiner.trainable_variables) + len(kept.grid_variables)
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--offset-weight", "-1"), ("--epochs", "0"), ("--refiner.depth", "1"), ("--backbone", "none")],
+    [
+        ("--offset-weight", "-1"),
+        ("--epochs", "0"),
+        ("--refiner.depth", "1"),
+        ("--backbone", "none"),
+        ("--grid-only", None),
+    ],
 )
 def test_options_that_are_refused(
-    option: str, value: str, tiny_scenes: Path, backbone_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    option: str,
+    value: str | None,
+    tiny_scenes: Path,
+    backbone_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    given = [*arguments(tmp_path, tiny_scenes, backbone_path), "--force", option, value]
+    given = [*arguments(tmp_path, tiny_scenes, backbone_path), "--force", option, *([value] if value else [])]
     monkeypatch.setattr(sys, "argv", ["refine", *given])
     with pytest.raises(SystemExit) as stopped:
         refine.main()

@@ -136,7 +136,11 @@ def verdict(path: Path, **changes: Any) -> Path:
 
 
 def test_a_pass_on_scenes_of_the_same_kind_opens(tmp_path: Path) -> None:
-    require_verdict(verdict(tmp_path / "learnability.json"), "l64_m64_4_2_2")
+    passed = verdict(tmp_path / "learnability.json")
+    require_verdict(passed, "l64_m64_4_2_2")
+    require_verdict(passed, "l64_random", "l64_m64")
+    with pytest.raises(GateClosed, match="on scenes like l64_random or l64_m64_legacy, got one on l64_m64_512_64_128"):
+        require_verdict(passed, "l64_random", "l64_m64_legacy")
 
 
 @pytest.mark.parametrize(
