@@ -116,7 +116,7 @@ def test_grid_peaks_are_local_maxima_in_falling_order() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("steps", 0),
+        ("steps", -1),
         ("additions", -1),
         ("candidates", 1),
         ("settling_steps", -1),
