@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import time
 from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
@@ -20,11 +21,12 @@ from tensorflow_serving.apis import (
 
 from serving.server.core import ServerCore
 from serving.server.errors import invalid_argument
-from serving.server.health import health_handler
+from serving.server.health import HEALTH_SERVICE, health_handler
 from serving.server.unary import unary_handler
 
 _INT32_MAX = 2**31 - 1
 _WAITING_PER_THREAD = 8
+_REFUSING_S = 0.3  # gRPC cancels calls that arrive just as it stops; by then no client should send any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +109,22 @@ def _model_service(core: ServerCore) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", methods)
 
 
+class _RefusesOnceStopping(grpc.ServerInterceptor):
+    """Calls that arrive after `stop` are UNAVAILABLE; those accepted before go on, and health still answers."""
+
+    def __init__(self, serving: Callable[[], bool]) -> None:
+        self._serving = serving
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> grpc.RpcMethodHandler | None:
+        if self._serving() or handler_call_details.method.startswith(f"/{HEALTH_SERVICE}/"):
+            return continuation(handler_call_details)
+
+        def refuse(_: bytes, context: grpc.ServicerContext) -> Any:
+            return context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
+
+
 class GrpcServer:
     """A gRPC server; its ports are taken at once, and answer after `start`.
 
@@ -129,6 +147,7 @@ class GrpcServer:
         self._server = grpc.server(
             futures.ThreadPoolExecutor(config.max_threads, thread_name_prefix="grpc"),
             options=list(options.items()),
+            interceptors=[_RefusesOnceStopping(lambda: self._serving)],
             maximum_concurrent_rpcs=config.max_threads * (1 + _WAITING_PER_THREAD),
         )
         health = health_handler(lambda: self._serving)
@@ -150,4 +169,5 @@ class GrpcServer:
     def stop(self, finish_s: float) -> None:
         """Refuses new requests, waits for the accepted ones, `finish_s` seconds at most."""
         self._serving = False
+        time.sleep(_REFUSING_S)
         self._server.stop(finish_s).wait()

@@ -16,6 +16,7 @@ _SERVICES = (
     *(f"{package}{name}" for package in ("", "tensorflow.serving.") for name in ("PredictionService", "ModelService")),
 )
 SERVING, NOT_SERVING = 1, 2
+HEALTH_SERVICE = "grpc.health.v1.Health"
 
 _CLASSES = message_classes(
     "ris_mvdr/health.proto",
@@ -41,6 +42,4 @@ def health_handler(serving: Callable[[], bool]) -> grpc.GenericRpcHandler:
             raise not_found(f"unknown service {request.service}")
         return HealthCheckResponse(status=SERVING if serving() else NOT_SERVING)
 
-    return grpc.method_handlers_generic_handler(
-        "grpc.health.v1.Health", {"Check": unary_handler(HealthCheckRequest, check)}
-    )
+    return grpc.method_handlers_generic_handler(HEALTH_SERVICE, {"Check": unary_handler(HealthCheckRequest, check)})
