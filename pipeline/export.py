@@ -6,9 +6,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import keras
 import tensorflow as tf
@@ -174,6 +174,14 @@ def moved_to(backbone: Backbone, scenario: Scenario) -> Backbone:
     moved = Backbone(scenario, backbone.config)
     moved.set_weights(backbone.get_weights())
     return moved
+
+
+def with_settings(backbone: Backbone, settings: Mapping[str, Any]) -> Backbone:
+    """The same weights with other continuous stages: changes to `ContinuousConfig`, by field."""
+    continuous = dataclasses.replace(backbone.config.continuous, **settings)
+    changed = Backbone(backbone.scenario, dataclasses.replace(backbone.config, continuous=continuous))
+    changed.set_weights(backbone.get_weights())
+    return changed
 
 
 def load_refiner(path: Path) -> SpectrumRefiner:

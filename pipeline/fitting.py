@@ -57,21 +57,22 @@ class FitOptions:
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"--learning-rate: expected a finite positive number, got {self.learning_rate}")
 
-    def scenario(self) -> Scenario:
-        """The installation of the sets.
-
-        Raises:
-          ValueError: they have several.
-        """
-        scenarios = {scene_set(config).config.scenario for config in self.config}
-        if len(scenarios) > 1:
-            raise ValueError(f"--config: expected sets of one scenario, got {', '.join(self.config)}")
-        return scenarios.pop()
-
     def optimizer(self) -> keras.optimizers.Optimizer:
         """Adam, its learning rate falling to zero over the run."""
         schedule = keras.optimizers.schedules.CosineDecay(self.learning_rate, self.epochs * self.steps_per_epoch)
         return keras.optimizers.Adam(schedule)
+
+
+def common_scenario(configs: Sequence[str]) -> Scenario:
+    """The installation of the sets.
+
+    Raises:
+      ValueError: they have several.
+    """
+    scenarios = {scene_set(config).config.scenario for config in configs}
+    if len(scenarios) > 1:
+        raise ValueError(f"--config: expected sets of one scenario, got {', '.join(configs)}")
+    return scenarios.pop()
 
 
 def validate(

@@ -14,7 +14,6 @@ import tensorflow as tf
 import tyro
 from matplotlib.figure import Figure
 
-from models.backbone import Backbone
 from models.localizer import Localizer
 from models.losses import LossConfig
 from models.refiner import RefinerConfig, SpectrumRefiner
@@ -22,9 +21,9 @@ from models.spectrum_localizer import read_spectrum, reading, spectrum_localizer
 from models.weights import PRETRAINED
 from pipeline import spectrum_plots
 from pipeline.estimators import INPUTS
-from pipeline.export import load_backbone, load_refiner, moved_to
-from pipeline.fitting import FitOptions, Progress, fit, validate
-from pipeline.metrics import metrics_config
+from pipeline.export import load_backbone, load_refiner, moved_to, with_settings
+from pipeline.fitting import FitOptions, Progress, common_scenario, fit
+from pipeline.metrics import Evaluation, compute_metrics, metrics_config
 from pipeline.plots import save_figure
 from pipeline.predictions import evaluate_predictions, run_estimator
 from pipeline.records import logging_to, write_config
@@ -37,6 +36,7 @@ from pipeline.verdict import GateClosed, require_verdict
 REFINER_MODEL = "refiner.keras"
 _LEVELS = np.linspace(0.1, 0.8, 15)
 _SCENES_SHOWN = 4
+_GRID_ONLY = {"steps": 0, "settling_steps": 0, "additions": 0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,22 +76,14 @@ def prepare(options: RefineOptions) -> tuple[Localizer, RefinerTraining]:
       ValueError, OSError: sets of different scenarios, or no backbone.
     """
     keras.utils.set_random_seed(options.seed)
-    backbone = moved_to(load_backbone(options.backbone), options.scenario())
+    backbone = moved_to(load_backbone(options.backbone), common_scenario(options.config))
     if options.grid_only:
-        backbone = without_continuous_stages(backbone)
+        backbone = with_settings(backbone, _GRID_ONLY)
     localizer = Localizer(backbone, refiner=SpectrumRefiner(options.refiner))
     joint = BackboneTraining(backbone, options.losses, localizer.config.shrinkage) if options.joint else None
     model = RefinerTraining(localizer, options.offset_weight, joint)
     model.compile(optimizer=options.optimizer(), jit_compile=False)
     return localizer, model
-
-
-def without_continuous_stages(backbone: Backbone) -> Backbone:
-    """The same weights; R_pred of the grid's atoms as they are."""
-    continuous = dataclasses.replace(backbone.config.continuous, steps=0, settling_steps=0, additions=0)
-    changed = Backbone(backbone.scenario, dataclasses.replace(backbone.config, continuous=continuous))
-    changed.set_weights(backbone.get_weights())
-    return changed
 
 
 class Validation:
@@ -112,25 +104,20 @@ class Validation:
         self.sweep = lambda scenes: sweep({name: scenes[name] for name in INPUTS})
 
     def __call__(self) -> dict[str, dict[str, Any]]:
-        """Metrics of every set, as `pipeline.fitting.validate`."""
-        options = self.options
-        self.refiner.min_presence.assign(self.best_level())
-        return validate(
-            self.locate, self.localizer.scenario, options.data_dir, options.config, options.validation_scenes
-        )
+        """Sets the level of presence with the highest mean F1 over the sets; metrics of every set there."""
+        by_config = {config: self._evaluations(config) for config in self.options.config}
+        f1 = [[float(one.standard.total().f1) for one in evaluations] for evaluations in by_config.values()]
+        best = int(np.argmax(np.sum(f1, axis=0)))
+        self.refiner.min_presence.assign(_LEVELS[best])
+        return {config: compute_metrics(evaluations[best]) for config, evaluations in by_config.items()}
 
-    def best_level(self) -> float:
-        """The level of presence with the highest mean F1 over the sets' validation scenes."""
+    def _evaluations(self, config: str) -> list[Evaluation]:
+        """Of a set's validation scenes, one for each level."""
         options, judged = self.options, metrics_config(self.localizer.scenario)
-        f1 = np.zeros(len(_LEVELS))
-        for config in options.config:
-            batches = load_scenes(options.data_dir, config, "validation", take=options.validation_scenes, batch_size=20)
-            found = run_estimator(self.sweep, batches, options.validation_scenes, show_progress=False)
-            for index in range(len(_LEVELS)):
-                outputs = {name: value[:, index] for name, value in found.outputs.items()}
-                one = evaluate_predictions(dataclasses.replace(found, outputs=outputs), judged)
-                f1[index] += float(one.standard.total().f1)
-        return float(_LEVELS[int(np.argmax(f1))])
+        batches = load_scenes(options.data_dir, config, "validation", take=options.validation_scenes, batch_size=20)
+        found = run_estimator(self.sweep, batches, options.validation_scenes, show_progress=False)
+        answers = [{name: value[:, index] for name, value in found.outputs.items()} for index in range(len(_LEVELS))]
+        return [evaluate_predictions(dataclasses.replace(found, outputs=one), judged) for one in answers]
 
     def _at_every_level(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """What `spectrum_localizer` would answer at each level, [B, levels, ...]."""

@@ -21,14 +21,13 @@ from models.localizer import Localizer
 from models.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from pipeline.estimators import INPUTS, localizer_estimator
 from pipeline.export import load_backbone, moved_to
-from pipeline.fitting import validate
+from pipeline.fitting import common_scenario, validate
 from pipeline.matching import found_sources, match_sources, true_sources
 from pipeline.metrics import STANDARD_GATE
 from pipeline.predictions import run_estimator
 from pipeline.records import logging_to, replacing, write_config, write_json
 from pipeline.scenes import load_scenes
 from pipeline.train import BEST_MODEL
-from tfds_shards.scene_sets import scene_set
 
 _HOPELESS_SCORE = 0.02  # candidates below are no one's idea of a source and would only take matches away
 _BATCH_SCENES = 40
@@ -138,10 +137,7 @@ def teach(options: ScoreOptions, logger: logging.Logger) -> None:
     keras.utils.set_random_seed(options.seed)
     if (options.run_dir / "checkpoints").exists():
         raise ValueError(f"--run-dir: expected a folder of its own, got {options.run_dir}, which holds a training")
-    scenarios = {scene_set(config).config.scenario for config in options.config}
-    if len(scenarios) > 1:
-        raise ValueError(f"--config: expected sets of one scenario, got {', '.join(options.config)}")
-    localizer = Localizer(moved_to(load_backbone(options.backbone), scenarios.pop()))
+    localizer = Localizer(moved_to(load_backbone(options.backbone), common_scenario(options.config)))
     correction = localizer.backbone.score_correction
     fresh = ScoreCorrection(correction.width)
     fresh.build((None, NUM_FEATURES))

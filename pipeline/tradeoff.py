@@ -6,7 +6,7 @@ and its faster time counts.
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from models.localizer import Localizer
 from models.spectrum_localizer import spectrum_localizer
 from pipeline import plots
 from pipeline.estimators import Estimator, localizer_estimator
-from pipeline.export import load_backbone, moved_to
+from pipeline.export import load_backbone, moved_to, with_settings
 from pipeline.metrics import compute_metrics, metrics_config
 from pipeline.predictions import evaluate_predictions, run_estimator
 from pipeline.records import write_config, write_json
@@ -59,14 +59,6 @@ class TradeoffOptions:
         for field in ("scenes", "batch_size"):
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
-
-
-def with_settings(backbone: Backbone, settings: Mapping[str, Any]) -> Backbone:
-    """The same weights with other continuous stages."""
-    continuous = dataclasses.replace(backbone.config.continuous, **settings)
-    changed = Backbone(backbone.scenario, dataclasses.replace(backbone.config, continuous=continuous))
-    changed.set_weights(backbone.get_weights())
-    return changed
 
 
 def estimators(trained: Backbone) -> Iterator[tuple[str, str, Estimator]]:

@@ -16,7 +16,7 @@ from models.localizer import Localizer, LocalizerConfig
 from models.losses import LossConfig
 from pipeline.estimators import localizer_estimator
 from pipeline.export import load_backbone
-from pipeline.fitting import FitOptions, Progress, fit, validate
+from pipeline.fitting import FitOptions, Progress, common_scenario, fit, validate
 from pipeline.hyperparameters import read_hyperparameters, replaced
 from pipeline.records import logging_to, write_config
 from pipeline.training_model import BackboneTraining
@@ -45,7 +45,7 @@ def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
       ValueError: sets of different scenarios, or --initial weights that do not fit.
     """
     keras.utils.set_random_seed(options.seed)
-    scenario = options.scenario()
+    scenario = common_scenario(options.config)
     backbone = Backbone(scenario, options.backbone) if options.initial is None else load_backbone(options.initial)
     if backbone.scenario != scenario:
         raise ValueError(f"--initial: expected a backbone of the scenario of {options.config[0]}, got another one")
