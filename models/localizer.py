@@ -7,21 +7,21 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from models.backbone import Backbone, Prediction
-from models.continuous import refine_atoms
-from models.covariance import LowRankCovariance, ShrinkageConfig, effective_low_rank
-from models.decision import Decision, DecisionConfig, decide
-from models.detection import DetectionConfig, Peaks, Starts, find_peaks
-from models.dictionary import GridConfig
-from models.geometry import Scenario
-from models.guard_rails import GuardRails
-from models.likelihood import Atoms
-from models.mvdr import MVDR
-from models.observation import Observation, observe
-from models.proposals import Proposals, join_proposals, proposals
-from models.refiner import HeatMap, SpectrumRefiner, cells_ratio, refiner_features
-from models.scoring import score_features
-from models.steering import steering_vectors
+from models.covariance_estimator.backbone import Backbone, Prediction
+from models.covariance_estimator.continuous import refine_atoms
+from models.covariance_estimator.dictionary import GridConfig
+from models.covariance_estimator.likelihood import Atoms
+from models.decision.decision import Decision, DecisionConfig, decide
+from models.decision.scoring import score_features
+from models.physics.covariance import LowRankCovariance, ShrinkageConfig, effective_low_rank
+from models.physics.geometry import Scenario
+from models.physics.observation import Observation, observe
+from models.physics.steering import steering_vectors
+from models.spectrum.detection import DetectionConfig, Peaks, Starts, find_peaks
+from models.spectrum.guard_rails import GuardRails
+from models.spectrum.mvdr import MVDR
+from models.spectrum.proposals import Proposals, join_proposals, proposals
+from models.spectrum.refiner import HeatMap, SpectrumRefiner, cells_ratio, refiner_features
 
 DEGREES = 180.0 / math.pi
 

@@ -7,8 +7,8 @@ import dataclasses
 
 import tensorflow as tf
 
-from models.covariance import LowRankCovariance
-from models.mvdr import white_factor
+from models.physics.covariance import LowRankCovariance
+from models.spectrum.mvdr import white_factor
 
 _LOADING = 1e-2  # of a unit-trace covariance's mean diagonal times N: keeps 40 dB of spread in complex128
 

@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from models.covariance import effective_low_rank
-from models.detection import Peaks, find_peaks
-from models.geometry import Scenario
 from models.localizer import DEGREES, Analysis, Localizer, LocalizerConfig, true_covariance
-from models.mvdr import MVDR
-from models.observation import Observation
-from models.proposals import rate_peaks
-from models.refiner import HeatMap
-from models.steering import source_positions_m
+from models.physics.covariance import effective_low_rank
+from models.physics.geometry import Scenario
+from models.physics.observation import Observation
+from models.physics.steering import source_positions_m
+from models.spectrum.detection import Peaks, find_peaks
+from models.spectrum.mvdr import MVDR
+from models.spectrum.proposals import rate_peaks
+from models.spectrum.refiner import HeatMap
 
 
 class _Found(NamedTuple):

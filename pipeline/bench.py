@@ -15,15 +15,15 @@ import numpy as np
 import tensorflow as tf
 import tyro
 
+from models.artifacts import load_backbone
 from models.baselines.sequential_ml import sequential_ml_localizer
-from models.detection import find_peaks
 from models.localizer import Localizer, LocalizerConfig
 from models.losses import LossConfig
-from models.refiner import SpectrumRefiner
-from pipeline.estimators import INPUTS, localizer_estimator
-from pipeline.export import load_backbone
-from pipeline.records import write_json
-from pipeline.training_model import BackboneTraining
+from models.spectrum.detection import find_peaks
+from models.spectrum.refiner import SpectrumRefiner
+from pipeline.common.records import write_json
+from pipeline.evaluation.estimators import INPUTS, localizer_estimator
+from pipeline.training.backbone_training import BackboneTraining
 from tfds_shards.codebook import code_phasors
 from tfds_shards.simulator import CONFIGS, simulate_scene
 

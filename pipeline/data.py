@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from pipeline.scenes import StoredScenes, open_scenes, scene_directory
+from pipeline.scenes.reading import StoredScenes, open_scenes, scene_directory
 from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, encode_scene
 from tfds_shards.scene_sets import SceneSet, scene_set
 from tfds_shards.simulator import simulate_scene

@@ -13,22 +13,22 @@ import numpy as np
 import tensorflow as tf
 import tyro
 
+from models.artifacts import load_backbone, load_refiner, moved_to
 from models.baselines.back_projection import back_projection_localizer
 from models.baselines.crb import scene_bounds
 from models.baselines.sequential_ml import SequentialMLConfig, sequential_ml_localizer
-from models.geometry import RISArray, Scenario
 from models.localizer import Localizer
+from models.physics.geometry import RISArray, Scenario
 from models.spectrum_localizer import oracle_localizer, spectrum_localizer
-from pipeline import plots, scene_plots
-from pipeline.estimators import Estimator, chance_estimator, saved_model_estimator, server_estimator
-from pipeline.export import load_backbone, load_refiner, moved_to
-from pipeline.matching import MatchTable
-from pipeline.metrics import STANDARD_GATE, STRICT_GATE, Evaluation, compute_metrics, metrics_config
-from pipeline.predictions import evaluate_predictions, load_predictions, run_estimator, save_predictions
-from pipeline.records import logging_to, replacing, write_config, write_json
-from pipeline.scenes import load_scenes
-from pipeline.summary import comparison_lines, summary_lines
-from pipeline.tally import Difference, Tally, paired_difference
+from pipeline.common.records import logging_to, replacing, write_config, write_json
+from pipeline.evaluation.estimators import Estimator, chance_estimator, saved_model_estimator, server_estimator
+from pipeline.evaluation.figures import plots, scene_plots
+from pipeline.evaluation.matching import MatchTable
+from pipeline.evaluation.metrics import STANDARD_GATE, STRICT_GATE, Evaluation, compute_metrics, metrics_config
+from pipeline.evaluation.predictions import evaluate_predictions, load_predictions, run_estimator, save_predictions
+from pipeline.evaluation.summary import comparison_lines, summary_lines
+from pipeline.evaluation.tally import Difference, Tally, paired_difference
+from pipeline.scenes.reading import load_scenes
 from serving.client import ServerError
 from tfds_shards.scene_sets import scene_set
 

@@ -6,20 +6,18 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import keras
 import tensorflow as tf
 import tyro
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from models.backbone import Backbone
-from models.geometry import Scenario
+from models.artifacts import load_backbone, load_refiner, moved_to
 from models.localizer import Localizer, LocalizerConfig
-from models.refiner import SpectrumRefiner
-from pipeline.warmup import check_batch_sizes, write_warmup_requests
+from pipeline.scenes.warmup import check_batch_sizes, write_warmup_requests
 from tfds_shards.scene_sets import scene_set
 
 SIGNATURES = ("serving_default", "localize_real", "covariance", "spectrum")
@@ -167,48 +165,6 @@ def export_localizer(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return version
-
-
-def moved_to(backbone: Backbone, scenario: Scenario) -> Backbone:
-    """The same weights for another installation."""
-    moved = Backbone(scenario, backbone.config)
-    moved.set_weights(backbone.get_weights())
-    return moved
-
-
-def with_settings(backbone: Backbone, settings: Mapping[str, Any]) -> Backbone:
-    """The same weights with other continuous stages: changes to `ContinuousConfig`, by field."""
-    continuous = dataclasses.replace(backbone.config.continuous, **settings)
-    changed = Backbone(backbone.scenario, dataclasses.replace(backbone.config, continuous=continuous))
-    changed.set_weights(backbone.get_weights())
-    return changed
-
-
-def load_refiner(path: Path) -> SpectrumRefiner:
-    """A trained refiner.
-
-    Raises:
-      ValueError: there is no such file, or it is not a refiner.
-    """
-    return _loaded(path, SpectrumRefiner)
-
-
-def load_backbone(path: Path | None) -> Backbone:
-    """A trained backbone, or the untrained one.
-
-    Raises:
-      ValueError: there is no such file, or it is not a backbone.
-    """
-    if path is None:
-        return Backbone()
-    return _loaded(path, Backbone)
-
-
-def _loaded(path: Path, kind: type[Model]) -> Model:
-    model = keras.models.load_model(path)
-    if not isinstance(model, kind):
-        raise ValueError(f"{path}: expected a {kind.__name__}, got {type(model).__name__}")
-    return model
 
 
 def main() -> None:

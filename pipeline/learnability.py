@@ -15,16 +15,16 @@ from typing import Any
 import tensorflow as tf
 import tyro
 
-from models.backbone import Backbone
+from models.artifacts import load_backbone, moved_to
 from models.baselines.sequential_ml import sequential_ml_localizer
+from models.covariance_estimator.backbone import Backbone
 from models.localizer import Localizer
-from pipeline.estimators import Estimator, chance_estimator, localizer_estimator, silence_estimator
+from pipeline.common.records import logging_to, write_json
 from pipeline.evaluate import compare
-from pipeline.export import load_backbone, moved_to
-from pipeline.metrics import Evaluation, compute_metrics, metrics_config
-from pipeline.predictions import evaluate_predictions, run_estimator
-from pipeline.records import logging_to, write_json
-from pipeline.scenes import load_scenes
+from pipeline.evaluation.estimators import Estimator, chance_estimator, localizer_estimator, silence_estimator
+from pipeline.evaluation.metrics import Evaluation, compute_metrics, metrics_config
+from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
+from pipeline.scenes.reading import load_scenes
 from pipeline.train import BEST_MODEL
 from tfds_shards.scene_sets import scene_set
 

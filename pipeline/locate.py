@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from pipeline.matching import found_sources, match_sources, true_sources
-from pipeline.metrics import STANDARD_GATE
+from pipeline.evaluation.matching import found_sources, match_sources, true_sources
+from pipeline.evaluation.metrics import STANDARD_GATE
 from serving.client import LocalizerClient, ServerError
-from serving.measurement import Measurement, check_measurement, write_measurement
+from serving.client.measurement import Measurement, check_measurement, write_measurement
 from serving.server_process import server_process
 from tfds_shards.codebook import code_phasors
 from tfds_shards.scene_sets import scene_set

@@ -14,24 +14,24 @@ import tensorflow as tf
 import tyro
 from matplotlib.figure import Figure
 
+from models.artifacts import load_backbone, load_refiner, moved_to, with_settings
 from models.localizer import Localizer
 from models.losses import LossConfig
-from models.refiner import RefinerConfig, SpectrumRefiner
+from models.spectrum.refiner import RefinerConfig, SpectrumRefiner
 from models.spectrum_localizer import read_spectrum, reading, spectrum_localizer
 from models.weights import PRETRAINED
-from pipeline import spectrum_plots
-from pipeline.estimators import INPUTS
-from pipeline.export import load_backbone, load_refiner, moved_to, with_settings
-from pipeline.fitting import FitOptions, Progress, common_scenario, fit
-from pipeline.metrics import Evaluation, compute_metrics, metrics_config
-from pipeline.plots import save_figure
-from pipeline.predictions import evaluate_predictions, run_estimator
-from pipeline.records import logging_to, write_config
-from pipeline.refiner_training import RefinerTraining
-from pipeline.scenes import load_scenes
+from pipeline.common.records import logging_to, write_config
+from pipeline.common.verdict import GateClosed, require_verdict
+from pipeline.evaluation.estimators import INPUTS
+from pipeline.evaluation.figures import spectrum_plots
+from pipeline.evaluation.figures.plots import save_figure
+from pipeline.evaluation.metrics import Evaluation, compute_metrics, metrics_config
+from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
+from pipeline.scenes.reading import load_scenes
 from pipeline.train import BEST_MODEL
-from pipeline.training_model import BackboneTraining
-from pipeline.verdict import GateClosed, require_verdict
+from pipeline.training.backbone_training import BackboneTraining
+from pipeline.training.fitting import FitOptions, Progress, common_scenario, fit
+from pipeline.training.refiner_training import RefinerTraining
 
 REFINER_MODEL = "refiner.keras"
 _LEVELS = np.linspace(0.1, 0.8, 15)

@@ -1,7 +1,7 @@
 """`python -m pipeline.score`: teaches the score what a hit looks like, on scenes as told and on scenes that are not.
 
 The localizer runs over training scenes; what it finds is matched with the truth; the correction of its score
-(models/scoring.py) is fitted to tell hits from the rest, by cross-entropy.
+(models/decision/scoring.py) is fitted to tell hits from the rest, by cross-entropy.
 """
 
 import dataclasses
@@ -17,17 +17,17 @@ import numpy as np
 import tensorflow as tf
 import tyro
 
+from models.artifacts import load_backbone, moved_to
+from models.decision.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from models.localizer import Localizer
-from models.scoring import NUM_FEATURES, ScoreCorrection, score_logit
-from pipeline.estimators import INPUTS, localizer_estimator
-from pipeline.export import load_backbone, moved_to
-from pipeline.fitting import common_scenario, validate
-from pipeline.matching import found_sources, match_sources, true_sources
-from pipeline.metrics import STANDARD_GATE
-from pipeline.predictions import run_estimator
-from pipeline.records import logging_to, replacing, write_config, write_json
-from pipeline.scenes import load_scenes
+from pipeline.common.records import logging_to, replacing, write_config, write_json
+from pipeline.evaluation.estimators import INPUTS, localizer_estimator
+from pipeline.evaluation.matching import found_sources, match_sources, true_sources
+from pipeline.evaluation.metrics import STANDARD_GATE
+from pipeline.evaluation.predictions import run_estimator
+from pipeline.scenes.reading import load_scenes
 from pipeline.train import BEST_MODEL
+from pipeline.training.fitting import common_scenario, validate
 
 _HOPELESS_SCORE = 0.02  # candidates below are no one's idea of a source and would only take matches away
 _BATCH_SCENES = 40

@@ -15,16 +15,16 @@ import tensorflow as tf
 import tyro
 from matplotlib.figure import Figure
 
-from models.backbone import Backbone
+from models.artifacts import load_backbone, moved_to, with_settings
+from models.covariance_estimator.backbone import Backbone
 from models.localizer import Localizer
 from models.spectrum_localizer import spectrum_localizer
-from pipeline import plots
-from pipeline.estimators import Estimator, localizer_estimator
-from pipeline.export import load_backbone, moved_to, with_settings
-from pipeline.metrics import compute_metrics, metrics_config
-from pipeline.predictions import evaluate_predictions, run_estimator
-from pipeline.records import write_config, write_json
-from pipeline.scenes import load_scenes
+from pipeline.common.records import write_config, write_json
+from pipeline.evaluation.estimators import Estimator, localizer_estimator
+from pipeline.evaluation.figures import plots
+from pipeline.evaluation.metrics import compute_metrics, metrics_config
+from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
+from pipeline.scenes.reading import load_scenes
 from tfds_shards.scene_sets import scene_set
 
 SETTINGS: dict[str, dict[str, Any]] = {

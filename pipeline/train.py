@@ -10,16 +10,16 @@ import keras
 import tensorflow as tf
 import tyro
 
-from models.backbone import Backbone, BackboneConfig
-from models.covariance import ShrinkageConfig
+from models.artifacts import load_backbone
+from models.covariance_estimator.backbone import Backbone, BackboneConfig
 from models.localizer import Localizer, LocalizerConfig
 from models.losses import LossConfig
-from pipeline.estimators import localizer_estimator
-from pipeline.export import load_backbone
-from pipeline.fitting import FitOptions, Progress, common_scenario, fit, validate
-from pipeline.hyperparameters import read_hyperparameters, replaced
-from pipeline.records import logging_to, write_config
-from pipeline.training_model import BackboneTraining
+from models.physics.covariance import ShrinkageConfig
+from pipeline.common.hyperparameters import read_hyperparameters, replaced
+from pipeline.common.records import logging_to, write_config
+from pipeline.evaluation.estimators import localizer_estimator
+from pipeline.training.backbone_training import BackboneTraining
+from pipeline.training.fitting import FitOptions, Progress, common_scenario, fit, validate
 
 BEST_MODEL = "backbone.keras"
 

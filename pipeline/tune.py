@@ -14,7 +14,7 @@ import grpc
 import tensorflow as tf
 import tyro
 
-from pipeline.records import logging_to, write_config
+from pipeline.common.records import logging_to, write_config
 from pipeline.tuning.options import TuneOptions
 from pipeline.tuning.study import Study, is_worker
 

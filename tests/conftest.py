@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from models.backbone import Backbone, BackboneConfig
-from models.continuous import ContinuousConfig
-from models.dictionary import GridConfig
-from models.geometry import Scenario
+from models.covariance_estimator.backbone import Backbone, BackboneConfig
+from models.covariance_estimator.continuous import ContinuousConfig
+from models.covariance_estimator.dictionary import GridConfig
 from models.localizer import Localizer, LocalizerConfig
+from models.physics.geometry import Scenario
 from pipeline.data import DataOptions, build_scenes
 from pipeline.export import export_localizer
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from models.geometry import Scenario
-from pipeline.matching import found_sources, true_sources
-from pipeline.metrics import Evaluation, MetricsConfig, compute_metrics, match_and_count
+from models.physics.geometry import Scenario
+from pipeline.evaluation.matching import found_sources, true_sources
+from pipeline.evaluation.metrics import Evaluation, MetricsConfig, compute_metrics, match_and_count
 
 MAX_SOURCES = 5
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from models.geometry import Scenario
+from models.physics.geometry import Scenario
 from tfds_shards.codebook import code_phasors
 from tfds_shards.simulator import CONFIGS, SceneConfig, simulate_scene
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from models.geometry import RISArray
+from models.physics.geometry import RISArray
 
 Codebook = Literal["dft", "random"]
 

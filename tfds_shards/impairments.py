@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.geometry import RISArray
-from models.steering import source_positions_m
+from models.physics.geometry import RISArray
+from models.physics.steering import source_positions_m
 
 
 @dataclasses.dataclass(frozen=True)

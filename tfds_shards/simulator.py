@@ -15,8 +15,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.geometry import RISArray, Scenario
-from models.steering import steering_vectors
+from models.physics.geometry import RISArray, Scenario
+from models.physics.steering import steering_vectors
 from tfds_shards.codebook import Codebook, code_phase_index, code_phasors
 from tfds_shards.impairments import ImpairmentConfig, displacement_phasors, draw_impairments
 

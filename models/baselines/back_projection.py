@@ -16,8 +16,8 @@ import scipy.ndimage
 from models.baselines.grid import SearchGrid, squared
 from models.baselines.measurement import Measurement, measure
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
-from models.dictionary import GridConfig
-from models.geometry import Scenario
+from models.covariance_estimator.dictionary import GridConfig
+from models.physics.geometry import Scenario
 
 
 @dataclasses.dataclass(frozen=True)

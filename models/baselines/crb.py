@@ -14,7 +14,7 @@ import numpy as np
 
 from models.baselines.likelihood import PARAMETERS, fisher_information, source_columns, whitening
 from models.baselines.measurement import Measurement
-from models.geometry import RISArray
+from models.physics.geometry import RISArray
 
 
 class PositionBound(NamedTuple):

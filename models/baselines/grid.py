@@ -3,8 +3,8 @@
 import numpy as np
 
 from models.baselines.measurement import Measurement, steering_columns
-from models.dictionary import GridConfig, PolarDictionary
-from models.geometry import Scenario
+from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.physics.geometry import Scenario
 
 
 class SearchGrid:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.baselines.measurement import Measurement, steering_columns
-from models.geometry import RISArray
+from models.physics.geometry import RISArray
 
 PARAMETERS = 4
 """Azimuth, elevation (radians), inverse range (1/m), log power."""

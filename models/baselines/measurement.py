@@ -6,8 +6,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from models.geometry import RISArray
-from models.steering import steering_jacobian
+from models.physics.geometry import RISArray
+from models.physics.steering import steering_jacobian
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ def measure(
 ) -> Measurement:
     """A scene's measurement, free of the receiver's gain and of the channel's scale.
 
-    As in `models.observation`: mean |y|^2 = 1 and mean_m |h_m|^2 = N, so that a power is about the share of the
+    As in `models.physics.observation`: mean |y|^2 = 1 and mean_m |h_m|^2 = N, so that a power is about the share of the
     received power that the source delivers, and sigma^2 = 1 / (1 + SNR).
 
     Args:

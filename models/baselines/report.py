@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.steering import source_positions_m
+from models.physics.steering import source_positions_m
 
 BatchLocalizer = Callable[[Mapping[str, Any]], dict[str, np.ndarray]]
 """From snapshots, ris_codes, channel, snr_db, batch first, to the outputs of `spectrum_localizer`."""

@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from models.backbone import BackboneConfig
-from pipeline.export import load_backbone
+from models.artifacts import load_backbone
+from models.covariance_estimator.backbone import BackboneConfig
 from pipeline.train import TrainOptions
 
 _POSITIVE = (

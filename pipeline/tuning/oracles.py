@@ -16,7 +16,7 @@ import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 from threadpoolctl import threadpool_limits
 
-from pipeline.records import replacing
+from pipeline.common.records import replacing
 from pipeline.tuning.trial import own_values
 
 _DIGITS = 4  # of a value: the same in JSON, in gRPC's float32 and in best.json

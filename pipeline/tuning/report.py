@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.records import replacing
+from pipeline.common.records import replacing
 from pipeline.tuning.results import Row, importances, surrogate_against_objective
 from pipeline.tuning.space import Choice, Range, Space
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras_tuner as kt
 
-from pipeline.hyperparameters import option, replaced
+from pipeline.common.hyperparameters import option, replaced
 from pipeline.train import TrainOptions
 
 

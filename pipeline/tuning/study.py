@@ -8,18 +8,18 @@ from typing import Any
 
 import keras_tuner as kt
 
-from pipeline.records import plain, write_json
-from pipeline.tally import Difference, paired_difference
-from pipeline.tuning.gate import Separation, separation
+from pipeline.common.records import plain, write_json
+from pipeline.common.verdict import GateClosed, require_verdict
+from pipeline.evaluation.tally import Difference, paired_difference
 from pipeline.tuning.options import TuneOptions
 from pipeline.tuning.oracles import Durable, RerankOracle, best_values, ends_first, search_oracle
 from pipeline.tuning.report import write_report
 from pipeline.tuning.results import Row, rows, surrogate_against_objective, table
+from pipeline.tuning.separation import Separation, separation
 from pipeline.tuning.space import SPACE, hyperparameters, read_space, searched
 from pipeline.tuning.surrogate import Surrogate
 from pipeline.tuning.trial import Trials, whole_record
 from pipeline.tuning.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner
-from pipeline.verdict import GateClosed, require_verdict
 from tfds_shards.scene_sets import scene_set
 
 _PORT = "KERASTUNER_ORACLE_PORT"

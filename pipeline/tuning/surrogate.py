@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
-from models.detection import Starts, find_peaks
 from models.localizer import Localizer, true_covariance
 from models.losses import stein_loss, subspace_alignment_loss
-from pipeline.metrics import STANDARD_GATE
-from pipeline.scenes import load_scenes
+from models.spectrum.detection import Starts, find_peaks
+from pipeline.evaluation.metrics import STANDARD_GATE
+from pipeline.scenes.reading import load_scenes
 
 _BATCH = 20
 

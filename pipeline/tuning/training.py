@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from models.localizer import Localizer
-from pipeline.fitting import training_batches
 from pipeline.train import TrainOptions, prepare
-from pipeline.training_model import BackboneTraining
+from pipeline.training.backbone_training import BackboneTraining
+from pipeline.training.fitting import training_batches
 from pipeline.tuning.surrogate import Surrogate
 
 Heartbeat = Callable[[], None]

@@ -16,20 +16,20 @@ import numpy as np
 import tensorflow as tf
 
 from models.localizer import Localizer
-from pipeline.estimators import localizer_estimator
-from pipeline.hyperparameters import flattened, replaced
-from pipeline.metrics import metrics_config
-from pipeline.predictions import evaluate_predictions, run_estimator
-from pipeline.records import plain, replacing, write_json
-from pipeline.scenes import load_scenes
-from pipeline.tally import Tally
+from pipeline.common.hyperparameters import flattened, replaced
+from pipeline.common.records import plain, replacing, write_json
+from pipeline.evaluation.estimators import localizer_estimator
+from pipeline.evaluation.metrics import metrics_config
+from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
+from pipeline.evaluation.tally import Tally
+from pipeline.scenes.reading import load_scenes
 from pipeline.train import TrainOptions
 from pipeline.tuning.surrogate import Surrogate
 from pipeline.tuning.training import Heartbeat, train_trial
 
 TUNER_KEYS = "tuner/"
 _COUNTS = ("true", "found", "hits", "pairs", "squared_error_m2")
-_BATCH = 20  # as `pipeline.fitting.validate`, so that its scores are these
+_BATCH = 20  # as `pipeline.training.fitting.validate`, so that its scores are these
 
 
 def own_values(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from models.geometry import Scenario
-from pipeline.warmup import warmup_scenes
+from models.physics.geometry import Scenario
 from serving.conformance.rest import Rest
+from tfds_shards.inputs import simulated_inputs
 
 _INT32_MAX = 2**31 - 1
 _NUM_SCENES = 4
@@ -95,7 +95,7 @@ def version(model_service, model_name: str, deadline_s: float) -> int:
 @pytest.fixture(scope="session")
 def inputs(signatures) -> Inputs:
     """Simulated scenes of the default installation, as `serving_default` takes them."""
-    scenes = warmup_scenes(Scenario(), _NUM_SCENES)
+    scenes = simulated_inputs(Scenario(), _NUM_SCENES)
     expected = [dim.size for dim in signatures["serving_default"].inputs["channel"].tensor_shape.dim]
     if expected != [-1, *scenes["channel"].shape[1:]]:
         pytest.exit(

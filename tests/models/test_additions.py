@@ -7,13 +7,13 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
-from models.additions import _unexplained, add_atoms, best_power, complete_atoms
-from models.continuous import ContinuousConfig, refine_atoms
-from models.dictionary import GridConfig, PolarDictionary
-from models.geometry import FieldOfView, RISArray
-from models.likelihood import Atoms, evaluate_atoms
-from models.observation import Observation, observe
-from models.steering import steering_vectors
+from models.covariance_estimator.additions import _unexplained, add_atoms, best_power, complete_atoms
+from models.covariance_estimator.continuous import ContinuousConfig, refine_atoms
+from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
+from models.physics.geometry import FieldOfView, RISArray
+from models.physics.observation import Observation, observe
+from models.physics.steering import steering_vectors
 from tests.models.test_continuous import PLACES, POWERS, atoms_near
 
 ARRAY, VIEW = RISArray(), FieldOfView()

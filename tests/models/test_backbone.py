@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.backbone import Backbone, BackboneConfig
-from models.continuous import ContinuousConfig
-from models.dictionary import GridConfig
-from models.geometry import FieldOfView, RISArray, Scenario
+from models.covariance_estimator.backbone import Backbone, BackboneConfig
+from models.covariance_estimator.continuous import ContinuousConfig
+from models.covariance_estimator.dictionary import GridConfig
+from models.physics.geometry import FieldOfView, RISArray, Scenario
 
 SCENARIO = Scenario(
     RISArray(4, 4, wavelength_m=0.1, spacing_m=0.04, wavefront="fresnel", index_offset=-0.5),

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.backbone import Backbone, BackboneConfig
-from models.dictionary import GridConfig
-from models.geometry import RISArray, Scenario
+from models.covariance_estimator.backbone import Backbone, BackboneConfig
+from models.covariance_estimator.dictionary import GridConfig
 from models.localizer import Localizer, LocalizerConfig
-from models.observation import observe
+from models.physics.geometry import RISArray, Scenario
+from models.physics.observation import observe
 from tests.simulated import batch_of, inputs_of
 from tfds_shards.simulator import SceneConfig
 

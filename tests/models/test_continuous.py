@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.additions import add_atoms
-from models.continuous import ContinuousConfig, grid_peaks, refine_atoms
-from models.decision import error_covariance
-from models.dictionary import GridConfig, PolarDictionary
-from models.geometry import FieldOfView, RISArray
-from models.likelihood import Atoms, evaluate_atoms
-from models.observation import Observation, observe
-from models.steering import steering_vectors
+from models.covariance_estimator.additions import add_atoms
+from models.covariance_estimator.continuous import ContinuousConfig, grid_peaks, refine_atoms
+from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
+from models.decision.decision import error_covariance
+from models.physics.geometry import FieldOfView, RISArray
+from models.physics.observation import Observation, observe
+from models.physics.steering import steering_vectors
 
 ARRAY, VIEW = RISArray(), FieldOfView()
 PLACES = np.array([[0.3, -0.2, 0.5], [-0.4, 0.1, 0.3]])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance import ShrinkageConfig, hybrid_covariance, shrinkage_coefficient
+from models.physics.covariance import ShrinkageConfig, hybrid_covariance, shrinkage_coefficient
 
 
 @pytest.mark.parametrize(

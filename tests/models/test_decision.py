@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.decision import Decision, DecisionConfig, decide, error_covariance
-from models.geometry import FieldOfView
-from models.likelihood import Atoms, Evaluation
-from models.path_loss import LOG_POWER_WIDTH, Candidates, PathLossConfig, path_loss_factor
+from models.covariance_estimator.likelihood import Atoms, Evaluation
+from models.decision.decision import Decision, DecisionConfig, decide, error_covariance
+from models.physics.geometry import FieldOfView
+from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, PathLossConfig, path_loss_factor
 
 VIEW = FieldOfView()
 NO_LAW = DecisionConfig(path_loss=PathLossConfig(unrelated_share=1.0))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.decision import Decision, DecisionConfig, decide
-from models.geometry import FieldOfView
-from models.likelihood import Atoms, Evaluation
-from models.path_loss import PathLossConfig
+from models.covariance_estimator.likelihood import Atoms, Evaluation
+from models.decision.decision import Decision, DecisionConfig, decide
+from models.physics.geometry import FieldOfView
+from models.physics.path_loss import PathLossConfig
 
 VIEW = FieldOfView()
 SCENES, ATOMS = 200, 4

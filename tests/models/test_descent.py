@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.continuous import ContinuousConfig, refine_atoms
-from models.geometry import FieldOfView, RISArray
-from models.likelihood import Atoms, evaluate_atoms
-from models.observation import Observation, observe
+from models.covariance_estimator.continuous import ContinuousConfig, refine_atoms
+from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
+from models.physics.geometry import FieldOfView, RISArray
+from models.physics.observation import Observation, observe
 
 ARRAY, VIEW = RISArray(4, 4), FieldOfView()
 SCENES, ATOMS = 16, 3

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance import LowRankCovariance
-from models.dictionary import GridConfig
-from models.geometry import RISArray
+from models.covariance_estimator.dictionary import GridConfig
 from models.losses import peak_contrast_loss, stein_loss, subspace_alignment_loss
-from models.mvdr import MVDR, inverse_quadratic
+from models.physics.covariance import LowRankCovariance
+from models.physics.geometry import RISArray
+from models.spectrum.mvdr import MVDR, inverse_quadratic
 from tests.references.mvdr import spectrum_slope
 
 SIZE, FLOOR = 16, 0.3

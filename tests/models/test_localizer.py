@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.backbone import Backbone
-from models.geometry import Scenario
+from models.covariance_estimator.backbone import Backbone
 from models.localizer import Localizer, true_covariance
+from models.physics.geometry import Scenario
 from models.spectrum_localizer import oracle_localizer, spectrum_localizer
 from tests.references.steering import steering_vector
 from tests.simulated import batch_of, inputs_of, loud

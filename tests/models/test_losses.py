@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance import LowRankCovariance, ShrinkageConfig, hybrid_covariance
 from models.losses import heat_map_loss, peak_contrast_loss, stein_loss, subspace_alignment_loss
-from models.mvdr import inverse_quadratic
+from models.physics.covariance import LowRankCovariance, ShrinkageConfig, hybrid_covariance
+from models.spectrum.mvdr import inverse_quadratic
 
 RNG = np.random.default_rng(6)
 SIZE = 10

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance import LowRankCovariance, effective_low_rank
-from models.detection import DetectionConfig, find_peaks
-from models.dictionary import GridConfig
-from models.geometry import FieldOfView, RISArray
-from models.mvdr import MVDR
-from models.steering import steering_vectors
+from models.covariance_estimator.dictionary import GridConfig
+from models.physics.covariance import LowRankCovariance, effective_low_rank
+from models.physics.geometry import FieldOfView, RISArray
+from models.physics.steering import steering_vectors
+from models.spectrum.detection import DetectionConfig, find_peaks
+from models.spectrum.mvdr import MVDR
 
 VIEW = FieldOfView()
 SCENES, SOURCES = 16, 3

@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.backbone import Backbone, BackboneConfig
-from models.continuous import ContinuousConfig
-from models.detection import Peaks
-from models.dictionary import GridConfig, PolarDictionary
-from models.geometry import FieldOfView, RISArray, Scenario
-from models.guard_rails import GuardRails
-from models.likelihood import Atoms
+from models.covariance_estimator.backbone import Backbone, BackboneConfig
+from models.covariance_estimator.continuous import ContinuousConfig
+from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.likelihood import Atoms
 from models.localizer import Analysis, Localizer
 from models.losses import focal_loss, lorentzian
-from models.proposals import Proposals, join_proposals, proposals, rate_peaks
-from models.refiner import NUM_FEATURES, HeatMap, RefinerConfig, SpectrumRefiner, _drawn, _pooled
+from models.physics.geometry import FieldOfView, RISArray, Scenario
+from models.spectrum.detection import Peaks
+from models.spectrum.guard_rails import GuardRails
+from models.spectrum.proposals import Proposals, join_proposals, proposals, rate_peaks
+from models.spectrum.refiner import NUM_FEATURES, HeatMap, RefinerConfig, SpectrumRefiner, _drawn, _pooled
 from models.spectrum_localizer import read_spectrum, reading, spectrum_localizer
 from tests.references import heat_map as reference
 from tests.simulated import batch_of, inputs_of

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.geometry import RISArray
-from models.likelihood import Atoms, Evaluation, evaluate_atoms
-from models.observation import observe
+from models.covariance_estimator.likelihood import Atoms, Evaluation, evaluate_atoms
+from models.physics.geometry import RISArray
+from models.physics.observation import observe
 from tests.references.likelihood import covariances
 
 ARRAY = RISArray(4, 3)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.backbone import Backbone
+from models.covariance_estimator.backbone import Backbone
+from models.decision.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from models.localizer import Localizer
-from models.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from tests.simulated import batch_of, inputs_of
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.backbone import Backbone, BackboneConfig
-from models.covariance import LowRankCovariance, ShrinkageConfig, effective_covariance, effective_low_rank
-from models.dictionary import GridConfig
-from models.geometry import RISArray, Scenario
+from models.covariance_estimator.backbone import Backbone, BackboneConfig
+from models.covariance_estimator.dictionary import GridConfig
 from models.losses import LossConfig
-from models.mvdr import MVDR, inverse_quadratic
-from models.observation import observe
+from models.physics.covariance import LowRankCovariance, ShrinkageConfig, effective_covariance, effective_low_rank
+from models.physics.geometry import RISArray, Scenario
+from models.physics.observation import observe
+from models.spectrum.mvdr import MVDR, inverse_quadratic
 
 RNG = np.random.default_rng(3)
 FACTORS = {20.0: 0.02, 15.0: 0.02, 14.9: 0.04, 8.0: 0.04, 5.0: 0.07, 0.0: 0.10, -2.0: 0.10, -3.0: 0.14}

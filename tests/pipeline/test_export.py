@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.backbone import Backbone
-from models.continuous import ContinuousConfig
-from models.geometry import FieldOfView, RISArray, Scenario
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.continuous import ContinuousConfig
 from models.localizer import Localizer
+from models.physics.geometry import FieldOfView, RISArray, Scenario
 from pipeline import export
 from serving.server.config import single_model
 from serving.server.manager import ModelManager

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline import locate
-from serving.measurement import read_measurement
+from serving.client.measurement import read_measurement
 from tfds_shards.codebook import code_phasors
 from tfds_shards.simulator import CONFIGS, simulate_scene
 

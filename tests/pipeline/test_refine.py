@@ -13,20 +13,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.backbone import Backbone
-from models.dictionary import GridConfig, PolarDictionary
-from models.geometry import FieldOfView, RISArray, Scenario
+from models.artifacts import load_backbone, load_refiner
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
 from models.localizer import Localizer
 from models.losses import LossConfig
-from models.refiner import RefinerConfig, SpectrumRefiner
+from models.physics.geometry import FieldOfView, RISArray, Scenario
+from models.spectrum.refiner import RefinerConfig, SpectrumRefiner
 from pipeline import evaluate, export, refine
-from pipeline.estimators import saved_model_estimator
-from pipeline.export import export_localizer, load_backbone, load_refiner
-from pipeline.fitting import validate
-from pipeline.heat_map_targets import refiner_target
-from pipeline.refiner_training import RefinerTraining
-from pipeline.training_model import BackboneTraining
-from serving.sources import sources_of
+from pipeline.evaluation.estimators import saved_model_estimator
+from pipeline.export import export_localizer
+from pipeline.training.backbone_training import BackboneTraining
+from pipeline.training.fitting import validate
+from pipeline.training.heat_map_targets import refiner_target
+from pipeline.training.refiner_training import RefinerTraining
+from serving.client.sources import sources_of
 from tests.conftest import SCENE_SETS, TINY
 from tests.simulated import batch_of, inputs_of, loud
 

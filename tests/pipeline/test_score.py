@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.backbone import Backbone
-from models.geometry import Scenario
-from models.scoring import NUM_FEATURES, ScoreCorrection
+from models.artifacts import load_backbone
+from models.covariance_estimator.backbone import Backbone
+from models.decision.scoring import NUM_FEATURES, ScoreCorrection
+from models.physics.geometry import Scenario
 from pipeline import score
-from pipeline.export import load_backbone
 from tests.conftest import SCENE_SETS, TINY
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.backbone import Backbone
-from models.geometry import Scenario
+from models.covariance_estimator.backbone import Backbone
+from models.physics.geometry import Scenario
 from pipeline import tradeoff
 from tests.conftest import SCENE_SETS, TINY
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.backbone import Backbone
-from models.covariance import LowRankCovariance, ShrinkageConfig
-from models.geometry import FieldOfView, RISArray, Scenario
+from models.covariance_estimator.backbone import Backbone
 from models.losses import LossConfig, heat_map_loss, peak_contrast_loss, stein_loss, subspace_alignment_loss
-from models.observation import observe
-from pipeline.scenes import load_scenes
-from pipeline.training_model import BackboneTraining
+from models.physics.covariance import LowRankCovariance, ShrinkageConfig
+from models.physics.geometry import FieldOfView, RISArray, Scenario
+from models.physics.observation import observe
+from pipeline.scenes.reading import load_scenes
+from pipeline.training.backbone_training import BackboneTraining
 from tests.conftest import SCENE_SETS, TINY
 from tests.references.mvdr import spectrum as mvdr_reference
 from tests.references.steering import steering_vector

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.backbone import Backbone
-from models.geometry import Scenario
+from models.artifacts import load_backbone
+from models.covariance_estimator.backbone import Backbone
 from models.localizer import Localizer
 from models.losses import LossConfig
+from models.physics.geometry import Scenario
 from pipeline import train
-from pipeline.export import load_backbone
 from tests.conftest import SCENE_SETS, TINY
 
 EPOCHS, STEPS = 3, 2

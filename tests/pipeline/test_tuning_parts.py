@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from models.backbone import BackboneConfig
-from models.continuous import ContinuousConfig
-from pipeline.hyperparameters import flattened, option, read_hyperparameters, replaced
-from pipeline.tally import Tally
+from models.covariance_estimator.backbone import BackboneConfig
+from models.covariance_estimator.continuous import ContinuousConfig
+from pipeline.common.hyperparameters import flattened, option, read_hyperparameters, replaced
+from pipeline.common.verdict import GateClosed, require_verdict
+from pipeline.evaluation.tally import Tally
 from pipeline.train import TrainOptions
-from pipeline.tuning.gate import separation
 from pipeline.tuning.options import TuneOptions
 from pipeline.tuning.report import write_report
 from pipeline.tuning.results import Row, importances, rank_correlation, surrogate_against_objective
+from pipeline.tuning.separation import separation
 from pipeline.tuning.space import SHAPE, SPACE, Choice, Range, hyperparameters, read_space, searched
 from pipeline.tuning.trial import Outcome, own_values, whole_record
-from pipeline.verdict import GateClosed, require_verdict
 
 OPTIONS = TrainOptions(Path("unused"))
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from pipeline import tune
-from pipeline.hyperparameters import read_hyperparameters
+from pipeline.common.hyperparameters import read_hyperparameters
 from pipeline.train import TrainOptions
 from tests.conftest import SCENE_SETS, TINY
 

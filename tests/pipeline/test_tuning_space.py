@@ -13,10 +13,10 @@ import pytest
 import tensorflow as tf
 from keras_tuner.engine.trial import TrialStatus
 
-from models.continuous import ContinuousConfig
-from pipeline.fitting import training_batches
-from pipeline.hyperparameters import option
+from models.covariance_estimator.continuous import ContinuousConfig
+from pipeline.common.hyperparameters import option
 from pipeline.train import TrainOptions
+from pipeline.training.fitting import training_batches
 from pipeline.tuning import training
 from pipeline.tuning.oracles import RerankOracle, search_oracle
 from pipeline.tuning.results import rows

@@ -9,11 +9,12 @@ import tensorflow as tf
 import tyro
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from models.geometry import RISArray, Scenario
 from models.localizer import Localizer
+from models.physics.geometry import RISArray, Scenario
 from pipeline import export
-from pipeline.warmup import WARMUP_FILE, warmup_scenes
+from pipeline.scenes.warmup import WARMUP_FILE
 from tests.conftest import MODEL_NAME
+from tfds_shards.inputs import simulated_inputs
 
 BATCH_SIZES = (1, 4)
 MEGABYTE = 2**20
@@ -62,7 +63,7 @@ def test_every_record_replays_in_a_session(version: Path, requests) -> None:
 
 def test_scenes_are_the_installations() -> None:
     """Of a small surface too, whose elements are fewer than L."""
-    scenes = warmup_scenes(Scenario(array=RISArray(num_horizontal=4, num_vertical=3), num_antennas=5), 2)
+    scenes = simulated_inputs(Scenario(array=RISArray(num_horizontal=4, num_vertical=3), num_antennas=5), 2)
     shapes = {name: value.shape for name, value in scenes.items()}
     assert shapes == {"snapshots": (2, 64, 5), "ris_codes": (2, 64, 12), "channel": (2, 5, 12), "snr_db": (2,)}
     assert all(value.dtype == np.complex64 for name, value in scenes.items() if name != "snr_db")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.geometry import RISArray
+from models.physics.geometry import RISArray
 from tests.references.steering import steering_vector
 
 

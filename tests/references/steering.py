@@ -1,11 +1,11 @@
-"""Slow reference of `models.steering`: the formulas of docs/conventions.md, one element after the other."""
+"""Slow reference of `models.physics.steering`: the formulas of docs/conventions.md, one element after the other."""
 
 import cmath
 import math
 
 import numpy as np
 
-from models.geometry import RISArray
+from models.physics.geometry import RISArray
 
 
 def element_position_m(n: int, array: RISArray) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from serving.soak import model as soak
+from tests.rigs.soak import model as soak
 
 
 def _vector(dtype: tf.DType, name: str) -> tf.TensorSpec:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.locate import running_server
-from serving.client import main
+from serving.client.command import main
 from tests.conftest import MODEL_NAME
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from pipeline.locate import running_server
-from serving.client import LocalizerClient, RetryConfig, ServerError, TlsConfig, main
-from serving.measurement import Measurement, write_measurement
+from serving.client import LocalizerClient, RetryConfig, ServerError, TlsConfig
+from serving.client.command import main
+from serving.client.measurement import Measurement, write_measurement
 from tests.conftest import MODEL_NAME
 from tests.serving.certificates import Identity, issue
 from tests.serving.relay import Relay, later

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from models.geometry import Scenario
+from models.physics.geometry import Scenario
 from pipeline.export import SIGNATURES, ExportOptions, read_meta_graph
-from pipeline.warmup import write_warmup_requests
+from pipeline.scenes.warmup import write_warmup_requests
 from tests.conftest import MODEL_NAME
 from tests.serving.deployment import command_here, compose_service
 

@@ -11,7 +11,8 @@ import tensorflow as tf
 import yaml
 
 from pipeline.export import SIGNATURES, ExportOptions, read_meta_graph
-from serving.client import LocalizerClient, _parser
+from serving.client import LocalizerClient
+from serving.client.command import _parser
 from tests.serving.deployment import DEPLOY, compose_service, load_yaml
 
 ROOT = DEPLOY.parents[1]

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.client import main
-from serving.measurement import check_measurement, read_measurement, write_measurement
+from serving.client.command import main
+from serving.client.measurement import check_measurement, read_measurement, write_measurement
 
 BATCH, SNAPSHOTS, ANTENNAS, ELEMENTS = 2, 4, 3, 6
 

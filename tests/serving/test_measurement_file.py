@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.measurement import check_measurement, read_measurement
-from serving.measurement_file import MeasurementFile
+from serving.client.measurement import check_measurement, read_measurement
+from serving.client.measurement_file import MeasurementFile
 
 SCENES, SNAPSHOTS, ANTENNAS, ELEMENTS = 7, 4, 3, 6
 MEGABYTE = 2**20

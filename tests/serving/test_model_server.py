@@ -10,11 +10,11 @@ import requests
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from models.backbone import Backbone, BackboneConfig
-from models.continuous import ContinuousConfig
-from models.dictionary import GridConfig
-from models.geometry import Scenario
+from models.covariance_estimator.backbone import Backbone, BackboneConfig
+from models.covariance_estimator.continuous import ContinuousConfig
+from models.covariance_estimator.dictionary import GridConfig
 from models.localizer import Localizer
+from models.physics.geometry import Scenario
 from pipeline.export import export_localizer
 from pipeline.locate import running_server
 from serving.client import LocalizerClient

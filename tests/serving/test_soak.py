@@ -1,10 +1,10 @@
-"""The long checks of `serving.soak`, short."""
+"""The long checks of `tests.rigs.soak`, short."""
 
 from pathlib import Path
 
-from serving.soak.ends import end_under_load
-from serving.soak.hostile import be_hostile
-from serving.soak.pushes import push_versions
+from tests.rigs.soak.ends import end_under_load
+from tests.rigs.soak.hostile import be_hostile
+from tests.rigs.soak.pushes import push_versions
 
 
 def test_versions_pushed_under_load(tmp_path: Path) -> None:

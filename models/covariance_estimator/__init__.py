@@ -1,0 +1,1 @@
+"""From a measurement to R_pred: grid stages, then off-grid atoms on the likelihood."""

@@ -1,0 +1,220 @@
+"""The backbone: an unrolled sparse Bayesian covariance estimator with learned corrections, finished off the grid.
+
+Grid stages update gamma <- gamma (v / q)^beta exp(correction); the corrections' last layers start at zero, so that
+the untrained backbone is the classical fixed point (Wipf and Rao 2004; Learned-SBL, arXiv 1909.08185, is the unrolled
+relative). Continuous stages turn the strongest clusters of gamma into off-grid atoms. R_pred is the atoms plus a
+floor: positive, on the manifold, sharp. Weights never see H or the codes.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from models.covariance_estimator.additions import complete_atoms
+from models.covariance_estimator.continuous import ContinuousConfig, atoms_at, grid_peaks, refine_atoms
+from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.likelihood import Atoms, Evaluation
+from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
+from models.decision.scoring import NUM_FEATURES as SCORE_FEATURES
+from models.decision.scoring import ScoreCorrection, build_in_turn
+from models.physics.covariance import LowRankCovariance
+from models.physics.geometry import FieldOfView, RISArray, Scenario
+from models.physics.observation import Observation, observe
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneConfig:
+    """Shape of the unrolled estimator."""
+
+    stages: int = 1
+    """Grid stages; the first is nearly free, its S_l is the same for all snapshots. Later ones cost as much as all that
+    follows and gain little, since what the first atoms leave unexplained is searched again."""
+    exponent: float = 1.0
+    """beta of the fixed point: 1 is fast, 1/2 monotone."""
+    active_atoms: int = 64
+    """Grid atoms kept as atoms in R, by the losses and by stages after the first; the power of the others is spread
+    evenly (G: the exact fixed point)."""
+    width: int = 16
+    """Channels of a correction's hidden layers."""
+    depth: int = 3
+    """Convolutions of a correction."""
+    grid: GridConfig = GridConfig()
+    continuous: ContinuousConfig = ContinuousConfig()
+
+    def __post_init__(self) -> None:
+        if self.stages < 1:
+            raise ValueError(f"BackboneConfig.stages: expected at least 1, got {self.stages!r}")
+        if not 1 <= self.active_atoms <= self.grid.size:
+            raise ValueError(f"BackboneConfig.active_atoms: expected 1..{self.grid.size}, got {self.active_atoms!r}")
+        if self.width < 1 or self.depth < 1:
+            raise ValueError(f"BackboneConfig.width, depth: expected at least 1, got {self.width!r}, {self.depth!r}")
+
+
+class GridState(NamedTuple):
+    """Powers on the grid after a stage, [B, G], and the maps that led to them."""
+
+    gamma: tf.Tensor
+    maps: LikelihoodMaps
+
+
+class Prediction(NamedTuple):
+    """What the backbone says of a scene: R_pred, atoms and likelihood it was built from, and the last grid stage."""
+
+    covariance: LowRankCovariance
+    atoms: Atoms
+    evaluation: Evaluation
+    grid: GridState
+
+
+@keras.saving.register_keras_serializable("ris_mvdr")
+class GridCorrection(keras.layers.Layer):
+    """A small 3-D CNN from likelihood maps to a log-correction of gamma; zero until trained.
+
+    Args:
+      width: hidden channels. depth: convolutions. shape: (azimuth, elevation, range) cells.
+    """
+
+    def __init__(self, width: int, depth: int, shape: tuple[int, int, int], **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.width, self.depth, self.shape = width, depth, tuple(shape)
+        self.hidden = [
+            keras.layers.Conv3D(width, 3, padding="same", activation="gelu", name=f"hidden_{i}")
+            for i in range(depth - 1)
+        ]
+        self.readout = keras.layers.Conv3D(1, 3, padding="same", kernel_initializer="zeros", name="readout")
+
+    def build(self, input_shape) -> None:
+        build_in_turn([*self.hidden, self.readout], input_shape)
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """features [B, azimuth, elevation, range, F] float32 -> log-correction [B, G] float32."""
+        for layer in self.hidden:
+            features = layer(features)
+        return tf.reshape(self.readout(features), [tf.shape(features)[0], -1])
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "width": self.width, "depth": self.depth, "shape": self.shape}
+
+
+def grid_features(state: GridState, observation: Observation, shape: tuple[int, int, int]) -> tf.Tensor:
+    """Real maps a correction reads: log v/q, its positive part, gain, log gamma q, log Newton power, log q, noise."""
+    v, q = state.maps
+    floor = 1e-6
+    log_ratio = tf.math.log((v + floor) / (q + floor))
+    gain = state.maps.gain(tf.shape(observation.snapshots)[1])
+    noise = tf.math.log(observation.noise_power)[:, None] * tf.ones_like(v)
+    maps = [
+        log_ratio,
+        tf.nn.relu(log_ratio),
+        tf.math.log1p(gain),
+        0.2 * tf.math.log(state.gamma * q + floor),
+        0.2 * tf.math.log(state.maps.newton_power() + floor),
+        0.2 * tf.math.log(q + floor),
+        0.2 * noise,
+    ]
+    return tf.reshape(tf.stack(maps, axis=-1), [-1, *shape, len(maps)])
+
+
+NUM_FEATURES = 7
+
+
+@keras.saving.register_keras_serializable("ris_mvdr")
+class Backbone(keras.Model):
+    """Measurement in, R_pred out. Holds all weights of a localizer, those of the score's correction too.
+
+    Args:
+      scenario: surface, field of view, M, K_max.
+      config: stages, grid, corrections.
+
+    Example:
+      >>> backbone = Backbone(Scenario(), BackboneConfig())
+      >>> prediction = backbone.predict_covariance(observe(snapshots, ris_codes, channel, snr_db))
+      >>> prediction.covariance.dense()  # [B, N, N]
+    """
+
+    def __init__(self, scenario: Scenario = Scenario(), config: BackboneConfig = BackboneConfig(), **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.scenario, self.config = scenario, config
+        self.dictionary = PolarDictionary(scenario.array, scenario.field_of_view, config.grid)
+        self.corrections = [
+            GridCorrection(config.width, config.depth, config.grid.shape, name=f"correction_{i}")
+            for i in range(config.stages)
+        ]
+        for correction in self.corrections:
+            correction.build((None, *config.grid.shape, NUM_FEATURES))
+        self.score_correction = ScoreCorrection(name="score_correction")
+        self.score_correction.build((None, None, SCORE_FEATURES))
+        self.built = True
+
+    @property
+    def grid_variables(self) -> list[keras.Variable]:
+        """Weights of the grid stages; the score's are trained on its own."""
+        return [variable for correction in self.corrections for variable in correction.trainable_variables]
+
+    def get_config(self) -> dict:
+        return {"scenario": dataclasses.asdict(self.scenario), "config": dataclasses.asdict(self.config)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Backbone":
+        scenario, shape = dict(config["scenario"]), dict(config["config"])
+        view = {name: tuple(limits) for name, limits in scenario["field_of_view"].items()}
+        scenario["array"], scenario["field_of_view"] = RISArray(**scenario["array"]), FieldOfView(**view)
+        continuous = {**shape["continuous"], "noise_range_db": tuple(shape["continuous"]["noise_range_db"])}
+        shape["grid"], shape["continuous"] = GridConfig(**shape["grid"]), ContinuousConfig(**continuous)
+        return cls(Scenario(**scenario), BackboneConfig(**shape))
+
+    def split(self, gamma: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """gamma [B, G] as its strongest atoms and an even rest: atoms [B, N, P], powers [B, P], rest c [B]."""
+        powers, indices = tf.math.top_k(gamma, self.config.active_atoms, sorted=False)
+        atoms = tf.linalg.matrix_transpose(tf.gather(self.dictionary.vectors, indices))
+        rest = tf.maximum(tf.reduce_sum(gamma, axis=-1) - tf.reduce_sum(powers, axis=-1), 0.0)
+        return atoms, powers, rest / self.scenario.array.num_elements
+
+    def grid_stages(self, observation: Observation) -> list[GridState]:
+        """The unrolled stages; each is differentiable by its own correction's weights, no gradient passes between them.
+
+        What gradients through the maps would add costs three times the forward pass; every stage has its own loss.
+        """
+        signal_power = 1.0 - observation.noise_power
+        gamma = tf.tile(signal_power[:, None] / self.config.grid.size, [1, self.config.grid.size])
+        states: list[GridState] = []
+        for stage, correction in enumerate(self.corrections):
+            if stage == 0:
+                maps = diffuse_maps(observation, self.dictionary, signal_power / self.scenario.array.num_elements)
+            else:
+                gamma = tf.stop_gradient(gamma)
+                maps = atom_maps(observation, self.dictionary, *self.split(gamma), observation.noise_power)
+            features = grid_features(GridState(gamma, maps), observation, self.config.grid.shape)
+            log_step = self.config.exponent * tf.math.log((maps.v + 1e-12) / (maps.q + 1e-12))
+            gamma = gamma * tf.exp(tf.clip_by_value(log_step + correction(features), -20.0, 20.0))
+            states.append(GridState(gamma, maps))
+        return states
+
+    def first_atoms(self, state: GridState, noise_power: tf.Tensor) -> Atoms:
+        """The strongest clusters of gamma: peaks of gamma q, each with the power of its 3 x 3 x 3 neighbourhood."""
+        config, shape = self.config.continuous, self.config.grid.shape
+        count = self.scenario.max_sources + config.spare_atoms
+        indices, values = grid_peaks(state.gamma * state.maps.q, self.dictionary, count)
+        volume = tf.reshape(state.gamma, [-1, *shape, 1])
+        neighbourhood = 27.0 * tf.nn.avg_pool3d(tf.pad(volume, [[0, 0], [1, 1], [1, 1], [1, 1], [0, 0]]), 3, 1, "VALID")
+        powers = tf.gather(tf.reshape(neighbourhood, [-1, self.config.grid.size]), indices, batch_dims=1)
+        return atoms_at(indices, powers, values > 0.0, noise_power, self.dictionary)
+
+    def predict_covariance(self, observation: Observation) -> Prediction:
+        """Grid stages, then continuous stages: the whole estimator. No gradient passes the continuous stages."""
+        config, array, view = self.config.continuous, self.scenario.array, self.scenario.field_of_view
+        state = self.grid_stages(observation)[-1]
+        atoms = self.first_atoms(state, observation.noise_power)
+        atoms, evaluation = refine_atoms(observation, atoms, array, view, config, config.steps)
+        atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, view, config)
+        amplitude = tf.cast(tf.sqrt(atoms.powers()), tf.complex64)
+        floor = 1e-3 * (tf.reduce_sum(atoms.powers(), axis=-1) + 1e-6) / array.num_elements
+        covariance = LowRankCovariance(atoms.steering(array) * amplitude[:, None, :], floor)
+        return Prediction(covariance, atoms, evaluation, state)
+
+    def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """R_pred, [B, N, N] complex64, of a batch dict (snapshots, ris_codes, channel, snr_db)."""
+        names = ("snapshots", "ris_codes", "channel", "snr_db")
+        return self.predict_covariance(observe(*(inputs[name] for name in names))).covariance.dense()

@@ -1,0 +1,238 @@
+"""Continuous stages: off-grid atoms refined jointly by damped Fisher scoring, and pruned."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from models.covariance_estimator.batches import put_scenes, take_scenes
+from models.covariance_estimator.dictionary import PolarDictionary
+from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation, evaluate_atoms
+from models.physics.geometry import FieldOfView, RISArray
+from models.physics.observation import Observation
+
+
+@dataclasses.dataclass(frozen=True)
+class ContinuousConfig:
+    """Off-grid refinement of the backbone."""
+
+    spare_atoms: int = 0
+    """Atom slots beyond K_max."""
+    steps: int = 4
+    """Fisher scoring steps after the grid stages; 0, without settling steps, leaves atoms where the grid has them."""
+    additions: int = 2
+    """Rounds in which what the atoms leave unexplained may add atoms."""
+    atoms_per_addition: int = 2
+    """Atoms a round may add."""
+    candidates: int = 8
+    """Peaks of the unexplained power that a round tests for the likelihood they would add."""
+    addition_steps: int = 3
+    """Fisher scoring steps after each round."""
+    settling_steps: int = 4
+    """Further steps, each time, of the scenes that have not settled."""
+    tolerance: float = 0.003
+    """A scene has settled when a step promises less log-likelihood than this and every atom is worth its gain."""
+    prune_gain: float = 10.0
+    """Log-likelihood an atom must be worth to stay, and a new one must bring."""
+    prune_after: int = 2
+    """Steps before atoms may be dropped."""
+    noise_range_db: tuple[float, float] = (-3.0, 20.0)
+    """Limits of the estimated noise power above the reported one, dB; (0, 0) trusts the report. What a mismatched
+    channel, phase errors or dead elements add acts as noise that follows the signal."""
+
+    def __post_init__(self) -> None:
+        for field in ("addition_steps", "atoms_per_addition"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"ContinuousConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
+        if self.candidates < self.atoms_per_addition:
+            raise ValueError(
+                f"ContinuousConfig.candidates: expected at least atoms_per_addition, {self.atoms_per_addition}, "
+                f"got {self.candidates!r}"
+            )
+        for field in ("spare_atoms", "steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"ContinuousConfig.{field}: expected at least 0, got {getattr(self, field)!r}")
+        if not self.noise_range_db[0] <= 0.0 <= self.noise_range_db[1]:
+            raise ValueError(
+                f"ContinuousConfig.noise_range_db: expected (low, high) about 0, got {self.noise_range_db!r}"
+            )
+
+
+_STEP_SCALE = (0.05, 0.05, 0.1, 1.0)  # azimuth, elevation, inverse range, log power
+_MAX_STEP = 2.0
+_DAMPING_START, _DAMPING_DOWN, _DAMPING_UP = 0.1, 0.3, 6.0
+_NLL_RESOLUTION = 5e-3  # float32 can't tell closer values apart; the last Newton steps must not be refused for it
+_ANGLE_MARGIN = math.radians(3.0)
+_INVERSE_RANGE_MARGIN = (0.05, 0.3)  # 1/m: an estimate may pass the far edge, the decision brings it back
+
+
+class _State(NamedTuple):
+    atoms: Atoms
+    damping: tf.Tensor
+    evaluation: Evaluation
+
+
+class _Limits(NamedTuple):
+    low: np.ndarray
+    high: np.ndarray
+    noise_power: tuple[tf.Tensor, tf.Tensor]
+
+
+def _limits(field_of_view: FieldOfView, reported: tf.Tensor, noise_range_db: tuple[float, float]) -> _Limits:
+    low_w, high_w = field_of_view.inverse_range
+    low = [field_of_view.azimuth[0] - _ANGLE_MARGIN, field_of_view.elevation[0] - _ANGLE_MARGIN]
+    high = [field_of_view.azimuth[1] + _ANGLE_MARGIN, field_of_view.elevation[1] + _ANGLE_MARGIN]
+    low += [max(low_w - _INVERSE_RANGE_MARGIN[0], 0.2 * low_w), math.log(1e-6)]
+    high += [high_w + _INVERSE_RANGE_MARGIN[1], math.log(1e2)]
+    noise_power = (reported * 10.0 ** (noise_range_db[0] / 10.0), reported * 10.0 ** (noise_range_db[1] / 10.0))
+    return _Limits(np.array(low, np.float32), np.array(high, np.float32), noise_power)
+
+
+def _scoring_step(state: _State, limits: _Limits) -> tuple[Atoms, tf.Tensor]:
+    """The damped step -(F + lambda diag F)^-1 g, clipped, inside the limits; the log-likelihood it promises, [B]."""
+    parameters, active, noise_power = state.atoms
+    batch = tf.shape(active)[0]
+    num_atoms = active.shape[-1]
+    scale = tf.repeat(tf.constant(_STEP_SCALE), num_atoms)
+    fisher = state.evaluation.fisher * scale[:, None] * scale[None, :]
+    gradient = state.evaluation.gradient * scale
+    diagonal = tf.linalg.diag_part(fisher)
+    loaded = diagonal * (1.0 + state.damping[:, None]) + tf.where(diagonal > 0, 1e-6, 1.0)
+    chol = tf.linalg.cholesky(tf.linalg.set_diag(fisher, loaded))
+    step = -tf.linalg.cholesky_solve(chol, gradient[..., None])[..., 0]
+    step = tf.reshape(tf.clip_by_value(step, -_MAX_STEP, _MAX_STEP) * scale, [batch, PARAMETERS_PER_ATOM, num_atoms])
+    moved = tf.clip_by_value(parameters + tf.linalg.matrix_transpose(step), limits.low, limits.high)
+    moved = tf.where(active[..., None], moved, parameters)
+    noise_step = -state.evaluation.noise_gradient / (state.evaluation.noise_fisher * (1.0 + state.damping))
+    moved_noise = noise_power * tf.exp(tf.clip_by_value(noise_step, -_MAX_STEP, _MAX_STEP))
+    moved_noise = tf.clip_by_value(moved_noise, limits.noise_power[0], limits.noise_power[1])
+    slopes = tf.reshape(state.evaluation.gradient, [batch, PARAMETERS_PER_ATOM, num_atoms])
+    promise = tf.reduce_sum(slopes * tf.linalg.matrix_transpose(moved - parameters), axis=(1, 2))
+    promise += state.evaluation.noise_gradient * tf.math.log(moved_noise / noise_power)
+    return Atoms(moved, active, moved_noise), -0.5 * promise
+
+
+def _useless(state: _State, config: ContinuousConfig) -> tf.Tensor:
+    """Atoms that are not worth their gain, [B, A] bool."""
+    return state.atoms.active & (state.evaluation.gains < config.prune_gain)
+
+
+def _choose(accept: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+    return tf.where(tf.reshape(accept, [-1] + [1] * (new.shape.rank - 1)), new, old)
+
+
+def _advance(
+    observation: Observation,
+    state: _State,
+    array: RISArray,
+    field_of_view: FieldOfView,
+    config: ContinuousConfig,
+    steps: range,
+) -> tuple[_State, tf.Tensor]:
+    """Takes the steps of those numbers; the state after them, and whether a scene has settled, [B] bool.
+
+    A settled scene takes its last step on trust, so that it ends at the same point whether or not it just settled.
+    """
+    limits = _limits(field_of_view, observation.noise_power, config.noise_range_db)
+
+    def body(step: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
+        useless = _useless(state, config)
+        prune = tf.reduce_any(useless, axis=-1) & (step >= config.prune_after)
+        pruned = state.atoms._replace(active=state.atoms.active & ~useless)
+        moved, _ = _scoring_step(state, limits)
+        candidate = Atoms(*(_choose(prune, a, b) for a, b in zip(pruned, moved, strict=True)))
+        evaluation = evaluate_atoms(observation, candidate, array)
+        accept = prune | (evaluation.nll < state.evaluation.nll + _NLL_RESOLUTION)
+        factor = tf.where(prune, 1.0, tf.where(accept, _DAMPING_DOWN, _DAMPING_UP))
+        chosen = _State(
+            Atoms(*(_choose(accept, a, b) for a, b in zip(candidate, state.atoms, strict=True))),
+            tf.clip_by_value(state.damping * factor, 1e-4, 1e4),
+            Evaluation(*(_choose(accept, a, b) for a, b in zip(evaluation, state.evaluation, strict=True))),
+        )
+        return step + 1, chosen
+
+    _, state = tf.while_loop(lambda step, _: step < steps.stop, body, (tf.constant(steps.start), state))
+    undamped = state._replace(damping=tf.zeros_like(state.damping))  # damped, a scene that is stuck promises little
+    moved, promise = _scoring_step(undamped, limits)
+    settled = (promise < config.tolerance) & ~tf.reduce_any(_useless(state, config), axis=-1)
+    atoms = Atoms(*(_choose(settled, a, b) for a, b in zip(moved, state.atoms, strict=True)))
+    return state._replace(atoms=atoms), settled
+
+
+def refine_atoms(
+    observation: Observation,
+    atoms: Atoms,
+    array: RISArray,
+    field_of_view: FieldOfView,
+    config: ContinuousConfig,
+    steps: int,
+) -> tuple[Atoms, Evaluation]:
+    """Joint Fisher scoring with accept or reject a scene, dropping atoms that are not worth their gain.
+
+    Two atoms on one source are worth little each and go together; a round of additions after it brings one back.
+
+    Args:
+      observation: the scenes.
+      atoms: where to start.
+      array, field_of_view: the installation; parameters stay within a margin of the field of view.
+      config: pruning, and the further steps of scenes that have not settled.
+      steps: steps of all scenes, one likelihood evaluation each.
+
+    Returns:
+      The atoms and the likelihood there; after few steps an active atom may still be below the pruning gain.
+    """
+    damping = tf.fill([tf.shape(atoms.active)[0]], _DAMPING_START)
+    state = _State(atoms, damping, evaluate_atoms(observation, atoms, array))
+    if steps + config.settling_steps == 0:
+        return atoms, state.evaluation
+    state, settled = _advance(observation, state, array, field_of_view, config, range(steps))
+    if config.settling_steps:
+        unsettled = tf.where(~settled)[:, 0]
+        some, further = take_scenes(observation, unsettled), range(steps, steps + config.settling_steps)
+        moved, _ = _advance(some, take_scenes(state, unsettled), array, field_of_view, config, further)
+        state = put_scenes(state, unsettled, moved)
+    return state.atoms, state.evaluation
+
+
+def _highest_of_three(volume: tf.Tensor, axis: int) -> tf.Tensor:
+    """Each entry's maximum with its two neighbours along an axis."""
+    size = volume.shape[axis]
+    padded = tf.pad(volume, [[int(a == axis)] * 2 for a in range(4)], constant_values=-np.inf)
+    before, here, after = (tf.gather(padded, range(first, first + size), axis=axis) for first in range(3))
+    return tf.maximum(tf.maximum(before, here), after)
+
+
+def is_grid_peak(volume: tf.Tensor) -> tf.Tensor:
+    """Where a volume is the highest of the 3 x 3 x 3 cells about: [B, azimuth, elevation, range] -> bool."""
+    highest = volume
+    for axis in (1, 2, 3):  # a maximum over 3 x 3 x 3, three times as fast as max_pool3d
+        highest = _highest_of_three(highest, axis)
+    return volume >= highest
+
+
+def grid_peaks(score: tf.Tensor, dictionary: PolarDictionary, count: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The highest 3 x 3 x 3 local maxima of a map.
+
+    Args:
+      score: [B, G] float32.
+      dictionary: the grid.
+      count: peaks wanted.
+
+    Returns:
+      indices [B, count] int32 into the grid and their score [B, count], -inf where there is no further maximum.
+    """
+    volume = tf.reshape(score, [-1, *dictionary.config.shape])
+    peaks = tf.where(is_grid_peak(volume), volume, np.float32(-np.inf))
+    values, indices = tf.math.top_k(tf.reshape(peaks, [-1, dictionary.config.size]), count)
+    return indices, values
+
+
+def atoms_at(
+    indices: tf.Tensor, powers: tf.Tensor, active: tf.Tensor, noise_power: tf.Tensor, dictionary: PolarDictionary
+) -> Atoms:
+    """Atoms at grid points: indices, powers, active [B, A]; noise_power [B]."""
+    axes = (dictionary.azimuth, dictionary.elevation, dictionary.inverse_range)
+    coordinates = [tf.gather(axis, indices) for axis in axes]
+    return Atoms(tf.stack([*coordinates, tf.math.log(tf.maximum(powers, 1e-6))], axis=-1), active, noise_power)

@@ -1,0 +1,1 @@
+"""From the likelihood at the peaks to what is reported, and with what score."""

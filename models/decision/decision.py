@@ -1,0 +1,177 @@
+"""From likelihood to decision: posterior position, its covariance, and the probability that reporting it is a hit.
+
+The likelihood of an atom is taken as Gaussian in (azimuth, elevation, 1/r) (Laplace); the prior is uniform in angles
+and in range over the field of view. The range reported maximises the posterior mass within the gate: a source reported
+outside the gate costs a miss and a false alarm at once. Existence is weighed by the Laplace evidence
+    log odds = gain + log((2 pi)^2 |C|^(1/2)) - log(prior volume).
+"""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
+from models.physics.geometry import FieldOfView
+from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, PathLossConfig, path_loss_factor
+from models.physics.steering import source_positions_m
+
+
+@dataclasses.dataclass(frozen=True)
+class DecisionConfig:
+    """When a candidate is reported."""
+
+    min_score: float = 0.4
+    """A candidate is reported when its probability of being a hit is at least this (about half the F1 expected)."""
+    gate_angle_deg: float = 5.0
+    """Half width of the gate in azimuth and elevation, degrees."""
+    gate_range_m: float = 1.0
+    """Half width of the gate in range, metres."""
+    path_loss: PathLossConfig = PathLossConfig()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_score <= 1:
+            raise ValueError(f"DecisionConfig.min_score: expected a probability, got {self.min_score!r}")
+        for field in ("gate_angle_deg", "gate_range_m"):
+            if not getattr(self, field) > 0:
+                raise ValueError(f"DecisionConfig.{field}: expected a positive number, got {getattr(self, field)!r}")
+
+
+class Decision(NamedTuple):
+    """Posterior estimates of each atom, [B, A, ...] float32; radians and metres."""
+
+    azimuth: tf.Tensor
+    elevation: tf.Tensor
+    range_m: tf.Tensor
+    position_m: tf.Tensor
+    position_cov_m2: tf.Tensor
+    score: tf.Tensor
+
+
+_NUM_NODES, _WIDTH = 41, 4.0  # nodes of inverse range over so many deviations each way
+
+
+def error_covariance(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
+    """Each atom's 4 x 4 block of the inverse Fisher information, all others unknown: [B, A, 4, 4] float32."""
+    num_atoms = atoms.active.shape[-1]
+    fisher = evaluation.fisher
+    diagonal = tf.linalg.diag_part(fisher)
+    scale = tf.math.rsqrt(tf.where(diagonal > 0, diagonal, 1.0))
+    scaled = fisher * scale[:, :, None] * scale[:, None, :]
+    scaled = tf.linalg.set_diag(scaled, tf.ones_like(diagonal) + 1e-5)
+    size = fisher.shape[-1]
+    chol = tf.linalg.cholesky(scaled)
+    inverse = tf.linalg.cholesky_solve(chol, tf.eye(size, batch_shape=[tf.shape(fisher)[0]]))
+    inverse = inverse * scale[:, :, None] * scale[:, None, :]
+    blocks = tf.reshape(inverse, [-1, PARAMETERS_PER_ATOM, num_atoms, PARAMETERS_PER_ATOM, num_atoms])
+    return tf.einsum("bikjk->bkij", blocks)
+
+
+def _normal_mass(error: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
+    """P(|x| <= error) for x ~ N(0, deviation^2)."""
+    return tf.math.erf(error / (math.sqrt(2.0) * deviation))
+
+
+def _log_existence_odds(covariance: tf.Tensor, gains: tf.Tensor, range_m: tf.Tensor, view: FieldOfView) -> tf.Tensor:
+    deviation = tf.sqrt(tf.linalg.diag_part(covariance))
+    correlation = covariance / (deviation[..., :, None] * deviation[..., None, :])
+    eye = 1e-5 * tf.eye(PARAMETERS_PER_ATOM)
+    chol = tf.linalg.cholesky(correlation + eye)
+    half_log_det = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(chol)) + tf.math.log(deviation), axis=-1)
+    angles = (view.azimuth[1] - view.azimuth[0]) * (view.elevation[1] - view.elevation[0])
+    constant = math.log(angles * (view.range_m[1] - view.range_m[0]) * LOG_POWER_WIDTH)
+    log_volume = constant - 2.0 * tf.math.log(range_m)  # uniform in r is density r^2 / (r_max - r_min) in 1/r
+    return gains + 2.0 * math.log(2.0 * math.pi) + half_log_det - log_volume
+
+
+def _range_nodes(mean: tf.Tensor, deviation: tf.Tensor, view: FieldOfView) -> tf.Tensor:
+    """Inverse ranges across the posterior as far as it lies in the field of view: [B, A, nodes]."""
+    low, high = view.inverse_range
+    least = tf.minimum(deviation, 0.5 * (high - low))
+    first = tf.clip_by_value(mean - _WIDTH * deviation, low, high - least)
+    last = tf.clip_by_value(mean + _WIDTH * deviation, low + least, high)
+    steps = np.linspace(0.0, 1.0, _NUM_NODES, dtype=np.float32)
+    return first[..., None] + steps * (last - first)[..., None]
+
+
+def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: DecisionConfig) -> Decision:
+    """Posterior estimates and scores of the atoms.
+
+    Args:
+      atoms: at the likelihood's maximum, [B, A].
+      evaluation: the likelihood there.
+      view: the prior's support.
+      config: the gate a hit is judged by.
+
+    Returns:
+      The decision; rows of inactive atoms hold a score of zero and are otherwise meaningless.
+    """
+    covariance = error_covariance(atoms, evaluation)
+    azimuth, elevation, mean_w, log_power = tf.unstack(atoms.parameters, axis=-1)
+    variance_w = covariance[..., 2, 2]
+    nodes_w = _range_nodes(mean_w, tf.sqrt(variance_w), view)
+    nodes_r = 1.0 / nodes_w
+    shift = nodes_w - mean_w[..., None]
+    weights = tf.nn.softmax(-0.5 * shift**2 / variance_w[..., None] + 2.0 * tf.math.log(nodes_r), axis=-1)
+
+    mean_range_m = tf.reduce_sum(weights * nodes_r, axis=-1)
+    log_odds = _log_existence_odds(covariance, evaluation.gains, mean_range_m, view)
+    log_odds = tf.where(atoms.active, log_odds, -np.float32(np.inf))
+    power_slope = covariance[..., 3, 2] / variance_w
+    candidates = Candidates(
+        range_m=nodes_r,
+        log_power=log_power[..., None] + power_slope[..., None] * shift,
+        log_power_variance=tf.maximum(covariance[..., 3, 3] - power_slope * covariance[..., 3, 2], 0.0),
+        weights=weights,
+        exists=tf.sigmoid(log_odds),
+    )
+    weights *= path_loss_factor(candidates, config.path_loss)
+    evidence = tf.reduce_sum(weights, axis=-1, keepdims=True)
+    weights /= evidence
+
+    mean_r = tf.reduce_sum(weights * nodes_r, axis=-1, keepdims=True)
+    candidates = tf.concat([nodes_r, mean_r], axis=-1)
+    offset = tf.abs(candidates[..., :, None] - nodes_r[..., None, :])
+    mass = tf.reduce_sum(weights[..., None, :] * tf.cast(offset <= config.gate_range_m, tf.float32), axis=-1)
+    preference = mass - 1e-3 * tf.abs(candidates - mean_r) / config.gate_range_m
+    best = tf.argmax(preference, axis=-1)
+    range_m = tf.gather(candidates, best, batch_dims=2)
+    range_mass = tf.gather(mass, best, batch_dims=2)
+
+    regression = covariance[..., :2, 2] / variance_w[..., None]  # angles follow the range
+    mean_shift = tf.reduce_sum(weights * shift, axis=-1)
+    reported = [
+        tf.clip_by_value(mean + regression[..., i] * mean_shift, *limits)
+        for i, (mean, limits) in enumerate([(azimuth, view.azimuth), (elevation, view.elevation)])
+    ]
+    position = source_positions_m(reported[0], reported[1], range_m)
+    nodes_azimuth = azimuth[..., None] + regression[..., 0, None] * shift
+    nodes_elevation = elevation[..., None] + regression[..., 1, None] * shift
+    places = source_positions_m(nodes_azimuth, nodes_elevation, nodes_r)
+    error = places - position[..., None, :]
+    cell = 0.5 * (
+        tf.concat([places[..., 1:, :], places[..., -1:, :]], -2)
+        - tf.concat([places[..., :1, :], places[..., :-1, :]], -2)
+    )
+    conditional = covariance[..., :2, :2] - regression[..., :, None] * covariance[..., 2:3, :2]
+    slopes = _angle_slopes(reported[0], reported[1], range_m)
+    position_cov = tf.einsum("...n,...ni,...nj->...ij", weights, error, error)
+    position_cov += tf.einsum("...n,...ni,...nj->...ij", weights, cell, cell) / 12.0  # a node stands for its cell
+    position_cov += tf.einsum("...ai,...ab,...bj->...ij", slopes, conditional, slopes)
+
+    gate = math.radians(config.gate_angle_deg)
+    angle_mass = tf.reduce_prod(_normal_mass(gate, tf.sqrt(tf.linalg.diag_part(covariance)[..., :2])), axis=-1)
+    exists = tf.sigmoid(log_odds + tf.math.log(evidence[..., 0]))
+    score = tf.where(atoms.active, exists * angle_mass * range_mass, 0.0)
+    score = tf.round(1e4 * tf.minimum(score, 1.0)) / 1e4  # near-certain sources keep one order on every machine
+    return Decision(reported[0], reported[1], range_m, position, position_cov, score)
+
+
+def _angle_slopes(azimuth: tf.Tensor, elevation: tf.Tensor, range_m: tf.Tensor) -> tf.Tensor:
+    """dq/d(azimuth, elevation): [..., 2, 3]."""
+    sin_az, cos_az, sin_el, cos_el = tf.sin(azimuth), tf.cos(azimuth), tf.sin(elevation), tf.cos(elevation)
+    by_azimuth = tf.stack([-cos_el * sin_az, cos_el * cos_az, tf.zeros_like(sin_az)], axis=-1)
+    by_elevation = tf.stack([-sin_el * cos_az, -sin_el * sin_az, cos_el], axis=-1)
+    return range_m[..., None, None] * tf.stack([by_azimuth, by_elevation], axis=-2)

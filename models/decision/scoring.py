@@ -1,0 +1,117 @@
+"""The score of a candidate, corrected by what was learned: ghosts of a channel that is not as told look like sources.
+
+The Laplace score of `decide` is right where the model is. A small network reads what a scene shows of its mismatch
+and of a candidate's surroundings, and adds to the logit of that score; untrained it adds nothing.
+"""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from models.covariance_estimator.likelihood import Atoms, Evaluation
+from models.decision.decision import Decision
+from models.physics.geometry import Scenario
+
+NUM_FEATURES = 11
+_LEAST_SCORE = 4e-5  # scores have four digits, and one of 1 must come back as 1
+
+
+def build_in_turn(layers: Sequence[keras.layers.Layer], input_shape: Sequence[int | None]) -> None:
+    """Builds layers of which each reads the one before, the first `input_shape`."""
+    shape = tuple(input_shape)
+    for layer in layers:
+        layer.build(shape)
+        shape = layer.compute_output_shape(shape)
+
+
+def _log(values: tf.Tensor) -> tf.Tensor:
+    return tf.math.log(tf.maximum(values, 1e-8))
+
+
+def score_logit(score: tf.Tensor) -> tf.Tensor:
+    """log(p / (1 - p)) of a probability, as far as the score's resolution goes."""
+    score = tf.clip_by_value(score, _LEAST_SCORE, 1.0 - _LEAST_SCORE)
+    return tf.math.log(score) - tf.math.log(1.0 - score)
+
+
+def score_features(
+    decision: Decision, atoms: Atoms, evaluation: Evaluation, reported_noise_power: tf.Tensor, scenario: Scenario
+) -> tf.Tensor:
+    """What the correction reads of each candidate.
+
+    Args:
+      decision, atoms, evaluation: the candidates, [B, A], as they came out of `models.decision.decision.decide`.
+      reported_noise_power: sigma^2 by the reported SNR, [B] float32.
+      scenario: what distances and numbers are measured by.
+
+    Returns:
+      [B, A, NUM_FEATURES] float32 of order one: logit of the score; log gain; log of estimated over reported noise
+      power, and of the reported one; logs of the range, of the position's deviation, and of that over the range; log
+      power over the strongest; number of candidates; and, of the nearest stronger candidate, the log of its distance in
+      beam widths and that of its power over this one's. Zero for inactive atoms.
+    """
+    powers, active = atoms.powers(), atoms.active
+    variance = tf.linalg.diag_part(decision.position_cov_m2)
+    deviation_m = tf.sqrt(tf.maximum(tf.reduce_sum(variance, axis=-1), 1e-10))
+    place = tf.concat([tf.sin(atoms.parameters[..., :2]), atoms.parameters[..., 2:3]], axis=-1) / _resolution(scenario)
+    distance = tf.norm(place[:, :, None] - place[:, None] + 1e-6, axis=-1)
+    stronger = (powers[:, None] > powers[:, :, None]) & active[:, None]
+    nearest = tf.reduce_min(tf.where(stronger, distance, 20.0), axis=-1)
+    which = tf.argmin(tf.where(stronger, distance, 20.0), axis=-1)
+    its_power = tf.where(tf.reduce_any(stronger, axis=-1), tf.gather(powers, which, batch_dims=1), powers)
+    everywhere = tf.ones_like(powers)
+    features = [
+        0.3 * score_logit(decision.score),
+        _log(tf.maximum(evaluation.gains, 1.0)) - 4.0,
+        _log(atoms.noise_power / reported_noise_power)[:, None] * everywhere,
+        0.5 * _log(reported_noise_power)[:, None] * everywhere,
+        _log(decision.range_m),
+        0.5 * _log(deviation_m),
+        0.5 * _log(deviation_m / tf.maximum(decision.range_m, 1e-3)),
+        0.5 * _log(powers / tf.maximum(tf.reduce_max(powers, axis=-1, keepdims=True), 1e-8)),
+        tf.reduce_sum(tf.cast(active, tf.float32), axis=-1, keepdims=True) / scenario.max_sources * everywhere,
+        _log(nearest),
+        0.5 * _log(its_power / tf.maximum(powers, 1e-8)),
+    ]
+    return tf.where(active[..., None], tf.stack(features, axis=-1), 0.0)
+
+
+def _resolution(scenario: Scenario) -> np.ndarray:
+    """Beam widths in sin(azimuth) and sin(elevation), and a quarter of the field of view in inverse range, 1/m."""
+    array, (low, high) = scenario.array, scenario.field_of_view.inverse_range
+    beams = array.wavelength_m / (array.spacing_m * np.array([array.num_horizontal, array.num_vertical]))
+    return np.append(beams, (high - low) / 4.0).astype(np.float32)
+
+
+@keras.saving.register_keras_serializable("ris_mvdr")
+class ScoreCorrection(keras.layers.Layer):
+    """A small network from a candidate's features to what is added to the logit of its score; zero until trained.
+
+    Args:
+      width: units of each of the two hidden layers.
+    """
+
+    def __init__(self, width: int = 24, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.width = width
+        self.hidden = [keras.layers.Dense(width, activation="gelu", name=f"hidden_{i}") for i in range(2)]
+        self.readout = keras.layers.Dense(1, kernel_initializer="zeros", name="readout")
+
+    def build(self, input_shape) -> None:
+        build_in_turn([*self.hidden, self.readout], input_shape)
+
+    def call(self, features: tf.Tensor) -> tf.Tensor:
+        """features [..., NUM_FEATURES] float32 -> [...] float32."""
+        for layer in self.hidden:
+            features = layer(features)
+        return self.readout(features)[..., 0]
+
+    def correct(self, score: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        """Scores [B, A] with the correction; a score of zero stays zero."""
+        corrected = tf.sigmoid(score_logit(score) + self(features))
+        return tf.where(score > 0.0, tf.round(1e4 * corrected) / 1e4, 0.0)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "width": self.width}

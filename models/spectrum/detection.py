@@ -1,0 +1,145 @@
+"""Sources as the peaks of the MVDR spectrum of R_eff: grid maxima, a continuous polish, doubles merged."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from models.covariance_estimator.continuous import grid_peaks
+from models.physics.covariance import LowRankCovariance
+from models.physics.steering import steering_jacobian
+from models.spectrum.mvdr import MVDR, white_factor
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectionConfig:
+    """Peak search on the spectrum."""
+
+    candidates: int = 12
+    """Grid maxima that are polished."""
+    polish_steps: int = 8
+    """Damped Gauss-Newton steps of the polish."""
+    contrast_db: float = 4.0
+    """A peak stands this far above the floor of R_eff, which is the spectrum's value away from all sources, dB."""
+    merge_cells: float = 0.5
+    """Peaks closer than this in every grid coordinate are one, cells."""
+
+    @property
+    def contrast(self) -> float:
+        """`contrast_db` as a ratio."""
+        return 10.0 ** (self.contrast_db / 10.0)
+
+    def __post_init__(self) -> None:
+        for field in ("candidates", "polish_steps", "merge_cells"):
+            if not getattr(self, field) > 0:
+                raise ValueError(f"DetectionConfig.{field}: expected a positive number, got {getattr(self, field)!r}")
+
+
+class Peaks(NamedTuple):
+    """Peaks of the spectrum, strongest first.
+
+    points: [B, T, 3] float32: azimuth, elevation (radians), inverse range (1/m).
+    height: [B, T] float32, P at the peak. valid: [B, T] bool.
+    """
+
+    points: tf.Tensor
+    height: tf.Tensor
+    valid: tf.Tensor
+
+
+def _local_form(points: tf.Tensor, factor: tf.Tensor, mvdr: MVDR) -> tf.Tensor:
+    """X^H (I - F F^H) X for X = [a, da/dpsi] at each point: [B, T, 4, 4] complex64, eps times the R^-1 form."""
+    vectors, slopes = steering_jacobian(points[..., 0], points[..., 1], points[..., 2], mvdr.array)
+    rows = tf.math.conj(tf.concat([vectors[..., None, :], slopes], axis=-2))  # [B, T, 4, N], X^H
+    explained = tf.matmul(rows, factor[:, None])
+    return tf.matmul(rows, rows, adjoint_b=True) - tf.matmul(explained, explained, adjoint_b=True)
+
+
+def polish_peaks(
+    points: tf.Tensor, covariance: LowRankCovariance, mvdr: MVDR, steps: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Minimises a^H R^-1 a = |R^-1/2 a|^2 from each point by damped Gauss-Newton.
+
+    Args:
+      points: [B, T, 3] float32, azimuth, elevation, inverse range.
+      covariance: R_eff.
+      mvdr: the layer whose array and field of view apply.
+      steps: evaluations after the first.
+
+    Returns:
+      points [B, T, 3] inside the field of view and P there [B, T].
+    """
+    factor = white_factor(covariance)
+    view = mvdr.field_of_view
+    limits = np.array([view.azimuth, view.elevation, view.inverse_range], np.float32)
+
+    def body(step, points, form, damping):
+        cost = tf.math.real(form[..., 0, 0])
+        gradient = tf.math.real(form[..., 0, 1:])
+        hessian = tf.math.real(form[..., 1:, 1:])
+        loaded = tf.linalg.diag_part(hessian) * (1.0 + damping[..., None]) + 1e-9
+        chol = tf.linalg.cholesky(tf.linalg.set_diag(hessian, loaded))
+        move = -tf.linalg.cholesky_solve(chol, gradient[..., None])[..., 0]
+        moved = tf.clip_by_value(points + tf.clip_by_value(move, -0.1, 0.1), limits[:, 0], limits[:, 1])
+        moved_form = _local_form(moved, factor, mvdr)
+        accept = tf.math.real(moved_form[..., 0, 0]) < cost
+        points = tf.where(accept[..., None], moved, points)
+        form = tf.where(accept[..., None, None], moved_form, form)
+        damping = tf.clip_by_value(damping * tf.where(accept, 0.3, 6.0), 1e-4, 1e4)
+        return step + 1, points, form, damping
+
+    damping = tf.fill(tf.shape(points)[:2], 0.1)
+    start = (tf.constant(0), points, _local_form(points, factor, mvdr), damping)
+    _, points, form, _ = tf.while_loop(lambda step, *_: step < steps, body, start)
+    cost = tf.maximum(tf.math.real(form[..., 0, 0]), 1e-7)
+    return points, covariance.floor[:, None] / cost
+
+
+class Starts(NamedTuple):
+    """Further points to polish from, such as the atoms R_pred was made of: points [B, S, 3], valid [B, S] bool."""
+
+    points: tf.Tensor
+    valid: tf.Tensor
+
+
+def find_peaks(
+    covariance: LowRankCovariance,
+    mvdr: MVDR,
+    config: DetectionConfig,
+    starts: Starts | None = None,
+    spectrum: tf.Tensor | None = None,
+) -> Peaks:
+    """Reads the sources' positions off the MVDR spectrum of R_eff.
+
+    Sources closer than the grid resolves share a grid maximum; `starts` finds both of their peaks.
+
+    Args:
+      covariance: R_eff, low rank.
+      mvdr: the layer that holds grid, array and field of view.
+      config: the search.
+      starts: where else peaks may be.
+      spectrum: mvdr(covariance), where it is there already.
+
+    Returns:
+      T = config.candidates + S peaks a scene, strongest first.
+    """
+    dictionary = mvdr.dictionary
+    spectrum = mvdr(covariance) if spectrum is None else spectrum
+    indices, values = grid_peaks(tf.reshape(spectrum, [-1, mvdr.grid.size]), dictionary, config.candidates)
+    axes = (dictionary.azimuth, dictionary.elevation, dictionary.inverse_range)
+    points = tf.stack([tf.gather(axis, indices) for axis in axes], axis=-1)
+    valid = values > 0
+    if starts is not None:
+        points, valid = tf.concat([starts.points, points], axis=1), tf.concat([starts.valid, valid], axis=1)
+    points, height = polish_peaks(points, covariance, mvdr, config.polish_steps)
+    height = tf.where(valid, height, 0.0)
+
+    order = tf.argsort(height, direction="DESCENDING", stable=True)
+    points, height = tf.gather(points, order, batch_dims=1), tf.gather(height, order, batch_dims=1)
+    tall = height > covariance.floor[:, None] * config.contrast
+    cells = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1) / mvdr.dictionary.cell_size()
+    apart = tf.reduce_any(tf.abs(cells[:, :, None] - cells[:, None, :]) > config.merge_cells, axis=-1)
+    earlier = np.tril(np.ones((points.shape[1], points.shape[1]), bool), k=-1)
+    double = tf.reduce_any(~apart & earlier, axis=-1)
+    return Peaks(points, height, tall & ~double)

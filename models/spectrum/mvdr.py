@@ -1,0 +1,91 @@
+"""The MVDR (Capon) spectrum P(psi) = 1 / (a^H R^-1 a) of a covariance R, on the grid and at any point.
+
+Two routes to a^H R^-1 a, both by Cholesky and never by an explicit inverse:
+    dense      R = L L^H,            a^H R^-1 a = |L^-1 a|^2
+    low rank   R = U U^H + eps I,    a^H R^-1 a = (a^H a - |C^-1 U^H a|^2) / eps,   C C^H = eps I + U^H U   (Woodbury)
+"""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.physics.covariance import LowRankCovariance
+from models.physics.geometry import FieldOfView, RISArray
+
+
+def white_factor(covariance: LowRankCovariance) -> tf.Tensor:
+    """F = U C^-H, so that R^-1 = (I - F F^H) / eps. [B, N, A]."""
+    factor, floor = covariance
+    gram = tf.matmul(factor, factor, adjoint_a=True)
+    floor = tf.cast(floor, gram.dtype)[:, None, None]
+    chol = tf.linalg.cholesky(gram + floor * tf.eye(tf.shape(gram)[-1], dtype=gram.dtype))
+    return tf.linalg.adjoint(tf.linalg.triangular_solve(chol, tf.linalg.adjoint(factor)))
+
+
+def inverse_quadratic(covariance: tf.Tensor | LowRankCovariance, vectors: tf.Tensor) -> tf.Tensor:
+    """a^H R^-1 a.
+
+    Args:
+      covariance: R, dense [B, N, N] or low rank, complex, positive definite.
+      vectors: a, [B, N, G] or [N, G], of the covariance's dtype.
+
+    Returns:
+      [B, G] real.
+    """
+    if isinstance(covariance, LowRankCovariance):
+        explained = tf.matmul(white_factor(covariance), vectors, adjoint_a=True)
+        norm2 = tf.reduce_sum(tf.abs(vectors) ** 2, axis=-2)
+        remainder = norm2 - tf.reduce_sum(tf.abs(explained) ** 2, axis=-2)
+        return tf.maximum(remainder, 1e-7 * norm2) / covariance.floor[:, None]
+    chol = tf.linalg.cholesky(covariance)
+    vectors = tf.broadcast_to(vectors, tf.concat([tf.shape(chol)[:-2], tf.shape(vectors)[-2:]], 0))
+    return tf.reduce_sum(tf.abs(tf.linalg.triangular_solve(chol, vectors)) ** 2, axis=-2)
+
+
+@keras.saving.register_keras_serializable("ris_mvdr")
+class MVDR(keras.layers.Layer):
+    """MVDR spectrum over a polar grid; no weights, differentiable by R.
+
+    Args:
+      array, field_of_view, grid: where the spectrum is evaluated.
+
+    Example:
+      >>> MVDR(RISArray(), FieldOfView(), GridConfig())(r_eff).shape  # [B, N, N] -> [B, azimuth, elevation, range]
+    """
+
+    def __init__(
+        self,
+        array: RISArray = RISArray(),
+        field_of_view: FieldOfView = FieldOfView(),
+        grid: GridConfig = GridConfig(),
+        **kwargs,
+    ) -> None:
+        super().__init__(trainable=False, **kwargs)
+        self.array, self.field_of_view, self.grid = array, field_of_view, grid
+        self.dictionary = PolarDictionary(array, field_of_view, grid)
+
+    def call(self, covariance: tf.Tensor | LowRankCovariance) -> tf.Tensor:
+        """R_eff (dense or low rank) -> P, [B, azimuth, elevation, range] float32."""
+        if isinstance(covariance, LowRankCovariance):
+            power = self.dictionary.beam_power(tf.linalg.matrix_transpose(white_factor(covariance)))
+            inverse = tf.maximum(1.0 - power, 1e-7) / covariance.floor[:, None]
+        else:
+            inverse = inverse_quadratic(covariance, tf.linalg.matrix_transpose(self.dictionary.vectors))
+        return tf.reshape(1.0 / inverse, [-1, *self.grid.shape])
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "array": dataclasses.asdict(self.array),
+            "field_of_view": dataclasses.asdict(self.field_of_view),
+            "grid": dataclasses.asdict(self.grid),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "MVDR":
+        config = dict(config)
+        config.pop("trainable", None)
+        view = {name: tuple(limits) for name, limits in config.pop("field_of_view").items()}
+        return cls(RISArray(**config.pop("array")), FieldOfView(**view), GridConfig(**config.pop("grid")), **config)

@@ -1,0 +1,1 @@
+"""What all stages share: files written whole, logs, options, verdicts."""

@@ -1,0 +1,100 @@
+"""What a stage leaves behind: files written whole or not at all, a log, and what it was run with."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import logging
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from serving.client.files import replacing
+
+_PACKAGES = ("numpy", "scipy", "tensorflow", "keras", "tensorflow-datasets", "tensorflow-serving-api", "ris-mvdr")
+
+
+def plain(value: Any) -> Any:
+    """`value` in types that JSON has: paths as text, dataclasses as dictionaries, NaN and infinity as None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `plain(value)`."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(plain(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages a result depends on."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout this module lies in, with "-dirty" after it if files differ; None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def write_config(path: Path, options: Any) -> None:
+    """Writes what a stage was run with: options, command line, versions, commit, time."""
+    record = {
+        "options": options,
+        "command": sys.argv,
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+    write_json(path, record)
+
+
+@contextlib.contextmanager
+def logging_to(directory: Path, stage: str) -> Iterator[tuple[logging.Logger, Path]]:
+    """A logger that writes to the console and to a new file STAGE-TIME.log in `directory`, and that file's path.
+
+    An error that ends the block goes into the file with its traceback; showing it is left to the caller.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{stage}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    logger = logging.getLogger(f"{__name__}.{stage}")
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    file_handler = logging.FileHandler(path, encoding="utf-8")
+    file_handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    console_handler = logging.StreamHandler(sys.stdout)
+    console_handler.setLevel(logging.INFO)
+    handlers: list[logging.Handler] = [file_handler, console_handler]
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield logger, path
+    except BaseException as error:
+        logger.debug(f"stopped: {error}", exc_info=True)
+        raise
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()

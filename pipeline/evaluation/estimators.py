@@ -1,0 +1,115 @@
+"""Everything that can be evaluated, as one kind of function: a batch of scenes in, the localizer's outputs out."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from models.localizer import Localizer
+from models.physics.geometry import Scenario
+from models.physics.steering import source_positions_m
+from serving.client import LocalizerClient
+
+Arrays = dict[str, np.ndarray]
+Estimator = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""From a batch (snapshots, ris_codes, channel, snr_db; with the truth beside them) to num_sources, azimuth_deg,
+elevation_deg, range_m, position_m and, where it has them, score and position_cov_m2. Arrays or tensors."""
+
+INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
+SIGNATURE = "serving_default"
+
+
+def latest_version(directory: Path) -> Path:
+    """The SavedModel in `directory`, or in the highest version (a folder named by a number) below it.
+
+    Raises:
+      ValueError: neither holds a SavedModel.
+    """
+    if tf.saved_model.contains_saved_model(str(directory)):
+        return directory
+    numbered = [child for child in directory.glob("*") if child.name.isdecimal()]
+    versions = [child for child in numbered if tf.saved_model.contains_saved_model(str(child))]
+    if not versions:
+        raise ValueError(f"saved-model: expected a SavedModel or numbered versions of one in {directory}, found none")
+    return max(versions, key=lambda child: int(child.name))
+
+
+def saved_model_estimator(directory: Path) -> Estimator:
+    """The signature `serving_default` of an exported model.
+
+    Args:
+      directory: a SavedModel, or the folder of its versions.
+
+    Raises:
+      ValueError: no SavedModel, or one without the signature or its inputs.
+    """
+    path = latest_version(directory)
+    model = tf.saved_model.load(str(path))
+    if SIGNATURE not in model.signatures:
+        raise ValueError(f"saved-model: expected the signature {SIGNATURE} in {path}, got {sorted(model.signatures)}")
+    signature = model.signatures[SIGNATURE]
+    inputs = signature.structured_input_signature[1]
+    if set(inputs) != set(INPUTS):
+        raise ValueError(f"saved-model: expected the inputs {sorted(INPUTS)} in {path}, got {sorted(inputs)}")
+
+    def estimate(scenes: Mapping[str, Any]) -> Mapping[str, Any]:
+        # `model` is named here so that it outlives this call: a signature alone does not keep its variables.
+        return model.signatures[SIGNATURE](**{key: tf.cast(scenes[key], inputs[key].dtype) for key in INPUTS})
+
+    return estimate
+
+
+def server_estimator(target: str, model_name: str) -> Estimator:
+    """A model behind TensorFlow Serving's gRPC interface.
+
+    Args:
+      target: HOST:PORT.
+      model_name: as the server knows it.
+
+    Calls of the estimator raise serving.client.ServerError if the server is down or refuses.
+    """
+    client = LocalizerClient(target, model_name=model_name)
+    return lambda scenes: client.predict({key: np.asarray(scenes[key]) for key in INPUTS})
+
+
+def localizer_estimator(localizer: Localizer) -> Estimator:
+    """A localizer in this process, as a graph with its weights as they are at each call."""
+    step = tf.function(lambda inputs: localizer.localize(**inputs), autograph=False)
+    return lambda scenes: step({key: scenes[key] for key in INPUTS})
+
+
+def chance_estimator(scenario: Scenario, seed: int = 0) -> Callable[[Mapping[str, Any]], Arrays]:
+    """max_sources guesses a scene, uniform in azimuth, elevation and range: what knowing nothing scores.
+
+    Guesses follow from the seed and the order of the scenes, not from the batch size.
+    """
+    generator = np.random.default_rng(seed)
+    field = scenario.field_of_view
+    limits = np.array([field.azimuth_deg, field.elevation_deg, field.range_m])
+
+    def estimate(scenes: Mapping[str, Any]) -> Arrays:
+        num_scenes = len(scenes["snr_db"])
+        guesses = generator.uniform(limits[:, 0], limits[:, 1], size=(num_scenes, scenario.max_sources, 3))
+        azimuth_deg, elevation_deg, range_m = np.moveaxis(guesses, -1, 0)
+        return {
+            "num_sources": np.full(num_scenes, scenario.max_sources, np.int32),
+            "azimuth_deg": azimuth_deg,
+            "elevation_deg": elevation_deg,
+            "range_m": range_m,
+            "position_m": source_positions_m(
+                tf.constant(np.radians(azimuth_deg)), tf.constant(np.radians(elevation_deg)), tf.constant(range_m)
+            ).numpy(),
+        }
+
+    return estimate
+
+
+def silence_estimator(scenes: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """No source in any scene."""
+    batch = len(scenes["snr_db"])
+    slots = np.full((batch, scenes["azimuth"].shape[-1]), np.nan, np.float32)
+    names = ("azimuth_deg", "elevation_deg", "range_m", "score")
+    answer = {name: slots for name in names}
+    return {"num_sources": np.zeros(batch, np.int32), "position_m": np.stack([slots] * 3, axis=-1), **answer}

@@ -1,0 +1,323 @@
+"""True sources against found ones: assignment, gates, and GOSPA (docs/evaluation.md)."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from scipy.optimize import linear_sum_assignment
+
+from models.physics.steering import source_positions_m
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    """How close a found source has to be to count as a hit. A difference equal to a limit is inside."""
+
+    azimuth_deg: float = 5.0
+    """Largest azimuth difference, degrees."""
+    elevation_deg: float = 5.0
+    """Largest elevation difference, degrees."""
+    range_m: float = 1.0
+    """Largest range difference, metres."""
+
+    def __post_init__(self) -> None:
+        for field in ("azimuth_deg", "elevation_deg", "range_m"):
+            if not getattr(self, field) > 0:
+                raise ValueError(f"Gate.{field}: expected a positive number, got {getattr(self, field)!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """The sources of B scenes, K slots each; slots from num_sources on are unused and hold NaN.
+
+    num_sources: [B] int64.
+    azimuth_deg, elevation_deg, range_m, score: [B, K] float64; score is NaN where there is none.
+    position_m: [B, K, 3] float64.
+    position_cov_m2: [B, K, 3, 3] float64, NaN where there is none.
+    bound_m: [B, K] float64, the Cramer-Rao bound of a true source's position error; None where it is not known.
+    """
+
+    num_sources: np.ndarray
+    azimuth_deg: np.ndarray
+    elevation_deg: np.ndarray
+    range_m: np.ndarray
+    position_m: np.ndarray
+    score: np.ndarray
+    position_cov_m2: np.ndarray
+    bound_m: np.ndarray | None = None
+
+    @property
+    def num_scenes(self) -> int:
+        """B."""
+        return self.num_sources.shape[0]
+
+    @property
+    def max_sources(self) -> int:
+        """K."""
+        return self.range_m.shape[1]
+
+    @property
+    def used(self) -> np.ndarray:
+        """[B, K] bool: slots that hold a source."""
+        return np.arange(self.max_sources) < self.num_sources[:, None]
+
+
+def _used_slots(name: str, num_sources: np.ndarray, slots: np.ndarray) -> np.ndarray:
+    """[B, K] bool, after checking that the two arrays fit each other."""
+    if slots.ndim != 2 or num_sources.shape != slots.shape[:1]:
+        raise ValueError(
+            f"{name}: expected num_sources [B] and range_m [B, K], got {num_sources.shape} and {slots.shape}"
+        )
+    if num_sources.size and not (num_sources.min() >= 0 and num_sources.max() <= slots.shape[1]):
+        raise ValueError(
+            f"{name}.num_sources: expected 0 to {slots.shape[1]}, got {num_sources.min()} to {num_sources.max()}"
+        )
+    return np.arange(slots.shape[1]) < num_sources[:, None]
+
+
+def _slot_values(name: str, values: np.ndarray, used: np.ndarray, tail: tuple[int, ...] = ()) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    if values.shape != used.shape + tail:
+        raise ValueError(f"{name}: expected shape {used.shape + tail}, got {values.shape}")
+    return np.where(used.reshape(used.shape + (1,) * len(tail)), values, np.nan)
+
+
+def true_sources(scenes: Mapping[str, np.ndarray]) -> Sources:
+    """The truth of a batch of simulated scenes.
+
+    Args:
+      scenes: num_sources [B] int; azimuth, elevation [B, K] radians; range_m [B, K]; zero padded. Other keys are
+        ignored, but bound_m [B, K] where there is one.
+
+    Raises:
+      ValueError: a missing array, or shapes that do not fit.
+    """
+    require_arrays("scenes", scenes, ("num_sources", "azimuth", "elevation", "range_m"))
+    num_sources = np.asarray(scenes["num_sources"], np.int64)
+    used = _used_slots("scenes", num_sources, np.asarray(scenes["range_m"]))
+    azimuth, elevation, range_m = (
+        _slot_values(f"scenes.{key}", scenes[key], used) for key in ("azimuth", "elevation", "range_m")
+    )
+    positions = source_positions_m(*(tf.constant(value, tf.float64) for value in (azimuth, elevation, range_m)))
+    return Sources(
+        num_sources=num_sources,
+        azimuth_deg=np.degrees(azimuth),
+        elevation_deg=np.degrees(elevation),
+        range_m=range_m,
+        position_m=positions.numpy(),
+        score=np.full(used.shape, np.nan),
+        position_cov_m2=np.full((*used.shape, 3, 3), np.nan),
+        bound_m=_slot_values("scenes.bound_m", scenes["bound_m"], used) if "bound_m" in scenes else None,
+    )
+
+
+def found_sources(outputs: Mapping[str, np.ndarray]) -> Sources:
+    """The localizer's answer for a batch of scenes.
+
+    Args:
+      outputs: num_sources [B] int; azimuth_deg, elevation_deg, range_m [B, K]; position_m [B, K, 3]; and, where the
+        estimator has them, score [B, K] and position_cov_m2 [B, K, 3, 3]. What unused slots hold is ignored.
+
+    Raises:
+      ValueError: a missing array, or shapes that do not fit.
+    """
+    require_arrays("outputs", outputs, ("num_sources", "azimuth_deg", "elevation_deg", "range_m", "position_m"))
+    num_sources = np.asarray(outputs["num_sources"], np.int64)
+    used = _used_slots("outputs", num_sources, np.asarray(outputs["range_m"]))
+
+    def optional(key: str, tail: tuple[int, ...]) -> np.ndarray:
+        return _slot_values(f"outputs.{key}", outputs.get(key, np.full((*used.shape, *tail), np.nan)), used, tail)
+
+    return Sources(
+        num_sources=num_sources,
+        azimuth_deg=_slot_values("outputs.azimuth_deg", outputs["azimuth_deg"], used),
+        elevation_deg=_slot_values("outputs.elevation_deg", outputs["elevation_deg"], used),
+        range_m=_slot_values("outputs.range_m", outputs["range_m"], used),
+        position_m=_slot_values("outputs.position_m", outputs["position_m"], used, (3,)),
+        score=optional("score", ()),
+        position_cov_m2=optional("position_cov_m2", (3, 3)),
+    )
+
+
+def require_arrays(name: str, arrays: Mapping[str, np.ndarray], keys: tuple[str, ...]) -> None:
+    """Raises ValueError naming the first of `keys` that `arrays` lacks."""
+    for key in keys:
+        if key not in arrays:
+            raise ValueError(f"{name}.{key}: expected an array, got none (present: {', '.join(sorted(arrays))})")
+
+
+@dataclasses.dataclass(frozen=True)
+class MatchTable:
+    """One row a pair, a miss or a false alarm, in scene order. All columns [R]; NaN where a row has no such thing.
+
+    scene: index of the scene. true_slot, found_slot: slots in the two `Sources`, -1 for none.
+    true_*: the true source. The plain names: the found source. *_error_*: found minus true, of pairs.
+    position_error_m: distance in space. bound_m: the true source's Cramer-Rao bound of it.
+    squared_mahalanobis: e^T C^-1 e of the error e under the reported covariance C.
+    """
+
+    scene: np.ndarray
+    true_slot: np.ndarray
+    found_slot: np.ndarray
+    true_azimuth_deg: np.ndarray
+    true_elevation_deg: np.ndarray
+    true_range_m: np.ndarray
+    azimuth_deg: np.ndarray
+    elevation_deg: np.ndarray
+    range_m: np.ndarray
+    score: np.ndarray
+    azimuth_error_deg: np.ndarray
+    elevation_error_deg: np.ndarray
+    range_error_m: np.ndarray
+    position_error_m: np.ndarray
+    bound_m: np.ndarray
+    squared_mahalanobis: np.ndarray
+
+    @property
+    def is_true(self) -> np.ndarray:
+        """[R] bool: rows with a true source."""
+        return self.true_slot >= 0
+
+    @property
+    def is_found(self) -> np.ndarray:
+        """[R] bool: rows with a found source."""
+        return self.found_slot >= 0
+
+    @property
+    def is_pair(self) -> np.ndarray:
+        """[R] bool: rows with both."""
+        return self.is_true & self.is_found
+
+    def hits(self, gate: Gate) -> np.ndarray:
+        """[R] bool: pairs inside the gate, the true positives."""
+        return (
+            (np.abs(self.azimuth_error_deg) <= gate.azimuth_deg)
+            & (np.abs(self.elevation_error_deg) <= gate.elevation_deg)
+            & (np.abs(self.range_error_m) <= gate.range_m)
+        )
+
+
+def _distances_m(truth: Sources, found: Sources) -> np.ndarray:
+    """[B, K_true, K_found], NaN for an unused slot or a found source that is not finite."""
+    if truth.num_scenes != found.num_scenes:
+        raise ValueError(
+            f"num_sources: expected as many scenes in both, got {truth.num_scenes} true and {found.num_scenes} found"
+        )
+    difference = found.position_m[:, None, :, :] - truth.position_m[:, :, None, :]
+    return np.linalg.norm(difference, axis=-1)
+
+
+def _assign(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slots of the cheapest full assignment; true and found sources without a finite cost take no part."""
+    usable = np.isfinite(cost)
+    rows, columns = np.flatnonzero(usable.any(axis=1)), np.flatnonzero(usable.any(axis=0))
+    true_index, found_index = linear_sum_assignment(cost[np.ix_(rows, columns)])
+    return rows[true_index], columns[found_index]
+
+
+def _scene_rows(distance: np.ndarray, num_true: int, num_found: int) -> tuple[np.ndarray, np.ndarray]:
+    """(true_slot, found_slot) of one scene: pairs, then misses, then false alarms."""
+    true_slot, found_slot = _assign(distance)
+    misses = np.setdiff1d(np.arange(num_true), true_slot)
+    false_alarms = np.setdiff1d(np.arange(num_found), found_slot)
+    return (
+        np.concatenate([true_slot, misses, np.full(false_alarms.size, -1)]),
+        np.concatenate([found_slot, np.full(misses.size, -1), false_alarms]),
+    )
+
+
+def _take(values: np.ndarray, scene: np.ndarray, slot: np.ndarray) -> np.ndarray:
+    """values[scene, slot], NaN where slot is -1."""
+    taken = values[scene, slot].copy()
+    taken[slot < 0] = np.nan
+    return taken
+
+
+def _squared_mahalanobis(error: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """e^T C^-1 e, [R]; NaN where C is not a finite positive definite matrix."""
+    result = np.full(error.shape[0], np.nan)
+    finite = np.isfinite(error).all(axis=-1) & np.isfinite(covariance).all(axis=(-2, -1))
+    values, vectors = np.linalg.eigh(np.where(finite[:, None, None], covariance, np.eye(3)))
+    usable = finite & (values[:, 0] > 0)
+    projected = np.einsum("rij,ri->rj", vectors[usable], error[usable])
+    result[usable] = np.sum(projected**2 / values[usable], axis=-1)
+    return result
+
+
+def match_sources(truth: Sources, found: Sources) -> MatchTable:
+    """Pairs true with found sources by the least total distance in space, scene by scene (Hungarian assignment).
+
+    A found source with a position that is not finite pairs with nothing: it is a false alarm.
+
+    Args:
+      truth: the truth of B scenes.
+      found: the answer for the same scenes; its number of slots may differ.
+
+    Raises:
+      ValueError: another number of scenes.
+    """
+    distance = _distances_m(truth, found)
+    slots = [_scene_rows(*scene) for scene in zip(distance, truth.num_sources, found.num_sources, strict=True)]
+    scene = np.repeat(np.arange(truth.num_scenes), [true_slot.size for true_slot, _ in slots])
+    empty = np.zeros(0, np.int64)
+    true_slot = np.concatenate([empty] + [true for true, _ in slots])
+    found_slot = np.concatenate([empty] + [found for _, found in slots])
+    true_columns = {
+        key: _take(getattr(truth, key), scene, true_slot) for key in ("azimuth_deg", "elevation_deg", "range_m")
+    }
+    found_columns = {
+        key: _take(getattr(found, key), scene, found_slot)
+        for key in ("azimuth_deg", "elevation_deg", "range_m", "score")
+    }
+    error = _take(found.position_m, scene, found_slot) - _take(truth.position_m, scene, true_slot)
+    azimuth_error = found_columns["azimuth_deg"] - true_columns["azimuth_deg"]
+    return MatchTable(
+        scene=scene,
+        true_slot=true_slot,
+        found_slot=found_slot,
+        **{f"true_{key}": column for key, column in true_columns.items()},
+        **found_columns,
+        azimuth_error_deg=azimuth_error - 360.0 * np.round(azimuth_error / 360.0),
+        elevation_error_deg=found_columns["elevation_deg"] - true_columns["elevation_deg"],
+        range_error_m=found_columns["range_m"] - true_columns["range_m"],
+        position_error_m=np.linalg.norm(error, axis=-1),
+        bound_m=np.full(scene.shape, np.nan) if truth.bound_m is None else _take(truth.bound_m, scene, true_slot),
+        squared_mahalanobis=_squared_mahalanobis(error, _take(found.position_cov_m2, scene, found_slot)),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Gospa:
+    """GOSPA of B scenes with p = 2 and alpha = 2, in its three parts. All [B], squared metres."""
+
+    localisation_m2: np.ndarray
+    missed_m2: np.ndarray
+    false_m2: np.ndarray
+
+    @property
+    def distance_m(self) -> np.ndarray:
+        """[B], the metric itself, metres: the root of the sum of the parts."""
+        return np.sqrt(self.localisation_m2 + self.missed_m2 + self.false_m2)
+
+
+def gospa(truth: Sources, found: Sources, cutoff_m: float) -> Gospa:
+    """Generalised optimal sub-pattern assignment metric, p = 2, alpha = 2.
+
+    GOSPA^2 = min over assignments of sum d^2 + c^2 / 2 (missed + false); a pair further apart than the cut-off c
+    is a miss and a false alarm. Rahmathullah, Garcia-Fernandez and Svensson, arXiv 1601.05585, proposition 1.
+
+    Args:
+      truth, found: as for `match_sources`.
+      cutoff_m: c, metres.
+    """
+    squared = np.minimum(_distances_m(truth, found), cutoff_m) ** 2
+    localisation = np.zeros(truth.num_scenes)
+    assigned = np.zeros(truth.num_scenes)
+    for index, cost in enumerate(squared):
+        paired = cost[_assign(cost)]
+        within = paired < cutoff_m**2
+        localisation[index] = paired[within].sum()
+        assigned[index] = within.sum()
+    penalty = cutoff_m**2 / 2
+    return Gospa(localisation, penalty * (truth.num_sources - assigned), penalty * (found.num_sources - assigned))

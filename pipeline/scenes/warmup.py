@@ -1,0 +1,73 @@
+"""Warm-up records: requests that a server replays on a version before it serves it, so that no client waits for them.
+
+The first request to a signature takes seconds, in which TensorFlow prunes, optimises and places its graph.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from models.physics.geometry import Scenario
+from tfds_shards.inputs import simulated_inputs
+
+WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
+MAX_RECORDS = 1000  # TF Serving refuses a version with more
+
+
+def check_batch_sizes(batch_sizes: Sequence[int], num_signatures: int) -> None:
+    """Before anything is written.
+
+    Raises:
+      ValueError: a size below 1, or more than `MAX_RECORDS` records.
+    """
+    if any(size < 1 for size in batch_sizes):
+        raise ValueError(f"warmup_batch_sizes: expected 1 or more scenes a request, got {min(batch_sizes)}")
+    most = MAX_RECORDS // num_signatures
+    if len(batch_sizes) > most:
+        raise ValueError(
+            f"warmup_batch_sizes: expected at most {most} sizes for {num_signatures} signatures, got {len(batch_sizes)}"
+        )
+
+
+def _as(info: meta_graph_pb2.TensorInfo, value: np.ndarray) -> tensor_pb2.TensorProto:
+    """`value` in the dtype of a signature's input: complex numbers, or a trailing axis of 2."""
+    if np.iscomplexobj(value) and not tf.as_dtype(info.dtype).is_complex:
+        value = np.stack([value.real, value.imag], axis=-1)
+    return tf.make_tensor_proto(value, dtype=tf.as_dtype(info.dtype))
+
+
+def write_warmup_requests(
+    version: Path,
+    signatures: Mapping[str, meta_graph_pb2.SignatureDef],
+    model_name: str,
+    scenario: Scenario,
+    batch_sizes: Sequence[int],
+) -> None:
+    """Writes a PredictionLog for every signature and batch size to `WARMUP_FILE` of a version; for no size, no file.
+
+    Args:
+      version: folder of the SavedModel.
+      signatures: those to warm up, by name.
+      model_name: in the requests; a server replays them whatever name it serves the model under.
+      scenario: the installation that the scenes are simulated for.
+      batch_sizes: scenes a request.
+    """
+    if not batch_sizes:
+        return
+    scenes = simulated_inputs(scenario, max(batch_sizes))
+    path = version / WARMUP_FILE
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for signature_name, signature in sorted(signatures.items()):
+            for size in batch_sizes:
+                request = predict_pb2.PredictRequest()
+                request.model_spec.name, request.model_spec.signature_name = model_name, signature_name
+                for alias, info in signature.inputs.items():
+                    request.inputs[alias].CopyFrom(_as(info, scenes[alias][:size]))
+                log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+                writer.write(log.SerializeToString())

@@ -1,0 +1,1 @@
+"""What trainings share: fitting, and the models that are fitted."""

@@ -1,0 +1,202 @@
+"""What every training run has in common: options, batches, and what happens after each epoch."""
+
+import contextlib
+import dataclasses
+import logging
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from models.physics.geometry import Scenario
+from pipeline.common.records import replacing, write_json
+from pipeline.evaluation.estimators import Estimator
+from pipeline.evaluation.metrics import compute_metrics, metrics_config
+from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
+from pipeline.scenes.reading import load_scenes, shuffled_batches
+from tfds_shards.scene_sets import scene_set
+
+
+@dataclasses.dataclass(frozen=True)
+class FitOptions:
+    """How long a training is, on what, and where it goes."""
+
+    run_dir: Path
+    """Where the best model by validation, checkpoints/, logs/, tensorboard/, config.json and metrics.json go."""
+    data_dir: Path = Path("runs/data")
+    """Where `python -m pipeline.data` put the scenes."""
+    config: tuple[str, ...] = ("l64_m64",)
+    """Sets of scenes, as for `python -m pipeline.data`; every batch takes an equal share of each, validation too."""
+    epochs: int = 20
+    """Epochs; a checkpoint and a validation after each."""
+    steps_per_epoch: int = 250
+    """Batches an epoch."""
+    batch_size: int = 16
+    """Scenes a batch."""
+    learning_rate: float = 1e-3
+    """Adam's first learning rate; falls to zero by a cosine."""
+    validation_scenes: int = 200
+    """Validation scenes of each set, the first ones of the split, scored by the findings' objective."""
+    seed: int = 1
+    """Seeds weights and the order of the scenes."""
+
+    def __post_init__(self) -> None:
+        for field in ("epochs", "steps_per_epoch", "batch_size", "validation_scenes"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
+        if not self.config:
+            raise ValueError("--config: expected at least one set of scenes, got none")
+        if self.batch_size % len(self.config):
+            raise ValueError(f"--batch-size: expected a multiple of the {len(self.config)} sets, got {self.batch_size}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"--learning-rate: expected a finite positive number, got {self.learning_rate}")
+
+    def optimizer(self) -> keras.optimizers.Optimizer:
+        """Adam, its learning rate falling to zero over the run."""
+        schedule = keras.optimizers.schedules.CosineDecay(self.learning_rate, self.epochs * self.steps_per_epoch)
+        return keras.optimizers.Adam(schedule)
+
+
+def common_scenario(configs: Sequence[str]) -> Scenario:
+    """The installation of the sets.
+
+    Raises:
+      ValueError: they have several.
+    """
+    scenarios = {scene_set(config).config.scenario for config in configs}
+    if len(scenarios) > 1:
+        raise ValueError(f"--config: expected sets of one scenario, got {', '.join(configs)}")
+    return scenarios.pop()
+
+
+def validate(
+    localize: Estimator, scenario: Scenario, data_dir: Path, configs: Sequence[str], scenes: int
+) -> dict[str, dict[str, Any]]:
+    """Metrics of `localize` on that many first validation scenes of every set."""
+    found = {}
+    for config in configs:
+        batches = load_scenes(data_dir, config, "validation", take=scenes, batch_size=20)
+        predictions = run_estimator(localize, batches, scenes, show_progress=False)
+        found[config] = compute_metrics(evaluate_predictions(predictions, metrics_config(scenario)))
+    return found
+
+
+def training_batches(options: FitOptions, skip_batches: int) -> tf.data.Dataset:
+    """Endless batches, an equal share of each set, in an order that a killed run takes up again."""
+    share = options.batch_size // len(options.config)
+    parts = [
+        shuffled_batches(options.data_dir, config, share, seed=options.seed, skip_batches=skip_batches)
+        for config in options.config
+    ]
+    return tf.data.Dataset.zip(*parts).map(
+        lambda *batches: tf.nest.map_structure(lambda *values: tf.concat(values, axis=0), *batches)
+    )
+
+
+class Progress(keras.callbacks.Callback):
+    """After each epoch: validate, keep the best models, write to TensorBoard and the log, checkpoint.
+
+    Args:
+      options: of the run.
+      logger: gets a line an epoch.
+      judge: metrics of every set as things stand, see `validate`.
+      kept: models by the file they are kept in when the objective is the best so far.
+      learned: variables that are trained, in the order of the checkpoint.
+      pictures: PNG images by name for TensorBoard, as things stand; left out, none.
+    """
+
+    def __init__(
+        self,
+        options: FitOptions,
+        logger: logging.Logger,
+        judge: Callable[[], Mapping[str, Mapping[str, Any]]],
+        kept: Mapping[str, keras.Model],
+        learned: Sequence[keras.Variable],
+        pictures: Callable[[], Mapping[str, bytes]] = dict,
+    ) -> None:
+        super().__init__()
+        self.options, self.logger, self.judge, self.kept = options, logger, judge, kept
+        self.learned, self.pictures = list(learned), pictures
+        self.epochs_done = tf.Variable(0, dtype=tf.int64)
+        self.best_objective = tf.Variable(math.inf, dtype=tf.float64)
+        self.manager: tf.train.CheckpointManager | None = None
+        self.tensorboard = tf.summary.create_file_writer(str(options.run_dir / "tensorboard"))
+        self.started, self.first_epoch = time.monotonic(), 0
+
+    def restore(self, model: keras.Model) -> int:
+        """Takes up the last checkpoint if there is one; epochs done."""
+        model.optimizer.build(self.learned)
+        checkpoint = tf.train.Checkpoint(
+            weights=[weight.value for weight in self.learned],  # layers in lists go untracked
+            optimizer=model.optimizer,
+            epochs_done=self.epochs_done,
+            best_objective=self.best_objective,
+        )
+        directory = self.options.run_dir / "checkpoints"
+        self.manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=2)
+        if self.manager.latest_checkpoint:
+            checkpoint.restore(self.manager.latest_checkpoint).assert_existing_objects_matched()
+            self.first_epoch = int(self.epochs_done)
+            self.logger.info(f"resumed after epoch {int(self.epochs_done)} from {self.manager.latest_checkpoint}")
+        else:
+            self.score(0, {})
+        return int(self.epochs_done)
+
+    def score(self, epoch: int, logs: dict[str, float]) -> None:
+        """Validates, keeps the models if they are the best so far; what is recorded comes before the checkpoint."""
+        metrics = self.judge()
+        objective = statistics.fmean(float(found["objective"]) for found in metrics.values())
+        f1 = statistics.fmean(float(found["standard"]["f1"]) for found in metrics.values())
+        logs.update(val_objective=objective, val_f1=f1)
+        if objective < float(self.best_objective):
+            self.best_objective.assign(objective)
+            with contextlib.ExitStack() as whole:  # all are written before the first takes its place
+                paths = {name: whole.enter_context(replacing(self.options.run_dir / name)) for name in self.kept}
+                for name, model in self.kept.items():
+                    model.save(paths[name])
+            write_json(self.options.run_dir / "metrics.json", {"epoch": epoch, "validation": metrics})
+        with self.tensorboard.as_default(step=epoch):
+            for name, value in logs.items():
+                tf.summary.scalar(name, value)
+            for name, picture in self.pictures().items():
+                tf.summary.image(name, tf.io.decode_png(picture)[None])
+        self.tensorboard.flush()
+        an_epoch = (time.monotonic() - self.started) / max(epoch - self.first_epoch, 1)
+        left = an_epoch * (self.options.epochs - epoch)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(logs.items()))
+        self.logger.info(f"epoch {epoch}/{self.options.epochs}  {shown}  {left:.0f} s left")
+        self.epochs_done.assign(epoch)
+        if self.manager is not None:
+            self.manager.save(checkpoint_number=epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs if logs is not None else {}
+        if not all(math.isfinite(value) for value in logs.values()):
+            raise ValueError(f"epoch {epoch + 1}: the loss is no longer finite; expected a lower --learning-rate")
+        self.score(epoch + 1, logs)
+
+
+def fit(model: keras.Model, progress: Progress) -> None:
+    """Trains the compiled model, or goes on with the run, to the last epoch of the progress's options."""
+    options, logger = progress.options, progress.logger
+    done = progress.restore(model)
+    if done >= options.epochs:
+        logger.info(f"all {options.epochs} epochs are done already")
+        return
+    model.fit(
+        training_batches(options, skip_batches=done * options.steps_per_epoch),
+        epochs=options.epochs,
+        initial_epoch=done,
+        steps_per_epoch=options.steps_per_epoch,
+        callbacks=[progress],
+        shuffle=False,
+        verbose="auto" if sys.stdout.isatty() else 2,
+    )
+    kept = ", ".join(str(options.run_dir / name) for name in progress.kept)
+    logger.info(f"best validation objective {float(progress.best_objective):.3f}: {kept}")

@@ -1,0 +1,125 @@
+"""`python -m serving.client`: sends measurement files to a model server and writes the sources it finds."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from serving.client.connection import RetryConfig, ServerError, TlsConfig
+from serving.client.localizer_client import DEFAULT_SIGNATURE, REAL_SIGNATURE, LocalizerClient
+from serving.client.measurement_file import MeasurementFile
+from serving.client.sources import json_list, sources_of
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serving.client", description=__doc__)
+    parser.add_argument("--target", required=True, help="HOST:PORT of the model server")
+    parser.add_argument("--model_name", default="ris_localizer", help="the model's name on the server")
+    parser.add_argument("--model_version", type=int, help="the version asked; left out, the latest")
+    parser.add_argument(
+        "--signature_name",
+        choices=(DEFAULT_SIGNATURE, REAL_SIGNATURE),
+        default=DEFAULT_SIGNATURE,
+        help="whether complex numbers are sent as such or as real and imaginary part",
+    )
+    parser.add_argument("--input", type=Path, nargs="+", required=True, help="measurement files, .npz")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="where the sources go: a .json file for one input, for several a folder that gets NAME.json for NAME.npz",
+    )
+    parser.add_argument(
+        "--noise-power",
+        "--noise_power",
+        type=float,
+        nargs="+",
+        metavar="SIGMA2",
+        help="noise power in the units of |snapshots|^2, in place of the files' snr_db or noise_power: "
+        "one number, or one for each scene of a file",
+    )
+    parser.add_argument("--batch_size", type=int, default=20, help="scenes a request")
+    parser.add_argument(
+        "--timeout_s", type=float, default=60.0, help="deadline of a request, tries and waits included, seconds"
+    )
+    parser.add_argument(
+        "--retries",
+        type=int,
+        default=RetryConfig.retries,
+        help="further tries while the server is UNAVAILABLE, with growing waits",
+    )
+    parser.add_argument("--tls", action="store_true", help="connect by TLS; any option below does so too")
+    parser.add_argument("--tls_root_certs", type=Path, help="PEM file of the authorities trusted, not gRPC's own list")
+    parser.add_argument("--tls_client_key", type=Path, help="PEM file of the client's private key, for mutual TLS")
+    parser.add_argument("--tls_client_cert", type=Path, help="PEM file of the client's certificate, for mutual TLS")
+    return parser
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raises ValueError for an option that is out of bounds."""
+    if options.batch_size < 1:
+        raise ValueError(f"--batch_size: expected 1 or more, got {options.batch_size}")
+    if not options.timeout_s > 0:
+        raise ValueError(f"--timeout_s: expected more than 0, got {options.timeout_s}")
+    if options.model_version is not None and options.model_version < 0:
+        raise ValueError(f"--model_version: expected 0 or more, got {options.model_version}")
+
+
+def _outputs(inputs: list[Path], output: Path) -> list[Path]:
+    """Where the sources of each input go.
+
+    Raises:
+      ValueError: two would go to one place.
+    """
+    if len(inputs) == 1:
+        return [output]
+    named = {path.stem: path for path in inputs}
+    for path in inputs:
+        if named[path.stem] is not path:
+            raise ValueError(f"--input: expected files of different names, got {path} and {named[path.stem]}")
+    return [output / f"{path.stem}.json" for path in inputs]
+
+
+def _client(options: argparse.Namespace) -> LocalizerClient:
+    files = (options.tls_root_certs, options.tls_client_key, options.tls_client_cert)
+    return LocalizerClient(
+        options.target,
+        options.model_name,
+        options.timeout_s,
+        model_version=options.model_version,
+        signature_name=options.signature_name,
+        tls=TlsConfig(*files) if options.tls or any(files) else None,
+        retry=RetryConfig(options.retries),
+    )
+
+
+def _locate(options: argparse.Namespace) -> None:
+    """Everything is checked before anything is sent."""
+    _check(options)
+    outputs = _outputs(options.input, options.output)
+    given = options.noise_power
+    noise_power = None if given is None else np.array(given[0] if len(given) == 1 else given)
+    files = [MeasurementFile(path, noise_power) for path in options.input]
+    for file in files:
+        file.verify(options.batch_size)
+    with _client(options) as client, tqdm(total=sum(map(len, files)), unit="scene", desc="locate") as progress:
+        for file in files:
+            client.check(file)
+        for file, output in zip(files, outputs, strict=True):
+            with json_list(output) as append:
+                for scenes in file.batches(options.batch_size):
+                    append(sources_of(client.predict(scenes.inputs(0, len(scenes)))))
+                    progress.update(len(scenes))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line entry point."""
+    options = _parser().parse_args(argv)
+    try:
+        _locate(options)
+    except (ValueError, OSError, ServerError) as error:
+        sys.exit(f"serving.client: {error}")
+    except KeyboardInterrupt:
+        sys.exit("serving.client: interrupted")

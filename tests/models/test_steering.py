@@ -1,0 +1,105 @@
+"""Steering vectors and their derivatives against the slow reference and against known limits."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.physics.geometry import RISArray, Scenario
+from models.physics.steering import source_positions_m, steering_jacobian, steering_vectors
+from tests.references.steering import source_position_m, steering_vector
+
+ARRAYS = {
+    "spherical": RISArray(),
+    "fresnel": RISArray(wavefront="fresnel"),
+    "legacy": RISArray(wavefront="fresnel", index_offset=-0.5),
+    "oblong": RISArray(num_horizontal=5, num_vertical=3, wavelength_m=0.1, spacing_m=0.04, index_offset=0.25),
+}
+
+
+def random_points(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Azimuth, elevation and range in the field of view."""
+    rng = np.random.default_rng(seed)
+    view = Scenario().field_of_view
+    azimuth, elevation, range_m = (
+        rng.uniform(*limits, count) for limits in (view.azimuth, view.elevation, view.range_m)
+    )
+    return azimuth, elevation, range_m
+
+
+def vectors_at(azimuth, elevation, inverse_range, array: RISArray, dtype=tf.float64) -> np.ndarray:
+    return steering_vectors(*(tf.constant(x, dtype) for x in (azimuth, elevation, inverse_range)), array).numpy()
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_vectors_equal_the_reference(array: RISArray) -> None:
+    azimuth, elevation, range_m = random_points(20, seed=1)
+    expected = [steering_vector(*point, array) for point in zip(azimuth, elevation, range_m, strict=True)]
+    np.testing.assert_allclose(vectors_at(azimuth, elevation, 1 / range_m, array), expected, atol=1e-12)
+
+
+def test_vectors_keep_the_shape_and_dtype_of_the_coordinates() -> None:
+    azimuth, elevation, range_m = random_points(6, seed=2)
+    shaped = [x.reshape(2, 3) for x in (azimuth, elevation, 1 / range_m)]
+    vectors = vectors_at(*shaped, RISArray(), dtype=tf.float32)
+    assert vectors.dtype == np.complex64
+    assert vectors.shape == (2, 3, 144)
+    expected = vectors_at(azimuth, elevation, 1 / range_m, RISArray()).reshape(2, 3, 144)
+    np.testing.assert_allclose(vectors, expected, atol=2e-6)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
+def test_jacobian_equals_central_differences(array: RISArray) -> None:
+    azimuth, elevation, range_m = random_points(10, seed=3)
+    coordinates = np.stack([azimuth, elevation, 1 / range_m])
+    vectors, jacobian = steering_jacobian(*(tf.constant(x, tf.float64) for x in coordinates), array)
+    np.testing.assert_allclose(vectors, vectors_at(*coordinates, array), atol=1e-14)
+    step = 1e-6
+    for axis in range(3):
+        shift = step * np.eye(3)[axis][:, None]
+        difference = vectors_at(*(coordinates + shift), array) - vectors_at(*(coordinates - shift), array)
+        np.testing.assert_allclose(jacobian[:, axis], difference / (2 * step), atol=1e-7)
+
+
+def test_far_field_is_a_plane_wave() -> None:
+    """At 1/r = 0 the phase is k0 u . p, and the approach to it is smooth, in float32 too."""
+    array = RISArray()
+    azimuth, elevation, _ = random_points(10, seed=4)
+    direction = np.stack([np.sin(azimuth) * np.cos(elevation), np.sin(elevation)], axis=-1)
+    plane_wave = np.exp(1j * array.wavenumber * direction @ array.element_positions_m().T) / 12
+    np.testing.assert_allclose(vectors_at(azimuth, elevation, np.zeros(10), array), plane_wave, atol=1e-12)
+    np.testing.assert_allclose(vectors_at(azimuth, elevation, np.full(10, 1e-9), array), plane_wave, atol=1e-7)
+    nearly_flat = vectors_at(azimuth, elevation, np.full(10, 1e-9), array, dtype=tf.float32)
+    np.testing.assert_allclose(nearly_flat, plane_wave, atol=2e-6)
+
+
+@pytest.mark.parametrize(("range_m", "correlation"), [(0.5, 0.24), (1.0, 0.66), (2.0, 0.95), (5.0, 0.997)])
+def test_fresnel_fails_close_to_the_surface(range_m: float, correlation: float) -> None:
+    """Why the spherical wavefront is the default: known correlations at azimuth 17 and elevation 6 degrees."""
+    spherical = RISArray()
+    fresnel = dataclasses.replace(spherical, wavefront="fresnel")
+    point = [np.radians(17.0)], [np.radians(6.0)], [1 / range_m]
+    measured = abs(np.vdot(vectors_at(*point, spherical), vectors_at(*point, fresnel)))
+    assert measured == pytest.approx(correlation, abs=0.006)
+
+
+def test_axes() -> None:
+    """Boresight is +x, azimuth turns towards +y, elevation towards +z; element index runs along y first."""
+    positions = source_positions_m(*(tf.constant(x, tf.float64) for x in random_points(5, seed=5)))
+    expected = [source_position_m(*point) for point in zip(*random_points(5, seed=5), strict=True)]
+    np.testing.assert_allclose(positions, expected, atol=1e-12)
+    phase = np.angle(vectors_at([0.1, 0.0], [0.0, 0.1], [0.0, 0.0], RISArray())).reshape(2, 12, 12)
+    towards_y, towards_z = phase[0], phase[1]
+    assert np.all(np.diff(towards_y, axis=1) > 0)
+    np.testing.assert_allclose(np.diff(towards_y, axis=0), 0.0, atol=1e-12)
+    assert np.all(np.diff(towards_z, axis=0) > 0)
+    np.testing.assert_allclose(np.diff(towards_z, axis=1), 0.0, atol=1e-12)
+
+
+def test_source_at_the_centre_of_a_symmetric_surface_arrives_in_phase_with_the_centre() -> None:
+    """On boresight the four middle elements are nearest: their phase is the largest, and equal."""
+    phase = np.unwrap(np.angle(vectors_at([0.0], [0.0], [1 / 3.0], RISArray())).reshape(12, 12)[5])
+    np.testing.assert_allclose(phase, phase[::-1], atol=1e-12)
+    assert np.argmax(phase) in (5, 6)
