@@ -76,7 +76,15 @@ class SceneConfig:
         settings = dataclasses.asdict(self)
         if self.impairments is None:
             del settings["impairments"]
+        _drop_defaults(settings["scenario"]["array"], RISArray(), ("amplitude", "element_exponent"))
         return settings
+
+
+def _drop_defaults(settings: dict[str, Any], default: Any, names: tuple[str, ...]) -> None:
+    """Removes settings that came later and are as they were before."""
+    for name in names:
+        if settings[name] == getattr(default, name):
+            del settings[name]
 
 
 CONFIGS: dict[str, SceneConfig] = {
@@ -87,6 +95,8 @@ CONFIGS: dict[str, SceneConfig] = {
         SceneConfig("l64_m64_rician", line_of_sight="true"),
         SceneConfig("l64_random", codebook="random"),
         SceneConfig("l64_m64_impaired", impairments=ImpairmentConfig()),
+        SceneConfig("l64_m64_amplitude", scenario=Scenario(array=RISArray(amplitude="spherical"))),
+        SceneConfig("l64_m64_pattern", scenario=Scenario(array=RISArray(amplitude="spherical", element_exponent=1.0))),
         *(SceneConfig(f"l{snapshots}_m{snapshots}", num_snapshots=snapshots) for snapshots in (16, 32, 128)),
     )
 }

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 Wavefront = Literal["spherical", "fresnel"]
+Amplitude = Literal["uniform", "spherical"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,10 @@ class RISArray:
     """"spherical" uses exact distances, "fresnel" the quadratic approximation (parity with the predecessor)."""
     index_offset: float = 0.0
     """Shift of both element indices, in elements. The predecessor's indices -6..5 are an offset of -0.5."""
+    amplitude: Amplitude = "uniform"
+    """"spherical": the field at an element falls as 1 / distance; "uniform": the same path loss to all elements."""
+    element_exponent: float = 0.0
+    """e of the elements' field pattern cos^e of the angle against their normal; 0 is isotropic."""
 
     def __post_init__(self) -> None:
         for field in ("num_horizontal", "num_vertical", "wavelength_m", "spacing_m"):
@@ -36,11 +41,20 @@ class RISArray:
                 raise ValueError(f"RISArray.{field}: expected a positive number, got {getattr(self, field)!r}")
         if self.wavefront not in ("spherical", "fresnel"):
             raise ValueError(f'RISArray.wavefront: expected "spherical" or "fresnel", got {self.wavefront!r}')
+        if self.amplitude not in ("uniform", "spherical"):
+            raise ValueError(f'RISArray.amplitude: expected "uniform" or "spherical", got {self.amplitude!r}')
+        if not 0 <= self.element_exponent <= 8:
+            raise ValueError(f"RISArray.element_exponent: expected 0 to 8, got {self.element_exponent!r}")
 
     @property
     def num_elements(self) -> int:
         """N."""
         return self.num_horizontal * self.num_vertical
+
+    @property
+    def has_unit_modulus(self) -> bool:
+        """Whether all entries of a steering vector have modulus 1 / sqrt(N), and the vector unit norm."""
+        return self.amplitude == "uniform" and self.element_exponent == 0.0
 
     @property
     def wavenumber(self) -> float:
