@@ -1,0 +1,273 @@
+"""Reflections: what arrives with the symbols of a source by another path is part of that source.
+
+An atom that stands for a reflection has the symbols of its source. It becomes a path of it, one column with the direct
+path, where that is more likely than two independent sources; the stronger of the two is the direct path, since free
+space and walls weaken the other. Further paths are searched by the symbols, `models.covariance_estimator.path_search`.
+Without them a source's position is biased by its own reflections. Scenes without reflections cost one product.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from models.covariance_estimator.batches import put_scenes, take_scenes
+from models.covariance_estimator.continuous import ContinuousConfig, _limits, _Limits
+from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
+from models.covariance_estimator.path_search import BEYOND, PathGrid, coherent_pair, may_reflect, path_scores, search_paths
+from models.covariance_estimator.paths import PathEvaluation, Paths, Unmixed, evaluate_paths, no_paths, unmix
+from models.physics.geometry import FieldOfView, RISArray
+from models.physics.observation import Observation
+from models.physics.steering import steering_jacobian
+
+
+@dataclasses.dataclass(frozen=True)
+class CoherenceConfig:
+    """Reflected paths of the sources."""
+
+    max_paths: int = 12
+    """Reflected paths a scene may have."""
+    rounds: int = 5
+    """Rounds that add paths; a scene that gains none has had its last. 0 takes every atom for a source of its own."""
+    paths_per_round: int = 4
+    """Paths a round may add."""
+    paths_per_source: int = 2
+    """Of them, of one source."""
+    min_gain: float = 12.0
+    """Log-likelihood a path must be worth. Of all directions and sources of a scene without reflections the best is
+    worth about 7."""
+    steps: int = 3
+    """Fisher scoring steps after each round."""
+
+    def __post_init__(self) -> None:
+        for field in ("max_paths", "paths_per_round", "paths_per_source", "steps"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"CoherenceConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
+        if self.rounds < 0 or self.min_gain <= 0:
+            raise ValueError(
+                "CoherenceConfig.rounds, min_gain: expected at least 0 and a positive number, "
+                f"got {self.rounds!r}, {self.min_gain!r}"
+            )
+
+
+class Reflections(NamedTuple):
+    """Sources, their reflected paths, and the likelihood there with the paths' amplitudes unknown.
+
+    atoms: the direct paths. paths: the reflected ones. evaluation: of the atoms. path_gains: [B, P], log-likelihood.
+    """
+
+    atoms: Atoms
+    paths: Paths
+    evaluation: Evaluation
+
+
+class _State(NamedTuple):
+    atoms: Atoms
+    paths: Paths
+    damping: tf.Tensor
+    evaluation: PathEvaluation
+    unmixed: Unmixed
+
+
+_STEP_SCALE, _PATH_SCALE = (0.05, 0.05, 0.1, 1.0), (1.0, 0.5)  # as `continuous`; log power and phase of a path
+_MAX_STEP = 2.0
+_DAMPING_START, _DAMPING_DOWN, _DAMPING_UP = 0.1, 0.3, 6.0
+_NLL_RESOLUTION = 5e-3
+_LOG_POWER = (-13.8, 4.6)
+
+
+def _choose(accept: tf.Tensor, new: NamedTuple, old: NamedTuple):
+    return tf.nest.map_structure(
+        lambda a, b: tf.where(tf.reshape(accept, [-1] + [1] * (a.shape.rank - 1)), a, b), new, old
+    )
+
+
+def _scoring_step(observation: Observation, state: _State, limits: _Limits, array: RISArray) -> tuple[Atoms, Paths]:
+    """The damped step -(F + lambda diag F)^-1 g, clipped, inside the limits."""
+    atoms, paths, damping, evaluation, _ = state
+    num_atoms, num_paths = atoms.active.shape[-1], paths.active.shape[-1]
+    scale = np.concatenate([np.repeat(_STEP_SCALE, num_atoms), np.repeat(_PATH_SCALE, num_paths)]).astype(np.float32)
+    fisher = evaluation.fisher * scale[:, None] * scale
+    diagonal = tf.linalg.diag_part(fisher)
+    loaded = diagonal * (1.0 + damping[:, None]) + tf.where(diagonal > 0, 1e-6, 1.0)
+    chol = tf.linalg.cholesky(tf.linalg.set_diag(fisher, loaded))
+    step = -tf.linalg.cholesky_solve(chol, (evaluation.gradient * scale)[..., None])[..., 0]
+    step = tf.clip_by_value(step, -_MAX_STEP, _MAX_STEP) * scale
+    of_atoms, log_power, phase = tf.split(step, [PARAMETERS_PER_ATOM * num_atoms, num_paths, num_paths], axis=-1)
+    of_atoms = tf.linalg.matrix_transpose(tf.reshape(of_atoms, [-1, PARAMETERS_PER_ATOM, num_atoms]))
+    moved = tf.clip_by_value(atoms.parameters + of_atoms, limits.low, limits.high)
+    moved = tf.where(atoms.active[..., None], moved, atoms.parameters)
+    noise_step = -evaluation.noise_gradient / (evaluation.noise_fisher * (1.0 + damping))
+    noise_power = atoms.noise_power * tf.exp(tf.clip_by_value(noise_step, -_MAX_STEP, _MAX_STEP))
+    noise_power = tf.clip_by_value(noise_power, *limits.noise_power)
+    log_power = tf.clip_by_value(paths.log_power + log_power, *_LOG_POWER)
+    return Atoms(moved, atoms.active, noise_power), paths._replace(
+        points=_moved_points(observation, state, array), log_power=log_power, phase=paths.phase + phase
+    )
+
+
+def _moved_points(
+    observation: Observation, state: _State, array: RISArray
+) -> tf.Tensor:
+    """A Gauss-Newton step of each reflected path's direction and curvature with all else fixed, [B, P, 3].
+
+    dNLL/dpsi = 2 Re(c^* a'^H w_k); the information is that of a mean channel.
+    """
+    atoms, paths, damping, _, unmixed = state
+    scores = tf.linalg.matrix_transpose(path_scores(observation, unmixed))  # [B, A, N]
+    own = tf.gather(scores, paths.source, batch_dims=1)
+    vectors, slopes = steering_jacobian(*tf.unstack(paths.points, axis=-1), array)
+    amplitude = paths.amplitudes()
+    gradient = tf.math.real(tf.linalg.matvec(tf.math.conj(slopes), own) * tf.math.conj(amplitude)[..., None])
+    norm2 = tf.reduce_sum(tf.abs(vectors) ** 2, axis=-1)[..., None, None]
+    along = tf.linalg.matvec(slopes, tf.math.conj(vectors))[..., None]
+    across = tf.matmul(slopes, slopes, adjoint_b=True) - tf.matmul(along, along, adjoint_b=True) / tf.cast(norm2, tf.complex64)
+    num_antennas = tf.cast(observation.channel.shape[1], tf.float32)
+    certainty = tf.gather(tf.reduce_sum(unmixed.certainty, axis=1), paths.source, batch_dims=1)
+    weight = certainty * tf.abs(amplitude) ** 2 * num_antennas / atoms.noise_power[:, None]
+    information = tf.math.real(across) * weight[..., None, None]
+    diagonal = tf.linalg.diag_part(information)
+    information = tf.linalg.set_diag(information, diagonal * (1.05 + damping[:, None, None]) + 1e-6)
+    step = -tf.linalg.cholesky_solve(tf.linalg.cholesky(information), gradient[..., None])[..., 0]
+    step = tf.clip_by_value(step, -0.05, 0.05)
+    low, high = np.array([-1.5, -1.5, 1e-3], np.float32), tf.constant([1.5, 1.5])
+    limit = BEYOND * tf.gather(atoms.parameters[..., 2], paths.source, batch_dims=1)
+    high = tf.concat([tf.broadcast_to(high, tf.concat([tf.shape(limit), [2]], 0)), limit[..., None]], axis=-1)
+    return tf.where(paths.active[..., None], tf.clip_by_value(paths.points + step, low, high), paths.points)
+
+
+def _refine(
+    observation: Observation,
+    atoms: Atoms,
+    paths: Paths,
+    array: RISArray,
+    limits: _Limits,
+    config: CoherenceConfig,
+    prune_gain: float,
+) -> _State:
+    """Joint Fisher scoring of atoms and path amplitudes; the last step drops what is not worth its gain."""
+
+    def body(step: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
+        last = step == config.steps
+        active = state.atoms.active & ~(state.evaluation.gains < prune_gain)
+        kept = state.paths.active & (state.evaluation.path_gains >= config.min_gain)
+        kept &= tf.gather(active, state.paths.source, batch_dims=1)
+        pruned = (state.atoms._replace(active=active), state.paths._replace(active=kept))
+        some = tf.reduce_any(active != state.atoms.active, -1) | tf.reduce_any(kept != state.paths.active, -1)
+        prune = last & some
+        atoms, paths = _choose(prune, pruned, _scoring_step(observation, state, limits, array))
+        evaluation, unmixed = evaluate_paths(observation, atoms, paths, array)
+        accept = prune | (evaluation.nll < state.evaluation.nll + _NLL_RESOLUTION)
+        damping = state.damping * tf.where(accept, _DAMPING_DOWN, _DAMPING_UP)
+        new = _State(atoms, paths, damping, evaluation, unmixed)
+        return step + 1, _choose(accept, new, state._replace(damping=damping))
+
+    damping = tf.fill([tf.shape(atoms.active)[0]], _DAMPING_START)
+    start = _State(atoms, paths, damping, *evaluate_paths(observation, atoms, paths, array))
+    return tf.while_loop(lambda step, _: step <= config.steps, body, (tf.constant(0), start))[1]
+
+
+def _with_paths(paths: Paths, new: Paths) -> Paths:
+    """The strongest of both in the slots of the old ones."""
+    both = Paths(*(tf.concat(pair, axis=1) for pair in zip(paths, new, strict=True)))
+    rank = tf.where(both.active, both.log_power, -np.float32(np.inf))
+    keep = tf.math.top_k(rank, paths.active.shape[-1]).indices
+    return Paths(*(tf.gather(value, keep, batch_dims=1) for value in both))
+
+
+def _of_atoms(evaluation: PathEvaluation, num_atoms: int) -> Evaluation:
+    """The likelihood by the atoms alone: the paths' parameters are unknown, F_aa - F_ap F_pp^-1 F_pa."""
+    size = PARAMETERS_PER_ATOM * num_atoms
+    fisher = evaluation.fisher
+    nuisance = fisher[:, size:, size:]
+    diagonal = tf.linalg.diag_part(nuisance)
+    scale = tf.math.rsqrt(tf.where(diagonal > 0, diagonal, 1.0))
+    scaled = tf.linalg.set_diag(nuisance * scale[:, :, None] * scale[:, None], tf.ones_like(diagonal) + 1e-3)
+    cross = fisher[:, size:, :size] * scale[..., None]
+    explained = tf.linalg.triangular_solve(tf.linalg.cholesky(scaled), cross)
+    return Evaluation(
+        evaluation.nll,
+        evaluation.gradient[:, :size],
+        fisher[:, :size, :size] - tf.matmul(explained, explained, transpose_a=True),
+        evaluation.gains,
+        evaluation.noise_gradient,
+        evaluation.noise_fisher,
+    )
+
+
+def _grown(
+    observation: Observation, state: _State, grid: PathGrid, config: CoherenceConfig, merges: tf.Tensor
+) -> tuple[Atoms, Paths, tf.Tensor, tf.Tensor]:
+    """What a round tries: two coherent atoms as one source, where `merges` [B] still allows it, or else new paths.
+
+    Returns:
+      atoms, paths, whether a scene has something to try and whether that is a merger, [B] bool.
+    """
+    atoms, paths = state.atoms, state.paths
+    weak, path, gain = coherent_pair(observation, atoms, paths, state.unmixed, grid.array)
+    merged = merges & (gain > config.min_gain)
+    found = search_paths(
+        observation, atoms, state.unmixed, grid, config.paths_per_source, config.paths_per_round
+    )
+    wanted = found.paths._replace(active=(found.gains > config.min_gain) & ~merged[:, None])
+    new = Paths(*(tf.concat(pair, axis=1) for pair in zip(path._replace(active=merged[:, None]), wanted, strict=True)))
+    gone = (tf.range(atoms.active.shape[-1]) == weak[:, None]) & merged[:, None]
+    changed = tf.reduce_any(new.active, axis=-1)
+    return atoms._replace(active=atoms.active & ~gone), _with_paths(paths, new), changed, merged
+
+
+def explain_reflections(
+    observation: Observation,
+    atoms: Atoms,
+    evaluation: Evaluation,
+    grid: PathGrid,
+    field_of_view: FieldOfView,
+    continuous: ContinuousConfig,
+    config: CoherenceConfig,
+) -> Reflections:
+    """Gives sources their reflected paths and takes back the atoms that stood for some.
+
+    Args:
+      observation: the scenes.
+      atoms, evaluation: refined atoms and the likelihood there.
+      grid: where paths may come from, and the surface.
+      field_of_view, continuous: limits of the atoms, and the gain an atom must be worth.
+      config: the search.
+
+    Returns:
+      The reflections; of a scene without any, atoms and evaluation are those given.
+    """
+    num_scenes, num_atoms = tf.shape(atoms.active)[0], atoms.active.shape[-1]
+    paths = no_paths(num_scenes, config.max_paths)
+    if config.rounds == 0:
+        return Reflections(atoms, paths, evaluation)
+    array = grid.array
+    unmixed = unmix(observation, atoms, paths, array)
+    pair = coherent_pair(observation, atoms, paths, unmixed, array)[2] > config.min_gain
+    suspicious = pair | may_reflect(observation, atoms, unmixed, grid, 0.5 * config.min_gain)
+    scenes = tf.where(suspicious)[:, 0]
+    some, some_atoms, some_paths = take_scenes(observation, scenes), take_scenes(atoms, scenes), take_scenes(paths, scenes)
+    state = _State(
+        some_atoms, some_paths, tf.zeros_like(some_atoms.noise_power),
+        *evaluate_paths(some, some_atoms, some_paths, array),
+    )
+    merges = tf.ones_like(scenes, tf.bool)
+    for _ in range(config.rounds):
+        tried_atoms, tried_paths, changed, merged = _grown(some, state, grid, config, merges)
+        kept = tf.where(changed)[:, 0]
+        scenes, some, state = tf.gather(scenes, kept), take_scenes(some, kept), take_scenes(state, kept)
+        merged, merges = tf.gather(merged, kept), tf.gather(merges, kept)
+        limits = _limits(field_of_view, some.noise_power, continuous.noise_range_db)
+        reached = _refine(
+            some, take_scenes(tried_atoms, kept), take_scenes(tried_paths, kept), array, limits, config, continuous.prune_gain
+        )
+        better = reached.evaluation.nll < state.evaluation.nll
+        state = _choose(better, reached, state)
+        merges &= better | ~merged
+        again = tf.where(better | merged)[:, 0]
+        state, scenes, some, merges = take_scenes(state, again), tf.gather(scenes, again), take_scenes(some, again), tf.gather(merges, again)
+        atoms, paths, evaluation = put_scenes(
+            (atoms, paths, evaluation), scenes, (state.atoms, state.paths, _of_atoms(state.evaluation, num_atoms))
+        )
+    return Reflections(atoms, paths, evaluation)
