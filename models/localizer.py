@@ -188,7 +188,7 @@ class Localizer(tf.Module):
     def _peak_atoms(
         self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
     ) -> Atoms:
-        """The strongest valid peaks as atoms, with the power MVDR gives them: P - floor in units of R_pred, at |a| = 1."""
+        """The strongest valid peaks as atoms, with the power MVDR gives them: P - floor, of R_pred, at |a| = 1."""
         count = self.scenario.max_sources + self.backbone.config.continuous.spare_atoms
         rank = tf.where(peaks.valid, peaks.height, -1.0)
         height, order = tf.math.top_k(rank, count)
