@@ -194,7 +194,7 @@ class Localizer(tf.Module):
         height, order = tf.math.top_k(rank, count)
         points = tf.gather(peaks.points, order, batch_dims=1)
         to_predicted = (predicted.trace() / effective.trace())[:, None]
-        norm2 = steering_norm2(*tf.unstack(points, axis=-1), self.scenario.array)
+        norm2 = steering_norm2(points[..., 0], points[..., 1], points[..., 2], self.scenario.array)
         power = tf.maximum(height - effective.floor[:, None], 1e-6) * to_predicted / norm2
         return Atoms(tf.concat([points, tf.math.log(power)[..., None]], axis=-1), height > 0, noise_power)
 

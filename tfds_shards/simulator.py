@@ -27,9 +27,18 @@ SPLITS = ("train", "validation", "test")
 
 LineOfSight = Literal["unit_norm", "true"]
 
-_LATER_SETTINGS = ("impairments", "hall", "source_bounces", "channel_bounces", "base_station", "transmission")
-_LATER_SETTINGS += ("most_sources", "outside_sources")
-_LATER_ARRAY_SETTINGS = ("amplitude", "element_exponent")
+# What sets of 1.0.0 have no setting of.
+_LATER_SETTINGS = (
+    "impairments",
+    "hall",
+    "source_bounces",
+    "channel_bounces",
+    "base_station",
+    "transmission",
+    "most_sources",
+    "outside_sources",
+)
+_LATER_ARRAY_SETTINGS = ("amplitude", "element_exponent", "positions_m")
 
 # Where the line of sight arrives at the base station, a uniform linear array at half a wavelength.
 _BASE_STATION_AZIMUTH = (-math.pi / 3, math.pi / 3)
@@ -250,7 +259,7 @@ def simulate_scene(config: SceneConfig, split: str, index: int) -> Scene:
         code_phase_index=phase_index,
         snr_db=reported_snr_db,
         num_sources=asked_for.size,
-        **{key: _padded(value[asked_for], scenario.max_sources) for key, value in sources._asdict().items()},
+        **{key: _padded(value, scenario.max_sources) for key, value in sources.take(asked_for)._asdict().items()},
         power=_padded(power[asked_for], scenario.max_sources),
         index=index,
     )
