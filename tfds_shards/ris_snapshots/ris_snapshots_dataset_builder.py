@@ -50,7 +50,7 @@ class Builder(tfds.core.ShardBasedBuilder):
     RELEASE_NOTES: ClassVar = {
         "1.1.0": (
             "More sets: amplitudes and element patterns, halls, traced channels, transmit powers, symbols, sources "
-            "that no one asks for; sets of installation files. Scenes of the sets of 1.0.0 are the same to the last bit."
+            "that no one asks for; sets of installation files. The sets of 1.0.0 are the same to the last bit."
         ),
         "1.0.0": "First release: snapshots, channel, phase codes, sources; no covariance is stored.",
     }
