@@ -188,14 +188,13 @@ class Localizer(tf.Module):
     def _peak_atoms(
         self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
     ) -> Atoms:
-        """The strongest valid peaks as atoms, with the power MVDR gives them: P - floor, in units of R_pred, which is that
-        of a at unit norm."""
+        """The strongest valid peaks as atoms, with the power MVDR gives them: P - floor, of R_pred, at |a| = 1."""
         count = self.scenario.max_sources + self.backbone.config.continuous.spare_atoms
         rank = tf.where(peaks.valid, peaks.height, -1.0)
         height, order = tf.math.top_k(rank, count)
         points = tf.gather(peaks.points, order, batch_dims=1)
         to_predicted = (predicted.trace() / effective.trace())[:, None]
-        norm2 = steering_norm2(*tf.unstack(points, axis=-1), self.scenario.array)
+        norm2 = steering_norm2(points[..., 0], points[..., 1], points[..., 2], self.scenario.array)
         power = tf.maximum(height - effective.floor[:, None], 1e-6) * to_predicted / norm2
         return Atoms(tf.concat([points, tf.math.log(power)[..., None]], axis=-1), height > 0, noise_power)
 

@@ -2,7 +2,8 @@
 
 The grid follows Cui and Dai, "Channel estimation for extremely large-scale MIMO: far-field or near-field?", 2022:
 uniform in 1/r because that is what the wavefront's curvature is linear in. Its columns have unit norm, so that maps
-compare directions by what they deliver: an element pattern would otherwise tilt them towards the rim, where |a| is small.
+compare directions by what they deliver: an element pattern would otherwise tilt them towards the rim, where |a| is
+small.
 """
 
 import dataclasses
@@ -75,7 +76,9 @@ class PolarDictionary:
         with tf.init_scope():
             axes = [tf.constant(axis.ravel(), tf.float64) for axis in grid]
             norm2 = steering_norm2(axes[0], axes[1], axes[2], array)
-            vectors = steering_vectors(axes[0], axes[1], axes[2], array) / tf.cast(tf.sqrt(norm2), tf.complex128)[:, None]
+            vectors = (
+                steering_vectors(axes[0], axes[1], axes[2], array) / tf.cast(tf.sqrt(norm2), tf.complex128)[:, None]
+            )
             self.vectors, self.norm2 = tf.cast(vectors, tf.complex64), tf.cast(norm2, tf.float32)
             self.azimuth, self.elevation, self.inverse_range = (tf.cast(axis, tf.float32) for axis in axes)
             mirrored = is_mirrored(array, field_of_view)

@@ -128,10 +128,12 @@ def steering_jacobian(
     paths = _paths(azimuth, elevation, inverse_range, array)
     vectors = _vectors(azimuth, elevation, paths, array)
     curvature = paths.norm2 if array.wavefront == "fresnel" else paths.norm2 - paths.delta**2
-    slopes = tf.stack([paths.by_azimuth, paths.by_elevation, -0.5 * curvature], axis=-2)
-    slopes = tf.constant(array.wavenumber, azimuth.dtype) * (slopes / paths.phase_distance[..., None, :])
-    modulus_slopes = tf.zeros_like(slopes) if array.has_unit_modulus else _modulus_slopes(azimuth, elevation, paths, array)
-    return vectors, tf.complex(modulus_slopes, slopes) * vectors[..., None, :]
+    slopes = [part / paths.phase_distance for part in (paths.by_azimuth, paths.by_elevation, -0.5 * curvature)]
+    of_phase = tf.constant(array.wavenumber, azimuth.dtype) * tf.stack(slopes, axis=-2)
+    of_modulus = tf.zeros_like(of_phase)
+    if not array.has_unit_modulus:
+        of_modulus = _modulus_slopes(azimuth, elevation, paths, array)
+    return vectors, tf.complex(of_modulus, of_phase) * vectors[..., None, :]
 
 
 def _modulus_slopes(azimuth: tf.Tensor, elevation: tf.Tensor, paths: _Paths, array: RISArray) -> tf.Tensor:
