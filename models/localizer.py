@@ -8,9 +8,12 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from models.covariance_estimator.backbone import Backbone, Prediction
+from models.covariance_estimator.coherence import CoherenceConfig, explain_reflections
 from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.dictionary import GridConfig
 from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.path_search import PathGrid
+from models.covariance_estimator.paths import source_columns
 from models.decision.decision import Decision, DecisionConfig, decide
 from models.decision.scoring import score_features
 from models.physics.covariance import LowRankCovariance, ShrinkageConfig, effective_low_rank
@@ -34,6 +37,8 @@ class LocalizerConfig:
     spectrum_grid: GridConfig = GridConfig(44, 26, 20)
     """Grid of the MVDR spectrum, finer than the backbone's: sources a beam width apart must show as two maxima."""
     detection: DetectionConfig = DetectionConfig()
+    coherence: CoherenceConfig = CoherenceConfig()
+    """Reflected paths: which of what the spectrum shows is one source, and the position of its direct path."""
     decision: DecisionConfig = DecisionConfig()
     guard_rails: GuardRails = GuardRails()
     """When a refiner's answer is used."""
@@ -99,6 +104,7 @@ class Localizer(tf.Module):
         scenario = backbone.scenario
         self.scenario = scenario
         self.mvdr = MVDR(scenario.array, scenario.field_of_view, config.spectrum_grid)
+        self.path_grid = PathGrid(scenario.array)
 
     def observe(self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
         """Checks and normalises a measurement: complex64 [B, L, M], [B, L, N], [B, M, N], float32 [B]."""
@@ -126,7 +132,8 @@ class Localizer(tf.Module):
 
         Returns:
           num_sources int32 [B]; azimuth_deg, elevation_deg, range_m, power_db, score float32 [B, K_max]; position_m
-          [B, K_max, 3]; position_cov_m2 [B, K_max, 3, 3]; NaN in unused slots, falling score. power_db is the source's
+          [B, K_max, 3]; position_cov_m2 [B, K_max, 3, 3]; NaN in unused slots, falling score; num_paths int32 [B, K_max],
+          the direct path and the reflections seen of each source, zero in unused slots. power_db is the source's
           mean received power relative to the scene's mean received power. With a refiner, refined bool [B]: whether its
           heat map took part or the guard rails kept it out.
 
@@ -178,12 +185,16 @@ class Localizer(tf.Module):
         atoms, evaluation = refine_atoms(
             observation, atoms, self.scenario.array, view, continuous, self.config.final_steps
         )
+        atoms, paths, evaluation = explain_reflections(
+            observation, atoms, evaluation, self.path_grid, view, self.backbone.config.continuous, self.config.coherence
+        )
         decision = decide(atoms, evaluation, view, self.config.decision)
         features = score_features(decision, atoms, evaluation, observation.noise_power, self.scenario)
         score = self.backbone.score_correction.correct(decision.score, features)
-        response = observation.respond(atoms.steering(self.scenario.array))
-        power = atoms.powers() * tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
-        return ScoredPeaks(decision._replace(score=score), power, features, refined)
+        response = observation.respond(source_columns(atoms, paths, self.scenario.array))
+        power = tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
+        num_paths = 1 + tf.reduce_sum(tf.cast(paths.of_source(atoms.active.shape[-1]), tf.int32), axis=1)
+        return ScoredPeaks(decision._replace(score=score), power, num_paths, features, refined)
 
     def _peak_atoms(
         self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
@@ -218,6 +229,7 @@ class Localizer(tf.Module):
         if with_features:
             fields["score_features"] = candidates.features
         report = {"num_sources": tf.reduce_sum(tf.cast(keep, tf.int32), axis=-1)}
+        report["num_paths"] = tf.where(keep, tf.gather(candidates.num_paths, order, batch_dims=1), 0)
         if candidates.refined is not None:
             report["refined"] = candidates.refined
         for name, value in fields.items():
@@ -242,11 +254,12 @@ class Analysis(NamedTuple):
 
 
 class ScoredPeaks(NamedTuple):
-    """What may be reported of B scenes: the decision, mean received power [B, A], what the scores were made of, and,
-    with a refiner, whether its heat map took part, [B] bool."""
+    """What may be reported of B scenes: the decision, mean received power and number of paths [B, A], what the scores were
+    made of, and, with a refiner, whether its heat map took part, [B] bool."""
 
     decision: Decision
     power: tf.Tensor
+    num_paths: tf.Tensor
     features: tf.Tensor
     refined: tf.Tensor | None = None
 

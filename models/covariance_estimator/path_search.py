@@ -37,7 +37,7 @@ class PathGrid:
 
     def __init__(self, array: RISArray) -> None:
         self.array = array
-        spacing = 0.5 * array.wavelength_m / array.spacing_m / np.array([array.num_horizontal, array.num_vertical])
+        spacing = 0.5 * array.wavelength_m / np.array(array.aperture_m)
         axes = [np.linspace(-_GRAZING, _GRAZING, int(np.ceil(2.0 * _GRAZING / step)) + 1) for step in spacing]
         y, z, inverse_range = np.meshgrid(*axes, _INVERSE_RANGES, indexing="ij")
         self.shape = y.shape

@@ -12,17 +12,20 @@ import numpy as np
 from serving.client.files import replacing
 
 _SOURCE_FIELDS = ("azimuth_deg", "elevation_deg", "range_m", "position_m", "power_db", "score", "position_cov_m2")
+_LATER_FIELDS = ("num_paths",)
+"""Fields that models exported before them lack."""
 
 
 def sources_of(outputs: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """The outputs as plain data, one entry a scene: num_sources and a list of sources; of a model with a refiner, also
     whether its heat map took part."""
+    fields = _SOURCE_FIELDS + tuple(name for name in _LATER_FIELDS if name in outputs)
     return [
         {
             "num_sources": int(count),
             **({"refined": bool(outputs["refined"][scene])} if "refined" in outputs else {}),
             "sources": [
-                {name: outputs[name][scene, slot].tolist() for name in _SOURCE_FIELDS} for slot in range(int(count))
+                {name: outputs[name][scene, slot].tolist() for name in fields} for slot in range(int(count))
             ],
         }
         for scene, count in enumerate(outputs["num_sources"])
