@@ -168,6 +168,33 @@ def _refine(
     return tf.while_loop(lambda step, _: step <= config.steps, body, (tf.constant(0), start))[1]
 
 
+def _lead_by_strongest(atoms: Atoms, paths: Paths, view: FieldOfView) -> tuple[Atoms, Paths]:
+    """Makes the strongest path of each source its direct one, where it lies in the field of view.
+
+    An atom may stand for a reflection, or for a splinter, of a source that is only found as its path.
+    """
+    num_atoms = atoms.active.shape[-1]
+    of_source = paths.of_source(num_atoms) > 0.0  # [B, P, A]
+    azimuth, elevation, inverse_range = tf.unstack(paths.points, axis=-1)
+    inside = inverse_range >= view.inverse_range[0]
+    for angle, (low, high) in ((azimuth, view.azimuth), (elevation, view.elevation)):
+        inside &= (angle >= low) & (angle <= high)
+    power = tf.where(of_source & inside[..., None], paths.log_power[..., None], -np.float32(np.inf))
+    best = tf.argmax(power, axis=1, output_type=tf.int32)  # [B, A]
+    swap = tf.reduce_max(power, axis=1) > atoms.parameters[..., 3]
+    leader = tf.one_hot(best, paths.active.shape[-1], on_value=True, off_value=False, axis=1)  # [B, P, A]
+    leads = tf.reduce_any(leader & of_source & swap[:, None], axis=-1)  # [B, P]
+    whole = tf.concat([paths.points, paths.log_power[..., None]], axis=-1)
+    turn = tf.where(swap, tf.gather(paths.phase, best, batch_dims=1), 0.0)
+    demoted = tf.gather(atoms.parameters, paths.source, batch_dims=1)
+    whole, promoted = tf.where(leads[..., None], demoted, whole), tf.gather(whole, best, batch_dims=1)
+    parameters = tf.where(swap[..., None], promoted, atoms.parameters)
+    phase = tf.where(leads, 0.0, paths.phase) - tf.gather(turn, paths.source, batch_dims=1)
+    limit = BEYOND * tf.gather(parameters[..., 2], paths.source, batch_dims=1)
+    points = tf.stack([whole[..., 0], whole[..., 1], tf.minimum(whole[..., 2], limit)], axis=-1)
+    return atoms._replace(parameters=parameters), paths._replace(points=points, log_power=whole[..., 3], phase=phase)
+
+
 def _with_paths(paths: Paths, new: Paths) -> Paths:
     """The strongest of both in the slots of the old ones."""
     both = Paths(*(tf.concat(pair, axis=1) for pair in zip(paths, new, strict=True)))
@@ -197,7 +224,7 @@ def _of_atoms(evaluation: PathEvaluation, num_atoms: int) -> Evaluation:
 
 
 def _grown(
-    observation: Observation, state: _State, grid: PathGrid, config: CoherenceConfig, merges: tf.Tensor
+    observation: Observation, state: _State, grid: PathGrid, config: CoherenceConfig, view: FieldOfView, merges: tf.Tensor
 ) -> tuple[Atoms, Paths, tf.Tensor, tf.Tensor]:
     """What a round tries: two coherent atoms as one source, where `merges` [B] still allows it, or else new paths.
 
@@ -214,7 +241,8 @@ def _grown(
     new = Paths(*(tf.concat(pair, axis=1) for pair in zip(path._replace(active=merged[:, None]), wanted, strict=True)))
     gone = (tf.range(atoms.active.shape[-1]) == weak[:, None]) & merged[:, None]
     changed = tf.reduce_any(new.active, axis=-1)
-    return atoms._replace(active=atoms.active & ~gone), _with_paths(paths, new), changed, merged
+    atoms, paths = _lead_by_strongest(atoms._replace(active=atoms.active & ~gone), _with_paths(paths, new), view)
+    return atoms, paths, changed, merged
 
 
 def explain_reflections(
@@ -254,7 +282,7 @@ def explain_reflections(
     )
     merges = tf.ones_like(scenes, tf.bool)
     for _ in range(config.rounds):
-        tried_atoms, tried_paths, changed, merged = _grown(some, state, grid, config, merges)
+        tried_atoms, tried_paths, changed, merged = _grown(some, state, grid, config, field_of_view, merges)
         kept = tf.where(changed)[:, 0]
         scenes, some, state = tf.gather(scenes, kept), take_scenes(some, kept), take_scenes(state, kept)
         merged, merges = tf.gather(merged, kept), tf.gather(merges, kept)
