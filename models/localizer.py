@@ -15,6 +15,7 @@ from models.covariance_estimator.likelihood import Atoms
 from models.covariance_estimator.path_search import PathGrid
 from models.covariance_estimator.paths import source_columns
 from models.decision.decision import Decision, DecisionConfig, decide
+from models.decision.inflation import InflationConfig, inflation
 from models.decision.scoring import score_features
 from models.physics.covariance import LowRankCovariance, ShrinkageConfig, effective_low_rank
 from models.physics.geometry import Scenario
@@ -40,6 +41,8 @@ class LocalizerConfig:
     coherence: CoherenceConfig = CoherenceConfig()
     """Reflected paths: which of what the spectrum shows is one source, and the position of its direct path."""
     decision: DecisionConfig = DecisionConfig()
+    inflation: InflationConfig = InflationConfig()
+    """How covariances follow what the measurement says of the model's mismatch."""
     guard_rails: GuardRails = GuardRails()
     """When a refiner's answer is used."""
     final_steps: int = 1
@@ -185,10 +188,10 @@ class Localizer(tf.Module):
         atoms, evaluation = refine_atoms(
             observation, atoms, self.scenario.array, view, continuous, self.config.final_steps
         )
-        atoms, paths, evaluation = explain_reflections(
+        atoms, paths, evaluation, mismatch = explain_reflections(
             observation, atoms, evaluation, self.path_grid, view, self.backbone.config.continuous, self.config.coherence
         )
-        decision = decide(atoms, evaluation, view, self.config.decision)
+        decision = decide(atoms, evaluation, view, self.config.decision, inflation(mismatch, self.config.inflation))
         features = score_features(decision, atoms, evaluation, observation.noise_power, self.scenario)
         score = self.backbone.score_correction.correct(decision.score, features)
         response = observation.respond(source_columns(atoms, paths, self.scenario.array))

@@ -12,10 +12,18 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.batches import put_scenes, take_scenes
+from models.covariance_estimator.batches import Structure, put_scenes, take_scenes
 from models.covariance_estimator.continuous import ContinuousConfig, _limits, _Limits
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
-from models.covariance_estimator.path_search import BEYOND, PathGrid, coherent_pair, may_reflect, path_scores, search_paths
+from models.covariance_estimator.path_search import (
+    BEYOND,
+    PathGrid,
+    coherent_pair,
+    may_reflect,
+    mismatch_ratio,
+    path_scores,
+    search_paths,
+)
 from models.covariance_estimator.paths import PathEvaluation, Paths, Unmixed, evaluate_paths, no_paths, unmix
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation
@@ -54,12 +62,13 @@ class CoherenceConfig:
 class Reflections(NamedTuple):
     """Sources, their reflected paths, and the likelihood there with the paths' amplitudes unknown.
 
-    atoms: the direct paths. paths: the reflected ones. evaluation: of the atoms. path_gains: [B, P], log-likelihood.
+    atoms: the direct paths. paths: the reflected ones. evaluation: of the atoms. mismatch: `mismatch_ratio`, [B, A].
     """
 
     atoms: Atoms
     paths: Paths
     evaluation: Evaluation
+    mismatch: tf.Tensor
 
 
 class _State(NamedTuple):
@@ -77,7 +86,7 @@ _NLL_RESOLUTION = 5e-3
 _LOG_POWER = (-13.8, 4.6)
 
 
-def _choose(accept: tf.Tensor, new: NamedTuple, old: NamedTuple):
+def _choose(accept: tf.Tensor, new: Structure, old: Structure) -> Structure:
     return tf.nest.map_structure(
         lambda a, b: tf.where(tf.reshape(accept, [-1] + [1] * (a.shape.rank - 1)), a, b), new, old
     )
@@ -245,6 +254,29 @@ def _grown(
     return atoms, paths, changed, merged
 
 
+class _Work(NamedTuple):
+    """Scenes that may have further paths: their numbers, measurements and state; whether mergers are still tried."""
+
+    scenes: tf.Tensor
+    observation: Observation
+    state: _State
+    merges: tf.Tensor
+
+
+def _round(
+    work: _Work, grid: PathGrid, view: FieldOfView, continuous: ContinuousConfig, config: CoherenceConfig
+) -> _Work:
+    """One round: what it finds is refined and kept where it is more likely; scenes that found nothing leave."""
+    atoms, paths, changed, merged = _grown(work.observation, work.state, grid, config, view, work.merges)
+    kept = tf.where(changed)[:, 0]
+    work, atoms, paths, merged = take_scenes((work, atoms, paths, merged), kept)
+    limits = _limits(view, work.observation.noise_power, continuous.noise_range_db)
+    reached = _refine(work.observation, atoms, paths, grid.array, limits, config, continuous.prune_gain)
+    better = reached.evaluation.nll < work.state.evaluation.nll
+    work = work._replace(state=_choose(better, reached, work.state), merges=work.merges & (better | ~merged))
+    return take_scenes(work, tf.where(better | merged)[:, 0])
+
+
 def explain_reflections(
     observation: Observation,
     atoms: Atoms,
@@ -268,34 +300,33 @@ def explain_reflections(
     """
     num_scenes, num_atoms = tf.shape(atoms.active)[0], atoms.active.shape[-1]
     paths = no_paths(num_scenes, config.max_paths)
+    unmixed = unmix(observation, atoms, paths, grid.array)
+    mismatch = mismatch_ratio(observation, unmixed)
+    known = Reflections(atoms, paths, evaluation, mismatch)
     if config.rounds == 0:
-        return Reflections(atoms, paths, evaluation)
-    array = grid.array
-    unmixed = unmix(observation, atoms, paths, array)
-    pair = coherent_pair(observation, atoms, paths, unmixed, array)[2] > config.min_gain
+        return known
+    pair = coherent_pair(observation, atoms, paths, unmixed, grid.array)[2] > config.min_gain
     suspicious = pair | may_reflect(observation, atoms, unmixed, grid, 0.5 * config.min_gain)
     scenes = tf.where(suspicious)[:, 0]
-    some, some_atoms, some_paths = take_scenes(observation, scenes), take_scenes(atoms, scenes), take_scenes(paths, scenes)
-    state = _State(
-        some_atoms, some_paths, tf.zeros_like(some_atoms.noise_power),
-        *evaluate_paths(some, some_atoms, some_paths, array),
-    )
-    merges = tf.ones_like(scenes, tf.bool)
-    for _ in range(config.rounds):
-        tried_atoms, tried_paths, changed, merged = _grown(some, state, grid, config, field_of_view, merges)
-        kept = tf.where(changed)[:, 0]
-        scenes, some, state = tf.gather(scenes, kept), take_scenes(some, kept), take_scenes(state, kept)
-        merged, merges = tf.gather(merged, kept), tf.gather(merges, kept)
-        limits = _limits(field_of_view, some.noise_power, continuous.noise_range_db)
-        reached = _refine(
-            some, take_scenes(tried_atoms, kept), take_scenes(tried_paths, kept), array, limits, config, continuous.prune_gain
+    some, some_atoms, some_paths = take_scenes((observation, atoms, paths), scenes)
+    start = evaluate_paths(some, some_atoms, some_paths, grid.array)
+    state = _State(some_atoms, some_paths, tf.zeros_like(some_atoms.noise_power), *start)
+
+    def body(number: tf.Tensor, work: _Work, known: Reflections) -> tuple[tf.Tensor, _Work, Reflections]:
+        work = _round(work, grid, field_of_view, continuous, config)
+        state = work.state
+        found = Reflections(
+            state.atoms,
+            state.paths,
+            _of_atoms(state.evaluation, num_atoms),
+            mismatch_ratio(work.observation, state.unmixed),
         )
-        better = reached.evaluation.nll < state.evaluation.nll
-        state = _choose(better, reached, state)
-        merges &= better | ~merged
-        again = tf.where(better | merged)[:, 0]
-        state, scenes, some, merges = take_scenes(state, again), tf.gather(scenes, again), take_scenes(some, again), tf.gather(merges, again)
-        atoms, paths, evaluation = put_scenes(
-            (atoms, paths, evaluation), scenes, (state.atoms, state.paths, _of_atoms(state.evaluation, num_atoms))
-        )
-    return Reflections(atoms, paths, evaluation)
+        return number + 1, work, put_scenes(known, work.scenes, found)
+
+    def more(number: tf.Tensor, work: _Work, _: Reflections) -> tf.Tensor:
+        return (number < config.rounds) & (tf.size(work.scenes) > 0)
+
+    loop = (tf.constant(0), _Work(scenes, some, state, tf.ones_like(scenes, tf.bool)), known)
+    any_scenes = tf.nest.map_structure(lambda value: tf.TensorShape([None, *value.shape[1:]]), loop[1:])
+    shapes = (tf.TensorShape([]), *any_scenes)
+    return tf.while_loop(more, body, loop, shape_invariants=shapes)[2]
