@@ -52,15 +52,12 @@ def running_server(model_base_path: Path, model_name: str) -> Iterator[str]:
     """A model server in another process on a free port; its HOST:PORT.
 
     Raises:
-      ServerError: it did not come up.
+      RuntimeError: it did not come up.
     """
     flags = (f"--model_name={model_name}", f"--model_base_path={model_base_path.absolute()}")
-    try:
-        with server_process(*flags) as server:
-            print(server.lines[0], flush=True)
-            yield server.target
-    except RuntimeError as error:
-        raise ServerError(str(error)) from None
+    with server_process(*flags) as server:
+        print(server.lines[0], flush=True)
+        yield server.target
 
 
 def _show(scenes: list[Scene], outputs: dict[str, np.ndarray]) -> None:
@@ -98,10 +95,10 @@ def main() -> None:
         ):
             client.check(measurement)
             started = time.monotonic()
-            outputs = client.predict(measurement.inputs(0, len(measurement)))
+            outputs = client.predict(measurement.inputs(0, len(measurement))).outputs
             print(f"{len(measurement)} scenes over gRPC in {time.monotonic() - started:.1f} s, tracing included")
         _show(scenes, outputs)
-    except (ValueError, OSError, ServerError) as error:
+    except (ValueError, OSError, RuntimeError, ServerError) as error:
         sys.exit(f"pipeline.locate: {str(error).strip().partition(chr(10))[0]}")
 
 
