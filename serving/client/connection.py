@@ -123,6 +123,7 @@ def _open_channel(target: str, tls: TlsConfig | None, retry: RetryConfig) -> grp
         ("grpc.min_reconnect_backoff_ms", longest_ms),
         ("grpc.max_reconnect_backoff_ms", longest_ms),
         ("grpc.service_config", _ROUND_ROBIN),
+        ("grpc.use_local_subchannel_pool", 1),
         ("grpc.dns_min_time_between_resolutions_ms", longest_ms),
     ]
     if tls is None:
