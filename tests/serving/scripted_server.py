@@ -61,10 +61,8 @@ class ScriptedServer:
 
     @staticmethod
     def _handler(name: str, method: Callable[[Any, grpc.ServicerContext], Any]) -> grpc.RpcMethodHandler:
-        request = getattr(messages, f"{name}Request")
-        return grpc.unary_unary_rpc_method_handler(
-            method, request.FromString, lambda answer: answer.SerializeToString()
-        )
+        request, answer = getattr(messages, f"{name}Request"), getattr(messages, f"{name}Response")
+        return grpc.unary_unary_rpc_method_handler(method, request.FromString, answer.SerializeToString)
 
     def _predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.peers.append(context.peer())

@@ -69,7 +69,9 @@ def test_tensors_are_read_by_tensorflow_and_back(name: str) -> None:
         message = tensor_pb2.TensorProto.FromString(tensor_of(np.asarray(sent), "x").SerializeToString())
         np.testing.assert_array_equal(tf.make_ndarray(message), sent)
         assert tf.as_dtype(message.dtype).name == name
-        back = array_of(messages.TensorProto.FromString(tf.make_tensor_proto(sent).SerializeToString()), "x")
+        back = array_of(
+            messages.TensorProto.FromString(tf.make_tensor_proto(sent.astype(name)).SerializeToString()), "x"
+        )
         np.testing.assert_array_equal(back, sent)
         assert (back.dtype, back.shape) == (values.dtype, np.shape(sent))
 

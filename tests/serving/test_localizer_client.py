@@ -69,14 +69,14 @@ def test_other_outputs_are_told_of_the_source_or_the_scene(arrays) -> None:
 
 
 def test_the_answer_of_another_signature_is_named() -> None:
-    with pytest.raises(ValueError, match="^num_sources: expected an output of that name, got covariance$"):
+    with pytest.raises(ValueError, match=r"^num_sources: expected an output of that name, got covariance$"):
         scenes_of({"covariance": np.zeros((1, 2, 2))}, 1)
 
 
 def test_another_installation_is_refused_before_it_is_sent(arrays) -> None:
     with ScriptedServer(found) as server, LocalizerClient(server.target) as client:
         fewer = {**arrays, "ris_codes": arrays["ris_codes"][:, :4], "channel": arrays["channel"][:, :4]}
-        with pytest.raises(ValueError, match="^channel: expected N = 6 as the model ris_localizer, got 4$"):
+        with pytest.raises(ValueError, match=r"^channel: expected N = 6 as the model ris_localizer, got 4$"):
             client.localize(fewer)
         assert not server.requests
 
