@@ -17,7 +17,7 @@ from serving.client.command import main
 from serving.client.measurement import read_measurement
 from serving.server_process import server_process
 from tests.conftest import MODEL_NAME
-from tests.serving.ports import held_port, target_of
+from tests.serving.ports import held_port
 
 ROOT = Path(__file__).parents[2]
 ANTENNAS, SIDE, SNAPSHOTS, K_MAX = 16, 12, 64, 5
@@ -266,7 +266,7 @@ def test_a_failed_call_leaves_the_last_answer(tmp_path: Path) -> None:
     output = tmp_path / "sources.json"
     output.write_text("[]\n")
     with held_port() as held, pytest.raises(SystemExit):
-        ask(target_of(held), written(tmp_path / "m.npz"), output, "--retries", "0")
+        ask(held.target, written(tmp_path / "m.npz"), output, "--retries", "0")
     assert output.read_text() == "[]\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.npz", "sources.json"]
 
@@ -275,16 +275,15 @@ def test_a_server_that_is_down_is_one_line_and_a_status(tmp_path: Path) -> None:
     """In a process of its own: what a shell script sees."""
     files = ["--input", str(written(tmp_path / "m.npz")), "--output", "out.json"]
     with held_port() as held:
-        target = target_of(held)
-        command = [sys.executable, "-m", "serving.client", "--target", target, *files, "--retries", "1"]
+        command = [sys.executable, "-m", "serving.client", "--target", held.target, *files, "--retries", "1"]
         done = subprocess.run(
             command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
         )
     assert done.returncode == 1
     assert done.stdout == ""
     waits, error = done.stderr.strip().splitlines()
-    assert waits.startswith(f"waiting for {target}: ")
-    assert error.startswith(f"serving.client: {target}: UNAVAILABLE: ")
+    assert waits.startswith(f"waiting for {held.target}: ")
+    assert error.startswith(f"serving.client: {held.target}: UNAVAILABLE: ")
     assert not (tmp_path / "out.json").exists()
 
 

@@ -21,7 +21,7 @@ from serving.client.measurement import Measurement, write_measurement
 from serving.server_process import server_process
 from tests.conftest import MODEL_NAME
 from tests.serving.certificates import Identity, issue
-from tests.serving.ports import held_port, target_of
+from tests.serving.ports import held_port
 from tests.serving.relay import Relay
 from tests.serving.scripted_server import ANTENNAS, ELEMENTS, ScriptedServer, found, refusing, two_servers
 from tests.simulated import batch_of, inputs_of, loud
@@ -102,22 +102,22 @@ def test_a_server_that_comes_late_is_waited_for(listens: bool, waiting: Waiting,
     with (
         ScriptedServer(found) as server,
         held_port() as held,
-        LocalizerClient(target_of(held), retry=SOON, timeout_s=LIMIT_S) as client,
+        LocalizerClient(held.target, retry=SOON, timeout_s=LIMIT_S) as client,
     ):
         if listens:
-            held.listen()
+            held.socket.listen()
         answer = beside.submit(client.localize, scenes())
         assert waiting.begun.wait(LIMIT_S)
-        with Relay(server.target, held=held):
+        with Relay(server.target, held=held.socket):
             assert [scene["num_sources"] for scene in answer.result(LIMIT_S)] == [1, 1]
         (line,) = waiting.lines  # once, however often it asked
-        assert line.startswith(f"waiting for {target_of(held)}: ")
+        assert line.startswith(f"waiting for {held.target}: ")
 
 
 def test_a_client_started_with_the_server_gets_its_answer(tiny_model: Path, measurement: Path, tmp_path: Path) -> None:
     """Both in processes of their own, the client first; the port is theirs, and refuses until the server listens."""
     with held_port(shared=True) as held:
-        port = held.getsockname()[1]
+        port = held.port
         files = ["--input", str(measurement), "--output", str(tmp_path / "sources.json")]
         command = [sys.executable, "-m", "serving.client", "--target", f"localhost:{port}", *files]
         client = subprocess.Popen([*command, "--timeout_s", str(LIMIT_S)], stderr=subprocess.PIPE, text=True)
@@ -162,8 +162,8 @@ def test_tries_end_with_their_number() -> None:
 
 def test_tries_end_at_the_deadline() -> None:
     """They have no other end here."""
-    with held_port() as held, LocalizerClient(target_of(held), retry=SOON, timeout_s=0.5) as client:
-        with pytest.raises(ServerError, match=f"^{target_of(held)}: ") as error:
+    with held_port() as held, LocalizerClient(held.target, retry=SOON, timeout_s=0.5) as client:
+        with pytest.raises(ServerError, match=f"^{held.target}: ") as error:
             client.localize(scenes())
         assert error.value.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 

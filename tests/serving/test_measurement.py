@@ -7,7 +7,7 @@ import pytest
 
 from serving.client.command import main
 from serving.client.measurement import check_measurement, read_measurement, write_measurement
-from tests.serving.ports import held_port, target_of
+from tests.serving.ports import held_port
 
 BATCH, SNAPSHOTS, ANTENNAS, ELEMENTS = 2, 4, 3, 6
 
@@ -97,6 +97,6 @@ def test_a_server_that_is_down_gets_one_line(tmp_path: Path) -> None:
     write_measurement(tmp_path / "m.npz", check_measurement(arrays()))
     files = ["--input", str(tmp_path / "m.npz"), "--output", str(tmp_path / "out.json")]
     with held_port() as held, pytest.raises(SystemExit) as stopped:
-        main(["--target", target_of(held), *files, "--retries", "0"])
-    assert f"{target_of(held)}: UNAVAILABLE" in str(stopped.value)
+        main(["--target", held.target, *files, "--retries", "0"])
+    assert f"{held.target}: UNAVAILABLE" in str(stopped.value)
     assert "\n" not in str(stopped.value)
