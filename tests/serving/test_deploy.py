@@ -11,9 +11,9 @@ import tensorflow as tf
 import yaml
 
 from pipeline.export import SIGNATURES, ExportOptions, read_meta_graph
+from serving import model_server
 from serving.client import LocalizerClient, RetryConfig
 from serving.client.command import _parser
-from serving.server.flags import flag_parser
 from tests.serving.deployment import DEPLOY, compose_service, load_yaml
 
 ROOT = DEPLOY.parents[1]
@@ -79,12 +79,11 @@ def test_compose_and_kubernetes_run_the_same(container) -> None:
             assert (DEPLOY / "config" / value.removeprefix("/config/")).is_file()
 
 
-def test_the_embedded_server_takes_the_same_flags(container) -> None:
+def test_the_embedded_server_takes_the_same_flags(container, capsys: pytest.CaptureFixture[str]) -> None:
     for command in (compose_service()["command"], container["args"]):
-        taken = flag_parser().parse_args(
-            [flag for flag in command if not flag.startswith(tuple(f"--{x}=" for x in THREADS))]
-        )
-        assert (taken.port, taken.rest_api_port, taken.enable_batching) == (GRPC_PORT, REST_PORT, True)
+        shared = [flag for flag in command if flag.removeprefix("--").partition("=")[0] not in THREADS]
+        model_server.main([*shared, "--version"])
+        assert "TensorFlow ModelServer" in capsys.readouterr().out
 
 
 def test_a_pod_runs_as_many_threads_as_it_has_cores(container) -> None:
