@@ -15,9 +15,8 @@ from typing import Any
 import tensorflow as tf
 import tyro
 
-from models.artifacts import load_backbone, moved_to
+from models.artifacts import load_weights, moved_to, untrained
 from models.baselines.sequential_ml import sequential_ml_localizer
-from models.covariance_estimator.backbone import Backbone
 from models.localizer import Localizer
 from pipeline.common.records import logging_to, write_json
 from pipeline.evaluate import compare
@@ -101,10 +100,10 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
     """
     trained_on = training_scenes(options.run_dir)
     scenario = scene_set(options.config).config.scenario
-    trained = moved_to(load_backbone(options.backbone or options.run_dir / BEST_MODEL), scenario)
+    trained = moved_to(load_weights(options.backbone or options.run_dir / BEST_MODEL), scenario)
     estimators: dict[str, Estimator] = {
         "trained": localizer_estimator(Localizer(trained)),
-        "untrained": localizer_estimator(Localizer(Backbone(scenario, trained.config))),
+        "untrained": localizer_estimator(Localizer(untrained(trained))),
         "sequential_ml": sequential_ml_localizer(scenario),
         "chance": chance_estimator(scenario),
         "silence": silence_estimator,
