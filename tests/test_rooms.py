@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("models", "tfds_shards", "pipeline", "serving", "tests")
 FLOORS = ("physics", "covariance_estimator", "decision", "spectrum")
 MOST_MODULES = 16
-SERVER_TALKERS = {"pipeline.evaluate", "pipeline.evaluation.estimators", "pipeline.locate"}
+SERVER_TALKERS = {"pipeline.evaluation.estimators", "pipeline.evaluation.fresh_scenes"}
 ATOMIC_WRITE = "serving.client.files"
 
 
