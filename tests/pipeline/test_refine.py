@@ -31,7 +31,7 @@ from pipeline.training.backbone_training import BackboneTraining
 from pipeline.training.fitting import validate
 from pipeline.training.heat_map_targets import refiner_target
 from pipeline.training.refiner_training import RefinerTraining
-from serving.client.sources import sources_of
+from serving.client.sources import scenes_of
 from tests.conftest import SCENE_SETS, TINY
 from tests.simulated import batch_of, inputs_of, loud
 
@@ -256,13 +256,12 @@ def test_the_exported_switch(backbone_path: Path, tmp_path: Path) -> None:
     graph = read_meta_graph(without).graph_def
     assert "refine" not in str(graph)
     assert "refine" in str(read_meta_graph(with_refiner).graph_def)
-    entries = sources_of(
-        {name: np.asarray(value) for name, value in answers[with_refiner].items()} | {"refined": refined}
-    )
+    plain = {
+        path: {name: np.asarray(value) for name, value in answers[path].items()} for path in (with_refiner, without)
+    }
+    entries = scenes_of(plain[with_refiner] | {"refined": refined.numpy()}, model_version=1)
     assert [entry["refined"] for entry in entries] == refined.numpy().tolist()
-    assert all(
-        "refined" not in entry for entry in sources_of({name: np.asarray(x) for name, x in answers[without].items()})
-    )
+    assert all("refined" not in entry for entry in scenes_of(plain[without], model_version=1))
 
 
 def test_evaluation_reads_sources_off_the_heat_map(
