@@ -66,7 +66,7 @@ def test_same_scene_in_any_order_and_in_another_process() -> None:
     numbers = [(name, split, index) for name in CONFIGS for split in SPLITS for index in (0, 7, 123_456)]
     here = [digest(simulate_scene(CONFIGS[name], split, index)) for name, split, index in numbers]
     program = (
-        "from tests.test_simulator import *\n"
+        "from tests.tfds_shards.test_simulator import *\n"
         f"for name, split, index in {numbers[::-1]}:\n"
         "    print(digest(simulate_scene(CONFIGS[name], split, index)))\n"
     )
