@@ -16,6 +16,7 @@ from models.covariance_estimator.config import ContinuousConfig
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import FieldOfView, RISArray, Scenario
+from pipeline.release import exporting
 from pipeline.release.exporting import export_localizer
 from serving.server.config import single_model
 from serving.server.manager import ModelManager
