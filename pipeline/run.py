@@ -42,10 +42,8 @@ class RunOptions:
     """Batches of 16 scenes an epoch."""
     learning_rate: float = 2e-3
     """First learning rate."""
-    score_scenes: int = 1_000
-    """Training scenes that the score is fitted to."""
     validation_scenes: int = 100
-    """Validation scenes that choose the epoch and stop the fit of the score."""
+    """Validation scenes that choose the epoch."""
     judged_scenes: int = 200
     """Further validation scenes: trained, untrained and sequential maximum likelihood are compared on them."""
     test_scenes: int = 200
@@ -59,23 +57,21 @@ def stages(options: RunOptions) -> dict[str, list[str]]:
     run_dir = options.run_dir
     scenes: list[object] = ["--config", options.config, "--data-dir", run_dir / "data"]
     logs: list[object] = ["--log-dir", run_dir / "logs"]
-    held_out: list[object] = ["--validation-scenes", options.validation_scenes]
-    trained, scored, model = run_dir / "train", run_dir / "score", run_dir / "serving" / MODEL_NAME
-    training: list[object] = [*scenes, "--run-dir", trained, *held_out, "--epochs", options.epochs]
+    trained, model = run_dir / "train", run_dir / "serving" / MODEL_NAME
+    training: list[object] = [*scenes, "--run-dir", trained, "--validation-scenes", options.validation_scenes]
+    training += ["--epochs", options.epochs]
     training += ["--steps-per-epoch", options.steps_per_epoch, "--learning-rate", options.learning_rate]
     if options.initial is None:
         training += ["--backbone.continuous.additions", options.additions]
     else:
         training += ["--initial", options.initial]
-    score: list[object] = [*scenes, "--run-dir", scored, *held_out, "--backbone", trained / "backbone.keras"]
-    judged: list[object] = ["--run-dir", trained, "--backbone", scored / "backbone.keras", "--min-training-scenes", 1]
+    judged: list[object] = ["--run-dir", trained, "--min-training-scenes", 1]
     judged += ["--scenes", options.judged_scenes, "--skip-scenes", options.validation_scenes]
     arguments: dict[str, list[object]] = {
         "data": scenes,
         "train": training,
-        "score": [*score, "--scenes", options.score_scenes],
         "learnability": [*scenes, *judged],
-        "export": ["--backbone", scored / "backbone.keras", "--model-base-path", model, *logs],
+        "export": ["--backbone", trained / "backbone.keras", "--model-base-path", model, *logs],
         "evaluate": [
             *(*scenes, "--saved-model", model, "--scenes", options.test_scenes),
             *("--output-dir", run_dir / "evaluation"),

@@ -1,5 +1,6 @@
 """The benchmark of `pipeline.bench`: it runs, and prints what it promises."""
 
+import dataclasses
 import json
 import re
 import sys
@@ -7,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from models.localizer import Localizer
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.config import GridConfig
+from models.localizer_weights import LocalizerWeights
+from models.physics.geometry import Scenario
 from pipeline import bench
+from tests.conftest import TINY
 
 PROMISED = (
     "sequential maximum likelihood",
@@ -22,8 +27,9 @@ PROMISED = (
 )
 
 
-def test_every_part_is_timed(tiny_localizer: Localizer, tmp_path: Path, monkeypatch, capsys) -> None:
-    tiny_localizer.weights.save(tmp_path / "backbone.keras")
+def test_every_part_is_timed(tmp_path: Path, monkeypatch, capsys) -> None:
+    config = dataclasses.replace(TINY, grid=GridConfig(11, 13, 5))  # which the spectrum's grid is a multiple of
+    LocalizerWeights(Backbone(Scenario(), config)).save(tmp_path / "backbone.keras")
     options = ["--backbone", tmp_path / "backbone.keras", "--scenes", "2", "--repeats", "1"]
     options += ["--output", tmp_path / "bench.json", "--log-dir", tmp_path / "logs"]
     monkeypatch.setattr(sys, "argv", ["bench", *map(str, options)])

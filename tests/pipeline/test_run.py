@@ -16,7 +16,7 @@ from pipeline.common.main import ERROR, FAIL
 from tests.conftest import MODEL_NAME, SCENE_SETS
 
 SMALL = (
-    *("--config", SCENE_SETS[0], "--epochs", "1", "--steps-per-epoch", "1", "--score-scenes", "16"),
+    *("--config", SCENE_SETS[0], "--epochs", "1", "--steps-per-epoch", "1"),
     *("--validation-scenes", "8", "--judged-scenes", "8", "--test-scenes", "8", "--located-scenes", "1"),
 )
 MOST_LINES = 60
@@ -50,7 +50,7 @@ def finished(tiny_localizer: Localizer, tmp_path_factory: pytest.TempPathFactory
 
 def test_every_stage_leaves_what_it_promises(finished: tuple[Path, list[str]]) -> None:
     folder, _ = finished
-    for path in ("train/backbone.keras", "train/learnability.json", "score/backbone.keras", "measurement.npz"):
+    for path in ("train/backbone.keras", "train/learnability.json", "measurement.npz"):
         assert (folder / path).is_file(), path
     assert len(list((folder / "evaluation" / "figures").glob("*.png"))) >= 5
     (version,) = (folder / "serving" / MODEL_NAME).iterdir()
@@ -61,8 +61,8 @@ def test_every_stage_leaves_what_it_promises(finished: tuple[Path, list[str]]) -
 def test_the_console_is_short_and_ends_with_a_summary(finished: tuple[Path, list[str]]) -> None:
     folder, console = finished
     assert len(console) <= MOST_LINES
-    headings = [line for line in console if re.match(r"== \d/7 ", line)]
-    stages = ["data", "train", "score", "learnability", "export", "evaluate", "locate"]
+    headings = [line for line in console if re.match(r"== \d/6 ", line)]
+    stages = ["data", "train", "learnability", "export", "evaluate", "locate"]
     assert [line.split()[2].rstrip(":") for line in headings] == stages
     end = console[next(n for n, line in enumerate(console) if line.startswith("== done")) + 1 :]
     scores = json.loads((folder / "train" / "learnability.json").read_text())["scores"]
