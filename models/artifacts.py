@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import keras
 
-from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.backbone import Backbone, moved_config
 from models.physics.geometry import Scenario
 from models.spectrum.refiner import SpectrumRefiner
 
@@ -15,8 +15,8 @@ Model = TypeVar("Model", bound=keras.Model)
 
 
 def moved_to(backbone: Backbone, scenario: Scenario) -> Backbone:
-    """The same weights for another installation."""
-    moved = Backbone(scenario, backbone.config)
+    """The same weights for another installation, whose grid follows it."""
+    moved = Backbone(scenario, moved_config(backbone.config, backbone.scenario, scenario))
     moved.set_weights(backbone.get_weights())
     return moved
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from models.covariance_estimator.backbone import Backbone, Prediction
 from models.covariance_estimator.continuous import refine_atoms
-from models.covariance_estimator.dictionary import GridConfig
+from models.covariance_estimator.dictionary import GridConfig, natural_grid
 from models.covariance_estimator.likelihood import Atoms
 from models.decision.decision import Decision, DecisionConfig, decide
 from models.decision.scoring import score_features
@@ -31,8 +31,9 @@ class LocalizerConfig:
     """Everything between R_pred and the sources."""
 
     shrinkage: ShrinkageConfig = ShrinkageConfig()
-    spectrum_grid: GridConfig = GridConfig(44, 26, 20)
-    """Grid of the MVDR spectrum, finer than the backbone's: sources a beam width apart must show as two maxima."""
+    spectrum_grid: GridConfig | None = None
+    """Grid of the MVDR spectrum; left out, twice as fine as the backbone's for the installation, 44 x 26 x 20 for the
+    default one: sources a beam width apart must show as two maxima."""
     detection: DetectionConfig = DetectionConfig()
     decision: DecisionConfig = DecisionConfig()
     guard_rails: GuardRails = GuardRails()
@@ -40,6 +41,11 @@ class LocalizerConfig:
     final_steps: int = 1
     """Fisher scoring steps on the peaks of all scenes, beyond those of scenes that have not settled: powers and error
     covariances need the likelihood at the reported sources."""
+
+    def mvdr(self, scenario: Scenario) -> MVDR:
+        """The spectrum's layer for an installation."""
+        grid = self.spectrum_grid or natural_grid(scenario.array, scenario.field_of_view, density=2)
+        return MVDR(scenario.array, scenario.field_of_view, grid)
 
 
 def check_measurement(
@@ -93,12 +99,12 @@ class Localizer(tf.Module):
         self, backbone: Backbone, config: LocalizerConfig = LocalizerConfig(), refiner: SpectrumRefiner | None = None
     ) -> None:
         super().__init__()
-        if refiner is not None:
-            cells_ratio(config.spectrum_grid.shape, backbone.config.grid.shape)
         self.backbone, self.config, self.refiner = backbone, config, refiner
         scenario = backbone.scenario
         self.scenario = scenario
-        self.mvdr = MVDR(scenario.array, scenario.field_of_view, config.spectrum_grid)
+        self.mvdr = config.mvdr(scenario)
+        if refiner is not None:
+            cells_ratio(self.mvdr.grid.shape, backbone.config.grid.shape)
 
     def observe(self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
         """Checks and normalises a measurement: complex64 [B, L, M], [B, L, N], [B, M, N], float32 [B]."""

@@ -11,7 +11,6 @@ from models.physics.geometry import Scenario
 from models.physics.observation import Observation
 from models.physics.steering import source_positions_m
 from models.spectrum.detection import Peaks, find_peaks
-from models.spectrum.mvdr import MVDR
 from models.spectrum.proposals import rate_peaks
 from models.spectrum.refiner import HeatMap
 
@@ -95,7 +94,7 @@ def oracle_localizer(
     Returns:
       A function of a batch with the truth (snapshots, snr_db, azimuth, elevation, range_m, power, num_sources).
     """
-    mvdr = MVDR(scenario.array, scenario.field_of_view, config.spectrum_grid)
+    mvdr = config.mvdr(scenario)
 
     @tf.function(autograph=False)
     def locate(scenes: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

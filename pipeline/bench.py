@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tyro
 
-from models.artifacts import load_backbone
+from models.artifacts import load_backbone, moved_to
 from models.baselines.sequential_ml import sequential_ml_localizer
 from models.localizer import Localizer, LocalizerConfig
 from models.losses import LossConfig
@@ -23,9 +23,11 @@ from models.spectrum.detection import find_peaks
 from models.spectrum.refiner import SpectrumRefiner
 from pipeline.common.records import write_json
 from pipeline.evaluation.estimators import INPUTS, localizer_estimator
+from pipeline.scenes.installations import apply_installation
 from pipeline.training.backbone_training import BackboneTraining
 from tfds_shards.codebook import code_phasors
-from tfds_shards.simulator import CONFIGS, simulate_scene
+from tfds_shards.scene_sets import scene_set
+from tfds_shards.simulator import simulate_scene
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,8 @@ class BenchOptions:
     """A backbone.keras of `pipeline.train`; left out, the untrained backbone."""
     config: str = "l64_m64"
     """What scenes are drawn from."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     scenes: int = 32
     """Scenes, and the largest batch."""
     repeats: int = 5
@@ -44,16 +48,15 @@ class BenchOptions:
     """Where the figures go as JSON."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         for field in ("scenes", "repeats"):
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field}: expected 1 or more, got {getattr(self, field)}")
-        if self.config not in CONFIGS:
-            raise ValueError(f"--config: expected one of {', '.join(CONFIGS)}, got {self.config!r}")
 
 
 def bench_scenes(options: BenchOptions) -> dict[str, tf.Tensor]:
     """Validation scenes with their truth, one batch."""
-    config = CONFIGS[options.config]
+    config = scene_set(options.config).config
     scenes = [simulate_scene(config, "validation", number) for number in range(options.scenes)]
     names = ("snapshots", "channel", "snr_db", "num_sources", "azimuth", "elevation", "range_m", "power")
     batch = {name: np.stack([getattr(scene, name) for scene in scenes]) for name in names}
@@ -80,7 +83,8 @@ def bench(options: BenchOptions) -> dict[str, float]:
     batch = bench_scenes(options)
     inputs = {name: batch[name] for name in INPUTS}
     one = {name: value[:1] for name, value in inputs.items()}
-    backbone = load_backbone(options.backbone)
+    scenario = scene_set(options.config).config.scenario
+    backbone = moved_to(load_backbone(options.backbone), scenario)
     localizer = Localizer(backbone, LocalizerConfig())
     localize = localizer_estimator(localizer)
     refined = localizer_estimator(Localizer(backbone, refiner=SpectrumRefiner()))  # weights do not change its time
@@ -95,7 +99,7 @@ def bench(options: BenchOptions) -> dict[str, float]:
     training = BackboneTraining(backbone, LossConfig())
     training.compile(optimizer=keras.optimizers.Adam(0.0), jit_compile=False)
     train_step = tf.function(training.train_step, autograph=False)
-    maximum_likelihood = sequential_ml_localizer(CONFIGS[options.config].scenario)
+    maximum_likelihood = sequential_ml_localizer(scenario)
     actions: dict[str, tuple[Callable[[], Any], int]] = {
         "sequential maximum likelihood": (lambda: maximum_likelihood(inputs), options.scenes),
         f"localizer, batch {options.scenes}": (lambda: localize(inputs), options.scenes),

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import tyro
 
+from pipeline.scenes.installations import apply_installation
 from pipeline.scenes.reading import StoredScenes, open_scenes, scene_directory
-from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, encode_scene
+from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig, encode_scene
 from tfds_shards.scene_sets import SceneSet, scene_set
 from tfds_shards.simulator import simulate_scene
 
@@ -24,15 +25,21 @@ class DataOptions:
 
     config: str = "l64_m64"
     """Set of scenes: l64_m64 (the default scenario), l64_m64_small (the same, few scenes), l64_m64_legacy,
-    l64_m64_rician, l64_random, l64_m64_impaired, l16_m16, l32_m32, l128_m128, or the full name of a set of any size."""
+    l64_m64_rician, l64_random, l64_m64_impaired, l16_m16, l32_m32, l128_m128; of other worlds, l64_m64_amplitude,
+    _pattern, _hall, _power, _sight, _world, _qpsk, _correlated, _outside, _crowded; or a set of any size."""
     train: int | None = None
     """Training scenes; left out, the set's own number."""
     validation: int | None = None
     """Validation scenes; left out, the set's own number."""
     test: int | None = None
     """Test scenes; left out, the set's own number."""
+    installation: Path | None = None
+    """An installation file that the scenes are drawn for; left out, the config's own, docs/installation.md."""
     data_dir: Path = Path("runs/data")
     """Where the sets lie."""
+
+    def __post_init__(self) -> None:
+        apply_installation(self)
 
 
 def build_scenes(options: DataOptions) -> StoredScenes:
@@ -45,16 +52,16 @@ def build_scenes(options: DataOptions) -> StoredScenes:
     wanted = scene_set(options.config, options.train, options.validation, options.test)
     directory = scene_directory(options.data_dir, wanted)
     if directory.exists():
-        stored = open_scenes(options.data_dir, wanted.name)
+        stored = open_scenes(options.data_dir, wanted)
         print(f"Reusing {_summary(stored)}")
         return stored
     _report_leftovers(directory)
-    builder = Builder(data_dir=options.data_dir, config=wanted.name)
+    builder = Builder(data_dir=options.data_dir, config=RISSnapshotsConfig.of(options.config, wanted))
     _check_space(builder, wanted, options.data_dir)
     start = time.perf_counter()
     builder.download_and_prepare()
     rate = wanted.num_scenes / (time.perf_counter() - start)
-    stored = open_scenes(options.data_dir, wanted.name)
+    stored = open_scenes(options.data_dir, wanted)
     print(f"Built {_summary(stored)}, {rate:.0f} scenes/s")
     return stored
 

@@ -24,10 +24,11 @@ from pipeline.common.records import logging_to, replacing, write_config, write_j
 from pipeline.evaluation.estimators import Estimator, chance_estimator, saved_model_estimator, server_estimator
 from pipeline.evaluation.figures import plots, scene_plots
 from pipeline.evaluation.matching import MatchTable
-from pipeline.evaluation.metrics import STANDARD_GATE, STRICT_GATE, Evaluation, compute_metrics, metrics_config
+from pipeline.evaluation.metrics import Evaluation, MetricsConfig, compute_metrics, metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, load_predictions, run_estimator, save_predictions
 from pipeline.evaluation.summary import comparison_lines, summary_lines
 from pipeline.evaluation.tally import Difference, Tally, paired_difference
+from pipeline.scenes.installations import apply_installation
 from pipeline.scenes.reading import load_scenes
 from serving.client import ServerError
 from tfds_shards.scene_sets import scene_set
@@ -67,6 +68,8 @@ class EvaluateOptions:
     """Where `python -m pipeline.data` put the scenes."""
     config: str = "l64_m64"
     """Set of scenes, as for `python -m pipeline.data`."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     split: str = "test"
     """Split of the scenes."""
     scenes: int = 500
@@ -76,11 +79,12 @@ class EvaluateOptions:
     compare_with: Path | None = None
     """Output folder of another evaluation of the same scenes: reports the differences with paired intervals."""
     bounds: bool = True
-    """Compare errors with the Cramer-Rao bound; of scenes without impairments."""
+    """Compare errors with the Cramer-Rao bound; of scenes that are as told."""
     figures: bool = True
     """Draw the figures."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         estimators = ("saved_model", "target", "spectrum_of", "baseline", "oracle", "chance")
         chosen = [name for name in estimators if getattr(self, name)]
         if len(chosen) != 1:
@@ -123,12 +127,12 @@ def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, E
     return "chance", chance_estimator(scenario)
 
 
-def write_matches(path: Path, table: MatchTable) -> None:
+def write_matches(path: Path, table: MatchTable, config: MetricsConfig) -> None:
     """Writes the table of pairs, misses and false alarms as CSV, a row each; empty cells where there is nothing."""
     columns = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
     columns |= {
-        "hit_standard": table.hits(STANDARD_GATE).astype(int),
-        "hit_strict": table.hits(STRICT_GATE).astype(int),
+        "hit_standard": table.hits(config.standard_gate).astype(int),
+        "hit_strict": table.hits(config.strict_gate).astype(int),
     }
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -202,7 +206,7 @@ def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]
     batches: Iterable[Mapping[str, Any]] = load_scenes(
         options.data_dir, options.config, options.split, take=options.scenes, batch_size=options.batch_size
     )
-    if options.bounds and scenes.impairments is None:
+    if options.bounds and scenes.is_as_told:
         batches = with_bounds(batches, scenario.array)
     other = None
     if options.compare_with is not None:
@@ -216,7 +220,7 @@ def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]
     differences = compare(evaluation, other) if other is not None else {}
     if differences:
         metrics["minus_compared"] = {key: dataclasses.asdict(value) for key, value in differences.items()}
-    write_matches(options.output_dir / "matches.csv", evaluation.table)
+    write_matches(options.output_dir / "matches.csv", evaluation.table, evaluation.config)
     if options.figures:
         draw_figures(options.output_dir / "figures", evaluation, metrics, scenario)
     write_json(options.output_dir / "metrics.json", metrics)

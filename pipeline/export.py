@@ -17,6 +17,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from models.artifacts import load_backbone, load_refiner, moved_to
 from models.localizer import Localizer, LocalizerConfig
+from models.physics.installation import load_installation
 from pipeline.scenes.warmup import check_batch_sizes, write_warmup_requests
 from tfds_shards.scene_sets import scene_set
 
@@ -38,6 +39,8 @@ class ExportOptions:
     config: str | None = None
     """Scene config, such as l64_m64_legacy, whose installation the model is for; left out, the one it was trained for.
     The weights never see the installation, so they serve any."""
+    installation: Path | None = None
+    """An installation file that the model is for, docs/installation.md."""
     warmup_batch_sizes: tuple[int, ...] = (1, 4)
     """Scenes in each request that a server replays before it serves the version, for every signature; none leaves the
     requests out."""
@@ -172,7 +175,9 @@ def main() -> None:
     try:
         options = tyro.cli(ExportOptions, prog="python -m pipeline.export")
         backbone = load_backbone(options.backbone)
-        if options.config is not None:
+        if options.installation is not None:
+            backbone = moved_to(backbone, load_installation(options.installation))
+        elif options.config is not None:
             backbone = moved_to(backbone, scene_set(options.config).config.scenario)
         refiner = load_refiner(options.refiner) if options.refiner is not None else None
         localizer = Localizer(backbone, options.localizer, refiner)

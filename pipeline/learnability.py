@@ -24,6 +24,7 @@ from pipeline.evaluate import compare
 from pipeline.evaluation.estimators import Estimator, chance_estimator, localizer_estimator, silence_estimator
 from pipeline.evaluation.metrics import Evaluation, compute_metrics, metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
+from pipeline.scenes.installations import apply_installation
 from pipeline.scenes.reading import load_scenes
 from pipeline.train import BEST_MODEL
 from tfds_shards.scene_sets import scene_set
@@ -42,6 +43,8 @@ class LearnabilityOptions:
     out, RUN_DIR/backbone.keras."""
     config: str = "l64_m64"
     """Set whose validation scenes are scored."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     data_dir: Path = Path("runs/data")
     """Where `python -m pipeline.data` put the scenes."""
     scenes: int = 1_000
@@ -52,6 +55,7 @@ class LearnabilityOptions:
     """A training on fewer scenes than this, repeats counted, is no proof."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         for field, least in (("scenes", 1), ("skip_scenes", 0), ("min_training_scenes", 0)):
             if getattr(self, field) < least:
                 raise ValueError(f"--{field.replace('_', '-')}: expected {least} or more, got {getattr(self, field)}")

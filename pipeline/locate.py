@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from models.physics.geometry import Scenario
 from pipeline.evaluation.matching import found_sources, match_sources, true_sources
-from pipeline.evaluation.metrics import STANDARD_GATE
+from pipeline.evaluation.metrics import metrics_config
+from pipeline.scenes.installations import apply_installation
 from serving.client import LocalizerClient, ServerError
 from serving.client.measurement import Measurement, check_measurement, write_measurement
 from serving.server_process import server_process
@@ -32,8 +34,13 @@ class LocateOptions:
     """Measurement file that is sent, .npz; kept for the client."""
     config: str = "l64_m64_small"
     """Set the scenes are drawn like."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     scenes: int = 5
     """How many scenes."""
+
+    def __post_init__(self) -> None:
+        apply_installation(self)
 
 
 def _measurement(scenes: list[Scene], phase_bits: int) -> Measurement:
@@ -63,10 +70,10 @@ def running_server(model_base_path: Path, model_name: str) -> Iterator[str]:
         raise ServerError(str(error)) from None
 
 
-def _show(scenes: list[Scene], outputs: dict[str, np.ndarray]) -> None:
+def _show(scenes: list[Scene], outputs: dict[str, np.ndarray], scenario: Scenario) -> None:
     truth = true_sources({key: np.stack([getattr(scene, key) for scene in scenes]) for key in _TRUTH})
     table = match_sources(truth, found_sources(outputs))
-    hits = table.hits(STANDARD_GATE)
+    hits = table.hits(metrics_config(scenario).standard_gate)
     for number, scene in enumerate(scenes):
         found = int(outputs["num_sources"][number])
         in_scene = int(hits[table.scene == number].sum())
@@ -100,7 +107,7 @@ def main() -> None:
             started = time.monotonic()
             outputs = client.predict(measurement.inputs(0, len(measurement)))
             print(f"{len(measurement)} scenes over gRPC in {time.monotonic() - started:.1f} s, tracing included")
-        _show(scenes, outputs)
+        _show(scenes, outputs, config.scenario)
     except (ValueError, OSError, ServerError) as error:
         sys.exit(f"pipeline.locate: {str(error).strip().partition(chr(10))[0]}")
 

@@ -19,6 +19,8 @@ class RunOptions:
     """Where everything goes; the model lands in RUN_DIR/serving/ris_localizer/VERSION."""
     config: str = "l64_m64_small"
     """Set of scenes, as for `python -m pipeline.data`."""
+    installation: Path | None = None
+    """An installation file that everything is for, docs/installation.md."""
     initial: Path | None = PRETRAINED
     """A backbone.keras to start training from."""
     epochs: int = 3
@@ -36,7 +38,8 @@ class RunOptions:
 def stages(options: RunOptions) -> dict[str, list[str]]:
     """Arguments of every stage, in order."""
     run_dir = options.run_dir
-    scenes = ["--config", options.config, "--data-dir", str(run_dir / "data")]
+    place = [] if options.installation is None else ["--installation", str(options.installation)]
+    scenes = ["--config", options.config, *place, "--data-dir", str(run_dir / "data")]
     model = run_dir / "serving" / "ris_localizer"
     training = ["--epochs", options.epochs, "--steps-per-epoch", options.steps_per_epoch]
     training += ["--learning-rate", options.learning_rate]
@@ -56,7 +59,7 @@ def stages(options: RunOptions) -> dict[str, list[str]]:
             *("--output-dir", str(run_dir / "evaluation")),
         ],
         "locate": [
-            *("--model-base-path", str(model), "--config", options.config),
+            *("--model-base-path", str(model), "--config", options.config, *place),
             *("--output", str(run_dir / "measurement.npz")),
         ],
     }

@@ -23,8 +23,9 @@ from models.localizer import Localizer
 from pipeline.common.records import logging_to, replacing, write_config, write_json
 from pipeline.evaluation.estimators import INPUTS, localizer_estimator
 from pipeline.evaluation.matching import found_sources, match_sources, true_sources
-from pipeline.evaluation.metrics import STANDARD_GATE
+from pipeline.evaluation.metrics import metrics_config
 from pipeline.evaluation.predictions import run_estimator
+from pipeline.scenes.installations import apply_installation
 from pipeline.scenes.reading import load_scenes
 from pipeline.train import BEST_MODEL
 from pipeline.training.fitting import common_scenario, validate
@@ -45,6 +46,8 @@ class ScoreOptions:
     """Where `python -m pipeline.data` put the scenes."""
     config: tuple[str, ...] = ("l64_m64",)
     """Sets of scenes, each with an equal share."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     scenes: int = 10_000
     """Training scenes of each set, the first ones."""
     validation_scenes: int = 1_000
@@ -59,6 +62,7 @@ class ScoreOptions:
     """Seeds weights and the order of the candidates."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         for field in ("scenes", "validation_scenes", "epochs", "batch_size"):
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
@@ -95,7 +99,7 @@ def collect(localizer: Localizer, batches: Iterable[Mapping[str, Any]], num_scen
     table = match_sources(true_sources(found.truth), found_sources(found.outputs))
     rows = table.is_found
     features = found.outputs["score_features"][table.scene[rows], table.found_slot[rows]]
-    hit = table.hits(STANDARD_GATE)[rows]
+    hit = table.hits(metrics_config(localizer.scenario).standard_gate)[rows]
     return LabelledPeaks(*(x.astype(np.float32) for x in (features, table.score[rows], hit)))
 
 

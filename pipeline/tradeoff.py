@@ -24,6 +24,7 @@ from pipeline.evaluation.estimators import Estimator, localizer_estimator
 from pipeline.evaluation.figures import plots
 from pipeline.evaluation.metrics import compute_metrics, metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
+from pipeline.scenes.installations import apply_installation
 from pipeline.scenes.reading import load_scenes
 from tfds_shards.scene_sets import scene_set
 
@@ -50,12 +51,15 @@ class TradeoffOptions:
     """Where `python -m pipeline.data` put the scenes."""
     config: str = "l64_m64"
     """Set of scenes."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     scenes: int = 500
     """Test scenes, the first ones."""
     batch_size: int = 50
     """Scenes a call."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         for field in ("scenes", "batch_size"):
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")

@@ -10,8 +10,8 @@ import keras
 import tensorflow as tf
 import tyro
 
-from models.artifacts import load_backbone
-from models.covariance_estimator.backbone import Backbone, BackboneConfig
+from models.artifacts import load_backbone, moved_to
+from models.covariance_estimator.backbone import Backbone, BackboneConfig, moved_config
 from models.localizer import Localizer, LocalizerConfig
 from models.losses import LossConfig
 from models.physics.covariance import ShrinkageConfig
@@ -46,12 +46,11 @@ def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
     """
     keras.utils.set_random_seed(options.seed)
     scenario = common_scenario(options.config)
-    backbone = Backbone(scenario, options.backbone) if options.initial is None else load_backbone(options.initial)
-    if backbone.scenario != scenario:
-        raise ValueError(f"--initial: expected a backbone of the scenario of {options.config[0]}, got another one")
+    initial = Backbone(config=options.backbone) if options.initial is None else load_backbone(options.initial)
+    backbone = moved_to(initial, scenario)
     if options.initial is not None and options.hyperparameters is not None:
         weights = backbone.get_weights()
-        backbone = Backbone(scenario, options.backbone)
+        backbone = Backbone(scenario, moved_config(options.backbone, initial.scenario, scenario))
         if [weight.shape for weight in weights] != [weight.shape for weight in backbone.get_weights()]:
             raise ValueError("--initial: expected weights of the shape the hyperparameters ask for, got another one")
         backbone.set_weights(weights)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from models.covariance_estimator.additions import complete_atoms
 from models.covariance_estimator.continuous import ContinuousConfig, atoms_at, grid_peaks, refine_atoms
-from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.dictionary import GridConfig, PolarDictionary, moved_grid
 from models.covariance_estimator.likelihood import Atoms, Evaluation
 from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 from models.decision.scoring import NUM_FEATURES as SCORE_FEATURES
@@ -51,6 +51,12 @@ class BackboneConfig:
             raise ValueError(f"BackboneConfig.active_atoms: expected 1..{self.grid.size}, got {self.active_atoms!r}")
         if self.width < 1 or self.depth < 1:
             raise ValueError(f"BackboneConfig.width, depth: expected at least 1, got {self.width!r}, {self.depth!r}")
+
+
+def moved_config(config: BackboneConfig, before: Scenario, after: Scenario) -> BackboneConfig:
+    """The same estimator for another installation: the grid follows it, no weight depends on that."""
+    grid = moved_grid(config.grid, before, after)
+    return dataclasses.replace(config, grid=grid, active_atoms=min(config.active_atoms, grid.size))
 
 
 class GridState(NamedTuple):

@@ -25,18 +25,19 @@ class DecisionConfig:
 
     min_score: float = 0.4
     """A candidate is reported when its probability of being a hit is at least this (about half the F1 expected)."""
-    gate_angle_deg: float = 5.0
-    """Half width of the gate in azimuth and elevation, degrees."""
-    gate_range_m: float = 1.0
-    """Half width of the gate in range, metres."""
+    gate_angle_deg: float | None = None
+    """Half width of the gate in azimuth and elevation, degrees; left out, the field of view's, 5 by default."""
+    gate_range_m: float | None = None
+    """Half width of the gate in range, metres; left out, the field of view's, 1 by default."""
     path_loss: PathLossConfig = PathLossConfig()
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_score <= 1:
             raise ValueError(f"DecisionConfig.min_score: expected a probability, got {self.min_score!r}")
         for field in ("gate_angle_deg", "gate_range_m"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"DecisionConfig.{field}: expected a positive number, got {getattr(self, field)!r}")
+            value = getattr(self, field)
+            if value is not None and not value > 0:
+                raise ValueError(f"DecisionConfig.{field}: expected a positive number, got {value!r}")
 
 
 class Decision(NamedTuple):
@@ -131,11 +132,12 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     evidence = tf.reduce_sum(weights, axis=-1, keepdims=True)
     weights /= evidence
 
+    gate_range_m = config.gate_range_m or view.gate_range_m
     mean_r = tf.reduce_sum(weights * nodes_r, axis=-1, keepdims=True)
     candidates = tf.concat([nodes_r, mean_r], axis=-1)
     offset = tf.abs(candidates[..., :, None] - nodes_r[..., None, :])
-    mass = tf.reduce_sum(weights[..., None, :] * tf.cast(offset <= config.gate_range_m, tf.float32), axis=-1)
-    preference = mass - 1e-3 * tf.abs(candidates - mean_r) / config.gate_range_m
+    mass = tf.reduce_sum(weights[..., None, :] * tf.cast(offset <= gate_range_m, tf.float32), axis=-1)
+    preference = mass - 1e-3 * tf.abs(candidates - mean_r) / gate_range_m
     best = tf.argmax(preference, axis=-1)
     range_m = tf.gather(candidates, best, batch_dims=2)
     range_mass = tf.gather(mass, best, batch_dims=2)
@@ -161,7 +163,7 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     position_cov += tf.einsum("...n,...ni,...nj->...ij", weights, cell, cell) / 12.0  # a node stands for its cell
     position_cov += tf.einsum("...ai,...ab,...bj->...ij", slopes, conditional, slopes)
 
-    gate = math.radians(config.gate_angle_deg)
+    gate = math.radians(config.gate_angle_deg or view.gate_angle_deg)
     angle_mass = tf.reduce_prod(_normal_mass(gate, tf.sqrt(tf.linalg.diag_part(covariance)[..., :2])), axis=-1)
     exists = tf.sigmoid(log_odds + tf.math.log(evidence[..., 0]))
     score = tf.where(atoms.active, exists * angle_mass * range_mass, 0.0)
