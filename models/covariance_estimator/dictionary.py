@@ -6,71 +6,15 @@ compare directions by what they deliver: an element pattern would otherwise tilt
 small.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from models.covariance_estimator.config import GridConfig
 from models.covariance_estimator.symmetry import NUM_PARITIES, SIGNS, is_mirrored, parity_basis
-from models.physics.geometry import FieldOfView, RISArray, Scenario
+from models.physics.geometry import FieldOfView, RISArray
 from models.physics.steering import steering_norm2, steering_vectors
-
-
-@dataclasses.dataclass(frozen=True)
-class GridConfig:
-    """Cells of the polar grid; points are the cells' centres."""
-
-    num_azimuth: int = 22
-    """Cells in sin(azimuth)."""
-    num_elevation: int = 13
-    """Cells in sin(elevation)."""
-    num_range: int = 10
-    """Cells in 1 / range."""
-
-    def __post_init__(self) -> None:
-        for field in ("num_azimuth", "num_elevation", "num_range"):
-            if getattr(self, field) < 3:
-                raise ValueError(f"GridConfig.{field}: expected at least 3 cells, got {getattr(self, field)!r}")
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(azimuth, elevation, range) cells."""
-        return (self.num_azimuth, self.num_elevation, self.num_range)
-
-    @property
-    def strides(self) -> tuple[int, int, int]:
-        """Steps in the flat index from a cell to the next along each axis."""
-        return (self.num_elevation * self.num_range, self.num_range, 1)
-
-    @property
-    def size(self) -> int:
-        """G."""
-        return self.num_azimuth * self.num_elevation * self.num_range
-
-
-_CELL_BEAMS, _CELL_DEPTHS = 0.475, 2.1  # cells in units of `RISArray.resolution`
-_LEAST_CELLS = 3  # a peak has neighbours
-
-
-def natural_grid(array: RISArray, field_of_view: FieldOfView, density: int = 1) -> GridConfig:
-    """The grid that an installation asks for: cells of 0.475 beam widths and of 2.1 lambda / D^2 in inverse range.
-
-    Args:
-      array, field_of_view: the installation; the default one's grid is 22 x 13 x 10.
-      density: cells along each axis in place of one.
-    """
-    limits = (np.sin(field_of_view.azimuth), np.sin(field_of_view.elevation), field_of_view.inverse_range)
-    spans = np.array([high - low for low, high in limits])
-    cells = np.ceil(spans / (np.array(array.resolution) * (_CELL_BEAMS, _CELL_BEAMS, _CELL_DEPTHS)) - 1e-9)
-    return GridConfig(*(density * max(int(count), _LEAST_CELLS) for count in cells))
-
-
-def moved_grid(grid: GridConfig, before: Scenario, after: Scenario) -> GridConfig:
-    """A grid as fine for an installation as it was for another; the same where both ask for the same."""
-    asked = [natural_grid(one.array, one.field_of_view).shape for one in (before, after)]
-    cells = (round(own * new / old) for own, old, new in zip(grid.shape, *asked, strict=True))
-    return GridConfig(*(max(count, _LEAST_CELLS) for count in cells))
 
 
 def _cell_centres(limits: Sequence[float] | np.ndarray, cells: int) -> np.ndarray:
