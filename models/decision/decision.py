@@ -101,7 +101,8 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     log_odds = tf.where(atoms.active, log_odds, -np.float32(np.inf))
     power_slope = covariance[..., 3, 2] / variance_w
     candidates = Candidates(
-        range_m=nodes_r,
+        range_m=nodes_r
+        * (FieldOfView().typical_range_m / view.typical_range_m),  # levels of the law are a grid of fixed t
         log_power=log_power[..., None] + power_slope[..., None] * shift,
         log_power_variance=tf.maximum(covariance[..., 3, 3] - power_slope * covariance[..., 3, 2], 0.0),
         weights=weights,

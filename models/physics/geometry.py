@@ -157,6 +157,11 @@ class FieldOfView:
         return (1.0 / self.range_m[1], 1.0 / self.range_m[0])
 
     @property
+    def typical_range_m(self) -> float:
+        """The geometric mean of the range's limits."""
+        return math.sqrt(self.range_m[0] * self.range_m[1])
+
+    @property
     def gate_angle_deg(self) -> float:
         """How far a hit may be off in azimuth and elevation: 5 degrees, but at most a twelfth of the narrower span."""
         return min(5.0, min(high - low for low, high in (self.azimuth_deg, self.elevation_deg)) / 12.0)
