@@ -80,8 +80,8 @@ def test_metrics_of_the_default_installation_are_the_findings() -> None:
 
 def test_metrics_follow_the_field_of_view() -> None:
     config = metrics_config(scene_set(f"l64_m64@{FILE}").config.scenario)
-    assert config.standard_gate == Gate(5.0, 5.0, pytest.approx(2.8 / 9.5))
-    assert config.strict_gate == Gate(2.0, 2.0, pytest.approx(0.7 / 9.5))
+    assert config.standard_gate == Gate(5.0, 5.0, (3.0 - 0.2) / 9.5)
+    assert config.strict_gate == Gate(2.0, 2.0, 0.25 * config.standard_gate.range_m)
     assert config.range_edges_m == pytest.approx((0.2, 0.5, 1.0, 2.0, 3.0))
     assert config.rmse_scale_m == pytest.approx(5.6 / 9.5)
     assert config.max_error_m == 6.0
