@@ -32,6 +32,8 @@ class RunOptions:
     """Where everything goes; the model lands in RUN_DIR/serving/ris_localizer/VERSION."""
     config: str = "l64_m64_impaired_2000_300_200"
     """Set of scenes, as for `python -m pipeline.data`."""
+    installation: Path | None = None
+    """An installation file that everything is for, docs/installation.md."""
     initial: Path | None = None
     """A backbone.keras to start training from; left out, the untrained one."""
     additions: int = 0
@@ -55,7 +57,8 @@ class RunOptions:
 def stages(options: RunOptions) -> dict[str, list[str]]:
     """Arguments of every stage, in order."""
     run_dir = options.run_dir
-    scenes: list[object] = ["--config", options.config, "--data-dir", run_dir / "data"]
+    place: list[object] = [] if options.installation is None else ["--installation", options.installation]
+    scenes: list[object] = ["--config", options.config, *place, "--data-dir", run_dir / "data"]
     logs: list[object] = ["--log-dir", run_dir / "logs"]
     trained, model = run_dir / "train", run_dir / "serving" / MODEL_NAME
     training: list[object] = [*scenes, "--run-dir", trained, "--validation-scenes", options.validation_scenes]
@@ -77,7 +80,7 @@ def stages(options: RunOptions) -> dict[str, list[str]]:
             *("--output-dir", run_dir / "evaluation"),
         ],
         "locate": [
-            *("--model-base-path", model, "--config", options.config, "--scenes", options.located_scenes),
+            *("--model-base-path", model, "--config", options.config, *place, "--scenes", options.located_scenes),
             *("--output", run_dir / "measurement.npz", *logs),
         ],
     }
