@@ -1,7 +1,7 @@
 """A model server in a process of its own, for benchmarks, soaks and tests."""
 
 import contextlib
-import socket
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,7 +30,7 @@ class ServerProcess:
         command = [sys.executable, "-m", "serving.model_server", "--port=0", *flags]
         self.log = Path(log.name)
         self.lines: list[str] = []
-        """What it printed so far: "serving NAME version V on port P"."""
+        """What it printed so far: "serving NAME version V on port P" and, if it has REST, ", REST on port R"."""
         self._printed = threading.Condition()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         threading.Thread(target=self._read, daemon=True).start()
@@ -40,7 +40,8 @@ class ServerProcess:
             self.kill()
             said = self.log.read_text().strip().rpartition("\n")[2]
             raise RuntimeError(f"model server: expected it to load a version, got {said!r}")
-        self.port = int(self.lines[0].split()[-1])
+        ports = [int(port) for port in re.findall(r"on port (\d+)", self.lines[0])]
+        self.port, self.rest_port = ports[0], ports[-1]  # the same if it has no REST
         self.target = f"localhost:{self.port}"
 
     def _read(self) -> None:
@@ -85,14 +86,7 @@ def server_process(*flags: str) -> Iterator[ServerProcess]:
             server.kill()
 
 
-def free_port() -> int:
-    """A TCP port nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
-
-
-def wait_until(condition: Callable[[], bool], deadline_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], deadline_s: float = 60.0) -> None:
     """Looks at `condition` until it holds.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
-from serving.server.errors import failed_precondition, invalid_argument
+from serving.server.calls import failed_precondition, invalid_argument
 
 PLATFORM = "tensorflow"
 _MAX_VERSION = 2**63 - 1
@@ -48,7 +48,7 @@ def check_transition(old: ModelServerConfig | None, new: ModelServerConfig) -> N
 
     Raises:
       ServingError: FAILED_PRECONDITION if it is no list of models; INVALID_ARGUMENT for a name listed twice, a
-        relative base path, a platform that is not `tensorflow` or changes.
+        base path that is relative or holds NUL, a platform that is not `tensorflow` or changes.
     """
     if new.WhichOneof("config") != "model_config_list":
         raise failed_precondition(
@@ -64,6 +64,8 @@ def check_transition(old: ModelServerConfig | None, new: ModelServerConfig) -> N
             raise invalid_argument(
                 f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
             )
+        if "\0" in model.base_path:
+            raise invalid_argument(f"Expected model {model.name} to have a path without NUL; got {model.base_path!r}")
     before = {model.name: _platform(model) for model in old.model_config_list.config} if old is not None else {}
     for model in new.model_config_list.config:
         platform = _platform(model)

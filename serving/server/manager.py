@@ -13,17 +13,13 @@ from pathlib import Path
 import grpc
 from tensorflow_serving.apis import model_pb2
 
-from serving.server.config import (
-    ModelServerConfig,
-    aspired_versions,
-    check_transition,
-    checked_labels,
-)
-from serving.server.errors import ServingError, invalid_argument
+from serving.server.calls import ENDLESS, Call, ServingError, invalid_argument, unavailable
+from serving.server.config import ModelServerConfig, aspired_versions, check_transition, checked_labels
 from serving.server.servable import Servable
 from serving.server.versions import Load, Loaded, ModelVersions, RetryConfig, VersionStatus, servable_not_found
 
 _log = logging.getLogger(__name__)
+_LOOK_S = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +40,7 @@ class ModelManager:
       config: see there.
       load: makes a version ready to run.
       on_available: told of a version that starts to serve, by name and number.
+      on_change: told that some version's state is another now.
     """
 
     def __init__(
@@ -51,9 +48,10 @@ class ModelManager:
         config: ManagerConfig = ManagerConfig(),
         load: Load = Servable,
         on_available: Callable[[str, int], None] = lambda name, number: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
-        self._load, self._on_available = load, on_available
+        self._load, self._on_available, self._on_change = load, on_available, on_change
         self._reloading, self._polling = threading.Lock(), threading.Lock()
         self._lock = threading.Condition()
         self._server_config: ModelServerConfig | None = None
@@ -66,7 +64,7 @@ class ModelManager:
         self._stopped = False
 
     def stop(self) -> None:
-        """Loads and looks for nothing more; what serves goes on."""
+        """Loads and looks for nothing more, nor waits; what serves goes on."""
         with self._lock:
             self._stopped = True
             self._lock.notify_all()
@@ -103,6 +101,7 @@ class ModelManager:
             self._lock.notify_all()
         for name, number in fresh:
             self._on_available(name, number)
+        self._on_change()
 
     # Looking for versions
 
@@ -111,7 +110,10 @@ class ModelManager:
             with self._lock:
                 if self._lock.wait_for(lambda: self._stopped, self.config.poll_interval_s):
                     return
-            self.poll()
+            try:
+                self.poll()
+            except Exception:  # the thread must outlive whatever lies in a folder
+                _log.exception("looking for versions failed")
 
     def poll(self) -> None:
         """Looks for versions of every model."""
@@ -123,7 +125,7 @@ class ModelManager:
             try:
                 paths = aspired_versions(Path(model.base_path), model.model_version_policy)
                 complaint = "" if paths else f"No versions of servable {model.name} found under {model.base_path}"
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 paths, complaint = None, f"Could not find base path {model.base_path} for {model.name}: {error}"
             if complaint and self._complaints.get(model.name) != complaint:
                 _log.warning(complaint)
@@ -139,47 +141,52 @@ class ModelManager:
 
     # Configuration
 
-    def reload(self, config: ModelServerConfig, give_up: Callable[[], bool] = lambda: False) -> None:
+    def reload(self, config: ModelServerConfig, call: Call = ENDLESS) -> None:
         """Serves the models of `config` from now on and waits until every new one does.
 
         Args:
           config: a list of models.
-          give_up: asked now and then while waiting.
+          call: waiting ends with it.
 
         Raises:
-          ServingError: the configuration is refused, or UNKNOWN because a new model has no version that loads.
+          ServingError: the configuration is refused; UNKNOWN, a new model has no version that loads; UNAVAILABLE, the
+            manager was stopped; DEADLINE_EXCEEDED or CANCELLED, with the configuration in force.
         """
-        with self._reloading:
-            old = self._server_config
-            check_transition(old, config)
-            names = {model.name for model in config.model_config_list.config}
-            known = {model.name for model in old.model_config_list.config} if old is not None else set()
-            labels = checked_labels(
-                config,
-                self._labels,
-                lambda name: self._model(name).available(),
-                self.config.allow_labels_for_unavailable,
-            )
-            with self._polling:
-                self._server_config, self._labels = config, labels
-                for name in set(self._models) - names:
-                    self._models[name].aspire({})
-                if self.config.poll_interval_s >= 0:
-                    self._look()
-            if old is None:
-                self._start()
-            self._wait_for(sorted(names - known), give_up)
+        while not self._reloading.acquire(timeout=_LOOK_S):
+            self._check(call)
+        try:
+            self._wait_for(self._apply(config), call)
+        finally:
+            self._reloading.release()
 
-    def _wait_for(self, names: list[str], give_up: Callable[[], bool]) -> None:
+    def _check(self, call: Call) -> None:
+        call.check()
+        if self._stopped:
+            raise unavailable("the server is shutting down")
+
+    def _apply(self, config: ModelServerConfig) -> list[str]:
+        """Takes a configuration over; the names of models that are new in it."""
+        old = self._server_config
+        check_transition(old, config)
+        names = {model.name for model in config.model_config_list.config}
+        known = {model.name for model in old.model_config_list.config} if old is not None else set()
+        unavailable_too = self.config.allow_labels_for_unavailable
+        labels = checked_labels(config, self._labels, lambda name: self._model(name).available(), unavailable_too)
+        with self._polling:
+            self._server_config, self._labels = config, labels
+            for name in set(self._models) - names:
+                self._models[name].aspire({})
+            if self.config.poll_interval_s >= 0:
+                self._look()
+        if old is None:
+            self._start()
+        return sorted(names - known)
+
+    def _wait_for(self, names: list[str], call: Call) -> None:
         models = [self._model(name) for name in names]
-
-        def settled() -> bool:
-            return self._stopped or all(model.available() or model.failures() for model in models)
-
         with self._lock:
-            while not self._lock.wait_for(settled, 0.2):
-                if give_up():
-                    return
+            while not self._lock.wait_for(lambda: all(m.available() or m.failures() for m in models), _LOOK_S):
+                self._check(call)
         failed = [
             f"{{{{name: {model.name} version: {number}}} due to error: {error}}}, "
             for model in models
@@ -217,7 +224,14 @@ class ModelManager:
         model = self._models.get(name)
         return model.statuses() if model is not None else {}
 
+    def _names(self) -> list[str]:
+        config = self._server_config
+        return [model.name for model in config.model_config_list.config] if config is not None else []
+
     def serves(self, name: str) -> bool:
         """Whether the configuration lists a model of that name."""
-        config = self._server_config
-        return config is not None and any(model.name == name for model in config.model_config_list.config)
+        return name in self._names()
+
+    def serving(self) -> dict[str, bool]:
+        """Whether a version serves, for every model of the configuration."""
+        return {name: bool(self._model(name).available()) for name in self._names()}

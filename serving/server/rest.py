@@ -1,40 +1,39 @@
-"""Routes of TF Serving's REST API: from method, path and body to status and body."""
+"""TF Serving's REST API: from method, path and body to requests, and from answers to status and body."""
 
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import unquote
 
 import grpc
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    predict_pb2,
-    regression_pb2,
+import numpy as np
+from google.protobuf import json_format
+from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
+
+from serving.server.calls import Call, ServingError, exhausted, invalid_argument, unimplemented
+from serving.server.core import METADATA_FIELD, ServerCore
+from serving.server.servable import DEFAULT_SIGNATURE
+from serving.server.tensors import (
+    array_of,
+    array_of_json,
+    is_base64,
+    json_of_array,
+    numpy_dtype,
+    parse_object,
+    proto_of,
+    shown,
 )
 
-from serving.server.core import METADATA_FIELD, ServerCore
-from serving.server.errors import ServingError, as_serving_error, invalid_argument
-from serving.server.inference import DEFAULT_SIGNATURE
-from serving.server.json_tensors import parse_object
-from serving.server.rest_messages import (
-    classify_body,
-    fill_examples,
-    fill_predict,
-    metadata_body,
-    predict_body,
-    regress_body,
-    signature_name,
-    status_body,
-)
+Inputs = Mapping[str, meta_graph_pb2.TensorInfo]
 
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _INFER = re.compile(rf"/v1/models/(?P<model>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.I | re.ASCII)
 _SHOW = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_VERSION}(?:/(?P<method>metadata))?", re.I | re.ASCII)
-_MAX_VERSION = 2**63 - 1
+_MAX_VERSION, _MAX_ROWS = 2**63 - 1, 2**16
 _HTTP = {
     grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -77,13 +76,14 @@ class RestApi:
     def __init__(self, core: ServerCore, metrics_path: str = "") -> None:
         self._core, self._metrics_path = core, metrics_path
 
-    def answer(self, method: str, path: str, body: bytes) -> Answer:
-        """The answer to a request.
+    def answer(self, method: str, path: str, body: bytes, call: Call) -> Answer:
+        """The answer to a request; what goes wrong is one, too.
 
         Args:
           method: GET, POST or another.
           path: without the query.
           body: all of it.
+          call: see there.
         """
         if method == "GET" and path == self._metrics_path:
             return Answer(200, self._core.metrics.page(), "text/plain")
@@ -91,61 +91,198 @@ class RestApi:
             return Answer(404, json.dumps({"error": f"Not found: {path}"}))
         route = {"POST": _INFER, "GET": _SHOW}.get(method)
         match = route.fullmatch(path) if route else None
-        name = unquote(match["model"] or "") if match else ""
-        api = (match["method"] or "").lower() if match else ""
+        name, api = (unquote(match["model"] or ""), (match["method"] or "").lower()) if match else ("", "")
         try:
             with self._core.recorded(name, api, "REST"):
                 if match is None:
                     raise invalid_argument(f"Malformed request: {method} {path}")
-                return Answer(200, self._route(api, name, match["version"], match["label"], body))
-        except Exception as error:  # a request must not take the server down, whatever it triggers
-            return error_answer(as_serving_error(error))
+                if api in ("classify", "regress"):
+                    raise unimplemented(f"{api.capitalize()} is not served here")
+                spec = _model_spec(name, match["version"], match["label"])
+                if api == "predict":
+                    return Answer(200, self._predict(spec, body, call))
+                return Answer(200, self._metadata(spec) if api == "metadata" else self._status(spec))
+        except ServingError as error:
+            return error_answer(error)
 
-    def _route(self, api: str, name: str, version: str | None, label: str | None, body: bytes) -> str:
-        if not name:
-            raise invalid_argument("Missing model name in request.")
-        spec = model_pb2.ModelSpec(name=name)
-        if version is not None:
-            if int(version) > _MAX_VERSION:
-                raise invalid_argument(f"Failed to convert version: {version} to numeric.")
-            spec.version.value = int(version)
-        if label is not None:
-            spec.version_label = unquote(label)
-        routes: dict[str, Callable[[model_pb2.ModelSpec, bytes], str]] = {
-            "predict": self._predict,
-            "classify": self._classify,
-            "regress": self._regress,
-            "metadata": self._metadata,
-        }
-        return routes.get(api, self._status)(spec, body)
-
-    def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
+    def _predict(self, spec: model_pb2.ModelSpec, body: bytes, call: Call) -> str:
         document = parse_object(body)
-        spec.signature_name = signature_name(document)
+        spec.signature_name = _signature_name(document)
         signatures, name = self._core.signatures(spec), spec.signature_name or DEFAULT_SIGNATURE
         if name not in signatures:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
         request = predict_pb2.PredictRequest(model_spec=spec)
         rows = fill_predict(request, document, signatures[name].inputs)
-        return predict_body(self._core.predict(request).outputs, rows)
+        del document
+        return predict_body(self._core.predict(request, call).outputs, rows)
 
-    def _classify(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
-        document = parse_object(body)
-        spec.signature_name = signature_name(document)
-        request = classification_pb2.ClassificationRequest(model_spec=spec)
-        fill_examples(request.input, document)
-        return classify_body(self._core.classify(request).result)
+    def _status(self, spec: model_pb2.ModelSpec) -> str:
+        """State and status of every version."""
+        return json.dumps(
+            _as_json(self._core.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec))), indent=1
+        )
 
-    def _regress(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
-        document = parse_object(body)
-        spec.signature_name = signature_name(document)
-        request = regression_pb2.RegressionRequest(model_spec=spec)
-        fill_examples(request.input, document)
-        return regress_body(self._core.regress(request).result)
-
-    def _status(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
-        return status_body(self._core.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec)))
-
-    def _metadata(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
+    def _metadata(self, spec: model_pb2.ModelSpec) -> str:
+        """The model_spec and the signatures."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[METADATA_FIELD])
-        return metadata_body(self._core.metadata(request))
+        response, signatures = self._core.metadata(request), get_model_metadata_pb2.SignatureDefMap()
+        response.metadata[METADATA_FIELD].Unpack(signatures)
+        body = {"model_spec": _as_json(response.model_spec), "metadata": {METADATA_FIELD: _as_json(signatures)}}
+        return json.dumps(body, indent=1)
+
+
+def _as_json(message: Any) -> Any:
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.ModelSpec:
+    if not name:
+        raise invalid_argument("Missing model name in request.")
+    spec = model_pb2.ModelSpec(name=name)
+    if version is not None:
+        if len(version) > 19 or int(version) > _MAX_VERSION:
+            raise invalid_argument(f"Failed to convert version: {version} to numeric.")
+        spec.version.value = int(version)
+    if label is not None:
+        spec.version_label = unquote(label)
+    return spec
+
+
+def _signature_name(document: Mapping[str, Any]) -> str:
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid_argument(
+            f"JSON Value: {shown(document)} not formatted correctly. 'signature_name' key must be a string value."
+        )
+    if not name.isprintable():
+        raise invalid_argument(f"Serving signature name: {json.dumps(name)} not found in signature def")
+    return name
+
+
+# Predict
+
+
+def _is_named(element: Any) -> bool:
+    return isinstance(element, dict) and not is_base64(element)
+
+
+def _instance_arrays(instances: list[Any], inputs: Inputs) -> dict[str, list[np.ndarray]]:
+    """Arrays of every instance by input."""
+    named = _is_named(instances[0])
+    if len(inputs) > 1 and not isinstance(instances[0], dict):
+        raise invalid_argument(
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+            "tensorinfo_map"
+        )
+    arrays: dict[str, list[np.ndarray]] = {name: [] for name in inputs}
+    for number, element in enumerate(instances):
+        if named and not _is_named(element):
+            raise invalid_argument(f"Expecting object but got list at item {number} of input list")
+        if not named and _is_named(element):
+            raise invalid_argument(f"Expecting value/list but got object at item {number} of input list")
+        for name, value in element.items() if named else ((next(iter(inputs)), element),):
+            try:
+                if name not in inputs:
+                    raise invalid_argument(f"JSON object: does not have named input: {name}")
+                array = array_of_json(value, numpy_dtype(inputs[name].dtype))
+                if arrays[name] and arrays[name][0].size != array.size:
+                    raise invalid_argument(f"Expecting tensor size: {arrays[name][0].size} but got: {array.size}")
+                if arrays[name] and arrays[name][0].shape != array.shape:
+                    before, now = (",".join(map(str, shape)) for shape in (arrays[name][0].shape, array.shape))
+                    raise invalid_argument(f"Expecting shape [{before}] but got: [{now}]")
+            except ServingError as error:
+                key = f" key: {name}" if named else ""
+                raise invalid_argument(
+                    f"Failed to process element: {number}{key} of 'instances' list. Error: {error}"
+                ) from None
+            arrays[name].append(array)
+        if named and set(element) != set(inputs):
+            raise invalid_argument(
+                f"Failed to process element: {number} of 'instances' list. JSON object: {shown(element)} keys must be "
+                f"equal to: {','.join(sorted(inputs))}"
+            )
+    return arrays
+
+
+def _column_arrays(value: Any, inputs: Inputs) -> dict[str, np.ndarray]:
+    if not _is_named(value):
+        if len(inputs) > 1:
+            raise invalid_argument(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+                "tensorinfo_map"
+            )
+        value = {next(iter(inputs)): value}
+    for name in sorted(inputs):
+        if name not in value:
+            raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
+    return {name: array_of_json(value[name], numpy_dtype(info.dtype)) for name, info in inputs.items()}
+
+
+def fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any], inputs: Inputs) -> bool:
+    """Puts the tensors of a body into a request.
+
+    Returns:
+      Whether it was in row form (`instances`), as the answer shall be.
+
+    Raises:
+      ServingError: with TF Serving's code and message.
+    """
+    if "instances" in document and "inputs" in document:
+        raise invalid_argument(
+            f"JSON Value: {shown(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
+            "keys to exist "
+        )
+    if "instances" not in document and "inputs" not in document:
+        raise invalid_argument("Missing 'inputs' or 'instances' key")
+    if not inputs:
+        name = request.model_spec.signature_name or "DEFAULT"
+        raise invalid_argument(f"Failed to get input map for signature: {name}")
+    rows = "instances" in document
+    if rows:
+        instances = document["instances"]
+        if not isinstance(instances, list):
+            raise invalid_argument(f"JSON Value: {shown(document)} Expecting 'instances' to be an list/array")
+        if not instances:
+            raise invalid_argument(f"JSON Value: {shown(document)} No values in 'instances' array")
+        if len(instances) > _MAX_ROWS:
+            raise exhausted(f"{len(instances)} instances; at most {_MAX_ROWS} are taken")
+        arrays = {name: np.stack(parts) for name, parts in _instance_arrays(instances, inputs).items() if parts}
+    else:
+        arrays = _column_arrays(document["inputs"], inputs)
+    for name, array in arrays.items():
+        request.inputs[name].CopyFrom(proto_of(array))
+    return rows
+
+
+def predict_body(outputs: Mapping[str, tensor_pb2.TensorProto], rows: bool) -> str:
+    """An answer of Predict: `predictions` in row form, else `outputs`.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT; the outputs have no such form in JSON.
+    """
+    arrays = {name: array_of(proto, name) for name, proto in sorted(outputs.items())}
+
+    def written(name: str, array: np.ndarray) -> str:
+        return json_of_array(array, as_bytes=name.endswith("_bytes"))
+
+    def together(values: Mapping[str, str]) -> str:
+        if len(values) == 1:
+            return next(iter(values.values()))
+        return "{" + ", ".join(f"{json.dumps(name)}: {value}" for name, value in values.items()) + "}"
+
+    if not rows:
+        return f'{{"outputs": {together({name: written(name, array) for name, array in arrays.items()})}}}'
+    batch: int | None = None
+    for name, array in arrays.items():
+        if array.ndim == 0:
+            raise invalid_argument(f"Tensor name: {name} has no shape information ")
+        if batch not in (None, len(array)):
+            raise invalid_argument(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {batch}")
+        batch = len(array)
+    items = [
+        together({name: written(name, array[row : row + 1].reshape(array.shape[1:])) for name, array in arrays.items()})
+        for row in range(batch or 0)
+    ]
+    return f'{{"predictions": [{", ".join(items)}]}}'

@@ -7,8 +7,8 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
+from serving.server.calls import invalid_argument
 from serving.server.config import ModelServerConfig
-from serving.server.errors import invalid_argument
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _BOOL, _STRING, _INT64, _MESSAGE = _Field.TYPE_BOOL, _Field.TYPE_STRING, _Field.TYPE_INT64, _Field.TYPE_MESSAGE

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from serving.server.errors import ServingError, as_serving_error, not_found
-from serving.server.inference import Signatures
+from serving.server.calls import Call, ServingError, as_serving_error, not_found
+from serving.server.servable import Feeds, Signatures
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Loaded(Protocol):
     version: int
     signatures: Signatures
 
-    def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
+    def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ...) -> list[np.ndarray]:
         """See `Servable.run`."""
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ class ModelVersions:
         try:
             version.loaded = self._load(version.path, version.number)
         except Exception as error:  # whatever a broken version raises, the good one must go on serving
-            self._failed(version, as_serving_error(error))
+            self._failed(version, not_found(str(error)) if isinstance(error, OSError) else as_serving_error(error))
             return
         with self._lock:
             version.state, version.error = State.AVAILABLE, None

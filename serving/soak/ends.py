@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from serving.server_process import free_port, server_process, wait_until
+from serving.server_process import server_process, wait_until
 from serving.soak.model import NAME, request_of, write_version
 
 _ARRIVED_S = 0.1
@@ -42,9 +42,9 @@ def end_under_load(folder: Path, clients: int, rest_clients: int, turns: int) ->
       rest_clients: over REST.
       turns: how slow the requests are.
     """
-    report, lock, rest_port = EndReport(), threading.Lock(), free_port()
+    report, lock = EndReport(), threading.Lock()
     write_version(folder, 1)
-    flags = (f"--model_name={NAME}", f"--model_base_path={folder}", f"--rest_api_port={rest_port}")
+    flags = (f"--model_name={NAME}", f"--model_base_path={folder}", "--rest_api_port=-1")
     signalled: list[float] = []
 
     def note(sent: float, status: str) -> None:
@@ -68,7 +68,7 @@ def end_under_load(folder: Path, clients: int, rest_clients: int, turns: int) ->
                 note(sent, status)
 
     def rest_client() -> None:
-        connection = http.client.HTTPConnection("localhost", rest_port, timeout=120)
+        connection = http.client.HTTPConnection("localhost", server.rest_port, timeout=120)
         body = json.dumps({"signature_name": "slow", "instances": [turns]})
         status = "OK"
         while status == "OK":

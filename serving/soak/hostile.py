@@ -15,7 +15,7 @@ import numpy as np
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from serving.server_process import ServerProcess, free_port, server_process
+from serving.server_process import ServerProcess, server_process
 from serving.soak.model import NAME, request_of, write_version
 
 _GIANT = 6 * 2**20
@@ -44,14 +44,13 @@ class Attacker:
     """Makes hostile requests of a server.
 
     Args:
-      server: with REST on `rest_port` and messages up to 4 MiB.
-      rest_port: see there.
+      server: with REST and messages up to 4 MiB.
       seed: of what is random in them.
     """
 
-    def __init__(self, server: ServerProcess, rest_port: int, seed: int) -> None:
+    def __init__(self, server: ServerProcess, seed: int) -> None:
         self._random = random.Random(seed)
-        self._port, self._rest_port = server.port, rest_port
+        self._port, self._rest_port = server.port, server.rest_port
         self._channel = grpc.insecure_channel(server.target, [("grpc.max_send_message_length", -1)])
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._raw = self._channel.unary_unary(_PREDICT)
@@ -183,16 +182,16 @@ def be_hostile(folder: Path, requests: int, seed: int = 0) -> HostileReport:
     Raises:
       RuntimeError: the server stopped, or no longer answers honest requests.
     """
-    report, rest_port = HostileReport(), free_port()
+    report = HostileReport()
     write_version(folder, 1)
     flags = (
         f"--model_name={NAME}",
         f"--model_base_path={folder}",
-        f"--rest_api_port={rest_port}",
+        "--rest_api_port=-1",
         f"--grpc_channel_arguments=grpc.max_receive_message_length={_LIMIT}",
     )
     with server_process(*flags) as server:
-        attacker = Attacker(server, rest_port, seed)
+        attacker = Attacker(server, seed)
         for number in range(requests):
             kind, expected, found = attacker.strike()
             report.statuses[f"{kind}: {found}"] += 1
