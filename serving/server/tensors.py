@@ -1,4 +1,4 @@
-"""TensorProto and JSON to arrays and back: TF Serving's dtypes, rules and words; no memory a message did not pay for."""
+"""TensorProto and JSON to arrays and back: dtypes, rules and words of TF Serving; no memory unpaid for."""
 
 import base64
 import binascii
