@@ -1,6 +1,7 @@
 """A model server put together from flags: models, gRPC, REST, and an end that finishes what it began."""
 
 import argparse
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -95,27 +96,20 @@ def _metrics_path(flags: argparse.Namespace) -> str:
 def _loader(flags: argparse.Namespace, scheduler: BatchScheduler | None) -> Load:
     def load(directory: Path, version: int) -> Loaded:
         servable = Servable(directory, version)
-        if flags.enable_model_warmup:
-            try:
-                count = replay_warmup(servable, directory)
-            except BaseException:
-                servable.close()
-                raise
-            _log.info("replayed %d warm-up requests of %s", count, directory)
+        with contextlib.ExitStack() as unless_warm:
+            unless_warm.callback(servable.close)
+            if flags.enable_model_warmup:
+                _log.info("replayed %d warm-up requests of %s", replay_warmup(servable, directory), directory)
+            unless_warm.pop_all()
         return servable if scheduler is None else BatchingServable(servable, scheduler)
 
     return load
 
 
 class ModelServer:
-    """The server that flags describe.
+    """The server that flags describe; `announce` is told of every version that serves.
 
-    Args:
-      flags: of `serving.model_server.flag_parser`.
-      announce: told of every version that serves.
-
-    Raises:
-      ServingError: a flag or a file it names is wrong. RuntimeError: the port of REST can't be taken.
+    Raises: ServingError: a flag or a file it names is wrong. RuntimeError: the port of REST can't be taken.
     """
 
     def __init__(self, flags: argparse.Namespace, announce: Announce) -> None:
@@ -148,13 +142,9 @@ class ModelServer:
             self._grpc.show_health(self._manager.serving())
 
     def serve(self, stop: threading.Event) -> bool:
-        """Loads the models, answers until `stop` is set, and finishes what was accepted by then.
+        """Loads the models, answers until `stop` is set, and finishes what was accepted by then; whether all of it was.
 
-        Returns:
-          Whether all of it was finished.
-
-        Raises:
-          ServingError: the configuration is refused or a model does not load. RuntimeError: a port can't be taken.
+        Raises: ServingError: the configuration is refused or a model does not load. RuntimeError: a port can't be had.
         """
         threading.Thread(target=self._stop_waiting, args=(stop,), daemon=True).start()
         try:

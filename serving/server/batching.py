@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.server.calls import ENDLESS, Call, failed_precondition, invalid_argument, unavailable
+from serving.server.calls import ENDLESS, Call, failed_precondition, invalid_argument, unavailable, unimplemented
 from serving.server.metrics import Metrics
 from serving.server.servable import Feeds, Run, Signatures
 from serving.server.versions import Loaded
@@ -36,34 +36,30 @@ class BatchingConfig:
     thread_pool_name: str = "model_server_batch_threads"
     allowed_batch_sizes: tuple[int, ...] = ()
     """Sizes batches are padded to, ascending, the last one `max_batch_size`; empty for any."""
-    pad_variable_length_inputs: bool = False
-    """Pad the axes after the first to the longest of a batch, with each input's first value."""
     max_execution_batch_size: int | None = None
     """With `enable_large_batch_splitting`: the size larger requests are split to. None splits nothing."""
 
     def __post_init__(self) -> None:
+        sizes, largest = self.allowed_batch_sizes, self.max_batch_size
         for field in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
             if getattr(self, field) < 1:
                 raise invalid_argument(f"{field} must be positive; was {getattr(self, field)}")
         if self.batch_timeout_s < 0:
             raise invalid_argument(f"batch_timeout_micros must be non-negative; was {self.batch_timeout_s * 1e6:.0f}")
-        if self.max_execution_batch_size is not None and not 1 <= self.max_execution_batch_size <= self.max_batch_size:
+        if not 1 <= self.execution_size <= largest:
             raise invalid_argument(
-                f"max_execution_batch_size must be from 1 to max_batch_size; was {self.max_execution_batch_size}"
+                f"max_execution_batch_size must be from 1 to max_batch_size; was {self.execution_size}"
             )
-        sizes = self.allowed_batch_sizes
-        if any(size < 1 for size in sizes[:1]) or any(a >= b for a, b in itertools.pairwise(sizes)):
+        if any(size < 1 for size in sizes) or any(a >= b for a, b in itertools.pairwise(sizes)):
             raise invalid_argument(f"allowed_batch_sizes must be positive and increase; were {list(sizes)}")
-        if sizes and sizes[-1] != self.max_batch_size:
-            raise invalid_argument(
-                "Last entry in allowed_batch_sizes must match max_batch_size; last entry was "
-                f"{sizes[-1]}; expected {self.max_batch_size}"
-            )
+        if sizes and sizes[-1] != largest:
+            text = f"must match max_batch_size; last entry was {sizes[-1]}; expected {largest}"
+            raise invalid_argument(f"Last entry in allowed_batch_sizes {text}")
 
     @property
     def execution_size(self) -> int:
         """The largest batch that runs."""
-        return self.max_execution_batch_size or self.max_batch_size
+        return self.max_batch_size if self.max_execution_batch_size is None else self.max_execution_batch_size
 
     def padded_size(self, size: int) -> int:
         """The smallest allowed size that holds `size`."""
@@ -73,25 +69,19 @@ class BatchingConfig:
 def batching_config(parameters: Any) -> BatchingConfig:
     """From a BatchingParameters message; what it leaves out keeps its default.
 
-    Raises:
-      ServingError: INVALID_ARGUMENT; numbers that do not go together.
+    Raises: ServingError: INVALID_ARGUMENT, numbers that do not go together; UNIMPLEMENTED, inputs padded to one length.
     """
-    given = {
-        name: getattr(parameters, name).value
-        for name in ("max_batch_size", "max_enqueued_batches", "num_batch_threads", "thread_pool_name")
-        if parameters.HasField(name)
-    }
+    if parameters.pad_variable_length_inputs:  # snapshots that nobody has taken would move the sources
+        raise unimplemented("pad_variable_length_inputs is not supported; unlike shapes run in batches of their own")
+    names = ("max_batch_size", "max_enqueued_batches", "num_batch_threads", "thread_pool_name")
+    given = {name: getattr(parameters, name).value for name in names if parameters.HasField(name)}
     if parameters.HasField("batch_timeout_micros"):
         given["batch_timeout_s"] = parameters.batch_timeout_micros.value / 1e6
     if parameters.enable_large_batch_splitting.value:
         largest = given.get("max_batch_size", BatchingConfig.max_batch_size)
         asked = parameters.HasField("max_execution_batch_size")
         given["max_execution_batch_size"] = parameters.max_execution_batch_size.value if asked else largest
-    return BatchingConfig(
-        allowed_batch_sizes=tuple(parameters.allowed_batch_sizes),
-        pad_variable_length_inputs=parameters.pad_variable_length_inputs,
-        **given,
-    )
+    return BatchingConfig(allowed_batch_sizes=tuple(parameters.allowed_batch_sizes), **given)
 
 
 @dataclasses.dataclass(eq=False)
@@ -127,25 +117,12 @@ def _size(feeds: Feeds) -> int:
     return sizes.pop()
 
 
-def _padded_to(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The axes after the first lengthened to `shape` with the array's first value."""
-    if array.shape[1:] == tuple(shape) or array.size == 0:
-        return array
-    widths = [(0, 0), *((0, size - own) for size, own in zip(shape, array.shape[1:], strict=True))]
-    return np.pad(array, widths, constant_values=array.reshape(-1)[0])
-
-
 def _merged(tasks: Sequence[_Task], padding: int) -> Mapping[str, np.ndarray]:
     """Inputs one after the other, then `padding` times the last one's first row."""
     if len(tasks) == 1 and padding == 0:
         return tasks[0].feeds
-    merged = {}
-    for name in tasks[0].feeds:
-        arrays = [task.feeds[name] for task in tasks]
-        longest = np.max([array.shape[1:] for array in arrays], axis=0) if arrays[0].ndim > 1 else ()
-        arrays = [_padded_to(array, tuple(longest)) for array in arrays]
-        merged[name] = np.concatenate([*arrays, *[arrays[-1][:1]] * padding])
-    return merged
+    arrays = {name: [task.feeds[name] for task in tasks] for name in tasks[0].feeds}
+    return {name: np.concatenate([*parts, *[parts[-1][:1]] * padding]) for name, parts in arrays.items()}
 
 
 def _split(values: Sequence[np.ndarray], sizes: Sequence[int], total: int) -> list[list[np.ndarray]]:
@@ -154,10 +131,8 @@ def _split(values: Sequence[np.ndarray], sizes: Sequence[int], total: int) -> li
         if value.ndim == 0:
             raise failed_precondition("Batched output tensor has 0 dimensions")
         if len(value) != total:
-            raise failed_precondition(
-                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input "
-                "tensors"
-            )
+            text = "does not equal the sum of the 0th dimension sizes of the input tensors"
+            raise failed_precondition(f"Batched output tensor's 0th dimension {text}")
     ends = list(itertools.accumulate(sizes, initial=0))
     return [[value[start:end] for value in values] for start, end in itertools.pairwise(ends)]
 
@@ -169,12 +144,7 @@ def _latest(tasks: Sequence[_Task]) -> Call:
 
 
 class BatchScheduler:
-    """Threads that run batches of all models.
-
-    Args:
-      config: see there.
-      metrics: what is counted.
-    """
+    """Threads that run batches of all models."""
 
     def __init__(self, config: BatchingConfig, metrics: Metrics) -> None:
         self.config, self._metrics = config, metrics
@@ -186,16 +156,14 @@ class BatchScheduler:
     def run(self, run: Run, feeds: Feeds, fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
         """As `run(feeds, fetches, call)`, together with others that came with the same `run`.
 
-        Raises:
-          ServingError: UNAVAILABLE, too much waits already; DEADLINE_EXCEEDED; CANCELLED; or what `run` raises.
+        Raises: ServingError: UNAVAILABLE, too much waits; DEADLINE_EXCEEDED; CANCELLED; or what `run` raises.
         """
         size = _size(feeds)
         if size == 0:
             return run(feeds, fetches, call)
         if size > self.config.max_batch_size:
-            raise invalid_argument(
-                f"Task size {size} is larger than maximum input batch size {self.config.max_batch_size}"
-            )
+            most = self.config.max_batch_size
+            raise invalid_argument(f"Task size {size} is larger than maximum input batch size {most}")
         step = self.config.execution_size
         parts = [{name: array[at : at + step] for name, array in feeds.items()} for at in range(0, size, step)]
         tasks = [self._enqueue(run, _Task(part, _size(part), call), fetches) for part in parts]
@@ -203,11 +171,7 @@ class BatchScheduler:
         return values[0] if len(values) == 1 else [np.concatenate(column) for column in zip(*values, strict=True)]
 
     def _enqueue(self, run: Run, task: _Task, fetches: Sequence[str]) -> _Task:
-        flexible = self.config.pad_variable_length_inputs
-        alike = tuple(
-            (name, array.dtype.str, array.ndim if flexible else array.shape[1:])
-            for name, array in sorted(task.feeds.items())
-        )
+        alike = tuple((name, array.dtype.str, array.shape[1:]) for name, array in sorted(task.feeds.items()))
         with self._lock:
             queue = self._queues.setdefault((run, tuple(fetches), tuple(sorted(task.feeds))), collections.deque())
             batch = next((b for b in queue if not b.closed and b.alike == alike), None)
@@ -215,11 +179,9 @@ class BatchScheduler:
                 batch.closed, batch = True, None
             if batch is None:
                 if len(queue) >= self.config.max_enqueued_batches:
-                    raise unavailable(
-                        "The batch scheduling queue to which this task was submitted is full; currently "
-                        f"{len(queue)} batches enqueued and max_enqueued_batches is "
-                        f"{self.config.max_enqueued_batches}"
-                    )
+                    most = self.config.max_enqueued_batches
+                    state = f"currently {len(queue)} batches enqueued and max_enqueued_batches is {most}"
+                    raise unavailable(f"The batch scheduling queue to which this task was submitted is full; {state}")
                 batch = _Batch(run, tuple(fetches), alike)
                 queue.append(batch)
             batch.tasks.append(task)
@@ -284,12 +246,7 @@ class BatchScheduler:
 
 
 class BatchingServable:
-    """A loaded version that runs in batches.
-
-    Args:
-      loaded: the version.
-      scheduler: what runs them.
-    """
+    """A loaded version whose requests a scheduler runs in batches."""
 
     def __init__(self, loaded: Loaded, scheduler: BatchScheduler) -> None:
         self.version = loaded.version

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -18,12 +19,7 @@ Result = TypeVar("Result")
 
 
 class ServingError(Exception):
-    """An answer other than OK.
-
-    Args:
-      code: gRPC status code.
-      message: TF Serving's text.
-    """
+    """An answer other than OK. Args: code: of gRPC. message: TF Serving's text."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
@@ -41,39 +37,13 @@ class ServingError(Exception):
         return f"{self.code.name}: {self.message}"
 
 
-def invalid_argument(message: str) -> ServingError:
-    """INVALID_ARGUMENT."""
-    return ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
-
-
-def failed_precondition(message: str) -> ServingError:
-    """FAILED_PRECONDITION."""
-    return ServingError(grpc.StatusCode.FAILED_PRECONDITION, message)
-
-
-def not_found(message: str) -> ServingError:
-    """NOT_FOUND."""
-    return ServingError(grpc.StatusCode.NOT_FOUND, message)
-
-
-def exhausted(message: str) -> ServingError:
-    """RESOURCE_EXHAUSTED."""
-    return ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
-
-
-def unavailable(message: str) -> ServingError:
-    """UNAVAILABLE."""
-    return ServingError(grpc.StatusCode.UNAVAILABLE, message)
-
-
-def unimplemented(message: str) -> ServingError:
-    """UNIMPLEMENTED."""
-    return ServingError(grpc.StatusCode.UNIMPLEMENTED, message)
-
-
-def deadline_exceeded() -> ServingError:
-    """DEADLINE_EXCEEDED."""
-    return ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+invalid_argument = functools.partial(ServingError, grpc.StatusCode.INVALID_ARGUMENT)
+failed_precondition = functools.partial(ServingError, grpc.StatusCode.FAILED_PRECONDITION)
+not_found = functools.partial(ServingError, grpc.StatusCode.NOT_FOUND)
+exhausted = functools.partial(ServingError, grpc.StatusCode.RESOURCE_EXHAUSTED)
+unavailable = functools.partial(ServingError, grpc.StatusCode.UNAVAILABLE)
+unimplemented = functools.partial(ServingError, grpc.StatusCode.UNIMPLEMENTED)
+deadline_exceeded = functools.partial(ServingError, grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
 
 def as_serving_error(error: Exception) -> ServingError:
@@ -87,11 +57,7 @@ def as_serving_error(error: Exception) -> ServingError:
 
 
 class Call:
-    """How long a call has, and whether anybody still waits for its answer.
-
-    Args:
-      timeout_s: from now on; None is for ever.
-    """
+    """How long a call has (None: for ever), and whether anybody still waits for its answer."""
 
     def __init__(self, timeout_s: float | None = None) -> None:
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -114,11 +80,7 @@ class Call:
             raise ServingError(grpc.StatusCode.CANCELLED, "the client has gone")
 
     def wait(self, future: "futures.Future[Result]") -> Result:
-        """The future's result; the future is cancelled if the call ends before it is done.
-
-        Raises:
-          ServingError: as `check`; or what the future raises.
-        """
+        """The future's result; if the call ends before, the future is cancelled. Raises: as `check`, or the future."""
         while not future.done():
             ends: tuple[futures.Future[Any], ...] = (future, self._gone)
             futures.wait(ends, self.remaining_s(), futures.FIRST_COMPLETED)
@@ -136,13 +98,7 @@ ENDLESS = Call()
 
 
 class Workers:
-    """Threads that do the work of calls.
-
-    Args:
-      threads: calls worked on at a time.
-      waiting: calls that may wait for a thread.
-      name: of the threads.
-    """
+    """Threads that do the work of calls. Args: threads: calls worked on at a time. waiting: calls that may wait."""
 
     def __init__(self, threads: int, waiting: int, name: str) -> None:
         self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -159,10 +115,7 @@ class Workers:
 
     async def run(self, call: Call, work: Callable[[], Result]) -> Result:
         """What `work` returns, in a thread; it is not begun once the call has ended, and not waited for after that.
-
-        Raises:
-          ServingError: RESOURCE_EXHAUSTED, too many wait; DEADLINE_EXCEEDED; CANCELLED; or what `work` raises.
-        """
+        Raises: ServingError: RESOURCE_EXHAUSTED, too many wait; DEADLINE_EXCEEDED; CANCELLED; or what `work` raises."""
         with self._lock:
             if self.inside >= self._places:
                 raise exhausted("too many requests at a time")
@@ -185,11 +138,7 @@ class Door:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """A call is inside until the block ends.
-
-        Raises:
-          ServingError: UNAVAILABLE; the door is closed.
-        """
+        """A call is inside until the block ends. Raises: ServingError: UNAVAILABLE; the door is closed."""
         self._knocked = time.monotonic()
         if self.closed:
             raise unavailable("the server is shutting down")
@@ -201,11 +150,7 @@ class Door:
 
     async def drained(self, finish_s: float) -> bool:
         """Closes, waits until nobody is inside and then until nobody has knocked for a moment: what comes while a
-        server stops would be cut off, so clients must have heard that it is closed.
-
-        Returns:
-          False if somebody was still inside after `finish_s` seconds.
-        """
+        server stops would be cut off, so clients must have heard that it is closed. False: not in `finish_s`."""
         self.closed, self._knocked = True, time.monotonic()
         end = time.monotonic() + finish_s
         while self.inside:

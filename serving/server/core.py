@@ -8,15 +8,12 @@ from typing import Any
 
 import grpc
 import numpy as np
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_management_pb2,
-    model_pb2,
-    predict_pb2,
-)
+from tensorflow_serving.apis import get_model_metadata_pb2 as metadata_pb2
+from tensorflow_serving.apis import get_model_status_pb2 as status_pb2
+from tensorflow_serving.apis import model_management_pb2 as reload_pb2
+from tensorflow_serving.apis import model_pb2, predict_pb2
 
-from serving.server.calls import Call, as_serving_error, invalid_argument, not_found
+from serving.server.calls import ENDLESS, Call, as_serving_error, invalid_argument, not_found
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.servable import Feeds, Signatures, resolved_spec, run_predict
@@ -37,14 +34,7 @@ def _named_spec(request: Any) -> model_pb2.ModelSpec:
 
 
 class ServerCore:
-    """Answers requests.
-
-    Args:
-      manager: the models.
-      metrics: what is counted.
-
-    Every method raises ServingError with TF Serving's code and message.
-    """
+    """Answers requests; every method raises ServingError with TF Serving's code and message."""
 
     def __init__(self, manager: ModelManager, metrics: Metrics) -> None:
         self.manager, self.metrics = manager, metrics
@@ -53,8 +43,7 @@ class ServerCore:
     def recorded(self, name: str, api: str, entrypoint: str) -> Iterator[None]:
         """Counts a request and its time. A name no model has is counted without it, lest strangers fill the memory.
 
-        Raises:
-          ServingError: whatever the block raises; what nobody foresaw is INTERNAL, and logged.
+        Raises: ServingError: whatever the block raises; what nobody foresaw is INTERNAL, and logged.
         """
         model = name if self.manager.serves(name) else ""
         started = time.perf_counter()
@@ -87,29 +76,25 @@ class ServerCore:
         with self.manager.use(spec) as loaded:
             return loaded.signatures
 
-    def metadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """The signatures."""
+    def metadata(self, request: Any, _: Call = ENDLESS) -> metadata_pb2.GetModelMetadataResponse:
+        """The signatures; a GetModelMetadataRequest."""
         spec = _named_spec(request)
         if not request.metadata_field:
             raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
         for field in request.metadata_field:
             if field != METADATA_FIELD:
                 raise invalid_argument(f"Metadata field {field} is not supported")
-        signatures = get_model_metadata_pb2.SignatureDefMap()
+        signatures = metadata_pb2.SignatureDefMap()
         with self.manager.use(spec) as loaded:
             for name, signature in loaded.signatures.items():
                 signatures.signature_def[name].CopyFrom(signature)
             resolved = resolved_spec(spec.name, loaded.version)
-        response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=resolved)
+        response = metadata_pb2.GetModelMetadataResponse(model_spec=resolved)
         response.metadata[METADATA_FIELD].Pack(signatures)
         return response
 
-    def status(
-        self, request: get_model_status_pb2.GetModelStatusRequest
-    ) -> get_model_status_pb2.GetModelStatusResponse:
-        """The state of a model's versions."""
+    def status(self, request: Any, _: Call = ENDLESS) -> status_pb2.GetModelStatusResponse:
+        """The state of a model's versions; a GetModelStatusRequest."""
         spec = _named_spec(request)
         statuses = self.manager.statuses(spec.name)
         if spec.HasField("version"):
@@ -119,26 +104,19 @@ class ServerCore:
             statuses = {number: statuses[number]}
         if not statuses:
             raise not_found(f"Could not find any versions of model {spec.name}")
-        response = get_model_status_pb2.GetModelStatusResponse()
+        response = status_pb2.GetModelStatusResponse()
         for number, status in sorted(statuses.items(), reverse=True):
             entry = response.model_version_status.add(version=number, state=int(status.state))
             entry.status.error_code = status.error.code.value[0] if status.error else 0
             entry.status.error_message = status.error.message if status.error else ""
         return response
 
-    def reload(
-        self, request: model_management_pb2.ReloadConfigRequest, call: Call
-    ) -> model_management_pb2.ReloadConfigResponse:
+    def reload(self, request: reload_pb2.ReloadConfigRequest, call: Call) -> reload_pb2.ReloadConfigResponse:
         """Applies a configuration; see `ModelManager.reload`."""
         if request.config.WhichOneof("config") != "model_config_list":
-            raise invalid_argument(
-                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
-                "supported"
-            )
-        before = {name: self.metrics.value(name) for name in request.metric_names}
+            supported = "Only ModelConfigList is currently supported"
+            raise invalid_argument(f"ServerModelConfig type not supported by HandleReloadConfigRequest. {supported}")
         self.manager.reload(request.config, call)
-        response = model_management_pb2.ReloadConfigResponse()
+        response = reload_pb2.ReloadConfigResponse()
         response.status.SetInParent()
-        for name, value in before.items():
-            response.metric.add(name=name, int64_value_increase=self.metrics.value(name) - value)
         return response

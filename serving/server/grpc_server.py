@@ -9,12 +9,10 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_management_pb2,
-    predict_pb2,
-)
+from tensorflow_serving.apis import get_model_metadata_pb2 as metadata_pb2
+from tensorflow_serving.apis import get_model_status_pb2 as status_pb2
+from tensorflow_serving.apis import model_management_pb2 as reload_pb2
+from tensorflow_serving.apis import predict_pb2
 
 from serving.server.calls import Call, Door, Loop, ServingError, Workers, invalid_argument
 from serving.server.core import ServerCore
@@ -44,11 +42,7 @@ class GrpcConfig:
 
 
 def parse_channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
-    """KEY=VALUE pairs with commas between; a value that is an integer is one.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT; something else came.
-    """
+    """KEY=VALUE pairs with commas between; an integer is one. Raises: ServingError: INVALID_ARGUMENT; others came."""
     arguments: list[tuple[str, int | str]] = []
     for pair in filter(None, text.split(",")):
         key, equals, value = pair.partition("=")
@@ -61,8 +55,7 @@ def parse_channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
 def read_credentials(ssl: Any) -> grpc.ServerCredentials:
     """Credentials of an SSLConfig message: PEM texts, and whether clients must show a certificate.
 
-    Raises:
-      ServingError: INVALID_ARGUMENT; key or certificate are missing, or nobody vouches for clients.
+    Raises: ServingError: INVALID_ARGUMENT; key or certificate are missing, or nobody vouches for clients.
     """
     for field in ("server_key", "server_cert"):
         if "-----BEGIN" not in getattr(ssl, field):
@@ -96,17 +89,13 @@ class GrpcServer:
         self._loop.run(self._make())
 
     async def _make(self) -> None:
-        options: dict[str, int | str] = {
-            "grpc.max_receive_message_length": _INT32_MAX,
-            "grpc.max_send_message_length": _INT32_MAX,
-            "grpc.so_reuseport": 0,
-        }
-        options.update(self._config.channel_arguments)
+        lengths = [(f"grpc.max_{way}_message_length", _INT32_MAX) for way in ("receive", "send")]
+        options = dict([*lengths, ("grpc.so_reuseport", 0), *self._config.channel_arguments])
         self._server = grpc.aio.server(options=list(options.items()))
-        self._server.add_generic_rpc_handlers((self._prediction_service(), self._model_service()))
+        self._server.add_generic_rpc_handlers(self._services())
         self._health = health.aio.HealthServicer()
-        for service in _SERVICES:
-            await self._health.set(service, health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._shown: dict[str, bool] = {}
+        await self._show({})
         if self._config.health:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self.port = self._listen(f"0.0.0.0:{self._config.port}") if self._config.port is not None else None
@@ -118,28 +107,18 @@ class GrpcServer:
             return self._server.add_insecure_port(address)
         return self._server.add_secure_port(address, self._config.credentials)
 
-    # Services
-
-    def _prediction_service(self) -> grpc.GenericRpcHandler:
-        core, metadata = self._core, get_model_metadata_pb2.GetModelMetadataRequest
-        methods = {
-            "Predict": self._handler("Predict", predict_pb2.PredictRequest, core.predict, self.workers),
-            "GetModelMetadata": self._handler(
-                "GetModelMetadata", metadata, lambda request, _: core.metadata(request), self.workers
-            ),
+    def _services(self) -> list[grpc.GenericRpcHandler]:
+        core, workers = self._core, self.workers
+        methods: dict[str, tuple[Any, Callable[[Any, Call], Any], Workers]] = {
+            "PredictionService/Predict": (predict_pb2.PredictRequest, core.predict, workers),
+            "PredictionService/GetModelMetadata": (metadata_pb2.GetModelMetadataRequest, core.metadata, workers),
+            "ModelService/GetModelStatus": (status_pb2.GetModelStatusRequest, core.status, workers),
+            "ModelService/HandleReloadConfigRequest": (reload_pb2.ReloadConfigRequest, core.reload, self._reloads),
         }
-        return grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", methods)
-
-    def _model_service(self) -> grpc.GenericRpcHandler:
-        core, status = self._core, get_model_status_pb2.GetModelStatusRequest
-        reload = model_management_pb2.ReloadConfigRequest
-        methods = {
-            "GetModelStatus": self._handler(
-                "GetModelStatus", status, lambda request, _: core.status(request), self.workers
-            ),
-            "HandleReloadConfigRequest": self._handler("HandleReloadConfig", reload, core.reload, self._reloads),
-        }
-        return grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", methods)
+        return [
+            grpc.method_handlers_generic_handler(f"tensorflow.serving.{service}", {name: self._handler(name, *how)})
+            for (service, _, name), how in ((path.partition("/"), how) for path, how in methods.items())
+        ]
 
     def _handler(
         self, api: str, message: Any, method: Callable[[Any, Call], Any], workers: Workers
@@ -169,15 +148,15 @@ class GrpcServer:
 
     async def _show(self, serving: Mapping[str, bool]) -> None:
         statuses = health_pb2.HealthCheckResponse
-        everything = bool(serving) and all(serving.values())
-        for service, serves in ({service: everything for service in _SERVICES} | dict(serving)).items():
+        dropped = {name: False for name in self._shown}
+        everything = {service: bool(serving) and all(serving.values()) for service in _SERVICES}
+        self._shown = {**dropped, **serving, **everything}
+        for service, serves in self._shown.items():
             await self._health.set(service, statuses.SERVING if serves else statuses.NOT_SERVING)
 
     def show_health(self, serving: Mapping[str, bool]) -> None:
         """Tells Health which models serve; the server and its services serve if every model does."""
         self._loop.begin(self._show(serving))
-
-    # Beginning and end
 
     def start(self) -> None:
         """Answers from now on."""

@@ -124,29 +124,20 @@ class _Protocol(H11Protocol):
         self.transport.close()
 
 
+@dataclasses.dataclass
 class _Room:
-    """Bytes that may be held for all requests together."""
+    """Bytes that may still be held for all requests together."""
 
-    def __init__(self, size: int) -> None:
-        self._left = size
+    left: int
 
     def take(self, size: int) -> None:
-        if size > self._left:
+        if size > self.left:
             raise exhausted("too many large requests at a time")
-        self._left -= size
-
-    def give_back(self, size: int) -> None:
-        self._left += size
+        self.left -= size
 
 
 class _Body:
-    """The body of a request; what has come of it is taken out of the room.
-
-    Args:
-      scope, receive: of ASGI.
-      room: see there.
-      limit: the largest body, bytes.
-    """
+    """The body of a request, of ASGI's scope and receive; what has come of it is taken out of the room."""
 
     def __init__(self, scope: dict, receive: Callable, room: _Room, limit: int) -> None:
         headers = dict(scope["headers"])
@@ -175,11 +166,7 @@ class _Body:
                 raise zlib.error
 
     async def read(self) -> bytes:
-        """All of it, unzipped.
-
-        Raises:
-          ServingError: INVALID_ARGUMENT, it can't be unzipped; RESOURCE_EXHAUSTED. _Gone: the client has.
-        """
+        """All of it, unzipped. Raises: ServingError: INVALID_ARGUMENT or RESOURCE_EXHAUSTED. _Gone."""
         too_large = exhausted(f"request body larger than {self._limit} bytes")
         if self._declared > self._limit:
             raise too_large
@@ -197,7 +184,7 @@ class _Body:
 
     def release(self) -> None:
         """Gives its room back."""
-        self._room.give_back(len(self._held))
+        self._room.left += len(self._held)
         self._held = bytearray()
 
     async def let_pass(self) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-import grpc
 import numpy as np
 from google.protobuf import json_format
 from tensorflow.core.framework import tensor_pb2
@@ -17,16 +16,9 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 from serving.server.calls import Call, ServingError, exhausted, invalid_argument, unimplemented
 from serving.server.core import METADATA_FIELD, ServerCore
 from serving.server.servable import DEFAULT_SIGNATURE
-from serving.server.tensors import (
-    array_of,
-    array_of_json,
-    is_base64,
-    json_of_array,
-    numpy_dtype,
-    parse_object,
-    proto_of,
-    shown,
-)
+from serving.server.tensors import array_of, array_of_json, is_base64, json_of_array, numpy_dtype, parse_object, shown
+
+from serving.server.tensors import proto_of  # isort: skip
 
 Inputs = Mapping[str, meta_graph_pb2.TensorInfo]
 
@@ -34,20 +26,10 @@ _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _INFER = re.compile(rf"/v1/models/(?P<model>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.I | re.ASCII)
 _SHOW = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_VERSION}(?:/(?P<method>metadata))?", re.I | re.ASCII)
 _MAX_VERSION, _MAX_ROWS = 2**63 - 1, 2**16
-_HTTP = {
-    grpc.StatusCode.CANCELLED: 499,
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.ALREADY_EXISTS: 409,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.FAILED_PRECONDITION: 400,
-    grpc.StatusCode.ABORTED: 409,
-    grpc.StatusCode.OUT_OF_RANGE: 400,
-    grpc.StatusCode.UNIMPLEMENTED: 501,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.UNAUTHENTICATED: 401,
+_STATUSES = {
+    **{"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "UNAUTHENTICATED": 401},
+    **{"PERMISSION_DENIED": 403, "NOT_FOUND": 404, "ALREADY_EXISTS": 409, "ABORTED": 409, "RESOURCE_EXHAUSTED": 429},
+    **{"CANCELLED": 499, "UNIMPLEMENTED": 501, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504},
 }
 
 
@@ -62,7 +44,7 @@ class Answer:
 
 def error_answer(error: ServingError) -> Answer:
     """{"error": MESSAGE} under the HTTP status TF Serving gives it."""
-    return Answer(_HTTP.get(error.code, 500), json.dumps({"error": error.message}))
+    return Answer(_STATUSES.get(error.code.name, 500), json.dumps({"error": error.message}))
 
 
 class RestApi:
@@ -77,7 +59,7 @@ class RestApi:
         self._core, self._metrics_path = core, metrics_path
 
     def answer(self, method: str, path: str, body: bytes, call: Call) -> Answer:
-        """The answer to a request; what goes wrong is one, too.
+        """The answer to a request, whatever goes wrong.
 
         Args:
           method: GET, POST or another.
@@ -101,7 +83,7 @@ class RestApi:
                 spec = _model_spec(name, match["version"], match["label"])
                 if api == "predict":
                     return Answer(200, self._predict(spec, body, call))
-                return Answer(200, self._metadata(spec) if api == "metadata" else self._status(spec))
+                return Answer(200, json.dumps(self._metadata(spec) if api else self._status(spec), indent=1))
         except ServingError as error:
             return error_answer(error)
 
@@ -112,29 +94,23 @@ class RestApi:
         if name not in signatures:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
         request = predict_pb2.PredictRequest(model_spec=spec)
-        rows = fill_predict(request, document, signatures[name].inputs)
+        rows = _fill_predict(request, document, signatures[name].inputs)
         del document
-        return predict_body(self._core.predict(request, call).outputs, rows)
+        return _predict_body(self._core.predict(request, call).outputs, rows)
 
-    def _status(self, spec: model_pb2.ModelSpec) -> str:
-        """State and status of every version."""
-        return json.dumps(
-            _as_json(self._core.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec))), indent=1
-        )
+    def _status(self, spec: model_pb2.ModelSpec) -> Any:
+        return _as_json(self._core.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec)))
 
-    def _metadata(self, spec: model_pb2.ModelSpec) -> str:
-        """The model_spec and the signatures."""
+    def _metadata(self, spec: model_pb2.ModelSpec) -> Any:
         request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[METADATA_FIELD])
         response, signatures = self._core.metadata(request), get_model_metadata_pb2.SignatureDefMap()
         response.metadata[METADATA_FIELD].Unpack(signatures)
-        body = {"model_spec": _as_json(response.model_spec), "metadata": {METADATA_FIELD: _as_json(signatures)}}
-        return json.dumps(body, indent=1)
+        return {"model_spec": _as_json(response.model_spec), "metadata": {METADATA_FIELD: _as_json(signatures)}}
 
 
 def _as_json(message: Any) -> Any:
-    return json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
+    every = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+    return json_format.MessageToDict(message, **every)
 
 
 def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.ModelSpec:
@@ -153,9 +129,8 @@ def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.
 def _signature_name(document: Mapping[str, Any]) -> str:
     name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise invalid_argument(
-            f"JSON Value: {shown(document)} not formatted correctly. 'signature_name' key must be a string value."
-        )
+        text = "not formatted correctly. 'signature_name' key must be a string value."
+        raise invalid_argument(f"JSON Value: {shown(document)} {text}")
     if not name.isprintable():
         raise invalid_argument(f"Serving signature name: {json.dumps(name)} not found in signature def")
     return name
@@ -168,51 +143,46 @@ def _is_named(element: Any) -> bool:
     return isinstance(element, dict) and not is_base64(element)
 
 
-def _instance_arrays(instances: list[Any], inputs: Inputs) -> dict[str, list[np.ndarray]]:
-    """Arrays of every instance by input."""
+def _appended(arrays: list[np.ndarray], array: np.ndarray) -> None:
+    """Adds an instance's array. Raises: ServingError: INVALID_ARGUMENT; the others have another shape."""
+    if arrays and arrays[0].size != array.size:
+        raise invalid_argument(f"Expecting tensor size: {arrays[0].size} but got: {array.size}")
+    if arrays and arrays[0].shape != array.shape:
+        before, now = (",".join(map(str, shape)) for shape in (arrays[0].shape, array.shape))
+        raise invalid_argument(f"Expecting shape [{before}] but got: [{now}]")
+    arrays.append(array)
+
+
+def _rows(instances: list[Any], inputs: Inputs) -> dict[str, np.ndarray]:
+    """Arrays by input of a list of instances."""
     named = _is_named(instances[0])
     if len(inputs) > 1 and not isinstance(instances[0], dict):
-        raise invalid_argument(
-            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
-            "tensorinfo_map"
-        )
+        raise _plain("instances is a plain list, but expecting list of objects")
     arrays: dict[str, list[np.ndarray]] = {name: [] for name in inputs}
     for number, element in enumerate(instances):
-        if named and not _is_named(element):
-            raise invalid_argument(f"Expecting object but got list at item {number} of input list")
-        if not named and _is_named(element):
-            raise invalid_argument(f"Expecting value/list but got object at item {number} of input list")
+        if named != _is_named(element):
+            expected, got = ("object", "list") if named else ("value/list", "object")
+            raise invalid_argument(f"Expecting {expected} but got {got} at item {number} of input list")
+        where = f"Failed to process element: {number}"
         for name, value in element.items() if named else ((next(iter(inputs)), element),):
             try:
                 if name not in inputs:
                     raise invalid_argument(f"JSON object: does not have named input: {name}")
-                array = array_of_json(value, numpy_dtype(inputs[name].dtype))
-                if arrays[name] and arrays[name][0].size != array.size:
-                    raise invalid_argument(f"Expecting tensor size: {arrays[name][0].size} but got: {array.size}")
-                if arrays[name] and arrays[name][0].shape != array.shape:
-                    before, now = (",".join(map(str, shape)) for shape in (arrays[name][0].shape, array.shape))
-                    raise invalid_argument(f"Expecting shape [{before}] but got: [{now}]")
+                _appended(arrays[name], array_of_json(value, numpy_dtype(inputs[name].dtype)))
             except ServingError as error:
                 key = f" key: {name}" if named else ""
-                raise invalid_argument(
-                    f"Failed to process element: {number}{key} of 'instances' list. Error: {error}"
-                ) from None
-            arrays[name].append(array)
+                raise invalid_argument(f"{where}{key} of 'instances' list. Error: {error}") from None
         if named and set(element) != set(inputs):
-            raise invalid_argument(
-                f"Failed to process element: {number} of 'instances' list. JSON object: {shown(element)} keys must be "
-                f"equal to: {','.join(sorted(inputs))}"
-            )
-    return arrays
+            keys = f"keys must be equal to: {','.join(sorted(inputs))}"
+            raise invalid_argument(f"{where} of 'instances' list. JSON object: {shown(element)} {keys}")
+    return {name: np.stack(parts) for name, parts in arrays.items() if parts}
 
 
-def _column_arrays(value: Any, inputs: Inputs) -> dict[str, np.ndarray]:
+def _columns(value: Any, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Arrays by input of an object of whole tensors, or of the one input's tensor."""
     if not _is_named(value):
         if len(inputs) > 1:
-            raise invalid_argument(
-                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
-                "tensorinfo_map"
-            )
+            raise _plain("inputs is a plain value/list, but expecting an object")
         value = {next(iter(inputs)): value}
     for name in sorted(inputs):
         if name not in value:
@@ -220,26 +190,21 @@ def _column_arrays(value: Any, inputs: Inputs) -> dict[str, np.ndarray]:
     return {name: array_of_json(value[name], numpy_dtype(info.dtype)) for name, info in inputs.items()}
 
 
-def fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any], inputs: Inputs) -> bool:
-    """Puts the tensors of a body into a request.
+def _plain(text: str) -> ServingError:
+    return invalid_argument(f"{text} as multiple input tensors required as per tensorinfo_map")
 
-    Returns:
-      Whether it was in row form (`instances`), as the answer shall be.
 
-    Raises:
-      ServingError: with TF Serving's code and message.
-    """
-    if "instances" in document and "inputs" in document:
-        raise invalid_argument(
-            f"JSON Value: {shown(document)} Not formatted correctly expecting only one of 'inputs' or 'instances' "
-            "keys to exist "
-        )
-    if "instances" not in document and "inputs" not in document:
+def _fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any], inputs: Inputs) -> bool:
+    """Puts a body's tensors into a request; whether it was in row form (`instances`), as the answer shall be."""
+    rows = "instances" in document
+    if rows and "inputs" in document:
+        text = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
+        raise invalid_argument(f"JSON Value: {shown(document)} {text}")
+    if not rows and "inputs" not in document:
         raise invalid_argument("Missing 'inputs' or 'instances' key")
     if not inputs:
         name = request.model_spec.signature_name or "DEFAULT"
         raise invalid_argument(f"Failed to get input map for signature: {name}")
-    rows = "instances" in document
     if rows:
         instances = document["instances"]
         if not isinstance(instances, list):
@@ -248,41 +213,31 @@ def fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any
             raise invalid_argument(f"JSON Value: {shown(document)} No values in 'instances' array")
         if len(instances) > _MAX_ROWS:
             raise exhausted(f"{len(instances)} instances; at most {_MAX_ROWS} are taken")
-        arrays = {name: np.stack(parts) for name, parts in _instance_arrays(instances, inputs).items() if parts}
-    else:
-        arrays = _column_arrays(document["inputs"], inputs)
+    arrays = _rows(instances, inputs) if rows else _columns(document["inputs"], inputs)
     for name, array in arrays.items():
         request.inputs[name].CopyFrom(proto_of(array))
     return rows
 
 
-def predict_body(outputs: Mapping[str, tensor_pb2.TensorProto], rows: bool) -> str:
-    """An answer of Predict: `predictions` in row form, else `outputs`.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT; the outputs have no such form in JSON.
-    """
+def _predict_body(outputs: Mapping[str, tensor_pb2.TensorProto], rows: bool) -> str:
+    """An answer: `predictions` in row form, else `outputs`. Raises: ServingError: INVALID_ARGUMENT; JSON has none."""
     arrays = {name: array_of(proto, name) for name, proto in sorted(outputs.items())}
 
-    def written(name: str, array: np.ndarray) -> str:
-        return json_of_array(array, as_bytes=name.endswith("_bytes"))
-
-    def together(values: Mapping[str, str]) -> str:
-        if len(values) == 1:
-            return next(iter(values.values()))
-        return "{" + ", ".join(f"{json.dumps(name)}: {value}" for name, value in values.items()) + "}"
+    def written(row: int | None) -> str:
+        texts = {
+            name: json_of_array(array if row is None else np.asarray(array[row], array.dtype), name.endswith("_bytes"))
+            for name, array in arrays.items()
+        }
+        if len(texts) == 1:
+            return next(iter(texts.values()))
+        return "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in texts.items()) + "}"
 
     if not rows:
-        return f'{{"outputs": {together({name: written(name, array) for name, array in arrays.items()})}}}'
-    batch: int | None = None
+        return f'{{"outputs": {written(None)}}}'
     for name, array in arrays.items():
         if array.ndim == 0:
             raise invalid_argument(f"Tensor name: {name} has no shape information ")
-        if batch not in (None, len(array)):
-            raise invalid_argument(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {batch}")
-        batch = len(array)
-    items = [
-        together({name: written(name, array[row : row + 1].reshape(array.shape[1:])) for name, array in arrays.items()})
-        for row in range(batch or 0)
-    ]
-    return f'{{"predictions": [{", ".join(items)}]}}'
+    sizes = {name: len(array) for name, array in arrays.items()}
+    if len(set(sizes.values())) > 1:
+        raise invalid_argument(f"Tensors have inconsistent batch sizes: {sizes}")
+    return f'{{"predictions": [{", ".join(written(row) for row in range(next(iter(sizes.values()), 0)))}]}}'

@@ -24,15 +24,7 @@ Run = Callable[[Feeds, Sequence[str], Call], list[np.ndarray]]
 
 
 class Servable:
-    """A SavedModel with tag `serve`.
-
-    Args:
-      directory: the version's folder.
-      version: its number.
-
-    Raises:
-      OSError, ValueError, tf.errors.OpError: it can't be loaded.
-    """
+    """A SavedModel with tag `serve`, from a version's folder. Raises: OSError, ValueError, tf.errors.OpError."""
 
     def __init__(self, directory: Path, version: int) -> None:
         self.version = version
@@ -54,13 +46,7 @@ class Servable:
     def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
         """Values of the tensors `fetches`; the run is ended at the call's deadline.
 
-        Args:
-          feeds: by tensor name.
-          fetches: tensor names.
-          call: see there.
-
-        Raises:
-          ServingError: with TF Serving's code and message.
+        Raises: ServingError: with TF Serving's code and message.
         """
         tensors = {name: self._graph.get_tensor_by_name(name) for name in {*feeds, *fetches}}
         for position, name in enumerate(sorted(feeds)):
@@ -101,25 +87,19 @@ def _feeds(signature: Signature, inputs: Mapping[str, tensor_pb2.TensorProto]) -
     """Values by tensor name of a request."""
     sent, expected, defaults = set(inputs), set(signature.inputs), set(signature.defaults)
     if len(sent) > len(expected) or (len(sent) < len(expected) and not defaults):
-        raise invalid_argument(
-            f"input size does not match signature: {len(sent)}!={len(expected)} "
-            f"len({_names(sent)}) != len({_names(expected)}). "
-            f"Sent extra: {_names(sent - expected)}. Missing but required: {_names(expected - sent)}."
-        )
+        sizes = f"{len(sent)}!={len(expected)} len({_names(sent)}) != len({_names(expected)})"
+        differ = f"Sent extra: {_names(sent - expected)}. Missing but required: {_names(expected - sent)}."
+        raise invalid_argument(f"input size does not match signature: {sizes}. {differ}")
     feeds = {}
     for alias, info in sorted(signature.inputs.items()):
         if alias not in sent | defaults:
-            raise invalid_argument(
-                f"Signature input alias: {alias}(feed name: {info.name}) not found in request and no default value "
-                f"provided. Inputs expected to be in the request {_names(sent)}, or default input alias set: "
-                f"{','.join(sorted(defaults))}"
-            )
+            missing = f"{alias}(feed name: {info.name}) not found in request and no default value provided"
+            known = f"in the request {_names(sent)}, or default input alias set: {','.join(sorted(defaults))}"
+            raise invalid_argument(f"Signature input alias: {missing}. Inputs expected to be {known}")
         feeds[info.name] = array_of(inputs[alias] if alias in sent else signature.defaults[alias], alias)
     if sent - expected:
-        raise invalid_argument(
-            f"Inputs contains invalid name. Used request inputs: {','.join(sorted(sent & expected))}, "
-            f"request input: {','.join(sorted(sent))}"
-        )
+        used = f"Used request inputs: {','.join(sorted(sent & expected))}, request input: {','.join(sorted(sent))}"
+        raise invalid_argument(f"Inputs contains invalid name. {used}")
     return feeds
 
 
@@ -127,10 +107,8 @@ def _fetches(signature: Signature, output_filter: Sequence[str]) -> dict[str, st
     """Tensor names by alias of the outputs wanted; all of them if the filter is empty."""
     for place, alias in enumerate(output_filter):
         if alias not in signature.outputs:
-            raise invalid_argument(
-                f"output tensor alias not found in signature: {alias} "
-                f"Outputs expected to be in the set {_names(signature.outputs)}."
-            )
+            known = f"Outputs expected to be in the set {_names(signature.outputs)}."
+            raise invalid_argument(f"output tensor alias not found in signature: {alias} {known}")
         if alias in output_filter[:place]:
             raise invalid_argument(f"duplicate output tensor alias: {alias}")
     return {alias: signature.outputs[alias].name for alias in output_filter or sorted(signature.outputs)}
@@ -158,11 +136,7 @@ def resolved_spec(name: str, version: int, signature_name: str = "") -> model_pb
 def run_predict(
     signatures: Signatures, version: int, run: Run, request: predict_pb2.PredictRequest, call: Call = ENDLESS
 ) -> predict_pb2.PredictResponse:
-    """The answer of a version to a request.
-
-    Raises:
-      ServingError: with TF Serving's code and message.
-    """
+    """The answer of a version to a request. Raises: ServingError: with TF Serving's code and message."""
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
     if name not in signatures:
         raise failed_precondition(f'Serving signature key "{name}" not found.')

@@ -23,13 +23,9 @@ def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
 
 
 def replay_warmup(servable: Servable, directory: Path) -> int:
-    """Runs the requests in the version's TFRecord of PredictionLog, if there is one.
+    """Runs the requests in the version's TFRecord of PredictionLog, if there is one; how many there were.
 
-    Returns:
-      How many there were.
-
-    Raises:
-      ServingError: a record is no PredictionLog or its request fails, or there are more than 1,000.
+    Raises: ServingError: a record is no PredictionLog or its request fails, or there are more than 1,000.
     """
     path, count = directory / WARMUP_FILE, 0
     if not path.exists():

@@ -149,13 +149,6 @@ def test_other_shapes_and_dtypes_go_into_batches_of_their_own(model: Model) -> N
     assert model.shapes == [(1, 1), (2, 2), (1, 3)]
 
 
-def test_variable_lengths_are_padded_with_the_first_value_if_asked(model: Model) -> None:
-    scheduler = scheduled(pad_variable_length_inputs=True)
-    found = together(scheduler, model, totals(scheduler, model, [[0]], [[1, 2]], [[5, 6, 7]]))
-    assert found == [[0.0], [1 + 2 + 1], [18.0]]
-    assert model.shapes == [(1, 1), (2, 3)]
-
-
 def sums(scheduler: BatchScheduler, model: Model, *values: float) -> list[Callable[[], list[float]]]:
     (a, b), total = model.names("add", "sum")
     feeds = [{a: np.float32([value]), b: np.float32([1])} for value in values]
@@ -259,10 +252,10 @@ def test_the_file_says_everything(tmp_path: Path) -> None:
     file.write_text(
         "max_batch_size { value: 8 } batch_timeout_micros { value: 2500 } max_enqueued_batches { value: 7 } "
         "num_batch_threads { value: 3 } thread_pool_name { value: 'pool' } allowed_batch_sizes: 4 "
-        "allowed_batch_sizes: 8 pad_variable_length_inputs: true enable_large_batch_splitting { value: true } "
+        "allowed_batch_sizes: 8 enable_large_batch_splitting { value: true } "
         "max_execution_batch_size { value: 4 }"
     )
-    expected = BatchingConfig(8, 0.0025, 7, 3, "pool", (4, 8), True, 4)
+    expected = BatchingConfig(8, 0.0025, 7, 3, "pool", (4, 8), 4)
     assert batching_config(read_text_proto(file, "BatchingParameters")) == expected
     file.write_text("")
     assert batching_config(read_text_proto(file, "BatchingParameters")) == BatchingConfig()
@@ -274,6 +267,7 @@ def test_the_file_says_everything(tmp_path: Path) -> None:
         ("max_batch_size: 8", "Error parsing text-format tensorflow.serving.BatchingParameters: "),
         ("max_batchsize { value: 8 }", "Error parsing text-format tensorflow.serving.BatchingParameters: "),
         ("max_batch_size { value: 0 }", "max_batch_size must be positive; was 0"),
+        ("pad_variable_length_inputs: true", "pad_variable_length_inputs is not supported"),
         ("num_batch_threads { value: -1 }", "num_batch_threads must be positive; was -1"),
         ("batch_timeout_micros { value: -5 }", "batch_timeout_micros must be non-negative; was -5"),
         ("max_batch_size { value: 8 } allowed_batch_sizes: 4",
