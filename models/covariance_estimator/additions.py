@@ -5,6 +5,7 @@ with the dictionary, and only the peaks get their alpha_l, from the atoms' span 
 I - U_l U_l^H. Where it has few, every grid point is tested (exact_search.py).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -37,9 +38,7 @@ def _unexplained(observation: Observation, atoms: Atoms, array: RISArray) -> _Un
     return _Unexplained(basis, (residual / noise)[..., 0])
 
 
-def best_peak(
-    observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: ContinuousConfig
-) -> tuple[Atoms, tf.Tensor]:
+def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: ContinuousConfig) -> Atoms:
     """The peak of the unexplained power that gains most as one more atom.
 
     Args:
@@ -49,7 +48,7 @@ def best_peak(
       config: how many peaks are tested.
 
     Returns:
-      One atom a scene, [B, 1], and its gain of log-likelihood, [B].
+      One atom a scene, [B, 1], active where it is worth a try.
     """
     unexplained = _unexplained(observation, atoms, dictionary.array)
     power_map = dictionary.beam_power(observation.back_project(unexplained.snapshots))
@@ -62,12 +61,12 @@ def best_peak(
     powers = best_power(alpha, b)
     gain, best = tf.math.top_k(gain_at(powers, alpha, b), 1)
     indices, powers = (tf.gather(values, best, batch_dims=1) for values in (indices, powers))
-    return atoms_at(indices, powers, gain > config.prune_gain, atoms.noise_power, dictionary), gain[:, 0]
+    return atoms_at(indices, powers, gain > config.prune_gain, atoms.noise_power, dictionary)
 
 
 def best_grid_point(
     observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: ContinuousConfig
-) -> tuple[Atoms, tf.Tensor]:
+) -> Atoms:
     """The grid point that gains most as one more atom, out of all; arguments and result as for `best_peak`.
 
     It is tried from a lower gain on: between two grid points much of a gain is lost where the channel is narrow.
@@ -76,7 +75,7 @@ def best_grid_point(
     gain, indices = tf.math.top_k(found.gain, 1)
     powers = tf.gather(found.power, indices, batch_dims=1)
     worth = gain > config.narrow_gain
-    return atoms_at(indices, powers, worth, atoms.noise_power, dictionary), gain[:, 0]
+    return atoms_at(indices, powers, worth, atoms.noise_power, dictionary)
 
 
 def _filled(atoms: Atoms, new: Atoms) -> tuple[Atoms, tf.Tensor]:
@@ -109,24 +108,40 @@ def complete_atoms(
       dictionary, field_of_view, config: as for `best_peak` and `refine_atoms`.
       narrow: scenes whose channel has few directions, [B] bool.
     """
-    for search, scenes, steps in (
-        (best_peak, ~narrow, config.addition_steps),
-        (best_grid_point, narrow, config.narrow_steps),
-    ):
-        def one_round(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]):
-            some, (old, before) = take_scenes(observation, scenes), take_scenes(state, scenes)
-            grown, added = _filled(old, search(some, old, dictionary, config)[0])
-            kept = tf.where(added)[:, 0]
-            some, grown = take_scenes(some, kept), take_scenes(grown, kept)
-            grown, reached = refine_atoms(some, grown, dictionary.array, field_of_view, config, steps)
-            better = tf.where(reached.nll < tf.gather(before.nll, kept))[:, 0]
-            scenes = tf.gather(scenes, tf.gather(kept, better))
-            return number + 1, scenes, put_scenes(state, scenes, take_scenes((grown, reached), better))
+    problem = _Problem(observation, dictionary, field_of_view, config)
+    state = _rounds(problem, ~narrow, (atoms, evaluation), best_peak, config.addition_steps)
+    return _rounds(problem, narrow, state, best_grid_point, config.narrow_steps)
 
-        _, _, (atoms, evaluation) = tf.while_loop(
-            lambda number, scenes, _: (number < config.additions) & (tf.size(scenes) > 0),
-            one_round,
-            (tf.constant(0), tf.where(scenes)[:, 0], (atoms, evaluation)),
-            shape_invariants=None,
-        )
-    return atoms, evaluation
+
+class _Problem(NamedTuple):
+    observation: Observation
+    dictionary: PolarDictionary
+    field_of_view: FieldOfView
+    config: ContinuousConfig
+
+
+_Search = Callable[[Observation, Atoms, PolarDictionary, ContinuousConfig], Atoms]
+
+
+def _rounds(
+    problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], search: _Search, steps: int
+) -> tuple[Atoms, Evaluation]:
+    """The state after rounds with those scenes, `which` [B] bool, until none of them gains an atom."""
+    observation, dictionary, field_of_view, config = problem
+
+    def one_round(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]):
+        some, (old, before) = take_scenes(observation, scenes), take_scenes(state, scenes)
+        grown, added = _filled(old, search(some, old, dictionary, config))
+        kept = tf.where(added)[:, 0]
+        some, grown = take_scenes(some, kept), take_scenes(grown, kept)
+        grown, reached = refine_atoms(some, grown, dictionary.array, field_of_view, config, steps)
+        better = tf.where(reached.nll < tf.gather(before.nll, kept))[:, 0]
+        scenes = tf.gather(scenes, tf.gather(kept, better))
+        return number + 1, scenes, put_scenes(state, scenes, take_scenes((grown, reached), better))
+
+    def goes_on(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]) -> tf.Tensor:
+        del state
+        return (number < config.additions) & (tf.size(scenes) > 0)
+
+    _, _, state = tf.while_loop(goes_on, one_round, (tf.constant(0), tf.where(which)[:, 0], state))
+    return state

@@ -15,6 +15,7 @@ import tensorflow as tf
 from models.covariance_estimator.additions import complete_atoms
 from models.covariance_estimator.continuous import ContinuousConfig, atoms_at, grid_peaks, refine_atoms
 from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.exact_search import effective_rank
 from models.covariance_estimator.likelihood import Atoms, Evaluation
 from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 from models.decision.scoring import NUM_FEATURES as SCORE_FEATURES
@@ -207,9 +208,11 @@ class Backbone(keras.Model):
         """Grid stages, then continuous stages: the whole estimator. No gradient passes the continuous stages."""
         config, array, view = self.config.continuous, self.scenario.array, self.scenario.field_of_view
         state = self.grid_stages(observation)[-1]
+        narrow = effective_rank(observation.channel) < config.narrow_rank
         atoms = self.first_atoms(state, observation.noise_power)
+        atoms = atoms._replace(active=atoms.active & ~narrow[:, None])
         atoms, evaluation = refine_atoms(observation, atoms, array, view, config, config.steps)
-        atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, view, config)
+        atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, view, config, narrow)
         amplitude = tf.cast(tf.sqrt(atoms.powers()), tf.complex64)
         norm2 = steering_norm2(*tf.unstack(atoms.parameters[..., :3], axis=-1), array)
         floor = 1e-3 * (tf.reduce_sum(atoms.powers() * norm2, axis=-1) + 1e-6) / array.num_elements
