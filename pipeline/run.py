@@ -1,14 +1,19 @@
 """`python -m pipeline.run`: every stage in turn, from simulated scenes to an evaluated, exported localizer."""
 
 import dataclasses
+import logging
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import tyro
-
 from models.weights import PRETRAINED
+from pipeline.common.log import descriptor
+from pipeline.common.main import run_stage
+
+
+class StageFailed(RuntimeError):
+    """A stage ended with an error, which it has told of itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,16 +67,25 @@ def stages(options: RunOptions) -> dict[str, list[str]]:
     }
 
 
+def work(options: RunOptions, logger: logging.Logger) -> None:
+    """Runs the stages.
+
+    Raises:
+      StageFailed: one of them did.
+    """
+    for name, arguments in stages(options).items():
+        logger.info(f"== pipeline.{name} {' '.join(arguments)}")
+        started = time.monotonic()
+        command = [sys.executable, "-m", f"pipeline.{name}", *arguments]
+        status = subprocess.run(command, check=False, stderr=descriptor(sys.stderr)).returncode
+        if status != 0:
+            raise StageFailed(f"stage {name} ended with status {status}")
+        logger.info(f"== pipeline.{name}: {time.monotonic() - started:.0f} s")
+
+
 def main() -> None:
     """Command line entry point."""
-    options = tyro.cli(RunOptions, prog="python -m pipeline.run")
-    for name, arguments in stages(options).items():
-        print(f"== pipeline.{name} {' '.join(arguments)}", flush=True)
-        started = time.monotonic()
-        status = subprocess.run([sys.executable, "-m", f"pipeline.{name}", *arguments], check=False).returncode
-        if status != 0:
-            sys.exit(f"pipeline.run: stage {name} ended with status {status}")
-        print(f"== pipeline.{name}: {time.monotonic() - started:.0f} s", flush=True)
+    run_stage("run", RunOptions, work, lambda options: options.run_dir / "logs")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """What one more atom gains at every grid point, exactly: the search where the channel has a low rank.
 
-Through a channel of full rank an atom of power gamma arrives with nearly the same energy in every snapshot, and peaks of
-the back-projected power are where sources are. Through one of low rank, a line of sight say, alpha_l follows the codes,
-and it is by that pattern over the snapshots that sources are told apart: only the exact gain
-    sum_l gamma b_l / (1 + gamma alpha_l) - log(1 + gamma alpha_l)
-shows them. There the channel's few strongest directions W hold nearly all of it: with P = W^H H the covariance of
+Through a channel of full rank an atom arrives with nearly the same energy in every snapshot, and peaks of the
+back-projected power are where sources are. Through one of low rank, a line of sight say, alpha_l follows the codes, and
+it is by that pattern over the snapshots that sources are told apart: only the exact gain (new_atom.py) shows them. There the channel's few strongest directions W hold nearly all of it: with P = W^H H the covariance of
 W^H y_l is S_l = W^H Phi_l R Phi_l^H W + sigma^2 I, a few rows wide, and
     alpha_l = |S_l^-1/2 P diag(c_l) d|^2,    b_l = |y_l^H W S_l^-1 P diag(c_l) d|^2.
 """

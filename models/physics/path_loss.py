@@ -6,13 +6,13 @@ is one of a few, the same for all sources of a scene, and has a prior. Sources a
 sums over a grid of both give the posterior exactly (a star-shaped factor graph; Kschischang, Frey and Loeliger 2001).
 """
 
-import dataclasses
-import itertools
 import math
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from models.physics.config import PathLossConfig
 
 LOG_POWER_WIDTH = 6.0
 """Width of the flat prior of a log power that follows no law: 26 dB, the path loss over the field of view."""
@@ -21,39 +21,15 @@ _LEVELS = np.linspace(-6.0, 6.0, 161, dtype=np.float32)  # t of a scene normalis
 _DECIBEL = math.log(10.0) / 10.0
 
 
-@dataclasses.dataclass(frozen=True)
-class PathLossConfig:
-    """How far transmit powers may be trusted to be alike."""
-
-    power_spreads_db: tuple[float, ...] = (0.5, 2.0, 5.0, 10.0)
-    """Standard deviations of the sources' transmit powers about a common one that a scene may have, dB, rising."""
-    spread_shares: tuple[float, ...] = (0.4, 0.2, 0.2, 0.2)
-    """Share of scenes with each of them, before anything is seen; of the sum."""
-    unrelated_share: float = 0.05
-    """Probability that a source follows no common power; 1 leaves the law out."""
-
-    def __post_init__(self) -> None:
-        spreads, shares = self.power_spreads_db, self.spread_shares
-        if not spreads or spreads[0] < 0 or any(not low < high for low, high in itertools.pairwise(spreads)):
-            raise ValueError(f"PathLossConfig.power_spreads_db: expected rising numbers of at least 0, got {spreads!r}")
-        if len(shares) != len(spreads) or not all(share > 0 for share in shares):
-            raise ValueError(
-                f"PathLossConfig.spread_shares: expected {len(spreads)} positive numbers, one a spread, got {shares!r}"
-            )
-        if not 0 < self.unrelated_share <= 1:
-            raise ValueError(
-                f"PathLossConfig.unrelated_share: expected a share in (0, 1], got {self.unrelated_share!r}"
-            )
-
-    def spreading(self) -> np.ndarray:
-        """P(a source's level is at a grid point t' | common level t), beyond the least spread, [spread, t, t']."""
-        least, step = self.power_spreads_db[0], _LEVELS[1] - _LEVELS[0]
-        kernels = [np.eye(_LEVELS.size)]
-        for spread in self.power_spreads_db[1:]:
-            variance = _DECIBEL**2 * (spread**2 - least**2)
-            gap2 = (_LEVELS[:, None] - _LEVELS) ** 2
-            kernels.append(step * np.exp(-0.5 * gap2 / variance) / math.sqrt(2.0 * math.pi * variance))
-        return np.array(kernels, np.float32)
+def _spreading(config: PathLossConfig) -> np.ndarray:
+    """P(a source's level is at a grid point t' | common level t), beyond the least spread, [spread, t, t'] float32."""
+    least, step = config.power_spreads_db[0], _LEVELS[1] - _LEVELS[0]
+    kernels = [np.eye(_LEVELS.size)]
+    for spread in config.power_spreads_db[1:]:
+        variance = _DECIBEL**2 * (spread**2 - least**2)
+        gap2 = (_LEVELS[:, None] - _LEVELS) ** 2
+        kernels.append(step * np.exp(-0.5 * gap2 / variance) / math.sqrt(2.0 * math.pi * variance))
+    return np.array(kernels, np.float32)
 
 
 class Candidates(NamedTuple):
@@ -86,7 +62,7 @@ def path_loss_factor(candidates: Candidates, config: PathLossConfig) -> tf.Tenso
     variance = candidates.log_power_variance + (_DECIBEL * config.power_spreads_db[0]) ** 2 + 1e-4
     variance = variance[..., None, None]
     density = tf.exp(-0.5 * (level[..., None] - _LEVELS) ** 2 / variance) / tf.sqrt(2.0 * math.pi * variance)
-    lawful, spreading = (1.0 - config.unrelated_share) * LOG_POWER_WIDTH, tf.constant(config.spreading())
+    lawful, spreading = (1.0 - config.unrelated_share) * LOG_POWER_WIDTH, tf.constant(_spreading(config))
     at_least_spread = tf.einsum("ban,banu->bau", candidates.weights, density)
     by_source = lawful * tf.einsum("bau,stu->bast", at_least_spread, spreading) + config.unrelated_share
     exists = candidates.exists[..., None, None]
