@@ -43,14 +43,20 @@ class ContinuousConfig:
     """Atom slots beyond K_max."""
     steps: int = 4
     """Fisher scoring steps after the grid stages; 0, without settling steps, leaves atoms where the grid has them."""
-    additions: int = 2
-    """Rounds in which what the atoms leave unexplained may add atoms."""
-    atoms_per_addition: int = 2
-    """Atoms a round may add."""
+    additions: int = 8
+    """Most rounds in which what the atoms leave unexplained may add an atom; a scene that gains none has its last."""
     candidates: int = 8
     """Peaks of the unexplained power that a round tests for the likelihood they would add."""
     addition_steps: int = 3
     """Fisher scoring steps after each round."""
+    narrow_rank: float = 6.0
+    """Scenes whose channel has a lower effective rank start from no atom, and rounds test every grid point."""
+    directions: int = 6
+    """Strongest directions of such a channel that the test of all grid points keeps."""
+    narrow_gain: float = 3.0
+    """Log-likelihood a grid point must promise there to be tried; refined, it must be worth `prune_gain`."""
+    narrow_steps: int = 6
+    """Fisher scoring steps after each round there."""
     settling_steps: int = 4
     """Further steps, each time, of the scenes that have not settled."""
     tolerance: float = 0.003
@@ -64,15 +70,11 @@ class ContinuousConfig:
     channel, phase errors or dead elements add acts as noise that follows the signal."""
 
     def __post_init__(self) -> None:
-        for field in ("addition_steps", "atoms_per_addition"):
+        for field in ("candidates", "addition_steps", "directions", "narrow_steps"):
             if getattr(self, field) < 1:
                 raise ValueError(f"ContinuousConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
-        if self.candidates < self.atoms_per_addition:
-            raise ValueError(
-                f"ContinuousConfig.candidates: expected at least atoms_per_addition, {self.atoms_per_addition}, "
-                f"got {self.candidates!r}"
-            )
-        for field in ("spare_atoms", "steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain"):
+        amounts = ("steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain", "narrow_gain")
+        for field in ("spare_atoms", "narrow_rank", *amounts):
             if getattr(self, field) < 0:
                 raise ValueError(f"ContinuousConfig.{field}: expected at least 0, got {getattr(self, field)!r}")
         if not self.noise_range_db[0] <= 0.0 <= self.noise_range_db[1]:
