@@ -7,47 +7,28 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone, Prediction
-from models.covariance_estimator.coherence import CoherenceConfig, explain_reflections
+from models.covariance_estimator.coherence import explain_reflections
 from models.covariance_estimator.continuous import refine_atoms
-from models.covariance_estimator.dictionary import GridConfig
 from models.covariance_estimator.likelihood import Atoms
 from models.covariance_estimator.path_search import PathGrid
 from models.covariance_estimator.paths import source_columns
-from models.decision.decision import Decision, DecisionConfig, decide
-from models.decision.inflation import InflationConfig, inflation
+from models.decision.decision import Decision, decide
+from models.decision.inflation import inflation
 from models.decision.scoring import score_features
-from models.physics.covariance import LowRankCovariance, ShrinkageConfig, effective_low_rank
+from models.localizer_weights import LocalizerWeights
+from models.physics.covariance import LowRankCovariance, effective_low_rank
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation, observe
 from models.physics.steering import steering_norm2, steering_vectors
-from models.spectrum.detection import DetectionConfig, Peaks, Starts, find_peaks
-from models.spectrum.guard_rails import GuardRails
-from models.spectrum.mvdr import MVDR
+from models.spectrum.detection import Peaks, Starts, find_peaks
+from models.spectrum.guard_rails import within_rails
+from models.spectrum.mvdr import spectrum_layer
 from models.spectrum.proposals import Proposals, join_proposals, proposals
 from models.spectrum.refiner import HeatMap, SpectrumRefiner, cells_ratio, refiner_features
 
 DEGREES = 180.0 / math.pi
-
-
-@dataclasses.dataclass(frozen=True)
-class LocalizerConfig:
-    """Everything between R_pred and the sources."""
-
-    shrinkage: ShrinkageConfig = ShrinkageConfig()
-    spectrum_grid: GridConfig = GridConfig(44, 26, 20)
-    """Grid of the MVDR spectrum, finer than the backbone's: sources a beam width apart must show as two maxima."""
-    detection: DetectionConfig = DetectionConfig()
-    coherence: CoherenceConfig = CoherenceConfig()
-    """Reflected paths: which of what the spectrum shows is one source, and the position of its direct path."""
-    decision: DecisionConfig = DecisionConfig()
-    inflation: InflationConfig = InflationConfig()
-    """How covariances follow what the measurement says of the model's mismatch."""
-    guard_rails: GuardRails = GuardRails()
-    """When a refiner's answer is used."""
-    final_steps: int = 1
-    """Fisher scoring steps on the peaks of all scenes, beyond those of scenes that have not settled: powers and error
-    covariances need the likelihood at the reported sources."""
 
 
 def check_measurement(
@@ -84,7 +65,7 @@ class Localizer(tf.Module):
     """Sources from measurements; batched TensorFlow throughout, so the whole of it goes into a SavedModel.
 
     Args:
-      backbone: predicts R_pred.
+      weights: what was learned; a backbone alone goes with a score that is not corrected.
       config: what follows it.
       refiner: reads the spectrum, where there is one; left out, nothing is different to the last bit.
 
@@ -98,16 +79,21 @@ class Localizer(tf.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, config: LocalizerConfig = LocalizerConfig(), refiner: SpectrumRefiner | None = None
+        self,
+        weights: LocalizerWeights | Backbone,
+        config: LocalizerConfig = LocalizerConfig(),
+        refiner: SpectrumRefiner | None = None,
     ) -> None:
         super().__init__()
-        if refiner is not None:
-            cells_ratio(config.spectrum_grid.shape, backbone.config.grid.shape)
-        self.backbone, self.config, self.refiner = backbone, config, refiner
+        self.weights = weights if isinstance(weights, LocalizerWeights) else LocalizerWeights(weights)
+        self.backbone = backbone = self.weights.backbone
+        self.config, self.refiner = config, refiner
         scenario = backbone.scenario
         self.scenario = scenario
-        self.mvdr = MVDR(scenario.array, scenario.field_of_view, config.spectrum_grid)
+        self.mvdr = spectrum_layer(scenario, config.spectrum_grid)
         self.path_grid = PathGrid(scenario.array)
+        if refiner is not None:
+            cells_ratio(self.mvdr.grid.shape, backbone.config.grid.shape)
 
     def observe(self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
         """Checks and normalises a measurement: complex64 [B, L, M], [B, L, N], [B, M, N], float32 [B]."""
@@ -135,10 +121,10 @@ class Localizer(tf.Module):
 
         Returns:
           num_sources int32 [B]; azimuth_deg, elevation_deg, range_m, power_db, score float32 [B, K_max]; position_m
-          [B, K_max, 3]; position_cov_m2 [B, K_max, 3, 3]; NaN in unused slots, falling score; num_paths int32 [B, K_max],
-          the direct path and the reflections seen of each source, zero in unused slots. power_db is the source's
-          mean received power relative to the scene's mean received power. With a refiner, refined bool [B]: whether its
-          heat map took part or the guard rails kept it out.
+          [B, K_max, 3]; position_cov_m2 [B, K_max, 3, 3]; NaN in unused slots, falling score; num_paths int32
+          [B, K_max], the direct path and the reflections seen of each source, zero in unused slots. power_db is the
+          source's mean received power relative to the scene's mean received power. With a refiner, refined bool [B]:
+          whether its heat map took part or the guard rails kept it out.
 
         Raises:
           tf.errors.InvalidArgumentError: see `check_measurement`.
@@ -167,8 +153,8 @@ class Localizer(tf.Module):
         rails, level = self.config.guard_rails, tf.convert_to_tensor(self.refiner.min_presence)
         values = tf.concat([heat_map.logits[..., None], heat_map.offset], axis=-1)
         finite = tf.reduce_all(tf.math.is_finite(values), axis=(1, 2, 3, 4))
-        contrast_is_sane = rails.hold(analysis.contrast(), self.config.detection.contrast)
-        presence_is_sane = rails.hold(tf.sigmoid(heat_map.logits), level)
+        contrast_is_sane = within_rails(rails, analysis.contrast(), self.config.detection.contrast)
+        presence_is_sane = within_rails(rails, tf.sigmoid(heat_map.logits), level)
         shown = proposals(heat_map, self.backbone.dictionary, self.scenario.max_sources)
         return shown.above(level), finite & contrast_is_sane & presence_is_sane
 
@@ -193,7 +179,7 @@ class Localizer(tf.Module):
         )
         decision = decide(atoms, evaluation, view, self.config.decision, inflation(mismatch, self.config.inflation))
         features = score_features(decision, atoms, evaluation, observation.noise_power, self.scenario)
-        score = self.backbone.score_correction.correct(decision.score, features)
+        score = self.weights.score_correction.correct(decision.score, features)
         response = observation.respond(source_columns(atoms, paths, self.scenario.array))
         power = tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
         num_paths = 1 + tf.reduce_sum(tf.cast(paths.of_source(atoms.active.shape[-1]), tf.int32), axis=1)
@@ -257,8 +243,8 @@ class Analysis(NamedTuple):
 
 
 class ScoredPeaks(NamedTuple):
-    """What may be reported of B scenes: the decision, mean received power and number of paths [B, A], what the scores were
-    made of, and, with a refiner, whether its heat map took part, [B] bool."""
+    """What may be reported of B scenes: the decision, mean received power and number of paths [B, A], what the scores
+    were made of, and, with a refiner, whether its heat map took part, [B] bool."""
 
     decision: Decision
     power: tf.Tensor

@@ -6,14 +6,14 @@ space and walls weaken the other. Further paths are searched by the symbols, `mo
 Without them a source's position is biased by its own reflections. Scenes without reflections cost one product.
 """
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.batches import Structure, put_scenes, take_scenes
-from models.covariance_estimator.continuous import ContinuousConfig, _limits, _Limits
+from models.covariance_estimator.config import CoherenceConfig, ContinuousConfig
+from models.covariance_estimator.continuous import _Limits, _limits
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
 from models.covariance_estimator.path_search import (
     BEYOND,
@@ -28,35 +28,6 @@ from models.covariance_estimator.paths import PathEvaluation, Paths, Unmixed, ev
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation
 from models.physics.steering import steering_jacobian
-
-
-@dataclasses.dataclass(frozen=True)
-class CoherenceConfig:
-    """Reflected paths of the sources."""
-
-    max_paths: int = 12
-    """Reflected paths a scene may have."""
-    rounds: int = 5
-    """Rounds that add paths; a scene that gains none has had its last. 0 takes every atom for a source of its own."""
-    paths_per_round: int = 4
-    """Paths a round may add."""
-    paths_per_source: int = 2
-    """Of them, of one source."""
-    min_gain: float = 12.0
-    """Log-likelihood a path must be worth. Of all directions and sources of a scene without reflections the best is
-    worth about 7."""
-    steps: int = 3
-    """Fisher scoring steps after each round."""
-
-    def __post_init__(self) -> None:
-        for field in ("max_paths", "paths_per_round", "paths_per_source", "steps"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"CoherenceConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
-        if self.rounds < 0 or self.min_gain <= 0:
-            raise ValueError(
-                "CoherenceConfig.rounds, min_gain: expected at least 0 and a positive number, "
-                f"got {self.rounds!r}, {self.min_gain!r}"
-            )
 
 
 class Reflections(NamedTuple):
@@ -116,9 +87,7 @@ def _scoring_step(observation: Observation, state: _State, limits: _Limits, arra
     )
 
 
-def _moved_points(
-    observation: Observation, state: _State, array: RISArray
-) -> tf.Tensor:
+def _moved_points(observation: Observation, state: _State, array: RISArray) -> tf.Tensor:
     """A Gauss-Newton step of each reflected path's direction and curvature with all else fixed, [B, P, 3].
 
     dNLL/dpsi = 2 Re(c^* a'^H w_k); the information is that of a mean channel.
@@ -126,12 +95,15 @@ def _moved_points(
     atoms, paths, damping, _, unmixed = state
     scores = tf.linalg.matrix_transpose(path_scores(observation, unmixed))  # [B, A, N]
     own = tf.gather(scores, paths.source, batch_dims=1)
-    vectors, slopes = steering_jacobian(*tf.unstack(paths.points, axis=-1), array)
+    azimuth, elevation, inverse_range = tf.unstack(paths.points, axis=-1)
+    vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
     amplitude = paths.amplitudes()
     gradient = tf.math.real(tf.linalg.matvec(tf.math.conj(slopes), own) * tf.math.conj(amplitude)[..., None])
     norm2 = tf.reduce_sum(tf.abs(vectors) ** 2, axis=-1)[..., None, None]
     along = tf.linalg.matvec(slopes, tf.math.conj(vectors))[..., None]
-    across = tf.matmul(slopes, slopes, adjoint_b=True) - tf.matmul(along, along, adjoint_b=True) / tf.cast(norm2, tf.complex64)
+    across = tf.matmul(slopes, slopes, adjoint_b=True) - tf.matmul(along, along, adjoint_b=True) / tf.cast(
+        norm2, tf.complex64
+    )
     num_antennas = tf.cast(observation.channel.shape[1], tf.float32)
     certainty = tf.gather(tf.reduce_sum(unmixed.certainty, axis=1), paths.source, batch_dims=1)
     weight = certainty * tf.abs(amplitude) ** 2 * num_antennas / atoms.noise_power[:, None]
@@ -233,7 +205,12 @@ def _of_atoms(evaluation: PathEvaluation, num_atoms: int) -> Evaluation:
 
 
 def _grown(
-    observation: Observation, state: _State, grid: PathGrid, config: CoherenceConfig, view: FieldOfView, merges: tf.Tensor
+    observation: Observation,
+    state: _State,
+    grid: PathGrid,
+    config: CoherenceConfig,
+    view: FieldOfView,
+    merges: tf.Tensor,
 ) -> tuple[Atoms, Paths, tf.Tensor, tf.Tensor]:
     """What a round tries: two coherent atoms as one source, where `merges` [B] still allows it, or else new paths.
 
@@ -243,9 +220,7 @@ def _grown(
     atoms, paths = state.atoms, state.paths
     weak, path, gain = coherent_pair(observation, atoms, paths, state.unmixed, grid.array)
     merged = merges & (gain > config.min_gain)
-    found = search_paths(
-        observation, atoms, state.unmixed, grid, config.paths_per_source, config.paths_per_round
-    )
+    found = search_paths(observation, atoms, state.unmixed, grid, config.paths_per_source, config.paths_per_round)
     wanted = found.paths._replace(active=(found.gains > config.min_gain) & ~merged[:, None])
     new = Paths(*(tf.concat(pair, axis=1) for pair in zip(path._replace(active=merged[:, None]), wanted, strict=True)))
     gone = (tf.range(atoms.active.shape[-1]) == weak[:, None]) & merged[:, None]
@@ -270,7 +245,7 @@ def _round(
     atoms, paths, changed, merged = _grown(work.observation, work.state, grid, config, view, work.merges)
     kept = tf.where(changed)[:, 0]
     work, atoms, paths, merged = take_scenes((work, atoms, paths, merged), kept)
-    limits = _limits(view, work.observation.noise_power, continuous.noise_range_db)
+    limits = _limits(grid.array, view, work.observation.noise_power, continuous.noise_range_db)
     reached = _refine(work.observation, atoms, paths, grid.array, limits, config, continuous.prune_gain)
     better = reached.evaluation.nll < work.state.evaluation.nll
     work = work._replace(state=_choose(better, reached, work.state), merges=work.merges & (better | ~merged))

@@ -46,7 +46,8 @@ class PathGrid:
         azimuth = np.arcsin(np.clip(y / np.cos(elevation), -_GRAZING, _GRAZING))
         points = [azimuth, elevation, inverse_range]
         self.points = np.stack([axis.ravel() for axis in points], axis=-1).astype(np.float32)
-        self.vectors = steering_vectors(*(tf.constant(column) for column in self.points.T), array).numpy()
+        azimuth, elevation, inverse_range = map(tf.constant, self.points.T)
+        self.vectors = steering_vectors(azimuth, elevation, inverse_range, array).numpy()
 
 
 class FoundPaths(NamedTuple):
@@ -107,14 +108,16 @@ def may_reflect(observation: Observation, atoms: Atoms, unmixed: Unmixed, grid: 
 def _polish(points: tf.Tensor, scores: tf.Tensor, limit: tf.Tensor, array: RISArray) -> tf.Tensor:
     """Climbs |a(psi)^H w|^2 from each point by Gauss-Newton: points [B, C, 3], scores w [B, C, N], limit [B, C]."""
     for _ in range(_POLISH_STEPS):
-        vectors, slopes = steering_jacobian(*tf.unstack(points, axis=-1), array)
+        azimuth, elevation, inverse_range = tf.unstack(points, axis=-1)
+        vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
         weights = tf.math.conj(scores)[..., None]
         value = tf.matmul(vectors[..., None, :], weights)[..., 0, 0]  # g^*
         slope = tf.matmul(slopes, weights)[..., 0]
         gradient = tf.math.real(slope * tf.math.conj(value)[..., None])
         norm2 = tf.reduce_sum(tf.abs(vectors) ** 2, axis=-1)[..., None, None]
         along = tf.linalg.matvec(slopes, tf.math.conj(vectors))[..., None]
-        across = tf.matmul(slopes, slopes, adjoint_b=True) - tf.matmul(along, along, adjoint_b=True) / tf.cast(norm2, tf.complex64)
+        along = tf.matmul(along, along, adjoint_b=True) / tf.cast(norm2, tf.complex64)
+        across = tf.matmul(slopes, slopes, adjoint_b=True) - along
         hessian = tf.math.real(across) * tf.abs(value)[..., None, None] ** 2 / norm2
         hessian = tf.linalg.set_diag(hessian, 1.05 * tf.linalg.diag_part(hessian) + 1e-12)
         step = tf.linalg.cholesky_solve(tf.linalg.cholesky(hessian), gradient[..., None])[..., 0]
@@ -143,7 +146,8 @@ def search_paths(
     limit = BEYOND * tf.gather(atoms.parameters[..., 2], source, axis=1)
     own_scores = tf.gather(tf.linalg.matrix_transpose(scores), source, axis=1)  # [B, C, N]
     points = _polish(tf.gather(grid.points, index), own_scores, limit, grid.array)
-    vectors = steering_vectors(*tf.unstack(points, axis=-1), grid.array)
+    azimuth, elevation, inverse_range = tf.unstack(points, axis=-1)
+    vectors = steering_vectors(azimuth, elevation, inverse_range, grid.array)
     g = tf.reduce_sum(tf.math.conj(vectors) * own_scores, axis=-1)
     response = tf.matmul(unmixed.root, observation.respond(tf.linalg.matrix_transpose(vectors)))
     energy = tf.reduce_sum(tf.abs(response) ** 2, axis=2)

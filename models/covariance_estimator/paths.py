@@ -37,7 +37,8 @@ class Paths(NamedTuple):
 
     def steering(self, array: RISArray) -> tf.Tensor:
         """[B, N, P] complex64."""
-        return tf.linalg.matrix_transpose(steering_vectors(*tf.unstack(self.points, axis=-1), array))
+        azimuth, elevation, inverse_range = tf.unstack(self.points, axis=-1)
+        return tf.linalg.matrix_transpose(steering_vectors(azimuth, elevation, inverse_range, array))
 
     def amplitudes(self) -> tf.Tensor:
         """sqrt(gamma) exp(j phase), [B, P] complex64, zero where inactive."""
@@ -74,7 +75,7 @@ class Unmixed(NamedTuple):
 
 
 def source_columns(atoms: Atoms, paths: Paths, array: RISArray) -> tf.Tensor:
-    """sqrt(gamma_k) a(psi_k) + sum_q sqrt(gamma_q) exp(j phase_q) a(psi_q): [B, N, A] complex64, zero where inactive."""
+    """sqrt(gamma_k) a(psi_k) + sum_q sqrt(gamma_q) exp(j phase_q) a(psi_q): [B, N, A] complex64; inactive 0."""
     direct = atoms.steering(array) * tf.cast(tf.sqrt(atoms.powers()), tf.complex64)[:, None]
     member = tf.cast(paths.of_source(atoms.active.shape[-1]), tf.complex64)
     reflected = tf.matmul(paths.steering(array) * paths.amplitudes()[:, None], member)
@@ -126,7 +127,8 @@ class PathEvaluation(NamedTuple):
 
 def _slopes(atoms: Atoms, paths: Paths, array: RISArray) -> tf.Tensor:
     """sqrt(gamma_k) [da/dpsi_i, a/2] of the atoms, then sqrt(gamma_q) e^(j phase_q) a / 2: [B, N, 4A + P] complex64."""
-    vectors, slopes = steering_jacobian(*tf.unstack(atoms.parameters[..., :3], axis=-1), array)
+    azimuth, elevation, inverse_range = tf.unstack(atoms.parameters[..., :3], axis=-1)
+    vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
     columns = tf.concat([slopes, 0.5 * vectors[..., None, :]], axis=-2)
     columns *= tf.cast(tf.sqrt(atoms.powers()), tf.complex64)[..., None, None]
     columns = tf.reshape(

@@ -71,7 +71,7 @@ class GatedErrors:
     variance: np.ndarray
 
     def nees_over_3(self, rows: np.ndarray) -> float:
-        """Mean squared distance over what it should be, of rows [R] bool: 1 if honest, above 1 too sure; NaN of none."""
+        """Mean squared distance over what it should be, of rows [R] bool: 1 if honest, more if too sure."""
         usable = rows & np.isfinite(self.expected)
         return float(ratio(self.squared[usable].sum(), self.expected[usable].sum()))
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.coherence import CoherenceConfig
+from models.covariance_estimator.config import CoherenceConfig
 from models.covariance_estimator.path_search import mismatch_ratio
 from models.covariance_estimator.paths import no_paths, unmix
 from models.decision.decision import error_covariance
-from models.decision.inflation import InflationConfig, inflation
+from models.decision.config import InflationConfig
+from models.decision.inflation import inflation
 from models.physics.observation import observe
 from tests.models.test_reflections import ARRAY, DIRECT, NUM_SNAPSHOTS, atoms_at, explained, measured, normal, vectors_of
 

@@ -19,7 +19,9 @@ ATOM_ACTIVE, PATH_ACTIVE = np.array([True, False, True]), np.array([True, False,
 NOISE_POWER = 0.3
 USED = (SOURCES[ATOM_ACTIVE], REFLECTED[PATH_ACTIVE])
 USED_OWNERS = [1, 1]
-ROWS = np.concatenate([np.arange(4) * 3 + np.array([[0], [2]]).repeat(4, 1), 12 + np.array([[0, 3], [2, 5]])], axis=None)
+ROWS = np.concatenate(
+    [np.arange(4) * 3 + np.array([[0], [2]]).repeat(4, 1), 12 + np.array([[0, 3], [2, 5]])], axis=None
+)
 """Where the kernel puts the parameters of the two sources, and log power and phase of the two paths."""
 
 

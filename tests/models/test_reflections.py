@@ -6,7 +6,8 @@ import tensorflow as tf
 from scipy import stats
 
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.coherence import CoherenceConfig, Reflections, explain_reflections
+from models.covariance_estimator.coherence import Reflections, explain_reflections
+from models.covariance_estimator.config import CoherenceConfig
 from models.covariance_estimator.continuous import ContinuousConfig, refine_atoms
 from models.covariance_estimator.likelihood import Atoms
 from models.covariance_estimator.path_search import PathGrid, coherent_pair, path_scores, search_paths

@@ -33,8 +33,6 @@ def covariances(
 def nll(sources, paths, owners, noise_power: float, operator, snapshots, array: RISArray) -> float:
     """sum_l log|S_l| + y_l^H S_l^-1 y_l."""
     total = 0.0
-    for covariance, y in zip(
-        covariances(sources, paths, owners, noise_power, operator, array), snapshots, strict=True
-    ):
+    for covariance, y in zip(covariances(sources, paths, owners, noise_power, operator, array), snapshots, strict=True):
         total += np.linalg.slogdet(covariance)[1] + (y.conj() @ np.linalg.solve(covariance, y)).real
     return total

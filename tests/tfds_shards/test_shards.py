@@ -2,10 +2,10 @@
 
 import dataclasses
 import json
+import logging
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +14,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 from pipeline import data
-from pipeline.data import DataOptions, build_scenes
+from pipeline.data import DataOptions
+from pipeline.scenes.building import build_scenes
 from pipeline.scenes.reading import load_scenes, open_scenes, scene_directory
+from tests.rigs.killed_at import killed_stage
 from tfds_shards.ris_snapshots import ris_snapshots_dataset_builder as builder_module
 from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig, encode_scene
 from tfds_shards.scene_sets import READABLE_VERSIONS, SCENE_SETS, SceneSet, scene_set
@@ -163,15 +165,16 @@ def test_several_files_keep_the_order(tmp_path: Path, monkeypatch: pytest.Monkey
         np.testing.assert_array_equal(scene["snapshots"], simulate_scene(CONFIGS["l64_m64"], "train", index).snapshots)
 
 
-def test_second_build_reuses_the_first_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_second_build_reuses_the_first_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     name = build(tmp_path, train=4)
     directory = scene_directory(tmp_path, scene_set(name))
     written = {path: path.stat().st_mtime_ns for path in directory.iterdir()}
-    first = capsys.readouterr().out
+    first = caplog.text
     assert f"Built {name}: 4 train, 3 validation, 5 test scenes in {directory}" in first
     assert "bytes a scene" in first and "scenes/s" in first
     build(tmp_path, train=4)
-    assert f"Reusing {name}: 4 train" in capsys.readouterr().out
+    assert f"Reusing {name}: 4 train" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in directory.iterdir()} == written
 
 
@@ -180,47 +183,18 @@ def test_too_little_space_is_said_before_the_work(tmp_path: Path) -> None:
         build(tmp_path, train=2**32)
 
 
-def test_killed_build_leaves_nothing_that_reads_as_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = [
-        "--config",
-        "l64_m64",
-        "--train",
-        "1500",
-        "--validation",
-        "1",
-        "--test",
-        "1",
-        "--data-dir",
-        str(tmp_path),
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.data", *options],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(lambda: any(path.stat().st_size for path in tmp_path.rglob("*.tfrecord-*")), process)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == -9
-    name = "l64_m64_1500_1_1"
+def test_killed_build_leaves_nothing_that_reads_as_complete(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    sizes = ["--config", "l64_m64", "--train", "60", "--validation", "1", "--test", "1"]
+    written = ("tfds_shards.ris_snapshots.ris_snapshots_dataset_builder:encode_scene", 40)
+    killed_stage(*written, "data", *sizes, "--data-dir", tmp_path)
+    assert any(path.stat().st_size for path in tmp_path.rglob("*.tfrecord-*"))
+    name = "l64_m64_60_1_1"
     with pytest.raises(FileNotFoundError, match=f"no scenes {name}"):
         open_scenes(tmp_path, name)
-    assert build(tmp_path, train=1500, validation=1, test=1) == name
-    assert "incomplete." in capsys.readouterr().out
-    assert len(list(load_scenes(tmp_path, name, "train"))) == 1500
-
-
-def wait_for(condition, process: subprocess.Popen, timeout_s: float = 60.0) -> None:
-    """Until the condition holds; fails when the process ends or the time is up first."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert process.poll() is None, f"ended with {process.returncode} before it was killed"
-        assert time.monotonic() < deadline, "nothing was written in time"
-        time.sleep(0.01)
+    assert build(tmp_path, train=60, validation=1, test=1) == name
+    assert "incomplete." in caplog.text
+    assert len(list(load_scenes(tmp_path, name, "train"))) == 60
 
 
 @pytest.fixture
@@ -248,11 +222,8 @@ def test_command_line(tmp_path: Path, command_line) -> None:
         (["--test", "-1"], "test: expec"),
     ],
 )
-def test_bad_command_line_is_one_clear_line(tmp_path: Path, command_line, options: list[str], message: str) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        command_line(*options, "--data-dir", str(tmp_path))
-    assert str(stopped.value.code).startswith(f"pipeline.data: {message}")
-    assert "\n" not in str(stopped.value.code)
+def test_bad_command_line_is_one_clear_line(tmp_path: Path, refused, options: list[str], message: str) -> None:
+    assert refused("data", *options, "--data-dir", tmp_path).startswith(message)
 
 
 # Damage

@@ -13,8 +13,8 @@ GATES = [Gate(), Gate(2.0, 2.0, 0.25), Gate(1.0, 8.0, 0.1)]
 
 
 def simulated(scale: float = 1.0, strangers: int = 0, seed: int = 1, count: int = COUNT):
-    """One source a scene with an error of scale^(1/2) times what its covariance says, deviations of 2 cm to 2 m in range
-    and 0.1 to 4 degrees across; the last `strangers` answers lie anywhere. Matches and answers."""
+    """One source a scene with an error of scale^(1/2) times what its covariance says, deviations of 2 cm to 2 m in
+    range and 0.1 to 4 degrees across; the last `strangers` answers lie anywhere. Matches and answers."""
     rng = np.random.default_rng(seed)
     azimuth, elevation = rng.uniform(-0.9, 0.9, count), rng.uniform(-0.4, 0.4, count)
     range_m = rng.uniform(4.0, 9.0, count)
@@ -109,9 +109,7 @@ def test_wrong_pairs_do_not_move_the_median() -> None:
 def test_no_covariance_no_figures() -> None:
     table, found = simulated()
     blank = found.position_cov_m2 * np.nan
-    outputs = answer(
-        np.ones(COUNT), found.azimuth_deg, found.elevation_deg, found.range_m, position_cov_m2=blank
-    )
+    outputs = answer(np.ones(COUNT), found.azimuth_deg, found.elevation_deg, found.range_m, position_cov_m2=blank)
     found = found_sources(outputs)
     table = match_sources(found, found)
     errors = gated_errors(table, found, Gate())
