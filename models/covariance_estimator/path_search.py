@@ -24,6 +24,10 @@ from models.physics.steering import steering_jacobian, steering_vectors
 _INVERSE_RANGES = (0.03, 0.12, 0.3)  # 1/m
 _GRAZING = 0.97  # largest sine of the angle from boresight
 _POLISH_STEPS = 2
+_WIDEST_ANGLE = 1.5  # radians
+_LEAST_INVERSE_RANGE = 1e-3  # 1/m
+MAX_MOVE = 0.05
+"""Longest step of a path's direction and inverse range, radians and 1/m."""
 BEYOND = 0.9
 """A reflected path is longer than the direct one: the inverse range of an image over its source's is at most this."""
 
@@ -105,6 +109,20 @@ def may_reflect(observation: Observation, atoms: Atoms, unmixed: Unmixed, grid: 
     return tf.reduce_any(power > gain * information, axis=-1)
 
 
+def curvature(vectors: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
+    """Re a'^H (I - a a^H / |a|^2) a', [..., 3, 3] float32: how fast a [..., N] turns, by its slopes a' [..., 3, N]."""
+    norm = tf.cast(tf.sqrt(tf.reduce_sum(tf.abs(vectors) ** 2, axis=-1)), tf.complex64)
+    along = tf.linalg.matvec(slopes, tf.math.conj(vectors / norm[..., None]))[..., None]
+    return tf.math.real(tf.matmul(slopes, slopes, adjoint_b=True) - tf.matmul(along, along, adjoint_b=True))
+
+
+def within_half_space(points: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
+    """Points [..., 3] clipped to directions before the surface and to inverse ranges up to limit [...]."""
+    angles = tf.clip_by_value(points[..., :2], -_WIDEST_ANGLE, _WIDEST_ANGLE)
+    inverse_range = tf.clip_by_value(points[..., 2], _LEAST_INVERSE_RANGE, limit)
+    return tf.concat([angles, inverse_range[..., None]], axis=-1)
+
+
 def _polish(points: tf.Tensor, scores: tf.Tensor, limit: tf.Tensor, array: RISArray) -> tf.Tensor:
     """Climbs |a(psi)^H w|^2 from each point by Gauss-Newton: points [B, C, 3], scores w [B, C, N], limit [B, C]."""
     for _ in range(_POLISH_STEPS):
@@ -114,22 +132,11 @@ def _polish(points: tf.Tensor, scores: tf.Tensor, limit: tf.Tensor, array: RISAr
         value = tf.matmul(vectors[..., None, :], weights)[..., 0, 0]  # g^*
         slope = tf.matmul(slopes, weights)[..., 0]
         gradient = tf.math.real(slope * tf.math.conj(value)[..., None])
-        norm2 = tf.reduce_sum(tf.abs(vectors) ** 2, axis=-1)[..., None, None]
-        along = tf.linalg.matvec(slopes, tf.math.conj(vectors))[..., None]
-        along = tf.matmul(along, along, adjoint_b=True) / tf.cast(norm2, tf.complex64)
-        across = tf.matmul(slopes, slopes, adjoint_b=True) - along
-        hessian = tf.math.real(across) * tf.abs(value)[..., None, None] ** 2 / norm2
+        norm2 = tf.reduce_sum(tf.abs(vectors) ** 2, axis=-1)
+        hessian = curvature(vectors, slopes) * (tf.abs(value) ** 2 / norm2)[..., None, None]
         hessian = tf.linalg.set_diag(hessian, 1.05 * tf.linalg.diag_part(hessian) + 1e-12)
         step = tf.linalg.cholesky_solve(tf.linalg.cholesky(hessian), gradient[..., None])[..., 0]
-        azimuth, elevation, inverse_range = tf.unstack(points + tf.clip_by_value(step, -0.05, 0.05), axis=-1)
-        points = tf.stack(
-            [
-                tf.clip_by_value(azimuth, -1.5, 1.5),
-                tf.clip_by_value(elevation, -1.5, 1.5),
-                tf.clip_by_value(inverse_range, 1e-3, limit),
-            ],
-            axis=-1,
-        )
+        points = within_half_space(points + tf.clip_by_value(step, -MAX_MOVE, MAX_MOVE), limit)
     return points
 
 
