@@ -115,11 +115,11 @@ class BackboneConfig:
 class CoherenceConfig:
     """Reflected paths of the sources."""
 
-    max_paths: int = 12
+    max_paths: int = 16
     """Reflected paths a scene may have."""
     rounds: int = 5
     """Rounds that add paths; a scene that gains none has had its last. 0 takes every atom for a source of its own."""
-    paths_per_round: int = 4
+    paths_per_round: int = 6
     """Paths a round may add."""
     paths_per_source: int = 2
     """Of them, of one source."""

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.continuous import is_grid_peak
-from models.covariance_estimator.likelihood import Atoms
-from models.covariance_estimator.paths import Paths, Unmixed
+from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms
+from models.covariance_estimator.paths import PARAMETERS_PER_PATH, Paths, Unmixed
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation
 from models.physics.steering import steering_jacobian, steering_vectors
@@ -26,6 +26,7 @@ _GRAZING = 0.97  # largest sine of the angle from boresight
 _POLISH_STEPS = 2
 _WIDEST_ANGLE = 1.5  # radians
 _LEAST_INVERSE_RANGE = 1e-3  # 1/m
+_LEAST_FREE_SHARE = 0.3
 MAX_MOVE = 0.05
 """Longest step of a path's direction and inverse range, radians and 1/m."""
 BEYOND = 0.9
@@ -67,7 +68,9 @@ def path_scores(observation: Observation, unmixed: Unmixed) -> tf.Tensor:
     return observation.back_project_all(values)
 
 
-def mismatch_ratio(observation: Observation, atoms: Atoms, unmixed: Unmixed, array: RISArray) -> tf.Tensor:
+def mismatch_ratio(
+    observation: Observation, atoms: Atoms, paths: Paths, unmixed: Unmixed, array: RISArray
+) -> tf.Tensor:
     """How the score of the elements' phases varies, over what noise alone would make it vary: [B, A] float32.
 
     Were element n of a source's column a turned by some phase, the NLL would have the slope 2 Im(a_n^* w_n), w_k as in
@@ -76,7 +79,7 @@ def mismatch_ratio(observation: Observation, atoms: Atoms, unmixed: Unmixed, arr
     is wrong, of any cause (reflections too weak to find, elements displaced, dead or out of phase, an error of the
     channel), adds to it. A position moves the phases only, so that its score has that many times the variance that the
     Fisher information says, and so has its estimate: the sandwich covariance F^-1 V F^-1 (White 1982) is this ratio
-    times F^-1.
+    times F^-1. What a source's own parameters, and half of each path's, have fitted away is counted back in.
     """
     vectors = atoms.steering(array)
     turns = tf.math.imag(tf.math.conj(vectors) * path_scores(observation, unmixed))
@@ -86,7 +89,11 @@ def mismatch_ratio(observation: Observation, atoms: Atoms, unmixed: Unmixed, arr
     energy = tf.reduce_sum(tf.math.real(inverse * tf.math.conj(gram)[:, None]), axis=(2, 3))
     energy *= tf.reduce_mean(tf.abs(observation.ris_codes) ** 2, axis=-1)  # tr(Phi^H S^-1 Phi) for codes of one modulus
     expected = 0.5 / array.num_elements * tf.einsum("bl,bla->ba", energy, unmixed.certainty)
-    return score / (expected + 1e-9)
+    fitted = PARAMETERS_PER_ATOM + 0.5 * PARAMETERS_PER_PATH * tf.reduce_sum(
+        paths.of_source(atoms.active.shape[-1]), axis=1
+    )
+    free = tf.maximum(1.0 - fitted / array.num_elements, _LEAST_FREE_SHARE)
+    return score / (expected * free + 1e-9)
 
 
 def power_map(scores: tf.Tensor, atoms: Atoms, grid: PathGrid) -> tf.Tensor:
