@@ -69,7 +69,7 @@ def path_scores(observation: Observation, unmixed: Unmixed) -> tf.Tensor:
 
 
 def mismatch_ratio(
-    observation: Observation, atoms: Atoms, paths: Paths, unmixed: Unmixed, array: RISArray
+    observation: Observation, atoms: Atoms, paths: Paths, unmixed: Unmixed, scores: tf.Tensor, array: RISArray
 ) -> tf.Tensor:
     """How the score of the elements' phases varies, over what noise alone would make it vary: [B, A] float32.
 
@@ -82,7 +82,7 @@ def mismatch_ratio(
     times F^-1. What a source's own parameters, and half of each path's, have fitted away is counted back in.
     """
     vectors = atoms.steering(array)
-    turns = tf.math.imag(tf.math.conj(vectors) * path_scores(observation, unmixed))
+    turns = tf.math.imag(tf.math.conj(vectors) * scores)
     score = tf.reduce_sum(turns**2, axis=1) / tf.reduce_sum(tf.abs(vectors) ** 2, axis=1)
     inverse = tf.matmul(unmixed.root, unmixed.root, adjoint_a=True)
     gram = tf.matmul(observation.channel, observation.channel, adjoint_b=True)
@@ -108,9 +108,11 @@ def power_map(scores: tf.Tensor, atoms: Atoms, grid: PathGrid) -> tf.Tensor:
     return tf.where(grid.inside & farther & atoms.active[..., None], power, 0.0)
 
 
-def may_reflect(observation: Observation, atoms: Atoms, unmixed: Unmixed, grid: PathGrid, gain: float) -> tf.Tensor:
+def may_reflect(
+    observation: Observation, atoms: Atoms, unmixed: Unmixed, scores: tf.Tensor, grid: PathGrid, gain: float
+) -> tf.Tensor:
     """Whether any path of a scene might gain that much, by a mean channel: [B] bool, at the cost of a product."""
-    power = tf.reduce_max(power_map(path_scores(observation, unmixed), atoms, grid), axis=-1)
+    power = tf.reduce_max(power_map(scores, atoms, grid), axis=-1)
     num_antennas = tf.cast(observation.channel.shape[1], tf.float32)
     information = tf.reduce_sum(unmixed.certainty, axis=1) * num_antennas / atoms.noise_power[:, None]
     return tf.reduce_any(power > gain * information, axis=-1)
@@ -148,11 +150,16 @@ def _polish(points: tf.Tensor, scores: tf.Tensor, limit: tf.Tensor, array: RISAr
 
 
 def search_paths(
-    observation: Observation, atoms: Atoms, unmixed: Unmixed, grid: PathGrid, per_source: int, count: int
+    observation: Observation,
+    atoms: Atoms,
+    unmixed: Unmixed,
+    scores: tf.Tensor,
+    grid: PathGrid,
+    per_source: int,
+    count: int,
 ) -> FoundPaths:
     """The paths that gain most, at most `per_source` a source and `count` a scene."""
     num_atoms = atoms.active.shape[-1]
-    scores = path_scores(observation, unmixed)
     volume = tf.reshape(power_map(scores, atoms, grid), [-1, *grid.shape])
     peaks = tf.reshape(tf.where(is_grid_peak(volume), volume, 0.0), [-1, num_atoms, grid.points.shape[0]])
     index = tf.reshape(tf.math.top_k(peaks, per_source).indices, [-1, num_atoms * per_source])
@@ -175,7 +182,7 @@ def search_paths(
 
 
 def coherent_pair(
-    observation: Observation, atoms: Atoms, paths: Paths, unmixed: Unmixed, array: RISArray
+    atoms: Atoms, paths: Paths, unmixed: Unmixed, scores: tf.Tensor, array: RISArray
 ) -> tuple[tf.Tensor, Paths, tf.Tensor]:
     """The two atoms of each scene whose symbols agree most, the weaker as a path of the stronger.
 
@@ -187,7 +194,7 @@ def coherent_pair(
     """
     num_atoms = atoms.active.shape[-1]
     columns = atoms.steering(array) * tf.cast(tf.sqrt(atoms.powers()), tf.complex64)[:, None]
-    g = tf.matmul(columns, path_scores(observation, unmixed), adjoint_a=True)  # [B, j, k]
+    g = tf.matmul(columns, scores, adjoint_a=True)  # [B, j, k]
     information = tf.matmul(unmixed.certainty, unmixed.certainty, transpose_a=True)  # of atoms without further paths
     gains = tf.abs(g) ** 2 / (information + 1e-9)
     log_power = atoms.parameters[..., 3]

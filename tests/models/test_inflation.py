@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from models.covariance_estimator.config import CoherenceConfig
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM
-from models.covariance_estimator.path_search import mismatch_ratio
+from models.covariance_estimator.path_search import mismatch_ratio, path_scores
 from models.covariance_estimator.paths import no_paths, unmix
 from models.decision.config import InflationConfig
 from models.decision.decision import error_covariance
@@ -52,7 +52,8 @@ def ratio_at_the_truth(observation) -> np.ndarray:
     """Of sources told, not fitted: nothing is fitted away that would have to be counted back in."""
     atoms = atoms_at([DIRECT], [np.log(1.0 - float(observation.noise_power[0]))], observation)
     paths = no_paths(tf.constant(SCENES), 1)
-    ratio = mismatch_ratio(observation, atoms, paths, unmix(observation, atoms, paths, ARRAY), ARRAY)
+    unmixed = unmix(observation, atoms, paths, ARRAY)
+    ratio = mismatch_ratio(observation, atoms, paths, unmixed, path_scores(observation, unmixed), ARRAY)
     return ratio.numpy()[:, 0] * (1.0 - PARAMETERS_PER_ATOM / ARRAY.num_elements)
 
 
