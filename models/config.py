@@ -13,8 +13,9 @@ class LocalizerConfig:
     """Everything between R_pred and the sources."""
 
     shrinkage: ShrinkageConfig = ShrinkageConfig()
-    spectrum_grid: GridConfig = GridConfig(44, 26, 20)
-    """Grid of the MVDR spectrum, finer than the backbone's: sources a beam width apart must show as two maxima."""
+    spectrum_grid: GridConfig | None = None
+    """Grid of the MVDR spectrum; left out, twice as fine as the backbone's for the installation, 44 x 26 x 20 for the
+    default one: sources a beam width apart must show as two maxima."""
     detection: DetectionConfig = DetectionConfig()
     decision: DecisionConfig = DecisionConfig()
     guard_rails: GuardRails = GuardRails()

@@ -20,7 +20,7 @@ from models.physics.observation import Observation, observe
 from models.physics.steering import steering_norm2, steering_vectors
 from models.spectrum.detection import Peaks, Starts, find_peaks
 from models.spectrum.guard_rails import within_rails
-from models.spectrum.mvdr import MVDR
+from models.spectrum.mvdr import spectrum_layer
 from models.spectrum.proposals import Proposals, join_proposals, proposals
 from models.spectrum.refiner import HeatMap, SpectrumRefiner, cells_ratio, refiner_features
 
@@ -83,12 +83,12 @@ class Localizer(tf.Module):
         super().__init__()
         self.weights = weights if isinstance(weights, LocalizerWeights) else LocalizerWeights(weights)
         self.backbone = backbone = self.weights.backbone
-        if refiner is not None:
-            cells_ratio(config.spectrum_grid.shape, backbone.config.grid.shape)
         self.config, self.refiner = config, refiner
         scenario = backbone.scenario
         self.scenario = scenario
-        self.mvdr = MVDR(scenario.array, scenario.field_of_view, config.spectrum_grid)
+        self.mvdr = spectrum_layer(scenario, config.spectrum_grid)
+        if refiner is not None:
+            cells_ratio(self.mvdr.grid.shape, backbone.config.grid.shape)
 
     def observe(self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
         """Checks and normalises a measurement: complex64 [B, L, M], [B, L, N], [B, M, N], float32 [B]."""
@@ -184,7 +184,7 @@ class Localizer(tf.Module):
         height, order = tf.math.top_k(rank, count)
         points = tf.gather(peaks.points, order, batch_dims=1)
         to_predicted = (predicted.trace() / effective.trace())[:, None]
-        norm2 = steering_norm2(*tf.unstack(points, axis=-1), self.scenario.array)
+        norm2 = steering_norm2(points[..., 0], points[..., 1], points[..., 2], self.scenario.array)
         power = tf.maximum(height - effective.floor[:, None], 1e-6) * to_predicted / norm2
         return Atoms(tf.concat([points, tf.math.log(power)[..., None]], axis=-1), height > 0, noise_power)
 

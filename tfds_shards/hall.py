@@ -73,7 +73,7 @@ class Hall:
 
 
 class Fresnel(NamedTuple):
-    """Reflection coefficients, complex, as cos_angle: te, the electric field across the plane of incidence; tm, in it."""
+    """Reflection coefficients: te, of an electric field across the plane of incidence; tm, in it. As cos_angle."""
 
     te: np.ndarray
     tm: np.ndarray

@@ -184,7 +184,8 @@ class Backbone(keras.Model):
         atoms, evaluation = refine_atoms(observation, atoms, array, view, config, config.steps)
         atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, view, config, narrow)
         amplitude = tf.cast(tf.sqrt(atoms.powers()), tf.complex64)
-        norm2 = steering_norm2(*tf.unstack(atoms.parameters[..., :3], axis=-1), array)
+        azimuth, elevation, inverse_range, _ = tf.unstack(atoms.parameters, axis=-1)
+        norm2 = steering_norm2(azimuth, elevation, inverse_range, array)
         floor = 1e-3 * (tf.reduce_sum(atoms.powers() * norm2, axis=-1) + 1e-6) / array.num_elements
         covariance = LowRankCovariance(atoms.steering(array) * amplitude[:, None, :], floor)
         return Prediction(covariance, atoms, evaluation, state)

@@ -11,6 +11,8 @@ from models.physics.steering import unit_norm_jacobian
 from models.spectrum.config import DetectionConfig
 from models.spectrum.mvdr import MVDR, white_factor
 
+_LONGEST_MOVE = 0.1  # of a step of the polish, radians and 1/m, for the default surface's resolution
+
 
 class Peaks(NamedTuple):
     """Peaks of the spectrum, strongest first.
@@ -50,6 +52,7 @@ def polish_peaks(
     factor = white_factor(covariance)
     view = mvdr.field_of_view
     limits = np.array([view.azimuth, view.elevation, view.inverse_range], np.float32)
+    longest = (_LONGEST_MOVE * mvdr.array.relative_resolution).astype(np.float32)
 
     def body(step, points, form, damping):
         cost = tf.math.real(form[..., 0, 0])
@@ -58,7 +61,7 @@ def polish_peaks(
         loaded = tf.linalg.diag_part(hessian) * (1.0 + damping[..., None]) + 1e-9
         chol = tf.linalg.cholesky(tf.linalg.set_diag(hessian, loaded))
         move = -tf.linalg.cholesky_solve(chol, gradient[..., None])[..., 0]
-        moved = tf.clip_by_value(points + tf.clip_by_value(move, -0.1, 0.1), limits[:, 0], limits[:, 1])
+        moved = tf.clip_by_value(points + tf.clip_by_value(move, -longest, longest), limits[:, 0], limits[:, 1])
         moved_form = _local_form(moved, factor, mvdr)
         accept = tf.math.real(moved_form[..., 0, 0]) < cost
         points = tf.where(accept[..., None], moved, points)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from models.physics.geometry import Scenario
 from pipeline.evaluation.matching import found_sources, match_sources, true_sources
-from pipeline.evaluation.metrics import STANDARD_GATE
+from pipeline.evaluation.metrics import metrics_config
 from pipeline.locate import LocateOptions
 from serving.client import LocalizerClient
 from serving.client.measurement import Measurement, check_measurement, write_measurement
@@ -48,10 +49,10 @@ def running_server(
         yield server.target
 
 
-def _show(scenes: list[Scene], outputs: dict[str, np.ndarray], logger: logging.Logger) -> None:
+def _show(scenes: list[Scene], outputs: dict[str, np.ndarray], scenario: Scenario, logger: logging.Logger) -> None:
     truth = true_sources({key: np.stack([getattr(scene, key) for scene in scenes]) for key in _TRUTH})
     table = match_sources(truth, found_sources(outputs))
-    hits = table.hits(STANDARD_GATE)
+    hits = table.hits(metrics_config(scenario).standard_gate)
     for number, scene in enumerate(scenes):
         found = int(outputs["num_sources"][number])
         in_scene = int(hits[table.scene == number].sum())
@@ -89,4 +90,4 @@ def locate(options: LocateOptions, logger: logging.Logger) -> None:
         started = time.monotonic()
         outputs = client.predict(measurement.inputs(0, len(measurement))).outputs
         logger.info(f"{len(measurement)} scenes over gRPC in {time.monotonic() - started:.1f} s, tracing included")
-    _show(scenes, outputs, logger)
+    _show(scenes, outputs, config.scenario, logger)

@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from models.artifacts import load_refiner, load_weights, moved_to
 from models.localizer import Localizer
+from models.physics.installation import load_installation
 from pipeline.export import WARMUP_BATCH_SIZES, ExportOptions
 from pipeline.scenes.warmup import check_batch_sizes, write_warmup_requests
 from tfds_shards.scene_sets import scene_set
@@ -147,7 +148,9 @@ def export_localizer(
 def export(options: ExportOptions) -> Path:
     """The version that the options ask for."""
     weights = load_weights(options.backbone)
-    if options.config is not None:
+    if options.installation is not None:
+        weights = moved_to(weights, load_installation(options.installation))
+    elif options.config is not None:
         weights = moved_to(weights, scene_set(options.config).config.scenario)
     refiner = load_refiner(options.refiner) if options.refiner is not None else None
     localizer = Localizer(weights, options.localizer, refiner)

@@ -1,5 +1,7 @@
 """Sets of scenes written as TFDS shards, or found already written."""
 
+import contextlib
+import io
 import logging
 import shutil
 import time
@@ -7,7 +9,7 @@ from pathlib import Path
 
 from pipeline.data import DataOptions
 from pipeline.scenes.reading import StoredScenes, open_scenes, scene_directory
-from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, encode_scene
+from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig, encode_scene
 from tfds_shards.scene_sets import SceneSet, scene_set
 from tfds_shards.simulator import simulate_scene
 
@@ -22,16 +24,18 @@ def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogge
     wanted = scene_set(options.config, options.train, options.validation, options.test)
     directory = scene_directory(options.data_dir, wanted)
     if directory.exists():
-        stored = open_scenes(options.data_dir, wanted.name)
+        stored = open_scenes(options.data_dir, wanted)
         logger.info(f"Reusing {_summary(stored)}")
         return stored
     _report_leftovers(directory, logger)
-    builder = Builder(data_dir=options.data_dir, config=wanted.name)
+    builder = Builder(data_dir=options.data_dir, config=RISSnapshotsConfig.of(options.config, wanted))
     _check_space(builder, wanted, options.data_dir, logger)
     start = time.perf_counter()
-    builder.download_and_prepare()
+    with contextlib.redirect_stdout(io.StringIO()) as said:  # TFDS speaks of downloads
+        builder.download_and_prepare()
+    logger.debug(said.getvalue().strip())
     rate = wanted.num_scenes / (time.perf_counter() - start)
-    stored = open_scenes(options.data_dir, wanted.name)
+    stored = open_scenes(options.data_dir, wanted)
     logger.info(f"Built {_summary(stored)}, {rate:.0f} scenes/s")
     return stored
 

@@ -28,7 +28,7 @@ from tests.simulated import batch_of, inputs_of, loud
 
 SOON = RetryConfig(first_wait_s=0.01, longest_wait_s=0.05)
 ONCE = RetryConfig(retries=0)
-LIMIT_S = 120.0
+LIMIT_S = 300.0
 
 
 @pytest.fixture(scope="module")
