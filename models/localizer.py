@@ -169,7 +169,7 @@ class Localizer(tf.Module):
             observation, atoms, self.scenario.array, view, continuous, self.config.final_steps
         )
         decision = decide(atoms, evaluation, view, self.config.decision)
-        features = score_features(decision, atoms, evaluation, observation.noise_power, self.scenario)
+        features = score_features(decision, atoms, evaluation, observation, self.scenario)
         score = self.weights.score_correction.correct(decision.score, features)
         response = observation.respond(atoms.steering(self.scenario.array))
         power = atoms.powers() * tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
