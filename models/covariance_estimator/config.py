@@ -55,6 +55,8 @@ class ContinuousConfig:
     """Strongest directions of such a channel that the test of all grid points keeps."""
     narrow_gain: float = 3.0
     """Log-likelihood a grid point must promise there to be tried; refined, it must be worth `prune_gain`."""
+    narrow_branches: int = 3
+    """Grid points a round tries there, each refined on its own: the likeliest stays, its powers weighed."""
     narrow_steps: int = 6
     """Fisher scoring steps after each round there."""
     settling_steps: int = 4
@@ -70,7 +72,7 @@ class ContinuousConfig:
     channel, phase errors or dead elements add acts as noise that follows the signal."""
 
     def __post_init__(self) -> None:
-        for field in ("candidates", "addition_steps", "directions", "narrow_steps"):
+        for field in ("candidates", "addition_steps", "directions", "narrow_branches", "narrow_steps"):
             if getattr(self, field) < 1:
                 raise ValueError(f"ContinuousConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
         amounts = ("steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain", "narrow_gain")

@@ -7,7 +7,7 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
-from models.covariance_estimator.additions import _filled, _unexplained, best_peak, complete_atoms
+from models.covariance_estimator.additions import _filled, _first_least, _unexplained, best_peak, complete_atoms
 from models.covariance_estimator.config import ContinuousConfig, GridConfig
 from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
@@ -114,3 +114,9 @@ def test_completion_leaves_complete_scenes_alone(observation: Observation, first
         np.testing.assert_array_equal(reached.fisher[scene], evaluation.fisher[scene])
     again = evaluate_atoms(observation, atoms, ARRAY)
     np.testing.assert_allclose(reached.nll, again.nll, rtol=1e-5)
+
+
+def test_first_least_of_each_owner() -> None:
+    values, owner = tf.constant([3.0, 1.0, 1.0, 5.0, 2.0, 7.0]), tf.constant([0, 0, 0, 2, 2, 3])
+    np.testing.assert_array_equal(_first_least(values, owner, 4), [1, 4, 5])
+    assert _first_least(values[:0], owner[:0], 4).shape == (0,)

@@ -118,6 +118,7 @@ def test_grid_peaks_are_local_maxima_in_falling_order() -> None:
         ("additions", -1),
         ("candidates", 0),
         ("narrow_steps", 0),
+        ("narrow_branches", 0),
         ("narrow_gain", -1.0),
         ("settling_steps", -1),
         ("tolerance", -0.1),

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.likelihood import Atoms, Evaluation
+from models.covariance_estimator.likelihood import Atoms, Evaluation, error_covariance
 from models.decision.config import DecisionConfig
-from models.decision.decision import Decision, decide, error_covariance
+from models.decision.decision import Decision, decide
 from models.physics.config import PathLossConfig
 from models.physics.geometry import FieldOfView
-from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, path_loss_factor
+from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, log_evidence, path_loss_factor
 
 VIEW = FieldOfView()
 NO_LAW = DecisionConfig(path_loss=PathLossConfig(unrelated_share=1.0))
@@ -146,7 +146,21 @@ def test_spreads_are_inferred_as_the_slow_sums_have_it(levels: list[float]) -> N
     weights = tf.constant((sharp / sharp.sum(axis=1, keepdims=True))[None], tf.float32)
     sources = sources._replace(weights=weights)
     found = path_loss_factor(sources, PathLossConfig())[0].numpy()
-    np.testing.assert_allclose(found, slow_factor(sources, PathLossConfig()), rtol=2e-2, atol=2e-3)
+    np.testing.assert_allclose(found, slow_factor(sources, PathLossConfig()), rtol=6e-2, atol=2e-3)
+
+
+def test_evidence_of_the_law_is_its_closed_form_for_two_sources() -> None:
+    """Of a pair within one width of the flat prior and of one common level; nothing of one source or none."""
+    config = PathLossConfig((0.5,), (1.0,), unrelated_share=1e-6)
+    levels = tf.constant([[0.3, 0.7], [0.3, 1.2], [0.3, 0.7], [0.3, 0.7]])
+    active = tf.constant([[True, True], [True, True], [True, False], [False, False]])
+    variance = 0.04 + (0.5 * np.log(10) / 10) ** 2 + 1e-4
+    found = log_evidence(levels, tf.fill([4, 2], 0.04), active, config).numpy()
+    span = 12.0 * 161 / 160  # of the common level
+    alone = np.log(LOG_POWER_WIDTH / span)
+    pair = [-0.25 * gap**2 / variance - 0.5 * np.log(4 * np.pi * variance) for gap in (0.4, 0.9)]
+    expected = [alone + np.log(LOG_POWER_WIDTH) + value for value in pair]
+    np.testing.assert_allclose(found, [*expected, alone, 0.0], atol=2e-2)
 
 
 def test_the_law_can_be_left_out_and_needs_a_partner() -> None:
