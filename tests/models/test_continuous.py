@@ -8,8 +8,7 @@ from models.covariance_estimator.additions import _filled, best_peak
 from models.covariance_estimator.config import ContinuousConfig, GridConfig
 from models.covariance_estimator.continuous import grid_peaks, refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
-from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
-from models.decision.decision import error_covariance
+from models.covariance_estimator.likelihood import Atoms, error_covariance, evaluate_atoms
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation, observe
 from models.physics.steering import steering_vectors
