@@ -34,6 +34,7 @@ FIELDS = {
     "power_db": (),
     "score": (),
     "position_cov_m2": (3, 3),
+    "num_paths": (),
 }
 
 
