@@ -178,7 +178,7 @@ class Localizer(tf.Module):
             observation, atoms, evaluation, self.path_grid, view, self.backbone.config.continuous, self.config.coherence
         )
         decision = decide(atoms, evaluation, view, self.config.decision, inflation(mismatch, self.config.inflation))
-        features = score_features(decision, atoms, evaluation, observation.noise_power, self.scenario)
+        features = score_features(decision, atoms, evaluation, observation, self.scenario)
         score = self.weights.score_correction.correct(decision.score, features)
         response = observation.respond(source_columns(atoms, paths, self.scenario.array))
         power = tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))

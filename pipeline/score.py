@@ -20,7 +20,7 @@ class ScoreOptions:
     data_dir: Path = Path("runs/data")
     """Where `python -m pipeline.data` put the scenes."""
     config: tuple[str, ...] = ("l64_m64",)
-    """Sets of scenes, each with an equal share."""
+    """Sets of scenes, each with an equal share; their installations may differ."""
     installation: Path | None = None
     """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     scenes: int = 10_000

@@ -23,12 +23,13 @@ _DECIBEL = math.log(10.0) / 10.0
 
 def _spreading(config: PathLossConfig) -> np.ndarray:
     """P(a source's level is at a grid point t' | common level t), beyond the least spread, [spread, t, t'] float32."""
-    least, step = config.power_spreads_db[0], _LEVELS[1] - _LEVELS[0]
+    least = config.power_spreads_db[0]
     kernels = [np.eye(_LEVELS.size)]
     for spread in config.power_spreads_db[1:]:
         variance = _DECIBEL**2 * (spread**2 - least**2)
         gap2 = (_LEVELS[:, None] - _LEVELS) ** 2
-        kernels.append(step * np.exp(-0.5 * gap2 / variance) / math.sqrt(2.0 * math.pi * variance))
+        kernel = np.exp(-0.5 * gap2 / variance)
+        kernels.append(kernel / kernel.sum(axis=0))  # a lone source says nothing of its level, at the grid's ends too
     return np.array(kernels, np.float32)
 
 
