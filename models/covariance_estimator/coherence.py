@@ -276,7 +276,7 @@ def explain_reflections(
     num_scenes, num_atoms = tf.shape(atoms.active)[0], atoms.active.shape[-1]
     paths = no_paths(num_scenes, config.max_paths)
     unmixed = unmix(observation, atoms, paths, grid.array)
-    mismatch = mismatch_ratio(observation, unmixed)
+    mismatch = mismatch_ratio(observation, atoms, unmixed, grid.array)
     known = Reflections(atoms, paths, evaluation, mismatch)
     if config.rounds == 0:
         return known
@@ -294,7 +294,7 @@ def explain_reflections(
             state.atoms,
             state.paths,
             _of_atoms(state.evaluation, num_atoms),
-            mismatch_ratio(work.observation, state.unmixed),
+            mismatch_ratio(work.observation, state.atoms, state.unmixed, grid.array),
         )
         return number + 1, work, put_scenes(known, work.scenes, found)
 

@@ -63,21 +63,26 @@ def path_scores(observation: Observation, unmixed: Unmixed) -> tf.Tensor:
     return observation.back_project_all(values)
 
 
-def mismatch_ratio(observation: Observation, unmixed: Unmixed) -> tf.Tensor:
-    """What arrives with a source's symbols and is not in its column, over what noise alone would show, [B, A] float32.
+def mismatch_ratio(observation: Observation, atoms: Atoms, unmixed: Unmixed, array: RISArray) -> tf.Tensor:
+    """How the score of the elements' phases varies, over what noise alone would make it vary: [B, A] float32.
 
-    |w_k|^2 / sum_l G(s_lk, s_lk) tr(Phi_l^H S_l^-1 Phi_l), w_k as in `path_scores`: one in the mean where the model
-    holds. A column that is wrong by some delta, of any cause (reflections too weak to find, phases, positions and
-    failures of elements, an error of the channel) adds to it. If delta has no preferred direction, the score of the
-    source's parameters has that many times the variance that the Fisher information says, and so has their estimate:
-    the sandwich covariance F^-1 V F^-1 (White 1982) is this ratio times F^-1.
+    Were element n of a source's column a turned by some phase, the NLL would have the slope 2 Im(a_n^* w_n), w_k as in
+    `path_scores`. Where the model holds, these slopes have the variance f |a_n|^2 / N with
+    f = 2 sum_l G(s_lk, s_lk) tr(Phi_l^H S_l^-1 Phi_l), and the ratio is one, give or take (2 / N)^(1/2). A column that
+    is wrong, of any cause (reflections too weak to find, elements displaced, dead or out of phase, an error of the
+    channel), adds to it. A position moves the phases only, so that its score has that many times the variance that the
+    Fisher information says, and so has its estimate: the sandwich covariance F^-1 V F^-1 (White 1982) is this ratio
+    times F^-1.
     """
-    score = tf.reduce_sum(tf.abs(path_scores(observation, unmixed)) ** 2, axis=1)
+    vectors = atoms.steering(array)
+    turns = tf.math.imag(tf.math.conj(vectors) * path_scores(observation, unmixed))
+    score = tf.reduce_sum(turns**2, axis=1) / tf.reduce_sum(tf.abs(vectors) ** 2, axis=1)
     inverse = tf.matmul(unmixed.root, unmixed.root, adjoint_a=True)
     gram = tf.matmul(observation.channel, observation.channel, adjoint_b=True)
-    energy = tf.reduce_sum(tf.math.real(inverse * tf.math.conj(gram)[:, None]), axis=(2, 3))  # of codes of unit modulus
-    energy *= tf.reduce_mean(tf.abs(observation.ris_codes) ** 2, axis=-1)
-    return score / (tf.einsum("bl,bla->ba", energy, unmixed.certainty) + 1e-9)
+    energy = tf.reduce_sum(tf.math.real(inverse * tf.math.conj(gram)[:, None]), axis=(2, 3))
+    energy *= tf.reduce_mean(tf.abs(observation.ris_codes) ** 2, axis=-1)  # tr(Phi^H S^-1 Phi) for codes of one modulus
+    expected = 0.5 / array.num_elements * tf.einsum("bl,bla->ba", energy, unmixed.certainty)
+    return score / (expected + 1e-9)
 
 
 def power_map(scores: tf.Tensor, atoms: Atoms, grid: PathGrid) -> tf.Tensor:

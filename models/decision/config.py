@@ -30,7 +30,7 @@ class DecisionConfig:
 class InflationConfig:
     """How far covariances follow the mismatch ratio."""
 
-    tolerance: float = 0.2
+    tolerance: float = 0.1
     """Excess of the ratio over one that noise alone explains; less leaves covariances as they are."""
     max_factor: float = 30.0
     """Largest factor; 1 reports the inverse Fisher information everywhere."""
