@@ -60,9 +60,7 @@ def read_anchors(path: Path, num_scenes: int) -> Mapping[int, Anchors]:
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        found = {
-            int(entry["scene"]): np.array(entry["position_m"], np.float64).reshape(-1, 3) for entry in entries
-        }
+        found = {int(entry["scene"]): np.array(entry["position_m"], np.float64).reshape(-1, 3) for entry in entries}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f'{path}: expected a JSON list of {{"scene": number, "position_m": [[x, y, z], ...]}}, got: {error!r}'
@@ -72,4 +70,6 @@ def read_anchors(path: Path, num_scenes: int) -> Mapping[int, Anchors]:
             raise ValueError(f"{path}: scene: expected 0 to {num_scenes - 1}, got {scene}")
         if not np.isfinite(positions).all() or not (positions[:, 0] > 0).all():
             raise ValueError(f"{path}: position_m: expected places in front of the surface, x > 0, in scene {scene}")
-    return {scene: Anchors(np.array([_place(position) for position in positions])) for scene, positions in found.items()}
+    return {
+        scene: Anchors(np.array([_place(position) for position in positions])) for scene, positions in found.items()
+    }

@@ -260,7 +260,7 @@ class SceneModel:
             chosen = np.flatnonzero(counts == count)
             places = parameters[chosen, :count]
             precision = np.tile(prior_precision(self.view, count), (len(chosen), 1))
-            for row, scene in enumerate(chosen):
+            for row, scene in enumerate(chosen.tolist()):
                 anchors[scene].pin(places[row], precision[row], self.array)
             part = self._statistics(count)(
                 *(inputs[name][chosen] for name in _INPUTS),

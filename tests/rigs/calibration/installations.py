@@ -1,4 +1,4 @@
-"""Installations with errors that last, and scenes seen through them: drawn by code of their own, not the simulator's."""
+"""Installations with errors that last, and scenes seen through them, by code of their own and not the simulator's."""
 
 import dataclasses
 import math

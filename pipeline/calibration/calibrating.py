@@ -1,0 +1,142 @@
+"""What `python -m pipeline.calibrate` does, step by step: fit, test of the elements, learning curve, update, check."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.calibration.anchors import NO_ANCHORS, Anchors
+from pipeline.calibration.dead import DeadConfig, dead_elements, without_dead
+from pipeline.calibration.drift import DriftConfig, DriftVerdict, drift_test
+from pipeline.calibration.files import StoredCalibration
+from pipeline.calibration.fitting import Fit, FitConfig, FitState, Fitted
+from pipeline.calibration.learning import LearningCurve, learning_curve
+from pipeline.calibration.scenes import SceneFiles, SceneModel, Sources
+from pipeline.calibration.solution import as_real, settled, solve
+from pipeline.calibration.sums import Sums, no_scenes
+
+Progress = Callable[[str, int], Callable[[int], None]]
+
+
+def _quiet(_name: str, _count: int) -> Callable[[int], None]:
+    return lambda _done: None
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationResult:
+    """A calibration, how it came about, and the learning curve of its scenes."""
+
+    stored: StoredCalibration
+    fitted: Fitted
+    curve: LearningCurve
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How g is fitted and its elements are tested."""
+
+    fit: FitConfig = FitConfig()
+    dead: DeadConfig = DeadConfig()
+
+
+def _finished(fitted: Fitted, past: Sums, settings: Settings, about: Mapping[str, Any]) -> CalibrationResult:
+    """The last step, the test of the elements, and the sums where they end."""
+    response = fitted.last.response
+    sums = fitted.last.everything() + past
+    solution = solve(sums, response, fitted.prior)
+    at_one = dataclasses.replace(solution, response=settled(solution.response))
+    dead = dead_elements(at_one, settings.dead)
+    final = without_dead(at_one, dead)
+    curve = learning_curve(fitted.last.folds, response, solution.prior, dead)
+    stored = StoredCalibration(
+        element_response=final,
+        element_response_std=solution.deviation,
+        dead=dead,
+        covariance=solution.covariance,
+        sums=sums.moved(as_real(final - response)),
+        prior=solution.prior,
+        about=dict(about),
+    )
+    return CalibrationResult(stored, fitted, curve)
+
+
+def calibrate(
+    model: SceneModel,
+    files: SceneFiles,
+    settings: Settings = Settings(),
+    *,
+    anchors: Mapping[int, Anchors] | None = None,
+    start: FitState | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Progress = _quiet,
+    keep: Callable[[FitState], None] = lambda _: None,
+) -> CalibrationResult:
+    """Learns the element response of the installation that the files come from.
+
+    Args:
+      model: the localizer's likelihood.
+      files: the scenes.
+      settings: of the search and the tests.
+      anchors: known places, by number of the scene.
+      start: an unfinished search.
+      about: what goes into the file.
+      progress, keep: see `Fit`.
+    """
+    begin = start or FitState(np.ones(model.array.num_elements, np.complex128))
+    fit = Fit(model, files, anchors or {}, settings.fit, begin, progress=progress, keep=keep)
+    return _finished(fit.run(), no_scenes(begin.response.size), settings, about or {})
+
+
+def update(
+    model: SceneModel,
+    files: SceneFiles,
+    old: StoredCalibration,
+    forget: float,
+    settings: Settings = Settings(),
+    *,
+    anchors: Mapping[int, Anchors] | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Progress = _quiet,
+) -> CalibrationResult:
+    """Folds new scenes into a calibration: its sums count beside theirs, each new scene making those `forget` times
+    what they were.
+
+    Args:
+      model, files, settings, anchors, about, progress: as for `calibrate`.
+      old: the calibration.
+      forget: weight that is left of the old scenes by one new one, above 0, at most 1.
+    """
+    past = old.sums * forget ** len(files)
+    begin = FitState(old.element_response.astype(np.complex128), old.prior, on_all=True)
+    fit = Fit(model, files, anchors or {}, settings.fit, begin, past, progress)
+    fitted = fit.run()
+    return _finished(fitted, fit.past_at(fitted.last.response), settings, about or {})
+
+
+def check(
+    model: SceneModel,
+    files: SceneFiles,
+    stored: StoredCalibration,
+    config: DriftConfig = DriftConfig(),
+    progress: Progress = _quiet,
+) -> DriftVerdict:
+    """Whether a calibration holds for the files' scenes.
+
+    Raises:
+      ValueError: too few scenes.
+    """
+    response = stored.element_response.astype(np.complex64)
+    sources = Sources.unknown(len(files), model.slots)
+    sums, scores = no_scenes(response.size), []
+    done = progress("locating", len(files))
+    for batch in files.batches():
+        inputs = batch.scenes.inputs(0, len(batch.scenes))
+        scenes = slice(batch.first, batch.first + len(batch.scenes))
+        model.update(sources, scenes, inputs, response, locate=True)
+        model.update(sources, scenes, inputs, response, locate=False)
+        part, own = model.summed(sources.atoms(scenes), inputs, response, [NO_ANCHORS] * len(batch.scenes))
+        sums += part
+        scores.append(own)
+        done(len(batch.scenes))
+    return drift_test(np.concatenate(scores), sums.information, stored.covariance, response, config)
