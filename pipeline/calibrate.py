@@ -15,7 +15,14 @@ from tqdm import tqdm
 
 from models.artifacts import load_backbone, moved_to
 from pipeline.calibration.anchors import read_anchors
-from pipeline.calibration.calibrating import CalibrationResult, Settings, calibrate, check, update
+from pipeline.calibration.calibrating import (
+    CalibrationResult,
+    Settings,
+    calibrate,
+    calibrate_with_channel,
+    check,
+    update,
+)
 from pipeline.calibration.drift import DriftConfig
 from pipeline.calibration.figures import draw_surface
 from pipeline.calibration.files import file_digest, provenance, read_state, read_stored, write_calibration, write_state
@@ -83,7 +90,10 @@ def _bar(name: str, scenes: int) -> Callable[[int], None]:
 def _fingerprint(options: CalibrateOptions) -> str:
     """Of what a run's result depends on."""
     files = [*options.input, *([options.anchors] if options.anchors else []), options.backbone]
-    content = {"files": [file_digest(path) for path in files], "config": options.config, "settings": options.settings}
+    content = {
+        "files": [file_digest(path) for path in files],
+        "options": [options.config, options.channel, options.settings],
+    }
     return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()
 
 
@@ -106,7 +116,7 @@ def _calibrated(options: CalibrateOptions, logger: logging.Logger) -> Calibratio
     start = read_state(partial, fingerprint)
     if start is not None:
         logger.info(f"going on from {partial}")
-    result = calibrate(
+    result = (calibrate_with_channel if options.channel else calibrate)(
         model,
         files,
         options.settings,

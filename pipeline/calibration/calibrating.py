@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.calibration.anchors import NO_ANCHORS, Anchors
+from pipeline.calibration.channel import ChannelConfig, ChannelFit, static_channel
 from pipeline.calibration.dead import DeadConfig, dead_elements, without_dead
 from pipeline.calibration.drift import DriftConfig, DriftVerdict, drift_test
 from pipeline.calibration.files import StoredCalibration
@@ -15,6 +16,9 @@ from pipeline.calibration.learning import LearningCurve, learning_curve
 from pipeline.calibration.scenes import SceneFiles, SceneModel, Sources
 from pipeline.calibration.solution import as_real, settled, solve
 from pipeline.calibration.sums import Sums, no_scenes
+from serving.client.calibration import Calibration
+
+_CHANNEL_ROUNDS = 2
 
 Progress = Callable[[str, int], Callable[[int], None]]
 
@@ -34,10 +38,11 @@ class CalibrationResult:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How g is fitted and its elements are tested."""
+    """How g and a channel's correction are fitted and the elements tested."""
 
     fit: FitConfig = FitConfig()
     dead: DeadConfig = DeadConfig()
+    channel: ChannelConfig = ChannelConfig()
 
 
 def _finished(fitted: Fitted, past: Sums, settings: Settings, about: Mapping[str, Any]) -> CalibrationResult:
@@ -88,6 +93,54 @@ def calibrate(
     return _finished(fit.run(), no_scenes(begin.response.size), settings, about or {})
 
 
+def calibrate_with_channel(
+    model: SceneModel,
+    files: SceneFiles,
+    settings: Settings = Settings(),
+    *,
+    anchors: Mapping[int, Anchors] | None = None,
+    start: FitState | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Progress = _quiet,
+    keep: Callable[[FitState], None] = lambda _: None,
+) -> CalibrationResult:
+    """`calibrate`, and a correction of the channel that all scenes share: g and the correction in turn, since an error
+    of the channel that is alike for all antennas of an element is one of the element.
+
+    Raises:
+      ValueError: the scenes' channels differ.
+    """
+    told = static_channel(files)
+    state = start or FitState(np.ones(model.array.num_elements, np.complex128))
+    correction, channel_fit = (
+        np.zeros(told.shape, np.complex128),
+        ChannelFit(model, files, told, settings.channel, progress),
+    )
+    for _ in range(_CHANNEL_ROUNDS):
+        corrected = dataclasses.replace(files, channel=(told + correction).astype(np.complex64))
+        fit = Fit(model, corrected, anchors or {}, settings.fit, state, progress=progress, keep=keep)
+        fitted = fit.run()
+        state = FitState(fitted.last.response, fitted.prior, on_all=True)
+        correction = channel_fit.run(fit.sources, fitted.last.response, correction)
+    corrected = dataclasses.replace(files, channel=(told + correction).astype(np.complex64))
+    fit = Fit(model, corrected, anchors or {}, settings.fit, state, progress=progress, keep=keep)
+    result = _finished(fit.run(), no_scenes(told.shape[1]), settings, about or {})
+    stored = dataclasses.replace(result.stored, channel=told, channel_correction=correction)
+    return dataclasses.replace(result, stored=stored)
+
+
+def _with_channel_of(files: SceneFiles, stored: StoredCalibration) -> SceneFiles:
+    """The scenes with the channel that a calibration corrects, corrected; as they are where it corrects none.
+
+    Raises:
+      ValueError: their channel is another.
+    """
+    if stored.channel_correction is None:
+        return files
+    light = Calibration(stored.element_response, stored.channel, stored.channel_correction, {})
+    return dataclasses.replace(files, channel=light.corrected(static_channel(files)))
+
+
 def update(
     model: SceneModel,
     files: SceneFiles,
@@ -107,11 +160,14 @@ def update(
       old: the calibration.
       forget: weight that is left of the old scenes by one new one, above 0, at most 1.
     """
+    files = _with_channel_of(files, old)
     past = old.sums * forget ** len(files)
     begin = FitState(old.element_response.astype(np.complex128), old.prior, on_all=True)
     fit = Fit(model, files, anchors or {}, settings.fit, begin, past, progress)
     fitted = fit.run()
-    return _finished(fitted, fit.past_at(fitted.last.response), settings, about or {})
+    result = _finished(fitted, fit.past_at(fitted.last.response), settings, about or {})
+    stored = dataclasses.replace(result.stored, channel=old.channel, channel_correction=old.channel_correction)
+    return dataclasses.replace(result, stored=stored)
 
 
 def check(
@@ -126,17 +182,16 @@ def check(
     Raises:
       ValueError: too few scenes.
     """
+    files = _with_channel_of(files, stored)
     response = stored.element_response.astype(np.complex64)
     sources = Sources.unknown(len(files), model.slots)
     sums, scores = no_scenes(response.size), []
     done = progress("locating", len(files))
     for batch in files.batches():
-        inputs = batch.scenes.inputs(0, len(batch.scenes))
-        scenes = slice(batch.first, batch.first + len(batch.scenes))
-        model.update(sources, scenes, inputs, response, locate=True)
-        model.update(sources, scenes, inputs, response, locate=False)
-        part, own = model.summed(sources.atoms(scenes), inputs, response, [NO_ANCHORS] * len(batch.scenes))
+        for locate in (True, False):
+            model.update(sources, batch.scenes, batch.inputs, response, locate=locate)
+        part, own = model.summed(sources.atoms(batch.scenes), batch.inputs, response, [NO_ANCHORS] * batch.size)
         sums += part
         scores.append(own)
-        done(len(batch.scenes))
+        done(batch.size)
     return drift_test(np.concatenate(scores), sums.information, stored.covariance, response, config)

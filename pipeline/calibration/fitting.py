@@ -136,13 +136,11 @@ class Fit:
         single = response.astype(np.complex64)
         folds = [no_scenes(response.size)] * self.files.folds
         for batch in self.files.batches(every):
-            inputs = batch.scenes.inputs(0, len(batch.scenes))
-            scenes = slice(batch.first, batch.first + len(batch.scenes))
-            self.model.update(self.sources, scenes, inputs, single, locate=locate)
-            anchors = [self.anchors.get(scene, NO_ANCHORS) for scene in range(scenes.start, scenes.stop)]
-            sums, _ = self.model.summed(self.sources.atoms(scenes), inputs, single, anchors)
+            self.model.update(self.sources, batch.scenes, batch.inputs, single, locate=locate)
+            anchors = [self.anchors.get(scene, NO_ANCHORS) for scene in range(batch.scenes.start, batch.scenes.stop)]
+            sums, _ = self.model.summed(self.sources.atoms(batch.scenes), batch.inputs, single, anchors)
             folds[batch.fold] += sums
-            done(len(batch.scenes))
+            done(batch.size)
         return Pass(response, tuple(folds), locate)
 
     def _search(self, state: FitState, every: int, locating_passes: int) -> tuple[Pass, Prior, float]:

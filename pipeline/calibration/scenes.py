@@ -20,15 +20,20 @@ from serving.client.measurement import Measurement
 from serving.client.measurement_file import MeasurementFile
 
 _REFINING_STEPS, _SETTLING_STEPS = 2, 2
-_INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
+INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
 
 
 class Batch(NamedTuple):
-    """Scenes that are handled together: number of the first in all files, and which fold they belong to."""
+    """Scenes that are handled together: which of all files', which fold they belong to, and their inputs by name."""
 
-    first: int
+    scenes: slice
     fold: int
-    scenes: Measurement
+    inputs: dict[str, np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """Scenes."""
+        return self.scenes.stop - self.scenes.start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +43,13 @@ class SceneFiles:
     files: of one surface and one number of antennas.
     batch_size: scenes at a time.
     folds: groups of scenes whose sums are kept apart.
+    channel: what takes the place of the files' channels, [M, N] complex64; None leaves them.
     """
 
     files: Sequence[MeasurementFile]
     batch_size: int
     folds: int
+    channel: np.ndarray | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self.files))
@@ -66,9 +73,15 @@ class SceneFiles:
         for file in self.files:
             for scenes in file.batches(self.batch_size):
                 if number // self.folds % every == 0:
-                    yield Batch(first, number % self.folds, scenes)
+                    yield Batch(slice(first, first + len(scenes)), number % self.folds, self._inputs(scenes))
                 first += len(scenes)
                 number += 1
+
+    def _inputs(self, scenes: Measurement) -> dict[str, np.ndarray]:
+        inputs = scenes.inputs(0, len(scenes))
+        if self.channel is not None:
+            inputs["channel"] = np.broadcast_to(self.channel, inputs["channel"].shape)
+        return inputs
 
 
 def open_scenes(paths: Sequence, num_elements: int, most: int = 32, folds: int = 8) -> SceneFiles:
@@ -134,6 +147,17 @@ class Sources:
         self.known[scenes] = True
 
 
+def by_count(atoms: Atoms) -> Iterator[tuple[np.ndarray, Atoms]]:
+    """Scenes by how many sources they have, one or more: their numbers, and their sources in as many slots."""
+    parameters, active, noise_power = (part.numpy() for part in atoms)
+    counts = active.sum(axis=-1)
+    first = np.argsort(~active, axis=-1, kind="stable")
+    parameters = np.take_along_axis(parameters, first[..., None], axis=1)
+    for count in map(int, np.unique(counts[counts > 0])):
+        chosen = np.flatnonzero(counts == count)
+        yield chosen, Atoms(parameters[chosen, :count], np.ones((len(chosen), count), bool), noise_power[chosen])
+
+
 class SceneModel:
     """The localizer's likelihood under an element response.
 
@@ -150,7 +174,8 @@ class SceneModel:
         self._refining = dataclasses.replace(config, settling_steps=_SETTLING_STEPS)
         self._atom_price = config.prune_gain
 
-    def _specs(self) -> list[tf.TensorSpec]:
+    def input_specs(self) -> list[tf.TensorSpec]:
+        """Of the inputs and the element response."""
         antennas, elements = self.num_antennas, self.array.num_elements
         return [
             tf.TensorSpec([None, None, antennas], tf.complex64),
@@ -160,7 +185,9 @@ class SceneModel:
             tf.TensorSpec([elements], tf.complex64),
         ]
 
-    def _atom_specs(self, slots: int) -> list[tf.TensorSpec]:
+    @staticmethod
+    def atom_specs(slots: int) -> list[tf.TensorSpec]:
+        """Of atoms in so many slots."""
         return [
             tf.TensorSpec([None, slots, PARAMETERS_PER_ATOM], tf.float32),
             tf.TensorSpec([None, slots], tf.bool),
@@ -169,7 +196,7 @@ class SceneModel:
 
     @functools.cached_property
     def _locate(self):
-        @tf.function(input_signature=self._specs(), autograph=False)
+        @tf.function(input_signature=self.input_specs(), autograph=False)
         def locate(snapshots, ris_codes, channel, snr_db, response):
             prediction = self.backbone.predict_covariance(observe(snapshots, ris_codes * response, channel, snr_db))
             return prediction.atoms, prediction.evaluation.nll
@@ -178,7 +205,7 @@ class SceneModel:
 
     @functools.cached_property
     def _refine(self):
-        @tf.function(input_signature=[*self._specs(), *self._atom_specs(self.slots)], autograph=False)
+        @tf.function(input_signature=[*self.input_specs(), *self.atom_specs(self.slots)], autograph=False)
         def refine(snapshots, ris_codes, channel, snr_db, response, *atoms):
             observation = observe(snapshots, ris_codes * response, channel, snr_db)
             refined, evaluation = refine_atoms(
@@ -192,7 +219,7 @@ class SceneModel:
     def _statistics(self, slots: int):
         precision = tf.TensorSpec([None, PARAMETERS_PER_ATOM * slots + 1], tf.float32)
 
-        @tf.function(input_signature=[*self._specs(), precision, *self._atom_specs(slots)], autograph=False)
+        @tf.function(input_signature=[*self.input_specs(), precision, *self.atom_specs(slots)], autograph=False)
         def statistics(snapshots, ris_codes, channel, snr_db, response, precision, *atoms):
             observation = observe(snapshots, ris_codes, channel, snr_db)
             return scene_statistics(observation, response, Atoms(*atoms), precision, self.array)
@@ -212,7 +239,7 @@ class SceneModel:
           response: g, [N] complex64.
           locate: whether to locate.
         """
-        arrays = [inputs[name] for name in _INPUTS]
+        arrays = [inputs[name] for name in INPUTS]
         known = bool(sources.known[scenes].all())
         if known:
             refined, refined_nll = self._refine(*arrays, response, *sources.atoms(scenes))
@@ -247,28 +274,18 @@ class SceneModel:
         Returns:
           Their sums and the score of every scene, [B, 2N] float32, zero where a scene has no source.
         """
-        parameters, active, noise_power = (part.numpy() for part in atoms)
-        counts = active.sum(axis=-1)
-        first = np.argsort(~active, axis=-1, kind="stable")
-        parameters = np.take_along_axis(parameters, first[..., None], axis=1)
-        result, scores = no_scenes(response.size), np.zeros((len(counts), 2 * response.size), np.float32)
-        empty = noise_power[counts == 0].astype(np.float64)
-        values = inputs["snapshots"][0].size
-        nothing = dataclasses.replace(result, scenes=float(empty.size), nll=values * np.sum(np.log(empty) + 1 / empty))
-        result += nothing
-        for count in map(int, np.unique(counts[counts > 0])):
-            chosen = np.flatnonzero(counts == count)
-            places = parameters[chosen, :count]
+        size = 2 * response.size
+        empty = atoms.noise_power.numpy()[~atoms.active.numpy().any(axis=-1)].astype(np.float64)
+        noise_alone = inputs["snapshots"][0].size * float(np.sum(np.log(empty) + 1.0 / empty))
+        result = dataclasses.replace(no_scenes(response.size), scenes=float(empty.size), nll=noise_alone)
+        scores = np.zeros((len(inputs["snapshots"]), size), np.float32)
+        for chosen, (places, active, noise_power) in by_count(atoms):
+            count = active.shape[1]
             precision = np.tile(prior_precision(self.view, count), (len(chosen), 1))
             for row, scene in enumerate(chosen.tolist()):
                 anchors[scene].pin(places[row], precision[row], self.array)
             part = self._statistics(count)(
-                *(inputs[name][chosen] for name in _INPUTS),
-                response,
-                precision,
-                places,
-                np.ones((len(chosen), count), bool),
-                noise_power[chosen],
+                *(inputs[name][chosen] for name in INPUTS), response, precision, places, active, noise_power
             )
             scores[chosen] = part.score.numpy()
             result += Sums(

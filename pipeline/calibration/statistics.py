@@ -46,7 +46,7 @@ class SceneStatistics(NamedTuple):
     complete: tf.Tensor
 
 
-class _Parts(NamedTuple):
+class SceneParts(NamedTuple):
     """Of B scenes with K sources each.
 
     vectors: A P^(1/2), [B, N, K]. slopes: S^-1 d(B_l)/d(theta) of 4 parameters a source, all azimuths first,
@@ -91,7 +91,8 @@ def _back(observation: Observation, values: tf.Tensor) -> tf.Tensor:
     return back * tf.math.conj(observation.ris_codes)[..., None]
 
 
-def _parts(observation: Observation, response: tf.Tensor, atoms: Atoms, array: RISArray) -> _Parts:
+def scene_parts(observation: Observation, response: tf.Tensor, atoms: Atoms, array: RISArray) -> SceneParts:
+    """The pieces all statistics of scenes are made of, at g = `response`; arguments as for `scene_statistics`."""
     columns = _columns(atoms, array)
     size = atoms.active.shape[-1]
     responses = _respond(observation, response, columns)
@@ -108,7 +109,7 @@ def _parts(observation: Observation, response: tf.Tensor, atoms: Atoms, array: R
     num_values = tf.cast(tf.size(observation.snapshots[0]), tf.float32)
     nll = log_det + num_values * tf.math.log(atoms.noise_power)
     nll += tf.reduce_sum(tf.math.real(tf.math.conj(snapshots[..., 0]) * solved[..., -1]), axis=(1, 2))
-    return _Parts(
+    return SceneParts(
         vectors=columns[..., :size],
         slopes=solved[..., :-1],
         response=responses,
@@ -147,7 +148,7 @@ def _pairs(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     return tf.reshape(product, [-1, product.shape[-1]])
 
 
-def _arriving(observation: Observation, parts: _Parts, root: tf.Tensor) -> tf.Tensor:
+def _arriving(observation: Observation, parts: SceneParts, root: tf.Tensor) -> tf.Tensor:
     """sum over scenes of (H^H H / sigma^2) o Z^H Z with rows c_l o (A P^(1/2) root_l): [N, N] complex."""
     rows = observation.ris_codes[..., None] * tf.matmul(parts.vectors[:, None], root)
     rows = tf.linalg.matrix_transpose(rows)
@@ -170,7 +171,7 @@ def real_form(hermitian: tf.Tensor, symmetric: tf.Tensor) -> tf.Tensor:
     return 2.0 * tf.concat([upper, lower], -2)
 
 
-def _element_information(observation: Observation, parts: _Parts, back: tf.Tensor) -> tf.Tensor:
+def _element_information(observation: Observation, parts: SceneParts, back: tf.Tensor) -> tf.Tensor:
     """F_gg summed over the scenes, [2N, 2N]."""
     size = parts.vectors.shape[-1]
     inner = tf.eye(size, dtype=back.dtype) - parts.inverse  # B^H S^-1 B
@@ -207,7 +208,7 @@ class _Nuisance(NamedTuple):
     cross: tf.Tensor
 
 
-def _nuisance(observation: Observation, parts: _Parts, active: tf.Tensor, precision: tf.Tensor) -> _Nuisance:
+def _nuisance(observation: Observation, parts: SceneParts, active: tf.Tensor, precision: tf.Tensor) -> _Nuisance:
     """Score and information of the sources and the noise power, and their cross-information with g."""
     size = parts.vectors.shape[-1]
     own = tf.tile(tf.eye(size, dtype=parts.inverse.dtype), [1, 4])  # source of each of the 4K parameters
@@ -286,7 +287,7 @@ def scene_statistics(
     Returns:
       The statistics; about 4 L K^2 (2N)^2 real operations a scene.
     """
-    parts = _parts(observation, response, atoms, array)
+    parts = scene_parts(observation, response, atoms, array)
     back = _back(observation, parts.white)
     arriving = tf.math.conj(parts.vectors)[:, None]
     seen = _back(observation, parts.residual)[..., 0]  # Phi^H S^-1 y

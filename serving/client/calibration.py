@@ -61,12 +61,16 @@ class Calibration:
         self.check(codes.shape[-1])
         changed = {**inputs, "ris_codes": (codes * self.element_response).astype(np.complex64)}
         if self.channel_correction is not None:
-            changed["channel"] = self._corrected(np.asarray(inputs["channel"]))
+            changed["channel"] = self.corrected(np.asarray(inputs["channel"]))
         return changed
 
-    def _corrected(self, channel: np.ndarray) -> np.ndarray:
-        """H + E in the units of H."""
-        assert self.channel is not None
+    def corrected(self, channel: np.ndarray) -> np.ndarray:
+        """H + E in the units of H, [..., M, N] complex64, of a calibration with a channel's correction.
+
+        Raises:
+          ValueError: a channel that the correction doesn't belong to.
+        """
+        assert self.channel is not None and self.channel_correction is not None
         if channel.shape[-2:] != self.channel.shape:
             raise ValueError(
                 f"--calibration: expected channels of shape {list(self.channel.shape)}, got {list(channel.shape[-2:])}"
