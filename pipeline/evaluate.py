@@ -20,8 +20,15 @@ from models.baselines.sequential_ml import SequentialMLConfig, sequential_ml_loc
 from models.localizer import Localizer
 from models.physics.geometry import RISArray, Scenario
 from models.spectrum_localizer import oracle_localizer, spectrum_localizer
+from pipeline.calibration.files import check_surface
 from pipeline.common.records import logging_to, replacing, write_config, write_json
-from pipeline.evaluation.estimators import Estimator, chance_estimator, saved_model_estimator, server_estimator
+from pipeline.evaluation.estimators import (
+    Estimator,
+    calibrated_estimator,
+    chance_estimator,
+    saved_model_estimator,
+    server_estimator,
+)
 from pipeline.evaluation.figures import plots, scene_plots
 from pipeline.evaluation.matching import MatchTable
 from pipeline.evaluation.metrics import STANDARD_GATE, STRICT_GATE, Evaluation, compute_metrics, metrics_config
@@ -30,6 +37,7 @@ from pipeline.evaluation.summary import comparison_lines, summary_lines
 from pipeline.evaluation.tally import Difference, Tally, paired_difference
 from pipeline.scenes.reading import load_scenes
 from serving.client import ServerError
+from serving.client.calibration import read_calibration
 from tfds_shards.scene_sets import scene_set
 
 _SCENES_SHOWN = 5
@@ -63,6 +71,8 @@ class EvaluateOptions:
     """MVDR on the true covariance through the same detection: the ceiling."""
     chance: bool = False
     """Uniform random guesses: the floor."""
+    calibration: Path | None = None
+    """A calibration file of `python -m pipeline.calibrate`, applied to what the estimator is told."""
     data_dir: Path = Path("runs/data")
     """Where `python -m pipeline.data` put the scenes."""
     config: str = "l64_m64"
@@ -208,6 +218,10 @@ def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]
     if options.compare_with is not None:
         other = evaluate_predictions(load_predictions(options.compare_with / "scenes.npz"), metrics_config(scenario))
     name, estimator = make_estimator(options, scenario)
+    if options.calibration is not None:
+        calibration = read_calibration(options.calibration)
+        check_surface(calibration, scenario.array)
+        name, estimator = f"{name}, told {options.calibration}", calibrated_estimator(estimator, calibration)
     logger.info(f"{name}: {options.scenes} scenes of {options.config}, split {options.split}")
     predictions = run_estimator(estimator, batches, options.scenes)
     save_predictions(options.output_dir / "scenes.npz", predictions)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from serving.client.measurement import Measurement
+
 CHANNEL_TOLERANCE = 1e-3
 """How far a channel may be from the calibrated one, a common factor aside, relative to its norm."""
 
@@ -63,6 +65,14 @@ class Calibration:
         if self.channel_correction is not None:
             changed["channel"] = self.corrected(np.asarray(inputs["channel"]))
         return changed
+
+    def of(self, measurement: Measurement) -> Measurement:
+        """`apply` for a measurement.
+
+        Raises:
+          ValueError: see `apply`.
+        """
+        return Measurement(**self.apply(measurement.inputs(0, len(measurement))))
 
     def corrected(self, channel: np.ndarray) -> np.ndarray:
         """H + E in the units of H, [..., M, N] complex64, of a calibration with a channel's correction.

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from serving.client.calibration import read_calibration
 from serving.client.connection import RetryConfig, ServerError, TlsConfig
 from serving.client.localizer_client import DEFAULT_SIGNATURE, REAL_SIGNATURE, LocalizerClient
 from serving.client.measurement_file import MeasurementFile
@@ -39,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SIGMA2",
         help="noise power in the units of |snapshots|^2, in place of the files' snr_db or noise_power: "
         "one number, or one for each scene of a file",
+    )
+    parser.add_argument(
+        "--calibration", type=Path, help="calibration file of python -m pipeline.calibrate, applied to what is sent"
     )
     parser.add_argument("--batch_size", type=int, default=20, help="scenes a request")
     parser.add_argument(
@@ -102,14 +106,16 @@ def _locate(options: argparse.Namespace) -> None:
     given = options.noise_power
     noise_power = None if given is None else np.array(given[0] if len(given) == 1 else given)
     files = [MeasurementFile(path, noise_power) for path in options.input]
+    calibrated = read_calibration(options.calibration).of if options.calibration else lambda scenes: scenes
     for file in files:
-        file.verify(options.batch_size)
+        for _ in map(calibrated, file.batches(options.batch_size)):
+            pass
     with _client(options) as client, tqdm(total=sum(map(len, files)), unit="scene", desc="locate") as progress:
         for file in files:
             client.check(file)
         for file, output in zip(files, outputs, strict=True):
             with json_list(output) as append:
-                for scenes in file.batches(options.batch_size):
+                for scenes in map(calibrated, file.batches(options.batch_size)):
                     append(sources_of(client.predict(scenes.inputs(0, len(scenes)))))
                     progress.update(len(scenes))
 
