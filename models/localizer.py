@@ -16,7 +16,7 @@ from models.decision.scoring import score_features
 from models.physics.covariance import LowRankCovariance, ShrinkageConfig, effective_low_rank
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation, observe
-from models.physics.steering import steering_vectors
+from models.physics.steering import steering_norm2, steering_vectors
 from models.spectrum.detection import DetectionConfig, Peaks, Starts, find_peaks
 from models.spectrum.guard_rails import GuardRails
 from models.spectrum.mvdr import MVDR
@@ -188,13 +188,14 @@ class Localizer(tf.Module):
     def _peak_atoms(
         self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
     ) -> Atoms:
-        """The strongest valid peaks as atoms, with the power MVDR gives them: P - floor, in units of R_pred."""
+        """The strongest valid peaks as atoms, with the power MVDR gives them: P - floor, of R_pred, at |a| = 1."""
         count = self.scenario.max_sources + self.backbone.config.continuous.spare_atoms
         rank = tf.where(peaks.valid, peaks.height, -1.0)
         height, order = tf.math.top_k(rank, count)
         points = tf.gather(peaks.points, order, batch_dims=1)
         to_predicted = (predicted.trace() / effective.trace())[:, None]
-        power = tf.maximum(height - effective.floor[:, None], 1e-6) * to_predicted
+        norm2 = steering_norm2(points[..., 0], points[..., 1], points[..., 2], self.scenario.array)
+        power = tf.maximum(height - effective.floor[:, None], 1e-6) * to_predicted / norm2
         return Atoms(tf.concat([points, tf.math.log(power)[..., None]], axis=-1), height > 0, noise_power)
 
     def report(
@@ -259,8 +260,9 @@ def true_covariance(truth: Mapping[str, tf.Tensor], scenario: Scenario) -> LowRa
     """
     used = tf.sequence_mask(truth["num_sources"], truth["azimuth"].shape[-1])
     inverse_range = 1.0 / tf.where(used, truth["range_m"], 1.0)
-    vectors = steering_vectors(truth["azimuth"], truth["elevation"], inverse_range, scenario.array)
-    vectors = tf.linalg.matrix_transpose(vectors)
+    points = (truth["azimuth"], truth["elevation"], inverse_range)
+    vectors = tf.linalg.matrix_transpose(steering_vectors(*points, scenario.array))
+    norm2 = steering_norm2(*points, scenario.array)
     power = tf.where(used, truth["power"], 0.0)
-    power /= tf.reduce_sum(power, axis=-1, keepdims=True)
+    power /= tf.reduce_sum(power * norm2, axis=-1, keepdims=True)
     return LowRankCovariance(vectors * tf.cast(tf.sqrt(power), vectors.dtype)[:, None, :], tf.zeros_like(power[:, 0]))

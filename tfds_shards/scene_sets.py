@@ -10,7 +10,9 @@ import re
 from tfds_shards.simulator import CONFIGS, SPLITS, SceneConfig
 
 DATASET_NAME = "ris_snapshots"
-DATASET_VERSION = "1.0.0"
+DATASET_VERSION = "1.1.0"
+READABLE_VERSIONS = (DATASET_VERSION, "1.0.0")
+"""Newest first. 1.1.0 added sets; those of 1.0.0 are the same in both."""
 
 
 @dataclasses.dataclass(frozen=True)

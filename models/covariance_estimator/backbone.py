@@ -22,6 +22,7 @@ from models.decision.scoring import ScoreCorrection, build_in_turn
 from models.physics.covariance import LowRankCovariance
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from models.physics.observation import Observation, observe
+from models.physics.steering import steering_norm2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,7 +211,9 @@ class Backbone(keras.Model):
         atoms, evaluation = refine_atoms(observation, atoms, array, view, config, config.steps)
         atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, view, config)
         amplitude = tf.cast(tf.sqrt(atoms.powers()), tf.complex64)
-        floor = 1e-3 * (tf.reduce_sum(atoms.powers(), axis=-1) + 1e-6) / array.num_elements
+        azimuth, elevation, inverse_range, _ = tf.unstack(atoms.parameters, axis=-1)
+        norm2 = steering_norm2(azimuth, elevation, inverse_range, array)
+        floor = 1e-3 * (tf.reduce_sum(atoms.powers() * norm2, axis=-1) + 1e-6) / array.num_elements
         covariance = LowRankCovariance(atoms.steering(array) * amplitude[:, None, :], floor)
         return Prediction(covariance, atoms, evaluation, state)
 

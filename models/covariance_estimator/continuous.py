@@ -232,7 +232,11 @@ def grid_peaks(score: tf.Tensor, dictionary: PolarDictionary, count: int) -> tup
 def atoms_at(
     indices: tf.Tensor, powers: tf.Tensor, active: tf.Tensor, noise_power: tf.Tensor, dictionary: PolarDictionary
 ) -> Atoms:
-    """Atoms at grid points: indices, powers, active [B, A]; noise_power [B]."""
+    """Atoms at grid points: indices, powers, active [B, A]; noise_power [B].
+
+    The powers given are those of the dictionary's columns, which have unit norm; an atom's is its steering vector's.
+    """
     axes = (dictionary.azimuth, dictionary.elevation, dictionary.inverse_range)
     coordinates = [tf.gather(axis, indices) for axis in axes]
+    powers /= tf.gather(dictionary.norm2, indices)
     return Atoms(tf.stack([*coordinates, tf.math.log(tf.maximum(powers, 1e-6))], axis=-1), active, noise_power)

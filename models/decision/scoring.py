@@ -81,7 +81,7 @@ def score_features(
 def _resolution(scenario: Scenario) -> np.ndarray:
     """Beam widths in sin(azimuth) and sin(elevation), and a quarter of the field of view in inverse range, 1/m."""
     array, (low, high) = scenario.array, scenario.field_of_view.inverse_range
-    beams = array.wavelength_m / (array.spacing_m * np.array([array.num_horizontal, array.num_vertical]))
+    beams = array.wavelength_m / np.array(array.aperture_m)
     return np.append(beams, (high - low) / 4.0).astype(np.float32)
 
 

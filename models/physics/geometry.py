@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 Wavefront = Literal["spherical", "fresnel"]
+Amplitude = Literal["uniform", "spherical"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +16,8 @@ class RISArray:
     """A planar surface in the y-z plane, boresight +x, centre at the origin.
 
     Element n = iv * num_horizontal + ih (horizontal index fastest) lies at
-    p_n = (0, (ih - (num_horizontal-1)/2 + index_offset) d, (iv - (num_vertical-1)/2 + index_offset) d).
+    p_n = (0, (ih - (num_horizontal-1)/2 + index_offset) d, (iv - (num_vertical-1)/2 + index_offset) d),
+    unless `positions_m` says where the elements are.
     """
 
     num_horizontal: int = 12
@@ -23,24 +26,56 @@ class RISArray:
     """Elements along z."""
     wavelength_m: float = 0.3
     """Carrier wavelength, metres (0.3 m is 1 GHz)."""
-    spacing_m: float = 0.15
-    """Distance between neighbouring elements, metres."""
+    spacing_m: float = None  # type: ignore[assignment]
+    """Distance between neighbouring elements, d, metres; left out, half a wavelength."""
     wavefront: Wavefront = "spherical"
     """"spherical" uses exact distances, "fresnel" the quadratic approximation (parity with the predecessor)."""
     index_offset: float = 0.0
     """Shift of both element indices, in elements. The predecessor's indices -6..5 are an offset of -0.5."""
+    amplitude: Amplitude = "uniform"
+    """"spherical": the field at an element falls as 1 / distance; "uniform": the same path loss to all elements."""
+    element_exponent: float = 0.0
+    """e of the elements' field pattern cos^e of the angle against their normal; 0 is isotropic."""
+    positions_m: tuple[tuple[float, float], ...] | None = None
+    """(y, z) of every element, metres from the origin, in place of a lattice; num_horizontal is then their number and
+    num_vertical 1."""
 
     def __post_init__(self) -> None:
+        if self.positions_m is not None:
+            self._set_positions(self.positions_m)
+        if self.spacing_m is None:
+            object.__setattr__(self, "spacing_m", self.wavelength_m / 2)
         for field in ("num_horizontal", "num_vertical", "wavelength_m", "spacing_m"):
             if not getattr(self, field) > 0:
                 raise ValueError(f"RISArray.{field}: expected a positive number, got {getattr(self, field)!r}")
         if self.wavefront not in ("spherical", "fresnel"):
             raise ValueError(f'RISArray.wavefront: expected "spherical" or "fresnel", got {self.wavefront!r}')
+        if self.amplitude not in ("uniform", "spherical"):
+            raise ValueError(f'RISArray.amplitude: expected "uniform" or "spherical", got {self.amplitude!r}')
+        if not 0 <= self.element_exponent <= 8:
+            raise ValueError(f"RISArray.element_exponent: expected 0 to 8, got {self.element_exponent!r}")
+
+    def _set_positions(self, positions_m: Sequence[Sequence[float]]) -> None:
+        positions = tuple(tuple(map(float, position)) for position in positions_m)
+        if len(positions) < 2 or any(len(position) != 2 for position in positions):
+            raise ValueError(f"RISArray.positions_m: expected at least 2 pairs (y, z), got {len(positions)} entries")
+        if not np.all(np.isfinite(positions)) or len(set(positions)) < len(positions):
+            raise ValueError("RISArray.positions_m: expected finite places, no two of them the same")
+        if self.index_offset != 0.0:
+            raise ValueError(f"RISArray.index_offset: expected 0 with positions_m, got {self.index_offset!r}")
+        object.__setattr__(self, "positions_m", positions)
+        object.__setattr__(self, "num_horizontal", len(positions))
+        object.__setattr__(self, "num_vertical", 1)
 
     @property
     def num_elements(self) -> int:
         """N."""
         return self.num_horizontal * self.num_vertical
+
+    @property
+    def has_unit_modulus(self) -> bool:
+        """Whether all entries of a steering vector have modulus 1 / sqrt(N), and the vector unit norm."""
+        return self.amplitude == "uniform" and self.element_exponent == 0.0
 
     @property
     def wavenumber(self) -> float:
@@ -49,10 +84,26 @@ class RISArray:
 
     def element_positions_m(self) -> np.ndarray:
         """Element coordinates in the plane of the surface: float64 [N, 2], columns y and z, metres."""
+        if self.positions_m is not None:
+            return np.array(self.positions_m)
         y = np.arange(self.num_horizontal) - (self.num_horizontal - 1) / 2 + self.index_offset
         z = np.arange(self.num_vertical) - (self.num_vertical - 1) / 2 + self.index_offset
         vertical, horizontal = np.meshgrid(z, y, indexing="ij")
         return self.spacing_m * np.stack([horizontal.ravel(), vertical.ravel()], axis=-1)
+
+    @property
+    def lattice_shape(self) -> tuple[int, int]:
+        """Places along y and z of the smallest lattice, d apart, that spans the elements."""
+        if self.positions_m is None:
+            return (self.num_horizontal, self.num_vertical)
+        places = np.rint(np.ptp(self.element_positions_m(), axis=0) / self.spacing_m).astype(int) + 1
+        return (int(places[0]), int(places[1]))
+
+    @property
+    def aperture_m(self) -> tuple[float, float]:
+        """Extent along y and z, metres, every element taking d."""
+        horizontal, vertical = self.lattice_shape
+        return (horizontal * self.spacing_m, vertical * self.spacing_m)
 
 
 @dataclasses.dataclass(frozen=True)

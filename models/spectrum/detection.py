@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from models.covariance_estimator.continuous import grid_peaks
 from models.physics.covariance import LowRankCovariance
-from models.physics.steering import steering_jacobian
+from models.physics.steering import unit_norm_jacobian
 from models.spectrum.mvdr import MVDR, white_factor
 
 
@@ -49,8 +49,9 @@ class Peaks(NamedTuple):
 
 
 def _local_form(points: tf.Tensor, factor: tf.Tensor, mvdr: MVDR) -> tf.Tensor:
-    """X^H (I - F F^H) X for X = [a, da/dpsi] at each point: [B, T, 4, 4] complex64, eps times the R^-1 form."""
-    vectors, slopes = steering_jacobian(points[..., 0], points[..., 1], points[..., 2], mvdr.array)
+    """X^H (I - F F^H) X for X = [b, db/dpsi], b = a / |a|, at each point: [B, T, 4, 4] complex64, eps times the R^-1
+    form."""
+    vectors, slopes = unit_norm_jacobian(points[..., 0], points[..., 1], points[..., 2], mvdr.array)
     rows = tf.math.conj(tf.concat([vectors[..., None, :], slopes], axis=-2))  # [B, T, 4, N], X^H
     explained = tf.matmul(rows, factor[:, None])
     return tf.matmul(rows, rows, adjoint_b=True) - tf.matmul(explained, explained, adjoint_b=True)
@@ -59,7 +60,7 @@ def _local_form(points: tf.Tensor, factor: tf.Tensor, mvdr: MVDR) -> tf.Tensor:
 def polish_peaks(
     points: tf.Tensor, covariance: LowRankCovariance, mvdr: MVDR, steps: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Minimises a^H R^-1 a = |R^-1/2 a|^2 from each point by damped Gauss-Newton.
+    """Minimises b^H R^-1 b = |R^-1/2 b|^2, b = a / |a|, from each point by damped Gauss-Newton.
 
     Args:
       points: [B, T, 3] float32, azimuth, elevation, inverse range.

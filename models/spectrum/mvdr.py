@@ -1,6 +1,7 @@
-"""The MVDR (Capon) spectrum P(psi) = 1 / (a^H R^-1 a) of a covariance R, on the grid and at any point.
+"""The MVDR (Capon) spectrum P(psi) = a^H a / (a^H R^-1 a) of a covariance R, on the grid and at any point.
 
-Two routes to a^H R^-1 a, both by Cholesky and never by an explicit inverse:
+It is that of a at unit norm: away from all sources it equals the floor of R, whatever the elements' pattern. Two routes
+to a^H R^-1 a, both by Cholesky and never by an explicit inverse:
     dense      R = L L^H,            a^H R^-1 a = |L^-1 a|^2
     low rank   R = U U^H + eps I,    a^H R^-1 a = (a^H a - |C^-1 U^H a|^2) / eps,   C C^H = eps I + U^H U   (Woodbury)
 """

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfds_shards.codebook import code_phasors
-from tfds_shards.scene_sets import DATASET_NAME, DATASET_VERSION, SceneSet, scene_set
+from tfds_shards.scene_sets import DATASET_NAME, READABLE_VERSIONS, SceneSet, scene_set
 from tfds_shards.simulator import SPLITS, SceneConfig
 
 _DECODE_BATCH = 32
@@ -37,8 +37,9 @@ class StoredScenes:
 
 
 def scene_directory(data_dir: Path | str, wanted: SceneSet) -> Path:
-    """Where TFDS puts that set."""
-    return Path(data_dir) / DATASET_NAME / wanted.name / DATASET_VERSION
+    """Where TFDS put that set, or will put it where there is none."""
+    versions = [Path(data_dir) / DATASET_NAME / wanted.name / version for version in READABLE_VERSIONS]
+    return next((directory for directory in versions if directory.exists()), versions[0])
 
 
 def open_scenes(data_dir: Path | str, config: str) -> StoredScenes:

@@ -18,7 +18,7 @@ from pipeline.data import DataOptions, build_scenes
 from pipeline.scenes.reading import load_scenes, open_scenes, scene_directory
 from tfds_shards.ris_snapshots import ris_snapshots_dataset_builder as builder_module
 from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig, encode_scene
-from tfds_shards.scene_sets import SCENE_SETS, SceneSet, scene_set
+from tfds_shards.scene_sets import READABLE_VERSIONS, SCENE_SETS, SceneSet, scene_set
 from tfds_shards.simulator import CONFIGS, SPLITS, Scene, simulate_scene
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def built_by_tfds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_tfds_build_writes_what_the_simulator_draws(built_by_tfds: tuple[Path, str]) -> None:
     """Read back by TFDS alone, without this project's builder or reader."""
-    directory = built_by_tfds[0] / "ris_snapshots" / "l64_m64_legacy_7_3_2" / "1.0.0"
+    directory = built_by_tfds[0] / "ris_snapshots" / "l64_m64_legacy_7_3_2" / "1.1.0"
     builder = tfds.builder_from_directory(directory)
     for split, size in (("train", 7), ("validation", 3), ("test", 2)):
         stored = list(tfds.as_numpy(builder.as_dataset(split)))
@@ -78,7 +78,8 @@ def test_metadata_is_complete_and_valid() -> None:
     assert "real and imaginary part" in metadata.description
     assert "@article" in metadata.citation
     assert metadata.tags and set(metadata.tags) <= set(tfds.core.dataset_metadata.valid_tags())
-    assert set(Builder.RELEASE_NOTES) == {str(Builder.VERSION)}
+    assert next(iter(Builder.RELEASE_NOTES)) == str(Builder.VERSION)
+    assert tuple(Builder.RELEASE_NOTES) == READABLE_VERSIONS
     for name in SCENE_SETS:
         assert f"`{name}`" in metadata.description
 
@@ -282,6 +283,20 @@ def test_scenes_of_other_settings_are_not_read(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(CONFIGS, "l64_m64", changed)
     with pytest.raises(ValueError, match="drawn with other settings than config l64_m64 has now"):
         open_scenes(tmp_path, name)
+
+
+def test_sets_of_the_version_before_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """1.1.0 added sets and changed none, so a folder of 1.0.0 is reused rather than built again."""
+    name = build(tmp_path, train=3)
+    directory = scene_directory(tmp_path, scene_set(name))
+    older = directory.with_name("1.0.0")
+    directory.rename(older)
+    info = older / "dataset_info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"version": "1.0.0"}))
+    capsys.readouterr()
+    build(tmp_path, train=3)
+    assert f"3 validation, 5 test scenes in {older}" in capsys.readouterr().out
+    assert len(list(load_scenes(tmp_path, name, "train"))) == 3
 
 
 def test_a_set_under_a_wrong_name_is_not_read(tmp_path: Path) -> None:

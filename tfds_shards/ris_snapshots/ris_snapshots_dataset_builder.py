@@ -48,7 +48,11 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     VERSION = tfds.core.Version(DATASET_VERSION)
     RELEASE_NOTES: ClassVar = {
-        "1.0.0": "First release: snapshots, channel, phase codes, sources; no covariance is stored."
+        "1.1.0": (
+            "More sets: amplitudes and element patterns, halls, traced channels, transmit powers, symbols, sources "
+            "that no one asks for; sets of installation files. The sets of 1.0.0 are the same to the last bit."
+        ),
+        "1.0.0": "First release: snapshots, channel, phase codes, sources; no covariance is stored.",
     }
     BUILDER_CONFIGS: ClassVar = [RISSnapshotsConfig(name=name) for name in SCENE_SETS]
     DEFAULT_BUILDER_CONFIG_NAME = "l64_m64"
@@ -95,7 +99,9 @@ class Builder(tfds.core.ShardBasedBuilder):
                     "azimuth": of_sources(doc="radians, zero from num_sources on"),
                     "elevation": of_sources(doc="radians, zero from num_sources on"),
                     "range": of_sources(doc="metres, zero from num_sources on"),
-                    "power": of_sources(doc="p_k = (lambda / (4 pi r_k))^2, zero from num_sources on"),
+                    "power": of_sources(
+                        doc="p_k, received at the centre along the direct path, zero from num_sources on"
+                    ),
                     "index": tfds.features.Scalar(dtype=np.int64, doc="number of the scene in its split"),
                 }
             ),

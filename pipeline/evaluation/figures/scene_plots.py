@@ -67,7 +67,7 @@ def _draw_surroundings(axes: Axes, scenario: Scenario, side: bool) -> None:
     low_m, high_m = field.range_m
     angles = field.elevation_deg if side else field.azimuth_deg
     axes.add_patch(Wedge((0, 0), high_m, *angles, width=high_m - low_m, facecolor="#F3F5F7", edgecolor="#C9CED3"))
-    extent = array.spacing_m * (array.num_vertical if side else array.num_horizontal) / 2
+    extent = array.aperture_m[1 if side else 0] / 2
     axes.plot([0, 0], [-extent, extent], color="black", lw=4, solid_capstyle="butt")
     reach = high_m * np.sin(np.radians(angles))
     axes.set(xlim=(-0.05 * high_m, 1.04 * high_m), ylim=(1.08 * min(reach[0], -1.0), 1.08 * max(reach[1], 1.0)))
