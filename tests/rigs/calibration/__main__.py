@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import tyro
 
 from models.artifacts import load_backbone, moved_to
 from models.localizer import Localizer
+from models.physics.geometry import Scenario
 from pipeline.calibrate import CalibrateOptions, run_calibration
 from pipeline.calibration.files import StoredCalibration, read_stored
 from pipeline.common.records import logging_to, plain
@@ -22,7 +22,8 @@ from pipeline.evaluation.estimators import Estimator, localizer_estimator
 from pipeline.evaluation.metrics import metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
 from serving.client.calibration import Calibration
-from tests.rigs.calibration.installations import INPUTS, Errors, Installed, SceneDraw, draw_installation, draw_scenes
+from tests.rigs.calibration.installations import INPUTS, Errors, Installed, draw_installation, draw_scenes
+from tfds_shards.simulator import CONFIGS
 
 _BATCH = 20
 
@@ -32,7 +33,8 @@ class RigOptions:
     """Draws an installation with errors, calibrates on some scenes of it, scores on others."""
 
     errors: Errors = Errors(phase_rms_rad=0.3, dead_share=0.05)
-    draw: SceneDraw = SceneDraw()
+    config: str = "l64_m64"
+    """Scene config: the world the scenes are of, and its installation as told."""
     scenes: int = 20
     """Unlabelled scenes."""
     test_scenes: int = 500
@@ -41,7 +43,7 @@ class RigOptions:
     backbone: Path = Path("models/weights/backbone.keras")
 
 
-def score(estimator: Estimator, scenes: Mapping[str, np.ndarray], calibration: Calibration | None, draw: SceneDraw):
+def score(estimator: Estimator, scenes: Mapping[str, np.ndarray], calibration: Calibration | None, scenario: Scenario):
     """F1 and rmse of an estimator told so."""
     count = len(scenes["snr_db"])
     batches: list[dict[str, Any]] = [
@@ -50,7 +52,7 @@ def score(estimator: Estimator, scenes: Mapping[str, np.ndarray], calibration: C
     if calibration is not None:
         batches = [calibration.apply(batch) for batch in batches]
     predictions = run_estimator(estimator, batches, count, show_progress=False)
-    tally = evaluate_predictions(predictions, metrics_config(draw.scenario)).standard.total()
+    tally = evaluate_predictions(predictions, metrics_config(scenario)).standard.total()
     return {"f1": round(float(tally.f1), 4), "rmse_m": round(float(tally.rmse_xyz_m), 3)}
 
 
@@ -81,29 +83,32 @@ def _figures(stored: StoredCalibration, installed: Installed) -> dict[str, Any]:
 
 def run_row(options: RigOptions, *, with_channel: bool) -> dict[str, Any]:
     """The row's figures."""
-    installed = draw_installation(np.random.default_rng((options.seed, 99)), options.errors, options.draw)
-    backbone = moved_to(load_backbone(options.backbone), options.draw.scenario)
+    config = CONFIGS[options.config]
+    scenario = config.scenario
+    installed = draw_installation(options.seed, options.errors, config)
     with tempfile.TemporaryDirectory() as directory:
         path, output = Path(directory, "measurement.npz"), Path(directory, "calibration.npz")
-        scenes = draw_scenes((options.seed, 1), options.scenes, installed, options.draw)
+        scenes = draw_scenes(2 * options.seed, options.scenes, installed, config)
         np.savez(path, allow_pickle=False, **{name: scenes[name] for name in INPUTS})
-        calibrate_options = CalibrateOptions((path,), output, channel=with_channel, backbone=options.backbone)
+        calibrate_options = CalibrateOptions(
+            (path,), output, channel=with_channel, backbone=options.backbone, config=options.config
+        )
         with logging_to(Path(directory, "logs"), "rig") as (logger, _):
             started = time.monotonic()
             run_calibration(calibrate_options, logger)
             seconds = time.monotonic() - started
-        stored = read_stored(output, options.draw.scenario.array)
+        stored = read_stored(output, scenario.array)
     light = Calibration(stored.element_response, stored.channel, stored.channel_correction, stored.about)
-    test = draw_scenes((options.seed, 2), options.test_scenes, installed, options.draw)
-    estimator = localizer_estimator(Localizer(backbone))
+    test = draw_scenes(2 * options.seed + 1, options.test_scenes, installed, config)
+    estimator = localizer_estimator(Localizer(moved_to(load_backbone(options.backbone), scenario)))
     return {
         "options": plain(options),
         "seconds": round(seconds, 1),
         "load": os.getloadavg()[0],
         **_figures(stored, installed),
-        "not_told": score(estimator, test, None, options.draw),
-        "calibrated": score(estimator, test, light, options.draw),
-        "told": score(estimator, test, truth_of(installed), options.draw),
+        "not_told": score(estimator, test, None, scenario),
+        "calibrated": score(estimator, test, light, scenario),
+        "told": score(estimator, test, truth_of(installed), scenario),
     }
 
 
@@ -111,8 +116,7 @@ def main() -> None:
     """Command line entry point."""
     options = tyro.cli(RigOptions, prog="python -m tests.rigs.calibration")
     row = run_row(options, with_channel=options.errors.channel_error_db > -np.inf)
-    json.dump(row, sys.stdout, indent=1)
-    print()
+    print(json.dumps(row))
 
 
 if __name__ == "__main__":
