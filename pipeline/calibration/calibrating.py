@@ -1,7 +1,7 @@
 """What `python -m pipeline.calibrate` does, step by step: fit, test of the elements, learning curve, update, check."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -170,6 +170,25 @@ def update(
     return dataclasses.replace(result, stored=stored)
 
 
+def scene_scores(
+    model: SceneModel, files: SceneFiles, stored: StoredCalibration, progress: Progress = _quiet
+) -> Iterator[tuple[Sums, np.ndarray]]:
+    """Sums and scores of scenes under a stored calibration, batch by batch: see `SceneModel.summed`.
+
+    Raises:
+      ValueError: scenes of another channel than the calibration corrects.
+    """
+    files = _with_channel_of(files, stored)
+    response = stored.element_response.astype(np.complex64)
+    sources = Sources.unknown(len(files), model.slots)
+    done = progress("locating", len(files))
+    for batch in files.batches():
+        for locate in (True, False):
+            model.update(sources, batch.scenes, batch.inputs, response, locate=locate)
+        yield model.summed(sources.atoms(batch.scenes), batch.inputs, response, [NO_ANCHORS] * batch.size)
+        done(batch.size)
+
+
 def check(
     model: SceneModel,
     files: SceneFiles,
@@ -180,18 +199,10 @@ def check(
     """Whether a calibration holds for the files' scenes.
 
     Raises:
-      ValueError: too few scenes.
+      ValueError: too few scenes, or of another channel than the calibration corrects.
     """
-    files = _with_channel_of(files, stored)
-    response = stored.element_response.astype(np.complex64)
-    sources = Sources.unknown(len(files), model.slots)
-    sums, scores = no_scenes(response.size), []
-    done = progress("locating", len(files))
-    for batch in files.batches():
-        for locate in (True, False):
-            model.update(sources, batch.scenes, batch.inputs, response, locate=locate)
-        part, own = model.summed(sources.atoms(batch.scenes), batch.inputs, response, [NO_ANCHORS] * batch.size)
+    sums, scores = no_scenes(stored.element_response.size), []
+    for part, own in scene_scores(model, files, stored, progress):
         sums += part
         scores.append(own)
-        done(batch.size)
-    return drift_test(np.concatenate(scores), sums.information, stored.covariance, response, config)
+    return drift_test(np.concatenate(scores), sums.information, stored.covariance, stored.element_response, config)
