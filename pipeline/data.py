@@ -1,17 +1,11 @@
-"""Simulates scenes and writes them as TFDS shards: `python -m pipeline.data --help`."""
+"""`python -m pipeline.data`: simulates scenes and writes them as TFDS shards."""
 
 import dataclasses
-import shutil
-import sys
-import time
+import logging
 from pathlib import Path
 
-import tyro
-
-from pipeline.scenes.reading import StoredScenes, open_scenes, scene_directory
-from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, encode_scene
-from tfds_shards.scene_sets import SceneSet, scene_set
-from tfds_shards.simulator import simulate_scene
+from pipeline.common.main import run_stage
+from pipeline.scenes.installations import apply_installation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,73 +18,33 @@ class DataOptions:
 
     config: str = "l64_m64"
     """Set of scenes: l64_m64 (the default scenario), l64_m64_small (the same, few scenes), l64_m64_legacy,
-    l64_m64_rician, l64_random, l64_m64_impaired, l16_m16, l32_m32, l128_m128, or the full name of a set of any size."""
+    l64_m64_rician, l64_random, l64_m64_impaired, l16_m16, l32_m32, l128_m128; of other worlds, l64_m64_amplitude,
+    _pattern, _hall, _power, _sight, _world, _qpsk, _correlated, _outside, _crowded; or a set of any size."""
     train: int | None = None
     """Training scenes; left out, the set's own number."""
     validation: int | None = None
     """Validation scenes; left out, the set's own number."""
     test: int | None = None
     """Test scenes; left out, the set's own number."""
+    installation: Path | None = None
+    """An installation file that the scenes are drawn for, docs/installation.md; left out, the config's own."""
     data_dir: Path = Path("runs/data")
     """Where the sets lie."""
 
-
-def build_scenes(options: DataOptions) -> StoredScenes:
-    """Builds the set unless it is already there, and says what it did.
-
-    Raises:
-      ValueError: an unknown config, a size that is not positive, or a damaged set in its place.
-      OSError: too little space on the disk.
-    """
-    wanted = scene_set(options.config, options.train, options.validation, options.test)
-    directory = scene_directory(options.data_dir, wanted)
-    if directory.exists():
-        stored = open_scenes(options.data_dir, wanted.name)
-        print(f"Reusing {_summary(stored)}")
-        return stored
-    _report_leftovers(directory)
-    builder = Builder(data_dir=options.data_dir, config=wanted.name)
-    _check_space(builder, wanted, options.data_dir)
-    start = time.perf_counter()
-    builder.download_and_prepare()
-    rate = wanted.num_scenes / (time.perf_counter() - start)
-    stored = open_scenes(options.data_dir, wanted.name)
-    print(f"Built {_summary(stored)}, {rate:.0f} scenes/s")
-    return stored
+    def __post_init__(self) -> None:
+        apply_installation(self)
 
 
-def _summary(stored: StoredScenes) -> str:
-    sizes = ", ".join(f"{size} {split}" for split, size in stored.scene_set.sizes.items())
-    return (
-        f"{stored.scene_set.name}: {sizes} scenes in {stored.directory}, {stored.num_bytes / 1e6:.1f} MB, "
-        f"{stored.num_bytes / stored.scene_set.num_scenes:.0f} bytes a scene"
-    )
+def work(options: DataOptions, logger: logging.Logger) -> None:
+    """Builds the set unless it is there."""
+    from pipeline.scenes.building import build_scenes
 
-
-def _report_leftovers(directory: Path) -> None:
-    """TFDS builds in a folder of its own and renames it at the end; a killed build leaves that folder."""
-    for leftover in sorted(directory.parent.glob("incomplete.*")):
-        print(f"{leftover} is left of a build that was killed, or belongs to one still running; nothing reads it")
-
-
-def _check_space(builder: Builder, wanted: SceneSet, data_dir: Path) -> None:
-    """Raises OSError before the work rather than at the end of it."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    scene = encode_scene(simulate_scene(wanted.config, "train", 0))
-    needed = wanted.num_scenes * len(builder.info.features.serialize_example(scene))
-    print(f"Building {wanted.name}: {wanted.num_scenes} scenes, about {needed / 1e6:.0f} MB")
-    free = shutil.disk_usage(data_dir).free
-    if needed > free:
-        raise OSError(f"data_dir: {wanted.name} needs {needed / 1e9:.1f} GB, {data_dir} has {free / 1e9:.1f} GB left")
+    build_scenes(options, logger)
 
 
 def main() -> None:
     """Command line entry point."""
-    options = tyro.cli(DataOptions)
-    try:
-        build_scenes(options)
-    except (ValueError, OSError) as error:
-        sys.exit(f"pipeline.data: {error}")
+    run_stage("data", DataOptions, work, lambda options: options.data_dir / "logs")
 
 
 if __name__ == "__main__":

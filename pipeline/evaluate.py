@@ -1,46 +1,12 @@
-"""Scores a localizer on simulated scenes: `python -m pipeline.evaluate --help`, docs/evaluation.md."""
+"""`python -m pipeline.evaluate`: scores a localizer on simulated scenes; docs/evaluation.md."""
 
-import csv
 import dataclasses
 import logging
-import math
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-import tensorflow as tf
-import tyro
-
-from models.artifacts import load_backbone, load_refiner, moved_to
-from models.baselines.back_projection import back_projection_localizer
-from models.baselines.crb import scene_bounds
-from models.baselines.sequential_ml import SequentialMLConfig, sequential_ml_localizer
-from models.localizer import Localizer
-from models.physics.geometry import RISArray, Scenario
-from models.spectrum_localizer import oracle_localizer, spectrum_localizer
-from pipeline.calibration.files import check_surface
-from pipeline.common.records import logging_to, replacing, write_config, write_json
-from pipeline.evaluation.estimators import (
-    Estimator,
-    calibrated_estimator,
-    chance_estimator,
-    saved_model_estimator,
-    server_estimator,
-)
-from pipeline.evaluation.figures import plots, scene_plots
-from pipeline.evaluation.matching import MatchTable
-from pipeline.evaluation.metrics import STANDARD_GATE, STRICT_GATE, Evaluation, compute_metrics, metrics_config
-from pipeline.evaluation.predictions import evaluate_predictions, load_predictions, run_estimator, save_predictions
-from pipeline.evaluation.summary import comparison_lines, summary_lines
-from pipeline.evaluation.tally import Difference, Tally, paired_difference
-from pipeline.scenes.reading import load_scenes
-from serving.client import ServerError
-from serving.client.calibration import read_calibration
-from tfds_shards.scene_sets import scene_set
-
-_SCENES_SHOWN = 5
+from pipeline.common.main import run_stage
+from pipeline.scenes.installations import apply_installation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +43,8 @@ class EvaluateOptions:
     """Where `python -m pipeline.data` put the scenes."""
     config: str = "l64_m64"
     """Set of scenes, as for `python -m pipeline.data`."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     split: str = "test"
     """Split of the scenes."""
     scenes: int = 500
@@ -86,11 +54,12 @@ class EvaluateOptions:
     compare_with: Path | None = None
     """Output folder of another evaluation of the same scenes: reports the differences with paired intervals."""
     bounds: bool = True
-    """Compare errors with the Cramer-Rao bound; of scenes without impairments."""
+    """Compare errors with the Cramer-Rao bound; of scenes that are as told."""
     figures: bool = True
     """Draw the figures."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         estimators = ("saved_model", "target", "spectrum_of", "baseline", "oracle", "chance")
         chosen = [name for name in estimators if getattr(self, name)]
         if len(chosen) != 1:
@@ -111,160 +80,18 @@ class EvaluateOptions:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
 
 
-def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, Estimator]:
-    """The estimator the options ask for, and its name."""
-    if options.saved_model is not None:
-        return f"SavedModel {options.saved_model}", saved_model_estimator(options.saved_model)
-    if options.target is not None:
-        return f"{options.model_name} at {options.target}", server_estimator(options.target, options.model_name)
-    if options.spectrum_of is not None:
-        backbone = moved_to(load_backbone(options.spectrum_of), scenario)
-        if options.refiner is None:
-            return f"MVDR on R_pred of {options.spectrum_of} alone", spectrum_localizer(Localizer(backbone))
-        localizer = Localizer(backbone, refiner=load_refiner(options.refiner))
-        return f"MVDR on R_pred of {options.spectrum_of}, refined by {options.refiner}", spectrum_localizer(localizer)
-    if options.baseline == "sequential_ml":
-        config = SequentialMLConfig(noise_inflation=options.noise_inflation)
-        return f"sequential ML, noise inflation {config.noise_inflation:g}", sequential_ml_localizer(scenario, config)
-    if options.baseline == "back_projection":
-        return "back-projection", back_projection_localizer(scenario)
-    if options.oracle:
-        return "MVDR on the true covariance", oracle_localizer(scenario)
-    return "chance", chance_estimator(scenario)
+def work(options: EvaluateOptions, logger: logging.Logger) -> None:
+    """Scores, and leaves the files in the output folder."""
+    from pipeline.common.records import write_config
+    from pipeline.evaluation.evaluating import evaluate
 
-
-def write_matches(path: Path, table: MatchTable) -> None:
-    """Writes the table of pairs, misses and false alarms as CSV, a row each; empty cells where there is nothing."""
-    columns = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
-    columns |= {
-        "hit_standard": table.hits(STANDARD_GATE).astype(int),
-        "hit_strict": table.hits(STRICT_GATE).astype(int),
-    }
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for row in zip(*(column.tolist() for column in columns.values()), strict=True):
-            writer.writerow("" if math.isnan(value) else f"{value:.9g}" for value in row)
-
-
-def with_bounds(batches: Iterable[Mapping[str, Any]], array: RISArray) -> Iterator[dict[str, Any]]:
-    """The batches with bound_m, the Cramer-Rao bound of each source's position, [B, K] metres."""
-    for batch in batches:
-        arrays = {key: np.asarray(value) for key, value in batch.items()}
-        yield {**batch, "bound_m": scene_bounds(arrays, array).error_m}
-
-
-def draw_figures(directory: Path, evaluation: Evaluation, metrics: dict[str, Any], scenario: Scenario) -> list[Path]:
-    """Draws every figure there is data for; returns their paths."""
-    figures = {
-        "scenes": scene_plots.plot_scenes(evaluation, scenario, scene_plots.pick_scenes(evaluation, _SCENES_SHOWN)),
-        "snr": plots.plot_snr(metrics),
-        "position_error": plots.plot_error_distribution(evaluation),
-        "num_sources": plots.plot_confusion(metrics),
-        "range": plots.plot_range(metrics),
-    }
-    if evaluation.truth.bound_m is not None:
-        figures["bound"] = plots.plot_bound(evaluation)
-    if metrics["calibration"] is not None:
-        figures["reliability"] = plots.plot_reliability(metrics["calibration"])
-    paths = [directory / f"{name}.png" for name in figures]
-    for path, figure in zip(paths, figures.values(), strict=True):
-        plots.save_figure(figure, path)
-    return paths
-
-
-def compare(evaluation: Evaluation, other: Evaluation) -> dict[str, Difference]:
-    """Figures of one evaluation minus those of another of the same scenes, with paired bootstrap intervals.
-
-    Raises:
-      ValueError: the scenes are not the same.
-    """
-    if not np.array_equal(evaluation.truth.position_m, other.truth.position_m, equal_nan=True):
-        raise ValueError("--compare-with: expected an evaluation of the same scenes, their sources differ")
-    statistics: dict[str, tuple[str, Callable[[Tally], np.ndarray]]] = {
-        "f1": ("standard", lambda tally: tally.f1),
-        "strict_f1": ("strict", lambda tally: tally.f1),
-        "rmse_xyz_m": ("standard", lambda tally: tally.rmse_xyz_m),
-        "objective": ("standard", lambda tally: tally.objective),
-    }
-    config = evaluation.config
-    return {
-        name: paired_difference(
-            getattr(evaluation, gate),
-            getattr(other, gate),
-            statistic,
-            resamples=config.resamples,
-            confidence=config.confidence,
-            seed=config.seed,
-        )
-        for name, (gate, statistic) in statistics.items()
-    }
-
-
-def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Runs an evaluation and leaves its files in the output folder; returns the metrics.
-
-    Raises:
-      ValueError, OSError, ServerError: what was asked for cannot be had; the message says what was wrong.
-    """
-    scenes = scene_set(options.config).config
-    scenario = scenes.scenario
-    batches: Iterable[Mapping[str, Any]] = load_scenes(
-        options.data_dir, options.config, options.split, take=options.scenes, batch_size=options.batch_size
-    )
-    if options.bounds and scenes.impairments is None:
-        batches = with_bounds(batches, scenario.array)
-    other = None
-    if options.compare_with is not None:
-        other = evaluate_predictions(load_predictions(options.compare_with / "scenes.npz"), metrics_config(scenario))
-    name, estimator = make_estimator(options, scenario)
-    if options.calibration is not None:
-        calibration = read_calibration(options.calibration)
-        check_surface(calibration, scenario.array)
-        name, estimator = f"{name}, told {options.calibration}", calibrated_estimator(estimator, calibration)
-    logger.info(f"{name}: {options.scenes} scenes of {options.config}, split {options.split}")
-    predictions = run_estimator(estimator, batches, options.scenes)
-    save_predictions(options.output_dir / "scenes.npz", predictions)
-    evaluation = evaluate_predictions(predictions, metrics_config(scenario))
-    metrics = {"estimator": name, "scenes_per_second": predictions.scenes_per_second(), **compute_metrics(evaluation)}
-    differences = compare(evaluation, other) if other is not None else {}
-    if differences:
-        metrics["minus_compared"] = {key: dataclasses.asdict(value) for key, value in differences.items()}
-    write_matches(options.output_dir / "matches.csv", evaluation.table)
-    if options.figures:
-        draw_figures(options.output_dir / "figures", evaluation, metrics, scenario)
-    write_json(options.output_dir / "metrics.json", metrics)
-    _log_summary(logger, metrics, differences, options)
-    return metrics
-
-
-def _log_summary(
-    logger: logging.Logger, metrics: dict[str, Any], differences: dict[str, Difference], options: EvaluateOptions
-) -> None:
-    for line in summary_lines(metrics):
-        logger.info(line)
-    if differences:
-        logger.info(f"minus {options.compare_with}, paired:")
-        for line in comparison_lines(differences):
-            logger.info(line)
-    if metrics["scenes_per_second"] is not None:
-        logger.info(f"{metrics['scenes_per_second']:.1f} scenes/s after the first batch")
-    logger.info(
-        f"metrics.json, scenes.npz, matches.csv{', figures/' if options.figures else ''} in {options.output_dir}"
-    )
+    write_config(options.output_dir / "config.json", options)
+    evaluate(options, logger)
 
 
 def main() -> None:
     """Command line entry point."""
-    options = tyro.cli(EvaluateOptions, prog="python -m pipeline.evaluate", config=(tyro.conf.FlagCreatePairsOff,))
-    try:
-        with logging_to(options.output_dir / "logs", "evaluate") as (logger, log_path):
-            logger.info(f"log: {log_path}")
-            write_config(options.output_dir / "config.json", options)
-            evaluate(options, logger)
-    except (ValueError, OSError, tf.errors.OpError, ServerError) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        sys.exit(f"pipeline.evaluate: {first_line}")
+    run_stage("evaluate", EvaluateOptions, work, lambda options: options.output_dir / "logs")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,19 @@
 """`python -m pipeline.run`: every stage in turn, from simulated scenes to an evaluated, exported localizer."""
 
 import dataclasses
+import logging
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import tyro
-
 from models.weights import PRETRAINED
+from pipeline.common.log import descriptor
+from pipeline.common.main import run_stage
+
+
+class StageFailed(RuntimeError):
+    """A stage ended with an error, which it has told of itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +24,8 @@ class RunOptions:
     """Where everything goes; the model lands in RUN_DIR/serving/ris_localizer/VERSION."""
     config: str = "l64_m64_small"
     """Set of scenes, as for `python -m pipeline.data`."""
+    installation: Path | None = None
+    """An installation file that everything is for, docs/installation.md."""
     initial: Path | None = PRETRAINED
     """A backbone.keras to start training from."""
     epochs: int = 3
@@ -36,7 +43,8 @@ class RunOptions:
 def stages(options: RunOptions) -> dict[str, list[str]]:
     """Arguments of every stage, in order."""
     run_dir = options.run_dir
-    scenes = ["--config", options.config, "--data-dir", str(run_dir / "data")]
+    place = [] if options.installation is None else ["--installation", str(options.installation)]
+    scenes = ["--config", options.config, *place, "--data-dir", str(run_dir / "data")]
     model = run_dir / "serving" / "ris_localizer"
     training = ["--epochs", options.epochs, "--steps-per-epoch", options.steps_per_epoch]
     training += ["--learning-rate", options.learning_rate]
@@ -56,22 +64,31 @@ def stages(options: RunOptions) -> dict[str, list[str]]:
             *("--output-dir", str(run_dir / "evaluation")),
         ],
         "locate": [
-            *("--model-base-path", str(model), "--config", options.config),
+            *("--model-base-path", str(model), "--config", options.config, *place),
             *("--output", str(run_dir / "measurement.npz")),
         ],
     }
 
 
+def work(options: RunOptions, logger: logging.Logger) -> None:
+    """Runs the stages.
+
+    Raises:
+      StageFailed: one of them did.
+    """
+    for name, arguments in stages(options).items():
+        logger.info(f"== pipeline.{name} {' '.join(arguments)}")
+        started = time.monotonic()
+        command = [sys.executable, "-m", f"pipeline.{name}", *arguments]
+        status = subprocess.run(command, check=False, stderr=descriptor(sys.stderr)).returncode
+        if status != 0:
+            raise StageFailed(f"stage {name} ended with status {status}")
+        logger.info(f"== pipeline.{name}: {time.monotonic() - started:.0f} s")
+
+
 def main() -> None:
     """Command line entry point."""
-    options = tyro.cli(RunOptions, prog="python -m pipeline.run")
-    for name, arguments in stages(options).items():
-        print(f"== pipeline.{name} {' '.join(arguments)}", flush=True)
-        started = time.monotonic()
-        status = subprocess.run([sys.executable, "-m", f"pipeline.{name}", *arguments], check=False).returncode
-        if status != 0:
-            sys.exit(f"pipeline.run: stage {name} ended with status {status}")
-        print(f"== pipeline.{name}: {time.monotonic() - started:.0f} s", flush=True)
+    run_stage("run", RunOptions, work, lambda options: options.run_dir / "logs")
 
 
 if __name__ == "__main__":

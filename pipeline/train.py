@@ -2,24 +2,14 @@
 
 import dataclasses
 import logging
-import sys
 from pathlib import Path
-from typing import Any
 
-import keras
-import tensorflow as tf
-import tyro
-
-from models.artifacts import load_backbone
-from models.covariance_estimator.backbone import Backbone, BackboneConfig
-from models.localizer import Localizer, LocalizerConfig
-from models.losses import LossConfig
-from models.physics.covariance import ShrinkageConfig
+from models.config import LossConfig
+from models.covariance_estimator.config import BackboneConfig
+from models.physics.config import ShrinkageConfig
 from pipeline.common.hyperparameters import read_hyperparameters, replaced
-from pipeline.common.records import logging_to, write_config
-from pipeline.evaluation.estimators import localizer_estimator
-from pipeline.training.backbone_training import BackboneTraining
-from pipeline.training.fitting import FitOptions, Progress, common_scenario, fit, validate
+from pipeline.common.main import run_stage
+from pipeline.training.options import FitOptions
 
 BEST_MODEL = "backbone.keras"
 
@@ -38,60 +28,29 @@ class TrainOptions(FitOptions):
     shrinkage: ShrinkageConfig = ShrinkageConfig()
 
 
-def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
-    """Seeds everything; the localizer as training starts, and the compiled model that trains its backbone.
-
-    Raises:
-      ValueError: sets of different scenarios, or --initial weights that do not fit.
-    """
-    keras.utils.set_random_seed(options.seed)
-    scenario = common_scenario(options.config)
-    backbone = Backbone(scenario, options.backbone) if options.initial is None else load_backbone(options.initial)
-    if backbone.scenario != scenario:
-        raise ValueError(f"--initial: expected a backbone of the scenario of {options.config[0]}, got another one")
-    if options.initial is not None and options.hyperparameters is not None:
-        weights = backbone.get_weights()
-        backbone = Backbone(scenario, options.backbone)
-        if [weight.shape for weight in weights] != [weight.shape for weight in backbone.get_weights()]:
-            raise ValueError("--initial: expected weights of the shape the hyperparameters ask for, got another one")
-        backbone.set_weights(weights)
-    localizer = Localizer(backbone, LocalizerConfig(shrinkage=options.shrinkage))
-    model = BackboneTraining(backbone, options.losses, options.shrinkage)
-    model.compile(optimizer=options.optimizer(), jit_compile=False)
-    return localizer, model
+def _tuned(options: TrainOptions) -> TrainOptions | None:
+    """The defaults with --hyperparameters in their place."""
+    if options.hyperparameters is None:
+        return None
+    return replaced(options, read_hyperparameters(options.hyperparameters))
 
 
-def backbone_progress(localizer: Localizer, options: TrainOptions, logger: logging.Logger) -> Progress:
-    """Validates the whole localizer and keeps its backbone."""
-    localize, backbone = localizer_estimator(localizer), localizer.backbone
+def work(options: TrainOptions, logger: logging.Logger) -> None:
+    """Trains, or goes on with, the run."""
+    import tensorflow as tf
 
-    def judge() -> dict[str, dict[str, Any]]:
-        return validate(localize, localizer.scenario, options.data_dir, options.config, options.validation_scenes)
+    from pipeline.common.records import write_config
+    from pipeline.training.train_backbone import train
 
-    return Progress(options, logger, judge, {BEST_MODEL: backbone}, backbone.grid_variables)
-
-
-def train(options: TrainOptions, logger: logging.Logger) -> None:
-    """Trains, or goes on with, the run in options.run_dir."""
-    localizer, model = prepare(options)
-    fit(model, backbone_progress(localizer, options, logger))
+    if options.hyperparameters is not None:
+        tf.config.experimental.enable_op_determinism()  # the trial's score comes out to the last digit
+    write_config(options.run_dir / "config.json", options)
+    train(options, logger)
 
 
 def main() -> None:
     """Command line entry point."""
-    try:
-        options = tyro.cli(TrainOptions, prog="python -m pipeline.train")
-        if options.hyperparameters is not None:
-            tf.config.experimental.enable_op_determinism()  # the trial's score comes out to the last digit
-            tuned = replaced(options, read_hyperparameters(options.hyperparameters))
-            options = tyro.cli(TrainOptions, prog="python -m pipeline.train", default=tuned)
-        with logging_to(options.run_dir / "logs", "train") as (logger, log_path):
-            logger.info(f"log: {log_path}")
-            write_config(options.run_dir / "config.json", options)
-            train(options, logger)
-    except (ValueError, OSError, tf.errors.OpError) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        sys.exit(f"pipeline.train: {first_line}")
+    run_stage("train", TrainOptions, work, lambda options: options.run_dir / "logs", _tuned)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.physics.geometry import RISArray, Scenario
+from models.physics.installation import installation_id
 from models.physics.steering import steering_vectors
 from tfds_shards.codebook import Codebook, code_phase_index, code_phasors
 from tfds_shards.hall import BaseStation, Hall, images
@@ -125,6 +126,28 @@ class SceneConfig:
                     f"SceneConfig.base_station: expected {self.scenario.num_antennas} antennas, "
                     f"got {station.rows} x {station.columns}"
                 )
+
+    def at(self, scenario: Scenario) -> "SceneConfig":
+        """The same draws for another installation, named after both; itself where it is that installation's.
+
+        A base station that H is traced to gets the installation's antennas, as near to a square as they go.
+        """
+        if scenario == self.scenario:
+            return self
+        antennas = scenario.num_antennas
+        rows = max(rows for rows in range(1, math.isqrt(antennas) + 1) if antennas % rows == 0)
+        return dataclasses.replace(
+            self,
+            name=f"{self.name}_at_{installation_id(scenario)}",
+            scenario=scenario,
+            base_station=dataclasses.replace(self.base_station, rows=rows, columns=antennas // rows),
+        )
+
+    @property
+    def is_as_told(self) -> bool:
+        """Whether snapshots are what the model says of the sources in the truth, and of nothing else."""
+        everyone = self.outside_sources[1] == 0 and self.most_sources_drawn <= self.scenario.max_sources
+        return everyone and self.impairments is None and self.source_bounces == 0
 
     @property
     def most_sources_drawn(self) -> int:

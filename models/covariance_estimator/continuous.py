@@ -1,6 +1,5 @@
 """Continuous stages: off-grid atoms refined jointly by damped Fisher scoring, and pruned."""
 
-import dataclasses
 import math
 from typing import NamedTuple
 
@@ -8,59 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.batches import put_scenes, take_scenes
+from models.covariance_estimator.config import ContinuousConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation, evaluate_atoms
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation
 
-
-@dataclasses.dataclass(frozen=True)
-class ContinuousConfig:
-    """Off-grid refinement of the backbone."""
-
-    spare_atoms: int = 0
-    """Atom slots beyond K_max."""
-    steps: int = 4
-    """Fisher scoring steps after the grid stages; 0, without settling steps, leaves atoms where the grid has them."""
-    additions: int = 2
-    """Rounds in which what the atoms leave unexplained may add atoms."""
-    atoms_per_addition: int = 2
-    """Atoms a round may add."""
-    candidates: int = 8
-    """Peaks of the unexplained power that a round tests for the likelihood they would add."""
-    addition_steps: int = 3
-    """Fisher scoring steps after each round."""
-    settling_steps: int = 4
-    """Further steps, each time, of the scenes that have not settled."""
-    tolerance: float = 0.003
-    """A scene has settled when a step promises less log-likelihood than this and every atom is worth its gain."""
-    prune_gain: float = 10.0
-    """Log-likelihood an atom must be worth to stay, and a new one must bring."""
-    prune_after: int = 2
-    """Steps before atoms may be dropped."""
-    noise_range_db: tuple[float, float] = (-3.0, 20.0)
-    """Limits of the estimated noise power above the reported one, dB; (0, 0) trusts the report. What a mismatched
-    channel, phase errors or dead elements add acts as noise that follows the signal."""
-
-    def __post_init__(self) -> None:
-        for field in ("addition_steps", "atoms_per_addition"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"ContinuousConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
-        if self.candidates < self.atoms_per_addition:
-            raise ValueError(
-                f"ContinuousConfig.candidates: expected at least atoms_per_addition, {self.atoms_per_addition}, "
-                f"got {self.candidates!r}"
-            )
-        for field in ("spare_atoms", "steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain"):
-            if getattr(self, field) < 0:
-                raise ValueError(f"ContinuousConfig.{field}: expected at least 0, got {getattr(self, field)!r}")
-        if not self.noise_range_db[0] <= 0.0 <= self.noise_range_db[1]:
-            raise ValueError(
-                f"ContinuousConfig.noise_range_db: expected (low, high) about 0, got {self.noise_range_db!r}"
-            )
-
-
-_STEP_SCALE = (0.05, 0.05, 0.1, 1.0)  # azimuth, elevation, inverse range, log power
+# Azimuth, elevation, inverse range, log power; the first three, and the margins, for the default surface's resolution.
+_STEP_SCALE = (0.05, 0.05, 0.1, 1.0)
 _MAX_STEP = 2.0
 _DAMPING_START, _DAMPING_DOWN, _DAMPING_UP = 0.1, 0.3, 6.0
 _NLL_RESOLUTION = 5e-3  # float32 can't tell closer values apart; the last Newton steps must not be refused for it
@@ -75,19 +29,28 @@ class _State(NamedTuple):
 
 
 class _Limits(NamedTuple):
+    """Where a step may lead, [4] each, and how long it is counted in: `scale`."""
+
     low: np.ndarray
     high: np.ndarray
+    scale: np.ndarray
     noise_power: tuple[tf.Tensor, tf.Tensor]
 
 
-def _limits(field_of_view: FieldOfView, reported: tf.Tensor, noise_range_db: tuple[float, float]) -> _Limits:
+def _limits(
+    array: RISArray, field_of_view: FieldOfView, reported: tf.Tensor, noise_range_db: tuple[float, float]
+) -> _Limits:
     low_w, high_w = field_of_view.inverse_range
-    low = [field_of_view.azimuth[0] - _ANGLE_MARGIN, field_of_view.elevation[0] - _ANGLE_MARGIN]
-    high = [field_of_view.azimuth[1] + _ANGLE_MARGIN, field_of_view.elevation[1] + _ANGLE_MARGIN]
-    low += [max(low_w - _INVERSE_RANGE_MARGIN[0], 0.2 * low_w), math.log(1e-6)]
-    high += [high_w + _INVERSE_RANGE_MARGIN[1], math.log(1e2)]
+    wider = array.relative_resolution
+    margins = _ANGLE_MARGIN * np.minimum(wider[:2], 1.0)
+    low = [field_of_view.azimuth[0] - margins[0], field_of_view.elevation[0] - margins[1]]
+    high = [field_of_view.azimuth[1] + margins[0], field_of_view.elevation[1] + margins[1]]
+    low += [max(low_w - wider[2] * _INVERSE_RANGE_MARGIN[0], 0.2 * low_w), math.log(1e-6)]
+    high += [high_w + wider[2] * _INVERSE_RANGE_MARGIN[1], math.log(1e2)]
+    scale = np.array(_STEP_SCALE) * np.append(wider, 1.0)
     noise_power = (reported * 10.0 ** (noise_range_db[0] / 10.0), reported * 10.0 ** (noise_range_db[1] / 10.0))
-    return _Limits(np.array(low, np.float32), np.array(high, np.float32), noise_power)
+    single = [np.array(values, np.float32) for values in (low, high, scale)]
+    return _Limits(single[0], single[1], single[2], noise_power)
 
 
 def _scoring_step(state: _State, limits: _Limits) -> tuple[Atoms, tf.Tensor]:
@@ -95,7 +58,7 @@ def _scoring_step(state: _State, limits: _Limits) -> tuple[Atoms, tf.Tensor]:
     parameters, active, noise_power = state.atoms
     batch = tf.shape(active)[0]
     num_atoms = active.shape[-1]
-    scale = tf.repeat(tf.constant(_STEP_SCALE), num_atoms)
+    scale = tf.repeat(tf.constant(limits.scale), num_atoms)
     fisher = state.evaluation.fisher * scale[:, None] * scale[None, :]
     gradient = state.evaluation.gradient * scale
     diagonal = tf.linalg.diag_part(fisher)
@@ -135,7 +98,7 @@ def _advance(
 
     A settled scene takes its last step on trust, so that it ends at the same point whether or not it just settled.
     """
-    limits = _limits(field_of_view, observation.noise_power, config.noise_range_db)
+    limits = _limits(array, field_of_view, observation.noise_power, config.noise_range_db)
 
     def body(step: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
         useless = _useless(state, config)

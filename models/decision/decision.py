@@ -6,7 +6,6 @@ outside the gate costs a miss and a false alarm at once. Existence is weighed by
     log odds = gain + log((2 pi)^2 |C|^(1/2)) - log(prior volume).
 """
 
-import dataclasses
 import math
 from typing import NamedTuple
 
@@ -14,29 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
+from models.decision.config import DecisionConfig
 from models.physics.geometry import FieldOfView
-from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, PathLossConfig, path_loss_factor
+from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, path_loss_factor
 from models.physics.steering import source_positions_m
-
-
-@dataclasses.dataclass(frozen=True)
-class DecisionConfig:
-    """When a candidate is reported."""
-
-    min_score: float = 0.4
-    """A candidate is reported when its probability of being a hit is at least this (about half the F1 expected)."""
-    gate_angle_deg: float = 5.0
-    """Half width of the gate in azimuth and elevation, degrees."""
-    gate_range_m: float = 1.0
-    """Half width of the gate in range, metres."""
-    path_loss: PathLossConfig = PathLossConfig()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.min_score <= 1:
-            raise ValueError(f"DecisionConfig.min_score: expected a probability, got {self.min_score!r}")
-        for field in ("gate_angle_deg", "gate_range_m"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"DecisionConfig.{field}: expected a positive number, got {getattr(self, field)!r}")
 
 
 class Decision(NamedTuple):
@@ -121,7 +101,8 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     log_odds = tf.where(atoms.active, log_odds, -np.float32(np.inf))
     power_slope = covariance[..., 3, 2] / variance_w
     candidates = Candidates(
-        range_m=nodes_r,
+        range_m=nodes_r
+        * (FieldOfView().typical_range_m / view.typical_range_m),  # levels of the law are a grid of fixed t
         log_power=log_power[..., None] + power_slope[..., None] * shift,
         log_power_variance=tf.maximum(covariance[..., 3, 3] - power_slope * covariance[..., 3, 2], 0.0),
         weights=weights,
@@ -131,11 +112,12 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     evidence = tf.reduce_sum(weights, axis=-1, keepdims=True)
     weights /= evidence
 
+    gate_range_m = config.gate_range_m or view.gate_range_m
     mean_r = tf.reduce_sum(weights * nodes_r, axis=-1, keepdims=True)
     candidates = tf.concat([nodes_r, mean_r], axis=-1)
     offset = tf.abs(candidates[..., :, None] - nodes_r[..., None, :])
-    mass = tf.reduce_sum(weights[..., None, :] * tf.cast(offset <= config.gate_range_m, tf.float32), axis=-1)
-    preference = mass - 1e-3 * tf.abs(candidates - mean_r) / config.gate_range_m
+    mass = tf.reduce_sum(weights[..., None, :] * tf.cast(offset <= gate_range_m, tf.float32), axis=-1)
+    preference = mass - 1e-3 * tf.abs(candidates - mean_r) / gate_range_m
     best = tf.argmax(preference, axis=-1)
     range_m = tf.gather(candidates, best, batch_dims=2)
     range_mass = tf.gather(mass, best, batch_dims=2)
@@ -161,7 +143,7 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     position_cov += tf.einsum("...n,...ni,...nj->...ij", weights, cell, cell) / 12.0  # a node stands for its cell
     position_cov += tf.einsum("...ai,...ab,...bj->...ij", slopes, conditional, slopes)
 
-    gate = math.radians(config.gate_angle_deg)
+    gate = math.radians(config.gate_angle_deg or view.gate_angle_deg)
     angle_mass = tf.reduce_prod(_normal_mass(gate, tf.sqrt(tf.linalg.diag_part(covariance)[..., :2])), axis=-1)
     exists = tf.sigmoid(log_odds + tf.math.log(evidence[..., 0]))
     score = tf.where(atoms.active, exists * angle_mass * range_mass, 0.0)

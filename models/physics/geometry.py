@@ -10,6 +10,8 @@ import numpy as np
 Wavefront = Literal["spherical", "fresnel"]
 Amplitude = Literal["uniform", "spherical"]
 
+_WIDEST_DEG = 85.0  # a source in the plane of the surface is seen by no element
+
 
 @dataclasses.dataclass(frozen=True)
 class RISArray:
@@ -78,6 +80,19 @@ class RISArray:
         return self.amplitude == "uniform" and self.element_exponent == 0.0
 
     @property
+    def resolution(self) -> tuple[float, float, float]:
+        """What the surface can tell apart in sin(azimuth), sin(elevation) and inverse range (1/m): the beam widths
+        lambda / D and, of the curvature of a wavefront, lambda / D^2 with the larger of the two D."""
+        width_m, height_m = self.aperture_m
+        depth = self.wavelength_m / max(width_m, height_m) ** 2
+        return (self.wavelength_m / width_m, self.wavelength_m / height_m, depth)
+
+    @property
+    def relative_resolution(self) -> np.ndarray:
+        """`resolution` in units of the default surface's, float64 [3]: what steps and margins are scaled by."""
+        return np.array(self.resolution) / np.array(RISArray().resolution)
+
+    @property
     def wavenumber(self) -> float:
         """k0 = 2 pi / lambda, radians a metre."""
         return 2.0 * math.pi / self.wavelength_m
@@ -119,6 +134,10 @@ class FieldOfView:
             low, high = getattr(self, field)
             if not low < high:
                 raise ValueError(f"FieldOfView.{field}: expected (low, high) with low < high, got {(low, high)!r}")
+        for field in ("azimuth_deg", "elevation_deg"):
+            limits = getattr(self, field)
+            if not all(abs(limit) <= _WIDEST_DEG for limit in limits):
+                raise ValueError(f"FieldOfView.{field}: expected angles within +-{_WIDEST_DEG:g}, got {limits!r}")
         if self.range_m[0] <= 0:
             raise ValueError(f"FieldOfView.range_m: expected positive ranges, got {self.range_m!r}")
 
@@ -137,6 +156,21 @@ class FieldOfView:
         """Inverse range limits, 1/m, low to high."""
         return (1.0 / self.range_m[1], 1.0 / self.range_m[0])
 
+    @property
+    def typical_range_m(self) -> float:
+        """The geometric mean of the range's limits."""
+        return math.sqrt(self.range_m[0] * self.range_m[1])
+
+    @property
+    def gate_angle_deg(self) -> float:
+        """How far a hit may be off in azimuth and elevation: 5 degrees, but at most a twelfth of the narrower span."""
+        return min(5.0, min(high - low for low, high in (self.azimuth_deg, self.elevation_deg)) / 12.0)
+
+    @property
+    def gate_range_m(self) -> float:
+        """How far a hit may be off in range: 1 m, but at most 2 / 19 of the span, which is 1 m of 0.5 to 10 m."""
+        return min(1.0, (self.range_m[1] - self.range_m[0]) / 9.5)
+
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
@@ -148,3 +182,8 @@ class Scenario:
     """M, antennas of the base station."""
     max_sources: int = 5
     """K_max, the most sources reported."""
+
+    def __post_init__(self) -> None:
+        for field in ("num_antennas", "max_sources"):
+            if not getattr(self, field) >= 1:
+                raise ValueError(f"Scenario.{field}: expected at least 1, got {getattr(self, field)!r}")

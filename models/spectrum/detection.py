@@ -1,6 +1,5 @@
 """Sources as the peaks of the MVDR spectrum of R_eff: grid maxima, a continuous polish, doubles merged."""
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -9,31 +8,10 @@ import tensorflow as tf
 from models.covariance_estimator.continuous import grid_peaks
 from models.physics.covariance import LowRankCovariance
 from models.physics.steering import unit_norm_jacobian
+from models.spectrum.config import DetectionConfig
 from models.spectrum.mvdr import MVDR, white_factor
 
-
-@dataclasses.dataclass(frozen=True)
-class DetectionConfig:
-    """Peak search on the spectrum."""
-
-    candidates: int = 12
-    """Grid maxima that are polished."""
-    polish_steps: int = 8
-    """Damped Gauss-Newton steps of the polish."""
-    contrast_db: float = 4.0
-    """A peak stands this far above the floor of R_eff, which is the spectrum's value away from all sources, dB."""
-    merge_cells: float = 0.5
-    """Peaks closer than this in every grid coordinate are one, cells."""
-
-    @property
-    def contrast(self) -> float:
-        """`contrast_db` as a ratio."""
-        return 10.0 ** (self.contrast_db / 10.0)
-
-    def __post_init__(self) -> None:
-        for field in ("candidates", "polish_steps", "merge_cells"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"DetectionConfig.{field}: expected a positive number, got {getattr(self, field)!r}")
+_LONGEST_MOVE = 0.1  # of a step of the polish, radians and 1/m, for the default surface's resolution
 
 
 class Peaks(NamedTuple):
@@ -74,6 +52,7 @@ def polish_peaks(
     factor = white_factor(covariance)
     view = mvdr.field_of_view
     limits = np.array([view.azimuth, view.elevation, view.inverse_range], np.float32)
+    longest = (_LONGEST_MOVE * mvdr.array.relative_resolution).astype(np.float32)
 
     def body(step, points, form, damping):
         cost = tf.math.real(form[..., 0, 0])
@@ -82,7 +61,7 @@ def polish_peaks(
         loaded = tf.linalg.diag_part(hessian) * (1.0 + damping[..., None]) + 1e-9
         chol = tf.linalg.cholesky(tf.linalg.set_diag(hessian, loaded))
         move = -tf.linalg.cholesky_solve(chol, gradient[..., None])[..., 0]
-        moved = tf.clip_by_value(points + tf.clip_by_value(move, -0.1, 0.1), limits[:, 0], limits[:, 1])
+        moved = tf.clip_by_value(points + tf.clip_by_value(move, -longest, longest), limits[:, 0], limits[:, 1])
         moved_form = _local_form(moved, factor, mvdr)
         accept = tf.math.real(moved_form[..., 0, 0]) < cost
         points = tf.where(accept[..., None], moved, points)

@@ -11,16 +11,18 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
-from models.physics.covariance import LowRankCovariance
-from models.physics.geometry import FieldOfView, RISArray
+from models.covariance_estimator.config import GridConfig
+from models.covariance_estimator.dictionary import PolarDictionary
+from models.covariance_estimator.grids import natural_grid
+from models.physics.covariance import LowRankCovariance, as_complex
+from models.physics.geometry import FieldOfView, RISArray, Scenario
 
 
 def white_factor(covariance: LowRankCovariance) -> tf.Tensor:
     """F = U C^-H, so that R^-1 = (I - F F^H) / eps. [B, N, A]."""
     factor, floor = covariance
     gram = tf.matmul(factor, factor, adjoint_a=True)
-    floor = tf.cast(floor, gram.dtype)[:, None, None]
+    floor = as_complex(floor)[:, None, None]
     chol = tf.linalg.cholesky(gram + floor * tf.eye(tf.shape(gram)[-1], dtype=gram.dtype))
     return tf.linalg.adjoint(tf.linalg.triangular_solve(chol, tf.linalg.adjoint(factor)))
 
@@ -90,3 +92,9 @@ class MVDR(keras.layers.Layer):
         config.pop("trainable", None)
         view = {name: tuple(limits) for name, limits in config.pop("field_of_view").items()}
         return cls(RISArray(**config.pop("array")), FieldOfView(**view), GridConfig(**config.pop("grid")), **config)
+
+
+def spectrum_layer(scenario: Scenario, grid: GridConfig | None = None) -> MVDR:
+    """The layer for an installation; without a grid, twice as fine along each axis as the installation asks for."""
+    array, view = scenario.array, scenario.field_of_view
+    return MVDR(array, view, grid or natural_grid(array, view, density=2))

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.calibration.anchors import NO_ANCHORS, Anchors
-from pipeline.calibration.channel import ChannelConfig, ChannelFit, static_channel
-from pipeline.calibration.dead import DeadConfig, dead_elements, without_dead
-from pipeline.calibration.drift import DriftConfig, DriftVerdict, drift_test
+from pipeline.calibration.channel import ChannelFit, static_channel
+from pipeline.calibration.config import DriftConfig, Settings
+from pipeline.calibration.dead import dead_elements, without_dead
+from pipeline.calibration.drift import DriftVerdict, drift_test
 from pipeline.calibration.files import StoredCalibration
-from pipeline.calibration.fitting import Fit, FitConfig, FitState, Fitted
+from pipeline.calibration.fitting import Fit, FitState, Fitted
 from pipeline.calibration.learning import LearningCurve, learning_curve
 from pipeline.calibration.scenes import SceneFiles, SceneModel, Sources
 from pipeline.calibration.solution import as_real, settled, solve
@@ -34,15 +35,6 @@ class CalibrationResult:
     stored: StoredCalibration
     fitted: Fitted
     curve: LearningCurve
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How g and a channel's correction are fitted and the elements tested."""
-
-    fit: FitConfig = FitConfig()
-    dead: DeadConfig = DeadConfig()
-    channel: ChannelConfig = ChannelConfig()
 
 
 def _finished(fitted: Fitted, past: Sums, settings: Settings, about: Mapping[str, Any]) -> CalibrationResult:

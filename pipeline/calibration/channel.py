@@ -19,29 +19,13 @@ import tensorflow as tf
 from models.covariance_estimator.likelihood import Atoms
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation, observe
+from pipeline.calibration.config import ChannelConfig
 from pipeline.calibration.scenes import INPUTS, SceneFiles, SceneModel, Sources, by_count
 from pipeline.calibration.statistics import scene_parts
 
 CHANNEL_TOLERANCE = 1e-5
 _EVIDENCE_STEPS = 100
 _LEAST_VARIANCE = 1e-8
-
-
-@dataclasses.dataclass(frozen=True)
-class ChannelConfig:
-    """How long the correction is sought."""
-
-    passes: int = 8
-    """Steps at most, one pass over the scenes each."""
-    tolerance: float = 0.2
-    """Log-likelihood a scene must gain for another."""
-
-    def __post_init__(self) -> None:
-        if self.passes < 1 or not self.tolerance > 0:
-            raise ValueError(
-                f"ChannelConfig: expected passes of at least 1 and a positive tolerance, got {self.passes!r}, "
-                f"{self.tolerance!r}"
-            )
 
 
 def channel_statistics(

@@ -7,28 +7,11 @@ on the hypothesis' edge, chi-squared of one degree of freedom on the side that c
 that probability at most, the less the more it reflects; one that scenes don't determine is not declared dead.
 """
 
-import dataclasses
-
 import numpy as np
 from scipy import stats
 
+from pipeline.calibration.config import DeadConfig
 from pipeline.calibration.solution import Solution, as_complex, as_real
-
-
-@dataclasses.dataclass(frozen=True)
-class DeadConfig:
-    """The test of each element."""
-
-    false_alarm_rate: float = 1e-3
-    """Probability that a live element is declared dead, at most."""
-    least_amplitude: float = 0.2
-    """Amplitude from which on an element is alive, as a share of the median."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.false_alarm_rate < 0.5:
-            raise ValueError(f"DeadConfig.false_alarm_rate: expected 0 to 0.5, got {self.false_alarm_rate!r}")
-        if not 0 < self.least_amplitude < 1:
-            raise ValueError(f"DeadConfig.least_amplitude: expected 0 to 1, got {self.least_amplitude!r}")
 
 
 def radial_deviation(solution: Solution) -> np.ndarray:

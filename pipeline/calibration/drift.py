@@ -13,29 +13,11 @@ import dataclasses
 
 import numpy as np
 
+from pipeline.calibration.config import DriftConfig
 from pipeline.calibration.solution import across_gauge
 
 LEAST_SCENES = 8
 """Fewer have too few signs to flip."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DriftConfig:
-    """The test."""
-
-    false_alarm_rate: float = 0.01
-    """Probability that it says drifted where nothing has."""
-    draws: int = 4000
-    """Of the law without drift."""
-    seed: int = 0
-    """Of the draws."""
-
-    def __post_init__(self) -> None:
-        if not 1.0 / self.draws < self.false_alarm_rate < 0.5:
-            raise ValueError(
-                f"DriftConfig.false_alarm_rate: expected 1 / draws = {1 / self.draws:g} to 0.5, "
-                f"got {self.false_alarm_rate!r}"
-            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,32 +14,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from pipeline.calibration.anchors import NO_ANCHORS, Anchors
+from pipeline.calibration.config import FitConfig
 from pipeline.calibration.scenes import SceneFiles, SceneModel, Sources
 from pipeline.calibration.solution import Prior, as_real, settled, solve
 from pipeline.calibration.sums import Sums, no_scenes, total
 
 _CAUTION = (0.0, 0.5, 0.9, 1.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class FitConfig:
-    """When to locate, when to stop."""
-
-    first_scenes: int = 96
-    """With more scenes than twice these, the search begins on so many, spread over all."""
-    locating_passes: int = 3
-    """First passes that locate every scene anew; later ones do where the search would stop."""
-    max_passes: int = 20
-    """At most, for each of the two sets."""
-    tolerance: float = 0.2
-    """Log-likelihood a held-out scene must gain for another pass."""
-
-    def __post_init__(self) -> None:
-        for field in ("first_scenes", "locating_passes", "max_passes"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"FitConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
-        if not self.tolerance > 0:
-            raise ValueError(f"FitConfig.tolerance: expected a positive number, got {self.tolerance!r}")
 
 
 @dataclasses.dataclass(frozen=True)

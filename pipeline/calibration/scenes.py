@@ -55,6 +55,11 @@ class SceneFiles:
         return sum(map(len, self.files))
 
     @property
+    def num_antennas(self) -> int:
+        """M."""
+        return self.files[0].num_antennas
+
+    @property
     def num_batches(self) -> int:
         """Of all files."""
         return sum(math.ceil(len(file) / self.batch_size) for file in self.files)

@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from models.artifacts import load_backbone
-from models.covariance_estimator.backbone import BackboneConfig
+from models.covariance_estimator.config import BackboneConfig
+from pipeline.scenes.installations import apply_installation
 from pipeline.train import TrainOptions
 
 _POSITIVE = (
@@ -33,6 +33,8 @@ class TuneOptions:
     """Where `python -m pipeline.data` put the scenes."""
     config: str = "l64_m64"
     """Set of scenes."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     search: Literal["random", "bayesian", "hyperband"] = "random"
     """KerasTuner's search of Stage 1."""
     trials: int = 300
@@ -69,6 +71,7 @@ class TuneOptions:
     """What the space leaves as it is."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         for field in _POSITIVE:
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
@@ -89,6 +92,11 @@ class TuneOptions:
 
     def training(self) -> TrainOptions:
         """The training with nothing tuned: the defaults, and what trials vary."""
+        backbone = self.backbone
+        if self.initial is not None:
+            from models.artifacts import load_weights  # heavy, and only for given weights
+
+            backbone = load_weights(self.initial).backbone.config
         return TrainOptions(
             run_dir=self.run_dir / "trainings",
             data_dir=self.data_dir,
@@ -100,5 +108,5 @@ class TuneOptions:
             seed=self.seed,
             initial=self.initial,
             hyperparameters=self.run_dir / "best.json",  # --backbone.* hold beside --initial
-            backbone=self.backbone if self.initial is None else load_backbone(self.initial).config,
+            backbone=backbone,
         )

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.artifacts import moved_to
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.continuous import ContinuousConfig
+from models.covariance_estimator.config import ContinuousConfig
 from models.localizer import Localizer
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import FieldOfView, RISArray, Scenario
-from pipeline import export
+from pipeline.release.exporting import export_localizer
 from serving.server.config import single_model
 from serving.server.manager import ModelManager
 from serving.server.servable import Servable
@@ -193,8 +195,9 @@ def test_a_killed_export_is_invisible_and_the_next_one_serves(
 ) -> None:
     folder, backbone = tmp_path / MODEL_NAME, tmp_path / "backbone.keras"
     shutil.copytree(version, folder / version.name)
-    tiny_localizer.backbone.save(backbone)
+    tiny_localizer.weights.save(backbone)
     command = [sys.executable, "-m", "pipeline.export", "--model-base-path", folder, "--backbone", backbone]
+    command += ["--log-dir", tmp_path / "logs"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list(folder.glob("staging-*")):
         assert process.poll() is None
@@ -207,7 +210,7 @@ def test_a_killed_export_is_invisible_and_the_next_one_serves(
     served.reload(single_model(MODEL_NAME, folder))
     assert set(served.statuses(MODEL_NAME)) == {int(version.name)}
     served.stop()
-    new = export.export_localizer(tiny_localizer, folder)
+    new = export_localizer(tiny_localizer, folder)
     assert versions_in(folder) == [int(version.name), int(new.name)]
     served = ModelManager()
     served.reload(single_model(MODEL_NAME, folder))
@@ -220,7 +223,7 @@ def test_an_existing_version_is_never_overwritten(tmp_path: Path, tiny_localizer
     for name in names:
         (tmp_path / name).mkdir()
     with pytest.raises(ValueError, match="expected a new version, got one that exists"):
-        export.export_localizer(tiny_localizer, tmp_path)
+        export_localizer(tiny_localizer, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == names
     assert not any(any(path.iterdir()) for path in tmp_path.iterdir())
 
@@ -230,7 +233,7 @@ def test_the_same_weights_for_another_installation() -> None:
     shape = dataclasses.replace(TINY, continuous=ContinuousConfig(steps=10, additions=0))
     backbone, config = Backbone(Scenario(), shape), CONFIGS["l64_m64_legacy"]
     backbone.corrections[0].readout.kernel.assign(0.01 * np.ones_like(backbone.corrections[0].readout.kernel))
-    moved = export.moved_to(backbone, config.scenario)
+    moved = moved_to(LocalizerWeights(backbone), config.scenario).backbone
     assert (moved.scenario, moved.config) == (config.scenario, backbone.config)
     for one, other in zip(moved.trainable_variables, backbone.trainable_variables, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -261,17 +264,12 @@ def foreign(path: Path) -> None:
     [
         (lambda path: None, "backbone.keras"),
         (lambda path: path.write_bytes(b"PK\x03\x04 cut short"), "backbone.keras"),
-        (foreign, "backbone.keras: expected a Backbone, got Sequential"),
+        (foreign, "backbone.keras: expected a LocalizerWeights, got Sequential"),
     ],
     ids=["absent", "truncated", "foreign"],
 )
-def test_a_wrong_backbone_is_named_in_one_line(tmp_path: Path, monkeypatch, write, message: str) -> None:
+def test_a_wrong_backbone_is_named_in_one_line(tmp_path: Path, refused, write, message: str) -> None:
     backbone, folder = tmp_path / "backbone.keras", tmp_path / MODEL_NAME
     write(backbone)
-    monkeypatch.setattr(sys, "argv", ["export", "--model-base-path", str(folder), "--backbone", str(backbone)])
-    with pytest.raises(SystemExit) as stopped:
-        export.main()
-    assert str(stopped.value.code).startswith("pipeline.export: ")
-    assert message in str(stopped.value.code)
-    assert "\n" not in str(stopped.value.code)
+    assert message in refused("export", "--model-base-path", folder, "--backbone", backbone)
     assert not folder.exists()

@@ -13,16 +13,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.artifacts import load_backbone, load_refiner
+from models.artifacts import load_refiner, load_weights
+from models.config import LossConfig
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.config import GridConfig
+from models.covariance_estimator.dictionary import PolarDictionary
 from models.localizer import Localizer
-from models.losses import LossConfig
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import FieldOfView, RISArray, Scenario
-from models.spectrum.refiner import RefinerConfig, SpectrumRefiner
-from pipeline import evaluate, export, refine
+from models.spectrum.config import RefinerConfig
+from models.spectrum.refiner import SpectrumRefiner
+from pipeline import evaluate, refine
 from pipeline.evaluation.estimators import saved_model_estimator
-from pipeline.export import export_localizer
+from pipeline.release.exporting import export_localizer, read_meta_graph
+from pipeline.training import train_refiner
 from pipeline.training.backbone_training import BackboneTraining
 from pipeline.training.fitting import validate
 from pipeline.training.heat_map_targets import refiner_target
@@ -39,7 +43,7 @@ EPOCHS = 2
 @pytest.fixture(scope="module")
 def backbone_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("backbone") / "backbone.keras"
-    Backbone(Scenario(), SMALL).save(path)
+    LocalizerWeights(Backbone(Scenario(), SMALL)).save(path)
     return path
 
 
@@ -122,10 +126,10 @@ def test_the_level_chosen_is_the_best_of_those_tried(tiny_scenes: Path, backbone
     options = refine.RefineOptions(
         tmp_path, tiny_scenes, SCENE_SETS, backbone=backbone_path, validation_scenes=8, batch_size=2
     )
-    localizer, _ = refine.prepare(options)
+    localizer, _ = train_refiner.prepare(options)
     refiner = localizer.refiner
     refiner.presence.kernel.assign(2.0 * tf.random.stateless_normal(refiner.presence.kernel.shape, seed=(3, 4)))
-    validation = refine.Validation(localizer, options)
+    validation = train_refiner.Validation(localizer, options)
     validation()
     chosen = float(refiner.min_presence)
 
@@ -168,8 +172,8 @@ def test_a_killed_run_goes_on(run) -> None:
 def test_it_leaves_the_refiner_with_its_backbone_and_pictures(run, backbone_path: Path) -> None:
     folder, _ = run
     assert 0.05 < float(load_refiner(folder / "refiner.keras").min_presence) < 0.95
-    kept, given = load_backbone(folder / "backbone.keras"), load_backbone(backbone_path)
-    assert kept.config == given.config
+    kept, given = load_weights(folder / "backbone.keras"), load_weights(backbone_path)
+    assert kept.backbone.config == given.backbone.config
     for one, other in zip(kept.get_weights(), given.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)  # the backbone is frozen
     assert (folder / "figures" / "spectra.png").read_bytes().startswith(b"\x89PNG")
@@ -182,14 +186,9 @@ def test_it_leaves_the_refiner_with_its_backbone_and_pictures(run, backbone_path
     assert {"spectra", "presence", "offset", "loss", "val_objective", "val_f1"} <= tags
 
 
-def test_without_a_verdict_it_refuses(
-    tiny_scenes: Path, backbone_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path)])
-    with pytest.raises(
-        SystemExit, match=r"pipeline\.refine: --learnability: expected .*, got none: run .*, or --force"
-    ):
-        refine.main()
+def test_without_a_verdict_it_refuses(tiny_scenes: Path, backbone_path: Path, tmp_path: Path, refused) -> None:
+    said = refused("refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path))
+    assert re.match(r"--learnability: expected .*, got none: run .*, or --force", said)
     assert not (tmp_path / "run" / "refiner.keras").exists()
 
 
@@ -209,7 +208,7 @@ def test_joint_and_grid_only_change_the_backbone_it_keeps(
     ]
     monkeypatch.setattr(sys, "argv", ["refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path), *options])
     refine.main()
-    kept = load_backbone(tmp_path / "run" / "backbone.keras")
+    kept = load_weights(tmp_path / "run" / "backbone.keras").backbone
     assert (kept.config.continuous.steps, kept.config.continuous.additions) == (0, 0)
     end = tf.train.load_checkpoint(str(tmp_path / "run" / "checkpoints"))
     names = [name for name in end.get_variable_to_shape_map() if name.startswith("weights/")]
@@ -234,13 +233,10 @@ def test_options_that_are_refused(
     tiny_scenes: Path,
     backbone_path: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    refused,
 ) -> None:
     given = [*arguments(tmp_path, tiny_scenes, backbone_path), "--force", option, *([value] if value else [])]
-    monkeypatch.setattr(sys, "argv", ["refine", *given])
-    with pytest.raises(SystemExit) as stopped:
-        refine.main()
-    assert stopped.value.code != 0
+    assert refused("refine", *given)
 
 
 # What becomes of the refiner
@@ -248,18 +244,18 @@ def test_options_that_are_refused(
 
 def test_the_exported_switch(backbone_path: Path, tmp_path: Path) -> None:
     """With it the answer says which path a scene took; without it there is no trace of one."""
-    backbone, scenes = load_backbone(backbone_path), inputs_of(batch_of(3))
+    weights, scenes = load_weights(backbone_path), inputs_of(batch_of(3))
     refiner = SpectrumRefiner(RefinerConfig(width=4, depth=2))
-    with_refiner = export_localizer(Localizer(backbone, refiner=refiner), tmp_path / "with", ())
-    without = export_localizer(Localizer(backbone), tmp_path / "without", ())
+    with_refiner = export_localizer(Localizer(weights, refiner=refiner), tmp_path / "with", ())
+    without = export_localizer(Localizer(weights), tmp_path / "without", ())
     answers = {path: saved_model_estimator(path)(scenes) for path in (with_refiner, without)}
     refined = answers[with_refiner].pop("refined")
     assert refined.dtype == tf.bool
     assert refined.shape == (3,)
     assert answers[with_refiner].keys() == answers[without].keys()
-    graph = export.read_meta_graph(without).graph_def
+    graph = read_meta_graph(without).graph_def
     assert "refine" not in str(graph)
-    assert "refine" in str(export.read_meta_graph(with_refiner).graph_def)
+    assert "refine" in str(read_meta_graph(with_refiner).graph_def)
     entries = sources_of(
         {name: np.asarray(value) for name, value in answers[with_refiner].items()} | {"refined": refined}
     )

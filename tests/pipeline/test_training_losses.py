@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.config import LossConfig
 from models.covariance_estimator.backbone import Backbone
-from models.losses import LossConfig, heat_map_loss, peak_contrast_loss, stein_loss, subspace_alignment_loss
-from models.physics.covariance import LowRankCovariance, ShrinkageConfig
+from models.losses import heat_map_loss, peak_contrast_loss, stein_loss, subspace_alignment_loss
+from models.physics.config import ShrinkageConfig
+from models.physics.covariance import LowRankCovariance
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from models.physics.observation import observe
 from pipeline.scenes.reading import load_scenes
@@ -169,3 +171,18 @@ def test_training_lowers_the_losses_it_is_given(batch) -> None:
         assert after[name] < value, name
     with pytest.raises(ValueError, match="LossConfig: expected at least one loss with a positive weight"):
         BackboneTraining(backbone, LossConfig(0.0, 0.0, 0.0, 0.0))
+
+
+def test_gradients_lose_no_imaginary_part(model, batch, caplog: pytest.LogCaptureFixture) -> None:
+    """TensorFlow warns where one is cast away; all of them are real from the start."""
+    logger = tf.get_logger()
+    logger.addHandler(caplog.handler)
+    try:
+        with tf.GradientTape() as tape:
+            loss = model.batch_losses({name: tf.constant(value) for name, value in batch.items()})["loss"]
+        tape.gradient(loss, model.backbone.grid_variables)
+        tf.cast(tf.complex(1.0, 0.0), tf.float32)
+    finally:
+        logger.removeHandler(caplog.handler)
+    (witness,) = caplog.messages  # that of the cast above, which is no gradient's
+    assert "casting an input of type complex64" in witness

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.artifacts import load_backbone
+from models.artifacts import load_weights
+from models.config import LossConfig
 from models.covariance_estimator.backbone import Backbone
 from models.localizer import Localizer
-from models.losses import LossConfig
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline import train
+from pipeline.training.train_backbone import backbone_progress
 from tests.conftest import SCENE_SETS, TINY
 
 EPOCHS, STEPS = 3, 2
@@ -74,7 +76,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(runs) -> None:
     ends = [tf.train.load_checkpoint(str(run / "checkpoints")) for run in (killed, undisturbed)]
     names = ends[0].get_variable_to_shape_map().keys()
     assert names == ends[1].get_variable_to_shape_map().keys()
-    weights = load_backbone(undisturbed / train.BEST_MODEL).grid_variables
+    weights = load_weights(undisturbed / train.BEST_MODEL).backbone.grid_variables
     assert len([name for name in names if name.startswith("weights/")]) == len(weights)
     for name in names:
         if name.startswith(("weights/", "optimizer/", "epochs_done/", "best_objective/")):
@@ -165,7 +167,7 @@ def initial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for correction in backbone.corrections:
         correction.readout.kernel.assign(0.01 * rng.normal(size=correction.readout.kernel.shape))
     path = tmp_path_factory.mktemp("initial") / "backbone.keras"
-    backbone.save(path)
+    LocalizerWeights(backbone).save(path)
     return path
 
 
@@ -177,8 +179,8 @@ def test_weights_it_starts_from_win_over_a_training_that_ruins_them(
     monkeypatch.setattr(sys, "argv", ["train", *arguments(tmp_path, tiny_scenes), *options])
     train.main()
     assert json.loads((tmp_path / "metrics.json").read_text())["epoch"] == 0
-    given, kept = load_backbone(initial), load_backbone(tmp_path / train.BEST_MODEL)
-    assert kept.config == given.config
+    given, kept = load_weights(initial), load_weights(tmp_path / train.BEST_MODEL)
+    assert kept.backbone.config == given.backbone.config
     for one, other in zip(kept.trainable_variables, given.trainable_variables, strict=True):
         np.testing.assert_array_equal(one, other)
     end = tf.train.load_checkpoint(str(tmp_path / "checkpoints"))
@@ -202,7 +204,7 @@ def test_a_loss_that_is_no_longer_finite_stops_the_training(tiny_scenes: Path, t
     """And the model that was the best so far stays."""
     options = train.TrainOptions(tmp_path, tiny_scenes, SCENE_SETS[:1], backbone=TINY, validation_scenes=4)
     localizer = Localizer(Backbone(Scenario(), TINY))
-    progress = train.backbone_progress(localizer, options, logging.getLogger("test"))
+    progress = backbone_progress(localizer, options, logging.getLogger("test"))
     progress.score(0, {})
     before = (tmp_path / train.BEST_MODEL).read_bytes()
     with pytest.raises(ValueError, match="epoch 3: the loss is no longer finite; expected a lower --learning-rate"):
@@ -211,17 +213,6 @@ def test_a_loss_that_is_no_longer_finite_stops_the_training(tiny_scenes: Path, t
 
 
 # What is refused, in one clear line
-
-
-def refusal(options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
-    """What `main` says on stderr as it stops, on one line and without the frame about it."""
-    monkeypatch.setattr(sys, "argv", ["train", *options])
-    with pytest.raises(SystemExit) as stopped:
-        train.main()
-    assert stopped.value.code not in (0, None)
-    text = capsys.readouterr().err + (stopped.value.code if isinstance(stopped.value.code, str) else "")
-    assert "Traceback" not in text
-    return " ".join(re.sub("[╭╮╰╯│─]", " ", text).split())
 
 
 @pytest.mark.parametrize(
@@ -242,24 +233,21 @@ def refusal(options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["--validation-scenes", "17"], "expected 1 to 16, the validation scenes of l64_m64_32_16_8, got 17"),
     ],
 )
-def test_bad_options(tiny_scenes: Path, tmp_path: Path, monkeypatch, capsys, options: list[str], message: str) -> None:
-    assert message in refusal([*arguments(tmp_path / "run", tiny_scenes), *options], monkeypatch, capsys)
+def test_bad_options(tiny_scenes: Path, tmp_path: Path, refused, options: list[str], message: str) -> None:
+    assert message in refused("train", *arguments(tmp_path / "run", tiny_scenes), *options)
     assert not (tmp_path / "run" / train.BEST_MODEL).exists()
 
 
-def test_weights_to_start_from_must_be_there_and_fit(
-    tiny_scenes: Path, initial: Path, tmp_path: Path, monkeypatch, capsys
-) -> None:
+def test_weights_to_start_from_must_be_there_and_fit(tiny_scenes: Path, initial: Path, tmp_path: Path, refused) -> None:
     options = [*arguments(tmp_path / "run", tiny_scenes), "--initial"]
-    assert "nowhere.keras" in refusal([*options, str(tmp_path / "nowhere.keras")], monkeypatch, capsys)
-    said = refusal([*options, str(initial), "--config", "l64_m64_legacy"], monkeypatch, capsys)
+    assert "nowhere.keras" in refused("train", *options, str(tmp_path / "nowhere.keras"))
+    said = refused("train", *options, str(initial), "--config", "l64_m64_legacy")
     assert "--initial: expected a backbone of the scenario of l64_m64_legacy" in said
 
 
-def test_a_run_of_another_shape_is_not_resumed(runs, tiny_scenes: Path, monkeypatch, capsys) -> None:
+def test_a_run_of_another_shape_is_not_resumed(runs, tiny_scenes: Path, refused) -> None:
     folder, _ = runs["undisturbed"]
     before = (folder / train.BEST_MODEL).read_bytes()
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    said = refusal([*arguments(folder, tiny_scenes), "--backbone.width", "5"], monkeypatch, capsys)
-    assert "pipeline.train: " in said
+    said = refused("train", *arguments(folder, tiny_scenes), "--backbone.width", "5")
+    assert said
     assert (folder / train.BEST_MODEL).read_bytes() == before

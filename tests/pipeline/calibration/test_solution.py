@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.calibration.dead import DeadConfig, dead_elements, without_dead
-from pipeline.calibration.drift import DriftConfig, drift_test
+from pipeline.calibration.config import DeadConfig, DriftConfig
+from pipeline.calibration.dead import dead_elements, without_dead
+from pipeline.calibration.drift import drift_test
 from pipeline.calibration.learning import learning_curve
 from pipeline.calibration.solution import Prior, Solution, across_gauge, as_complex, as_real, settled, solve
 from pipeline.calibration.sums import Sums, no_scenes, total

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import tyro
 
-from models.artifacts import load_backbone, moved_to
+from models.artifacts import load_weights, moved_to
 from models.localizer import Localizer
 from models.physics.geometry import Scenario
-from pipeline.calibrate import CalibrateOptions, run_calibration
+from models.weights import PRETRAINED
+from pipeline.calibrate import CalibrateOptions
 from pipeline.calibration.files import StoredCalibration, read_stored
-from pipeline.common.records import logging_to, plain
+from pipeline.calibration.running import run_calibration
+from pipeline.common.log import logging_to
+from pipeline.common.records import plain
 from pipeline.evaluation.estimators import Estimator, localizer_estimator
 from pipeline.evaluation.metrics import metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
@@ -40,7 +43,7 @@ class RigOptions:
     test_scenes: int = 500
     """Others, to score on."""
     seed: int = 1
-    backbone: Path = Path("models/weights/backbone.keras")
+    backbone: Path = PRETRAINED
 
 
 def score(estimator: Estimator, scenes: Mapping[str, np.ndarray], calibration: Calibration | None, scenario: Scenario):
@@ -100,7 +103,7 @@ def run_row(options: RigOptions, *, with_channel: bool) -> dict[str, Any]:
         stored = read_stored(output, scenario.array)
     light = Calibration(stored.element_response, stored.channel, stored.channel_correction, stored.about)
     test = draw_scenes(2 * options.seed + 1, options.test_scenes, installed, config)
-    estimator = localizer_estimator(Localizer(moved_to(load_backbone(options.backbone), scenario)))
+    estimator = localizer_estimator(Localizer(moved_to(load_weights(options.backbone), scenario)))
     return {
         "options": plain(options),
         "seconds": round(seconds, 1),

@@ -13,10 +13,11 @@ import tensorflow as tf
 import tyro
 from matplotlib.figure import Figure
 
-from models.artifacts import load_backbone, moved_to
+from models.artifacts import load_weights, moved_to
 from models.covariance_estimator.likelihood import Atoms
 from models.physics.geometry import RISArray, Scenario
 from models.physics.observation import observe
+from models.weights import PRETRAINED
 from pipeline.calibration.anchors import NO_ANCHORS
 from pipeline.calibration.calibrating import calibrate
 from pipeline.calibration.scenes import SceneModel, open_scenes
@@ -34,7 +35,7 @@ class BoundOptions:
     snr_db: tuple[float, ...] = (0.0, 10.0, 20.0)
     seed: int = 1
     figure: Path = Path("runs/calibration-bound.png")
-    backbone: Path = Path("models/weights/backbone.keras")
+    backbone: Path = PRETRAINED
 
 
 def across(response: np.ndarray, array: RISArray) -> np.ndarray:
@@ -67,7 +68,7 @@ def _row(count: int, snr_db: float, options: BoundOptions) -> tuple[float, float
     scenario = Scenario(array=RISArray(6, 6), num_antennas=8, max_sources=2)
     world = SceneConfig("bound", scenario, num_snapshots=32, snr_db=(snr_db, snr_db), codebook="random")
     installed = draw_installation(options.seed, options.errors, world)
-    model = SceneModel(moved_to(load_backbone(options.backbone), scenario), scenario.num_antennas)
+    model = SceneModel(moved_to(load_weights(options.backbone), scenario).backbone, scenario.num_antennas)
     scenes = draw_scenes(options.seed, count, installed, world)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "scenes.npz")

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from models.artifacts import load_backbone, moved_to
+from models.artifacts import load_weights, moved_to
+from models.weights import PRETRAINED
 from pipeline.calibration.calibrating import calibrate, scene_scores
-from pipeline.calibration.drift import DriftConfig, drift_test
+from pipeline.calibration.config import DriftConfig
+from pipeline.calibration.drift import drift_test
 from pipeline.calibration.files import StoredCalibration
 from pipeline.calibration.scenes import SceneFiles, SceneModel, open_scenes
 from tests.rigs.calibration.installations import INPUTS, Errors, Installed, draw_installation, draw_scenes
@@ -35,7 +37,7 @@ class DriftRigOptions:
     seed: int = 1
     directory: Path = Path("runs/drift-rig")
     """For the scenes."""
-    backbone: Path = Path("models/weights/backbone.keras")
+    backbone: Path = PRETRAINED
 
 
 def _files(path: Path, seed: int, count: int, installed: Installed, config: SceneConfig, most: int) -> SceneFiles:
@@ -57,7 +59,7 @@ def _p_values(model: SceneModel, files: SceneFiles, stored: StoredCalibration, o
 def run(options: DriftRigOptions) -> dict:
     """Rates of alarms."""
     config = CONFIGS[options.config]
-    model = SceneModel(moved_to(load_backbone(options.backbone), config.scenario), config.scenario.num_antennas)
+    model = SceneModel(moved_to(load_weights(options.backbone), config.scenario).backbone, config.scenario.num_antennas)
     installed = draw_installation(options.seed, options.errors, config)
     files = _files(options.directory / "calibration.npz", 2 * options.seed, options.scenes, installed, config, 32)
     stored = calibrate(model, files).stored

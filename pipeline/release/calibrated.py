@@ -11,12 +11,12 @@ Told = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """From ris_codes [B, L, N] and channel [B, M, N] as a client says them to what the model works with."""
 
 
-def identity(ris_codes: tf.Tensor, channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def as_told(ris_codes: tf.Tensor, channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Without a calibration."""
     return ris_codes, channel
 
 
-def in_graph(calibration: Calibration) -> Told:
+def calibrated(calibration: Calibration) -> Told:
     """`Calibration.apply` in TensorFlow.
 
     Calls raise tf.errors.InvalidArgumentError for a channel that the correction doesn't belong to.

@@ -1,0 +1,61 @@
+"""Sets of scenes written as TFDS shards, or found already written."""
+
+import logging
+import shutil
+import time
+from pathlib import Path
+
+from pipeline.data import DataOptions
+from pipeline.scenes.reading import StoredScenes, open_scenes, scene_directory
+from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig, encode_scene
+from tfds_shards.scene_sets import SceneSet, scene_set
+from tfds_shards.simulator import simulate_scene
+
+
+def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogger(__name__)) -> StoredScenes:
+    """Builds the set unless it is already there, and says what it did.
+
+    Raises:
+      ValueError: an unknown config, a size that is not positive, or a damaged set in its place.
+      OSError: too little space on the disk.
+    """
+    wanted = scene_set(options.config, options.train, options.validation, options.test)
+    directory = scene_directory(options.data_dir, wanted)
+    if directory.exists():
+        stored = open_scenes(options.data_dir, wanted)
+        logger.info(f"Reusing {_summary(stored)}")
+        return stored
+    _report_leftovers(directory, logger)
+    builder = Builder(data_dir=options.data_dir, config=RISSnapshotsConfig.of(options.config, wanted))
+    _check_space(builder, wanted, options.data_dir, logger)
+    start = time.perf_counter()
+    builder.download_and_prepare()
+    rate = wanted.num_scenes / (time.perf_counter() - start)
+    stored = open_scenes(options.data_dir, wanted)
+    logger.info(f"Built {_summary(stored)}, {rate:.0f} scenes/s")
+    return stored
+
+
+def _summary(stored: StoredScenes) -> str:
+    sizes = ", ".join(f"{size} {split}" for split, size in stored.scene_set.sizes.items())
+    return (
+        f"{stored.scene_set.name}: {sizes} scenes in {stored.directory}, {stored.num_bytes / 1e6:.1f} MB, "
+        f"{stored.num_bytes / stored.scene_set.num_scenes:.0f} bytes a scene"
+    )
+
+
+def _report_leftovers(directory: Path, logger: logging.Logger) -> None:
+    """TFDS builds in a folder of its own and renames it at the end; a killed build leaves that folder."""
+    for leftover in sorted(directory.parent.glob("incomplete.*")):
+        logger.info(f"{leftover} is left of a build that was killed, or belongs to one still running; nothing reads it")
+
+
+def _check_space(builder: Builder, wanted: SceneSet, data_dir: Path, logger: logging.Logger) -> None:
+    """Raises OSError before the work rather than at the end of it."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    scene = encode_scene(simulate_scene(wanted.config, "train", 0))
+    needed = wanted.num_scenes * len(builder.info.features.serialize_example(scene))
+    logger.info(f"Building {wanted.name}: {wanted.num_scenes} scenes, about {needed / 1e6:.0f} MB")
+    free = shutil.disk_usage(data_dir).free
+    if needed > free:
+        raise OSError(f"data_dir: {wanted.name} needs {needed / 1e9:.1f} GB, {data_dir} has {free / 1e9:.1f} GB left")
