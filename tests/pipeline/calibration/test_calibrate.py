@@ -5,25 +5,27 @@ The installation is drawn by the rig `tests.rigs.calibration`, which has the row
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.continuous import ContinuousConfig
+from models.covariance_estimator.config import ContinuousConfig
 from models.physics.geometry import RISArray, Scenario
 from pipeline import calibrate as stage
+from pipeline.calibration import running
 from pipeline.calibration.anchors import Anchors, read_anchors
 from pipeline.calibration.calibrating import calibrate, calibrate_with_channel, check, update
-from pipeline.calibration.files import StoredCalibration, read_stored, write_calibration
-from pipeline.calibration.fitting import Fit, FitConfig, FitState
+from pipeline.calibration.config import FitConfig
+from pipeline.calibration.files import StoredCalibration, provenance, read_stored, write_calibration
+from pipeline.calibration.fitting import Fit, FitState
 from pipeline.calibration.scenes import SceneModel, open_scenes
 from serving.client.calibration import read_calibration
 from tests.conftest import TINY
 from tests.rigs.calibration.__main__ import response_error
 from tests.rigs.calibration.installations import INPUTS, Errors, Installed, draw_installation, draw_scenes
-from tfds_shards.scene_sets import SceneSet
 from tfds_shards.simulator import SceneConfig
 
 SCENARIO = Scenario(array=RISArray(6, 5), num_antennas=8, max_sources=2)
@@ -67,13 +69,22 @@ def stored(known: Known) -> StoredCalibration:
 
 
 @pytest.fixture
-def command(known: Known, monkeypatch: pytest.MonkeyPatch):
-    """The stage's exit code, with the small model in place of the one a file would give."""
-    monkeypatch.setattr(stage, "scene_set", lambda _: SceneSet(WORLD))
-    monkeypatch.setattr(stage, "load_backbone", lambda _: known.model.backbone)
-    monkeypatch.setattr(stage, "moved_to", lambda backbone, _: backbone)
-    monkeypatch.setattr(stage, "SceneModel", lambda *_: known.model)
-    return lambda *argv: stage.main([*map(str, argv)])
+def command(known: Known, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """The stage's exit status, with the small model in place of the one the options would name."""
+
+    def opened(options: stage.CalibrateOptions):
+        return known.model, open_scenes(options.input, SCENARIO.array.num_elements)
+
+    def run(*argv: object) -> int:
+        monkeypatch.setattr("sys.argv", ["calibrate", *map(str, argv)])
+        try:
+            stage.main()
+        except SystemExit as stopped:
+            return int(stopped.code or 0)
+        return 0
+
+    monkeypatch.setattr(running, "opened", opened)
+    return run
 
 
 def test_finds_the_element_response(known: Known, stored: StoredCalibration) -> None:
@@ -98,19 +109,16 @@ def test_leaves_a_perfect_installation_as_it_is(known: Known) -> None:
 
 def test_goes_on_after_a_kill(known: Known, stored: StoredCalibration, command, monkeypatch, capsys) -> None:
     path, output = known.scenes("first", 1), known.folder / "killed" / "calibration.npz"
-    write_state = stage.write_state
+    write_state = running.write_state
 
     def killed(*arguments) -> None:
         write_state(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage, "write_state", killed)
-        patch.setattr(stage, "file_digest", lambda _: "the same")
-        with pytest.raises(KeyboardInterrupt):
-            command("--input", path, "--output", output)
+        patch.setattr(running, "write_state", killed)
+        assert command("--input", path, "--output", output) == 130
         assert not output.exists()
-    monkeypatch.setattr(stage, "file_digest", lambda _: "the same")
     assert command("--input", path, "--output", output, "--settings.dead.false-alarm-rate", "0.01") == 2
     assert "expected the unfinished run of these inputs and options" in capsys.readouterr().err
     assert command("--input", path, "--output", output) == 0
@@ -181,7 +189,7 @@ def test_exit_codes_of_the_check(known: Known, stored: StoredCalibration, comman
 
 def test_refuses_another_surface(known: Known, stored: StoredCalibration) -> None:
     path = known.folder / "refused.npz"
-    write_calibration(path, dataclasses.replace(stored, about=stage.provenance(SCENARIO.array, (), 1, None)))
+    write_calibration(path, dataclasses.replace(stored, about=provenance(SCENARIO.array, (), 1, None)))
     read_stored(path, SCENARIO.array)
     with pytest.raises(ValueError, match="expected one of a surface of 144 elements, got one of 30"):
         read_stored(path, RISArray())
