@@ -105,7 +105,7 @@ def _localizers(weights: LocalizerWeights, configs: Sequence[str]) -> dict[str, 
 
 def _validated(localizers: Mapping[str, Localizer], options: ScoreOptions) -> dict[str, dict[str, Any]]:
     """Metrics of every set with the weights as they are."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for config, localizer in localizers.items():
         localize = localizer_estimator(localizer)
         held_out = (options.data_dir, [config], options.validation_scenes)

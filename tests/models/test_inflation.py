@@ -7,11 +7,20 @@ import tensorflow as tf
 from models.covariance_estimator.config import CoherenceConfig
 from models.covariance_estimator.path_search import mismatch_ratio
 from models.covariance_estimator.paths import no_paths, unmix
-from models.decision.decision import error_covariance
 from models.decision.config import InflationConfig
+from models.decision.decision import error_covariance
 from models.decision.inflation import inflation
 from models.physics.observation import observe
-from tests.models.test_reflections import ARRAY, DIRECT, NUM_SNAPSHOTS, atoms_at, explained, measured, normal, vectors_of
+from tests.models.test_reflections import (
+    ARRAY,
+    DIRECT,
+    NUM_SNAPSHOTS,
+    atoms_at,
+    explained,
+    measured,
+    normal,
+    vectors_of,
+)
 
 SCENES = 80
 
@@ -75,7 +84,9 @@ def test_inflated_covariances_are_honest_where_columns_are_wrong() -> None:
 def test_nothing_is_inflated_where_the_model_holds() -> None:
     observation = with_column_error(np.random.default_rng(4), 0.0, 10.0)
     plain = squared_errors(observation, np.ones_like)
-    np.testing.assert_allclose(squared_errors(observation, lambda ratio: inflation(ratio, InflationConfig())).mean(), plain.mean(), rtol=0.1)
+    np.testing.assert_allclose(
+        squared_errors(observation, lambda ratio: inflation(ratio, InflationConfig())).mean(), plain.mean(), rtol=0.1
+    )
     assert 0.6 < plain.mean() / 3.0 < 1.4
 
 
