@@ -19,6 +19,7 @@ from models.covariance_estimator.path_search import (
     BEYOND,
     PathGrid,
     coherent_pair,
+    longest_step,
     may_reflect,
     mismatch_ratio,
     path_scores,
@@ -50,7 +51,7 @@ class _State(NamedTuple):
     unmixed: Unmixed
 
 
-_STEP_SCALE, _PATH_SCALE = (0.05, 0.05, 0.1, 1.0), (1.0, 0.5)  # as `continuous`; log power and phase of a path
+_PATH_SCALE = (1.0, 0.5)  # log power and phase of a path
 _MAX_STEP = 2.0
 _DAMPING_START, _DAMPING_DOWN, _DAMPING_UP = 0.1, 0.3, 6.0
 _NLL_RESOLUTION = 5e-3
@@ -67,7 +68,7 @@ def _scoring_step(observation: Observation, state: _State, limits: _Limits, arra
     """The damped step -(F + lambda diag F)^-1 g, clipped, inside the limits."""
     atoms, paths, damping, evaluation, _ = state
     num_atoms, num_paths = atoms.active.shape[-1], paths.active.shape[-1]
-    scale = np.concatenate([np.repeat(_STEP_SCALE, num_atoms), np.repeat(_PATH_SCALE, num_paths)]).astype(np.float32)
+    scale = np.concatenate([np.repeat(limits.scale, num_atoms), np.repeat(_PATH_SCALE, num_paths)]).astype(np.float32)
     fisher = evaluation.fisher * scale[:, None] * scale
     diagonal = tf.linalg.diag_part(fisher)
     loaded = diagonal * (1.0 + damping[:, None]) + tf.where(diagonal > 0, 1e-6, 1.0)
@@ -111,7 +112,8 @@ def _moved_points(observation: Observation, state: _State, array: RISArray) -> t
     diagonal = tf.linalg.diag_part(information)
     information = tf.linalg.set_diag(information, diagonal * (1.05 + damping[:, None, None]) + 1e-6)
     step = -tf.linalg.cholesky_solve(tf.linalg.cholesky(information), gradient[..., None])[..., 0]
-    step = tf.clip_by_value(step, -0.05, 0.05)
+    longest = longest_step(array)
+    step = tf.clip_by_value(step, -longest, longest)
     low, high = np.array([-1.5, -1.5, 1e-3], np.float32), tf.constant([1.5, 1.5])
     limit = BEYOND * tf.gather(atoms.parameters[..., 2], paths.source, batch_dims=1)
     high = tf.concat([tf.broadcast_to(high, tf.concat([tf.shape(limit), [2]], 0)), limit[..., None]], axis=-1)

@@ -21,7 +21,8 @@ from models.physics.geometry import RISArray
 from models.physics.observation import Observation
 from models.physics.steering import steering_jacobian, steering_vectors
 
-_INVERSE_RANGES = (0.03, 0.12, 0.3)  # 1/m
+_INVERSE_RANGES = (0.03, 0.12, 0.3)  # 1/m, for the default surface's resolution
+_LONGEST_STEP = 0.05  # radians and 1/m, likewise
 _GRAZING = 0.97  # largest sine of the angle from boresight
 _POLISH_STEPS = 2
 BEYOND = 0.9
@@ -39,7 +40,8 @@ class PathGrid:
         self.array = array
         spacing = 0.5 * array.wavelength_m / np.array(array.aperture_m)
         axes = [np.linspace(-_GRAZING, _GRAZING, int(np.ceil(2.0 * _GRAZING / step)) + 1) for step in spacing]
-        y, z, inverse_range = np.meshgrid(*axes, _INVERSE_RANGES, indexing="ij")
+        inverse_ranges = np.array(_INVERSE_RANGES) * array.relative_resolution[2]
+        y, z, inverse_range = np.meshgrid(*axes, inverse_ranges, indexing="ij")
         self.shape = y.shape
         self.inside = (y**2 + z**2 <= _GRAZING**2).ravel()
         elevation = np.arcsin(z)
@@ -48,6 +50,11 @@ class PathGrid:
         self.points = np.stack([axis.ravel() for axis in points], axis=-1).astype(np.float32)
         azimuth, elevation, inverse_range = map(tf.constant, self.points.T)
         self.vectors = steering_vectors(azimuth, elevation, inverse_range, array).numpy()
+
+
+def longest_step(array: RISArray) -> np.ndarray:
+    """How far a path's direction (radians) and inverse range (1/m) may move at once, float32 [3]."""
+    return (_LONGEST_STEP * array.relative_resolution).astype(np.float32)
 
 
 class FoundPaths(NamedTuple):
@@ -107,6 +114,7 @@ def may_reflect(observation: Observation, atoms: Atoms, unmixed: Unmixed, grid: 
 
 def _polish(points: tf.Tensor, scores: tf.Tensor, limit: tf.Tensor, array: RISArray) -> tf.Tensor:
     """Climbs |a(psi)^H w|^2 from each point by Gauss-Newton: points [B, C, 3], scores w [B, C, N], limit [B, C]."""
+    longest = longest_step(array)
     for _ in range(_POLISH_STEPS):
         azimuth, elevation, inverse_range = tf.unstack(points, axis=-1)
         vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
@@ -121,7 +129,7 @@ def _polish(points: tf.Tensor, scores: tf.Tensor, limit: tf.Tensor, array: RISAr
         hessian = tf.math.real(across) * tf.abs(value)[..., None, None] ** 2 / norm2
         hessian = tf.linalg.set_diag(hessian, 1.05 * tf.linalg.diag_part(hessian) + 1e-12)
         step = tf.linalg.cholesky_solve(tf.linalg.cholesky(hessian), gradient[..., None])[..., 0]
-        azimuth, elevation, inverse_range = tf.unstack(points + tf.clip_by_value(step, -0.05, 0.05), axis=-1)
+        azimuth, elevation, inverse_range = tf.unstack(points + tf.clip_by_value(step, -longest, longest), axis=-1)
         points = tf.stack(
             [
                 tf.clip_by_value(azimuth, -1.5, 1.5),

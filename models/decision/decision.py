@@ -30,6 +30,7 @@ class Decision(NamedTuple):
     score: tf.Tensor
 
 
+_LAW_RANGE_M = FieldOfView().typical_range_m  # the levels of the path-loss law are a fixed grid about it
 _NUM_NODES, _WIDTH = 41, 4.0  # nodes of inverse range over so many deviations each way
 
 
@@ -111,8 +112,7 @@ def decide(
     log_odds = tf.where(atoms.active, log_odds, -np.float32(np.inf))
     power_slope = covariance[..., 3, 2] / variance_w
     candidates = Candidates(
-        range_m=nodes_r
-        * (FieldOfView().typical_range_m / view.typical_range_m),  # levels of the law are a grid of fixed t
+        range_m=_LAW_RANGE_M / view.typical_range_m * nodes_r,
         log_power=log_power[..., None] + power_slope[..., None] * shift,
         log_power_variance=tf.maximum(covariance[..., 3, 3] - power_slope * covariance[..., 3, 2], 0.0),
         weights=weights,
