@@ -11,24 +11,22 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.batches import Structure, put_scenes, take_scenes
+from models.covariance_estimator.batches import put_scenes, take_scenes
 from models.covariance_estimator.config import CoherenceConfig, ContinuousConfig
-from models.covariance_estimator.continuous import _Limits, _limits
+from models.covariance_estimator.continuous import parameter_limits
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
+from models.covariance_estimator.path_refinement import PathState, choose, refine_paths
 from models.covariance_estimator.path_search import (
     BEYOND,
     PathGrid,
     coherent_pair,
-    longest_step,
     may_reflect,
     mismatch_ratio,
-    path_scores,
     search_paths,
 )
-from models.covariance_estimator.paths import PathEvaluation, Paths, Unmixed, evaluate_paths, no_paths, unmix
-from models.physics.geometry import FieldOfView, RISArray
+from models.covariance_estimator.paths import PathEvaluation, Paths, evaluate_paths, no_paths, unmix
+from models.physics.geometry import FieldOfView
 from models.physics.observation import Observation
-from models.physics.steering import steering_jacobian
 
 
 class Reflections(NamedTuple):
@@ -41,114 +39,6 @@ class Reflections(NamedTuple):
     paths: Paths
     evaluation: Evaluation
     mismatch: tf.Tensor
-
-
-class _State(NamedTuple):
-    atoms: Atoms
-    paths: Paths
-    damping: tf.Tensor
-    evaluation: PathEvaluation
-    unmixed: Unmixed
-
-
-_PATH_SCALE = (1.0, 0.5)  # log power and phase of a path
-_MAX_STEP = 2.0
-_DAMPING_START, _DAMPING_DOWN, _DAMPING_UP = 0.1, 0.3, 6.0
-_NLL_RESOLUTION = 5e-3
-_LOG_POWER = (-13.8, 4.6)
-
-
-def _choose(accept: tf.Tensor, new: Structure, old: Structure) -> Structure:
-    return tf.nest.map_structure(
-        lambda a, b: tf.where(tf.reshape(accept, [-1] + [1] * (a.shape.rank - 1)), a, b), new, old
-    )
-
-
-def _scoring_step(observation: Observation, state: _State, limits: _Limits, array: RISArray) -> tuple[Atoms, Paths]:
-    """The damped step -(F + lambda diag F)^-1 g, clipped, inside the limits."""
-    atoms, paths, damping, evaluation, _ = state
-    num_atoms, num_paths = atoms.active.shape[-1], paths.active.shape[-1]
-    scale = np.concatenate([np.repeat(limits.scale, num_atoms), np.repeat(_PATH_SCALE, num_paths)]).astype(np.float32)
-    fisher = evaluation.fisher * scale[:, None] * scale
-    diagonal = tf.linalg.diag_part(fisher)
-    loaded = diagonal * (1.0 + damping[:, None]) + tf.where(diagonal > 0, 1e-6, 1.0)
-    chol = tf.linalg.cholesky(tf.linalg.set_diag(fisher, loaded))
-    step = -tf.linalg.cholesky_solve(chol, (evaluation.gradient * scale)[..., None])[..., 0]
-    step = tf.clip_by_value(step, -_MAX_STEP, _MAX_STEP) * scale
-    of_atoms, log_power, phase = tf.split(step, [PARAMETERS_PER_ATOM * num_atoms, num_paths, num_paths], axis=-1)
-    of_atoms = tf.linalg.matrix_transpose(tf.reshape(of_atoms, [-1, PARAMETERS_PER_ATOM, num_atoms]))
-    moved = tf.clip_by_value(atoms.parameters + of_atoms, limits.low, limits.high)
-    moved = tf.where(atoms.active[..., None], moved, atoms.parameters)
-    noise_step = -evaluation.noise_gradient / (evaluation.noise_fisher * (1.0 + damping))
-    noise_power = atoms.noise_power * tf.exp(tf.clip_by_value(noise_step, -_MAX_STEP, _MAX_STEP))
-    noise_power = tf.clip_by_value(noise_power, *limits.noise_power)
-    log_power = tf.clip_by_value(paths.log_power + log_power, *_LOG_POWER)
-    return Atoms(moved, atoms.active, noise_power), paths._replace(
-        points=_moved_points(observation, state, array), log_power=log_power, phase=paths.phase + phase
-    )
-
-
-def _moved_points(observation: Observation, state: _State, array: RISArray) -> tf.Tensor:
-    """A Gauss-Newton step of each reflected path's direction and curvature with all else fixed, [B, P, 3].
-
-    dNLL/dpsi = 2 Re(c^* a'^H w_k); the information is that of a mean channel.
-    """
-    atoms, paths, damping, _, unmixed = state
-    scores = tf.linalg.matrix_transpose(path_scores(observation, unmixed))  # [B, A, N]
-    own = tf.gather(scores, paths.source, batch_dims=1)
-    azimuth, elevation, inverse_range = tf.unstack(paths.points, axis=-1)
-    vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
-    amplitude = paths.amplitudes()
-    gradient = tf.math.real(tf.linalg.matvec(tf.math.conj(slopes), own) * tf.math.conj(amplitude)[..., None])
-    norm2 = tf.reduce_sum(tf.abs(vectors) ** 2, axis=-1)[..., None, None]
-    along = tf.linalg.matvec(slopes, tf.math.conj(vectors))[..., None]
-    across = tf.matmul(slopes, slopes, adjoint_b=True) - tf.matmul(along, along, adjoint_b=True) / tf.cast(
-        norm2, tf.complex64
-    )
-    num_antennas = tf.cast(observation.channel.shape[1], tf.float32)
-    certainty = tf.gather(tf.reduce_sum(unmixed.certainty, axis=1), paths.source, batch_dims=1)
-    weight = certainty * tf.abs(amplitude) ** 2 * num_antennas / atoms.noise_power[:, None]
-    information = tf.math.real(across) * weight[..., None, None]
-    diagonal = tf.linalg.diag_part(information)
-    information = tf.linalg.set_diag(information, diagonal * (1.05 + damping[:, None, None]) + 1e-6)
-    step = -tf.linalg.cholesky_solve(tf.linalg.cholesky(information), gradient[..., None])[..., 0]
-    longest = longest_step(array)
-    step = tf.clip_by_value(step, -longest, longest)
-    low, high = np.array([-1.5, -1.5, 1e-3], np.float32), tf.constant([1.5, 1.5])
-    limit = BEYOND * tf.gather(atoms.parameters[..., 2], paths.source, batch_dims=1)
-    high = tf.concat([tf.broadcast_to(high, tf.concat([tf.shape(limit), [2]], 0)), limit[..., None]], axis=-1)
-    return tf.where(paths.active[..., None], tf.clip_by_value(paths.points + step, low, high), paths.points)
-
-
-def _refine(
-    observation: Observation,
-    atoms: Atoms,
-    paths: Paths,
-    array: RISArray,
-    limits: _Limits,
-    config: CoherenceConfig,
-    prune_gain: float,
-) -> _State:
-    """Joint Fisher scoring of atoms and path amplitudes; the last step drops what is not worth its gain."""
-
-    def body(step: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
-        last = step == config.steps
-        active = state.atoms.active & ~(state.evaluation.gains < prune_gain)
-        kept = state.paths.active & (state.evaluation.path_gains >= config.min_gain)
-        kept &= tf.gather(active, state.paths.source, batch_dims=1)
-        pruned = (state.atoms._replace(active=active), state.paths._replace(active=kept))
-        some = tf.reduce_any(active != state.atoms.active, -1) | tf.reduce_any(kept != state.paths.active, -1)
-        prune = last & some
-        atoms, paths = _choose(prune, pruned, _scoring_step(observation, state, limits, array))
-        evaluation, unmixed = evaluate_paths(observation, atoms, paths, array)
-        accept = prune | (evaluation.nll < state.evaluation.nll + _NLL_RESOLUTION)
-        damping = state.damping * tf.where(accept, _DAMPING_DOWN, _DAMPING_UP)
-        new = _State(atoms, paths, damping, evaluation, unmixed)
-        return step + 1, _choose(accept, new, state._replace(damping=damping))
-
-    damping = tf.fill([tf.shape(atoms.active)[0]], _DAMPING_START)
-    start = _State(atoms, paths, damping, *evaluate_paths(observation, atoms, paths, array))
-    return tf.while_loop(lambda step, _: step <= config.steps, body, (tf.constant(0), start))[1]
 
 
 def _lead_by_strongest(atoms: Atoms, paths: Paths, view: FieldOfView) -> tuple[Atoms, Paths]:
@@ -208,7 +98,7 @@ def _of_atoms(evaluation: PathEvaluation, num_atoms: int) -> Evaluation:
 
 def _grown(
     observation: Observation,
-    state: _State,
+    state: PathState,
     grid: PathGrid,
     config: CoherenceConfig,
     view: FieldOfView,
@@ -236,7 +126,7 @@ class _Work(NamedTuple):
 
     scenes: tf.Tensor
     observation: Observation
-    state: _State
+    state: PathState
     merges: tf.Tensor
 
 
@@ -247,10 +137,10 @@ def _round(
     atoms, paths, changed, merged = _grown(work.observation, work.state, grid, config, view, work.merges)
     kept = tf.where(changed)[:, 0]
     work, atoms, paths, merged = take_scenes((work, atoms, paths, merged), kept)
-    limits = _limits(grid.array, view, work.observation.noise_power, continuous.noise_range_db)
-    reached = _refine(work.observation, atoms, paths, grid.array, limits, config, continuous.prune_gain)
+    limits = parameter_limits(grid.array, view, work.observation.noise_power, continuous.noise_range_db)
+    reached = refine_paths(work.observation, atoms, paths, grid.array, limits, config, continuous.prune_gain)
     better = reached.evaluation.nll < work.state.evaluation.nll
-    work = work._replace(state=_choose(better, reached, work.state), merges=work.merges & (better | ~merged))
+    work = work._replace(state=choose(better, reached, work.state), merges=work.merges & (better | ~merged))
     return take_scenes(work, tf.where(better | merged)[:, 0])
 
 
@@ -287,7 +177,7 @@ def explain_reflections(
     scenes = tf.where(suspicious)[:, 0]
     some, some_atoms, some_paths = take_scenes((observation, atoms, paths), scenes)
     start = evaluate_paths(some, some_atoms, some_paths, grid.array)
-    state = _State(some_atoms, some_paths, tf.zeros_like(some_atoms.noise_power), *start)
+    state = PathState(some_atoms, some_paths, tf.zeros_like(some_atoms.noise_power), *start)
 
     def body(number: tf.Tensor, work: _Work, known: Reflections) -> tuple[tf.Tensor, _Work, Reflections]:
         work = _round(work, grid, field_of_view, continuous, config)

@@ -21,10 +21,13 @@ from models.physics.geometry import RISArray
 from models.physics.observation import Observation
 from models.physics.steering import steering_jacobian, steering_vectors
 
-_INVERSE_RANGES = (0.03, 0.12, 0.3)  # 1/m, for the default surface's resolution
-_LONGEST_STEP = 0.05  # radians and 1/m, likewise
+_INVERSE_RANGES = (0.03, 0.12, 0.3)  # 1/m
 _GRAZING = 0.97  # largest sine of the angle from boresight
 _POLISH_STEPS = 2
+_WIDEST_ANGLE = 1.5  # radians
+_LEAST_INVERSE_RANGE = 1e-3  # 1/m
+MAX_MOVE = 0.05
+"""Longest step of a path's direction and inverse range, radians and 1/m."""
 BEYOND = 0.9
 """A reflected path is longer than the direct one: the inverse range of an image over its source's is at most this."""
 
@@ -40,8 +43,7 @@ class PathGrid:
         self.array = array
         spacing = 0.5 * array.wavelength_m / np.array(array.aperture_m)
         axes = [np.linspace(-_GRAZING, _GRAZING, int(np.ceil(2.0 * _GRAZING / step)) + 1) for step in spacing]
-        inverse_ranges = np.array(_INVERSE_RANGES) * array.relative_resolution[2]
-        y, z, inverse_range = np.meshgrid(*axes, inverse_ranges, indexing="ij")
+        y, z, inverse_range = np.meshgrid(*axes, _INVERSE_RANGES, indexing="ij")
         self.shape = y.shape
         self.inside = (y**2 + z**2 <= _GRAZING**2).ravel()
         elevation = np.arcsin(z)
@@ -50,11 +52,6 @@ class PathGrid:
         self.points = np.stack([axis.ravel() for axis in points], axis=-1).astype(np.float32)
         azimuth, elevation, inverse_range = map(tf.constant, self.points.T)
         self.vectors = steering_vectors(azimuth, elevation, inverse_range, array).numpy()
-
-
-def longest_step(array: RISArray) -> np.ndarray:
-    """How far a path's direction (radians) and inverse range (1/m) may move at once, float32 [3]."""
-    return (_LONGEST_STEP * array.relative_resolution).astype(np.float32)
 
 
 class FoundPaths(NamedTuple):
@@ -112,9 +109,22 @@ def may_reflect(observation: Observation, atoms: Atoms, unmixed: Unmixed, grid: 
     return tf.reduce_any(power > gain * information, axis=-1)
 
 
+def curvature(vectors: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
+    """Re a'^H (I - a a^H / |a|^2) a', [..., 3, 3] float32: how fast a [..., N] turns, by its slopes a' [..., 3, N]."""
+    norm = tf.cast(tf.sqrt(tf.reduce_sum(tf.abs(vectors) ** 2, axis=-1)), tf.complex64)
+    along = tf.linalg.matvec(slopes, tf.math.conj(vectors / norm[..., None]))[..., None]
+    return tf.math.real(tf.matmul(slopes, slopes, adjoint_b=True) - tf.matmul(along, along, adjoint_b=True))
+
+
+def within_half_space(points: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
+    """Points [..., 3] clipped to directions before the surface and to inverse ranges up to limit [...]."""
+    angles = tf.clip_by_value(points[..., :2], -_WIDEST_ANGLE, _WIDEST_ANGLE)
+    inverse_range = tf.clip_by_value(points[..., 2], _LEAST_INVERSE_RANGE, limit)
+    return tf.concat([angles, inverse_range[..., None]], axis=-1)
+
+
 def _polish(points: tf.Tensor, scores: tf.Tensor, limit: tf.Tensor, array: RISArray) -> tf.Tensor:
     """Climbs |a(psi)^H w|^2 from each point by Gauss-Newton: points [B, C, 3], scores w [B, C, N], limit [B, C]."""
-    longest = longest_step(array)
     for _ in range(_POLISH_STEPS):
         azimuth, elevation, inverse_range = tf.unstack(points, axis=-1)
         vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
@@ -122,22 +132,11 @@ def _polish(points: tf.Tensor, scores: tf.Tensor, limit: tf.Tensor, array: RISAr
         value = tf.matmul(vectors[..., None, :], weights)[..., 0, 0]  # g^*
         slope = tf.matmul(slopes, weights)[..., 0]
         gradient = tf.math.real(slope * tf.math.conj(value)[..., None])
-        norm2 = tf.reduce_sum(tf.abs(vectors) ** 2, axis=-1)[..., None, None]
-        along = tf.linalg.matvec(slopes, tf.math.conj(vectors))[..., None]
-        along = tf.matmul(along, along, adjoint_b=True) / tf.cast(norm2, tf.complex64)
-        across = tf.matmul(slopes, slopes, adjoint_b=True) - along
-        hessian = tf.math.real(across) * tf.abs(value)[..., None, None] ** 2 / norm2
+        norm2 = tf.reduce_sum(tf.abs(vectors) ** 2, axis=-1)
+        hessian = curvature(vectors, slopes) * (tf.abs(value) ** 2 / norm2)[..., None, None]
         hessian = tf.linalg.set_diag(hessian, 1.05 * tf.linalg.diag_part(hessian) + 1e-12)
         step = tf.linalg.cholesky_solve(tf.linalg.cholesky(hessian), gradient[..., None])[..., 0]
-        azimuth, elevation, inverse_range = tf.unstack(points + tf.clip_by_value(step, -longest, longest), axis=-1)
-        points = tf.stack(
-            [
-                tf.clip_by_value(azimuth, -1.5, 1.5),
-                tf.clip_by_value(elevation, -1.5, 1.5),
-                tf.clip_by_value(inverse_range, 1e-3, limit),
-            ],
-            axis=-1,
-        )
+        points = within_half_space(points + tf.clip_by_value(step, -MAX_MOVE, MAX_MOVE), limit)
     return points
 
 

@@ -11,7 +11,7 @@ from models.decision.config import InflationConfig
 from models.decision.decision import error_covariance
 from models.decision.inflation import inflation
 from models.physics.observation import observe
-from tests.models.test_reflections import (
+from tests.reflected import (
     ARRAY,
     DIRECT,
     NUM_SNAPSHOTS,
