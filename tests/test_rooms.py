@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("models", "tfds_shards", "pipeline", "serving", "tests")
-FLOORS = ("physics", "covariance_estimator", "decision", "spectrum")
+FLOORS = ("physics", "covariance_estimator", "reflections", "decision", "spectrum")
 MOST_MODULES = 16
 SERVER_TALKERS = {"pipeline.evaluation.estimators", "pipeline.evaluation.fresh_scenes"}
 FILES_OF_THE_CLIENT = {f"serving.client.{name}" for name in ("files", "measurement", "measurement_file", "calibration")}
@@ -65,7 +65,7 @@ def test_models_import_nothing_of_the_others() -> None:
 
 
 def test_the_floors_of_models_rest_on_those_below() -> None:
-    """physics, covariance_estimator, decision, spectrum, then what puts them together: no arrow back up."""
+    """physics, covariance_estimator, reflections, decision, spectrum, then what joins them: no arrow back up."""
 
     def floor(name: str) -> int:
         below = name.split(".")[1]
