@@ -16,6 +16,7 @@ from models.covariance_estimator.additions import complete_atoms
 from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
 from models.covariance_estimator.continuous import atoms_at, grid_peaks, refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
+from models.covariance_estimator.exact_search import effective_rank
 from models.covariance_estimator.layers import build_in_turn
 from models.covariance_estimator.likelihood import Atoms, Evaluation
 from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
@@ -177,9 +178,11 @@ class Backbone(keras.Model):
         """Grid stages, then continuous stages: the whole estimator. No gradient passes the continuous stages."""
         config, array, view = self.config.continuous, self.scenario.array, self.scenario.field_of_view
         state = self.grid_stages(observation)[-1]
+        narrow = effective_rank(observation.channel) < config.narrow_rank
         atoms = self.first_atoms(state, observation.noise_power)
+        atoms = atoms._replace(active=atoms.active & ~narrow[:, None])
         atoms, evaluation = refine_atoms(observation, atoms, array, view, config, config.steps)
-        atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, view, config)
+        atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, view, config, narrow)
         amplitude = tf.cast(tf.sqrt(atoms.powers()), tf.complex64)
         azimuth, elevation, inverse_range, _ = tf.unstack(atoms.parameters, axis=-1)
         norm2 = steering_norm2(azimuth, elevation, inverse_range, array)

@@ -76,7 +76,13 @@ def _range_nodes(mean: tf.Tensor, deviation: tf.Tensor, view: FieldOfView) -> tf
     return first[..., None] + steps * (last - first)[..., None]
 
 
-def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: DecisionConfig) -> Decision:
+def decide(
+    atoms: Atoms,
+    evaluation: Evaluation,
+    view: FieldOfView,
+    config: DecisionConfig,
+    inflation: tf.Tensor | None = None,
+) -> Decision:
     """Posterior estimates and scores of the atoms.
 
     Args:
@@ -84,11 +90,15 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
       evaluation: the likelihood there.
       view: the prior's support.
       config: the gate a hit is judged by.
+      inflation: how many times the inverse Fisher information the atoms' covariances are, [B, A] float32, at least 1;
+        None where the model is as told.
 
     Returns:
       The decision; rows of inactive atoms hold a score of zero and are otherwise meaningless.
     """
     covariance = error_covariance(atoms, evaluation)
+    if inflation is not None:
+        covariance *= inflation[..., None, None]
     azimuth, elevation, mean_w, log_power = tf.unstack(atoms.parameters, axis=-1)
     variance_w = covariance[..., 2, 2]
     nodes_w = _range_nodes(mean_w, tf.sqrt(variance_w), view)

@@ -1,5 +1,7 @@
 """Sets of scenes written as TFDS shards, or found already written."""
 
+import contextlib
+import io
 import logging
 import shutil
 import time
@@ -29,7 +31,9 @@ def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogge
     builder = Builder(data_dir=options.data_dir, config=RISSnapshotsConfig.of(options.config, wanted))
     _check_space(builder, wanted, options.data_dir, logger)
     start = time.perf_counter()
-    builder.download_and_prepare()
+    with contextlib.redirect_stdout(io.StringIO()) as said:  # TFDS speaks of downloads
+        builder.download_and_prepare()
+    logger.debug(said.getvalue().strip())
     rate = wanted.num_scenes / (time.perf_counter() - start)
     stored = open_scenes(options.data_dir, wanted)
     logger.info(f"Built {_summary(stored)}, {rate:.0f} scenes/s")

@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from pipeline import data
 from pipeline.data import DataOptions
 from pipeline.scenes.building import build_scenes
 from pipeline.scenes.reading import load_scenes, open_scenes, scene_directory
+from tests.rigs.killed_at import killed_stage
 from tfds_shards.ris_snapshots import ris_snapshots_dataset_builder as builder_module
 from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig, encode_scene
 from tfds_shards.scene_sets import READABLE_VERSIONS, SCENE_SETS, SceneSet, scene_set
@@ -185,46 +185,16 @@ def test_too_little_space_is_said_before_the_work(tmp_path: Path) -> None:
 
 def test_killed_build_leaves_nothing_that_reads_as_complete(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    options = [
-        "--config",
-        "l64_m64",
-        "--train",
-        "1500",
-        "--validation",
-        "1",
-        "--test",
-        "1",
-        "--data-dir",
-        str(tmp_path),
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.data", *options],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(lambda: any(path.stat().st_size for path in tmp_path.rglob("*.tfrecord-*")), process)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == -9
-    name = "l64_m64_1500_1_1"
+    sizes = ["--config", "l64_m64", "--train", "60", "--validation", "1", "--test", "1"]
+    written = ("tfds_shards.ris_snapshots.ris_snapshots_dataset_builder:encode_scene", 40)
+    killed_stage(*written, "data", *sizes, "--data-dir", tmp_path)
+    assert any(path.stat().st_size for path in tmp_path.rglob("*.tfrecord-*"))
+    name = "l64_m64_60_1_1"
     with pytest.raises(FileNotFoundError, match=f"no scenes {name}"):
         open_scenes(tmp_path, name)
-    assert build(tmp_path, train=1500, validation=1, test=1) == name
+    assert build(tmp_path, train=60, validation=1, test=1) == name
     assert "incomplete." in caplog.text
-    assert len(list(load_scenes(tmp_path, name, "train"))) == 1500
-
-
-def wait_for(condition, process: subprocess.Popen, timeout_s: float = 60.0) -> None:
-    """Until the condition holds; fails when the process ends or the time is up first."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert process.poll() is None, f"ended with {process.returncode} before it was killed"
-        assert time.monotonic() < deadline, "nothing was written in time"
-        time.sleep(0.01)
+    assert len(list(load_scenes(tmp_path, name, "train"))) == 60
 
 
 @pytest.fixture
