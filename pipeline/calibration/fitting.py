@@ -110,9 +110,8 @@ class Fit:
           locate: whether scenes are located anew.
         """
         self._passes += 1
-        rounds = math.ceil(self.files.num_batches / self.files.folds)
-        count = len(self.files) if every == 1 else math.ceil(rounds / every) * self.files.folds * self.files.batch_size
-        done = self._progress(f"pass {self._passes}, {'locating' if locate else 'refining'}", count)
+        name = f"pass {self._passes}, {'locating' if locate else 'refining'}"
+        done = self._progress(name, sum(self.files.sizes(every)))
         single = response.astype(np.complex64)
         folds = [no_scenes(response.size)] * self.files.folds
         for batch in self.files.batches(every):
@@ -159,7 +158,7 @@ class Fit:
 
     def run(self) -> Fitted:
         """The search, on some of the scenes first where they are many; ends with a step of all scenes and a pass."""
-        rounds = math.ceil(self.files.num_batches / self.files.folds)
+        rounds = math.ceil(len(self.files.sizes()) / self.files.folds)
         every = max(1, min(len(self.files) // self.config.first_scenes, rounds))
         state, first_held = self.start, None
         if every > 1 and not state.on_all:

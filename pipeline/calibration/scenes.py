@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -59,10 +58,11 @@ class SceneFiles:
         """M."""
         return self.files[0].num_antennas
 
-    @property
-    def num_batches(self) -> int:
-        """Of all files."""
-        return sum(math.ceil(len(file) / self.batch_size) for file in self.files)
+    def sizes(self, every: int = 1) -> list[int]:
+        """Scenes of each batch that `batches` gives."""
+        size = self.batch_size
+        all_sizes = [min(size, len(file) - start) for file in self.files for start in range(0, len(file), size)]
+        return [count for number, count in enumerate(all_sizes) if number // self.folds % every == 0]
 
     def batches(self, every: int = 1) -> Iterator[Batch]:
         """The scenes in order.
