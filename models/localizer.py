@@ -12,12 +12,16 @@ from models.covariance_estimator.backbone import Backbone, Prediction
 from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.likelihood import Atoms
 from models.decision.decision import Decision, decide
+from models.decision.inflation import inflation
 from models.decision.scoring import score_features
 from models.localizer_weights import LocalizerWeights
 from models.physics.covariance import LowRankCovariance, effective_low_rank
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation, observe
 from models.physics.steering import steering_norm2, steering_vectors
+from models.reflections.coherence import explain_reflections
+from models.reflections.path_search import PathGrid
+from models.reflections.paths import source_columns
 from models.spectrum.detection import Peaks, Starts, find_peaks
 from models.spectrum.guard_rails import within_rails
 from models.spectrum.mvdr import spectrum_layer
@@ -87,6 +91,7 @@ class Localizer(tf.Module):
         scenario = backbone.scenario
         self.scenario = scenario
         self.mvdr = spectrum_layer(scenario, config.spectrum_grid)
+        self.path_grid = PathGrid(scenario.array)
         if refiner is not None:
             cells_ratio(self.mvdr.grid.shape, backbone.config.grid.shape)
 
@@ -116,9 +121,10 @@ class Localizer(tf.Module):
 
         Returns:
           num_sources int32 [B]; azimuth_deg, elevation_deg, range_m, power_db, score float32 [B, K_max]; position_m
-          [B, K_max, 3]; position_cov_m2 [B, K_max, 3, 3]; NaN in unused slots, falling score. power_db is the source's
-          mean received power relative to the scene's mean received power. With a refiner, refined bool [B]: whether its
-          heat map took part or the guard rails kept it out.
+          [B, K_max, 3]; position_cov_m2 [B, K_max, 3, 3]; NaN in unused slots, falling score; num_paths int32
+          [B, K_max], the direct path and the reflections seen of each source, zero in unused slots. power_db is the
+          source's mean received power relative to the scene's mean received power. With a refiner, refined bool [B]:
+          whether its heat map took part or the guard rails kept it out.
 
         Raises:
           tf.errors.InvalidArgumentError: see `check_measurement`.
@@ -168,12 +174,16 @@ class Localizer(tf.Module):
         atoms, evaluation = refine_atoms(
             observation, atoms, self.scenario.array, view, continuous, self.config.final_steps
         )
-        decision = decide(atoms, evaluation, view, self.config.decision)
+        atoms, paths, evaluation, mismatch = explain_reflections(
+            observation, atoms, evaluation, self.path_grid, view, self.backbone.config.continuous, self.config.coherence
+        )
+        decision = decide(atoms, evaluation, view, self.config.decision, inflation(mismatch, self.config.inflation))
         features = score_features(decision, atoms, evaluation, observation, self.scenario)
         score = self.weights.score_correction.correct(decision.score, features)
-        response = observation.respond(atoms.steering(self.scenario.array))
-        power = atoms.powers() * tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
-        return ScoredPeaks(decision._replace(score=score), power, features, refined)
+        response = observation.respond(source_columns(atoms, paths, self.scenario.array))
+        power = tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
+        num_paths = 1 + tf.reduce_sum(tf.cast(paths.of_source(atoms.active.shape[-1]), tf.int32), axis=1)
+        return ScoredPeaks(decision._replace(score=score), power, num_paths, features, refined)
 
     def _peak_atoms(
         self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
@@ -208,6 +218,7 @@ class Localizer(tf.Module):
         if with_features:
             fields["score_features"] = candidates.features
         report = {"num_sources": tf.reduce_sum(tf.cast(keep, tf.int32), axis=-1)}
+        report["num_paths"] = tf.where(keep, tf.gather(candidates.num_paths, order, batch_dims=1), 0)
         if candidates.refined is not None:
             report["refined"] = candidates.refined
         for name, value in fields.items():
@@ -232,11 +243,12 @@ class Analysis(NamedTuple):
 
 
 class ScoredPeaks(NamedTuple):
-    """What may be reported of B scenes: the decision, mean received power [B, A], what the scores were made of, and,
-    with a refiner, whether its heat map took part, [B] bool."""
+    """What may be reported of B scenes: the decision, mean received power and number of paths [B, A], what the scores
+    were made of, and, with a refiner, whether its heat map took part, [B] bool."""
 
     decision: Decision
     power: tf.Tensor
+    num_paths: tf.Tensor
     features: tf.Tensor
     refined: tf.Tensor | None = None
 

@@ -37,6 +37,8 @@ class EvaluateOptions:
     """MVDR on the true covariance through the same detection: the ceiling."""
     chance: bool = False
     """Uniform random guesses: the floor."""
+    calibration: Path | None = None
+    """A calibration file of `python -m pipeline.calibrate`, applied to what the estimator is told."""
     data_dir: Path = Path("runs/data")
     """Where `python -m pipeline.data` put the scenes."""
     config: str = "l64_m64"

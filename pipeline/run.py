@@ -110,7 +110,8 @@ def summary(options: RunOptions) -> list[str]:
     names = {"untrained": "untrained", "trained": "trained", "sequential_ml": "sequential maximum likelihood"}
     f1 = ", ".join(f"{name} {judged['scores'][key]['f1']:.3f}" for key, name in names.items())
     model, measurement = (run_dir / "serving" / MODEL_NAME).absolute(), run_dir / "measurement.npz"
-    served = f"--target localhost:8500 --config {options.config} --data-dir {run_dir / 'data'}"
+    place = "" if options.installation is None else f" --installation {options.installation}"
+    served = f"--target localhost:8500 --config {options.config}{place} --data-dir {run_dir / 'data'}"
     return [
         f"F1 on {options.judged_scenes} validation scenes that chose nothing: {f1}",
         f"F1 of the exported model on {options.test_scenes} test scenes: {tested['f1']:.3f}",

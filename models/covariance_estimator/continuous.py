@@ -14,10 +14,10 @@ from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation
 
 # Azimuth, elevation, inverse range, log power; the first three, and the margins, for the default surface's resolution.
-_STEP_SCALE = (0.05, 0.05, 0.1, 1.0)
-_MAX_STEP = 2.0
-_DAMPING_START, _DAMPING_DOWN, _DAMPING_UP = 0.1, 0.3, 6.0
-_NLL_RESOLUTION = 5e-3  # float32 can't tell closer values apart; the last Newton steps must not be refused for it
+STEP_SCALE = (0.05, 0.05, 0.1, 1.0)
+MAX_STEP = 2.0
+DAMPING_START, DAMPING_DOWN, DAMPING_UP = 0.1, 0.3, 6.0
+NLL_RESOLUTION = 5e-3  # float32 can't tell closer values apart; the last Newton steps must not be refused for it
 _ANGLE_MARGIN = math.radians(3.0)
 _INVERSE_RANGE_MARGIN = (0.05, 0.3)  # 1/m: an estimate may pass the far edge, the decision brings it back
 
@@ -28,7 +28,7 @@ class _State(NamedTuple):
     evaluation: Evaluation
 
 
-class _Limits(NamedTuple):
+class Limits(NamedTuple):
     """Where a step may lead, [4] each, and how long it is counted in: `scale`."""
 
     low: np.ndarray
@@ -37,9 +37,10 @@ class _Limits(NamedTuple):
     noise_power: tuple[tf.Tensor, tf.Tensor]
 
 
-def _limits(
+def parameter_limits(
     array: RISArray, field_of_view: FieldOfView, reported: tf.Tensor, noise_range_db: tuple[float, float]
-) -> _Limits:
+) -> Limits:
+    """Where parameters may lie: a margin about the field of view, and noise powers about the reported ones [B]."""
     low_w, high_w = field_of_view.inverse_range
     wider = array.relative_resolution
     margins = _ANGLE_MARGIN * np.minimum(wider[:2], 1.0)
@@ -47,13 +48,13 @@ def _limits(
     high = [field_of_view.azimuth[1] + margins[0], field_of_view.elevation[1] + margins[1]]
     low += [max(low_w - wider[2] * _INVERSE_RANGE_MARGIN[0], 0.2 * low_w), math.log(1e-6)]
     high += [high_w + wider[2] * _INVERSE_RANGE_MARGIN[1], math.log(1e2)]
-    scale = np.array(_STEP_SCALE) * np.append(wider, 1.0)
+    scale = np.array(STEP_SCALE) * np.append(wider, 1.0)
     noise_power = (reported * 10.0 ** (noise_range_db[0] / 10.0), reported * 10.0 ** (noise_range_db[1] / 10.0))
     single = [np.array(values, np.float32) for values in (low, high, scale)]
-    return _Limits(single[0], single[1], single[2], noise_power)
+    return Limits(single[0], single[1], single[2], noise_power)
 
 
-def _scoring_step(state: _State, limits: _Limits) -> tuple[Atoms, tf.Tensor]:
+def _scoring_step(state: _State, limits: Limits) -> tuple[Atoms, tf.Tensor]:
     """The damped step -(F + lambda diag F)^-1 g, clipped, inside the limits; the log-likelihood it promises, [B]."""
     parameters, active, noise_power = state.atoms
     batch = tf.shape(active)[0]
@@ -65,11 +66,11 @@ def _scoring_step(state: _State, limits: _Limits) -> tuple[Atoms, tf.Tensor]:
     loaded = diagonal * (1.0 + state.damping[:, None]) + tf.where(diagonal > 0, 1e-6, 1.0)
     chol = tf.linalg.cholesky(tf.linalg.set_diag(fisher, loaded))
     step = -tf.linalg.cholesky_solve(chol, gradient[..., None])[..., 0]
-    step = tf.reshape(tf.clip_by_value(step, -_MAX_STEP, _MAX_STEP) * scale, [batch, PARAMETERS_PER_ATOM, num_atoms])
+    step = tf.reshape(tf.clip_by_value(step, -MAX_STEP, MAX_STEP) * scale, [batch, PARAMETERS_PER_ATOM, num_atoms])
     moved = tf.clip_by_value(parameters + tf.linalg.matrix_transpose(step), limits.low, limits.high)
     moved = tf.where(active[..., None], moved, parameters)
     noise_step = -state.evaluation.noise_gradient / (state.evaluation.noise_fisher * (1.0 + state.damping))
-    moved_noise = noise_power * tf.exp(tf.clip_by_value(noise_step, -_MAX_STEP, _MAX_STEP))
+    moved_noise = noise_power * tf.exp(tf.clip_by_value(noise_step, -MAX_STEP, MAX_STEP))
     moved_noise = tf.clip_by_value(moved_noise, limits.noise_power[0], limits.noise_power[1])
     slopes = tf.reshape(state.evaluation.gradient, [batch, PARAMETERS_PER_ATOM, num_atoms])
     promise = tf.reduce_sum(slopes * tf.linalg.matrix_transpose(moved - parameters), axis=(1, 2))
@@ -98,7 +99,7 @@ def _advance(
 
     A settled scene takes its last step on trust, so that it ends at the same point whether or not it just settled.
     """
-    limits = _limits(array, field_of_view, observation.noise_power, config.noise_range_db)
+    limits = parameter_limits(array, field_of_view, observation.noise_power, config.noise_range_db)
 
     def body(step: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
         useless = _useless(state, config)
@@ -107,8 +108,8 @@ def _advance(
         moved, _ = _scoring_step(state, limits)
         candidate = Atoms(*(_choose(prune, a, b) for a, b in zip(pruned, moved, strict=True)))
         evaluation = evaluate_atoms(observation, candidate, array)
-        accept = prune | (evaluation.nll < state.evaluation.nll + _NLL_RESOLUTION)
-        factor = tf.where(prune, 1.0, tf.where(accept, _DAMPING_DOWN, _DAMPING_UP))
+        accept = prune | (evaluation.nll < state.evaluation.nll + NLL_RESOLUTION)
+        factor = tf.where(prune, 1.0, tf.where(accept, DAMPING_DOWN, DAMPING_UP))
         chosen = _State(
             Atoms(*(_choose(accept, a, b) for a, b in zip(candidate, state.atoms, strict=True))),
             tf.clip_by_value(state.damping * factor, 1e-4, 1e4),
@@ -146,7 +147,7 @@ def refine_atoms(
     Returns:
       The atoms and the likelihood there; after few steps an active atom may still be below the pruning gain.
     """
-    damping = tf.fill([tf.shape(atoms.active)[0]], _DAMPING_START)
+    damping = tf.fill([tf.shape(atoms.active)[0]], DAMPING_START)
     state = _State(atoms, damping, evaluate_atoms(observation, atoms, array))
     if steps + config.settling_steps == 0:
         return atoms, state.evaluation

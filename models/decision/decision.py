@@ -30,6 +30,7 @@ class Decision(NamedTuple):
     score: tf.Tensor
 
 
+_LAW_RANGE_M = FieldOfView().typical_range_m  # the levels of the path-loss law are a fixed grid about it
 _NUM_NODES, _WIDTH = 41, 4.0  # nodes of inverse range over so many deviations each way
 
 
@@ -60,7 +61,13 @@ def _range_nodes(mean: tf.Tensor, deviation: tf.Tensor, view: FieldOfView) -> tf
     return first[..., None] + steps * (last - first)[..., None]
 
 
-def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: DecisionConfig) -> Decision:
+def decide(
+    atoms: Atoms,
+    evaluation: Evaluation,
+    view: FieldOfView,
+    config: DecisionConfig,
+    inflation: tf.Tensor | None = None,
+) -> Decision:
     """Posterior estimates and scores of the atoms.
 
     Args:
@@ -68,11 +75,15 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
       evaluation: the likelihood there.
       view: the prior's support.
       config: the gate a hit is judged by.
+      inflation: how many times the inverse Fisher information the atoms' covariances are, [B, A] float32, at least 1;
+        None where the model is as told.
 
     Returns:
       The decision; rows of inactive atoms hold a score of zero and are otherwise meaningless.
     """
     covariance = error_covariance(atoms, evaluation)
+    if inflation is not None:
+        covariance *= inflation[..., None, None]
     azimuth, elevation, mean_w, log_power = tf.unstack(atoms.parameters, axis=-1)
     variance_w = covariance[..., 2, 2]
     nodes_w = _range_nodes(mean_w, tf.sqrt(variance_w), view)
@@ -85,8 +96,7 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     log_odds = tf.where(atoms.active, log_odds, -np.float32(np.inf))
     power_slope = covariance[..., 3, 2] / variance_w
     candidates = Candidates(
-        range_m=nodes_r
-        * (FieldOfView().typical_range_m / view.typical_range_m),  # levels of the law are a grid of fixed t
+        range_m=_LAW_RANGE_M / view.typical_range_m * nodes_r,
         log_power=log_power[..., None] + power_slope[..., None] * shift,
         log_power_variance=tf.maximum(covariance[..., 3, 3] - power_slope * covariance[..., 3, 2], 0.0),
         weights=weights,

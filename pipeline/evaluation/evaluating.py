@@ -17,10 +17,17 @@ from models.baselines.sequential_ml import SequentialMLConfig, sequential_ml_loc
 from models.localizer import Localizer
 from models.physics.geometry import RISArray, Scenario
 from models.spectrum_localizer import oracle_localizer, spectrum_localizer
+from pipeline.calibration.files import check_surface
 from pipeline.common.records import replacing, write_json
 from pipeline.evaluate import EvaluateOptions
 from pipeline.evaluation.comparison import compare
-from pipeline.evaluation.estimators import Estimator, chance_estimator, saved_model_estimator, server_estimator
+from pipeline.evaluation.estimators import (
+    Estimator,
+    calibrated_estimator,
+    chance_estimator,
+    saved_model_estimator,
+    server_estimator,
+)
 from pipeline.evaluation.figures import plots, scene_plots
 from pipeline.evaluation.matching import MatchTable
 from pipeline.evaluation.metrics import Evaluation, MetricsConfig, compute_metrics, metrics_config
@@ -28,6 +35,7 @@ from pipeline.evaluation.predictions import evaluate_predictions, load_predictio
 from pipeline.evaluation.summary import comparison_lines, summary_lines
 from pipeline.evaluation.tally import Difference
 from pipeline.scenes.reading import load_scenes
+from serving.client.calibration import read_calibration
 from tfds_shards.scene_sets import scene_set
 
 _SCENES_SHOWN = 5
@@ -112,6 +120,10 @@ def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]
     if options.compare_with is not None:
         other = evaluate_predictions(load_predictions(options.compare_with / "scenes.npz"), metrics_config(scenario))
     name, estimator = make_estimator(options, scenario)
+    if options.calibration is not None:
+        calibration = read_calibration(options.calibration)
+        check_surface(calibration, scenario.array)
+        name, estimator = f"{name}, told {options.calibration}", calibrated_estimator(estimator, calibration)
     logger.info(f"{name}: {options.scenes} scenes of {options.config}, split {options.split}")
     predictions = run_estimator(estimator, batches, options.scenes)
     save_predictions(options.output_dir / "scenes.npz", predictions)

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.physics.geometry import Scenario
 from pipeline.evaluation.matching import Gate, Gospa, MatchTable, Sources, gospa, match_sources
-from pipeline.evaluation.reliability import position_covariance_metrics, score_calibration
+from pipeline.evaluation.reliability import GatedErrors, gated_errors, position_covariance_metrics, score_calibration
 from pipeline.evaluation.tally import Tally, percentile_interval, ratio, resample_weights, tally_scenes
 
 STANDARD_GATE = Gate()
@@ -83,7 +83,7 @@ class Evaluation:
     """An answer, matched and counted: what metrics, plots and comparisons are made of.
 
     truth, found: the sources of B scenes. snr_db: [B]. table: their matches. gospa: per scene.
-    standard, strict: counts per scene at the two gates.
+    standard, strict: counts per scene at the two gates. errors: of its hits, as covariances see them.
     """
 
     truth: Sources
@@ -93,6 +93,7 @@ class Evaluation:
     gospa: Gospa
     standard: Tally
     strict: Tally
+    errors: GatedErrors
     config: MetricsConfig
 
 
@@ -118,7 +119,8 @@ def match_and_count(
         tally_scenes(table, truth, found, gate, config.max_error_m, config.rmse_scale_m)
         for gate in (config.standard_gate, config.strict_gate)
     )
-    return Evaluation(truth, found, snr_db, table, gospa(truth, found, config.gospa_cutoff_m), standard, strict, config)
+    errors, distance = gated_errors(table, found, config.standard_gate), gospa(truth, found, config.gospa_cutoff_m)
+    return Evaluation(truth, found, snr_db, table, distance, standard, strict, errors, config)
 
 
 def bin_index(values: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
@@ -170,7 +172,7 @@ def _core_metrics(evaluation: Evaluation, scenes: np.ndarray, weights: np.ndarra
         "pairs": int(total.pairs),
         **_statistics(standard, weights, confidence, ("objective", "rmse_xyz_m")),
         "median_position_error_m": _median(table.position_error_m[table.is_pair & scenes[table.scene]]),
-        "nees_over_3": _nees_over_3(table, scenes[table.scene], evaluation.config.standard_gate),
+        "nees_over_3": evaluation.errors.nees_over_3(scenes[table.scene]),
         **_bound_metrics(table, scenes[table.scene]),
         "standard": _gate_metrics(standard, weights, confidence),
         "strict": _gate_metrics(strict, weights, confidence),
@@ -187,12 +189,6 @@ def _bound_metrics(table: MatchTable, rows: np.ndarray) -> dict[str, float]:
         "median_bound_m": _median(table.bound_m[pairs]),
         "median_error_over_bound": _median(table.position_error_m[pairs] / table.bound_m[pairs]),
     }
-
-
-def _nees_over_3(table: MatchTable, rows: np.ndarray, gate: Gate) -> float:
-    """Mean squared Mahalanobis distance of hits over its expectation, of rows [R] bool."""
-    hits = rows & table.hits(gate) & np.isfinite(table.squared_mahalanobis)
-    return _mean(table.squared_mahalanobis[hits]) / 3.0
 
 
 def _median(values: np.ndarray) -> float:
@@ -270,7 +266,7 @@ def compute_metrics(evaluation: Evaluation) -> dict[str, Any]:
         "invalid_estimates": int(invalid.sum()),
         "num_sources_confusion": confusion_matrix(truth.num_sources, found.num_sources, size).tolist(),
         "calibration": score_calibration(evaluation.table, config.standard_gate, config.confidence),
-        "position_covariance": position_covariance_metrics(evaluation.table, config.standard_gate),
+        "position_covariance": position_covariance_metrics(evaluation.table, evaluation.errors, config.confidence),
         "by_snr": _by_snr(evaluation, weights),
         "by_range": _by_range(evaluation, weights),
         "settings": dataclasses.asdict(config),

@@ -14,8 +14,11 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from models.artifacts import load_refiner, load_weights, moved_to
 from models.localizer import Localizer
 from models.physics.installation import load_installation
+from pipeline.calibration.files import check_surface
 from pipeline.export import WARMUP_BATCH_SIZES, ExportOptions
+from pipeline.release.calibrated import as_told, calibrated
 from pipeline.scenes.warmup import check_batch_sizes, write_warmup_requests
+from serving.client.calibration import Calibration, read_calibration
 from tfds_shards.scene_sets import scene_set
 
 SIGNATURES = ("serving_default", "localize_real", "covariance", "spectrum")
@@ -33,7 +36,8 @@ def signature_specs(localizer: Localizer) -> dict[str, tf.TensorSpec]:
     }
 
 
-def _archive(localizer: Localizer) -> keras.export.ExportArchive:
+def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.export.ExportArchive:
+    told = as_told if calibration is None else calibrated(calibration)
     specs = signature_specs(localizer)
     real_specs = {
         name: tf.TensorSpec([*spec.shape, 2], tf.float32, name) if spec.dtype.is_complex else spec
@@ -41,20 +45,20 @@ def _archive(localizer: Localizer) -> keras.export.ExportArchive:
     }
 
     def serving_default(snapshots, ris_codes, channel, snr_db):
-        return localizer.localize(snapshots, ris_codes, channel, snr_db)
+        return localizer.localize(snapshots, *told(ris_codes, channel), snr_db)
 
     def localize_real(snapshots, ris_codes, channel, snr_db):
         parts = (tf.complex(part[..., 0], part[..., 1]) for part in (snapshots, ris_codes, channel))
-        return localizer.localize(*parts, snr_db)
+        return serving_default(*parts, snr_db)
 
     def covariance(snapshots, ris_codes, channel, snr_db):
-        observation = localizer.observe(snapshots, ris_codes, channel, snr_db)
+        observation = localizer.observe(snapshots, *told(ris_codes, channel), snr_db)
         predicted = localizer.backbone.predict_covariance(observation).covariance
         scale = tf.cast(tf.shape(predicted.factor)[-2], tf.float32) / predicted.trace()
         return {"covariance": predicted.dense() * tf.cast(scale, tf.complex64)[:, None, None]}
 
     def spectrum(snapshots, ris_codes, channel, snr_db):
-        observation = localizer.observe(snapshots, ris_codes, channel, snr_db)
+        observation = localizer.observe(snapshots, *told(ris_codes, channel), snr_db)
         predicted = localizer.backbone.predict_covariance(observation).covariance
         volume = localizer.mvdr(localizer.effective(predicted, snr_db, tf.shape(snapshots)[1]))
         dictionary, shape, degrees = localizer.mvdr.dictionary, localizer.mvdr.grid.shape, math.degrees(1.0)
@@ -110,7 +114,10 @@ def _sync(folder: Path) -> None:
 
 
 def export_localizer(
-    localizer: Localizer, model_base_path: Path, warmup_batch_sizes: Sequence[int] = WARMUP_BATCH_SIZES
+    localizer: Localizer,
+    model_base_path: Path,
+    warmup_batch_sizes: Sequence[int] = WARMUP_BATCH_SIZES,
+    calibration: Calibration | None = None,
 ) -> Path:
     """Writes a new version: staged beside it under a name no server takes for a version, then renamed.
 
@@ -118,26 +125,31 @@ def export_localizer(
       localizer: what is exported.
       model_base_path: folder of the versions; its name is the model's.
       warmup_batch_sizes: scenes in each request that a server replays before it serves the version.
+      calibration: what the installation does otherwise than the model's clients say.
 
     Returns:
       The version's folder.
 
     Raises:
-      ValueError: the version exists, the graph cannot run in TF Serving, or a batch size is wrong.
+      ValueError: the version exists, the graph cannot run in TF Serving, a batch size is wrong, or the calibration is
+        one of another surface.
     """
     check_batch_sizes(warmup_batch_sizes, len(SIGNATURES))
+    if calibration is not None:
+        check_surface(calibration, localizer.scenario.array)
     version = model_base_path / str(int(time.time()))
     if version.exists():
         raise ValueError(f"{version}: expected a new version, got one that exists; wait a second and export again")
     model_base_path.mkdir(parents=True, exist_ok=True)
     staging = model_base_path / f"staging-{version.name}-{os.getpid()}"
     try:
-        _archive(localizer).write_out(str(staging), verbose=False)
+        _archive(localizer, calibration).write_out(str(staging), verbose=False)
         meta_graph = read_meta_graph(staging)
         check_no_jit(meta_graph.graph_def)
         signatures = {name: meta_graph.signature_def[name] for name in SIGNATURES}
         name = model_base_path.resolve().name
-        write_warmup_requests(staging, signatures, name, localizer.scenario, warmup_batch_sizes)
+        channel = None if calibration is None else calibration.channel
+        write_warmup_requests(staging, signatures, name, localizer.scenario, warmup_batch_sizes, channel)
         _sync(staging)
         os.rename(staging, version)
     finally:
@@ -154,4 +166,5 @@ def export(options: ExportOptions) -> Path:
         weights = moved_to(weights, scene_set(options.config).config.scenario)
     refiner = load_refiner(options.refiner) if options.refiner is not None else None
     localizer = Localizer(weights, options.localizer, refiner)
-    return export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes)
+    calibration = read_calibration(options.calibration) if options.calibration is not None else None
+    return export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes, calibration)

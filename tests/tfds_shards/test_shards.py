@@ -256,17 +256,17 @@ def test_scenes_of_other_settings_are_not_read(tmp_path: Path, monkeypatch: pyte
         open_scenes(tmp_path, name)
 
 
-def test_sets_of_the_version_before_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sets_of_the_version_before_are_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """1.1.0 added sets and changed none, so a folder of 1.0.0 is reused rather than built again."""
+    caplog.set_level(logging.INFO)
     name = build(tmp_path, train=3)
     directory = scene_directory(tmp_path, scene_set(name))
     older = directory.with_name("1.0.0")
     directory.rename(older)
     info = older / "dataset_info.json"
     info.write_text(json.dumps(json.loads(info.read_text()) | {"version": "1.0.0"}))
-    capsys.readouterr()
     build(tmp_path, train=3)
-    assert f"3 validation, 5 test scenes in {older}" in capsys.readouterr().out
+    assert f"Reusing {name}: 3 train, 3 validation, 5 test scenes in {older}" in caplog.text
     assert len(list(load_scenes(tmp_path, name, "train"))) == 3
 
 

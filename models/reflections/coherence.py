@@ -1,0 +1,200 @@
+"""Reflections: what arrives with the symbols of a source by another path is part of that source.
+
+An atom that stands for a reflection has the symbols of its source. It becomes a path of it, one column with the direct
+path, where that is more likely than two independent sources; the stronger of the two is the direct path, since free
+space and walls weaken the other. Further paths are searched by the symbols, `models.reflections.path_search`.
+Without them a source's position is biased by its own reflections. Scenes without reflections cost one product.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from models.covariance_estimator.batches import put_scenes, take_scenes
+from models.covariance_estimator.config import ContinuousConfig
+from models.covariance_estimator.continuous import parameter_limits
+from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
+from models.physics.geometry import FieldOfView
+from models.physics.observation import Observation
+from models.reflections.config import CoherenceConfig
+from models.reflections.path_refinement import PathState, choose, refine_paths
+from models.reflections.path_search import (
+    BEYOND,
+    PathGrid,
+    coherent_pair,
+    may_reflect,
+    mismatch_ratio,
+    search_paths,
+)
+from models.reflections.paths import PathEvaluation, Paths, evaluate_paths, no_paths, unmix
+
+
+class Reflections(NamedTuple):
+    """Sources, their reflected paths, and the likelihood there with the paths' amplitudes unknown.
+
+    atoms: the direct paths. paths: the reflected ones. evaluation: of the atoms. mismatch: `mismatch_ratio`, [B, A].
+    """
+
+    atoms: Atoms
+    paths: Paths
+    evaluation: Evaluation
+    mismatch: tf.Tensor
+
+
+def _lead_by_strongest(atoms: Atoms, paths: Paths, view: FieldOfView) -> tuple[Atoms, Paths]:
+    """Makes the strongest path of each source its direct one, where it lies in the field of view.
+
+    An atom may stand for a reflection, or for a splinter, of a source that is only found as its path.
+    """
+    num_atoms = atoms.active.shape[-1]
+    of_source = paths.of_source(num_atoms) > 0.0  # [B, P, A]
+    azimuth, elevation, inverse_range = tf.unstack(paths.points, axis=-1)
+    inside = inverse_range >= view.inverse_range[0]
+    for angle, (low, high) in ((azimuth, view.azimuth), (elevation, view.elevation)):
+        inside &= (angle >= low) & (angle <= high)
+    power = tf.where(of_source & inside[..., None], paths.log_power[..., None], -np.float32(np.inf))
+    best = tf.argmax(power, axis=1, output_type=tf.int32)  # [B, A]
+    swap = tf.reduce_max(power, axis=1) > atoms.parameters[..., 3]
+    leader = tf.one_hot(best, paths.active.shape[-1], on_value=True, off_value=False, axis=1)  # [B, P, A]
+    leads = tf.reduce_any(leader & of_source & swap[:, None], axis=-1)  # [B, P]
+    whole = tf.concat([paths.points, paths.log_power[..., None]], axis=-1)
+    turn = tf.where(swap, tf.gather(paths.phase, best, batch_dims=1), 0.0)
+    demoted = tf.gather(atoms.parameters, paths.source, batch_dims=1)
+    whole, promoted = tf.where(leads[..., None], demoted, whole), tf.gather(whole, best, batch_dims=1)
+    parameters = tf.where(swap[..., None], promoted, atoms.parameters)
+    phase = tf.where(leads, 0.0, paths.phase) - tf.gather(turn, paths.source, batch_dims=1)
+    limit = BEYOND * tf.gather(parameters[..., 2], paths.source, batch_dims=1)
+    points = tf.stack([whole[..., 0], whole[..., 1], tf.minimum(whole[..., 2], limit)], axis=-1)
+    return atoms._replace(parameters=parameters), paths._replace(points=points, log_power=whole[..., 3], phase=phase)
+
+
+def _with_paths(paths: Paths, new: Paths) -> Paths:
+    """The strongest of both in the slots of the old ones."""
+    both = Paths(*(tf.concat(pair, axis=1) for pair in zip(paths, new, strict=True)))
+    rank = tf.where(both.active, both.log_power, -np.float32(np.inf))
+    keep = tf.math.top_k(rank, paths.active.shape[-1]).indices
+    return Paths(*(tf.gather(value, keep, batch_dims=1) for value in both))
+
+
+def _of_atoms(evaluation: PathEvaluation, num_atoms: int) -> Evaluation:
+    """The likelihood by the atoms alone: the paths' parameters are unknown, F_aa - F_ap F_pp^-1 F_pa."""
+    size = PARAMETERS_PER_ATOM * num_atoms
+    fisher = evaluation.fisher
+    nuisance = fisher[:, size:, size:]
+    diagonal = tf.linalg.diag_part(nuisance)
+    scale = tf.math.rsqrt(tf.where(diagonal > 0, diagonal, 1.0))
+    scaled = tf.linalg.set_diag(nuisance * scale[:, :, None] * scale[:, None], tf.ones_like(diagonal) + 1e-3)
+    cross = fisher[:, size:, :size] * scale[..., None]
+    explained = tf.linalg.triangular_solve(tf.linalg.cholesky(scaled), cross)
+    return Evaluation(
+        evaluation.nll,
+        evaluation.gradient[:, :size],
+        fisher[:, :size, :size] - tf.matmul(explained, explained, transpose_a=True),
+        evaluation.gains,
+        evaluation.noise_gradient,
+        evaluation.noise_fisher,
+    )
+
+
+def _grown(
+    observation: Observation,
+    state: PathState,
+    grid: PathGrid,
+    config: CoherenceConfig,
+    view: FieldOfView,
+    merges: tf.Tensor,
+) -> tuple[Atoms, Paths, tf.Tensor, tf.Tensor]:
+    """What a round tries: two coherent atoms as one source, where `merges` [B] still allows it, or else new paths.
+
+    Returns:
+      atoms, paths, whether a scene has something to try and whether that is a merger, [B] bool.
+    """
+    atoms, paths = state.atoms, state.paths
+    weak, path, gain = coherent_pair(observation, atoms, paths, state.unmixed, grid.array)
+    merged = merges & (gain > config.min_gain)
+    found = search_paths(observation, atoms, state.unmixed, grid, config.paths_per_source, config.paths_per_round)
+    wanted = found.paths._replace(active=(found.gains > config.min_gain) & ~merged[:, None])
+    new = Paths(*(tf.concat(pair, axis=1) for pair in zip(path._replace(active=merged[:, None]), wanted, strict=True)))
+    gone = (tf.range(atoms.active.shape[-1]) == weak[:, None]) & merged[:, None]
+    changed = tf.reduce_any(new.active, axis=-1)
+    atoms, paths = _lead_by_strongest(atoms._replace(active=atoms.active & ~gone), _with_paths(paths, new), view)
+    return atoms, paths, changed, merged
+
+
+class _Work(NamedTuple):
+    """Scenes that may have further paths: their numbers, measurements and state; whether mergers are still tried."""
+
+    scenes: tf.Tensor
+    observation: Observation
+    state: PathState
+    merges: tf.Tensor
+
+
+def _round(
+    work: _Work, grid: PathGrid, view: FieldOfView, continuous: ContinuousConfig, config: CoherenceConfig
+) -> _Work:
+    """One round: what it finds is refined and kept where it is more likely; scenes that found nothing leave."""
+    atoms, paths, changed, merged = _grown(work.observation, work.state, grid, config, view, work.merges)
+    kept = tf.where(changed)[:, 0]
+    work, atoms, paths, merged = take_scenes((work, atoms, paths, merged), kept)
+    limits = parameter_limits(grid.array, view, work.observation.noise_power, continuous.noise_range_db)
+    reached = refine_paths(work.observation, atoms, paths, grid.array, limits, config, continuous.prune_gain)
+    better = reached.evaluation.nll < work.state.evaluation.nll
+    work = work._replace(state=choose(better, reached, work.state), merges=work.merges & (better | ~merged))
+    return take_scenes(work, tf.where(better | merged)[:, 0])
+
+
+def explain_reflections(
+    observation: Observation,
+    atoms: Atoms,
+    evaluation: Evaluation,
+    grid: PathGrid,
+    field_of_view: FieldOfView,
+    continuous: ContinuousConfig,
+    config: CoherenceConfig,
+) -> Reflections:
+    """Gives sources their reflected paths and takes back the atoms that stood for some.
+
+    Args:
+      observation: the scenes.
+      atoms, evaluation: refined atoms and the likelihood there.
+      grid: where paths may come from, and the surface.
+      field_of_view, continuous: limits of the atoms, and the gain an atom must be worth.
+      config: the search.
+
+    Returns:
+      The reflections; of a scene without any, atoms and evaluation are those given.
+    """
+    num_scenes, num_atoms = tf.shape(atoms.active)[0], atoms.active.shape[-1]
+    paths = no_paths(num_scenes, config.max_paths)
+    unmixed = unmix(observation, atoms, paths, grid.array)
+    mismatch = mismatch_ratio(observation, atoms, unmixed, grid.array)
+    known = Reflections(atoms, paths, evaluation, mismatch)
+    if config.rounds == 0:
+        return known
+    pair = coherent_pair(observation, atoms, paths, unmixed, grid.array)[2] > config.min_gain
+    suspicious = pair | may_reflect(observation, atoms, unmixed, grid, 0.5 * config.min_gain)
+    scenes = tf.where(suspicious)[:, 0]
+    some, some_atoms, some_paths = take_scenes((observation, atoms, paths), scenes)
+    start = evaluate_paths(some, some_atoms, some_paths, grid.array)
+    state = PathState(some_atoms, some_paths, tf.zeros_like(some_atoms.noise_power), *start)
+
+    def body(number: tf.Tensor, work: _Work, known: Reflections) -> tuple[tf.Tensor, _Work, Reflections]:
+        work = _round(work, grid, field_of_view, continuous, config)
+        state = work.state
+        found = Reflections(
+            state.atoms,
+            state.paths,
+            _of_atoms(state.evaluation, num_atoms),
+            mismatch_ratio(work.observation, state.atoms, state.unmixed, grid.array),
+        )
+        return number + 1, work, put_scenes(known, work.scenes, found)
+
+    def more(number: tf.Tensor, work: _Work, _: Reflections) -> tf.Tensor:
+        return (number < config.rounds) & (tf.size(work.scenes) > 0)
+
+    loop = (tf.constant(0), _Work(scenes, some, state, tf.ones_like(scenes, tf.bool)), known)
+    any_scenes = tf.nest.map_structure(lambda value: tf.TensorShape([None, *value.shape[1:]]), loop[1:])
+    shapes = (tf.TensorShape([]), *any_scenes)
+    return tf.while_loop(more, body, loop, shape_invariants=shapes)[2]

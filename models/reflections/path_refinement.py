@@ -1,0 +1,123 @@
+"""Joint damped Fisher scoring of sources and of the amplitudes of their reflected paths, whose directions follow."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from models.covariance_estimator.batches import Structure
+from models.covariance_estimator.continuous import (
+    DAMPING_DOWN,
+    DAMPING_START,
+    DAMPING_UP,
+    MAX_STEP,
+    NLL_RESOLUTION,
+    Limits,
+)
+from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms
+from models.physics.geometry import RISArray
+from models.physics.observation import Observation
+from models.physics.steering import steering_jacobian
+from models.reflections.config import CoherenceConfig
+from models.reflections.path_search import BEYOND, MAX_MOVE, curvature, path_scores, within_half_space
+from models.reflections.paths import PathEvaluation, Paths, Unmixed, evaluate_paths
+
+
+class PathState(NamedTuple):
+    """Sources and their paths on the way to the likelihood's maximum; damping [B] float32."""
+
+    atoms: Atoms
+    paths: Paths
+    damping: tf.Tensor
+    evaluation: PathEvaluation
+    unmixed: Unmixed
+
+
+_PATH_SCALE = (1.0, 0.5)  # log power, phase
+_LOG_POWER = (-13.8, 4.6)
+
+
+def choose(accept: tf.Tensor, new: Structure, old: Structure) -> Structure:
+    """`new` where accept [B], else `old`: (nested) named tuples of tensors [B, ...]."""
+    return tf.nest.map_structure(
+        lambda a, b: tf.where(tf.reshape(accept, [-1] + [1] * (a.shape.rank - 1)), a, b), new, old
+    )
+
+
+def _scoring_step(observation: Observation, state: PathState, limits: Limits, array: RISArray) -> tuple[Atoms, Paths]:
+    """The damped step -(F + lambda diag F)^-1 g, clipped, inside the limits."""
+    atoms, paths, damping, evaluation, _ = state
+    num_atoms, num_paths = atoms.active.shape[-1], paths.active.shape[-1]
+    scale = np.concatenate([np.repeat(limits.scale, num_atoms), np.repeat(_PATH_SCALE, num_paths)]).astype(np.float32)
+    fisher = evaluation.fisher * scale[:, None] * scale
+    diagonal = tf.linalg.diag_part(fisher)
+    loaded = diagonal * (1.0 + damping[:, None]) + tf.where(diagonal > 0, 1e-6, 1.0)
+    chol = tf.linalg.cholesky(tf.linalg.set_diag(fisher, loaded))
+    step = -tf.linalg.cholesky_solve(chol, (evaluation.gradient * scale)[..., None])[..., 0]
+    step = tf.clip_by_value(step, -MAX_STEP, MAX_STEP) * scale
+    of_atoms, log_power, phase = tf.split(step, [PARAMETERS_PER_ATOM * num_atoms, num_paths, num_paths], axis=-1)
+    of_atoms = tf.linalg.matrix_transpose(tf.reshape(of_atoms, [-1, PARAMETERS_PER_ATOM, num_atoms]))
+    moved = tf.clip_by_value(atoms.parameters + of_atoms, limits.low, limits.high)
+    moved = tf.where(atoms.active[..., None], moved, atoms.parameters)
+    noise_step = -evaluation.noise_gradient / (evaluation.noise_fisher * (1.0 + damping))
+    noise_power = atoms.noise_power * tf.exp(tf.clip_by_value(noise_step, -MAX_STEP, MAX_STEP))
+    noise_power = tf.clip_by_value(noise_power, *limits.noise_power)
+    log_power = tf.clip_by_value(paths.log_power + log_power, *_LOG_POWER)
+    return Atoms(moved, atoms.active, noise_power), paths._replace(
+        points=_moved_points(observation, state, array), log_power=log_power, phase=paths.phase + phase
+    )
+
+
+def _moved_points(observation: Observation, state: PathState, array: RISArray) -> tf.Tensor:
+    """A Gauss-Newton step of each reflected path's direction and curvature with all else fixed, [B, P, 3].
+
+    dNLL/dpsi = 2 Re(c^* a'^H w_k); the information is that of a mean channel.
+    """
+    atoms, paths, damping, _, unmixed = state
+    scores = tf.linalg.matrix_transpose(path_scores(observation, unmixed))  # [B, A, N]
+    own = tf.gather(scores, paths.source, batch_dims=1)
+    azimuth, elevation, inverse_range = tf.unstack(paths.points, axis=-1)
+    vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
+    amplitude = paths.amplitudes()
+    gradient = tf.math.real(tf.linalg.matvec(tf.math.conj(slopes), own) * tf.math.conj(amplitude)[..., None])
+    num_antennas = tf.cast(observation.channel.shape[1], tf.float32)
+    certainty = tf.gather(tf.reduce_sum(unmixed.certainty, axis=1), paths.source, batch_dims=1)
+    weight = certainty * tf.abs(amplitude) ** 2 * num_antennas / atoms.noise_power[:, None]
+    information = curvature(vectors, slopes) * weight[..., None, None]
+    diagonal = tf.linalg.diag_part(information)
+    information = tf.linalg.set_diag(information, diagonal * (1.05 + damping[:, None, None]) + 1e-6)
+    step = -tf.linalg.cholesky_solve(tf.linalg.cholesky(information), gradient[..., None])[..., 0]
+    limit = BEYOND * tf.gather(atoms.parameters[..., 2], paths.source, batch_dims=1)
+    moved = within_half_space(paths.points + tf.clip_by_value(step, -MAX_MOVE, MAX_MOVE), limit)
+    return tf.where(paths.active[..., None], moved, paths.points)
+
+
+def refine_paths(
+    observation: Observation,
+    atoms: Atoms,
+    paths: Paths,
+    array: RISArray,
+    limits: Limits,
+    config: CoherenceConfig,
+    prune_gain: float,
+) -> PathState:
+    """Joint Fisher scoring of atoms and path amplitudes; the last step drops what is not worth its gain."""
+
+    def body(step: tf.Tensor, state: PathState) -> tuple[tf.Tensor, PathState]:
+        last = step == config.steps
+        active = state.atoms.active & ~(state.evaluation.gains < prune_gain)
+        kept = state.paths.active & (state.evaluation.path_gains >= config.min_gain)
+        kept &= tf.gather(active, state.paths.source, batch_dims=1)
+        pruned = (state.atoms._replace(active=active), state.paths._replace(active=kept))
+        some = tf.reduce_any(active != state.atoms.active, -1) | tf.reduce_any(kept != state.paths.active, -1)
+        prune = last & some
+        atoms, paths = choose(prune, pruned, _scoring_step(observation, state, limits, array))
+        evaluation, unmixed = evaluate_paths(observation, atoms, paths, array)
+        accept = prune | (evaluation.nll < state.evaluation.nll + NLL_RESOLUTION)
+        damping = state.damping * tf.where(accept, DAMPING_DOWN, DAMPING_UP)
+        new = PathState(atoms, paths, damping, evaluation, unmixed)
+        return step + 1, choose(accept, new, state._replace(damping=damping))
+
+    damping = tf.fill([tf.shape(atoms.active)[0]], DAMPING_START)
+    start = PathState(atoms, paths, damping, *evaluate_paths(observation, atoms, paths, array))
+    return tf.while_loop(lambda step, _: step <= config.steps, body, (tf.constant(0), start))[1]
