@@ -30,13 +30,9 @@ class DecisionConfig:
 class InflationConfig:
     """How far covariances follow the mismatch ratio."""
 
-    tolerance: float = 0.1
-    """Excess of the ratio over one that noise alone explains; less leaves covariances as they are."""
     max_factor: float = 30.0
     """Largest factor; 1 reports the inverse Fisher information everywhere."""
 
     def __post_init__(self) -> None:
-        if self.tolerance < 0:
-            raise ValueError(f"InflationConfig.tolerance: expected at least 0, got {self.tolerance!r}")
         if not self.max_factor >= 1:
             raise ValueError(f"InflationConfig.max_factor: expected at least 1, got {self.max_factor!r}")

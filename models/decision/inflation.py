@@ -11,4 +11,4 @@ from models.decision.config import InflationConfig
 
 def inflation(mismatch_ratio: tf.Tensor, config: InflationConfig) -> tf.Tensor:
     """Factors of the atoms' covariances, [B, A] float32, from their mismatch ratios, [B, A]."""
-    return tf.clip_by_value(mismatch_ratio - config.tolerance, 1.0, config.max_factor)
+    return tf.clip_by_value(mismatch_ratio, 1.0, config.max_factor)

@@ -25,9 +25,12 @@ from models.reflections.path_search import (
     coherent_pair,
     may_reflect,
     mismatch_ratio,
+    path_scores,
     search_paths,
 )
 from models.reflections.paths import PathEvaluation, Paths, evaluate_paths, no_paths, unmix
+
+_SCREENING_SHARE = 0.75  # of the gain a path must be worth, by a mean channel: what a screening must show
 
 
 class Reflections(NamedTuple):
@@ -111,9 +114,12 @@ def _grown(
       atoms, paths, whether a scene has something to try and whether that is a merger, [B] bool.
     """
     atoms, paths = state.atoms, state.paths
-    weak, path, gain = coherent_pair(observation, atoms, paths, state.unmixed, grid.array)
+    scores = path_scores(observation, state.unmixed)
+    weak, path, gain = coherent_pair(atoms, paths, state.unmixed, scores, grid.array)
     merged = merges & (gain > config.min_gain)
-    found = search_paths(observation, atoms, state.unmixed, grid, config.paths_per_source, config.paths_per_round)
+    found = search_paths(
+        observation, atoms, state.unmixed, scores, grid, config.paths_per_source, config.paths_per_round
+    )
     wanted = found.paths._replace(active=(found.gains > config.min_gain) & ~merged[:, None])
     new = Paths(*(tf.concat(pair, axis=1) for pair in zip(path._replace(active=merged[:, None]), wanted, strict=True)))
     gone = (tf.range(atoms.active.shape[-1]) == weak[:, None]) & merged[:, None]
@@ -169,12 +175,13 @@ def explain_reflections(
     num_scenes, num_atoms = tf.shape(atoms.active)[0], atoms.active.shape[-1]
     paths = no_paths(num_scenes, config.max_paths)
     unmixed = unmix(observation, atoms, paths, grid.array)
-    mismatch = mismatch_ratio(observation, atoms, unmixed, grid.array)
+    scores = path_scores(observation, unmixed)
+    mismatch = mismatch_ratio(observation, atoms, paths, unmixed, scores, grid.array)
     known = Reflections(atoms, paths, evaluation, mismatch)
     if config.rounds == 0:
         return known
-    pair = coherent_pair(observation, atoms, paths, unmixed, grid.array)[2] > config.min_gain
-    suspicious = pair | may_reflect(observation, atoms, unmixed, grid, 0.5 * config.min_gain)
+    pair = coherent_pair(atoms, paths, unmixed, scores, grid.array)[2] > config.min_gain
+    suspicious = pair | may_reflect(observation, atoms, unmixed, scores, grid, _SCREENING_SHARE * config.min_gain)
     scenes = tf.where(suspicious)[:, 0]
     some, some_atoms, some_paths = take_scenes((observation, atoms, paths), scenes)
     start = evaluate_paths(some, some_atoms, some_paths, grid.array)
@@ -187,7 +194,14 @@ def explain_reflections(
             state.atoms,
             state.paths,
             _of_atoms(state.evaluation, num_atoms),
-            mismatch_ratio(work.observation, state.atoms, state.unmixed, grid.array),
+            mismatch_ratio(
+                work.observation,
+                state.atoms,
+                state.paths,
+                state.unmixed,
+                path_scores(work.observation, state.unmixed),
+                grid.array,
+            ),
         )
         return number + 1, work, put_scenes(known, work.scenes, found)
 

@@ -15,17 +15,18 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.continuous import is_grid_peak
-from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation
 from models.physics.steering import steering_jacobian, steering_vectors
-from models.reflections.paths import Paths, Unmixed
+from models.reflections.paths import PARAMETERS_PER_PATH, Paths, Unmixed
 
 _INVERSE_RANGES = (0.03, 0.12, 0.3)  # 1/m
 _GRAZING = 0.97  # largest sine of the angle from boresight
 _POLISH_STEPS = 2
 _WIDEST_ANGLE = 1.5  # radians
 _LEAST_INVERSE_RANGE = 1e-3  # 1/m
+_LEAST_FREE_SHARE = 0.3
 MAX_MOVE = 0.05
 """Longest step of a path's direction and inverse range, radians and 1/m."""
 BEYOND = 0.9
@@ -67,7 +68,9 @@ def path_scores(observation: Observation, unmixed: Unmixed) -> tf.Tensor:
     return observation.back_project_all(values)
 
 
-def mismatch_ratio(observation: Observation, atoms: Atoms, unmixed: Unmixed, array: RISArray) -> tf.Tensor:
+def mismatch_ratio(
+    observation: Observation, atoms: Atoms, paths: Paths, unmixed: Unmixed, scores: tf.Tensor, array: RISArray
+) -> tf.Tensor:
     """How the score of the elements' phases varies, over what noise alone would make it vary: [B, A] float32.
 
     Were element n of a source's column a turned by some phase, the NLL would have the slope 2 Im(a_n^* w_n), w_k as in
@@ -76,17 +79,21 @@ def mismatch_ratio(observation: Observation, atoms: Atoms, unmixed: Unmixed, arr
     is wrong, of any cause (reflections too weak to find, elements displaced, dead or out of phase, an error of the
     channel), adds to it. A position moves the phases only, so that its score has that many times the variance that the
     Fisher information says, and so has its estimate: the sandwich covariance F^-1 V F^-1 (White 1982) is this ratio
-    times F^-1.
+    times F^-1. What a source's own parameters, and half of each path's, have fitted away is counted back in.
     """
     vectors = atoms.steering(array)
-    turns = tf.math.imag(tf.math.conj(vectors) * path_scores(observation, unmixed))
+    turns = tf.math.imag(tf.math.conj(vectors) * scores)
     score = tf.reduce_sum(turns**2, axis=1) / tf.reduce_sum(tf.abs(vectors) ** 2, axis=1)
     inverse = tf.matmul(unmixed.root, unmixed.root, adjoint_a=True)
     gram = tf.matmul(observation.channel, observation.channel, adjoint_b=True)
     energy = tf.reduce_sum(tf.math.real(inverse * tf.math.conj(gram)[:, None]), axis=(2, 3))
     energy *= tf.reduce_mean(tf.abs(observation.ris_codes) ** 2, axis=-1)  # tr(Phi^H S^-1 Phi) for codes of one modulus
     expected = 0.5 / array.num_elements * tf.einsum("bl,bla->ba", energy, unmixed.certainty)
-    return score / (expected + 1e-9)
+    fitted = PARAMETERS_PER_ATOM + 0.5 * PARAMETERS_PER_PATH * tf.reduce_sum(
+        paths.of_source(atoms.active.shape[-1]), axis=1
+    )
+    free = tf.maximum(1.0 - fitted / array.num_elements, _LEAST_FREE_SHARE)
+    return score / (expected * free + 1e-9)
 
 
 def power_map(scores: tf.Tensor, atoms: Atoms, grid: PathGrid) -> tf.Tensor:
@@ -101,9 +108,11 @@ def power_map(scores: tf.Tensor, atoms: Atoms, grid: PathGrid) -> tf.Tensor:
     return tf.where(grid.inside & farther & atoms.active[..., None], power, 0.0)
 
 
-def may_reflect(observation: Observation, atoms: Atoms, unmixed: Unmixed, grid: PathGrid, gain: float) -> tf.Tensor:
+def may_reflect(
+    observation: Observation, atoms: Atoms, unmixed: Unmixed, scores: tf.Tensor, grid: PathGrid, gain: float
+) -> tf.Tensor:
     """Whether any path of a scene might gain that much, by a mean channel: [B] bool, at the cost of a product."""
-    power = tf.reduce_max(power_map(path_scores(observation, unmixed), atoms, grid), axis=-1)
+    power = tf.reduce_max(power_map(scores, atoms, grid), axis=-1)
     num_antennas = tf.cast(observation.channel.shape[1], tf.float32)
     information = tf.reduce_sum(unmixed.certainty, axis=1) * num_antennas / atoms.noise_power[:, None]
     return tf.reduce_any(power > gain * information, axis=-1)
@@ -141,11 +150,16 @@ def _polish(points: tf.Tensor, scores: tf.Tensor, limit: tf.Tensor, array: RISAr
 
 
 def search_paths(
-    observation: Observation, atoms: Atoms, unmixed: Unmixed, grid: PathGrid, per_source: int, count: int
+    observation: Observation,
+    atoms: Atoms,
+    unmixed: Unmixed,
+    scores: tf.Tensor,
+    grid: PathGrid,
+    per_source: int,
+    count: int,
 ) -> FoundPaths:
     """The paths that gain most, at most `per_source` a source and `count` a scene."""
     num_atoms = atoms.active.shape[-1]
-    scores = path_scores(observation, unmixed)
     volume = tf.reshape(power_map(scores, atoms, grid), [-1, *grid.shape])
     peaks = tf.reshape(tf.where(is_grid_peak(volume), volume, 0.0), [-1, num_atoms, grid.points.shape[0]])
     index = tf.reshape(tf.math.top_k(peaks, per_source).indices, [-1, num_atoms * per_source])
@@ -168,7 +182,7 @@ def search_paths(
 
 
 def coherent_pair(
-    observation: Observation, atoms: Atoms, paths: Paths, unmixed: Unmixed, array: RISArray
+    atoms: Atoms, paths: Paths, unmixed: Unmixed, scores: tf.Tensor, array: RISArray
 ) -> tuple[tf.Tensor, Paths, tf.Tensor]:
     """The two atoms of each scene whose symbols agree most, the weaker as a path of the stronger.
 
@@ -180,7 +194,7 @@ def coherent_pair(
     """
     num_atoms = atoms.active.shape[-1]
     columns = atoms.steering(array) * tf.cast(tf.sqrt(atoms.powers()), tf.complex64)[:, None]
-    g = tf.matmul(columns, path_scores(observation, unmixed), adjoint_a=True)  # [B, j, k]
+    g = tf.matmul(columns, scores, adjoint_a=True)  # [B, j, k]
     information = tf.matmul(unmixed.certainty, unmixed.certainty, transpose_a=True)  # of atoms without further paths
     gains = tf.abs(g) ** 2 / (information + 1e-9)
     log_power = atoms.parameters[..., 3]

@@ -18,6 +18,8 @@ from models.physics.geometry import RISArray
 from models.physics.observation import Observation
 from models.physics.steering import steering_jacobian, steering_vectors
 
+PARAMETERS_PER_PATH = 5
+
 
 class Paths(NamedTuple):
     """Reflected paths of a batch of scenes, P slots a scene.

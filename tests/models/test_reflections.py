@@ -46,7 +46,9 @@ class TestStatistic:
 
     def test_gain_of_a_pair_of_independent_sources_is_exponential(self, independent) -> None:
         observation, atoms, unmixed = independent
-        gains = coherent_pair(observation, atoms, no_paths(tf.constant(300), 1), unmixed, ARRAY)[2].numpy()
+        gains = coherent_pair(atoms, no_paths(tf.constant(300), 1), unmixed, path_scores(observation, unmixed), ARRAY)[
+            2
+        ].numpy()
         assert gains.mean() == pytest.approx(1.0, abs=0.25)
         assert stats.kstest(gains, "expon").pvalue > 1e-3
 
@@ -61,7 +63,7 @@ class TestStatistic:
 
     def test_no_direction_reaches_the_gain_a_path_must_be_worth(self, independent) -> None:
         observation, atoms, unmixed = independent
-        gains = search_paths(observation, atoms, unmixed, GRID, 1, 1).gains.numpy()
+        gains = search_paths(observation, atoms, unmixed, path_scores(observation, unmixed), GRID, 1, 1).gains.numpy()
         assert np.mean(gains > CoherenceConfig().min_gain) < 0.02
 
     def test_the_same_symbols_gain_as_many_nats_as_there_are_snapshots(self) -> None:
@@ -71,7 +73,9 @@ class TestStatistic:
         observation = observe(**measured(rng, columns, symbols, 25.0))
         atoms = atoms_at([DIRECT, REFLECTED], [-0.7, -0.7001], observation)
         unmixed = unmix(observation, atoms, no_paths(tf.constant(50), 1), ARRAY)
-        weak, path, gains = coherent_pair(observation, atoms, no_paths(tf.constant(50), 1), unmixed, ARRAY)
+        weak, path, gains = coherent_pair(
+            atoms, no_paths(tf.constant(50), 1), unmixed, path_scores(observation, unmixed), ARRAY
+        )
         assert np.median(gains) == pytest.approx(NUM_SNAPSHOTS, rel=0.25)
         assert (weak.numpy() == 1).all() and (path.source.numpy() == 0).all()
         np.testing.assert_allclose(path.phase.numpy()[:, 0], 0.0, atol=0.3)
