@@ -20,8 +20,9 @@ from models.losses import LossConfig
 from models.spectrum.refiner import RefinerConfig, SpectrumRefiner
 from models.spectrum_localizer import read_spectrum, reading, spectrum_localizer
 from models.weights import PRETRAINED
-from pipeline.common.records import logging_to, write_config
-from pipeline.common.verdict import GateClosed, require_verdict
+from pipeline.common.artifacts import Artifact, chosen_on, making
+from pipeline.common.records import logging_to
+from pipeline.common.verdict import GateClosed, require_verdict, starting_point
 from pipeline.evaluation.estimators import INPUTS
 from pipeline.evaluation.figures import spectrum_plots
 from pipeline.evaluation.figures.plots import save_figure
@@ -30,7 +31,7 @@ from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
 from pipeline.scenes.reading import load_scenes
 from pipeline.train import BEST_MODEL
 from pipeline.training.backbone_training import BackboneTraining
-from pipeline.training.fitting import FitOptions, Progress, common_scenario, fit
+from pipeline.training.fitting import FitOptions, Progress, common_scenario, fit, run_fingerprint
 from pipeline.training.refiner_training import RefinerTraining
 
 REFINER_MODEL = "refiner.keras"
@@ -175,16 +176,29 @@ def refine(options: RefineOptions, logger: logging.Logger) -> None:
     """Trains, or goes on with, the run in options.run_dir.
 
     Raises:
-      GateClosed: no learnability verdict of PASS.
+      GateClosed: no learnability verdict of PASS on this backbone.
+      Differs: the folder holds a run of other options, scenes, weights or code.
     """
+    asked = run_fingerprint("pipeline.refine", options)
+    with making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+        if run.state != "done":
+            _ask_for_verdict(options, logger)
+            _refine(options, run, logger)
+
+
+def _ask_for_verdict(options: RefineOptions, logger: logging.Logger) -> None:
     try:
-        require_verdict(options.learnability, *options.config)
+        require_verdict(options.learnability, options.backbone, *options.config)
         logger.info(f"learnability: PASS in {options.learnability}")
     except GateClosed as closed:
         if not options.force:
             raise
         logger.info(f"--force: begun without a learnability verdict that holds ({closed})")
+
+
+def _refine(options: RefineOptions, run: Artifact, logger: logging.Logger) -> None:
     localizer, model = prepare(options)
+    run.begin(options)
     validation = Validation(localizer, options)
     kept = {REFINER_MODEL: localizer.refiner, BEST_MODEL: localizer.backbone}
     fit(model, Progress(options, logger, validation, kept, model.learned, validation.pictures))
@@ -194,6 +208,12 @@ def refine(options: RefineOptions, logger: logging.Logger) -> None:
     picture = options.run_dir / "figures" / "spectra.png"
     save_figure(Validation(best, options).figure(), picture)
     logger.info(f"spectra before and after: {picture}")
+    run.facts |= {
+        "started_from": starting_point(options.backbone),
+        "training_scenes": int(model.scenes_seen),
+        "chosen_on": max(options.validation_scenes, chosen_on(options.backbone)),
+    }
+    run.finish(REFINER_MODEL, BEST_MODEL, "metrics.json", "figures")
 
 
 def main() -> None:
@@ -202,7 +222,6 @@ def main() -> None:
         options = tyro.cli(RefineOptions, prog="python -m pipeline.refine")
         with logging_to(options.run_dir / "logs", "refine") as (logger, log_path):
             logger.info(f"log: {log_path}")
-            write_config(options.run_dir / "config.json", options)
             refine(options, logger)
     except (ValueError, OSError, tf.errors.OpError) as error:
         first_line = str(error).strip().partition("\n")[0]

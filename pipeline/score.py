@@ -20,11 +20,14 @@ import tyro
 from models.artifacts import load_backbone, moved_to
 from models.decision.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from models.localizer import Localizer
-from pipeline.common.records import logging_to, replacing, write_config, write_json
+from pipeline.common.artifacts import chosen_on, fingerprint, making
+from pipeline.common.records import logging_to, replacing, write_json
+from pipeline.common.verdict import starting_point
 from pipeline.evaluation.estimators import INPUTS, localizer_estimator
 from pipeline.evaluation.matching import found_sources, match_sources, true_sources
 from pipeline.evaluation.metrics import STANDARD_GATE
 from pipeline.evaluation.predictions import run_estimator
+from pipeline.scenes.identity import scenes_inputs
 from pipeline.scenes.reading import load_scenes
 from pipeline.train import BEST_MODEL
 from pipeline.training.fitting import common_scenario, validate
@@ -133,10 +136,27 @@ def cross_entropy(candidates: LabelledPeaks) -> float:
 
 
 def teach(options: ScoreOptions, logger: logging.Logger) -> None:
-    """Collects, fits, validates, saves."""
+    """Collects, fits, validates, saves; leaves a finished run alone.
+
+    Raises:
+      Differs: the folder holds a run of other options, scenes, weights or code.
+    """
+    scenes = scenes_inputs(options.data_dir, options.config)
+    asked = fingerprint("pipeline.score", options, scenes, left_out=("run_dir", "data_dir"))
+    with making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+        if run.state == "done":
+            return
+        run.begin(options)
+        _teach(options, logger)
+        run.facts |= {
+            "started_from": starting_point(options.backbone),
+            "chosen_on": max(options.validation_scenes, chosen_on(options.backbone)),
+        }
+        run.finish(BEST_MODEL, "metrics.json")
+
+
+def _teach(options: ScoreOptions, logger: logging.Logger) -> None:
     keras.utils.set_random_seed(options.seed)
-    if (options.run_dir / "checkpoints").exists():
-        raise ValueError(f"--run-dir: expected a folder of its own, got {options.run_dir}, which holds a training")
     localizer = Localizer(moved_to(load_backbone(options.backbone), common_scenario(options.config)))
     correction = localizer.backbone.score_correction
     fresh = ScoreCorrection(correction.width)
@@ -182,7 +202,6 @@ def main() -> None:
         options = tyro.cli(ScoreOptions, prog="python -m pipeline.score")
         with logging_to(options.run_dir / "logs", "score") as (logger, log_path):
             logger.info(f"log: {log_path}")
-            write_config(options.run_dir / "config.json", options)
             teach(options, logger)
     except (ValueError, OSError, tf.errors.OpError) as error:
         first_line = str(error).strip().partition("\n")[0]

@@ -15,13 +15,15 @@ from models.covariance_estimator.backbone import Backbone, BackboneConfig
 from models.localizer import Localizer, LocalizerConfig
 from models.losses import LossConfig
 from models.physics.covariance import ShrinkageConfig
+from pipeline.common.artifacts import making
 from pipeline.common.hyperparameters import read_hyperparameters, replaced
-from pipeline.common.records import logging_to, write_config
+from pipeline.common.records import logging_to, replacing
+from pipeline.common.verdict import starting_point
 from pipeline.evaluation.estimators import localizer_estimator
 from pipeline.training.backbone_training import BackboneTraining
-from pipeline.training.fitting import FitOptions, Progress, common_scenario, fit, validate
+from pipeline.training.fitting import FitOptions, Progress, common_scenario, fit, run_fingerprint, validate
 
-BEST_MODEL = "backbone.keras"
+BEST_MODEL, START_MODEL = "backbone.keras", "start.keras"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +74,26 @@ def backbone_progress(localizer: Localizer, options: TrainOptions, logger: loggi
 
 
 def train(options: TrainOptions, logger: logging.Logger) -> None:
-    """Trains, or goes on with, the run in options.run_dir."""
+    """Trains, or goes on with, the run in options.run_dir; leaves a finished one alone.
+
+    Raises:
+      Differs: the folder holds a run of other options, scenes, weights or code.
+    """
     localizer, model = prepare(options)
-    fit(model, backbone_progress(localizer, options, logger))
+    asked = run_fingerprint("pipeline.train", options)
+    with making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+        if run.state == "done":
+            return
+        run.begin(options)
+        with replacing(options.run_dir / START_MODEL) as temporary:
+            localizer.backbone.save(temporary)
+        fit(model, backbone_progress(localizer, options, logger))
+        run.facts |= {
+            "started_from": starting_point(options.initial),
+            "training_scenes": int(model.scenes_seen),
+            "chosen_on": options.validation_scenes,
+        }
+        run.finish(BEST_MODEL, START_MODEL, "metrics.json")
 
 
 def main() -> None:
@@ -87,7 +106,6 @@ def main() -> None:
             options = tyro.cli(TrainOptions, prog="python -m pipeline.train", default=tuned)
         with logging_to(options.run_dir / "logs", "train") as (logger, log_path):
             logger.info(f"log: {log_path}")
-            write_config(options.run_dir / "config.json", options)
             train(options, logger)
     except (ValueError, OSError, tf.errors.OpError) as error:
         first_line = str(error).strip().partition("\n")[0]

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pipeline.common.digests import code_version, content_digest, json_digest
 from pipeline.common.hyperparameters import flattened
-from pipeline.common.records import git_commit, plain, versions, write_json
+from pipeline.common.records import git_commit, plain, versions, write_config, write_json
 
 MANIFEST = "manifest.json"
 _LOCK = ".lock"
@@ -181,6 +181,19 @@ def output_digest(path: Path) -> str:
     return content_digest(path)
 
 
+def origin(path: Path) -> dict[str, Any] | None:
+    """The manifest of the stage that left a file or folder, None if none did or it was changed since."""
+    manifest = read_manifest(path.parent)
+    record = ((manifest or {}).get("outputs") or {}).get(path.name)
+    return manifest if record is not None and path.exists() and output_digest(path) == record["sha256"] else None
+
+
+def chosen_on(path: Path) -> int:
+    """Validation scenes, the first ones, that chose anything in a model; 0 where no manifest tells."""
+    manifest = origin(path)
+    return int(manifest["facts"].get("chosen_on", 0)) if manifest is not None else 0
+
+
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Keeps a second process out of a folder; the lock goes with the process, however that ends.
@@ -218,9 +231,15 @@ class Artifact:
             "outputs": None,
         }
 
-    def begin(self) -> None:
-        """Leaves word of what the folder is for, before anything else is in it."""
-        write_json(self.folder / MANIFEST, self._record)
+    def begin(self, options: Any) -> None:
+        """Leaves word of what the folder is for, before anything else is in it; where that was done, nothing.
+
+        Args:
+          options: what the stage was told, for config.json.
+        """
+        if self.state == "new":
+            write_config(self.folder / "config.json", options)
+            write_json(self.folder / MANIFEST, self._record)
 
     def finish(self, *outputs: str) -> None:
         """Leaves word that it is done.
@@ -244,7 +263,7 @@ def _now() -> str:
 def making(
     folder: Path, asked: Fingerprint, logger: logging.Logger, *, leftovers: tuple[str, ...] = ()
 ) -> Iterator[Artifact]:
-    """The work of a stage on its folder; `state` "done" leaves nothing to do.
+    """The work of a stage on its folder: `begin`, results, `finish`; `state` "done" leaves nothing to do.
 
     Args:
       folder: where results go.
@@ -262,9 +281,6 @@ def making(
             strange = next((name for name in leftovers if (folder / name).exists()), None)
             if strange is not None:
                 raise Differs(f"{folder} holds {strange} without a {MANIFEST}; take another folder, or delete it")
-        artifact = Artifact(folder, asked, how_far)
-        if how_far == "new":
-            artifact.begin()
-        elif how_far == "done":
+        if how_far == "done":
             logger.info(f"{asked.stage}: nothing has changed, {folder} stays as it is")
-        yield artifact
+        yield Artifact(folder, asked, how_far)

@@ -57,7 +57,7 @@ class Study:
 
     def _require_verdict(self) -> None:
         try:
-            require_verdict(self.options.learnability, self.options.config)
+            require_verdict(self.options.learnability, self.options.initial, self.options.config)
             self.logger.info(f"learnability: PASS in {self.options.learnability}")
         except GateClosed as closed:
             if not self.options.force:

@@ -21,6 +21,7 @@ from models.losses import LossConfig
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from models.spectrum.refiner import RefinerConfig, SpectrumRefiner
 from pipeline import evaluate, export, refine
+from pipeline.common.digests import content_digest
 from pipeline.evaluation.estimators import saved_model_estimator
 from pipeline.export import export_localizer
 from pipeline.training.backbone_training import BackboneTraining
@@ -51,8 +52,15 @@ def arguments(run_dir: Path, data_dir: Path, backbone: Path) -> list[str]:
     ]
 
 
-def verdict(path: Path, config: str) -> Path:
-    record = {"verdict": "PASS", "reason": "better", "options": {"config": config}}
+def verdict(path: Path, config: str, model: Path) -> Path:
+    """A PASS on a model."""
+    record = {
+        "verdict": "PASS",
+        "reason": "as measured",
+        "options": {"config": config},
+        "model": content_digest(model),
+        "started_from": "untrained",
+    }
     path.write_text(json.dumps(record))
     return path
 
@@ -145,7 +153,7 @@ def test_the_level_chosen_is_the_best_of_those_tried(tiny_scenes: Path, backbone
 def run(tiny_scenes: Path, backbone_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run that was killed as its first epoch was checkpointed, and run again: its folder and what it said."""
     folder = tmp_path_factory.mktemp("refine")
-    learnability = verdict(folder / "learnability.json", SCENE_SETS[1])
+    learnability = verdict(folder / "learnability.json", SCENE_SETS[1], backbone_path)
     command = [sys.executable, "-m", "pipeline.refine", *arguments(folder / "run", tiny_scenes, backbone_path)]
     command += ["--learnability", str(learnability)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -191,6 +199,22 @@ def test_without_a_verdict_it_refuses(
     ):
         refine.main()
     assert not (tmp_path / "run" / "refiner.keras").exists()
+
+
+def test_a_verdict_on_another_model_does_not_open_it(
+    tiny_scenes: Path, backbone_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One PASS opened the gate for any model once."""
+    other = tmp_path / "other.keras"
+    Backbone(Scenario(), TINY).save(other)
+    passed = verdict(tmp_path / "learnability.json", SCENE_SETS[1], other)
+    options = [*arguments(tmp_path / "run", tiny_scenes, backbone_path), "--learnability", str(passed)]
+    monkeypatch.setattr(sys, "argv", ["refine", *options])
+    with pytest.raises(
+        SystemExit, match=r"is about .* \([0-9a-f]{12}\), got one about [0-9a-f]{12}, trained from untrai"
+    ):
+        refine.main()
+    assert not (tmp_path / "run" / "manifest.json").exists()
 
 
 def test_joint_and_grid_only_change_the_backbone_it_keeps(

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -194,7 +195,7 @@ def test_a_finished_run_is_left_alone(runs, tiny_scenes: Path, monkeypatch, caps
     before = {path: path.read_bytes() for path in (folder / train.BEST_MODEL, folder / "metrics.json")}
     monkeypatch.setattr(sys, "argv", ["train", *arguments(folder, tiny_scenes)])
     train.main()
-    assert f"all {EPOCHS} epochs are done already" in capsys.readouterr().out
+    assert f"nothing has changed, {folder} stays as it is" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -254,6 +255,39 @@ def test_weights_to_start_from_must_be_there_and_fit(
     assert "nowhere.keras" in refusal([*options, str(tmp_path / "nowhere.keras")], monkeypatch, capsys)
     said = refusal([*options, str(initial), "--config", "l64_m64_legacy"], monkeypatch, capsys)
     assert "--initial: expected a backbone of the scenario of l64_m64_legacy" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seed", "2"], "--seed is 1 there, 2 here"),
+        (["--losses.stein", "0.5"], f"--losses.stein is {LossConfig().stein} there, 0.5 here"),
+        (["--config", SCENE_SETS[0]], f'--config is ["{SCENE_SETS[0]}", "{SCENE_SETS[1]}"] there, ["{SCENE_SETS[0]}"]'),
+    ],
+)
+def test_a_run_of_other_options_is_neither_resumed_nor_rewritten(
+    runs, tiny_scenes: Path, monkeypatch, capsys, options: list[str], message: str
+) -> None:
+    folder, _ = runs["undisturbed"]
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    said = refusal([*arguments(folder, tiny_scenes), *options], monkeypatch, capsys)
+    assert message in said
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_torn_checkpoint_is_passed_over(runs, tiny_scenes: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """The run goes on from the one before and ends where it ended."""
+    folder = tmp_path / "run"
+    shutil.copytree(runs["undisturbed"][0], folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "outputs": None}))
+    for part in (folder / "checkpoints").glob(f"ckpt-{EPOCHS}.data*"):
+        part.write_bytes(part.read_bytes()[:100])
+    monkeypatch.setattr(sys, "argv", ["train", *arguments(folder, tiny_scenes)])
+    train.main()
+    assert f"resumed after epoch {EPOCHS - 1} from " in capsys.readouterr().out
+    ends = [json.loads((run / "manifest.json").read_text())["facts"] for run in (folder, runs["undisturbed"][0])]
+    assert ends[0] == ends[1]
 
 
 def test_a_run_of_another_shape_is_not_resumed(runs, tiny_scenes: Path, monkeypatch, capsys) -> None:

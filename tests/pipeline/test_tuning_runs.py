@@ -38,6 +38,7 @@ def given(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> list[s
     folder = tmp_path_factory.mktemp("given")
     (folder / "space.json").write_text(json.dumps(SPACE))
     record = {"verdict": "PASS", "reason": "as measured", "options": {"config": SCENE_SETS[0]}}
+    record |= {"model": "a" * 64, "started_from": "untrained"}
     (folder / "learnability.json").write_text(json.dumps(record))
     grid = zip(("azimuth", "elevation", "range"), TINY.grid.shape, strict=True)
     return [
@@ -222,7 +223,8 @@ def test_without_a_verdict_it_refuses(given: list[str], tmp_path: Path, monkeypa
     options = unforced(given)
     place = options.index("--learnability") + 1
     failed = tmp_path / "learnability.json"
-    failed.write_text(json.dumps({"verdict": "FAIL", "reason": "no gain", "options": {"config": SCENE_SETS[0]}}))
+    record = {"verdict": "FAIL", "reason": "no gain", "options": {"config": SCENE_SETS[0]}}
+    failed.write_text(json.dumps({**record, "model": "a" * 64, "started_from": "untrained"}))
     for path, message in ((tmp_path / "nowhere.json", "got none at"), (failed, "got FAIL in")):
         options[place] = str(path)
         said = refusal(["--run-dir", str(tmp_path / "run"), *options], monkeypatch)

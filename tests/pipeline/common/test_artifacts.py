@@ -35,6 +35,7 @@ def asked(folder: Path, **changes: object) -> Fingerprint:
 
 def made(folder: Path, **changes: object) -> None:
     with making(folder, asked(folder, **changes), LOGGER) as artifact:
+        artifact.begin({"run": 1})
         (folder / "result").write_text("42")
         artifact.facts["metrics"] = {"f1": 0.5}
         artifact.finish("result")
@@ -45,6 +46,8 @@ def test_new_begun_done(tmp_path: Path) -> None:
     assert state(folder, asked(folder)) == "new"
     with making(folder, asked(folder), LOGGER) as artifact:
         assert artifact.state == "new"
+        assert state(folder, asked(folder)) == "new"
+        artifact.begin({})
         assert state(folder, asked(folder)) == "begun"
     with making(folder, asked(folder), LOGGER) as artifact:
         assert artifact.state == "begun"
