@@ -8,25 +8,28 @@ from typing import Any, TypeVar
 import keras
 
 from models.covariance_estimator.backbone import Backbone
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from models.spectrum.refiner import SpectrumRefiner
 
 Model = TypeVar("Model", bound=keras.Model)
 
 
-def moved_to(backbone: Backbone, scenario: Scenario) -> Backbone:
+def moved_to(weights: LocalizerWeights, scenario: Scenario) -> LocalizerWeights:
     """The same weights for another installation."""
-    moved = Backbone(scenario, backbone.config)
-    moved.set_weights(backbone.get_weights())
-    return moved
+    return weights.with_backbone(Backbone(scenario, weights.backbone.config))
 
 
-def with_settings(backbone: Backbone, settings: Mapping[str, Any]) -> Backbone:
+def with_settings(weights: LocalizerWeights, settings: Mapping[str, Any]) -> LocalizerWeights:
     """The same weights with other continuous stages: changes to `ContinuousConfig`, by field."""
-    continuous = dataclasses.replace(backbone.config.continuous, **settings)
-    changed = Backbone(backbone.scenario, dataclasses.replace(backbone.config, continuous=continuous))
-    changed.set_weights(backbone.get_weights())
-    return changed
+    config = weights.backbone.config
+    changed = dataclasses.replace(config, continuous=dataclasses.replace(config.continuous, **settings))
+    return weights.with_backbone(Backbone(weights.backbone.scenario, changed))
+
+
+def untrained(like: LocalizerWeights) -> LocalizerWeights:
+    """Weights of the same shape and installation that have learned nothing: the classical estimator."""
+    return LocalizerWeights(Backbone(like.backbone.scenario, like.backbone.config))
 
 
 def load_refiner(path: Path) -> SpectrumRefiner:
@@ -38,15 +41,15 @@ def load_refiner(path: Path) -> SpectrumRefiner:
     return _loaded(path, SpectrumRefiner)
 
 
-def load_backbone(path: Path | None) -> Backbone:
-    """A trained backbone, or the untrained one.
+def load_weights(path: Path | None) -> LocalizerWeights:
+    """The weights in a backbone.keras, or untrained ones.
 
     Raises:
-      ValueError: there is no such file, or it is not a backbone.
+      ValueError: there is no such file, or it holds something else.
     """
     if path is None:
-        return Backbone()
-    return _loaded(path, Backbone)
+        return LocalizerWeights(Backbone())
+    return _loaded(path, LocalizerWeights)
 
 
 def _loaded(path: Path, kind: type[Model]) -> Model:

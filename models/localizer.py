@@ -7,39 +7,24 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone, Prediction
 from models.covariance_estimator.continuous import refine_atoms
-from models.covariance_estimator.dictionary import GridConfig
 from models.covariance_estimator.likelihood import Atoms
-from models.decision.decision import Decision, DecisionConfig, decide
+from models.decision.decision import Decision, decide
 from models.decision.scoring import score_features
-from models.physics.covariance import LowRankCovariance, ShrinkageConfig, effective_low_rank
+from models.localizer_weights import LocalizerWeights
+from models.physics.covariance import LowRankCovariance, effective_low_rank
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation, observe
 from models.physics.steering import steering_vectors
-from models.spectrum.detection import DetectionConfig, Peaks, Starts, find_peaks
-from models.spectrum.guard_rails import GuardRails
+from models.spectrum.detection import Peaks, Starts, find_peaks
+from models.spectrum.guard_rails import within_rails
 from models.spectrum.mvdr import MVDR
 from models.spectrum.proposals import Proposals, join_proposals, proposals
 from models.spectrum.refiner import HeatMap, SpectrumRefiner, cells_ratio, refiner_features
 
 DEGREES = 180.0 / math.pi
-
-
-@dataclasses.dataclass(frozen=True)
-class LocalizerConfig:
-    """Everything between R_pred and the sources."""
-
-    shrinkage: ShrinkageConfig = ShrinkageConfig()
-    spectrum_grid: GridConfig = GridConfig(44, 26, 20)
-    """Grid of the MVDR spectrum, finer than the backbone's: sources a beam width apart must show as two maxima."""
-    detection: DetectionConfig = DetectionConfig()
-    decision: DecisionConfig = DecisionConfig()
-    guard_rails: GuardRails = GuardRails()
-    """When a refiner's answer is used."""
-    final_steps: int = 1
-    """Fisher scoring steps on the peaks of all scenes, beyond those of scenes that have not settled: powers and error
-    covariances need the likelihood at the reported sources."""
 
 
 def check_measurement(
@@ -76,7 +61,7 @@ class Localizer(tf.Module):
     """Sources from measurements; batched TensorFlow throughout, so the whole of it goes into a SavedModel.
 
     Args:
-      backbone: predicts R_pred.
+      weights: what was learned; a backbone alone goes with a score that is not corrected.
       config: what follows it.
       refiner: reads the spectrum, where there is one; left out, nothing is different to the last bit.
 
@@ -90,12 +75,17 @@ class Localizer(tf.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, config: LocalizerConfig = LocalizerConfig(), refiner: SpectrumRefiner | None = None
+        self,
+        weights: LocalizerWeights | Backbone,
+        config: LocalizerConfig = LocalizerConfig(),
+        refiner: SpectrumRefiner | None = None,
     ) -> None:
         super().__init__()
+        self.weights = weights if isinstance(weights, LocalizerWeights) else LocalizerWeights(weights)
+        self.backbone = backbone = self.weights.backbone
         if refiner is not None:
             cells_ratio(config.spectrum_grid.shape, backbone.config.grid.shape)
-        self.backbone, self.config, self.refiner = backbone, config, refiner
+        self.config, self.refiner = config, refiner
         scenario = backbone.scenario
         self.scenario = scenario
         self.mvdr = MVDR(scenario.array, scenario.field_of_view, config.spectrum_grid)
@@ -157,8 +147,8 @@ class Localizer(tf.Module):
         rails, level = self.config.guard_rails, tf.convert_to_tensor(self.refiner.min_presence)
         values = tf.concat([heat_map.logits[..., None], heat_map.offset], axis=-1)
         finite = tf.reduce_all(tf.math.is_finite(values), axis=(1, 2, 3, 4))
-        contrast_is_sane = rails.hold(analysis.contrast(), self.config.detection.contrast)
-        presence_is_sane = rails.hold(tf.sigmoid(heat_map.logits), level)
+        contrast_is_sane = within_rails(rails, analysis.contrast(), self.config.detection.contrast)
+        presence_is_sane = within_rails(rails, tf.sigmoid(heat_map.logits), level)
         shown = proposals(heat_map, self.backbone.dictionary, self.scenario.max_sources)
         return shown.above(level), finite & contrast_is_sane & presence_is_sane
 
@@ -180,7 +170,7 @@ class Localizer(tf.Module):
         )
         decision = decide(atoms, evaluation, view, self.config.decision)
         features = score_features(decision, atoms, evaluation, observation.noise_power, self.scenario)
-        score = self.backbone.score_correction.correct(decision.score, features)
+        score = self.weights.score_correction.correct(decision.score, features)
         response = observation.respond(atoms.steering(self.scenario.array))
         power = atoms.powers() * tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
         return ScoredPeaks(decision._replace(score=score), power, features, refined)

@@ -3,43 +3,12 @@
 Gap and margin losses are refused: their gradients pass eigenvalues and were unstable (findings of 2026-01-28).
 """
 
-import dataclasses
-
 import tensorflow as tf
 
 from models.physics.covariance import LowRankCovariance
 from models.spectrum.mvdr import white_factor
 
 _LOADING = 1e-2  # of a unit-trace covariance's mean diagonal times N: keeps 40 dB of spread in complex128
-
-
-@dataclasses.dataclass(frozen=True)
-class LossConfig:
-    """Weights of the backbone's losses."""
-
-    heat_map: float = 1.0
-    """Cross-entropy of source presence on the grid."""
-    stein: float = 0.02
-    """Stein loss between loaded covariances."""
-    subspace_alignment: float = 0.1
-    """Share of R_pred's energy outside the span of the true steering vectors."""
-    peak_contrast: float = 0.0
-    """Height of the MVDR spectrum at the sources against its mean; off: peaks are the refiner's business."""
-    gap: float = 0.0
-    """Refused unless zero."""
-    margin: float = 0.0
-    """Refused unless zero."""
-
-    def __post_init__(self) -> None:
-        for field in ("gap", "margin"):
-            if getattr(self, field) != 0.0:
-                raise ValueError(
-                    f"LossConfig.{field}: expected 0, got {getattr(self, field)!r}: this loss back-propagates through "
-                    "eigenvalues, which is unstable where they meet; use subspace_alignment"
-                )
-        for field in ("heat_map", "stein", "subspace_alignment", "peak_contrast"):
-            if not getattr(self, field) >= 0.0:
-                raise ValueError(f"LossConfig.{field}: expected a weight of at least 0, got {getattr(self, field)!r}")
 
 
 def _loaded(covariance: LowRankCovariance) -> LowRankCovariance:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from models.localizer import DEGREES, Analysis, Localizer, LocalizerConfig, true_covariance
+from models.config import LocalizerConfig
+from models.localizer import DEGREES, Analysis, Localizer, true_covariance
 from models.physics.covariance import effective_low_rank
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation

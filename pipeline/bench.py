@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 import tyro
 
-from models.artifacts import load_backbone
+from models.artifacts import load_weights
 from models.baselines.sequential_ml import sequential_ml_localizer
-from models.localizer import Localizer, LocalizerConfig
-from models.losses import LossConfig
+from models.config import LocalizerConfig, LossConfig
+from models.localizer import Localizer
 from models.spectrum.detection import find_peaks
 from models.spectrum.refiner import SpectrumRefiner
 from pipeline.common.records import write_json
@@ -80,10 +80,11 @@ def bench(options: BenchOptions) -> dict[str, float]:
     batch = bench_scenes(options)
     inputs = {name: batch[name] for name in INPUTS}
     one = {name: value[:1] for name, value in inputs.items()}
-    backbone = load_backbone(options.backbone)
-    localizer = Localizer(backbone, LocalizerConfig())
+    weights = load_weights(options.backbone)
+    localizer = Localizer(weights, LocalizerConfig())
+    backbone = localizer.backbone
     localize = localizer_estimator(localizer)
-    refined = localizer_estimator(Localizer(backbone, refiner=SpectrumRefiner()))  # weights do not change its time
+    refined = localizer_estimator(Localizer(weights, refiner=SpectrumRefiner()))  # weights do not change its time
     predict = tf.function(lambda scenes: backbone.predict_covariance(localizer.observe(**scenes)), autograph=False)
     stages = tf.function(lambda scenes: backbone.grid_stages(localizer.observe(**scenes))[-1], autograph=False)
     covariance = predict(inputs).covariance

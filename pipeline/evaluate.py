@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tyro
 
-from models.artifacts import load_backbone, load_refiner, moved_to
+from models.artifacts import load_refiner, load_weights, moved_to
 from models.baselines.back_projection import back_projection_localizer
 from models.baselines.crb import scene_bounds
 from models.baselines.sequential_ml import SequentialMLConfig, sequential_ml_localizer
@@ -108,10 +108,10 @@ def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, E
     if options.target is not None:
         return f"{options.model_name} at {options.target}", server_estimator(options.target, options.model_name)
     if options.spectrum_of is not None:
-        backbone = moved_to(load_backbone(options.spectrum_of), scenario)
+        weights = moved_to(load_weights(options.spectrum_of), scenario)
         if options.refiner is None:
-            return f"MVDR on R_pred of {options.spectrum_of} alone", spectrum_localizer(Localizer(backbone))
-        localizer = Localizer(backbone, refiner=load_refiner(options.refiner))
+            return f"MVDR on R_pred of {options.spectrum_of} alone", spectrum_localizer(Localizer(weights))
+        localizer = Localizer(weights, refiner=load_refiner(options.refiner))
         return f"MVDR on R_pred of {options.spectrum_of}, refined by {options.refiner}", spectrum_localizer(localizer)
     if options.baseline == "sequential_ml":
         config = SequentialMLConfig(noise_inflation=options.noise_inflation)

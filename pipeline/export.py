@@ -15,8 +15,9 @@ import tensorflow as tf
 import tyro
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from models.artifacts import load_backbone, load_refiner, moved_to
-from models.localizer import Localizer, LocalizerConfig
+from models.artifacts import load_refiner, load_weights, moved_to
+from models.config import LocalizerConfig
+from models.localizer import Localizer
 from pipeline.scenes.warmup import check_batch_sizes, write_warmup_requests
 from tfds_shards.scene_sets import scene_set
 
@@ -90,7 +91,7 @@ def _archive(localizer: Localizer) -> keras.export.ExportArchive:
         return {"spectrum": volume} | {name: tf.tile(axis[None], [batch, 1]) for name, axis in axes.items()}
 
     archive = keras.export.ExportArchive()
-    archive.track(localizer.backbone)
+    archive.track(localizer.weights)
     if localizer.refiner is not None:
         archive.track(localizer.refiner)
     for endpoint in (serving_default, covariance, spectrum):
@@ -171,11 +172,11 @@ def main() -> None:
     """Command line entry point."""
     try:
         options = tyro.cli(ExportOptions, prog="python -m pipeline.export")
-        backbone = load_backbone(options.backbone)
+        weights = load_weights(options.backbone)
         if options.config is not None:
-            backbone = moved_to(backbone, scene_set(options.config).config.scenario)
+            weights = moved_to(weights, scene_set(options.config).config.scenario)
         refiner = load_refiner(options.refiner) if options.refiner is not None else None
-        localizer = Localizer(backbone, options.localizer, refiner)
+        localizer = Localizer(weights, options.localizer, refiner)
         print(f"exported {export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes)}")
     except (ValueError, OSError) as error:
         first_line = str(error).strip().partition("\n")[0]

@@ -15,9 +15,8 @@ from typing import Any
 import tensorflow as tf
 import tyro
 
-from models.artifacts import load_backbone, moved_to
+from models.artifacts import load_weights, moved_to, untrained
 from models.baselines.sequential_ml import sequential_ml_localizer
-from models.covariance_estimator.backbone import Backbone
 from models.localizer import Localizer
 from pipeline.common.artifacts import origin, output_digest
 from pipeline.common.records import logging_to, write_json
@@ -144,11 +143,11 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
             f"got {options.scenes}"
         )
     scenario = scene_set(options.config).config.scenario
-    trained, start = (moved_to(load_backbone(path), scenario) for path in (judged.model, judged.start))
+    trained, start = (moved_to(load_weights(path), scenario) for path in (judged.model, judged.start))
     estimators: dict[str, Estimator] = {
         "trained": localizer_estimator(Localizer(trained)),
         "start": localizer_estimator(Localizer(start)),
-        "untrained": localizer_estimator(Localizer(Backbone(scenario, trained.config))),
+        "untrained": localizer_estimator(Localizer(untrained(trained))),
         "sequential_ml": sequential_ml_localizer(scenario),
         "chance": chance_estimator(scenario),
         "silence": silence_estimator,

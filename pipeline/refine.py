@@ -14,10 +14,11 @@ import tensorflow as tf
 import tyro
 from matplotlib.figure import Figure
 
-from models.artifacts import load_backbone, load_refiner, moved_to, with_settings
+from models.artifacts import load_refiner, load_weights, moved_to, with_settings
+from models.config import LossConfig
 from models.localizer import Localizer
-from models.losses import LossConfig
-from models.spectrum.refiner import RefinerConfig, SpectrumRefiner
+from models.spectrum.config import RefinerConfig
+from models.spectrum.refiner import SpectrumRefiner
 from models.spectrum_localizer import read_spectrum, reading, spectrum_localizer
 from models.weights import PRETRAINED
 from pipeline.common.artifacts import Artifact, chosen_on, making
@@ -77,11 +78,11 @@ def prepare(options: RefineOptions) -> tuple[Localizer, RefinerTraining]:
       ValueError, OSError: sets of different scenarios, or no backbone.
     """
     keras.utils.set_random_seed(options.seed)
-    backbone = moved_to(load_backbone(options.backbone), common_scenario(options.config))
+    weights = moved_to(load_weights(options.backbone), common_scenario(options.config))
     if options.grid_only:
-        backbone = with_settings(backbone, _GRID_ONLY)
-    localizer = Localizer(backbone, refiner=SpectrumRefiner(options.refiner))
-    joint = BackboneTraining(backbone, options.losses, localizer.config.shrinkage) if options.joint else None
+        weights = with_settings(weights, _GRID_ONLY)
+    localizer = Localizer(weights, refiner=SpectrumRefiner(options.refiner))
+    joint = BackboneTraining(localizer.backbone, options.losses, localizer.config.shrinkage) if options.joint else None
     model = RefinerTraining(localizer, options.offset_weight, joint)
     model.compile(optimizer=options.optimizer(), jit_compile=False)
     return localizer, model
@@ -99,7 +100,7 @@ class Validation:
         assert localizer.refiner is not None
         self.localizer, self.options, self.refiner = localizer, options, localizer.refiner
         self.locate = spectrum_localizer(localizer)
-        self.before = spectrum_localizer(Localizer(localizer.backbone, localizer.config))
+        self.before = spectrum_localizer(Localizer(localizer.weights, localizer.config))
         self.shown = tf.function(self._heat_map, autograph=False)
         sweep = tf.function(self._at_every_level, autograph=False)
         self.sweep = lambda scenes: sweep({name: scenes[name] for name in INPUTS})
@@ -200,10 +201,10 @@ def _refine(options: RefineOptions, run: Artifact, logger: logging.Logger) -> No
     localizer, model = prepare(options)
     run.begin(options)
     validation = Validation(localizer, options)
-    kept = {REFINER_MODEL: localizer.refiner, BEST_MODEL: localizer.backbone}
+    kept = {REFINER_MODEL: localizer.refiner, BEST_MODEL: localizer.weights}
     fit(model, Progress(options, logger, validation, kept, model.learned, validation.pictures))
     best = Localizer(
-        load_backbone(options.run_dir / BEST_MODEL), localizer.config, load_refiner(options.run_dir / REFINER_MODEL)
+        load_weights(options.run_dir / BEST_MODEL), localizer.config, load_refiner(options.run_dir / REFINER_MODEL)
     )
     picture = options.run_dir / "figures" / "spectra.png"
     save_figure(Validation(best, options).figure(), picture)

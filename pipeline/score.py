@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 import tyro
 
-from models.artifacts import load_backbone, moved_to
+from models.artifacts import load_weights, moved_to
 from models.decision.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from models.localizer import Localizer
 from pipeline.common.artifacts import chosen_on, fingerprint, making
@@ -157,8 +157,8 @@ def teach(options: ScoreOptions, logger: logging.Logger) -> None:
 
 def _teach(options: ScoreOptions, logger: logging.Logger) -> None:
     keras.utils.set_random_seed(options.seed)
-    localizer = Localizer(moved_to(load_backbone(options.backbone), common_scenario(options.config)))
-    correction = localizer.backbone.score_correction
+    localizer = Localizer(moved_to(load_weights(options.backbone), common_scenario(options.config)))
+    correction = localizer.weights.score_correction
     fresh = ScoreCorrection(correction.width)
     fresh.build((None, NUM_FEATURES))
     correction.set_weights(fresh.get_weights())
@@ -191,9 +191,9 @@ def _teach(options: ScoreOptions, logger: logging.Logger) -> None:
                 f"calibration error {calibration:.3f}"
             )
     with replacing(options.run_dir / BEST_MODEL) as temporary:
-        localizer.backbone.save(temporary)
+        localizer.weights.save(temporary)
     write_json(options.run_dir / "metrics.json", {"before": before, "after": after})
-    logger.info(f"the backbone with its score: {options.run_dir / BEST_MODEL}")
+    logger.info(f"the weights with their score: {options.run_dir / BEST_MODEL}")
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ import tensorflow as tf
 import tyro
 from matplotlib.figure import Figure
 
-from models.artifacts import load_backbone, moved_to, with_settings
-from models.covariance_estimator.backbone import Backbone
+from models.artifacts import load_weights, moved_to, untrained, with_settings
 from models.localizer import Localizer
+from models.localizer_weights import LocalizerWeights
 from models.spectrum_localizer import spectrum_localizer
 from pipeline.common.records import write_config, write_json
 from pipeline.evaluation.estimators import Estimator, localizer_estimator
@@ -61,26 +61,27 @@ class TradeoffOptions:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
 
 
-def estimators(trained: Backbone) -> Iterator[tuple[str, str, Estimator]]:
+def estimators(trained: LocalizerWeights) -> Iterator[tuple[str, str, Estimator]]:
     """What each estimator is, its settings, and itself."""
-    untrained = Backbone(trained.scenario, trained.config)
+    classical = untrained(trained)
     for name, settings in SETTINGS.items():
         localizer = Localizer(with_settings(trained, settings))
         yield "trained", name, localizer_estimator(localizer)
-        yield "untrained", name, localizer_estimator(Localizer(with_settings(untrained, settings)))
+        yield "untrained", name, localizer_estimator(Localizer(with_settings(classical, settings)))
         yield "MVDR on R_pred alone", name, spectrum_localizer(localizer)
 
 
 def measure(options: TradeoffOptions) -> list[dict[str, Any]]:
     """F1 and time of every estimator."""
-    trained = moved_to(load_backbone(options.backbone), scene_set(options.config).config.scenario)
+    trained = moved_to(load_weights(options.backbone), scene_set(options.config).config.scenario)
+    judged = metrics_config(trained.backbone.scenario)
     stored = load_scenes(options.data_dir, options.config, "test", take=options.scenes, batch_size=options.batch_size)
     batches = list(stored)
     rows = []
     for kind, settings, estimator in estimators(trained):
         warm_up = run_estimator(estimator, batches[:1] + batches, options.scenes, show_progress=False)
         predictions = run_estimator(estimator, batches, options.scenes, show_progress=False)
-        standard = compute_metrics(evaluate_predictions(predictions, metrics_config(trained.scenario)))["standard"]
+        standard = compute_metrics(evaluate_predictions(predictions, judged))["standard"]
         milliseconds = 1e3 * np.sum(np.minimum(warm_up.seconds[1:], predictions.seconds)) / options.scenes
         rows.append({"kind": kind, "settings": settings, "ms_a_scene": float(milliseconds), "f1": standard["f1"]})
         rows[-1]["f1_interval"] = standard["f1_interval"]

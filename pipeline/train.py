@@ -10,11 +10,13 @@ import keras
 import tensorflow as tf
 import tyro
 
-from models.artifacts import load_backbone
-from models.covariance_estimator.backbone import Backbone, BackboneConfig
-from models.localizer import Localizer, LocalizerConfig
-from models.losses import LossConfig
-from models.physics.covariance import ShrinkageConfig
+from models.artifacts import load_weights
+from models.config import LocalizerConfig, LossConfig
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.config import BackboneConfig
+from models.localizer import Localizer
+from models.localizer_weights import LocalizerWeights
+from models.physics.config import ShrinkageConfig
 from pipeline.common.artifacts import making
 from pipeline.common.hyperparameters import read_hyperparameters, replaced
 from pipeline.common.records import logging_to, replacing
@@ -48,29 +50,31 @@ def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
     """
     keras.utils.set_random_seed(options.seed)
     scenario = common_scenario(options.config)
-    backbone = Backbone(scenario, options.backbone) if options.initial is None else load_backbone(options.initial)
-    if backbone.scenario != scenario:
+    if options.initial is None:
+        weights = LocalizerWeights(Backbone(scenario, options.backbone))
+    else:
+        weights = load_weights(options.initial)
+    if weights.backbone.scenario != scenario:
         raise ValueError(f"--initial: expected a backbone of the scenario of {options.config[0]}, got another one")
     if options.initial is not None and options.hyperparameters is not None:
-        weights = backbone.get_weights()
         backbone = Backbone(scenario, options.backbone)
-        if [weight.shape for weight in weights] != [weight.shape for weight in backbone.get_weights()]:
+        if [weight.shape for weight in weights.backbone.weights] != [weight.shape for weight in backbone.weights]:
             raise ValueError("--initial: expected weights of the shape the hyperparameters ask for, got another one")
-        backbone.set_weights(weights)
-    localizer = Localizer(backbone, LocalizerConfig(shrinkage=options.shrinkage))
-    model = BackboneTraining(backbone, options.losses, options.shrinkage)
+        weights = weights.with_backbone(backbone)
+    localizer = Localizer(weights, LocalizerConfig(shrinkage=options.shrinkage))
+    model = BackboneTraining(localizer.backbone, options.losses, options.shrinkage)
     model.compile(optimizer=options.optimizer(), jit_compile=False)
     return localizer, model
 
 
 def backbone_progress(localizer: Localizer, options: TrainOptions, logger: logging.Logger) -> Progress:
-    """Validates the whole localizer and keeps its backbone."""
-    localize, backbone = localizer_estimator(localizer), localizer.backbone
+    """Validates the whole localizer and keeps its weights."""
+    localize = localizer_estimator(localizer)
 
     def judge() -> dict[str, dict[str, Any]]:
         return validate(localize, localizer.scenario, options.data_dir, options.config, options.validation_scenes)
 
-    return Progress(options, logger, judge, {BEST_MODEL: backbone}, backbone.grid_variables)
+    return Progress(options, logger, judge, {BEST_MODEL: localizer.weights}, localizer.backbone.grid_variables)
 
 
 def train(options: TrainOptions, logger: logging.Logger) -> None:
@@ -86,7 +90,7 @@ def train(options: TrainOptions, logger: logging.Logger) -> None:
             return
         run.begin(options)
         with replacing(options.run_dir / START_MODEL) as temporary:
-            localizer.backbone.save(temporary)
+            localizer.weights.save(temporary)
         fit(model, backbone_progress(localizer, options, logger))
         run.facts |= {
             "started_from": starting_point(options.initial),

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from models.covariance_estimator.backbone import Backbone, BackboneConfig
-from models.covariance_estimator.continuous import ContinuousConfig
-from models.covariance_estimator.dictionary import GridConfig
-from models.localizer import Localizer, LocalizerConfig
+from models.config import LocalizerConfig
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
+from models.localizer import Localizer
 from models.physics.geometry import Scenario
 from pipeline.data import DataOptions, build_scenes
 from pipeline.export import export_localizer

@@ -16,7 +16,7 @@ import scipy.ndimage
 from models.baselines.grid import SearchGrid, squared
 from models.baselines.measurement import Measurement, measure
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
-from models.covariance_estimator.dictionary import GridConfig
+from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import Scenario
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from models.baselines.measurement import Measurement, steering_columns
-from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.config import GridConfig
+from models.covariance_estimator.dictionary import PolarDictionary
 from models.physics.geometry import Scenario
 
 

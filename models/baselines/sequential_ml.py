@@ -17,7 +17,7 @@ from models.baselines.grid import SearchGrid, squared
 from models.baselines.likelihood import PARAMETERS, Likelihood, evaluate_likelihood, source_columns, whitening
 from models.baselines.measurement import Measurement, measure
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
-from models.covariance_estimator.dictionary import GridConfig
+from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from models.covariance_estimator.batches import put_scenes, take_scenes
-from models.covariance_estimator.continuous import ContinuousConfig, atoms_at, grid_peaks, refine_atoms
+from models.covariance_estimator.config import ContinuousConfig
+from models.covariance_estimator.continuous import atoms_at, grid_peaks, refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import Atoms, Evaluation
 from models.physics.geometry import FieldOfView, RISArray

@@ -13,43 +13,15 @@ import keras
 import tensorflow as tf
 
 from models.covariance_estimator.additions import complete_atoms
-from models.covariance_estimator.continuous import ContinuousConfig, atoms_at, grid_peaks, refine_atoms
-from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
+from models.covariance_estimator.continuous import atoms_at, grid_peaks, refine_atoms
+from models.covariance_estimator.dictionary import PolarDictionary
+from models.covariance_estimator.layers import build_in_turn
 from models.covariance_estimator.likelihood import Atoms, Evaluation
 from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
-from models.decision.scoring import NUM_FEATURES as SCORE_FEATURES
-from models.decision.scoring import ScoreCorrection, build_in_turn
 from models.physics.covariance import LowRankCovariance
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from models.physics.observation import Observation, observe
-
-
-@dataclasses.dataclass(frozen=True)
-class BackboneConfig:
-    """Shape of the unrolled estimator."""
-
-    stages: int = 1
-    """Grid stages; the first is nearly free, its S_l is the same for all snapshots. Later ones cost as much as all that
-    follows and gain little, since what the first atoms leave unexplained is searched again."""
-    exponent: float = 1.0
-    """beta of the fixed point: 1 is fast, 1/2 monotone."""
-    active_atoms: int = 64
-    """Grid atoms kept as atoms in R, by the losses and by stages after the first; the power of the others is spread
-    evenly (G: the exact fixed point)."""
-    width: int = 16
-    """Channels of a correction's hidden layers."""
-    depth: int = 3
-    """Convolutions of a correction."""
-    grid: GridConfig = GridConfig()
-    continuous: ContinuousConfig = ContinuousConfig()
-
-    def __post_init__(self) -> None:
-        if self.stages < 1:
-            raise ValueError(f"BackboneConfig.stages: expected at least 1, got {self.stages!r}")
-        if not 1 <= self.active_atoms <= self.grid.size:
-            raise ValueError(f"BackboneConfig.active_atoms: expected 1..{self.grid.size}, got {self.active_atoms!r}")
-        if self.width < 1 or self.depth < 1:
-            raise ValueError(f"BackboneConfig.width, depth: expected at least 1, got {self.width!r}, {self.depth!r}")
 
 
 class GridState(NamedTuple):
@@ -122,7 +94,7 @@ NUM_FEATURES = 7
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class Backbone(keras.Model):
-    """Measurement in, R_pred out. Holds all weights of a localizer, those of the score's correction too.
+    """Measurement in, R_pred out.
 
     Args:
       scenario: surface, field of view, M, K_max.
@@ -144,13 +116,11 @@ class Backbone(keras.Model):
         ]
         for correction in self.corrections:
             correction.build((None, *config.grid.shape, NUM_FEATURES))
-        self.score_correction = ScoreCorrection(name="score_correction")
-        self.score_correction.build((None, None, SCORE_FEATURES))
         self.built = True
 
     @property
     def grid_variables(self) -> list[keras.Variable]:
-        """Weights of the grid stages; the score's are trained on its own."""
+        """Weights of the grid stages."""
         return [variable for correction in self.corrections for variable in correction.trainable_variables]
 
     def get_config(self) -> dict:

@@ -1,6 +1,5 @@
 """Continuous stages: off-grid atoms refined jointly by damped Fisher scoring, and pruned."""
 
-import dataclasses
 import math
 from typing import NamedTuple
 
@@ -8,57 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.batches import put_scenes, take_scenes
+from models.covariance_estimator.config import ContinuousConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation, evaluate_atoms
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation
-
-
-@dataclasses.dataclass(frozen=True)
-class ContinuousConfig:
-    """Off-grid refinement of the backbone."""
-
-    spare_atoms: int = 0
-    """Atom slots beyond K_max."""
-    steps: int = 4
-    """Fisher scoring steps after the grid stages; 0, without settling steps, leaves atoms where the grid has them."""
-    additions: int = 2
-    """Rounds in which what the atoms leave unexplained may add atoms."""
-    atoms_per_addition: int = 2
-    """Atoms a round may add."""
-    candidates: int = 8
-    """Peaks of the unexplained power that a round tests for the likelihood they would add."""
-    addition_steps: int = 3
-    """Fisher scoring steps after each round."""
-    settling_steps: int = 4
-    """Further steps, each time, of the scenes that have not settled."""
-    tolerance: float = 0.003
-    """A scene has settled when a step promises less log-likelihood than this and every atom is worth its gain."""
-    prune_gain: float = 10.0
-    """Log-likelihood an atom must be worth to stay, and a new one must bring."""
-    prune_after: int = 2
-    """Steps before atoms may be dropped."""
-    noise_range_db: tuple[float, float] = (-3.0, 20.0)
-    """Limits of the estimated noise power above the reported one, dB; (0, 0) trusts the report. What a mismatched
-    channel, phase errors or dead elements add acts as noise that follows the signal."""
-
-    def __post_init__(self) -> None:
-        for field in ("addition_steps", "atoms_per_addition"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"ContinuousConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
-        if self.candidates < self.atoms_per_addition:
-            raise ValueError(
-                f"ContinuousConfig.candidates: expected at least atoms_per_addition, {self.atoms_per_addition}, "
-                f"got {self.candidates!r}"
-            )
-        for field in ("spare_atoms", "steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain"):
-            if getattr(self, field) < 0:
-                raise ValueError(f"ContinuousConfig.{field}: expected at least 0, got {getattr(self, field)!r}")
-        if not self.noise_range_db[0] <= 0.0 <= self.noise_range_db[1]:
-            raise ValueError(
-                f"ContinuousConfig.noise_range_db: expected (low, high) about 0, got {self.noise_range_db!r}"
-            )
-
 
 _STEP_SCALE = (0.05, 0.05, 0.1, 1.0)  # azimuth, elevation, inverse range, log power
 _MAX_STEP = 2.0

@@ -4,47 +4,15 @@ The grid follows Cui and Dai, "Channel estimation for extremely large-scale MIMO
 uniform in 1/r because that is what the wavefront's curvature is linear in.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from models.covariance_estimator.config import GridConfig
 from models.covariance_estimator.symmetry import NUM_PARITIES, SIGNS, is_mirrored, parity_basis
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.steering import steering_vectors
-
-
-@dataclasses.dataclass(frozen=True)
-class GridConfig:
-    """Cells of the polar grid; points are the cells' centres."""
-
-    num_azimuth: int = 22
-    """Cells in sin(azimuth)."""
-    num_elevation: int = 13
-    """Cells in sin(elevation)."""
-    num_range: int = 10
-    """Cells in 1 / range."""
-
-    def __post_init__(self) -> None:
-        for field in ("num_azimuth", "num_elevation", "num_range"):
-            if getattr(self, field) < 3:
-                raise ValueError(f"GridConfig.{field}: expected at least 3 cells, got {getattr(self, field)!r}")
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(azimuth, elevation, range) cells."""
-        return (self.num_azimuth, self.num_elevation, self.num_range)
-
-    @property
-    def strides(self) -> tuple[int, int, int]:
-        """Steps in the flat index from a cell to the next along each axis."""
-        return (self.num_elevation * self.num_range, self.num_range, 1)
-
-    @property
-    def size(self) -> int:
-        """G."""
-        return self.num_azimuth * self.num_elevation * self.num_range
 
 
 def _cell_centres(limits: Sequence[float] | np.ndarray, cells: int) -> np.ndarray:

@@ -6,7 +6,6 @@ outside the gate costs a miss and a false alarm at once. Existence is weighed by
     log odds = gain + log((2 pi)^2 |C|^(1/2)) - log(prior volume).
 """
 
-import dataclasses
 import math
 from typing import NamedTuple
 
@@ -14,29 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
+from models.decision.config import DecisionConfig
 from models.physics.geometry import FieldOfView
-from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, PathLossConfig, path_loss_factor
+from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, path_loss_factor
 from models.physics.steering import source_positions_m
-
-
-@dataclasses.dataclass(frozen=True)
-class DecisionConfig:
-    """When a candidate is reported."""
-
-    min_score: float = 0.4
-    """A candidate is reported when its probability of being a hit is at least this (about half the F1 expected)."""
-    gate_angle_deg: float = 5.0
-    """Half width of the gate in azimuth and elevation, degrees."""
-    gate_range_m: float = 1.0
-    """Half width of the gate in range, metres."""
-    path_loss: PathLossConfig = PathLossConfig()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.min_score <= 1:
-            raise ValueError(f"DecisionConfig.min_score: expected a probability, got {self.min_score!r}")
-        for field in ("gate_angle_deg", "gate_range_m"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"DecisionConfig.{field}: expected a positive number, got {getattr(self, field)!r}")
 
 
 class Decision(NamedTuple):

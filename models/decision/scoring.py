@@ -4,26 +4,17 @@ The Laplace score of `decide` is right where the model is. A small network reads
 and of a candidate's surroundings, and adds to the logit of that score; untrained it adds nothing.
 """
 
-from collections.abc import Sequence
-
 import keras
 import numpy as np
 import tensorflow as tf
 
+from models.covariance_estimator.layers import build_in_turn
 from models.covariance_estimator.likelihood import Atoms, Evaluation
 from models.decision.decision import Decision
 from models.physics.geometry import Scenario
 
 NUM_FEATURES = 11
 _LEAST_SCORE = 4e-5  # scores have four digits, and one of 1 must come back as 1
-
-
-def build_in_turn(layers: Sequence[keras.layers.Layer], input_shape: Sequence[int | None]) -> None:
-    """Builds layers of which each reads the one before, the first `input_shape`."""
-    shape = tuple(input_shape)
-    for layer in layers:
-        layer.build(shape)
-        shape = layer.compute_output_shape(shape)
 
 
 def _log(values: tf.Tensor) -> tf.Tensor:

@@ -4,37 +4,17 @@ Training, validation, MVDR and export all come through `effective_covariance` or
 `effective_low_rank`; both use `shrinkage_coefficient`.
 """
 
-import dataclasses
 import warnings
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from models.physics.config import ShrinkageConfig
+
 _REFERENCE_BASE_ALPHA = 1e-3
 _REFERENCE_SNAPSHOTS = 16.0
 _SNR_STEPS_DB = (15.0, 8.0, 3.0, -2.0)
 _SNR_FACTORS = (0.02, 0.04, 0.07, 0.10, 0.14)
-
-
-@dataclasses.dataclass(frozen=True)
-class ShrinkageConfig:
-    """Shrinkage of R_eff, driven by one base alpha."""
-
-    base_alpha: float = 1e-3
-    """Scales the shrinkage at every SNR; 1e-3 gives the table of docs/conventions.md."""
-    min_alpha: float = 1e-4
-    """Lower clip of the shrinkage coefficient."""
-    max_alpha: float = 0.25
-    """Upper clip of the shrinkage coefficient."""
-
-    def __post_init__(self) -> None:
-        if not self.base_alpha > 0:
-            raise ValueError(f"ShrinkageConfig.base_alpha: expected a positive number, got {self.base_alpha!r}")
-        if not 0 < self.min_alpha <= self.max_alpha < 1:
-            raise ValueError(
-                "ShrinkageConfig.min_alpha, max_alpha: expected 0 < min_alpha <= max_alpha < 1, "
-                f"got {self.min_alpha!r}, {self.max_alpha!r}"
-            )
 
 
 class LowRankCovariance(NamedTuple):

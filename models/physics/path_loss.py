@@ -5,36 +5,19 @@ the curvature of its wavefront hardly does. Sources are tied by t alone, so sums
 exactly (a star-shaped factor graph; Kschischang, Frey and Loeliger 2001).
 """
 
-import dataclasses
 import math
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from models.physics.config import PathLossConfig
+
 LOG_POWER_WIDTH = 6.0
 """Width of the flat prior of a log power that follows no law: 26 dB, the path loss over the field of view."""
 
 _LEVELS = np.linspace(-6.0, 6.0, 161, dtype=np.float32)  # t of a scene normalised to unit received power
 _DECIBEL = math.log(10.0) / 10.0
-
-
-@dataclasses.dataclass(frozen=True)
-class PathLossConfig:
-    """How far transmit powers may be trusted to be alike."""
-
-    power_spread_db: float = 0.5
-    """Standard deviation of the sources' transmit powers about a common one, dB."""
-    unrelated_share: float = 0.05
-    """Probability that a source follows no common power; 1 leaves the law out."""
-
-    def __post_init__(self) -> None:
-        if not self.power_spread_db >= 0:
-            raise ValueError(f"PathLossConfig.power_spread_db: expected at least 0, got {self.power_spread_db!r}")
-        if not 0 < self.unrelated_share <= 1:
-            raise ValueError(
-                f"PathLossConfig.unrelated_share: expected a share in (0, 1], got {self.unrelated_share!r}"
-            )
 
 
 class Candidates(NamedTuple):

@@ -1,6 +1,5 @@
 """Sources as the peaks of the MVDR spectrum of R_eff: grid maxima, a continuous polish, doubles merged."""
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -9,31 +8,8 @@ import tensorflow as tf
 from models.covariance_estimator.continuous import grid_peaks
 from models.physics.covariance import LowRankCovariance
 from models.physics.steering import steering_jacobian
+from models.spectrum.config import DetectionConfig
 from models.spectrum.mvdr import MVDR, white_factor
-
-
-@dataclasses.dataclass(frozen=True)
-class DetectionConfig:
-    """Peak search on the spectrum."""
-
-    candidates: int = 12
-    """Grid maxima that are polished."""
-    polish_steps: int = 8
-    """Damped Gauss-Newton steps of the polish."""
-    contrast_db: float = 4.0
-    """A peak stands this far above the floor of R_eff, which is the spectrum's value away from all sources, dB."""
-    merge_cells: float = 0.5
-    """Peaks closer than this in every grid coordinate are one, cells."""
-
-    @property
-    def contrast(self) -> float:
-        """`contrast_db` as a ratio."""
-        return 10.0 ** (self.contrast_db / 10.0)
-
-    def __post_init__(self) -> None:
-        for field in ("candidates", "polish_steps", "merge_cells"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"DetectionConfig.{field}: expected a positive number, got {getattr(self, field)!r}")
 
 
 class Peaks(NamedTuple):

@@ -10,7 +10,8 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.config import GridConfig
+from models.covariance_estimator.dictionary import PolarDictionary
 from models.physics.covariance import LowRankCovariance
 from models.physics.geometry import FieldOfView, RISArray
 

@@ -16,8 +16,9 @@ import tensorflow as tf
 from models.covariance_estimator.backbone import NUM_FEATURES as GRID_FEATURES
 from models.covariance_estimator.backbone import GridState, grid_features
 from models.covariance_estimator.dictionary import PolarDictionary
-from models.decision.scoring import build_in_turn
+from models.covariance_estimator.layers import build_in_turn
 from models.physics.observation import Observation
+from models.spectrum.config import RefinerConfig
 from models.spectrum.detection import Peaks
 
 NUM_FEATURES = GRID_FEATURES + 8
@@ -25,24 +26,6 @@ _PRIOR_PRESENCE = 0.01  # of a cell before training: what keeps the first steps 
 _MIN_PRESENCE = 0.3  # before validation sets it
 _REACH = 1.5  # cells an offset may lead away from its cell's centre
 _PEAK, _PEAK_OFFSET = slice(2, 3), slice(4, 7)  # where `refiner_features` has whether there is a peak, and its offset
-
-
-@dataclasses.dataclass(frozen=True)
-class RefinerConfig:
-    """Shape of the refiner."""
-
-    width: int = 16
-    """Channels of the hidden layers."""
-    depth: int = 4
-    """Convolutions."""
-    keep_peaks: bool = True
-    """Peaks of the spectrum stay where they are and the heat map rates them, for an R_pred that the likelihood refined;
-    off, sources are the maxima of the heat map, moved by learned offsets, for an R_pred of the grid alone."""
-
-    def __post_init__(self) -> None:
-        for field, least in (("width", 1), ("depth", 2)):
-            if getattr(self, field) < least:
-                raise ValueError(f"RefinerConfig.{field}: expected at least {least}, got {getattr(self, field)!r}")
 
 
 class HeatMap(NamedTuple):

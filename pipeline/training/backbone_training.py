@@ -6,10 +6,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from models.config import LossConfig
 from models.covariance_estimator.backbone import Backbone, GridState
 from models.localizer import true_covariance
-from models.losses import LossConfig, heat_map_loss, peak_contrast_loss, stein_loss, subspace_alignment_loss
-from models.physics.covariance import LowRankCovariance, ShrinkageConfig, effective_low_rank
+from models.losses import heat_map_loss, peak_contrast_loss, stein_loss, subspace_alignment_loss
+from models.physics.config import ShrinkageConfig
+from models.physics.covariance import LowRankCovariance, effective_low_rank
 from models.physics.observation import observe
 from models.spectrum.mvdr import MVDR, inverse_quadratic
 from pipeline.training.heat_map_targets import cells_away, true_places

@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from models.artifacts import load_backbone
-from models.covariance_estimator.backbone import BackboneConfig
+from models.artifacts import load_weights
+from models.covariance_estimator.config import BackboneConfig
 from pipeline.train import TrainOptions
 
 _POSITIVE = (
@@ -100,5 +100,5 @@ class TuneOptions:
             seed=self.seed,
             initial=self.initial,
             hyperparameters=self.run_dir / "best.json",  # --backbone.* hold beside --initial
-            backbone=self.backbone if self.initial is None else load_backbone(self.initial).config,
+            backbone=self.backbone if self.initial is None else load_weights(self.initial).backbone.config,
         )

@@ -8,8 +8,9 @@ import scipy.optimize
 import tensorflow as tf
 
 from models.covariance_estimator.additions import _unexplained, add_atoms, best_power, complete_atoms
-from models.covariance_estimator.continuous import ContinuousConfig, refine_atoms
-from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.config import ContinuousConfig, GridConfig
+from models.covariance_estimator.continuous import refine_atoms
+from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation, observe

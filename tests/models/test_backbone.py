@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.backbone import Backbone, BackboneConfig
-from models.covariance_estimator.continuous import ContinuousConfig
-from models.covariance_estimator.dictionary import GridConfig
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 
 SCENARIO = Scenario(

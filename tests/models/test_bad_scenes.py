@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.backbone import Backbone, BackboneConfig
-from models.covariance_estimator.dictionary import GridConfig
-from models.localizer import Localizer, LocalizerConfig
+from models.config import LocalizerConfig
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.config import BackboneConfig, GridConfig
+from models.localizer import Localizer
 from models.physics.geometry import RISArray, Scenario
 from models.physics.observation import observe
 from tests.simulated import batch_of, inputs_of

@@ -17,7 +17,7 @@ from models.baselines.sequential_ml import (
     refine,
     sequential_ml_localizer,
 )
-from models.covariance_estimator.dictionary import GridConfig
+from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import RISArray, Scenario
 from tests.references import likelihood as reference
 from tests.references.steering import source_position_m, steering_vector

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from models.covariance_estimator.additions import add_atoms
-from models.covariance_estimator.continuous import ContinuousConfig, grid_peaks, refine_atoms
-from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.config import ContinuousConfig, GridConfig
+from models.covariance_estimator.continuous import grid_peaks, refine_atoms
+from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
 from models.decision.decision import error_covariance
 from models.physics.geometry import FieldOfView, RISArray

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.physics.covariance import ShrinkageConfig, hybrid_covariance, shrinkage_coefficient
+from models.physics.config import ShrinkageConfig
+from models.physics.covariance import hybrid_covariance, shrinkage_coefficient
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ import pytest
 import tensorflow as tf
 
 from models.covariance_estimator.likelihood import Atoms, Evaluation
-from models.decision.decision import Decision, DecisionConfig, decide, error_covariance
+from models.decision.config import DecisionConfig
+from models.decision.decision import Decision, decide, error_covariance
+from models.physics.config import PathLossConfig
 from models.physics.geometry import FieldOfView
-from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, PathLossConfig, path_loss_factor
+from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, path_loss_factor
 
 VIEW = FieldOfView()
 NO_LAW = DecisionConfig(path_loss=PathLossConfig(unrelated_share=1.0))

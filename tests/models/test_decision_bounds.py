@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 
 from models.covariance_estimator.likelihood import Atoms, Evaluation
-from models.decision.decision import Decision, DecisionConfig, decide
+from models.decision.config import DecisionConfig
+from models.decision.decision import Decision, decide
+from models.physics.config import PathLossConfig
 from models.physics.geometry import FieldOfView
-from models.physics.path_loss import PathLossConfig
 
 VIEW = FieldOfView()
 SCENES, ATOMS = 200, 4

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.continuous import ContinuousConfig, refine_atoms
+from models.covariance_estimator.config import ContinuousConfig
+from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation, observe

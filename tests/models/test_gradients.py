@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.dictionary import GridConfig
+from models.covariance_estimator.config import GridConfig
 from models.losses import peak_contrast_loss, stein_loss, subspace_alignment_loss
 from models.physics.covariance import LowRankCovariance
 from models.physics.geometry import RISArray

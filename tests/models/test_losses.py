@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from models.losses import heat_map_loss, peak_contrast_loss, stein_loss, subspace_alignment_loss
-from models.physics.covariance import LowRankCovariance, ShrinkageConfig, hybrid_covariance
+from models.physics.config import ShrinkageConfig
+from models.physics.covariance import LowRankCovariance, hybrid_covariance
 from models.spectrum.mvdr import inverse_quadratic
 
 RNG = np.random.default_rng(6)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.dictionary import GridConfig
+from models.covariance_estimator.config import GridConfig
 from models.physics.covariance import LowRankCovariance, effective_low_rank
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.steering import steering_vectors
-from models.spectrum.detection import DetectionConfig, find_peaks
+from models.spectrum.config import DetectionConfig
+from models.spectrum.detection import find_peaks
 from models.spectrum.mvdr import MVDR
 
 VIEW = FieldOfView()

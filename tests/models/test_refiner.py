@@ -5,17 +5,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.backbone import Backbone, BackboneConfig
-from models.covariance_estimator.continuous import ContinuousConfig
-from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
+from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import Atoms
 from models.localizer import Analysis, Localizer
 from models.losses import focal_loss, lorentzian
 from models.physics.geometry import FieldOfView, RISArray, Scenario
+from models.spectrum.config import GuardRails, RefinerConfig
 from models.spectrum.detection import Peaks
-from models.spectrum.guard_rails import GuardRails
+from models.spectrum.guard_rails import within_rails
 from models.spectrum.proposals import Proposals, join_proposals, proposals, rate_peaks
-from models.spectrum.refiner import NUM_FEATURES, HeatMap, RefinerConfig, SpectrumRefiner, _drawn, _pooled
+from models.spectrum.refiner import NUM_FEATURES, HeatMap, SpectrumRefiner, _drawn, _pooled
 from models.spectrum_localizer import read_spectrum, reading, spectrum_localizer
 from tests.references import heat_map as reference
 from tests.simulated import batch_of, inputs_of
@@ -206,7 +207,7 @@ def test_rails_are_their_definition(kind: str) -> None:
             volume = volumes(kind, rng, (8, 7, 6))
         given.append(volume)
     expected = [reference.trusted(volume, 2.0, rails.max_share, rails.max_peaks) for volume in given]
-    found = rails.hold(tf.constant(np.stack(given), tf.float32), 2.0).numpy()
+    found = within_rails(rails, tf.constant(np.stack(given), tf.float32), 2.0).numpy()
     np.testing.assert_array_equal(found, expected)
     assert found.any() == (kind == "sane")
 

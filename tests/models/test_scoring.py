@@ -1,13 +1,16 @@
 """The learned correction of the score: nothing until trained, and of what a candidate is, not of its slot."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.artifacts import load_weights
 from models.covariance_estimator.backbone import Backbone
 from models.decision.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from models.localizer import Localizer
+from models.localizer_weights import LocalizerWeights
+from models.physics.geometry import Scenario
+from tests.conftest import TINY
 from tests.simulated import batch_of, inputs_of
 
 
@@ -54,7 +57,7 @@ def test_features_are_moderate_and_belong_to_the_candidate(localizer: Localizer,
 
 def test_it_moves_scores_in_the_localizer_and_nothing_else(localizer: Localizer, candidates) -> None:
     inputs = {name: tf.constant(value) for name, value in inputs_of(batch_of(6)).items()}
-    correction = localizer.backbone.score_correction
+    correction = localizer.weights.score_correction
     before = localizer.localize(**inputs)
     correction.readout.bias.assign([-30.0])
     try:
@@ -66,11 +69,18 @@ def test_it_moves_scores_in_the_localizer_and_nothing_else(localizer: Localizer,
 
 
 def test_round_trip(tmp_path) -> None:
-    """A backbone's file holds the correction."""
-    backbone = Backbone()
-    for number, variable in enumerate(backbone.score_correction.trainable_variables):
+    """One file holds the backbone and the correction."""
+    weights = LocalizerWeights(Backbone(Scenario(), TINY), ScoreCorrection(width=6))
+    for number, variable in enumerate(weights.trainable_variables):
         variable.assign(tf.random.stateless_normal(variable.shape, seed=(3, number)))
-    backbone.save(tmp_path / "backbone.keras")
-    loaded = keras.models.load_model(tmp_path / "backbone.keras")
-    features = tf.random.stateless_normal([4, NUM_FEATURES], seed=(5, 6))
-    np.testing.assert_array_equal(loaded.score_correction(features), backbone.score_correction(features))
+    weights.save(tmp_path / "backbone.keras")
+    loaded = load_weights(tmp_path / "backbone.keras")
+    assert (loaded.backbone.config, loaded.score_correction.width) == (TINY, 6)
+    assert [variable.path for variable in loaded.weights] == [variable.path for variable in weights.weights]
+    for one, other in zip(loaded.weights, weights.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_localizer_from_a_backbone_alone_corrects_nothing(localizer: Localizer) -> None:
+    assert not np.any(localizer.weights.score_correction.readout.kernel)
+    assert localizer.weights.backbone is localizer.backbone

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.backbone import Backbone, BackboneConfig
-from models.covariance_estimator.dictionary import GridConfig
-from models.losses import LossConfig
-from models.physics.covariance import LowRankCovariance, ShrinkageConfig, effective_covariance, effective_low_rank
+from models.config import LossConfig
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.config import BackboneConfig, GridConfig
+from models.physics.config import ShrinkageConfig
+from models.physics.covariance import LowRankCovariance, effective_covariance, effective_low_rank
 from models.physics.geometry import RISArray, Scenario
 from models.physics.observation import observe
 from models.spectrum.mvdr import MVDR, inverse_quadratic

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.config import GridConfig
+from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.symmetry import SIGNS, is_mirrored, parity_basis
 from models.physics.geometry import FieldOfView, RISArray
 from tests.references.steering import steering_vector

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.artifacts import moved_to
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.continuous import ContinuousConfig
+from models.covariance_estimator.config import ContinuousConfig
 from models.localizer import Localizer
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from pipeline import export
 from serving.server.config import single_model
@@ -193,7 +195,7 @@ def test_a_killed_export_is_invisible_and_the_next_one_serves(
 ) -> None:
     folder, backbone = tmp_path / MODEL_NAME, tmp_path / "backbone.keras"
     shutil.copytree(version, folder / version.name)
-    tiny_localizer.backbone.save(backbone)
+    tiny_localizer.weights.save(backbone)
     command = [sys.executable, "-m", "pipeline.export", "--model-base-path", folder, "--backbone", backbone]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list(folder.glob("staging-*")):
@@ -230,7 +232,7 @@ def test_the_same_weights_for_another_installation() -> None:
     shape = dataclasses.replace(TINY, continuous=ContinuousConfig(steps=10, additions=0))
     backbone, config = Backbone(Scenario(), shape), CONFIGS["l64_m64_legacy"]
     backbone.corrections[0].readout.kernel.assign(0.01 * np.ones_like(backbone.corrections[0].readout.kernel))
-    moved = export.moved_to(backbone, config.scenario)
+    moved = moved_to(LocalizerWeights(backbone), config.scenario).backbone
     assert (moved.scenario, moved.config) == (config.scenario, backbone.config)
     for one, other in zip(moved.trainable_variables, backbone.trainable_variables, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -261,7 +263,7 @@ def foreign(path: Path) -> None:
     [
         (lambda path: None, "backbone.keras"),
         (lambda path: path.write_bytes(b"PK\x03\x04 cut short"), "backbone.keras"),
-        (foreign, "backbone.keras: expected a Backbone, got Sequential"),
+        (foreign, "backbone.keras: expected a LocalizerWeights, got Sequential"),
     ],
     ids=["absent", "truncated", "foreign"],
 )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from models.covariance_estimator.backbone import Backbone
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline import learnability, score, train
 from pipeline.common.digests import content_digest
@@ -135,7 +136,7 @@ def test_a_model_of_another_training_is_not_judged(
     trained: Path, tiny_scenes: Path, tmp_path: Path, monkeypatch
 ) -> None:
     other = tmp_path / "backbone.keras"
-    Backbone(Scenario(), TINY).save(other)
+    LocalizerWeights(Backbone(Scenario(), TINY)).save(other)
     options = ["--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--scenes", 4]
     said = command_line(learnability, monkeypatch, *options, "--backbone", other)
     assert str(said).startswith("pipeline.learnability: --backbone: expected ")

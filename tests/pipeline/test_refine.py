@@ -13,13 +13,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.artifacts import load_backbone, load_refiner
+from models.artifacts import load_refiner, load_weights
+from models.config import LossConfig
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.dictionary import GridConfig, PolarDictionary
+from models.covariance_estimator.config import GridConfig
+from models.covariance_estimator.dictionary import PolarDictionary
 from models.localizer import Localizer
-from models.losses import LossConfig
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import FieldOfView, RISArray, Scenario
-from models.spectrum.refiner import RefinerConfig, SpectrumRefiner
+from models.spectrum.config import RefinerConfig
+from models.spectrum.refiner import SpectrumRefiner
 from pipeline import evaluate, export, refine
 from pipeline.common.digests import content_digest
 from pipeline.evaluation.estimators import saved_model_estimator
@@ -40,7 +43,7 @@ EPOCHS = 2
 @pytest.fixture(scope="module")
 def backbone_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("backbone") / "backbone.keras"
-    Backbone(Scenario(), SMALL).save(path)
+    LocalizerWeights(Backbone(Scenario(), SMALL)).save(path)
     return path
 
 
@@ -176,8 +179,8 @@ def test_a_killed_run_goes_on(run) -> None:
 def test_it_leaves_the_refiner_with_its_backbone_and_pictures(run, backbone_path: Path) -> None:
     folder, _ = run
     assert 0.05 < float(load_refiner(folder / "refiner.keras").min_presence) < 0.95
-    kept, given = load_backbone(folder / "backbone.keras"), load_backbone(backbone_path)
-    assert kept.config == given.config
+    kept, given = load_weights(folder / "backbone.keras"), load_weights(backbone_path)
+    assert kept.backbone.config == given.backbone.config
     for one, other in zip(kept.get_weights(), given.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)  # the backbone is frozen
     assert (folder / "figures" / "spectra.png").read_bytes().startswith(b"\x89PNG")
@@ -206,7 +209,7 @@ def test_a_verdict_on_another_model_does_not_open_it(
 ) -> None:
     """One PASS opened the gate for any model once."""
     other = tmp_path / "other.keras"
-    Backbone(Scenario(), TINY).save(other)
+    LocalizerWeights(Backbone(Scenario(), TINY)).save(other)
     passed = verdict(tmp_path / "learnability.json", SCENE_SETS[1], other)
     options = [*arguments(tmp_path / "run", tiny_scenes, backbone_path), "--learnability", str(passed)]
     monkeypatch.setattr(sys, "argv", ["refine", *options])
@@ -233,7 +236,7 @@ def test_joint_and_grid_only_change_the_backbone_it_keeps(
     ]
     monkeypatch.setattr(sys, "argv", ["refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path), *options])
     refine.main()
-    kept = load_backbone(tmp_path / "run" / "backbone.keras")
+    kept = load_weights(tmp_path / "run" / "backbone.keras").backbone
     assert (kept.config.continuous.steps, kept.config.continuous.additions) == (0, 0)
     end = tf.train.load_checkpoint(str(tmp_path / "run" / "checkpoints"))
     names = [name for name in end.get_variable_to_shape_map() if name.startswith("weights/")]
@@ -272,10 +275,10 @@ def test_options_that_are_refused(
 
 def test_the_exported_switch(backbone_path: Path, tmp_path: Path) -> None:
     """With it the answer says which path a scene took; without it there is no trace of one."""
-    backbone, scenes = load_backbone(backbone_path), inputs_of(batch_of(3))
+    weights, scenes = load_weights(backbone_path), inputs_of(batch_of(3))
     refiner = SpectrumRefiner(RefinerConfig(width=4, depth=2))
-    with_refiner = export_localizer(Localizer(backbone, refiner=refiner), tmp_path / "with", ())
-    without = export_localizer(Localizer(backbone), tmp_path / "without", ())
+    with_refiner = export_localizer(Localizer(weights, refiner=refiner), tmp_path / "with", ())
+    without = export_localizer(Localizer(weights), tmp_path / "without", ())
     answers = {path: saved_model_estimator(path)(scenes) for path in (with_refiner, without)}
     refined = answers[with_refiner].pop("refined")
     assert refined.dtype == tf.bool

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.artifacts import load_backbone
+from models.artifacts import load_weights
 from models.covariance_estimator.backbone import Backbone
 from models.decision.scoring import NUM_FEATURES, ScoreCorrection
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline import score
 from tests.conftest import SCENE_SETS, TINY
@@ -53,13 +54,13 @@ def test_stage_fits_the_score_and_leaves_the_grid_stages(
     tiny_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = Backbone(Scenario(), TINY)
-    backbone.save(tmp_path / "initial.keras")
+    LocalizerWeights(backbone).save(tmp_path / "initial.keras")
     options = ["--backbone", str(tmp_path / "initial.keras"), "--run-dir", str(tmp_path / "run"), "--epochs", "5"]
     options += ["--data-dir", str(tiny_scenes), "--scenes", "16", "--validation-scenes", "16", "--config", *SCENE_SETS]
     monkeypatch.setattr(sys, "argv", ["score", *options])
     score.main()
-    fitted = load_backbone(tmp_path / "run" / score.BEST_MODEL)
-    for old, new in zip(backbone.grid_variables, fitted.grid_variables, strict=True):
+    fitted = load_weights(tmp_path / "run" / score.BEST_MODEL)
+    for old, new in zip(backbone.grid_variables, fitted.backbone.grid_variables, strict=True):
         np.testing.assert_array_equal(old, new)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert set(metrics["before"]) == set(metrics["after"]) == set(SCENE_SETS)
@@ -79,7 +80,7 @@ def test_stage_fits_the_score_and_leaves_the_grid_stages(
     ],
 )
 def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, options: list[str], message: str) -> None:
-    Backbone(Scenario(), TINY).save(tmp_path / "initial.keras")
+    LocalizerWeights(Backbone(Scenario(), TINY)).save(tmp_path / "initial.keras")
     paths = ["--backbone", str(tmp_path / "initial.keras"), "--run-dir", str(tmp_path / "run")]
     monkeypatch.setattr(sys, "argv", ["score", *paths, *options])
     with pytest.raises(SystemExit) as stopped:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.covariance_estimator.backbone import Backbone
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline import tradeoff
 from tests.conftest import SCENE_SETS, TINY
@@ -15,7 +16,7 @@ from tests.conftest import SCENE_SETS, TINY
 
 def test_every_kind_and_setting_is_measured(tiny_scenes: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(tradeoff, "SETTINGS", {name: tradeoff.SETTINGS[name] for name in ("1 round", "default")})
-    Backbone(Scenario(), TINY).save(tmp_path / "backbone.keras")
+    LocalizerWeights(Backbone(Scenario(), TINY)).save(tmp_path / "backbone.keras")
     options = ["--backbone", str(tmp_path / "backbone.keras"), "--output-dir", str(tmp_path / "out")]
     options += ["--data-dir", str(tiny_scenes), "--config", SCENE_SETS[0], "--scenes", "8", "--batch-size", "4"]
     monkeypatch.setattr(sys, "argv", ["tradeoff", *options])
@@ -35,11 +36,11 @@ def test_every_kind_and_setting_is_measured(tiny_scenes: Path, tmp_path: Path, m
 
 @pytest.mark.parametrize("name", tradeoff.SETTINGS)
 def test_settings_keep_the_weights(name: str) -> None:
-    backbone = Backbone(Scenario(), TINY)
-    for variable in backbone.trainable_variables:
+    weights = LocalizerWeights(Backbone(Scenario(), TINY))
+    for variable in weights.trainable_variables:
         variable.assign(np.random.default_rng(0).normal(size=variable.shape))
-    changed = tradeoff.with_settings(backbone, tradeoff.SETTINGS[name])
+    changed = tradeoff.with_settings(weights, tradeoff.SETTINGS[name])
     for field, value in tradeoff.SETTINGS[name].items():
-        assert getattr(changed.config.continuous, field) == value
-    for old, new in zip(backbone.get_weights(), changed.get_weights(), strict=True):
+        assert getattr(changed.backbone.config.continuous, field) == value
+    for old, new in zip(weights.get_weights(), changed.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)

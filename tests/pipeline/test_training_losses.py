@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.config import LossConfig
 from models.covariance_estimator.backbone import Backbone
-from models.losses import LossConfig, heat_map_loss, peak_contrast_loss, stein_loss, subspace_alignment_loss
-from models.physics.covariance import LowRankCovariance, ShrinkageConfig
+from models.losses import heat_map_loss, peak_contrast_loss, stein_loss, subspace_alignment_loss
+from models.physics.config import ShrinkageConfig
+from models.physics.covariance import LowRankCovariance
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from models.physics.observation import observe
 from pipeline.scenes.reading import load_scenes

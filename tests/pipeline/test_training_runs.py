@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.artifacts import load_backbone
+from models.artifacts import load_weights
+from models.config import LossConfig
 from models.covariance_estimator.backbone import Backbone
 from models.localizer import Localizer
-from models.losses import LossConfig
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline import train
 from tests.conftest import SCENE_SETS, TINY
@@ -75,7 +76,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(runs) -> None:
     ends = [tf.train.load_checkpoint(str(run / "checkpoints")) for run in (killed, undisturbed)]
     names = ends[0].get_variable_to_shape_map().keys()
     assert names == ends[1].get_variable_to_shape_map().keys()
-    weights = load_backbone(undisturbed / train.BEST_MODEL).grid_variables
+    weights = load_weights(undisturbed / train.BEST_MODEL).backbone.grid_variables
     assert len([name for name in names if name.startswith("weights/")]) == len(weights)
     for name in names:
         if name.startswith(("weights/", "optimizer/", "epochs_done/", "best_objective/")):
@@ -166,7 +167,7 @@ def initial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for correction in backbone.corrections:
         correction.readout.kernel.assign(0.01 * rng.normal(size=correction.readout.kernel.shape))
     path = tmp_path_factory.mktemp("initial") / "backbone.keras"
-    backbone.save(path)
+    LocalizerWeights(backbone).save(path)
     return path
 
 
@@ -178,8 +179,8 @@ def test_weights_it_starts_from_win_over_a_training_that_ruins_them(
     monkeypatch.setattr(sys, "argv", ["train", *arguments(tmp_path, tiny_scenes), *options])
     train.main()
     assert json.loads((tmp_path / "metrics.json").read_text())["epoch"] == 0
-    given, kept = load_backbone(initial), load_backbone(tmp_path / train.BEST_MODEL)
-    assert kept.config == given.config
+    given, kept = load_weights(initial), load_weights(tmp_path / train.BEST_MODEL)
+    assert kept.backbone.config == given.backbone.config
     for one, other in zip(kept.trainable_variables, given.trainable_variables, strict=True):
         np.testing.assert_array_equal(one, other)
     end = tf.train.load_checkpoint(str(tmp_path / "checkpoints"))

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from models.covariance_estimator.backbone import BackboneConfig
-from models.covariance_estimator.continuous import ContinuousConfig
+from models.covariance_estimator.config import BackboneConfig, ContinuousConfig
 from pipeline.common.digests import content_digest
 from pipeline.common.hyperparameters import flattened, option, read_hyperparameters, replaced
 from pipeline.common.verdict import GateClosed, require_verdict

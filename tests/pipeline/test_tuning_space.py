@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from keras_tuner.engine.trial import TrialStatus
 
-from models.covariance_estimator.continuous import ContinuousConfig
+from models.covariance_estimator.config import ContinuousConfig
 from pipeline.common.hyperparameters import option
 from pipeline.train import TrainOptions
 from pipeline.training.fitting import training_batches

@@ -10,9 +10,8 @@ import requests
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from models.covariance_estimator.backbone import Backbone, BackboneConfig
-from models.covariance_estimator.continuous import ContinuousConfig
-from models.covariance_estimator.dictionary import GridConfig
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
 from models.localizer import Localizer
 from models.physics.geometry import Scenario
 from pipeline.export import export_localizer

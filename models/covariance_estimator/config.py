@@ -1,0 +1,109 @@
+"""Settings of the covariance estimator; light, so that options can be read without TensorFlow."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class GridConfig:
+    """Cells of the polar grid; points are the cells' centres."""
+
+    num_azimuth: int = 22
+    """Cells in sin(azimuth)."""
+    num_elevation: int = 13
+    """Cells in sin(elevation)."""
+    num_range: int = 10
+    """Cells in 1 / range."""
+
+    def __post_init__(self) -> None:
+        for field in ("num_azimuth", "num_elevation", "num_range"):
+            if getattr(self, field) < 3:
+                raise ValueError(f"GridConfig.{field}: expected at least 3 cells, got {getattr(self, field)!r}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(azimuth, elevation, range) cells."""
+        return (self.num_azimuth, self.num_elevation, self.num_range)
+
+    @property
+    def strides(self) -> tuple[int, int, int]:
+        """Steps in the flat index from a cell to the next along each axis."""
+        return (self.num_elevation * self.num_range, self.num_range, 1)
+
+    @property
+    def size(self) -> int:
+        """G."""
+        return self.num_azimuth * self.num_elevation * self.num_range
+
+
+@dataclasses.dataclass(frozen=True)
+class ContinuousConfig:
+    """Off-grid refinement of the backbone."""
+
+    spare_atoms: int = 0
+    """Atom slots beyond K_max."""
+    steps: int = 4
+    """Fisher scoring steps after the grid stages; 0, without settling steps, leaves atoms where the grid has them."""
+    additions: int = 2
+    """Rounds in which what the atoms leave unexplained may add atoms."""
+    atoms_per_addition: int = 2
+    """Atoms a round may add."""
+    candidates: int = 8
+    """Peaks of the unexplained power that a round tests for the likelihood they would add."""
+    addition_steps: int = 3
+    """Fisher scoring steps after each round."""
+    settling_steps: int = 4
+    """Further steps, each time, of the scenes that have not settled."""
+    tolerance: float = 0.003
+    """A scene has settled when a step promises less log-likelihood than this and every atom is worth its gain."""
+    prune_gain: float = 10.0
+    """Log-likelihood an atom must be worth to stay, and a new one must bring."""
+    prune_after: int = 2
+    """Steps before atoms may be dropped."""
+    noise_range_db: tuple[float, float] = (-3.0, 20.0)
+    """Limits of the estimated noise power above the reported one, dB; (0, 0) trusts the report. What a mismatched
+    channel, phase errors or dead elements add acts as noise that follows the signal."""
+
+    def __post_init__(self) -> None:
+        for field in ("addition_steps", "atoms_per_addition"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"ContinuousConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
+        if self.candidates < self.atoms_per_addition:
+            raise ValueError(
+                f"ContinuousConfig.candidates: expected at least atoms_per_addition, {self.atoms_per_addition}, "
+                f"got {self.candidates!r}"
+            )
+        for field in ("spare_atoms", "steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain"):
+            if getattr(self, field) < 0:
+                raise ValueError(f"ContinuousConfig.{field}: expected at least 0, got {getattr(self, field)!r}")
+        if not self.noise_range_db[0] <= 0.0 <= self.noise_range_db[1]:
+            raise ValueError(
+                f"ContinuousConfig.noise_range_db: expected (low, high) about 0, got {self.noise_range_db!r}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneConfig:
+    """Shape of the unrolled estimator."""
+
+    stages: int = 1
+    """Grid stages; the first is nearly free, its S_l is the same for all snapshots. Later ones cost as much as all that
+    follows and gain little, since what the first atoms leave unexplained is searched again."""
+    exponent: float = 1.0
+    """beta of the fixed point: 1 is fast, 1/2 monotone."""
+    active_atoms: int = 64
+    """Grid atoms kept as atoms in R, by the losses and by stages after the first; the power of the others is spread
+    evenly (G: the exact fixed point)."""
+    width: int = 16
+    """Channels of a correction's hidden layers."""
+    depth: int = 3
+    """Convolutions of a correction."""
+    grid: GridConfig = GridConfig()
+    continuous: ContinuousConfig = ContinuousConfig()
+
+    def __post_init__(self) -> None:
+        if self.stages < 1:
+            raise ValueError(f"BackboneConfig.stages: expected at least 1, got {self.stages!r}")
+        if not 1 <= self.active_atoms <= self.grid.size:
+            raise ValueError(f"BackboneConfig.active_atoms: expected 1..{self.grid.size}, got {self.active_atoms!r}")
+        if self.width < 1 or self.depth < 1:
+            raise ValueError(f"BackboneConfig.width, depth: expected at least 1, got {self.width!r}, {self.depth!r}")
