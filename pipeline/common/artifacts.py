@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pipeline.common.digests import code_version, content_digest, json_digest
 from pipeline.common.hyperparameters import flattened
@@ -53,8 +53,15 @@ class Fingerprint:
         return json_digest({name: value for name, value in plain(self).items() if name != "paths"})
 
 
+class Input(NamedTuple):
+    """Something a stage reads: its hash, and where it lies."""
+
+    digest: str
+    path: Path
+
+
 def fingerprint(
-    module: str, options: Any, inputs: Mapping[str, str] | None = None, *, left_out: tuple[str, ...] = ()
+    module: str, options: Any, inputs: Mapping[str, Input] | None = None, *, left_out: tuple[str, ...] = ()
 ) -> Fingerprint:
     """The fingerprint of a stage.
 
@@ -64,7 +71,7 @@ def fingerprint(
     Args:
       module: dotted name of the stage's module.
       options: its dataclass.
-      inputs: hashes of what is read besides, by name.
+      inputs: what is read besides, by name.
       left_out: options that change no result: where it goes, how much is shown.
 
     Raises:
@@ -74,8 +81,11 @@ def fingerprint(
     paths = {name: value for name, value in values.items() if isinstance(value, Path)}
     read = {_flag(name): _hash_of(name, path) for name, path in paths.items()}
     kept = plain({name: value for name, value in values.items() if name not in paths and value is not None})
-    shown = {_flag(name): str(path.absolute()) for name, path in paths.items()}
-    return Fingerprint(module.rpartition(".")[2], kept, {**read, **(inputs or {})}, code_version(module), shown)
+    read |= {name: given.digest for name, given in (inputs or {}).items()}
+    places = {_flag(name): path for name, path in paths.items()}
+    places |= {name: given.path for name, given in (inputs or {}).items()}
+    shown = {name: str(path.absolute()) for name, path in places.items()}
+    return Fingerprint(module.rpartition(".")[2], kept, read, code_version(module), shown)
 
 
 def _flag(name: str) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.common.artifacts import output_digest
+from pipeline.common.artifacts import Input, output_digest
 from pipeline.common.digests import json_digest
-from pipeline.scenes.reading import open_scenes
+from pipeline.scenes.reading import open_scenes, scene_directory
+from tfds_shards.scene_sets import scene_set
 
 
 def scenes_digest(data_dir: Path | str, config: str) -> str:
@@ -18,10 +19,14 @@ def scenes_digest(data_dir: Path | str, config: str) -> str:
     return json_digest({path.name: output_digest(path) for path in records})
 
 
-def scenes_inputs(data_dir: Path | str, configs: Sequence[str]) -> dict[str, str]:
+def scenes_inputs(data_dir: Path | str, configs: Sequence[str]) -> dict[str, Input]:
     """The sets a stage reads, as inputs of its fingerprint.
 
     Raises:
       FileNotFoundError, ValueError: as `open_scenes`.
     """
-    return {f"the scenes {config}": scenes_digest(data_dir, config) for config in configs}
+    directories = {config: scene_directory(data_dir, scene_set(config)) for config in configs}
+    return {
+        f"the scenes {config}": Input(scenes_digest(data_dir, config), directory)
+        for config, directory in directories.items()
+    }

@@ -1,0 +1,176 @@
+"""`python -m pipeline.bless`: is a model good enough to be pushed? BLESSED or NOT_BLESSED, with each reason.
+
+Scores an exported model, and beside it the one that is served now, on test scenes set aside for this (the last ones of
+the split; `python -m pipeline.evaluate` takes the first ones), and asks what the thresholds ask.
+"""
+
+import dataclasses
+import json
+import logging
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tyro
+
+from pipeline.common.artifacts import Fingerprint, Input, fingerprint, making
+from pipeline.common.records import logging_to, plain, write_json
+from pipeline.evaluation.estimators import latest_version, saved_model_estimator
+from pipeline.evaluation.metrics import metrics_config
+from pipeline.evaluation.predictions import Predictions, evaluate_predictions, run_estimator
+from pipeline.release.blessing import BLESSED, Answers, bless, slice_table
+from pipeline.release.pushing import Version, model_digest, read_release, served_version
+from pipeline.release.thresholds import read_thresholds
+from pipeline.scenes.identity import scenes_inputs
+from pipeline.scenes.reading import load_scenes
+from pipeline.training.fitting import common_scenario
+from tfds_shards.scene_sets import scene_set
+
+BLESSING_FILE = "blessing.json"
+_BATCH = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class BlessOptions:
+    """Judges an exported model against thresholds and against the model that is served now."""
+
+    saved_model: Path
+    """A SavedModel, or the folder of its versions, of which the latest is taken."""
+    thresholds: Path
+    """A TOML file with tables [[threshold]]: metric (f1, precision, recall, strict_f1, rmse_xyz_m, objective); where,
+    any of world, snr_db = [low, high], num_sources, range_m = [low, high]; and at_least, at_most, or worse_by_at_most
+    than the latest blessed model. A file without any blesses nothing."""
+    run_dir: Path
+    """Where blessing.json and logs/ go."""
+    model_base_path: Path | None = None
+    """Folder of the pushed versions: the one served now, if it was blessed, is what changes are measured against."""
+    data_dir: Path = Path("runs/data")
+    """Where `python -m pipeline.data` put the scenes."""
+    config: tuple[str, ...] = ("l64_m64",)
+    """Sets of scenes; each is a world that thresholds can name."""
+    scenes: int = 1_000
+    """Test scenes of each set, the last ones."""
+
+    def __post_init__(self) -> None:
+        if self.scenes < 1:
+            raise ValueError(f"--scenes: expected 1 or more, got {self.scenes}")
+        if not self.config:
+            raise ValueError("--config: expected at least one set of scenes, got none")
+
+
+def latest_blessed(base_path: Path | None) -> Version | None:
+    """The version served now, None if there is none or it was not blessed."""
+    served = served_version(base_path) if base_path is not None else None
+    release = read_release(served.path) if served is not None else None
+    return served if release is not None and release.get("blessing", {}).get("verdict") == BLESSED else None
+
+
+def asked(options: BlessOptions) -> Fingerprint:
+    """What decides the verdict.
+
+    Raises:
+      FileNotFoundError, ValueError: scenes, a model or thresholds that are not there.
+    """
+    version, baseline = latest_version(options.saved_model), latest_blessed(options.model_base_path)
+    inputs = scenes_inputs(options.data_dir, options.config)
+    inputs["the model"] = Input(model_digest(version), version)
+    if baseline is not None:
+        inputs["the latest blessed model"] = Input(model_digest(baseline.path), baseline.path)
+    left_out = ("run_dir", "data_dir", "model_base_path", "saved_model")
+    return fingerprint("pipeline.bless", options, inputs, left_out=left_out)
+
+
+def judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:
+    """Judges, or reads the verdict that lies there; returns the record.
+
+    Raises:
+      Differs: the folder holds the verdict on something else.
+      ValueError, OSError: what is asked for is not there, or too few test scenes are.
+    """
+    with making(options.run_dir, asked(options), logger) as run:
+        if run.state != "done":
+            run.begin(options)
+            write_json(options.run_dir / BLESSING_FILE, _judge(options, logger))
+            run.finish(BLESSING_FILE)
+    record: dict[str, Any] = json.loads((options.run_dir / BLESSING_FILE).read_text(encoding="utf-8"))
+    logger.info(f"{record['verdict']}: {'; '.join(record['reasons']) or 'all that is asked for holds'}")
+    return record
+
+
+def _judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:
+    with options.thresholds.open("rb") as file:
+        thresholds = read_thresholds(tomllib.load(file).get("threshold", []))
+    version, blessed = latest_version(options.saved_model), latest_blessed(options.model_base_path)
+    candidate = _answers(options, version)
+    baseline = _answers(options, blessed.path) if blessed is not None else None
+    verdict = bless(thresholds, candidate, baseline)
+    for check in verdict.checks:
+        logger.info(f"{'holds' if check.holds else 'FAILS'}: {check.reason}")
+    table = slice_table(candidate, baseline)
+    for row in table:
+        logger.info("  ".join(_cell(name, value) for name, value in row.items()))
+    return plain(
+        {
+            "verdict": verdict.verdict,
+            "reasons": verdict.reasons,
+            "model": model_digest(version),
+            "checks": verdict.checks,
+            "baseline": {"version": blessed.number, "model": model_digest(blessed.path)} if blessed else None,
+            "slices": table,
+            "config": options.config,
+            "test_scenes": {config: list(_block(options, config)) for config in options.config},
+        }
+    )
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{value[0]:+.3f}, {value[1]:+.3f}]"
+    return f"{name} {value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _block(options: BlessOptions, config: str) -> tuple[int, int]:
+    """First and last but one of the test scenes set aside.
+
+    Raises:
+      ValueError: the split has fewer.
+    """
+    size = scene_set(config).sizes["test"]
+    if options.scenes > size:
+        raise ValueError(f"--scenes: expected at most {size}, the test scenes of {config}, got {options.scenes}")
+    return size - options.scenes, size
+
+
+def _answers(options: BlessOptions, version: Path) -> Answers:
+    estimator, parts = saved_model_estimator(version), []
+    for config in options.config:
+        first, _ = _block(options, config)
+        batches = load_scenes(options.data_dir, config, "test").skip(first).batch(_BATCH)
+        parts.append(run_estimator(estimator, batches, options.scenes))
+    joined = Predictions(
+        np.concatenate([part.snr_db for part in parts]),
+        {name: np.concatenate([part.truth[name] for part in parts]) for name in parts[0].truth},
+        {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs},
+    )
+    evaluation = evaluate_predictions(joined, metrics_config(common_scenario(options.config)))
+    return Answers(evaluation, np.repeat(options.config, options.scenes))
+
+
+def main() -> None:
+    """Command line entry point; exit status 1 where the verdict is NOT_BLESSED."""
+    try:
+        options = tyro.cli(BlessOptions, prog="python -m pipeline.bless")
+        with logging_to(options.run_dir / "logs", "bless") as (logger, log_path):
+            logger.info(f"log: {log_path}")
+            verdict = judge(options, logger)["verdict"]
+    except (ValueError, OSError, tf.errors.OpError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        sys.exit(f"pipeline.bless: {first_line}")
+    sys.exit(0 if verdict == BLESSED else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From an exported model to a served one: blessing, infrastructure validation, pushing, lineage."""
