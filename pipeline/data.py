@@ -8,6 +8,8 @@ from pathlib import Path
 
 import tyro
 
+from pipeline.common.artifacts import Artifact, Fingerprint, alone, state
+from pipeline.common.digests import code_version
 from pipeline.scenes.reading import StoredScenes, open_scenes, scene_directory
 from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, encode_scene
 from tfds_shards.scene_sets import SceneSet, scene_set
@@ -39,15 +41,34 @@ def build_scenes(options: DataOptions) -> StoredScenes:
     """Builds the set unless it is already there, and says what it did.
 
     Raises:
-      ValueError: an unknown config, a size that is not positive, or a damaged set in its place.
+      ValueError: an unknown config, a size that is not positive, or a damaged set or one that other code drew in its
+        place.
+      Busy: another process builds the set.
       OSError: too little space on the disk.
     """
     wanted = scene_set(options.config, options.train, options.validation, options.test)
     directory = scene_directory(options.data_dir, wanted)
-    if directory.exists():
-        stored = open_scenes(options.data_dir, wanted.name)
-        print(f"Reusing {_summary(stored)}")
-        return stored
+    if not directory.exists():
+        with alone(options.data_dir, f".{wanted.name}.lock"):
+            if not directory.exists():
+                return _built(wanted, directory, options)
+    return _reused(wanted, directory, options)
+
+
+def asked(wanted: SceneSet) -> Fingerprint:
+    """What decides a set: its name, which says config and sizes, and the code that draws and writes it."""
+    return Fingerprint("data", {"config": wanted.name}, {}, code_version(Builder.__module__))
+
+
+def _reused(wanted: SceneSet, directory: Path, options: DataOptions) -> StoredScenes:
+    """The set on disk, whose manifest, if it has one, says that the same code drew it."""
+    stored = open_scenes(options.data_dir, wanted.name)
+    state(directory, asked(wanted))
+    print(f"Reusing {_summary(stored)}")
+    return stored
+
+
+def _built(wanted: SceneSet, directory: Path, options: DataOptions) -> StoredScenes:
     _report_leftovers(directory)
     builder = Builder(data_dir=options.data_dir, config=wanted.name)
     _check_space(builder, wanted, options.data_dir)
@@ -55,6 +76,8 @@ def build_scenes(options: DataOptions) -> StoredScenes:
     builder.download_and_prepare()
     rate = wanted.num_scenes / (time.perf_counter() - start)
     stored = open_scenes(options.data_dir, wanted.name)
+    files = sorted(path.name for path in directory.iterdir() if path.is_file())
+    Artifact(directory, asked(wanted), "new").finish(*files)
     print(f"Built {_summary(stored)}, {rate:.0f} scenes/s")
     return stored
 

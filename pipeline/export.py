@@ -18,6 +18,9 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from models.artifacts import load_refiner, load_weights, moved_to
 from models.config import LocalizerConfig
 from models.localizer import Localizer
+from pipeline.common.artifacts import Fingerprint, difference, fingerprint, new_record, now, read_manifest
+from pipeline.common.records import write_json
+from pipeline.release.pushing import EXPORT_FILE, model_digest, versions_in
 from pipeline.scenes.warmup import check_batch_sizes, write_warmup_requests
 from tfds_shards.scene_sets import scene_set
 
@@ -132,8 +135,31 @@ def _sync(folder: Path) -> None:
             os.close(handle)
 
 
+def asked(options: ExportOptions) -> Fingerprint:
+    """What decides an exported model.
+
+    Raises:
+      ValueError: weights that are not there.
+    """
+    return fingerprint("pipeline.export", options, left_out=("model_base_path",))
+
+
+def exported(options: ExportOptions) -> Path | None:
+    """The latest version in the folder that these options would write again, None if there is none."""
+    wanted = asked(options)
+    for version in reversed(versions_in(options.model_base_path)):
+        manifest = read_manifest(version.path / EXPORT_FILE.parent)
+        same = manifest is not None and difference(manifest["fingerprint"], wanted) is None
+        if manifest is not None and same and model_digest(version.path) == manifest["outputs"]["model"]["sha256"]:
+            return version.path
+    return None
+
+
 def export_localizer(
-    localizer: Localizer, model_base_path: Path, warmup_batch_sizes: Sequence[int] = ExportOptions.warmup_batch_sizes
+    localizer: Localizer,
+    model_base_path: Path,
+    warmup_batch_sizes: Sequence[int] = ExportOptions.warmup_batch_sizes,
+    wanted: Fingerprint | None = None,
 ) -> Path:
     """Writes a new version: staged beside it under a name no server takes for a version, then renamed.
 
@@ -141,6 +167,7 @@ def export_localizer(
       localizer: what is exported.
       model_base_path: folder of the versions; its name is the model's.
       warmup_batch_sizes: scenes in each request that a server replays before it serves the version.
+      wanted: what decided the model; recorded in the version, where given.
 
     Returns:
       The version's folder.
@@ -161,6 +188,9 @@ def export_localizer(
         signatures = {name: meta_graph.signature_def[name] for name in SIGNATURES}
         name = model_base_path.resolve().name
         write_warmup_requests(staging, signatures, name, localizer.scenario, warmup_batch_sizes)
+        if wanted is not None:
+            outputs = {"model": {"sha256": model_digest(staging)}}
+            write_json(staging / EXPORT_FILE, new_record(wanted) | {"finished": now(), "outputs": outputs})
         _sync(staging)
         os.rename(staging, version)
     finally:
@@ -168,16 +198,29 @@ def export_localizer(
     return version
 
 
+def export(options: ExportOptions) -> None:
+    """Writes a new version, unless the latest one that these options wrote is still there.
+
+    Raises:
+      ValueError, OSError: weights that are not there, or a model that cannot be written.
+    """
+    known = exported(options)
+    if known is not None:
+        print(f"nothing has changed, {known} stays as it is")
+        return
+    weights = load_weights(options.backbone)
+    if options.config is not None:
+        weights = moved_to(weights, scene_set(options.config).config.scenario)
+    refiner = load_refiner(options.refiner) if options.refiner is not None else None
+    localizer = Localizer(weights, options.localizer, refiner)
+    version = export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes, asked(options))
+    print(f"exported {version}")
+
+
 def main() -> None:
     """Command line entry point."""
     try:
-        options = tyro.cli(ExportOptions, prog="python -m pipeline.export")
-        weights = load_weights(options.backbone)
-        if options.config is not None:
-            weights = moved_to(weights, scene_set(options.config).config.scenario)
-        refiner = load_refiner(options.refiner) if options.refiner is not None else None
-        localizer = Localizer(weights, options.localizer, refiner)
-        print(f"exported {export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes)}")
+        export(tyro.cli(ExportOptions, prog="python -m pipeline.export"))
     except (ValueError, OSError) as error:
         first_line = str(error).strip().partition("\n")[0]
         sys.exit(f"pipeline.export: {first_line}")

@@ -6,6 +6,7 @@ RUN_DIR/learnability.json, which names the model it is about by its hash.
 """
 
 import dataclasses
+import json
 import logging
 import sys
 from collections.abc import Mapping
@@ -18,12 +19,13 @@ import tyro
 from models.artifacts import load_weights, moved_to, untrained
 from models.baselines.sequential_ml import sequential_ml_localizer
 from models.localizer import Localizer
-from pipeline.common.artifacts import origin, output_digest
+from pipeline.common.artifacts import Fingerprint, Input, difference, fingerprint, origin, output_digest
 from pipeline.common.records import logging_to, write_json
 from pipeline.evaluate import compare
 from pipeline.evaluation.estimators import Estimator, chance_estimator, localizer_estimator, silence_estimator
 from pipeline.evaluation.metrics import Evaluation, compute_metrics, metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
+from pipeline.scenes.identity import scenes_inputs
 from pipeline.scenes.reading import load_scenes
 from pipeline.train import BEST_MODEL, START_MODEL
 from tfds_shards.scene_sets import scene_set
@@ -129,6 +131,23 @@ def judge(evaluations: Mapping[str, Evaluation], trained_on: int, options: Learn
     return "PASS", "objective against " + ", ".join(gains)
 
 
+def asked(options: LearnabilityOptions) -> Fingerprint:
+    """What decides the verdict."""
+    inputs = scenes_inputs(options.data_dir, [options.config])
+    model = options.backbone or options.run_dir / BEST_MODEL
+    inputs["the model"] = Input(output_digest(model), model)
+    return fingerprint("pipeline.learnability", options, inputs, left_out=("run_dir", "data_dir", "backbone"))
+
+
+def standing_verdict(options: LearnabilityOptions) -> dict[str, Any] | None:
+    """The verdict that lies there, if it is on this model, these scenes and with these options."""
+    try:
+        found: dict[str, Any] = json.loads((options.run_dir / VERDICT_FILE).read_text(encoding="utf-8"))
+        return found if difference(found["fingerprint"], asked(options)) is None else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any]:
     """Scores all estimators on the same scenes and writes the verdict.
 
@@ -167,6 +186,7 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
         logger.info(f"{name:14} objective {score['objective']:7.3f}  F1 {score['f1']:.3f}")
     logger.info(f"{verdict}: {reason}")
     record = {
+        "fingerprint": asked(options),
         "verdict": verdict,
         "reason": reason,
         "model": output_digest(judged.model),

@@ -4,12 +4,12 @@ import dataclasses
 import json
 import logging
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import tyro
 
+from pipeline.common.artifacts import now
 from pipeline.common.records import logging_to
 from pipeline.evaluation.estimators import latest_version
 from pipeline.release.lineage import manifests_behind
@@ -87,7 +87,7 @@ def _push(options: PushOptions, logger: logging.Logger) -> Version:
     ]
     record = {
         "model": digest,
-        "pushed": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "pushed": now(),
         "blessing": blessing,
         "infra_validation": infra,
         "manifests": list({manifest["digest"]: manifest for manifest in manifests}.values()),

@@ -20,7 +20,7 @@ import tyro
 from models.artifacts import load_weights, moved_to
 from models.decision.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from models.localizer import Localizer
-from pipeline.common.artifacts import chosen_on, fingerprint, making
+from pipeline.common.artifacts import Fingerprint, chosen_on, fingerprint, making
 from pipeline.common.records import logging_to, replacing, write_json
 from pipeline.common.verdict import starting_point
 from pipeline.evaluation.estimators import INPUTS, localizer_estimator
@@ -135,15 +135,23 @@ def cross_entropy(candidates: LabelledPeaks) -> float:
     return float(tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(candidates.hit, logit)))
 
 
+def asked(options: ScoreOptions) -> Fingerprint:
+    """What decides the fit.
+
+    Raises:
+      FileNotFoundError, ValueError: scenes or weights that are not there.
+    """
+    scenes = scenes_inputs(options.data_dir, options.config)
+    return fingerprint("pipeline.score", options, scenes, left_out=("run_dir", "data_dir"))
+
+
 def teach(options: ScoreOptions, logger: logging.Logger) -> None:
     """Collects, fits, validates, saves; leaves a finished run alone.
 
     Raises:
       Differs: the folder holds a run of other options, scenes, weights or code.
     """
-    scenes = scenes_inputs(options.data_dir, options.config)
-    asked = fingerprint("pipeline.score", options, scenes, left_out=("run_dir", "data_dir"))
-    with making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+    with making(options.run_dir, asked(options), logger, leftovers=("checkpoints", BEST_MODEL)) as run:
         if run.state == "done":
             return
         run.begin(options)

@@ -20,7 +20,6 @@ from pipeline.common.hyperparameters import flattened
 from pipeline.common.records import git_commit, plain, versions, write_config, write_json
 
 MANIFEST = "manifest.json"
-_LOCK = ".lock"
 _SHOWN = 12  # digits of a hash that people are shown
 State = Literal["new", "begun", "done"]
 
@@ -205,19 +204,38 @@ def chosen_on(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, lock_name: str = ".lock") -> Iterator[None]:
     """Keeps a second process out of a folder; the lock goes with the process, however that ends.
+
+    Args:
+      folder: where; made if it is not there.
+      lock_name: file in it that is locked.
 
     Raises:
       Busy: another one is in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / _LOCK, "w") as lock:
+    with open(folder / lock_name, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Busy(f"expected a folder that nobody works in, got {folder}, which is busy") from None
         yield
+
+
+def new_record(asked: Fingerprint) -> dict[str, Any]:
+    """The manifest of work that begins now."""
+    return {
+        "fingerprint": plain(asked),
+        "digest": asked.digest,
+        "command": sys.argv,
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "started": now(),
+        "finished": None,
+        "facts": {},
+        "outputs": None,
+    }
 
 
 class Artifact:
@@ -229,17 +247,7 @@ class Artifact:
     def __init__(self, folder: Path, asked: Fingerprint, how_far: State) -> None:
         self.folder, self.state = folder, how_far
         self.facts: dict[str, Any] = {}
-        self._record = {
-            "fingerprint": plain(asked),
-            "digest": asked.digest,
-            "command": sys.argv,
-            "versions": versions(),
-            "git_commit": git_commit(),
-            "started": _now(),
-            "finished": None,
-            "facts": {},
-            "outputs": None,
-        }
+        self._record = new_record(asked)
 
     def begin(self, options: Any) -> None:
         """Leaves word of what the folder is for, before anything else is in it; where that was done, nothing.
@@ -261,11 +269,12 @@ class Artifact:
             name: {"sha256": content_digest(self.folder / name), "stamp": _stamp(self.folder / name)}
             for name in outputs
         }
-        self._record |= {"finished": _now(), "facts": plain(self.facts), "outputs": found}
+        self._record |= {"finished": now(), "facts": plain(self.facts), "outputs": found}
         write_json(self.folder / MANIFEST, self._record)
 
 
-def _now() -> str:
+def now() -> str:
+    """Date, time and zone."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 

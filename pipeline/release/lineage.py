@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.common.artifacts import origin, read_manifest
-from pipeline.release.pushing import read_release, versions_in
+from pipeline.release.pushing import EXPORT_FILE, read_release, versions_in
 
 _SHOWN = 12
 
@@ -28,9 +28,12 @@ def manifests_behind(path: Path) -> list[dict[str, Any]]:
 
 
 def _manifest_of(path: Path) -> dict[str, Any] | None:
-    """Of what left a file or folder; of a set of scenes, the one in its folder."""
+    """Of what left a file or folder; of a set of scenes or an exported version, the one in its folder."""
     try:
-        return origin(path) or (read_manifest(path) if path.is_dir() else None)
+        found = origin(path)
+        if found is None and path.is_dir():
+            found = read_manifest(path) or read_manifest(path / EXPORT_FILE.parent)
+        return found
     except ValueError:
         return None
 
