@@ -22,8 +22,8 @@ from pipeline.evaluation.estimators import latest_version, saved_model_estimator
 from pipeline.evaluation.metrics import metrics_config
 from pipeline.evaluation.predictions import Predictions, evaluate_predictions, run_estimator
 from pipeline.release.blessing import BLESSED, Answers, bless, slice_table
-from pipeline.release.pushing import Version, model_digest, read_release, served_version
-from pipeline.release.thresholds import read_thresholds
+from pipeline.release.pushing import Version, model_digest, read_release, versions_in
+from pipeline.release.thresholds import Threshold, read_thresholds
 from pipeline.scenes.identity import scenes_inputs
 from pipeline.scenes.reading import load_scenes
 from pipeline.training.fitting import common_scenario
@@ -39,14 +39,14 @@ class BlessOptions:
 
     saved_model: Path
     """A SavedModel, or the folder of its versions, of which the latest is taken."""
-    thresholds: Path
-    """A TOML file with tables [[threshold]]: metric (f1, precision, recall, strict_f1, rmse_xyz_m, objective); where,
-    any of world, snr_db = [low, high], num_sources, range_m = [low, high]; and at_least, at_most, or worse_by_at_most
-    than the latest blessed model. A file without any blesses nothing."""
     run_dir: Path
     """Where blessing.json and logs/ go."""
+    thresholds: Path | None = None
+    """A TOML file with tables [[threshold]]: metric (f1, precision, recall, strict_f1, rmse_xyz_m, objective); where,
+    any of world, snr_db = [low, high], num_sources, range_m = [low, high]; and at_least, at_most, or worse_by_at_most
+    than the latest blessed model. Without any nothing is blessed."""
     model_base_path: Path | None = None
-    """Folder of the pushed versions: the one served now, if it was blessed, is what changes are measured against."""
+    """Folder of the pushed versions: the latest blessed one of another model is what changes are measured against."""
     data_dir: Path = Path("runs/data")
     """Where `python -m pipeline.data` put the scenes."""
     config: tuple[str, ...] = ("l64_m64",)
@@ -61,24 +61,25 @@ class BlessOptions:
             raise ValueError("--config: expected at least one set of scenes, got none")
 
 
-def latest_blessed(base_path: Path | None) -> Version | None:
-    """The version served now, None if there is none or it was not blessed."""
-    served = served_version(base_path) if base_path is not None else None
-    release = read_release(served.path) if served is not None else None
-    return served if release is not None and release.get("blessing", {}).get("verdict") == BLESSED else None
+def latest_blessed(base_path: Path | None, candidate: str) -> Version | None:
+    """The latest version that was blessed and not withdrawn, of another model than the candidate; None if none is."""
+    for version in reversed(versions_in(base_path) if base_path is not None else []):
+        release = read_release(version.path) or {}
+        blessed = release.get("blessing", {}).get("verdict") == BLESSED
+        if blessed and not version.withdrawn and release.get("model") != candidate:
+            return version
+    return None
 
 
 def asked(options: BlessOptions) -> Fingerprint:
-    """What decides the verdict.
+    """What decides the verdict, but for the latest blessed model, which changes as others are pushed.
 
     Raises:
       FileNotFoundError, ValueError: scenes, a model or thresholds that are not there.
     """
-    version, baseline = latest_version(options.saved_model), latest_blessed(options.model_base_path)
+    version = latest_version(options.saved_model)
     inputs = scenes_inputs(options.data_dir, options.config)
     inputs["the model"] = Input(model_digest(version), version)
-    if baseline is not None:
-        inputs["the latest blessed model"] = Input(model_digest(baseline.path), baseline.path)
     left_out = ("run_dir", "data_dir", "model_base_path", "saved_model")
     return fingerprint("pipeline.bless", options, inputs, left_out=left_out)
 
@@ -91,19 +92,40 @@ def judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:
       ValueError, OSError: what is asked for is not there, or too few test scenes are.
     """
     with making(options.run_dir, asked(options), logger) as run:
-        if run.state != "done":
+        if run.state != "done" or not stands(options):
             run.begin(options)
             write_json(options.run_dir / BLESSING_FILE, _judge(options, logger))
             run.finish(BLESSING_FILE)
-    record: dict[str, Any] = json.loads((options.run_dir / BLESSING_FILE).read_text(encoding="utf-8"))
+    record = _read(options)
     logger.info(f"{record['verdict']}: {'; '.join(record['reasons']) or 'all that is asked for holds'}")
     return record
 
 
+def stands(options: BlessOptions) -> bool:
+    """Whether the verdict that lies there was measured against the model that is the latest blessed one now."""
+    record = _read(options)
+    blessed = latest_blessed(options.model_base_path, record["model"])
+    there = record["baseline"]["model"] if record["baseline"] is not None else None
+    return bool(there == (model_digest(blessed.path) if blessed is not None else None))
+
+
+def _read(options: BlessOptions) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((options.run_dir / BLESSING_FILE).read_text(encoding="utf-8"))
+    return record
+
+
+def _read_thresholds(path: Path | None) -> tuple[Threshold, ...]:
+    if path is None:
+        return ()
+    try:
+        return read_thresholds(tomllib.loads(path.read_text(encoding="utf-8")).get("threshold", []))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--thresholds: expected a TOML file of thresholds at {path}: {error}") from None
+
+
 def _judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:
-    with options.thresholds.open("rb") as file:
-        thresholds = read_thresholds(tomllib.load(file).get("threshold", []))
-    version, blessed = latest_version(options.saved_model), latest_blessed(options.model_base_path)
+    thresholds, version = _read_thresholds(options.thresholds), latest_version(options.saved_model)
+    blessed = latest_blessed(options.model_base_path, model_digest(version))
     candidate = _answers(options, version)
     baseline = _answers(options, blessed.path) if blessed is not None else None
     verdict = bless(thresholds, candidate, baseline)

@@ -60,6 +60,21 @@ def asked(wanted: SceneSet) -> Fingerprint:
     return Fingerprint("data", {"config": wanted.name}, {}, code_version(Builder.__module__))
 
 
+def is_built(options: DataOptions) -> bool:
+    """Whether the set is there, whole and as this code draws it.
+
+    Raises:
+      ValueError: an unknown config, or a damaged set or one that other code drew in its place.
+    """
+    wanted = scene_set(options.config, options.train, options.validation, options.test)
+    directory = scene_directory(options.data_dir, wanted)
+    if not directory.exists():
+        return False
+    open_scenes(options.data_dir, wanted.name)
+    state(directory, asked(wanted))
+    return True
+
+
 def _reused(wanted: SceneSet, directory: Path, options: DataOptions) -> StoredScenes:
     """The set on disk, whose manifest, if it has one, says that the same code drew it."""
     stored = open_scenes(options.data_dir, wanted.name)

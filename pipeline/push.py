@@ -22,6 +22,7 @@ from pipeline.release.pushing import (
     roll_back,
     served_version,
     set_label,
+    versions_in,
 )
 
 
@@ -78,10 +79,15 @@ def _push(options: PushOptions, logger: logging.Logger) -> Version:
     digest, blessing, infra = model_digest(staged), _read(options.blessing), _read(options.infra_validation)
     check_verdicts(digest, blessing, infra)
     served = served_version(options.model_base_path)
-    release = read_release(served.path) if served is not None else None
-    if served is not None and release is not None and release.get("model") == digest:
+    if served is not None and _model_of(served) == digest:
         logger.info(f"nothing has changed: version {served.number} in {options.model_base_path} is this model")
         return served
+    taken_back = [v.number for v in versions_in(options.model_base_path) if v.withdrawn and _model_of(v) == digest]
+    if taken_back:
+        raise ValueError(
+            f"--saved-model: expected a model that was not taken back, got that of version {taken_back[-1]}; "
+            f"--rollback {taken_back[-1]} brings it back"
+        )
     manifests = [
         manifest for path in (staged, options.blessing, options.infra_validation) for manifest in manifests_behind(path)
     ]
@@ -95,6 +101,11 @@ def _push(options: PushOptions, logger: logging.Logger) -> Version:
     version = push(staged, options.model_base_path, record)
     logger.info(f"pushed {version.path}")
     return version
+
+
+def _model_of(version: Version) -> str | None:
+    release = read_release(version.path)
+    return release.get("model") if release is not None else None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -91,8 +91,8 @@ def _inspect_sources(batch: Batch, expected: SceneSet, found: Findings) -> None:
 def measurement_figures(batch: Batch) -> dict[str, np.ndarray]:
     """What can be measured of a measurement whatever its scale, [B] each: what served ones are compared by.
 
-    snr_db: reported SNR. peak_db: strongest sample over the mean power. principal_share: share of the largest eigenvalue
-    of the sample covariance. channel_spread_db: standard deviation of the channel's gains.
+    snr_db: reported SNR. peak_db: strongest sample over the mean power. principal_share: share of the largest
+    eigenvalue of the sample covariance. channel_spread_db: standard deviation of the channel's gains.
     """
     snapshots, channel = batch["snapshots"], batch["channel"]
     power = np.abs(snapshots) ** 2
