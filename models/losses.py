@@ -5,7 +5,7 @@ Gap and margin losses are refused: their gradients pass eigenvalues and were uns
 
 import tensorflow as tf
 
-from models.physics.covariance import LowRankCovariance
+from models.physics.covariance import LowRankCovariance, as_complex
 from models.spectrum.mvdr import white_factor
 
 _LOADING = 1e-2  # of a unit-trace covariance's mean diagonal times N: keeps 40 dB of spread in complex128
@@ -15,7 +15,7 @@ def _loaded(covariance: LowRankCovariance) -> LowRankCovariance:
     """Trace-one covariance plus loading, complex128."""
     covariance = LowRankCovariance(tf.cast(covariance.factor, tf.complex128), tf.cast(covariance.floor, tf.float64))
     trace = covariance.trace()
-    factor = covariance.factor / tf.cast(tf.sqrt(trace), tf.complex128)[:, None, None]
+    factor = covariance.factor / as_complex(tf.sqrt(trace))[:, None, None]
     return LowRankCovariance(factor, covariance.floor / trace + _LOADING / covariance.factor.shape[1])
 
 
@@ -24,9 +24,7 @@ def _log_det(covariance: LowRankCovariance) -> tf.Tensor:
     factor, floor = covariance
     gram = tf.matmul(factor, factor, adjoint_a=True)
     size = tf.cast(tf.shape(factor)[1] - tf.shape(factor)[2], floor.dtype)
-    chol = tf.linalg.cholesky(
-        gram + tf.cast(floor, gram.dtype)[:, None, None] * tf.eye(gram.shape[-1], dtype=gram.dtype)
-    )
+    chol = tf.linalg.cholesky(gram + as_complex(floor)[:, None, None] * tf.eye(gram.shape[-1], dtype=gram.dtype))
     roots = tf.math.log(tf.math.real(tf.linalg.diag_part(chol)))
     return size * tf.math.log(floor) + 2.0 * tf.reduce_sum(roots, axis=-1)
 

@@ -1,31 +1,10 @@
-"""`python -m pipeline.bench`: time a scene of the localizer, its parts, a training step, and sequential ML.
-
-All in one process and one run, on scenes simulated on the spot. Machines are noisy: read the ratios.
-"""
+"""`python -m pipeline.bench`: time a scene of the localizer, its parts, a training step, and sequential ML."""
 
 import dataclasses
-import sys
-import time
-from collections.abc import Callable
+import logging
 from pathlib import Path
-from typing import Any
 
-import keras
-import numpy as np
-import tensorflow as tf
-import tyro
-
-from models.artifacts import load_weights
-from models.baselines.sequential_ml import sequential_ml_localizer
-from models.config import LocalizerConfig, LossConfig
-from models.localizer import Localizer
-from models.spectrum.detection import find_peaks
-from models.spectrum.refiner import SpectrumRefiner
-from pipeline.common.records import write_json
-from pipeline.evaluation.estimators import INPUTS, localizer_estimator
-from pipeline.training.backbone_training import BackboneTraining
-from tfds_shards.codebook import code_phasors
-from tfds_shards.simulator import CONFIGS, simulate_scene
+from pipeline.common.main import run_stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,89 +21,30 @@ class BenchOptions:
     """Times each is run after a warm-up; the fastest counts."""
     output: Path | None = None
     """Where the figures go as JSON."""
+    log_dir: Path = Path("runs/logs")
+    """Where the log goes."""
 
     def __post_init__(self) -> None:
         for field in ("scenes", "repeats"):
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field}: expected 1 or more, got {getattr(self, field)}")
-        if self.config not in CONFIGS:
-            raise ValueError(f"--config: expected one of {', '.join(CONFIGS)}, got {self.config!r}")
 
 
-def bench_scenes(options: BenchOptions) -> dict[str, tf.Tensor]:
-    """Validation scenes with their truth, one batch."""
-    config = CONFIGS[options.config]
-    scenes = [simulate_scene(config, "validation", number) for number in range(options.scenes)]
-    names = ("snapshots", "channel", "snr_db", "num_sources", "azimuth", "elevation", "range_m", "power")
-    batch = {name: np.stack([getattr(scene, name) for scene in scenes]) for name in names}
-    codes = np.stack([code_phasors(scene.code_phase_index, config.phase_bits) for scene in scenes])
-    batch |= {"ris_codes": codes.astype(np.complex64), "snr_db": batch["snr_db"].astype(np.float32)}
-    return {name: tf.constant(value) for name, value in batch.items()}
+def work(options: BenchOptions, logger: logging.Logger) -> None:
+    """Times everything."""
+    from pipeline.common.records import write_json
+    from pipeline.evaluation.timing import bench, table
 
-
-def seconds(action: Callable[[], Any], repeats: int) -> float:
-    """The fastest of `repeats` runs after a warm-up."""
-
-    def once() -> float:
-        started = time.perf_counter()
-        for tensor in tf.nest.flatten(action()):
-            np.asarray(tensor)
-        return time.perf_counter() - started
-
-    once()
-    return min(once() for _ in range(repeats))
-
-
-def bench(options: BenchOptions) -> dict[str, float]:
-    """Milliseconds a scene by name."""
-    batch = bench_scenes(options)
-    inputs = {name: batch[name] for name in INPUTS}
-    one = {name: value[:1] for name, value in inputs.items()}
-    weights = load_weights(options.backbone)
-    localizer = Localizer(weights, LocalizerConfig())
-    backbone = localizer.backbone
-    localize = localizer_estimator(localizer)
-    refined = localizer_estimator(Localizer(weights, refiner=SpectrumRefiner()))  # weights do not change its time
-    predict = tf.function(lambda scenes: backbone.predict_covariance(localizer.observe(**scenes)), autograph=False)
-    stages = tf.function(lambda scenes: backbone.grid_stages(localizer.observe(**scenes))[-1], autograph=False)
-    covariance = predict(inputs).covariance
-
-    def peaks() -> tf.Tensor:
-        effective = localizer.effective(covariance, inputs["snr_db"], tf.shape(inputs["snapshots"])[1])
-        return find_peaks(effective, localizer.mvdr, localizer.config.detection)
-
-    training = BackboneTraining(backbone, LossConfig())
-    training.compile(optimizer=keras.optimizers.Adam(0.0), jit_compile=False)
-    train_step = tf.function(training.train_step, autograph=False)
-    maximum_likelihood = sequential_ml_localizer(CONFIGS[options.config].scenario)
-    actions: dict[str, tuple[Callable[[], Any], int]] = {
-        "sequential maximum likelihood": (lambda: maximum_likelihood(inputs), options.scenes),
-        f"localizer, batch {options.scenes}": (lambda: localize(inputs), options.scenes),
-        f"localizer with a refiner, batch {options.scenes}": (lambda: refined(inputs), options.scenes),
-        "localizer, batch 1": (lambda: localize(one), 1),
-        "  grid stages": (lambda: stages(inputs), options.scenes),
-        "  R_pred": (lambda: predict(inputs), options.scenes),
-        "  MVDR spectrum and its peaks": (tf.function(peaks, autograph=False), options.scenes),
-        "training step": (lambda: train_step(batch), options.scenes),
-    }
-    return {name: 1e3 * seconds(run, options.repeats) / count for name, (run, count) in actions.items()}
+    found = bench(options)
+    for line in table(found, options):
+        logger.info(line)
+    if options.output is not None:
+        write_json(options.output, {"options": options, "ms_a_scene": found})
 
 
 def main() -> None:
     """Command line entry point."""
-    try:
-        options = tyro.cli(BenchOptions, prog="python -m pipeline.bench")
-        found = bench(options)
-    except (ValueError, OSError) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        sys.exit(f"pipeline.bench: {first_line}")
-    reference = next(iter(found.values()))
-    print(f"{options.scenes} scenes of {options.config}, fastest of {options.repeats}")
-    print(f"{'':34} ms a scene   scenes/s   times faster")
-    for name, value in found.items():
-        print(f"{name:34} {value:10.2f} {1e3 / value:10.1f} {reference / value:14.1f}")
-    if options.output is not None:
-        write_json(options.output, {"options": options, "ms_a_scene": found})
+    run_stage("bench", BenchOptions, work, lambda options: options.log_dir)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,13 @@
-"""`python -m pipeline.export`: the whole inference path as a versioned SavedModel for TF Serving."""
+"""`python -m pipeline.export`: writes a SavedModel that a model server serves."""
 
 import dataclasses
-import math
-import os
-import shutil
-import sys
-import time
-from collections.abc import Sequence
+import logging
 from pathlib import Path
-from typing import TypeVar
 
-import keras
-import tensorflow as tf
-import tyro
-from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
-
-from models.artifacts import load_refiner, load_weights, moved_to
 from models.config import LocalizerConfig
-from models.localizer import Localizer
-from pipeline.common.artifacts import Fingerprint, difference, fingerprint, new_record, now, read_manifest
-from pipeline.common.records import write_json
-from pipeline.release.pushing import EXPORT_FILE, model_digest, versions_in
-from pipeline.scenes.warmup import check_batch_sizes, write_warmup_requests
-from tfds_shards.scene_sets import scene_set
+from pipeline.common.main import run_stage
 
-SIGNATURES = ("serving_default", "localize_real", "covariance", "spectrum")
-_MUST_COMPILE = "_XlaMustCompile"
-Model = TypeVar("Model", bound=keras.Model)
+WARMUP_BATCH_SIZES = (1, 4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,188 +23,25 @@ class ExportOptions:
     config: str | None = None
     """Scene config, such as l64_m64_legacy, whose installation the model is for; left out, the one it was trained for.
     The weights never see the installation, so they serve any."""
-    warmup_batch_sizes: tuple[int, ...] = (1, 4)
+    warmup_batch_sizes: tuple[int, ...] = WARMUP_BATCH_SIZES
     """Scenes in each request that a server replays before it serves the version, for every signature; none leaves the
     requests out."""
     localizer: LocalizerConfig = LocalizerConfig()
+    log_dir: Path = Path("runs/logs")
+    """Where the log goes."""
 
 
-def signature_specs(localizer: Localizer) -> dict[str, tf.TensorSpec]:
-    """Inputs of `serving_default`: batch and L are free, M and N are the installation's."""
-    antennas, elements = localizer.scenario.num_antennas, localizer.scenario.array.num_elements
-    return {
-        "snapshots": tf.TensorSpec([None, None, antennas], tf.complex64, "snapshots"),
-        "ris_codes": tf.TensorSpec([None, None, elements], tf.complex64, "ris_codes"),
-        "channel": tf.TensorSpec([None, antennas, elements], tf.complex64, "channel"),
-        "snr_db": tf.TensorSpec([None], tf.float32, "snr_db"),
-    }
+def work(options: ExportOptions, logger: logging.Logger) -> None:
+    """Writes a version, unless the latest one that these options wrote is still there."""
+    from pipeline.release.exporting import export, exported
 
-
-def _archive(localizer: Localizer) -> keras.export.ExportArchive:
-    specs = signature_specs(localizer)
-    real_specs = {
-        name: tf.TensorSpec([*spec.shape, 2], tf.float32, name) if spec.dtype.is_complex else spec
-        for name, spec in specs.items()
-    }
-
-    def serving_default(snapshots, ris_codes, channel, snr_db):
-        return localizer.localize(snapshots, ris_codes, channel, snr_db)
-
-    def localize_real(snapshots, ris_codes, channel, snr_db):
-        parts = (tf.complex(part[..., 0], part[..., 1]) for part in (snapshots, ris_codes, channel))
-        return localizer.localize(*parts, snr_db)
-
-    def covariance(snapshots, ris_codes, channel, snr_db):
-        observation = localizer.observe(snapshots, ris_codes, channel, snr_db)
-        predicted = localizer.backbone.predict_covariance(observation).covariance
-        scale = tf.cast(tf.shape(predicted.factor)[-2], tf.float32) / predicted.trace()
-        return {"covariance": predicted.dense() * tf.cast(scale, tf.complex64)[:, None, None]}
-
-    def spectrum(snapshots, ris_codes, channel, snr_db):
-        observation = localizer.observe(snapshots, ris_codes, channel, snr_db)
-        predicted = localizer.backbone.predict_covariance(observation).covariance
-        volume = localizer.mvdr(localizer.effective(predicted, snr_db, tf.shape(snapshots)[1]))
-        dictionary, shape, degrees = localizer.mvdr.dictionary, localizer.mvdr.grid.shape, math.degrees(1.0)
-        axes = {
-            "azimuth_deg": degrees * tf.reshape(dictionary.azimuth, shape)[:, 0, 0],
-            "elevation_deg": degrees * tf.reshape(dictionary.elevation, shape)[0, :, 0],
-            "range_m": 1.0 / tf.reshape(dictionary.inverse_range, shape)[0, 0, :],
-        }
-        # The grid once a scene: TF Serving splits batches and writes rows of JSON along the first axis of all outputs.
-        batch = tf.shape(snapshots)[0]
-        return {"spectrum": volume} | {name: tf.tile(axis[None], [batch, 1]) for name, axis in axes.items()}
-
-    archive = keras.export.ExportArchive()
-    archive.track(localizer.weights)
-    if localizer.refiner is not None:
-        archive.track(localizer.refiner)
-    for endpoint in (serving_default, covariance, spectrum):
-        archive.add_endpoint(endpoint.__name__, endpoint, input_signature=list(specs.values()))
-    archive.add_endpoint("localize_real", localize_real, input_signature=list(real_specs.values()))
-    return archive
-
-
-def read_meta_graph(version: Path) -> meta_graph_pb2.MetaGraphDef:
-    """The graph that a server loads, the one with tag `serve`."""
-    saved_model = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
-    return next(graph for graph in saved_model.meta_graphs if "serve" in graph.meta_info_def.tags)
-
-
-def check_no_jit(graph: tf.compat.v1.GraphDef) -> None:
-    """TF Serving comes with XLA on CPU disabled, and a function that must be compiled fails there, not here.
-
-    Raises:
-      ValueError: `graph` holds functions of `jit_compile=True`; names them.
-    """
-    functions = graph.library.function
-    nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
-    compiled = {function.signature.name for function in functions if function.attr[_MUST_COMPILE].b}
-    compiled |= {node.name for node in nodes if _MUST_COMPILE in node.attr and node.attr[_MUST_COMPILE].b}
-    if compiled:
-        raise ValueError(
-            f"export: expected no function of jit_compile=True, which TF Serving cannot run, got {sorted(compiled)}"
-        )
-
-
-def _sync(folder: Path) -> None:
-    """Flushes a folder and all that lies in it to the disk, so that a version seen after a crash is whole."""
-    for path in (*folder.rglob("*"), folder):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def asked(options: ExportOptions) -> Fingerprint:
-    """What decides an exported model.
-
-    Raises:
-      ValueError: weights that are not there.
-    """
-    return fingerprint("pipeline.export", options, left_out=("model_base_path",))
-
-
-def exported(options: ExportOptions) -> Path | None:
-    """The latest version in the folder that these options would write again, None if there is none."""
-    wanted = asked(options)
-    for version in reversed(versions_in(options.model_base_path)):
-        manifest = read_manifest(version.path / EXPORT_FILE.parent)
-        same = manifest is not None and difference(manifest["fingerprint"], wanted) is None
-        if manifest is not None and same and model_digest(version.path) == manifest["outputs"]["model"]["sha256"]:
-            return version.path
-    return None
-
-
-def export_localizer(
-    localizer: Localizer,
-    model_base_path: Path,
-    warmup_batch_sizes: Sequence[int] = ExportOptions.warmup_batch_sizes,
-    wanted: Fingerprint | None = None,
-) -> Path:
-    """Writes a new version: staged beside it under a name no server takes for a version, then renamed.
-
-    Args:
-      localizer: what is exported.
-      model_base_path: folder of the versions; its name is the model's.
-      warmup_batch_sizes: scenes in each request that a server replays before it serves the version.
-      wanted: what decided the model; recorded in the version, where given.
-
-    Returns:
-      The version's folder.
-
-    Raises:
-      ValueError: the version exists, the graph cannot run in TF Serving, or a batch size is wrong.
-    """
-    check_batch_sizes(warmup_batch_sizes, len(SIGNATURES))
-    version = model_base_path / str(int(time.time()))
-    if version.exists():
-        raise ValueError(f"{version}: expected a new version, got one that exists; wait a second and export again")
-    model_base_path.mkdir(parents=True, exist_ok=True)
-    staging = model_base_path / f"staging-{version.name}-{os.getpid()}"
-    try:
-        _archive(localizer).write_out(str(staging), verbose=False)
-        meta_graph = read_meta_graph(staging)
-        check_no_jit(meta_graph.graph_def)
-        signatures = {name: meta_graph.signature_def[name] for name in SIGNATURES}
-        name = model_base_path.resolve().name
-        write_warmup_requests(staging, signatures, name, localizer.scenario, warmup_batch_sizes)
-        if wanted is not None:
-            outputs = {"model": {"sha256": model_digest(staging)}}
-            write_json(staging / EXPORT_FILE, new_record(wanted) | {"finished": now(), "outputs": outputs})
-        _sync(staging)
-        os.rename(staging, version)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return version
-
-
-def export(options: ExportOptions) -> None:
-    """Writes a new version, unless the latest one that these options wrote is still there.
-
-    Raises:
-      ValueError, OSError: weights that are not there, or a model that cannot be written.
-    """
     known = exported(options)
-    if known is not None:
-        print(f"nothing has changed, {known} stays as it is")
-        return
-    weights = load_weights(options.backbone)
-    if options.config is not None:
-        weights = moved_to(weights, scene_set(options.config).config.scenario)
-    refiner = load_refiner(options.refiner) if options.refiner is not None else None
-    localizer = Localizer(weights, options.localizer, refiner)
-    version = export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes, asked(options))
-    print(f"exported {version}")
+    logger.info(f"exported {export(options)}" if known is None else f"nothing has changed, {known} stays as it is")
 
 
 def main() -> None:
     """Command line entry point."""
-    try:
-        export(tyro.cli(ExportOptions, prog="python -m pipeline.export"))
-    except (ValueError, OSError) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        sys.exit(f"pipeline.export: {first_line}")
+    run_stage("export", ExportOptions, work, lambda options: options.log_dir)
 
 
 if __name__ == "__main__":

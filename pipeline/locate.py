@@ -1,25 +1,10 @@
 """`python -m pipeline.locate`: fresh scenes through a model server in another process, true against found."""
 
-import contextlib
 import dataclasses
-import sys
-import time
-from collections.abc import Iterator
+import logging
 from pathlib import Path
 
-import numpy as np
-import tyro
-
-from pipeline.evaluation.matching import found_sources, match_sources, true_sources
-from pipeline.evaluation.metrics import STANDARD_GATE
-from serving.client import LocalizerClient, ServerError
-from serving.client.measurement import Measurement, check_measurement, write_measurement
-from serving.server_process import server_process
-from tfds_shards.codebook import code_phasors
-from tfds_shards.scene_sets import scene_set
-from tfds_shards.simulator import Scene, simulate_scene
-
-_FIRST_FRESH_INDEX = 1_000_000  # beyond any stored split
+from pipeline.common.main import run_stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,75 +19,20 @@ class LocateOptions:
     """Set the scenes are drawn like."""
     scenes: int = 5
     """How many scenes."""
+    log_dir: Path = Path("runs/logs")
+    """Where the log goes."""
 
 
-def _measurement(scenes: list[Scene], phase_bits: int) -> Measurement:
-    return check_measurement(
-        {
-            "snapshots": np.stack([scene.snapshots for scene in scenes]),
-            "ris_codes": np.stack([code_phasors(scene.code_phase_index, phase_bits) for scene in scenes]),
-            "channel": np.stack([scene.channel for scene in scenes]),
-            "snr_db": np.array([scene.snr_db for scene in scenes]),
-        }
-    )
+def work(options: LocateOptions, logger: logging.Logger) -> None:
+    """Starts a server, asks it, shows what it said."""
+    from pipeline.evaluation.fresh_scenes import locate
 
-
-@contextlib.contextmanager
-def running_server(model_base_path: Path, model_name: str) -> Iterator[str]:
-    """A model server in another process on a free port; its HOST:PORT.
-
-    Raises:
-      ServerError: it did not come up.
-    """
-    flags = (f"--model_name={model_name}", f"--model_base_path={model_base_path.absolute()}")
-    try:
-        with server_process(*flags) as server:
-            print(server.lines[0], flush=True)
-            yield server.target
-    except RuntimeError as error:
-        raise ServerError(str(error)) from None
-
-
-def _show(scenes: list[Scene], outputs: dict[str, np.ndarray]) -> None:
-    truth = true_sources({key: np.stack([getattr(scene, key) for scene in scenes]) for key in _TRUTH})
-    table = match_sources(truth, found_sources(outputs))
-    hits = table.hits(STANDARD_GATE)
-    for number, scene in enumerate(scenes):
-        found = int(outputs["num_sources"][number])
-        in_scene = int(hits[table.scene == number].sum())
-        print(f"scene {number}: SNR {scene.snr_db:.1f} dB, {scene.num_sources} sources, {found} found, {in_scene} hits")
-        for slot in range(scene.num_sources):
-            azimuth, elevation = np.degrees(scene.azimuth[slot]), np.degrees(scene.elevation[slot])
-            print(f"   true   {azimuth:7.2f} deg {elevation:7.2f} deg {scene.range_m[slot]:6.2f} m")
-        for slot in range(found):
-            azimuth, elevation, range_m, score = (
-                outputs[key][number, slot] for key in ("azimuth_deg", "elevation_deg", "range_m", "score")
-            )
-            print(f"   found  {azimuth:7.2f} deg {elevation:7.2f} deg {range_m:6.2f} m   score {score:.2f}")
-
-
-_TRUTH = ("num_sources", "azimuth", "elevation", "range_m")
+    locate(options, logger)
 
 
 def main() -> None:
     """Command line entry point."""
-    try:
-        options = tyro.cli(LocateOptions, prog="python -m pipeline.locate")
-        config = scene_set(options.config).config
-        scenes = [simulate_scene(config, "test", _FIRST_FRESH_INDEX + number) for number in range(options.scenes)]
-        measurement = _measurement(scenes, config.phase_bits)
-        write_measurement(options.output, measurement)
-        with (
-            running_server(options.model_base_path, "ris_localizer") as target,
-            LocalizerClient(target, "ris_localizer") as client,
-        ):
-            client.check(measurement)
-            started = time.monotonic()
-            outputs = client.predict(measurement.inputs(0, len(measurement)))
-            print(f"{len(measurement)} scenes over gRPC in {time.monotonic() - started:.1f} s, tracing included")
-        _show(scenes, outputs)
-    except (ValueError, OSError, ServerError) as error:
-        sys.exit(f"pipeline.locate: {str(error).strip().partition(chr(10))[0]}")
+    run_stage("locate", LocateOptions, work, lambda options: options.log_dir)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Small things that several test files need and that take seconds to make: made once a test run, also under xdist."""
 
 import fcntl
+import importlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
 from models.localizer import Localizer
 from models.physics.geometry import Scenario
-from pipeline.data import DataOptions, build_scenes
-from pipeline.export import export_localizer
+from pipeline.common.main import ERROR
+from pipeline.data import DataOptions
+from pipeline.release.exporting import export_localizer
+from pipeline.scenes.building import build_scenes
 
 MODEL_NAME = "ris_localizer"
 SCENE_SETS = ("l64_m64_32_16_8", "l64_random_16_16_2")
@@ -70,3 +74,25 @@ def tiny_scenes(made_once) -> Path:
             build_scenes(DataOptions(name, data_dir=directory))
 
     return made_once("tiny-scenes", build)
+
+
+@pytest.fixture
+def refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., str]:
+    """A function of a stage and its arguments: runs it, in a folder of its own, to an error; the one line it says."""
+    here = tmp_path_factory.mktemp("here")
+
+    def stopped(stage: str, *arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", [stage, *map(str, arguments)])
+        monkeypatch.chdir(here)
+        with pytest.raises(SystemExit) as stop:
+            importlib.import_module(f"pipeline.{stage}").main()
+        assert stop.value.code == ERROR
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        line = said.splitlines()[-1]
+        assert line.startswith(f"pipeline.{stage}: ")
+        return line.removeprefix(f"pipeline.{stage}: ")
+
+    return stopped

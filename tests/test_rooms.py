@@ -10,7 +10,12 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("models", "tfds_shards", "pipeline", "serving", "tests")
 FLOORS = ("physics", "covariance_estimator", "decision", "spectrum")
 MOST_MODULES = 16
-SERVER_TALKERS = {"pipeline.evaluate", "pipeline.evaluation.estimators", "pipeline.locate"}
+SERVER_TALKERS = {
+    "pipeline.evaluation.estimators",
+    "pipeline.evaluation.fresh_scenes",
+    "pipeline.release.infra_validation",
+    "pipeline.scenes.validating",
+}
 ATOMIC_WRITE = "serving.client.files"
 
 
@@ -113,6 +118,7 @@ def test_nothing_shipped_imports_tests() -> None:
 def test_no_folder_is_crowded(room: str) -> None:
     folders = {path.parent for _, path in modules(room)}
     sizes = {str(folder.relative_to(ROOT)): len(list(folder.glob("*.py"))) - 1 for folder in folders}
+    sizes.pop("pipeline", None)  # a module a command
     crowded = {folder: size for folder, size in sizes.items() if size > MOST_MODULES}
     crowded.pop("serving/server", None)  # its rebuilding, in a branch of its own, brings it below
     assert crowded == {}

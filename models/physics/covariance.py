@@ -17,6 +17,12 @@ _SNR_STEPS_DB = (15.0, 8.0, 3.0, -2.0)
 _SNR_FACTORS = (0.02, 0.04, 0.07, 0.10, 0.14)
 
 
+def as_complex(values: tf.Tensor) -> tf.Tensor:
+    """Real values as complex ones of the same precision. The gradient is the real part; that of tf.cast would be a cast
+    back, of which TensorFlow warns."""
+    return tf.complex(values, tf.zeros_like(values))
+
+
 class LowRankCovariance(NamedTuple):
     """R = U U^H + floor I, the form in which R_pred and R_eff travel.
 
@@ -30,7 +36,7 @@ class LowRankCovariance(NamedTuple):
     def dense(self) -> tf.Tensor:
         """R as [B, N, N], complex."""
         gram = tf.matmul(self.factor, self.factor, adjoint_b=True)
-        floor = tf.cast(self.floor, gram.dtype)[:, None, None]
+        floor = as_complex(self.floor)[:, None, None]
         return gram + floor * tf.eye(tf.shape(gram)[-1], dtype=gram.dtype)
 
     def trace(self) -> tf.Tensor:
@@ -63,7 +69,7 @@ def _hermitian_unit_trace(covariance: tf.Tensor) -> tf.Tensor:
     covariance = 0.5 * (covariance + tf.linalg.adjoint(covariance))
     trace = tf.math.real(tf.linalg.trace(covariance))
     num_elements = tf.cast(tf.shape(covariance)[-1], trace.dtype)
-    return covariance * tf.cast(num_elements / trace, covariance.dtype)[..., None, None]
+    return covariance * as_complex(num_elements / trace)[..., None, None]
 
 
 def effective_covariance(
@@ -96,7 +102,7 @@ def effective_low_rank(
     to_unit_trace = num_elements / covariance.trace()
     alpha = tf.cast(shrinkage_coefficient(snr_db, num_snapshots, config), covariance.floor.dtype)
     scale = (1.0 - alpha) * to_unit_trace
-    factor = covariance.factor * tf.cast(tf.sqrt(scale), covariance.factor.dtype)[:, None, None]
+    factor = covariance.factor * as_complex(tf.sqrt(scale))[:, None, None]
     return LowRankCovariance(factor, scale * covariance.floor + alpha)
 
 

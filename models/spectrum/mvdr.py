@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from models.covariance_estimator.config import GridConfig
 from models.covariance_estimator.dictionary import PolarDictionary
-from models.physics.covariance import LowRankCovariance
+from models.physics.covariance import LowRankCovariance, as_complex
 from models.physics.geometry import FieldOfView, RISArray
 
 
@@ -20,7 +20,7 @@ def white_factor(covariance: LowRankCovariance) -> tf.Tensor:
     """F = U C^-H, so that R^-1 = (I - F F^H) / eps. [B, N, A]."""
     factor, floor = covariance
     gram = tf.matmul(factor, factor, adjoint_a=True)
-    floor = tf.cast(floor, gram.dtype)[:, None, None]
+    floor = as_complex(floor)[:, None, None]
     chol = tf.linalg.cholesky(gram + floor * tf.eye(tf.shape(gram)[-1], dtype=gram.dtype))
     return tf.linalg.adjoint(tf.linalg.triangular_solve(chol, tf.linalg.adjoint(factor)))
 

@@ -1,17 +1,14 @@
-"""What a stage leaves behind: files written whole or not at all, a log, and what it was run with."""
+"""What a stage leaves behind: files written whole or not at all, and what it was run with."""
 
 import contextlib
 import dataclasses
 import importlib.metadata
 import json
-import logging
 import math
-import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,32 +66,3 @@ def write_config(path: Path, options: Any) -> None:
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
     write_json(path, record)
-
-
-@contextlib.contextmanager
-def logging_to(directory: Path, stage: str) -> Iterator[tuple[logging.Logger, Path]]:
-    """A logger that writes to the console and to a new file STAGE-TIME.log in `directory`, and that file's path.
-
-    An error that ends the block goes into the file with its traceback; showing it is left to the caller.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{stage}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    logger = logging.getLogger(f"{__name__}.{stage}")
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
-    file_handler = logging.FileHandler(path, encoding="utf-8")
-    file_handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    console_handler = logging.StreamHandler(sys.stdout)
-    console_handler.setLevel(logging.INFO)
-    handlers: list[logging.Handler] = [file_handler, console_handler]
-    for handler in handlers:
-        logger.addHandler(handler)
-    try:
-        yield logger, path
-    except BaseException as error:
-        logger.debug(f"stopped: {error}", exc_info=True)
-        raise
-    finally:
-        for handler in handlers:
-            logger.removeHandler(handler)
-            handler.close()

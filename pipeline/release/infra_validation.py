@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import statistics
 import time
 import urllib.error
@@ -13,35 +14,21 @@ from typing import Any
 import numpy as np
 
 from models.physics.geometry import Scenario
-from pipeline.evaluation.estimators import saved_model_estimator
+from pipeline.common.artifacts import Fingerprint, Input, fingerprint, making
+from pipeline.common.records import plain, write_json
+from pipeline.evaluation.estimators import latest_version, saved_model_estimator
+from pipeline.infra_validate import INFRA_FILE, VALID, InfraConfig, InfraValidateOptions
+from pipeline.release.pushing import model_digest
 from pipeline.release.signature import signature_faults
+from pipeline.training.fitting import common_scenario
 from serving.client import LocalizerClient, ServerError
 from serving.server_process import ServerProcess, free_port, server_process
 from tfds_shards.inputs import simulated_inputs
 
-VALID, INVALID = "VALID", "INVALID"
+INVALID = "INVALID"
 _MODEL_NAME = "ris_localizer"
 _COMPARED = ("azimuth_deg", "elevation_deg", "range_m", "power_db", "score", "position_m")
 _REST_TIMEOUT_S = 120.0
-
-
-@dataclasses.dataclass(frozen=True)
-class InfraConfig:
-    """What the canary is asked for."""
-
-    scenes: int = 8
-    """Simulated scenes in each request whose answers are compared."""
-    max_latency_ms: float = 1_000.0
-    """Limit of the median time of a request of one scene, milliseconds."""
-    max_memory_mib: float = 4_096.0
-    """Limit of the server's resident memory after the requests, MiB."""
-    tolerance: float = 1e-3
-    """Largest difference of an answer from the one in process, relative where above 1."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if not getattr(self, field.name) > 0:
-                raise ValueError(f"--infra.{field.name.replace('_', '-')}: expected a positive number")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,3 +140,36 @@ def differences(answer: Mapping[str, np.ndarray], expected: Mapping[str, np.ndar
         if not same_slots or np.nanmax(error, initial=0.0) > tolerance:
             found.append(f"{name}: off by {np.nanmax(error, initial=0.0):.3g}, at most {tolerance:g} asked")
     return found
+
+
+def asked(options: InfraValidateOptions) -> Fingerprint:
+    """What decides the verdict, but for the machine's speed.
+
+    Raises:
+      ValueError: no model there.
+    """
+    version = latest_version(options.saved_model)
+    inputs = {"the model": Input(model_digest(version), version)}
+    return fingerprint("pipeline.infra_validate", options, inputs, left_out=("run_dir", "saved_model"))
+
+
+def judge(options: InfraValidateOptions, logger: logging.Logger) -> dict[str, Any]:
+    """Validates, or reads the verdict that lies there; returns the record.
+
+    Raises:
+      Differs: the folder holds the verdict on something else.
+      ValueError: no model there.
+    """
+    with making(options.run_dir, asked(options), logger) as run:
+        if run.state != "done":
+            run.begin(options)
+            version = latest_version(options.saved_model)
+            found = validate_infrastructure(version, common_scenario([options.config]), options.infra)
+            record = {**dataclasses.asdict(found), "model": model_digest(version)}
+            write_json(options.run_dir / INFRA_FILE, plain(record))
+            run.finish(INFRA_FILE)
+    record = json.loads((options.run_dir / INFRA_FILE).read_text(encoding="utf-8"))
+    logger.info(f"{record['verdict']}: {'; '.join(record['reasons']) or 'loads, answers as it does in process'}")
+    if record["latency_ms"] is not None:
+        logger.info(f"{record['latency_ms']:.1f} ms a request of one scene, {record['memory_mib']:.0f} MiB")
+    return record

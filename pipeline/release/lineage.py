@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.common.artifacts import origin, read_manifest
-from pipeline.release.pushing import EXPORT_FILE, read_release, versions_in
+from pipeline.common.artifacts import origin, output_digest, read_manifest
+from pipeline.lineage import LineageOptions
+from pipeline.release.pushing import EXPORT_FILE, read_labels, read_release, served_version, versions_in
 
 _SHOWN = 12
 
@@ -82,3 +83,28 @@ def _digests(release: Mapping[str, Any]) -> Iterator[str]:
         yield from manifest["fingerprint"]["inputs"].values()
         yield from manifest["fingerprint"]["code"].values()
         yield from (record["sha256"] for record in (manifest["outputs"] or {}).values())
+
+
+def answer(options: LineageOptions) -> Iterator[str]:
+    """What `python -m pipeline.lineage` says.
+
+    Raises:
+      ValueError: no such version, or one that was not pushed by `python -m pipeline.push`.
+    """
+    if options.of is not None:
+        digest = output_digest(Path(options.of)) if Path(options.of).exists() else options.of
+        found = versions_made_from(options.model_base_path, digest)
+        yield f"{digest[:12]} is behind {', '.join(map(str, found)) or 'no version'} of {options.model_base_path}"
+        return
+    known = {version.number: version for version in versions_in(options.model_base_path)}
+    served = served_version(options.model_base_path)
+    labels = read_labels(options.model_base_path)
+    wanted = options.version or (str(served.number) if served is not None else "")
+    number = labels.get(wanted, int(wanted) if wanted.isdecimal() else -1)
+    if number not in known:
+        there = ", ".join([*map(str, known), *labels]) or "none"
+        raise ValueError(f"version: expected a version or label of {options.model_base_path} ({there}), got {wanted!r}")
+    release = read_release(known[number].path)
+    if release is None:
+        raise ValueError(f"version: expected one that python -m pipeline.push wrote, got {known[number].path}")
+    yield from describe(release)

@@ -86,7 +86,7 @@ def push(staged: Path, base_path: Path, release: Mapping[str, Any]) -> Version:
         try:
             shutil.copytree(staged, copy)
             write_json(copy / RELEASE_FILE, {"version": number, **release})
-            _sync(copy)
+            sync(copy)
             os.rename(copy, base_path / str(number))
             _sync_folder(base_path)
         finally:
@@ -100,7 +100,7 @@ def _sweep(base_path: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
     """Flushes a folder and all in it to the disk, so that a version seen after a crash is whole."""
     for path in (*folder.rglob("*"), folder):
         _sync_folder(path)

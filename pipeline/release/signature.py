@@ -6,7 +6,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from pipeline.export import read_meta_graph
+from pipeline.release.exporting import read_meta_graph
 
 Spec = tuple[str, tuple[str, ...]]
 """dtype, and axes by letter: B scenes, L snapshots, M antennas, N elements, K slots, 3 or 2 as they are."""

@@ -6,25 +6,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline import (
-    bless,
-    data,
-    evaluate,
-    export,
-    infra_validate,
-    learnability,
-    locate,
-    push,
-    refine,
-    score,
-    train,
-    validate,
-)
+from pipeline.bless import BLESSING_FILE, BlessOptions
 from pipeline.common.artifacts import Fingerprint, state
+from pipeline.data import DataOptions
+from pipeline.evaluate import EvaluateOptions
+from pipeline.evaluation import evaluating, learnability_check
 from pipeline.evaluation.estimators import latest_version
+from pipeline.export import ExportOptions
+from pipeline.infra_validate import INFRA_FILE, InfraValidateOptions
+from pipeline.infra_validate import VALID as INFRA_VALID
+from pipeline.learnability import VERDICT_FILE, LearnabilityOptions
+from pipeline.locate import LocateOptions
+from pipeline.push import PushOptions
+from pipeline.refine import RefineOptions
+from pipeline.release import exporting, infra_validation, judging
+from pipeline.release.blessing import BLESSED
 from pipeline.release.pushing import model_digest, read_release, served_version
 from pipeline.running.run_file import RunFile
+from pipeline.scenes import building, validating
+from pipeline.score import ScoreOptions
+from pipeline.train import BEST_MODEL, TrainOptions
+from pipeline.training import train_score
 from pipeline.training.fitting import run_fingerprint
+from pipeline.training.train_refiner import REFINER_MODEL
+from pipeline.validate import VALID, VALIDATION_FILE, ValidateOptions
 from tfds_shards.scene_sets import SceneSet, scene_set
 
 MODEL_NAME = "ris_localizer"
@@ -57,58 +62,54 @@ def steps(file: RunFile) -> list[Step]:
 
 def _steps(file: RunFile) -> Iterator[Step]:
     folder = file.run_dir
-    simulated = file.told("data", data.DataOptions(data_dir=folder / "data"))
+    simulated = file.told("data", DataOptions(data_dir=folder / "data"))
     scenes = scene_set(simulated.config, simulated.train, simulated.validation, simulated.test)
     yield _data(simulated, scenes)
     places: dict[str, Any] = {"data_dir": simulated.data_dir, "config": scenes.name}
     several = {**places, "config": (scenes.name,)}
-    yield _validate(file.told("validate", validate.ValidateOptions(folder / "validation", **places)), scenes)
+    yield _validate(file.told("validate", ValidateOptions(folder / "validation", **places)), scenes)
 
-    trained = file.told("train", train.TrainOptions(folder / "train", **several))
+    trained = file.told("train", TrainOptions(folder / "train", **several))
     yield _train(trained)
-    weights, fitted, refiner = trained.run_dir / train.BEST_MODEL, None, None
+    weights, fitted, refiner = trained.run_dir / BEST_MODEL, None, None
     if file.has("score"):
-        fit = file.told("score", score.ScoreOptions(weights, folder / "score", **several))
+        fit = file.told("score", ScoreOptions(weights, folder / "score", **several))
         yield _score(fit)
-        weights = fitted = fit.run_dir / train.BEST_MODEL
-    verdict = trained.run_dir / learnability.VERDICT_FILE if file.has("learnability") else None
+        weights = fitted = fit.run_dir / BEST_MODEL
+    verdict = trained.run_dir / VERDICT_FILE if file.has("learnability") else None
     if verdict is not None:
-        judged = learnability.LearnabilityOptions(trained.run_dir, fitted, **places)
+        judged = LearnabilityOptions(trained.run_dir, fitted, **places)
         yield _learnability(file.told("learnability", judged))
     if file.has("refine"):
         refined = file.told(
-            "refine", refine.RefineOptions(folder / "refine", **several, backbone=weights, learnability=verdict)
+            "refine", RefineOptions(folder / "refine", **several, backbone=weights, learnability=verdict)
         )
         yield _refine(refined)
-        weights, refiner = refined.run_dir / train.BEST_MODEL, refined.run_dir / refine.REFINER_MODEL
+        weights, refiner = refined.run_dir / BEST_MODEL, refined.run_dir / REFINER_MODEL
 
     staged, serving = folder / "export" / MODEL_NAME, folder / "serving" / MODEL_NAME
-    yield _export(file.told("export", export.ExportOptions(staged, weights, refiner)))
-    measured = file.told("evaluate", evaluate.EvaluateOptions(folder / "evaluation", staged, **places))
+    yield _export(file.told("export", ExportOptions(staged, weights, refiner)))
+    measured = file.told("evaluate", EvaluateOptions(folder / "evaluation", staged, **places))
     yield _evaluate(measured)
     if file.has("bless"):
-        asked = bless.BlessOptions(staged, folder / "blessing", model_base_path=serving, **several)
+        asked = BlessOptions(staged, folder / "blessing", model_base_path=serving, **several)
         blessed = file.told("bless", asked)
         _check_blocks(file, scenes, measured, blessed)
         yield _bless(blessed)
-    canary = infra_validate.InfraValidateOptions(staged, folder / "infra_validation", scenes.name)
+    canary = InfraValidateOptions(staged, folder / "infra_validation", scenes.name)
     yield _infra_validate(file.told("infra_validate", canary))
     served = staged
     if file.has("push"):
         if not file.has("bless"):
             raise ValueError(f"{file.path}: [push]: expected a table [bless] beside it: only what is blessed is pushed")
-        verdicts = (folder / "blessing" / bless.BLESSING_FILE, folder / "infra_validation" / infra_validate.INFRA_FILE)
-        yield _push(file.told("push", push.PushOptions(serving, staged, *verdicts)))
+        verdicts = (folder / "blessing" / BLESSING_FILE, folder / "infra_validation" / INFRA_FILE)
+        yield _push(file.told("push", PushOptions(serving, staged, *verdicts)))
         served = serving
     if file.has("locate"):
-        yield _locate(
-            file.told("locate", locate.LocateOptions(served, folder / "measurement.npz", scenes.name)), served
-        )
+        yield _locate(file.told("locate", LocateOptions(served, folder / "measurement.npz", scenes.name)), served)
 
 
-def _check_blocks(
-    file: RunFile, scenes: SceneSet, measured: evaluate.EvaluateOptions, blessed: bless.BlessOptions
-) -> None:
+def _check_blocks(file: RunFile, scenes: SceneSet, measured: EvaluateOptions, blessed: BlessOptions) -> None:
     """The test scenes of a blessing are set aside: the evaluation may not look at them.
 
     Raises:
@@ -133,82 +134,82 @@ def _verdict(path: Path, good: str) -> str | None:
     return None if record["verdict"] == good else f"{record['verdict']}: {'; '.join(map(str, reasons))}"
 
 
-def _data(options: data.DataOptions, scenes: SceneSet) -> Step:
-    return Step("data", options, lambda: data.is_built(options), 3 + scenes.num_scenes / 500)
+def _data(options: DataOptions, scenes: SceneSet) -> Step:
+    return Step("data", options, lambda: building.check_built(options), 3 + scenes.num_scenes / 500)
 
 
-def _validate(options: validate.ValidateOptions, scenes: SceneSet) -> Step:
-    record = options.run_dir / validate.VALIDATION_FILE
+def _validate(options: ValidateOptions, scenes: SceneSet) -> Step:
+    record = options.run_dir / VALIDATION_FILE
     return Step(
         "validate",
         options,
-        _unchanged(options.run_dir, lambda: validate.asked(options)),
+        _unchanged(options.run_dir, lambda: validating.asked(options)),
         8 + scenes.num_scenes / 1500,
-        lambda: _verdict(record, validate.VALID),
+        lambda: _verdict(record, VALID),
     )
 
 
-def _train(options: train.TrainOptions) -> Step:
+def _train(options: TrainOptions) -> Step:
     batches = options.epochs * options.steps_per_epoch * options.batch_size
     validated = (options.epochs + 1) * options.validation_scenes * len(options.config)
     asked = _unchanged(options.run_dir, lambda: run_fingerprint("pipeline.train", options))
     return Step("train", options, asked, 30 + 0.005 * batches + 0.02 * validated)
 
 
-def _score(options: score.ScoreOptions) -> Step:
+def _score(options: ScoreOptions) -> Step:
     located = (options.scenes + 3 * options.validation_scenes) * len(options.config)
-    return Step("score", options, _unchanged(options.run_dir, lambda: score.asked(options)), 25 + 0.02 * located)
+    return Step("score", options, _unchanged(options.run_dir, lambda: train_score.asked(options)), 25 + 0.02 * located)
 
 
-def _learnability(options: learnability.LearnabilityOptions) -> Step:
-    record = options.run_dir / learnability.VERDICT_FILE
+def _learnability(options: LearnabilityOptions) -> Step:
+    record = options.run_dir / VERDICT_FILE
     return Step(
         "learnability",
         options,
-        lambda: learnability.standing_verdict(options) is not None,
+        lambda: learnability_check.standing_verdict(options) is not None,
         30 + 0.2 * options.scenes,
         lambda: _verdict(record, "PASS"),
     )
 
 
-def _refine(options: refine.RefineOptions) -> Step:
+def _refine(options: RefineOptions) -> Step:
     batches = options.epochs * options.steps_per_epoch * options.batch_size
     asked = _unchanged(options.run_dir, lambda: run_fingerprint("pipeline.refine", options))
     return Step("refine", options, asked, 60 + 0.03 * batches)
 
 
-def _export(options: export.ExportOptions) -> Step:
-    return Step("export", options, lambda: export.exported(options) is not None, 30)
+def _export(options: ExportOptions) -> Step:
+    return Step("export", options, lambda: exporting.exported(options) is not None, 30)
 
 
-def _evaluate(options: evaluate.EvaluateOptions) -> Step:
-    asked = _unchanged(options.output_dir, lambda: evaluate.asked(options))
+def _evaluate(options: EvaluateOptions) -> Step:
+    asked = _unchanged(options.output_dir, lambda: evaluating.asked(options))
     return Step("evaluate", options, asked, 25 + 0.025 * options.scenes)
 
 
-def _bless(options: bless.BlessOptions) -> Step:
-    record = options.run_dir / bless.BLESSING_FILE
+def _bless(options: BlessOptions) -> Step:
+    record = options.run_dir / BLESSING_FILE
     return Step(
         "bless",
         options,
-        lambda: state(options.run_dir, bless.asked(options)) == "done" and bless.stands(options),
+        lambda: state(options.run_dir, judging.asked(options)) == "done" and judging.stands(options),
         25 + 0.05 * options.scenes * len(options.config),
-        lambda: _verdict(record, bless.BLESSED),
+        lambda: _verdict(record, BLESSED),
     )
 
 
-def _infra_validate(options: infra_validate.InfraValidateOptions) -> Step:
-    record = options.run_dir / infra_validate.INFRA_FILE
+def _infra_validate(options: InfraValidateOptions) -> Step:
+    record = options.run_dir / INFRA_FILE
     return Step(
         "infra_validate",
         options,
-        _unchanged(options.run_dir, lambda: infra_validate.asked(options)),
+        _unchanged(options.run_dir, lambda: infra_validation.asked(options)),
         40,
-        lambda: _verdict(record, infra_validate.VALID),
+        lambda: _verdict(record, INFRA_VALID),
     )
 
 
-def _push(options: push.PushOptions) -> Step:
+def _push(options: PushOptions) -> Step:
     def is_done() -> bool:
         assert options.saved_model is not None
         served = served_version(options.model_base_path)
@@ -218,7 +219,7 @@ def _push(options: push.PushOptions) -> Step:
     return Step("push", options, is_done, 5)
 
 
-def _locate(options: locate.LocateOptions, base_path: Path) -> Step:
+def _locate(options: LocateOptions, base_path: Path) -> Step:
     """Done if its measurement is later than the version it was sent to."""
 
     def is_done() -> bool:

@@ -11,7 +11,7 @@ from models.covariance_estimator.backbone import Backbone, GridState
 from models.localizer import true_covariance
 from models.losses import heat_map_loss, peak_contrast_loss, stein_loss, subspace_alignment_loss
 from models.physics.config import ShrinkageConfig
-from models.physics.covariance import LowRankCovariance, effective_low_rank
+from models.physics.covariance import LowRankCovariance, as_complex, effective_low_rank
 from models.physics.observation import observe
 from models.spectrum.mvdr import MVDR, inverse_quadratic
 from pipeline.training.heat_map_targets import cells_away, true_places
@@ -55,7 +55,7 @@ class BackboneTraining(keras.Model):
     def _stage_losses(self, state: GridState, batch: Batch, target: tf.Tensor) -> dict[str, tf.Tensor]:
         true = true_covariance(batch, self.backbone.scenario)
         atoms, powers, rest = self.backbone.split(state.gamma)
-        predicted = LowRankCovariance(atoms * tf.cast(tf.sqrt(powers), atoms.dtype)[:, None, :], rest + 1e-6)
+        predicted = LowRankCovariance(atoms * as_complex(tf.sqrt(powers))[:, None, :], rest + 1e-6)
         used = tf.sequence_mask(batch["num_sources"], batch["azimuth"].shape[-1])
         directions = true.factor / tf.cast(
             tf.maximum(tf.norm(tf.abs(true.factor), axis=1, keepdims=True), 1e-12), true.factor.dtype

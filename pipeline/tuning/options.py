@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from models.artifacts import load_weights
 from models.covariance_estimator.config import BackboneConfig
 from pipeline.train import TrainOptions
 
@@ -89,6 +88,11 @@ class TuneOptions:
 
     def training(self) -> TrainOptions:
         """The training with nothing tuned: the defaults, and what trials vary."""
+        backbone = self.backbone
+        if self.initial is not None:
+            from models.artifacts import load_weights  # heavy, and only for given weights
+
+            backbone = load_weights(self.initial).backbone.config
         return TrainOptions(
             run_dir=self.run_dir / "trainings",
             data_dir=self.data_dir,
@@ -100,5 +104,5 @@ class TuneOptions:
             seed=self.seed,
             initial=self.initial,
             hyperparameters=self.run_dir / "best.json",  # --backbone.* hold beside --initial
-            backbone=self.backbone if self.initial is None else load_weights(self.initial).backbone.config,
+            backbone=backbone,
         )

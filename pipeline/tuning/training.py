@@ -13,9 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from models.localizer import Localizer
-from pipeline.train import TrainOptions, prepare
+from pipeline.train import TrainOptions
 from pipeline.training.backbone_training import BackboneTraining
 from pipeline.training.fitting import latest_readable, training_batches
+from pipeline.training.train_backbone import prepare
 from pipeline.tuning.surrogate import Surrogate
 
 Heartbeat = Callable[[], None]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data import DataOptions, build_scenes
+from pipeline.data import DataOptions
 from pipeline.evaluate import main
+from pipeline.scenes.building import build_scenes
 
 NUM_SCENES = 12
 CONFIG = f"l64_m64_1_1_{NUM_SCENES}"
@@ -63,9 +64,7 @@ def test_noise_inflation_costs_weak_sources_of_a_scene_as_told(
     ],
 )
 def test_options_that_do_not_go_together_are_refused(
-    arguments: list[str], data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], data_dir: Path, tmp_path: Path, refused
 ) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        evaluated(monkeypatch, data_dir, tmp_path, *arguments)
-    assert stopped.value.code not in (0, None)
+    assert refused("evaluate", "--data-dir", data_dir, "--output-dir", tmp_path, *arguments)
     assert not (tmp_path / "metrics.json").exists()

@@ -13,9 +13,12 @@ from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline import learnability, score, train
 from pipeline.common.digests import content_digest
+from pipeline.common.main import FAIL
 from pipeline.evaluation.estimators import chance_estimator, silence_estimator
+from pipeline.evaluation.learnability_check import judge, training_scenes
 from pipeline.evaluation.metrics import Evaluation
-from pipeline.learnability import LearnabilityOptions, judge
+from pipeline.learnability import LearnabilityOptions
+from pipeline.training.train_backbone import train as train_backbone
 from tests.conftest import SCENE_SETS, TINY
 from tests.estimates import evaluated, perfect, random_scenes
 
@@ -98,15 +101,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> Path
         validation_scenes=4,
         backbone=TINY,
     )
-    train.train(options, logging.getLogger("quiet"))
+    train_backbone(options, logging.getLogger("quiet"))
     return run_dir
 
 
 def test_a_small_training_is_judged_on_scenes_that_chose_nothing(
-    trained: Path, tiny_scenes: Path, monkeypatch, capsys
+    trained: Path, tiny_scenes: Path, monkeypatch, capsys, refused
 ) -> None:
     options = ["--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--scenes"]
-    assert command_line(learnability, monkeypatch, *options, 4) == 1
+    assert command_line(learnability, monkeypatch, *options, 4) == FAIL
     record = json.loads((trained / learnability.VERDICT_FILE).read_text())
     assert (record["verdict"], record["reason"]) == ("FAIL", "trained on 8 scenes, 100000 are asked for")
     assert record["scores"]["silence"]["f1"] == 0
@@ -114,33 +117,30 @@ def test_a_small_training_is_judged_on_scenes_that_chose_nothing(
     assert record["model"] == content_digest(trained / train.BEST_MODEL)
     assert record["started_from"] == "untrained"
     assert record["reason"] in capsys.readouterr().out
-    said = command_line(learnability, monkeypatch, *options, 13)
     expected = "--scenes: expected at most 12, as 4 of the 16 validation scenes chose this model, got 13"
-    assert said == f"pipeline.learnability: {expected}"
+    assert refused("learnability", *options, 13) == expected
 
 
-def test_scenes_are_counted_and_not_computed_from_options(trained: Path, tiny_scenes: Path, monkeypatch) -> None:
+def test_scenes_are_counted_and_not_computed_from_options(trained: Path, tiny_scenes: Path, refused) -> None:
     """A finished run that was run again with other options changed its config, and so its verdict, once."""
     before = {path: path.read_bytes() for path in trained.glob("*.json")}
     small = [*("--backbone.stages", 1, "--backbone.width", 4, "--backbone.depth", 2, "--backbone.active-atoms", 16)]
-    said = command_line(
-        train, monkeypatch, "--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--epochs", 1,
+    said = refused(
+        "train", "--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--epochs", 1,
         "--steps-per-epoch", 200_000, "--batch-size", 4, "--validation-scenes", 4, *small,
     )  # fmt: skip
-    assert "holds another run: --" in str(said)
+    assert "holds another run: --" in said
     assert {path: path.read_bytes() for path in trained.glob("*.json")} == before
-    assert learnability.training_scenes(trained) == 8
+    assert training_scenes(trained) == 8
 
 
-def test_a_model_of_another_training_is_not_judged(
-    trained: Path, tiny_scenes: Path, tmp_path: Path, monkeypatch
-) -> None:
+def test_a_model_of_another_training_is_not_judged(trained: Path, tiny_scenes: Path, tmp_path: Path, refused) -> None:
     other = tmp_path / "backbone.keras"
     LocalizerWeights(Backbone(Scenario(), TINY)).save(other)
     options = ["--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--scenes", 4]
-    said = command_line(learnability, monkeypatch, *options, "--backbone", other)
-    assert str(said).startswith("pipeline.learnability: --backbone: expected ")
-    assert "or one whose score was fitted on it" in str(said)
+    said = refused("learnability", *options, "--backbone", other)
+    assert said.startswith("--backbone: expected ")
+    assert "or one whose score was fitted on it" in said
 
 
 def test_a_fitted_score_counts_its_validation_scenes(
@@ -151,13 +151,11 @@ def test_a_fitted_score_counts_its_validation_scenes(
     fitted = ["--backbone", trained / train.BEST_MODEL, "--run-dir", tmp_path, "--validation-scenes", 8, "--epochs", 2]
     assert command_line(score, monkeypatch, *fitted, *scenes, 16) == 0
     judged = ["--run-dir", trained, "--backbone", tmp_path / train.BEST_MODEL]
-    assert command_line(learnability, monkeypatch, *judged, *scenes, 8) == 1
+    assert command_line(learnability, monkeypatch, *judged, *scenes, 8) == FAIL
     record = json.loads((trained / learnability.VERDICT_FILE).read_text())
     assert record["validation_scenes"] == [8, 16]
     assert record["model"] == content_digest(tmp_path / train.BEST_MODEL)
 
 
-def test_a_folder_without_a_training_gets_one_line(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["learnability", "--run-dir", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"pipeline\.learnability: no checkpoint in "):
-        learnability.main()
+def test_a_folder_without_a_training_gets_one_line(tmp_path: Path, refused) -> None:
+    assert "no checkpoint in " in refused("learnability", "--run-dir", tmp_path)

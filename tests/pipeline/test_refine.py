@@ -23,10 +23,11 @@ from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from models.spectrum.config import RefinerConfig
 from models.spectrum.refiner import SpectrumRefiner
-from pipeline import evaluate, export, refine
+from pipeline import evaluate, refine
 from pipeline.common.digests import content_digest
 from pipeline.evaluation.estimators import saved_model_estimator
-from pipeline.export import export_localizer
+from pipeline.release.exporting import export_localizer, read_meta_graph
+from pipeline.training import train_refiner
 from pipeline.training.backbone_training import BackboneTraining
 from pipeline.training.fitting import validate
 from pipeline.training.heat_map_targets import refiner_target
@@ -133,10 +134,10 @@ def test_the_level_chosen_is_the_best_of_those_tried(tiny_scenes: Path, backbone
     options = refine.RefineOptions(
         tmp_path, tiny_scenes, SCENE_SETS, backbone=backbone_path, validation_scenes=8, batch_size=2
     )
-    localizer, _ = refine.prepare(options)
+    localizer, _ = train_refiner.prepare(options)
     refiner = localizer.refiner
     refiner.presence.kernel.assign(2.0 * tf.random.stateless_normal(refiner.presence.kernel.shape, seed=(3, 4)))
-    validation = refine.Validation(localizer, options)
+    validation = train_refiner.Validation(localizer, options)
     validation()
     chosen = float(refiner.min_presence)
 
@@ -193,30 +194,21 @@ def test_it_leaves_the_refiner_with_its_backbone_and_pictures(run, backbone_path
     assert {"spectra", "presence", "offset", "loss", "val_objective", "val_f1"} <= tags
 
 
-def test_without_a_verdict_it_refuses(
-    tiny_scenes: Path, backbone_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path)])
-    with pytest.raises(
-        SystemExit, match=r"pipeline\.refine: --learnability: expected .*, got none: run .*, or --force"
-    ):
-        refine.main()
+def test_without_a_verdict_it_refuses(tiny_scenes: Path, backbone_path: Path, tmp_path: Path, refused) -> None:
+    said = refused("refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path))
+    assert re.match(r"--learnability: expected .*, got none: run .*, or --force", said)
     assert not (tmp_path / "run" / "refiner.keras").exists()
 
 
 def test_a_verdict_on_another_model_does_not_open_it(
-    tiny_scenes: Path, backbone_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_scenes: Path, backbone_path: Path, tmp_path: Path, refused
 ) -> None:
     """One PASS opened the gate for any model once."""
     other = tmp_path / "other.keras"
     LocalizerWeights(Backbone(Scenario(), TINY)).save(other)
     passed = verdict(tmp_path / "learnability.json", SCENE_SETS[1], other)
-    options = [*arguments(tmp_path / "run", tiny_scenes, backbone_path), "--learnability", str(passed)]
-    monkeypatch.setattr(sys, "argv", ["refine", *options])
-    with pytest.raises(
-        SystemExit, match=r"is about .* \([0-9a-f]{12}\), got one about [0-9a-f]{12}, trained from untrai"
-    ):
-        refine.main()
+    said = refused("refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path), "--learnability", passed)
+    assert re.search(r"is about .* \([0-9a-f]{12}\), got one about [0-9a-f]{12}, trained from untr", said)
     assert not (tmp_path / "run" / "manifest.json").exists()
 
 
@@ -261,13 +253,10 @@ def test_options_that_are_refused(
     tiny_scenes: Path,
     backbone_path: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    refused,
 ) -> None:
     given = [*arguments(tmp_path, tiny_scenes, backbone_path), "--force", option, *([value] if value else [])]
-    monkeypatch.setattr(sys, "argv", ["refine", *given])
-    with pytest.raises(SystemExit) as stopped:
-        refine.main()
-    assert stopped.value.code != 0
+    assert refused("refine", *given)
 
 
 # What becomes of the refiner
@@ -284,9 +273,9 @@ def test_the_exported_switch(backbone_path: Path, tmp_path: Path) -> None:
     assert refined.dtype == tf.bool
     assert refined.shape == (3,)
     assert answers[with_refiner].keys() == answers[without].keys()
-    graph = export.read_meta_graph(without).graph_def
+    graph = read_meta_graph(without).graph_def
     assert "refine" not in str(graph)
-    assert "refine" in str(export.read_meta_graph(with_refiner).graph_def)
+    assert "refine" in str(read_meta_graph(with_refiner).graph_def)
     entries = sources_of(
         {name: np.asarray(value) for name, value in answers[with_refiner].items()} | {"refined": refined}
     )

@@ -14,10 +14,12 @@ from models.decision.scoring import NUM_FEATURES, ScoreCorrection
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline import score
+from pipeline.train import BEST_MODEL
+from pipeline.training import train_score
 from tests.conftest import SCENE_SETS, TINY
 
 
-def made_up(count: int, seed: int, mismatch_matters: bool) -> score.LabelledPeaks:
+def made_up(count: int, seed: int, mismatch_matters: bool) -> train_score.LabelledPeaks:
     """Scores that are right where feature 2, the mismatch, is 0; where it is 1 they are half right, if it matters."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(count, NUM_FEATURES))
@@ -26,7 +28,7 @@ def made_up(count: int, seed: int, mismatch_matters: bool) -> score.LabelledPeak
     features[:, 0] = 0.3 * np.log(claimed / (1.0 - claimed))
     true = np.where(mismatch_matters & (features[:, 2] == 1), 0.5 * claimed, claimed)
     hit = rng.random(count) < true
-    return score.LabelledPeaks(*(x.astype(np.float32) for x in (features, claimed, hit)))
+    return train_score.LabelledPeaks(*(x.astype(np.float32) for x in (features, claimed, hit)))
 
 
 def cross_entropy(probability: np.ndarray, outcome: np.ndarray) -> float:
@@ -40,14 +42,14 @@ def test_fit_comes_near_the_least_cross_entropy(tmp_path: Path, mismatch_matters
     correction = ScoreCorrection()
     correction.build((None, NUM_FEATURES))
     options = score.ScoreOptions(tmp_path, tmp_path, epochs=30)
-    fitted = score.fit(correction, training, validation, options)
+    fitted = train_score.fit(correction, training, validation, options)
     halved = mismatch_matters & (validation.features[:, 2] == 1)
     least = cross_entropy(np.where(halved, 0.5 * validation.score, validation.score), validation.hit)
     assert fitted < least + 0.01
     if mismatch_matters:
-        assert fitted < score.cross_entropy(validation) - 0.05
+        assert fitted < train_score.cross_entropy(validation) - 0.05
     else:
-        assert fitted == pytest.approx(score.cross_entropy(validation), abs=0.01)
+        assert fitted == pytest.approx(train_score.cross_entropy(validation), abs=0.01)
 
 
 def test_stage_fits_the_score_and_leaves_the_grid_stages(
@@ -59,7 +61,7 @@ def test_stage_fits_the_score_and_leaves_the_grid_stages(
     options += ["--data-dir", str(tiny_scenes), "--scenes", "16", "--validation-scenes", "16", "--config", *SCENE_SETS]
     monkeypatch.setattr(sys, "argv", ["score", *options])
     score.main()
-    fitted = load_weights(tmp_path / "run" / score.BEST_MODEL)
+    fitted = load_weights(tmp_path / "run" / BEST_MODEL)
     for old, new in zip(backbone.grid_variables, fitted.backbone.grid_variables, strict=True):
         np.testing.assert_array_equal(old, new)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -79,11 +81,7 @@ def test_stage_fits_the_score_and_leaves_the_grid_stages(
         (["--data-dir", "nowhere"], "no scenes l64_m64 in nowhere: build them with"),
     ],
 )
-def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, options: list[str], message: str) -> None:
+def test_refusals(tmp_path: Path, refused, options: list[str], message: str) -> None:
     LocalizerWeights(Backbone(Scenario(), TINY)).save(tmp_path / "initial.keras")
-    paths = ["--backbone", str(tmp_path / "initial.keras"), "--run-dir", str(tmp_path / "run")]
-    monkeypatch.setattr(sys, "argv", ["score", *paths, *options])
-    with pytest.raises(SystemExit) as stopped:
-        score.main()
-    said = f"{stopped.value}{capsys.readouterr().err}"
-    assert message in said and "Traceback" not in said
+    paths = ["--backbone", tmp_path / "initial.keras", "--run-dir", tmp_path / "run"]
+    assert message in refused("score", *paths, *options)

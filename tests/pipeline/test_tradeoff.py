@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.artifacts import with_settings
 from models.covariance_estimator.backbone import Backbone
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline import tradeoff
+from pipeline.evaluation import time_accuracy
 from tests.conftest import SCENE_SETS, TINY
 
 
 def test_every_kind_and_setting_is_measured(tiny_scenes: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(tradeoff, "SETTINGS", {name: tradeoff.SETTINGS[name] for name in ("1 round", "default")})
+    monkeypatch.setattr(
+        time_accuracy, "SETTINGS", {name: time_accuracy.SETTINGS[name] for name in ("1 round", "default")}
+    )
     LocalizerWeights(Backbone(Scenario(), TINY)).save(tmp_path / "backbone.keras")
     options = ["--backbone", str(tmp_path / "backbone.keras"), "--output-dir", str(tmp_path / "out")]
     options += ["--data-dir", str(tiny_scenes), "--config", SCENE_SETS[0], "--scenes", "8", "--batch-size", "4"]
@@ -34,13 +38,13 @@ def test_every_kind_and_setting_is_measured(tiny_scenes: Path, tmp_path: Path, m
     assert capsys.readouterr().out.count("ms a scene") == len(rows)
 
 
-@pytest.mark.parametrize("name", tradeoff.SETTINGS)
+@pytest.mark.parametrize("name", time_accuracy.SETTINGS)
 def test_settings_keep_the_weights(name: str) -> None:
     weights = LocalizerWeights(Backbone(Scenario(), TINY))
     for variable in weights.trainable_variables:
         variable.assign(np.random.default_rng(0).normal(size=variable.shape))
-    changed = tradeoff.with_settings(weights, tradeoff.SETTINGS[name])
-    for field, value in tradeoff.SETTINGS[name].items():
+    changed = with_settings(weights, time_accuracy.SETTINGS[name])
+    for field, value in time_accuracy.SETTINGS[name].items():
         assert getattr(changed.backbone.config.continuous, field) == value
     for old, new in zip(weights.get_weights(), changed.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)

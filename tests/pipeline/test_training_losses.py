@@ -171,3 +171,18 @@ def test_training_lowers_the_losses_it_is_given(batch) -> None:
         assert after[name] < value, name
     with pytest.raises(ValueError, match="LossConfig: expected at least one loss with a positive weight"):
         BackboneTraining(backbone, LossConfig(0.0, 0.0, 0.0, 0.0))
+
+
+def test_gradients_lose_no_imaginary_part(model, batch, caplog: pytest.LogCaptureFixture) -> None:
+    """TensorFlow warns where one is cast away; all of them are real from the start."""
+    logger = tf.get_logger()
+    logger.addHandler(caplog.handler)
+    try:
+        with tf.GradientTape() as tape:
+            loss = model.batch_losses({name: tf.constant(value) for name, value in batch.items()})["loss"]
+        tape.gradient(loss, model.backbone.grid_variables)
+        tf.cast(tf.complex(1.0, 0.0), tf.float32)
+    finally:
+        logger.removeHandler(caplog.handler)
+    (witness,) = caplog.messages  # that of the cast above, which is no gradient's
+    assert "casting an input of type complex64" in witness

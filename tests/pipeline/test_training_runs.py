@@ -23,6 +23,7 @@ from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline import train
+from pipeline.training.train_backbone import backbone_progress
 from tests.conftest import SCENE_SETS, TINY
 
 EPOCHS, STEPS = 3, 2
@@ -204,7 +205,7 @@ def test_a_loss_that_is_no_longer_finite_stops_the_training(tiny_scenes: Path, t
     """And the model that was the best so far stays."""
     options = train.TrainOptions(tmp_path, tiny_scenes, SCENE_SETS[:1], backbone=TINY, validation_scenes=4)
     localizer = Localizer(Backbone(Scenario(), TINY))
-    progress = train.backbone_progress(localizer, options, logging.getLogger("test"))
+    progress = backbone_progress(localizer, options, logging.getLogger("test"))
     progress.score(0, {})
     before = (tmp_path / train.BEST_MODEL).read_bytes()
     with pytest.raises(ValueError, match="epoch 3: the loss is no longer finite; expected a lower --learning-rate"):
@@ -213,17 +214,6 @@ def test_a_loss_that_is_no_longer_finite_stops_the_training(tiny_scenes: Path, t
 
 
 # What is refused, in one clear line
-
-
-def refusal(options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
-    """What `main` says on stderr as it stops, on one line and without the frame about it."""
-    monkeypatch.setattr(sys, "argv", ["train", *options])
-    with pytest.raises(SystemExit) as stopped:
-        train.main()
-    assert stopped.value.code not in (0, None)
-    text = capsys.readouterr().err + (stopped.value.code if isinstance(stopped.value.code, str) else "")
-    assert "Traceback" not in text
-    return " ".join(re.sub("[╭╮╰╯│─]", " ", text).split())
 
 
 @pytest.mark.parametrize(
@@ -244,17 +234,15 @@ def refusal(options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["--validation-scenes", "17"], "expected 1 to 16, the validation scenes of l64_m64_32_16_8, got 17"),
     ],
 )
-def test_bad_options(tiny_scenes: Path, tmp_path: Path, monkeypatch, capsys, options: list[str], message: str) -> None:
-    assert message in refusal([*arguments(tmp_path / "run", tiny_scenes), *options], monkeypatch, capsys)
+def test_bad_options(tiny_scenes: Path, tmp_path: Path, refused, options: list[str], message: str) -> None:
+    assert message in refused("train", *arguments(tmp_path / "run", tiny_scenes), *options)
     assert not (tmp_path / "run" / train.BEST_MODEL).exists()
 
 
-def test_weights_to_start_from_must_be_there_and_fit(
-    tiny_scenes: Path, initial: Path, tmp_path: Path, monkeypatch, capsys
-) -> None:
+def test_weights_to_start_from_must_be_there_and_fit(tiny_scenes: Path, initial: Path, tmp_path: Path, refused) -> None:
     options = [*arguments(tmp_path / "run", tiny_scenes), "--initial"]
-    assert "nowhere.keras" in refusal([*options, str(tmp_path / "nowhere.keras")], monkeypatch, capsys)
-    said = refusal([*options, str(initial), "--config", "l64_m64_legacy"], monkeypatch, capsys)
+    assert "nowhere.keras" in refused("train", *options, str(tmp_path / "nowhere.keras"))
+    said = refused("train", *options, str(initial), "--config", "l64_m64_legacy")
     assert "--initial: expected a backbone of the scenario of l64_m64_legacy" in said
 
 
@@ -267,12 +255,11 @@ def test_weights_to_start_from_must_be_there_and_fit(
     ],
 )
 def test_a_run_of_other_options_is_neither_resumed_nor_rewritten(
-    runs, tiny_scenes: Path, monkeypatch, capsys, options: list[str], message: str
+    runs, tiny_scenes: Path, refused, options: list[str], message: str
 ) -> None:
     folder, _ = runs["undisturbed"]
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    said = refusal([*arguments(folder, tiny_scenes), *options], monkeypatch, capsys)
-    assert message in said
+    assert message in refused("train", *arguments(folder, tiny_scenes), *options)
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -291,10 +278,9 @@ def test_a_torn_checkpoint_is_passed_over(runs, tiny_scenes: Path, tmp_path: Pat
     assert ends[0] == ends[1]
 
 
-def test_a_run_of_another_shape_is_not_resumed(runs, tiny_scenes: Path, monkeypatch, capsys) -> None:
+def test_a_run_of_another_shape_is_not_resumed(runs, tiny_scenes: Path, refused) -> None:
     folder, _ = runs["undisturbed"]
     before = (folder / train.BEST_MODEL).read_bytes()
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    said = refusal([*arguments(folder, tiny_scenes), "--backbone.width", "5"], monkeypatch, capsys)
-    assert "pipeline.train: " in said
+    said = refused("train", *arguments(folder, tiny_scenes), "--backbone.width", "5")
+    assert said
     assert (folder / train.BEST_MODEL).read_bytes() == before

@@ -21,6 +21,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from pipeline import tune
 from pipeline.common.hyperparameters import read_hyperparameters
 from pipeline.train import TrainOptions
+from pipeline.tuning import running
 from tests.conftest import SCENE_SETS, TINY
 
 TRIALS, TOP = 2, 2
@@ -206,20 +207,11 @@ def test_a_finished_study_compares_its_best_with_the_defaults(
 # What is refused, in one clear line
 
 
-def refusal(options: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(sys, "argv", ["tune", *options])
-    with pytest.raises(SystemExit) as stopped:
-        tune.main()
-    assert isinstance(stopped.value.code, str)
-    assert "\n" not in stopped.value.code
-    return stopped.value.code
-
-
 def unforced(options: list[str]) -> list[str]:
     return [part for part in options if part != "--force"]
 
 
-def test_without_a_verdict_it_refuses(given: list[str], tmp_path: Path, monkeypatch) -> None:
+def test_without_a_verdict_it_refuses(given: list[str], tmp_path: Path, refused) -> None:
     options = unforced(given)
     place = options.index("--learnability") + 1
     failed = tmp_path / "learnability.json"
@@ -227,18 +219,16 @@ def test_without_a_verdict_it_refuses(given: list[str], tmp_path: Path, monkeypa
     failed.write_text(json.dumps({**record, "model": "a" * 64, "started_from": "untrained"}))
     for path, message in ((tmp_path / "nowhere.json", "got none at"), (failed, "got FAIL in")):
         options[place] = str(path)
-        said = refusal(["--run-dir", str(tmp_path / "run"), *options], monkeypatch)
-        assert said.startswith("pipeline.tune: --learnability: expected the learnability.json of a training that")
+        said = refused("tune", "--run-dir", str(tmp_path / "run"), *options)
+        assert said.startswith("--learnability: expected the learnability.json of a training that")
         assert message in said
         assert not (tmp_path / "run" / STUDIES[0]).exists()
 
 
-def test_candidates_that_noise_explains_stop_it_with_the_two_numbers(
-    undisturbed, given: list[str], monkeypatch
-) -> None:
+def test_candidates_that_noise_explains_stop_it_with_the_two_numbers(undisturbed, given: list[str], refused) -> None:
     """Two candidates on 12 scenes; the report keeps what there is."""
     run_dir, _ = undisturbed
-    said = refusal(["--run-dir", str(run_dir), *unforced(given)], monkeypatch)
+    said = refused("tune", "--run-dir", str(run_dir), *unforced(given))
     assert re.search(
         r"Stage 2 stopped, its candidates can't be told apart: 2 candidates: spread of the objective [\d.]+, "
         r"not above the [\d.]+ that bootstrap noise alone gives",
@@ -247,9 +237,9 @@ def test_candidates_that_noise_explains_stop_it_with_the_two_numbers(
     assert "gate: Stage 2 stopped after 2 of 2" in (run_dir / "report.html").read_text()
 
 
-def test_another_studys_folder_is_left_alone(undisturbed, given: list[str], monkeypatch) -> None:
+def test_another_studys_folder_is_left_alone(undisturbed, given: list[str], refused) -> None:
     run_dir, _ = undisturbed
-    said = refusal(["--run-dir", str(run_dir), *given, "--epochs", "3"], monkeypatch)
+    said = refused("tune", "--run-dir", str(run_dir), *given, "--epochs", "3")
     assert f"--epochs: expected 2, with which the study in {run_dir} was begun, got 3" in said
 
 
@@ -262,12 +252,12 @@ def test_another_studys_folder_is_left_alone(undisturbed, given: list[str], monk
     ],
 )
 def test_more_scenes_than_there_are(
-    given: list[str], tmp_path: Path, monkeypatch, option: str, value: str, message: str
+    given: list[str], tmp_path: Path, refused, option: str, value: str, message: str
 ) -> None:
-    assert message in refusal(["--run-dir", str(tmp_path), *given, option, value], monkeypatch)
+    assert message in refused("tune", "--run-dir", str(tmp_path), *given, option, value)
 
 
-def test_two_processes_do_not_share_a_study(undisturbed, given: list[str], monkeypatch) -> None:
+def test_two_processes_do_not_share_a_study(undisturbed, given: list[str], refused) -> None:
     run_dir, _ = undisturbed
-    with tune._only_one(run_dir):
-        assert "which is busy" in refusal(["--run-dir", str(run_dir), *given], monkeypatch)
+    with running._only_one(run_dir):
+        assert "which is busy" in refused("tune", "--run-dir", str(run_dir), *given)

@@ -1,6 +1,5 @@
 """Warm-up records in the exported version, and graphs that TF Serving cannot run."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from models.localizer import Localizer
 from models.physics.geometry import RISArray, Scenario
 from pipeline import export
+from pipeline.release.exporting import export_localizer
 from pipeline.scenes.warmup import WARMUP_FILE
 from tests.conftest import MODEL_NAME
 from tfds_shards.inputs import simulated_inputs
@@ -22,7 +22,7 @@ MEGABYTE = 2**20
 
 @pytest.fixture(scope="module")
 def version(tiny_localizer: Localizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export.export_localizer(tiny_localizer, tmp_path_factory.mktemp("models") / MODEL_NAME)
+    return export_localizer(tiny_localizer, tmp_path_factory.mktemp("models") / MODEL_NAME)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ class CompiledLocalizer(Localizer):
 def test_a_compiled_function_is_refused_and_nothing_is_left(tmp_path: Path, tiny_localizer: Localizer) -> None:
     compiled = CompiledLocalizer(tiny_localizer.backbone, tiny_localizer.config)
     with pytest.raises(ValueError, match=r"expected no function of jit_compile=True.*got \[.*decibels"):
-        export.export_localizer(compiled, tmp_path / MODEL_NAME)
+        export_localizer(compiled, tmp_path / MODEL_NAME)
     assert list((tmp_path / MODEL_NAME).iterdir()) == []
 
 
@@ -106,11 +106,8 @@ def test_records_can_be_left_out(tiny_model: Path) -> None:
     ],
 )
 def test_wrong_sizes_are_named_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: list[str], message: str
+    tmp_path: Path, refused, sizes: list[str], message: str
 ) -> None:
-    command = ["export", "--model-base-path", str(tmp_path / MODEL_NAME), "--warmup-batch-sizes", *sizes]
-    monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit) as stopped:
-        export.main()
-    assert stopped.value.code == f"pipeline.export: warmup_batch_sizes: {message}"
+    said = refused("export", "--model-base-path", tmp_path / MODEL_NAME, "--warmup-batch-sizes", *sizes)
+    assert said == f"warmup_batch_sizes: {message}"
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import tyro
 
-from pipeline.data import DataOptions, build_scenes
+from pipeline.data import DataOptions
+from pipeline.scenes.building import build_scenes
 
 
 @dataclasses.dataclass(frozen=True)

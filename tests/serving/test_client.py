@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.locate import running_server
+from pipeline.evaluation.fresh_scenes import running_server
 from serving.client.command import main
 from tests.conftest import MODEL_NAME
 

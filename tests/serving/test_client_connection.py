@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from pipeline.locate import running_server
+from pipeline.evaluation.fresh_scenes import running_server
 from serving.client import LocalizerClient, RetryConfig, ServerError, TlsConfig
 from serving.client.command import main
 from serving.client.measurement import Measurement, write_measurement

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from models.physics.geometry import Scenario
-from pipeline.export import SIGNATURES, ExportOptions, read_meta_graph
+from pipeline.export import ExportOptions
+from pipeline.release.exporting import SIGNATURES, read_meta_graph
 from pipeline.scenes.warmup import write_warmup_requests
 from tests.conftest import MODEL_NAME
 from tests.serving.deployment import command_here, compose_service

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from pipeline.export import SIGNATURES, ExportOptions, read_meta_graph
+from pipeline.export import ExportOptions
+from pipeline.release.exporting import SIGNATURES, read_meta_graph
 from serving.client import LocalizerClient
 from serving.client.command import _parser
 from tests.serving.deployment import DEPLOY, compose_service, load_yaml

@@ -14,8 +14,8 @@ from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
 from models.localizer import Localizer
 from models.physics.geometry import Scenario
-from pipeline.export import export_localizer
-from pipeline.locate import running_server
+from pipeline.evaluation.fresh_scenes import running_server
+from pipeline.release.exporting import export_localizer
 from serving.client import LocalizerClient
 from serving.server_process import free_port, server_process
 from tests.serving.servers import refusal

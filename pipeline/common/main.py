@@ -1,0 +1,120 @@
+"""The main of every stage: options, a log file, one line for an error, and an exit status that says which it was."""
+
+import contextlib
+import io
+import itertools
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from pipeline.common.log import logging_to, quiet_libraries
+
+FAIL, ERROR, INTERRUPTED = 1, 2, 130
+"""Exit statuses besides 0: the stage ran and its verdict is FAIL; it could not do what was asked; ctrl-C."""
+
+Options = TypeVar("Options")
+_OWN = ("models", "tfds_shards", "pipeline", "serving")  # whose errors are worded for users
+_FRAME = re.compile("[╭╮╰╯│]")
+
+
+def run_stage(
+    stage: str,
+    options_type: type[Options],
+    work: Callable[[Options, logging.Logger], int | None],
+    log_dir: Callable[[Options], Path],
+    defaults: Callable[[Options], Options | None] = lambda options: None,
+) -> None:
+    """Runs a stage as a command; returns where all went well and exits otherwise.
+
+    An error is one line on stderr, `pipeline.STAGE: ...`, its traceback in the log file; so is what libraries write to
+    stderr.
+
+    Args:
+      stage: its name, `python -m pipeline.STAGE`.
+      options_type: a dataclass; nothing heavy may be imported for it, so that --help is there at once.
+      work: does it all, told by its logger; imports what is heavy, and returns FAIL or nothing.
+      log_dir: where the log goes.
+      defaults: options that stand in for the defaults, given those of the command line, which win over them.
+
+    Raises:
+      SystemExit: 0 after --help, FAIL, ERROR or INTERRUPTED.
+    """
+    log: Path | None = None
+    try:
+        options = parse(stage, options_type, sys.argv[1:])
+        if (instead := defaults(options)) is not None:
+            options = parse(stage, options_type, sys.argv[1:], instead)
+        with logging_to(log_dir(options), stage) as (logger, log), quiet_libraries(log):
+            logger.info(f"log: {log}")
+            status = work(options, logger)
+    except KeyboardInterrupt:
+        _stop(f"pipeline.{stage}: interrupted", INTERRUPTED)
+    except Exception as error:
+        _stop(f"pipeline.{stage}: {_line(error, log)}", ERROR)
+    if status:
+        sys.exit(status)
+
+
+def program(stage: str) -> str:
+    """How the command was given: `ris-mvdr STAGE` or `python -m pipeline.STAGE`."""
+    return sys.argv[0] if sys.argv[0] == f"ris-mvdr {stage}" else f"python -m pipeline.{stage}"
+
+
+def parse(stage: str, options_type: type[Options], arguments: Sequence[str], default: Options | None = None) -> Options:
+    """Options from the command line.
+
+    Raises:
+      SystemExit: 0 after --help.
+      ValueError: in one line, what is wrong with them.
+    """
+    given: dict[str, Any] = {} if default is None else {"default": default}
+    if {"--help", "-h"} & set(arguments):
+        return tyro.cli(options_type, prog=program(stage), args=arguments, **given)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), _wide():
+            return tyro.cli(options_type, prog=program(stage), args=arguments, **given)
+    except SystemExit:
+        raise ValueError(f"{_first_part(said.getvalue())}; {program(stage)} --help explains the options") from None
+
+
+@contextlib.contextmanager
+def _wide() -> Iterator[None]:
+    """Keeps messages on lines of their own, however narrow the terminal."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "10000"
+    try:
+        yield
+    finally:
+        del os.environ["COLUMNS"]
+        if before is not None:
+            os.environ["COLUMNS"] = before
+
+
+def _first_part(box: str) -> str:
+    """A message under a title, in a frame or not, as one line: what stands above the first rule below the title."""
+    lines = [_FRAME.sub("", line).strip() for line in box.splitlines()[1:]]
+    parts = [
+        list(part) for is_rule, part in itertools.groupby(lines, lambda line: set(line) <= {"─", "-"}) if not is_rule
+    ]
+    text = " ".join(" ".join(parts[0]).split()) if parts else "options: not understood"
+    return re.sub(r"^Error parsing (?!--)[\w.-]+: |^Error parsing ", "", text)
+
+
+def _line(error: Exception, log: Path | None) -> str:
+    """An error in one line; one that says nothing to a user comes with its type and where its traceback is."""
+    text = str(error).strip().partition("\n")[0]
+    if isinstance(error, (ValueError, OSError)) or type(error).__module__.partition(".")[0] in _OWN:
+        return text
+    return f"{type(error).__name__}: {text}" + (f" (traceback in {log})" if log is not None else "")
+
+
+def _stop(line: str, status: int) -> None:
+    print(line, file=sys.stderr, flush=True)
+    sys.exit(status)

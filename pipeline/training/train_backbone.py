@@ -1,0 +1,77 @@
+"""Trains the backbone on the shards, the whole localizer judging every epoch."""
+
+import logging
+from typing import Any
+
+import keras
+
+from models.artifacts import load_weights
+from models.config import LocalizerConfig
+from models.covariance_estimator.backbone import Backbone
+from models.localizer import Localizer
+from models.localizer_weights import LocalizerWeights
+from pipeline.common.artifacts import making
+from pipeline.common.records import replacing
+from pipeline.common.verdict import starting_point
+from pipeline.evaluation.estimators import localizer_estimator
+from pipeline.train import BEST_MODEL, START_MODEL, TrainOptions
+from pipeline.training.backbone_training import BackboneTraining
+from pipeline.training.fitting import Progress, common_scenario, fit, optimizer, run_fingerprint, validate
+
+
+def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
+    """Seeds everything; the localizer as training starts, and the compiled model that trains its backbone.
+
+    Raises:
+      ValueError: sets of different scenarios, or --initial weights that do not fit.
+    """
+    keras.utils.set_random_seed(options.seed)
+    scenario = common_scenario(options.config)
+    if options.initial is None:
+        weights = LocalizerWeights(Backbone(scenario, options.backbone))
+    else:
+        weights = load_weights(options.initial)
+    if weights.backbone.scenario != scenario:
+        raise ValueError(f"--initial: expected a backbone of the scenario of {options.config[0]}, got another one")
+    if options.initial is not None and options.hyperparameters is not None:
+        backbone = Backbone(scenario, options.backbone)
+        if [weight.shape for weight in weights.backbone.weights] != [weight.shape for weight in backbone.weights]:
+            raise ValueError("--initial: expected weights of the shape the hyperparameters ask for, got another one")
+        weights = weights.with_backbone(backbone)
+    localizer = Localizer(weights, LocalizerConfig(shrinkage=options.shrinkage))
+    model = BackboneTraining(localizer.backbone, options.losses, options.shrinkage)
+    model.compile(optimizer=optimizer(options), jit_compile=False)
+    return localizer, model
+
+
+def backbone_progress(localizer: Localizer, options: TrainOptions, logger: logging.Logger) -> Progress:
+    """Validates the whole localizer and keeps its weights."""
+    localize = localizer_estimator(localizer)
+
+    def judge() -> dict[str, dict[str, Any]]:
+        return validate(localize, localizer.scenario, options.data_dir, options.config, options.validation_scenes)
+
+    return Progress(options, logger, judge, {BEST_MODEL: localizer.weights}, localizer.backbone.grid_variables)
+
+
+def train(options: TrainOptions, logger: logging.Logger) -> None:
+    """Trains, or goes on with, the run in options.run_dir; leaves a finished one alone.
+
+    Raises:
+      Differs: the folder holds a run of other options, scenes, weights or code.
+    """
+    localizer, model = prepare(options)
+    asked = run_fingerprint("pipeline.train", options)
+    with making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+        if run.state == "done":
+            return
+        run.begin(options)
+        with replacing(options.run_dir / START_MODEL) as temporary:
+            localizer.weights.save(temporary)
+        fit(model, backbone_progress(localizer, options, logger))
+        run.facts |= {
+            "started_from": starting_point(options.initial),
+            "training_scenes": int(model.scenes_seen),
+            "chosen_on": options.validation_scenes,
+        }
+        run.finish(BEST_MODEL, START_MODEL, "metrics.json")
