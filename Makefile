@@ -2,21 +2,22 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+PIP := $(BIN)/pip --quiet --disable-pip-version-check install --root-user-action ignore --no-warn-script-location
 RUN := runs/demo
 
 .PHONY: demo test bench check lint types install
 
 $(VENV)/.installed: requirements.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	touch $@
+	@echo "installing what requirements.lock lists into $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --requirement requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
 
 install: $(VENV)/.installed
 
 demo: install
-	$(BIN)/python -m pipeline.run --run-dir $(RUN)
+	@$(BIN)/python -m pipeline.run configs/demo.toml --run-dir $(RUN)
 
 test: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
@@ -31,6 +32,6 @@ types: install
 bench: install
 	$(BIN)/python -m pipeline.bench
 	$(BIN)/python -m pipeline.export --backbone models/weights/backbone.keras --model-base-path runs/bench/ris_localizer
-	$(BIN)/python -m serving.bench --model-base-path runs/bench/ris_localizer
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m serving.bench --model-base-path runs/bench/ris_localizer
 
 check: lint types test

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import keras
 
 from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.grids import moved_config
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from models.spectrum.refiner import SpectrumRefiner
@@ -16,8 +17,9 @@ Model = TypeVar("Model", bound=keras.Model)
 
 
 def moved_to(weights: LocalizerWeights, scenario: Scenario) -> LocalizerWeights:
-    """The same weights for another installation."""
-    return weights.with_backbone(Backbone(scenario, weights.backbone.config))
+    """The same weights for another installation, whose grid follows it."""
+    config = moved_config(weights.backbone.config, weights.backbone.scenario, scenario)
+    return weights.with_backbone(Backbone(scenario, config))
 
 
 def with_settings(weights: LocalizerWeights, settings: Mapping[str, Any]) -> LocalizerWeights:

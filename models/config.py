@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from models.covariance_estimator.config import GridConfig
-from models.decision.config import DecisionConfig
+from models.covariance_estimator.config import CoherenceConfig, GridConfig
+from models.decision.config import DecisionConfig, InflationConfig
 from models.physics.config import ShrinkageConfig
 from models.spectrum.config import DetectionConfig, GuardRails
 
@@ -13,10 +13,15 @@ class LocalizerConfig:
     """Everything between R_pred and the sources."""
 
     shrinkage: ShrinkageConfig = ShrinkageConfig()
-    spectrum_grid: GridConfig = GridConfig(44, 26, 20)
-    """Grid of the MVDR spectrum, finer than the backbone's: sources a beam width apart must show as two maxima."""
+    spectrum_grid: GridConfig | None = None
+    """Grid of the MVDR spectrum; left out, twice as fine as the backbone's for the installation, 44 x 26 x 20 for the
+    default one: sources a beam width apart must show as two maxima."""
     detection: DetectionConfig = DetectionConfig()
+    coherence: CoherenceConfig = CoherenceConfig()
+    """Reflected paths: which of what the spectrum shows is one source, and the position of its direct path."""
     decision: DecisionConfig = DecisionConfig()
+    inflation: InflationConfig = InflationConfig()
+    """How covariances follow what the measurement says of the model's mismatch."""
     guard_rails: GuardRails = GuardRails()
     """When a refiner's answer is used."""
     final_steps: int = 1

@@ -9,18 +9,22 @@ import tensorflow as tf
 
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone, Prediction
+from models.covariance_estimator.coherence import explain_reflections
 from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.path_search import PathGrid
+from models.covariance_estimator.paths import source_columns
 from models.decision.decision import Decision, decide
+from models.decision.inflation import inflation
 from models.decision.scoring import score_features
 from models.localizer_weights import LocalizerWeights
 from models.physics.covariance import LowRankCovariance, effective_low_rank
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation, observe
-from models.physics.steering import steering_vectors
+from models.physics.steering import steering_norm2, steering_vectors
 from models.spectrum.detection import Peaks, Starts, find_peaks
 from models.spectrum.guard_rails import within_rails
-from models.spectrum.mvdr import MVDR
+from models.spectrum.mvdr import spectrum_layer
 from models.spectrum.proposals import Proposals, join_proposals, proposals
 from models.spectrum.refiner import HeatMap, SpectrumRefiner, cells_ratio, refiner_features
 
@@ -83,12 +87,13 @@ class Localizer(tf.Module):
         super().__init__()
         self.weights = weights if isinstance(weights, LocalizerWeights) else LocalizerWeights(weights)
         self.backbone = backbone = self.weights.backbone
-        if refiner is not None:
-            cells_ratio(config.spectrum_grid.shape, backbone.config.grid.shape)
         self.config, self.refiner = config, refiner
         scenario = backbone.scenario
         self.scenario = scenario
-        self.mvdr = MVDR(scenario.array, scenario.field_of_view, config.spectrum_grid)
+        self.mvdr = spectrum_layer(scenario, config.spectrum_grid)
+        self.path_grid = PathGrid(scenario.array)
+        if refiner is not None:
+            cells_ratio(self.mvdr.grid.shape, backbone.config.grid.shape)
 
     def observe(self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
         """Checks and normalises a measurement: complex64 [B, L, M], [B, L, N], [B, M, N], float32 [B]."""
@@ -116,9 +121,10 @@ class Localizer(tf.Module):
 
         Returns:
           num_sources int32 [B]; azimuth_deg, elevation_deg, range_m, power_db, score float32 [B, K_max]; position_m
-          [B, K_max, 3]; position_cov_m2 [B, K_max, 3, 3]; NaN in unused slots, falling score. power_db is the source's
-          mean received power relative to the scene's mean received power. With a refiner, refined bool [B]: whether its
-          heat map took part or the guard rails kept it out.
+          [B, K_max, 3]; position_cov_m2 [B, K_max, 3, 3]; NaN in unused slots, falling score; num_paths int32
+          [B, K_max], the direct path and the reflections seen of each source, zero in unused slots. power_db is the
+          source's mean received power relative to the scene's mean received power. With a refiner, refined bool [B]:
+          whether its heat map took part or the guard rails kept it out.
 
         Raises:
           tf.errors.InvalidArgumentError: see `check_measurement`.
@@ -168,23 +174,28 @@ class Localizer(tf.Module):
         atoms, evaluation = refine_atoms(
             observation, atoms, self.scenario.array, view, continuous, self.config.final_steps
         )
-        decision = decide(atoms, evaluation, view, self.config.decision)
+        atoms, paths, evaluation, mismatch = explain_reflections(
+            observation, atoms, evaluation, self.path_grid, view, self.backbone.config.continuous, self.config.coherence
+        )
+        decision = decide(atoms, evaluation, view, self.config.decision, inflation(mismatch, self.config.inflation))
         features = score_features(decision, atoms, evaluation, observation.noise_power, self.scenario)
         score = self.weights.score_correction.correct(decision.score, features)
-        response = observation.respond(atoms.steering(self.scenario.array))
-        power = atoms.powers() * tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
-        return ScoredPeaks(decision._replace(score=score), power, features, refined)
+        response = observation.respond(source_columns(atoms, paths, self.scenario.array))
+        power = tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
+        num_paths = 1 + tf.reduce_sum(tf.cast(paths.of_source(atoms.active.shape[-1]), tf.int32), axis=1)
+        return ScoredPeaks(decision._replace(score=score), power, num_paths, features, refined)
 
     def _peak_atoms(
         self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
     ) -> Atoms:
-        """The strongest valid peaks as atoms, with the power MVDR gives them: P - floor, in units of R_pred."""
+        """The strongest valid peaks as atoms, with the power MVDR gives them: P - floor, of R_pred, at |a| = 1."""
         count = self.scenario.max_sources + self.backbone.config.continuous.spare_atoms
         rank = tf.where(peaks.valid, peaks.height, -1.0)
         height, order = tf.math.top_k(rank, count)
         points = tf.gather(peaks.points, order, batch_dims=1)
         to_predicted = (predicted.trace() / effective.trace())[:, None]
-        power = tf.maximum(height - effective.floor[:, None], 1e-6) * to_predicted
+        norm2 = steering_norm2(points[..., 0], points[..., 1], points[..., 2], self.scenario.array)
+        power = tf.maximum(height - effective.floor[:, None], 1e-6) * to_predicted / norm2
         return Atoms(tf.concat([points, tf.math.log(power)[..., None]], axis=-1), height > 0, noise_power)
 
     def report(
@@ -207,6 +218,7 @@ class Localizer(tf.Module):
         if with_features:
             fields["score_features"] = candidates.features
         report = {"num_sources": tf.reduce_sum(tf.cast(keep, tf.int32), axis=-1)}
+        report["num_paths"] = tf.where(keep, tf.gather(candidates.num_paths, order, batch_dims=1), 0)
         if candidates.refined is not None:
             report["refined"] = candidates.refined
         for name, value in fields.items():
@@ -231,11 +243,12 @@ class Analysis(NamedTuple):
 
 
 class ScoredPeaks(NamedTuple):
-    """What may be reported of B scenes: the decision, mean received power [B, A], what the scores were made of, and,
-    with a refiner, whether its heat map took part, [B] bool."""
+    """What may be reported of B scenes: the decision, mean received power and number of paths [B, A], what the scores
+    were made of, and, with a refiner, whether its heat map took part, [B] bool."""
 
     decision: Decision
     power: tf.Tensor
+    num_paths: tf.Tensor
     features: tf.Tensor
     refined: tf.Tensor | None = None
 
@@ -249,8 +262,9 @@ def true_covariance(truth: Mapping[str, tf.Tensor], scenario: Scenario) -> LowRa
     """
     used = tf.sequence_mask(truth["num_sources"], truth["azimuth"].shape[-1])
     inverse_range = 1.0 / tf.where(used, truth["range_m"], 1.0)
-    vectors = steering_vectors(truth["azimuth"], truth["elevation"], inverse_range, scenario.array)
-    vectors = tf.linalg.matrix_transpose(vectors)
+    points = (truth["azimuth"], truth["elevation"], inverse_range)
+    vectors = tf.linalg.matrix_transpose(steering_vectors(*points, scenario.array))
+    norm2 = steering_norm2(*points, scenario.array)
     power = tf.where(used, truth["power"], 0.0)
-    power /= tf.reduce_sum(power, axis=-1, keepdims=True)
+    power /= tf.reduce_sum(power * norm2, axis=-1, keepdims=True)
     return LowRankCovariance(vectors * tf.cast(tf.sqrt(power), vectors.dtype)[:, None, :], tf.zeros_like(power[:, 0]))

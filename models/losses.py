@@ -61,8 +61,8 @@ def subspace_alignment_loss(predicted: LowRankCovariance, true_steering: tf.Tens
       [B] float32 in [0, 1].
     """
     gram = tf.matmul(true_steering, true_steering, adjoint_a=True)
-    unused = tf.math.real(tf.linalg.diag_part(gram)) < 0.5
-    loading = tf.where(unused, 1.0, 1e-4)
+    norm2 = tf.math.real(tf.linalg.diag_part(gram))
+    loading = tf.where(norm2 > 0.0, 1e-4 * norm2, 1.0)
     chol = tf.linalg.cholesky(gram + tf.linalg.diag(tf.cast(loading, gram.dtype)))
     inside = tf.linalg.triangular_solve(chol, tf.matmul(true_steering, predicted.factor, adjoint_a=True))
     energy = tf.reduce_sum(tf.abs(predicted.factor) ** 2, axis=(-2, -1))

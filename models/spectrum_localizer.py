@@ -12,7 +12,7 @@ from models.physics.geometry import Scenario
 from models.physics.observation import Observation
 from models.physics.steering import source_positions_m
 from models.spectrum.detection import Peaks, find_peaks
-from models.spectrum.mvdr import MVDR
+from models.spectrum.mvdr import spectrum_layer
 from models.spectrum.proposals import rate_peaks
 from models.spectrum.refiner import HeatMap
 
@@ -96,7 +96,7 @@ def oracle_localizer(
     Returns:
       A function of a batch with the truth (snapshots, snr_db, azimuth, elevation, range_m, power, num_sources).
     """
-    mvdr = MVDR(scenario.array, scenario.field_of_view, config.spectrum_grid)
+    mvdr = spectrum_layer(scenario, config.spectrum_grid)
 
     @tf.function(autograph=False)
     def locate(scenes: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -4,27 +4,7 @@ import importlib
 import sys
 
 from pipeline.common.main import ERROR
-
-STAGES = {
-    "run": "a whole run from a TOML file: from simulated scenes to a pushed model",
-    "data": "simulate scenes into TFDS shards",
-    "validate": "are the scenes on disk what they should be? VALID or INVALID",
-    "train": "train the covariance backbone",
-    "learnability": "did it learn anything? PASS or FAIL",
-    "score": "teach the score what a hit looks like",
-    "refine": "train the SpectrumRefiner",
-    "tune": "search training options",
-    "export": "write a SavedModel for a model server",
-    "evaluate": "score a localizer on simulated scenes, with figures",
-    "bless": "is an exported model good enough? BLESSED or NOT_BLESSED",
-    "infra_validate": "does an exported model load and answer in a server? VALID or INVALID",
-    "push": "a blessed and validated model to where a server takes it up, or roll back",
-    "lineage": "which data, configuration, code and parents a version has",
-    "locate": "send fresh scenes to a model server, true against found",
-    "bench": "time the localizer and its parts",
-    "tradeoff": "accuracy against time of cheaper and dearer settings",
-}
-"""What each does, in the order in which they are used."""
+from pipeline.common.stages import STAGES
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from pipeline.common.main import run_stage
+from pipeline.scenes.installations import apply_installation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +16,8 @@ class BenchOptions:
     """A backbone.keras of `pipeline.train`; left out, the untrained backbone."""
     config: str = "l64_m64"
     """What scenes are drawn from."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     scenes: int = 32
     """Scenes, and the largest batch."""
     repeats: int = 5
@@ -25,6 +28,7 @@ class BenchOptions:
     """Where the log goes."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         for field in ("scenes", "repeats"):
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field}: expected 1 or more, got {getattr(self, field)}")

@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 
 from pipeline.common.main import FAIL, run_stage
+from pipeline.scenes.installations import apply_installation
 
 BLESSING_FILE = "blessing.json"
 
@@ -31,10 +32,13 @@ class BlessOptions:
     """Where `python -m pipeline.data` put the scenes."""
     config: tuple[str, ...] = ("l64_m64",)
     """Sets of scenes; each is a world that thresholds can name."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     scenes: int = 1_000
     """Test scenes of each set, the last ones."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         if self.scenes < 1:
             raise ValueError(f"--scenes: expected 1 or more, got {self.scenes}")
         if not self.config:

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from pipeline.common.main import run_stage
+from pipeline.scenes.installations import apply_installation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,15 +18,21 @@ class DataOptions:
 
     config: str = "l64_m64"
     """Set of scenes: l64_m64 (the default scenario), l64_m64_small (the same, few scenes), l64_m64_legacy,
-    l64_m64_rician, l64_random, l64_m64_impaired, l16_m16, l32_m32, l128_m128, or the full name of a set of any size."""
+    l64_m64_rician, l64_random, l64_m64_impaired, l16_m16, l32_m32, l128_m128; of other worlds, l64_m64_amplitude,
+    _pattern, _hall, _power, _sight, _world, _qpsk, _correlated, _outside, _crowded; or a set of any size."""
     train: int | None = None
     """Training scenes; left out, the set's own number."""
     validation: int | None = None
     """Validation scenes; left out, the set's own number."""
     test: int | None = None
     """Test scenes; left out, the set's own number."""
+    installation: Path | None = None
+    """An installation file that the scenes are drawn for, docs/installation.md; left out, the config's own."""
     data_dir: Path = Path("runs/data")
     """Where the sets lie."""
+
+    def __post_init__(self) -> None:
+        apply_installation(self)
 
 
 def work(options: DataOptions, logger: logging.Logger) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.common.main import run_stage
+from pipeline.scenes.installations import apply_installation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,8 @@ class EvaluateOptions:
     """Where `python -m pipeline.data` put the scenes."""
     config: str = "l64_m64"
     """Set of scenes, as for `python -m pipeline.data`."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     split: str = "test"
     """Split of the scenes."""
     scenes: int = 500
@@ -49,11 +52,12 @@ class EvaluateOptions:
     compare_with: Path | None = None
     """Output folder of another evaluation of the same scenes: reports the differences with paired intervals."""
     bounds: bool = True
-    """Compare errors with the Cramer-Rao bound; of scenes without impairments."""
+    """Compare errors with the Cramer-Rao bound; of scenes that are as told."""
     figures: bool = True
     """Draw the figures."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         estimators = ("saved_model", "target", "spectrum_of", "baseline", "oracle", "chance")
         chosen = [name for name in estimators if getattr(self, name)]
         if len(chosen) != 1:

@@ -23,6 +23,8 @@ class ExportOptions:
     config: str | None = None
     """Scene config, such as l64_m64_legacy, whose installation the model is for; left out, the one it was trained for.
     The weights never see the installation, so they serve any."""
+    installation: Path | None = None
+    """An installation file that the model is for, docs/installation.md."""
     warmup_batch_sizes: tuple[int, ...] = WARMUP_BATCH_SIZES
     """Scenes in each request that a server replays before it serves the version, for every signature; none leaves the
     requests out."""

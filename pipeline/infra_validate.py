@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from pipeline.common.main import FAIL, run_stage
+from pipeline.scenes.installations import apply_installation
 
 INFRA_FILE = "infra_validation.json"
 VALID = "VALID"
@@ -39,7 +40,12 @@ class InfraValidateOptions:
     """Where infra_validation.json and logs/ go."""
     config: str = "l64_m64"
     """Set whose installation the requests are simulated for."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     infra: InfraConfig = InfraConfig()
+
+    def __post_init__(self) -> None:
+        apply_installation(self)
 
 
 def work(options: InfraValidateOptions, logger: logging.Logger) -> int | None:

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from pipeline.common.main import FAIL, run_stage
+from pipeline.scenes.installations import apply_installation
 
 VERDICT_FILE = "learnability.json"
 
@@ -20,6 +21,8 @@ class LearnabilityOptions:
     RUN_DIR/backbone.keras."""
     config: str = "l64_m64"
     """Set whose validation scenes are scored."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     data_dir: Path = Path("runs/data")
     """Where `python -m pipeline.data` put the scenes."""
     scenes: int = 1_000
@@ -28,6 +31,7 @@ class LearnabilityOptions:
     """A training on fewer scenes than this, repeats counted, is no proof."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         for field, least in (("scenes", 1), ("min_training_scenes", 0)):
             if getattr(self, field) < least:
                 raise ValueError(f"--{field.replace('_', '-')}: expected {least} or more, got {getattr(self, field)}")

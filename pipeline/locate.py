@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from pipeline.common.main import run_stage
+from pipeline.scenes.installations import apply_installation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,10 +18,15 @@ class LocateOptions:
     """Measurement file that is sent, .npz; kept for the client."""
     config: str = "l64_m64_small"
     """Set the scenes are drawn like."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     scenes: int = 5
     """How many scenes."""
     log_dir: Path = Path("runs/logs")
     """Where the log goes."""
+
+    def __post_init__(self) -> None:
+        apply_installation(self)
 
 
 def work(options: LocateOptions, logger: logging.Logger) -> None:

@@ -19,10 +19,12 @@ class RunOptions:
     """
 
     config: tyro.conf.Positional[Path]
-    """TOML: run_dir, and a table for each stage, [data], [train] and so on, with its options as keys. [score],
-    [learnability], [refine], [bless], [push] and [locate] run only where there is a table."""
+    """TOML: run_dir, installation, and a table for each stage, [data], [train] and so on, with its options as keys.
+    [score], [learnability], [refine], [bless], [push] and [locate] run only where there is a table."""
     run_dir: Path | None = None
     """Where everything goes, in place of the file's run_dir."""
+    installation: Path | None = None
+    """An installation file that everything is for, docs/installation.md, in place of the file's."""
     plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Shows the plan and stops."""
 

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from pipeline.common.main import run_stage
+from pipeline.scenes.installations import apply_installation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +21,8 @@ class ScoreOptions:
     """Where `python -m pipeline.data` put the scenes."""
     config: tuple[str, ...] = ("l64_m64",)
     """Sets of scenes, each with an equal share."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     scenes: int = 10_000
     """Training scenes of each set, the first ones."""
     validation_scenes: int = 1_000
@@ -34,6 +37,7 @@ class ScoreOptions:
     """Seeds weights and the order of the candidates."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         for field in ("scenes", "validation_scenes", "epochs", "batch_size"):
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")

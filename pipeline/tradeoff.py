@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from pipeline.common.main import run_stage
+from pipeline.scenes.installations import apply_installation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,12 +20,15 @@ class TradeoffOptions:
     """Where `python -m pipeline.data` put the scenes."""
     config: str = "l64_m64"
     """Set of scenes."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     scenes: int = 500
     """Test scenes, the first ones."""
     batch_size: int = 50
     """Scenes a call."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         for field in ("scenes", "batch_size"):
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")

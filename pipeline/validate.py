@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 
 from pipeline.common.main import FAIL, run_stage
+from pipeline.scenes.installations import apply_installation
 
 VALIDATION_FILE = "validation.json"
 VALID = "VALID"
@@ -21,6 +22,8 @@ class ValidateOptions:
     """Where validation.json, the statistics in it, and logs/ go."""
     config: str = "l64_m64"
     """Set of scenes, as for `python -m pipeline.data`."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     data_dir: Path = Path("runs/data")
     """Where `python -m pipeline.data` put the scenes."""
     measurements: Path | None = None
@@ -29,6 +32,7 @@ class ValidateOptions:
     """Largest Kolmogorov-Smirnov distance of a figure of the measurements from that of the training scenes."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         if not 0 < self.skew_limit <= 1:
             raise ValueError(f"--skew-limit: expected a number in (0, 1], got {self.skew_limit}")
 

@@ -1,14 +1,74 @@
 """`python -m serving.model_server`: serves SavedModels over gRPC and REST with TF Serving's flags and answers."""
 
+import argparse
 import contextlib
 import importlib.metadata
 import logging
+import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from serving.server.flags import parse_flags
+
+def _boolean(text: str) -> bool:
+    values = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
+    return values[text.lower()]
+
+
+def _integer(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdecimal() and len(digits) <= 10 and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"expected an integer from {least} to {most}, got {text!r}")
+        return int(text)
+
+    return number
+
+
+def flag_parser() -> argparse.ArgumentParser:
+    """The flags that work here, with TF Serving's names, meanings and defaults; any other is an error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.model_server",
+        description="Serves SavedModels over gRPC and REST with TF Serving's flags and answers.",
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+    def flag(name: str, default: object, help_text: str, **more: Any) -> None:
+        if isinstance(default, bool):
+            more |= {"nargs": "?", "const": True, "type": _boolean}
+        parser.add_argument(f"--{name}", default=default, help=help_text, **more)
+
+    flag("port", 8500, "TCP port for gRPC; 0 takes a free one (in TF Serving, none)", type=_integer(0, 65535))
+    flag("grpc_socket_path", "", "UNIX socket for gRPC, if any")
+    flag("rest_api_port", 0, "TCP port for REST, different from --port; 0 serves no REST, -1 takes a free port (not in "
+         "TF Serving)", type=_integer(-1, 65535))  # fmt: skip
+    flag("rest_api_num_threads", None, "REST requests worked on at a time; if left out, 16 or four times the CPUs",
+         type=_integer(1))  # fmt: skip
+    flag("rest_api_timeout_in_ms", 30000, "time for a REST call, from its headers to its answer", type=_integer(1))
+    flag("model_name", "default", "name clients ask for; not used with --model_config_file")
+    flag("model_base_path", "", "folder of numbered versions; needed without --model_config_file")
+    flag("model_config_file", "", "text ModelServerConfig: several models, version policies, labels")
+    flag("model_config_file_poll_wait_seconds", 0, "time between looks at --model_config_file; 0 looks once", type=int)
+    flag("file_system_poll_wait_seconds", 1, "time between looks for versions; 0 looks once, less never", type=float)
+    flag("max_num_load_retries", 5, "how often a failed load is tried again", type=_integer(0))
+    flag("load_retry_interval_micros", 60_000_000, "time between tries, microseconds", type=int)
+    flag("allow_version_labels_for_unavailable_models", False, "labels may be given to versions not yet serving")
+    flag("enable_model_warmup", True, "replay assets.extra/tf_serving_warmup_requests before a version serves")
+    flag("enable_batching", False, "run requests that come together as one batch")
+    flag("batching_parameters_file", "", "text BatchingParameters; needs --enable_batching")
+    flag("monitoring_config_file", "", "text MonitoringConfig: Prometheus metrics on the REST port")
+    flag("ssl_config_file", "", "text SSLConfig: TLS for gRPC, mutual with client_verify")
+    flag("grpc_channel_arguments", "", "KEY=VALUE,... for the gRPC server, such as grpc.max_connection_age_ms=2000")
+    flag("grpc_max_threads", None, "gRPC requests worked on at a time; if left out, 16 or four times the CPUs",
+         type=_integer(1))  # fmt: skip
+    flag("enable_grpc_healthcheck_service", False, "answer grpc.health.v1.Health on the gRPC port")
+    flag("version", False, "show versions and stop")
+    return parser
 
 
 def _show_versions() -> None:
@@ -19,33 +79,47 @@ def _show_versions() -> None:
     print(f"TensorFlow Library: {version('tensorflow')}")
 
 
-def _announce(name: str, version: int, port: int | None) -> None:
+def _announce(name: str, version: int, port: int | None, rest_port: int | None) -> None:
+    rest = "" if rest_port is None else f", REST on port {rest_port}"
     with contextlib.suppress(OSError):  # nobody reads any more
-        print(f"serving {name} version {version} on port {port}", flush=True)
+        print(f"serving {name} version {version} on port {port}{rest}", flush=True)
+
+
+def _stopped_by_signals() -> threading.Event:
+    """Set by SIGTERM or SIGINT; another one after that ends the program at once."""
+    stop = threading.Event()
+
+    def ask(number: int, _: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+    return stop
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line entry point."""
-    flags = parse_flags(argv)
+    flags = flag_parser().parse_args(argv)
     if flags.version:
         _show_versions()
         return
     # TensorFlow takes seconds to import: only once the flags are right.
     from serving.server.app import ModelServer
-    from serving.server.errors import ServingError
+    from serving.server.calls import ServingError
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.INFO)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _stopped_by_signals()
     try:
-        server = ModelServer(flags, _announce)
-        server.serve(stop)
+        finished = ModelServer(flags, _announce).serve(stop)
     except ServingError as error:
         sys.exit(f"serving.model_server: Failed to start server. Error: {error}")
     except RuntimeError as error:
         sys.exit(f"serving.model_server: {error}")
+    logging.shutdown()
+    os._exit(0 if finished else 1)  # the interpreter would wait for threads that hang, and TensorFlow takes its time
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A model server in a process of its own, for benchmarks, soaks and tests."""
 
 import contextlib
-import socket
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,16 +21,17 @@ class ServerProcess:
     Args:
       flags: as on the command line.
       log: where its stderr goes.
+      module: what is run in place of serving.model_server.
 
     Raises:
       RuntimeError: it did not come up; one line with the last it said.
     """
 
-    def __init__(self, flags: tuple[str, ...], log: IO[str]) -> None:
-        command = [sys.executable, "-m", "serving.model_server", "--port=0", *flags]
+    def __init__(self, flags: tuple[str, ...], log: IO[str], module: str = "serving.model_server") -> None:
+        command = [sys.executable, "-m", module, "--port=0", *flags]
         self.log = Path(log.name)
         self.lines: list[str] = []
-        """What it printed so far: "serving NAME version V on port P"."""
+        """What it printed so far: "serving NAME version V on port P" and, if it has REST, ", REST on port R"."""
         self._printed = threading.Condition()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         threading.Thread(target=self._read, daemon=True).start()
@@ -40,8 +41,12 @@ class ServerProcess:
             self.kill()
             said = self.log.read_text().strip().rpartition("\n")[2]
             raise RuntimeError(f"model server: expected it to load a version, got {said!r}")
-        self.port = int(self.lines[0].split()[-1])
-        self.target = f"localhost:{self.port}"
+        self.read_ports(self.lines[0])
+
+    def read_ports(self, line: str) -> None:
+        """Takes its ports from a line it printed; the same for both if it has no REST."""
+        ports = [int(port) for port in re.findall(r"on port (\d+)", line)]
+        self.port, self.rest_port, self.target = ports[0], ports[-1], f"localhost:{ports[0]}"
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -70,29 +75,23 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def server_process(*flags: str) -> Iterator[ServerProcess]:
-    """A running server, finished with the block.
+def server_process(*flags: str, module: str = "serving.model_server") -> Iterator[ServerProcess]:
+    """A running server, finished with the block; see `ServerProcess`.
 
     Raises:
       RuntimeError: it did not come up.
     """
     with tempfile.NamedTemporaryFile("w", prefix="model-server-", suffix=".log") as log:
-        server = ServerProcess(flags, log)  # type: ignore[arg-type]
+        server = ServerProcess(flags, log, module)  # type: ignore[arg-type]
         try:
             yield server
-            server.terminate()
+            if server.process.poll() is None and module == "serving.model_server":
+                server.terminate()
         finally:
             server.kill()
 
 
-def free_port() -> int:
-    """A TCP port nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
-
-
-def wait_until(condition: Callable[[], bool], deadline_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], deadline_s: float = 60.0) -> None:
     """Looks at `condition` until it holds.
 
     Raises:

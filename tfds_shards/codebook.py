@@ -28,26 +28,31 @@ def code_phase_index(
     """
     if codebook == "random":
         return rng.integers(2**phase_bits, size=(num_codes, array.num_elements), dtype=np.uint8)
-    return dft_phase_index(array.num_horizontal, array.num_vertical, num_codes, phase_bits)
+    return dft_phase_index(array, num_codes, phase_bits)
 
 
 @functools.lru_cache(maxsize=16)
-def dft_phase_index(num_horizontal: int, num_vertical: int, num_codes: int, phase_bits: int) -> np.ndarray:
+def dft_phase_index(array: RISArray, num_codes: int, phase_bits: int) -> np.ndarray:
     """The first codes of a 2-D DFT codebook, quantised: code l = bv B + bh is the Kronecker product
 
         exp(-2j pi bv iv / N_V) (x) exp(-2j pi bh ih / N_H)
 
     of the vertical bin bv and the horizontal bin bh, with B = ceil(sqrt(L)) horizontal bins counted from 0
-    (or as many as it takes where the surface has fewer than B rows).
+    (or as many as it takes where the surface has fewer than B rows). Elements that lie on no lattice have the phases of
+    these plane waves where they are, ih and iv counted in d from the first.
 
     Returns:
-      [num_codes, num_horizontal * num_vertical] uint8, read only, horizontal index fastest.
+      [num_codes, N] uint8, read only.
     """
+    num_horizontal, num_vertical = array.lattice_shape
     bins = min(max(math.isqrt(num_codes - 1) + 1, math.ceil(num_codes / num_vertical)), num_horizontal)
     code = np.arange(num_codes)
-    horizontal = np.outer(code % bins, np.arange(num_horizontal)) / num_horizontal
-    vertical = np.outer(code // bins, np.arange(num_vertical)) / num_vertical
-    turns = -(vertical[:, :, None] + horizontal[:, None, :]).reshape(num_codes, -1)
+    places = array.element_positions_m()
+    places = (places - places.min(axis=0)) / array.spacing_m
+    places = np.where(np.abs(places - np.rint(places)) < 1e-6, np.rint(places), places)  # no ties by rounding
+    turns = -(
+        np.outer(code // bins, places[:, 1]) / num_vertical + np.outer(code % bins, places[:, 0]) / num_horizontal
+    )
     levels = 2**phase_bits
     index = np.mod(np.rint(levels * turns), levels).astype(np.uint8)
     index.flags.writeable = False

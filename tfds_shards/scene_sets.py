@@ -6,11 +6,15 @@ from the same counter: a smaller one is a prefix of a larger one.
 
 import dataclasses
 import re
+from pathlib import Path
 
+from models.physics.installation import load_installation
 from tfds_shards.simulator import CONFIGS, SPLITS, SceneConfig
 
 DATASET_NAME = "ris_snapshots"
-DATASET_VERSION = "1.0.0"
+DATASET_VERSION = "1.1.0"
+READABLE_VERSIONS = (DATASET_VERSION, "1.0.0")
+"""Newest first. 1.1.0 added sets; those of 1.0.0 are the same in both."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,17 +56,20 @@ SCENE_SETS: dict[str, SceneSet] = {
 }
 
 
-def scene_set(name: str, train: int | None = None, validation: int | None = None, test: int | None = None) -> SceneSet:
-    """A named set, or one of other sizes.
+def scene_set(
+    name: str | SceneSet, train: int | None = None, validation: int | None = None, test: int | None = None
+) -> SceneSet:
+    """A named set, or one of other sizes, at the default installation or at another one.
 
     Args:
-      name: a key of `SCENE_SETS`, or the name of a `SceneSet` of any size.
+      name: a key of `SCENE_SETS`, or the name of a `SceneSet` of any size; NAME@FILE is that set as it is drawn for the
+        installation of a file. A set is itself.
       train, validation, test: sizes that replace the named set's.
 
     Raises:
-      ValueError: an unknown name, or a size that is not a positive integer.
+      ValueError: an unknown name, a size that is not a positive integer, or an installation that cannot be.
     """
-    named = _named_set(name)
+    named = name if isinstance(name, SceneSet) else _named_set(name)
     return SceneSet(
         named.config,
         train=named.train if train is None else train,
@@ -72,6 +79,10 @@ def scene_set(name: str, train: int | None = None, validation: int | None = None
 
 
 def _named_set(name: str) -> SceneSet:
+    name, at, installation = name.partition("@")
+    if at:
+        named = _named_set(name)
+        return dataclasses.replace(named, config=named.config.at(load_installation(Path(installation))))
     if name in SCENE_SETS:
         return SCENE_SETS[name]
     sized = re.fullmatch(r"(.+)_(\d+)_(\d+)_(\d+)", name)

@@ -3,7 +3,8 @@
     y_l = H diag(c_l) sum_k sqrt(p_k) a_k s_kl + n_l,    p_k = (lambda / (4 pi r_k))^2
 
 A transmit power common to all sources is left out: it scales y, and the model divides y by its RMS. Where a config has
-impairments, the snapshots follow the real installation and the scene holds what the estimator is told of it.
+impairments, the snapshots follow the real installation and the scene holds what the estimator is told of it. Where it
+has a hall, a_k is what arrives of all paths of a source: sum_p Gamma_p (r / r_p) exp(j k0 (r - r_p)) a(image p).
 """
 
 import dataclasses
@@ -16,13 +17,29 @@ import numpy as np
 import tensorflow as tf
 
 from models.physics.geometry import RISArray, Scenario
+from models.physics.installation import installation_id
 from models.physics.steering import steering_vectors
 from tfds_shards.codebook import Codebook, code_phase_index, code_phasors
+from tfds_shards.hall import BaseStation, Hall, images
 from tfds_shards.impairments import ImpairmentConfig, displacement_phasors, draw_impairments
+from tfds_shards.sources import Sources, Transmission, complex_normal, draw_outside, draw_sources, sources_at
 
 SPLITS = ("train", "validation", "test")
 
 LineOfSight = Literal["unit_norm", "true"]
+
+# What sets of 1.0.0 have no setting of.
+_LATER_SETTINGS = (
+    "impairments",
+    "hall",
+    "source_bounces",
+    "channel_bounces",
+    "base_station",
+    "transmission",
+    "most_sources",
+    "outside_sources",
+)
+_LATER_ARRAY_SETTINGS = ("amplitude", "element_exponent", "positions_m")
 
 # Where the line of sight arrives at the base station, a uniform linear array at half a wavelength.
 _BASE_STATION_AZIMUTH = (-math.pi / 3, math.pi / 3)
@@ -50,6 +67,22 @@ class SceneConfig:
     """Resolution of the elements' phase shifts, bits."""
     impairments: ImpairmentConfig | None = None
     """What the estimator is told wrongly or not at all; None where the model is as told."""
+    hall: Hall | None = None
+    """Walls that the next two may bounce off; None in the open."""
+    source_bounces: int = 0
+    """Most reflections, 0 to 2, between a source and the surface."""
+    channel_bounces: int | None = None
+    """Most reflections, 0 to 2, between the surface and the base station, whose H is then traced through the hall; None
+    draws a Rician channel."""
+    base_station: BaseStation = BaseStation()
+    """Where it stands in the hall, if H is traced."""
+    transmission: Transmission = Transmission()
+    """What the sources send."""
+    most_sources: int | None = None
+    """K is uniform in 1 to this, K_max if left out. Of more than K_max, the strongest at the surface's centre are what
+    is asked for; the others are in the snapshots alone."""
+    outside_sources: tuple[int, int] = (0, 0)
+    """Limits of the uniform number of sources outside the field of view, which are in the snapshots alone."""
 
     def __post_init__(self) -> None:
         if not self.num_snapshots >= 1:
@@ -69,15 +102,76 @@ class SceneConfig:
                 f"SceneConfig.num_snapshots: a DFT codebook of {self.scenario.array.num_elements} elements has as many "
                 f"codes, got {self.num_snapshots!r}"
             )
+        if not self.most_sources_drawn >= 1:
+            raise ValueError(f"SceneConfig.most_sources: expected at least 1, got {self.most_sources!r}")
+        if not 0 <= self.outside_sources[0] <= self.outside_sources[1]:
+            raise ValueError(f"SceneConfig.outside_sources: expected 0 <= low <= high, got {self.outside_sources!r}")
+        self._check_hall()
+
+    def _check_hall(self) -> None:
+        for name in ("source_bounces", "channel_bounces"):
+            order = getattr(self, name)
+            if order not in (None, 0, 1, 2):
+                raise ValueError(f"SceneConfig.{name}: expected 0 to 2, got {order!r}")
+            if order is not None and self.hall is None and order != type(self).__dataclass_fields__[name].default:
+                raise ValueError(f"SceneConfig.{name}: expected a hall to bounce off, got {order!r} without one")
+        if self.hall is not None and not self.hall.holds_view(self.scenario.field_of_view):
+            raise ValueError(f"SceneConfig.hall: expected walls about the whole field of view, got {self.hall!r}")
+        if self.hall is not None and self.channel_bounces is not None:
+            station = self.base_station
+            if not np.all(self.hall.holds(station.corners_m)):
+                raise ValueError(f"SceneConfig.base_station: expected a place inside the hall, got {station!r}")
+            if station.rows * station.columns != self.scenario.num_antennas:
+                raise ValueError(
+                    f"SceneConfig.base_station: expected {self.scenario.num_antennas} antennas, "
+                    f"got {station.rows} x {station.columns}"
+                )
+
+    def at(self, scenario: Scenario) -> "SceneConfig":
+        """The same draws for another installation, named after both; itself where it is that installation's.
+
+        A base station that H is traced to gets the installation's antennas, as near to a square as they go.
+        """
+        if scenario == self.scenario:
+            return self
+        antennas = scenario.num_antennas
+        rows = max(rows for rows in range(1, math.isqrt(antennas) + 1) if antennas % rows == 0)
+        return dataclasses.replace(
+            self,
+            name=f"{self.name}_at_{installation_id(scenario)}",
+            scenario=scenario,
+            base_station=dataclasses.replace(self.base_station, rows=rows, columns=antennas // rows),
+        )
+
+    @property
+    def is_as_told(self) -> bool:
+        """Whether snapshots are what the model says of the sources in the truth, and of nothing else."""
+        everyone = self.outside_sources[1] == 0 and self.most_sources_drawn <= self.scenario.max_sources
+        return everyone and self.impairments is None and self.source_bounces == 0
+
+    @property
+    def most_sources_drawn(self) -> int:
+        """The most sources in the field of view."""
+        return self.scenario.max_sources if self.most_sources is None else self.most_sources
 
     def settings(self) -> dict[str, Any]:
-        """The config as a data set's metadata hold it: without impairments where there are none, as sets written before
-        there were any have it."""
+        """The config as a data set's metadata hold it: without what came later and is as it was before, so that sets
+        written before are those of their config still."""
         settings = dataclasses.asdict(self)
-        if self.impairments is None:
-            del settings["impairments"]
+        for holder, names, defaults in (
+            (settings, _LATER_SETTINGS, SceneConfig("")),
+            (settings["scenario"]["array"], _LATER_ARRAY_SETTINGS, RISArray()),
+        ):
+            for name in names:
+                own = self if holder is settings else self.scenario.array
+                if getattr(own, name) == getattr(defaults, name):
+                    del holder[name]
         return settings
 
+
+_AMPLITUDE = Scenario(array=RISArray(amplitude="spherical"))
+_PATTERN = Scenario(array=RISArray(amplitude="spherical", element_exponent=1.0))
+_POWER = Transmission(power_spread_db=5.0)
 
 CONFIGS: dict[str, SceneConfig] = {
     config.name: config
@@ -87,6 +181,23 @@ CONFIGS: dict[str, SceneConfig] = {
         SceneConfig("l64_m64_rician", line_of_sight="true"),
         SceneConfig("l64_random", codebook="random"),
         SceneConfig("l64_m64_impaired", impairments=ImpairmentConfig()),
+        SceneConfig("l64_m64_amplitude", scenario=_AMPLITUDE),
+        SceneConfig("l64_m64_pattern", scenario=_PATTERN),
+        SceneConfig("l64_m64_hall", scenario=_AMPLITUDE, hall=Hall(), source_bounces=2),
+        SceneConfig("l64_m64_power", transmission=_POWER),
+        SceneConfig("l64_m64_sight", hall=Hall(), channel_bounces=2),
+        SceneConfig(
+            "l64_m64_world",
+            scenario=_PATTERN,
+            hall=Hall(),
+            source_bounces=2,
+            channel_bounces=2,
+            transmission=dataclasses.replace(_POWER, symbols="qpsk"),
+        ),
+        SceneConfig("l64_m64_qpsk", transmission=Transmission(symbols="qpsk")),
+        SceneConfig("l64_m64_correlated", transmission=Transmission(correlation=(0.0, 0.95))),
+        SceneConfig("l64_m64_outside", outside_sources=(1, 2)),
+        SceneConfig("l64_m64_crowded", most_sources=8),
         *(SceneConfig(f"l{snapshots}_m{snapshots}", num_snapshots=snapshots) for snapshots in (16, 32, 128)),
     )
 }
@@ -119,12 +230,6 @@ class Scene:
     index: int
 
 
-class _Sources(NamedTuple):
-    azimuth: np.ndarray
-    elevation: np.ndarray
-    range_m: np.ndarray
-
-
 def simulate_scene(config: SceneConfig, split: str, index: int) -> Scene:
     """The scene of that number: the same whatever the order, the process or the machine.
 
@@ -147,34 +252,38 @@ def simulate_scene(config: SceneConfig, split: str, index: int) -> Scene:
     rng = _scene_generator(config.name, split, index)
     scenario, num_snapshots = config.scenario, config.num_snapshots
     snr_db = float(np.float32(rng.uniform(*config.snr_db)))  # the float32 that is stored is the one realised
-    num_sources = int(rng.integers(1, scenario.max_sources + 1))
-    sources = _draw_sources(rng, scenario, num_sources)
-    vectors, surface_sight, base_sight = _draw_steering(rng, scenario, sources)
-    channel = _draw_channel(rng, config, np.outer(base_sight, surface_sight.conj()))
+    num_drawn = int(rng.integers(1, config.most_sources_drawn + 1))
+    sources = _draw_all_sources(rng, config, num_drawn)
+    paths = _paths_to_surface(config, sources)
+    channel = _draw_channel(rng, config)
     phase_index = code_phase_index(rng, config.codebook, scenario.array, num_snapshots, config.phase_bits)
     power = (scenario.array.wavelength_m / (4.0 * math.pi * sources.range_m)) ** 2
-    symbols = _complex_normal(rng, (num_snapshots, num_sources))
-    noise = _complex_normal(rng, (num_snapshots, scenario.num_antennas))
+    power *= config.transmission.draw_gains(rng, power.size)
+    symbols = config.transmission.draw_symbols(rng, num_snapshots, power.size)
+    noise = complex_normal(rng, (num_snapshots, scenario.num_antennas))
     coefficients = code_phasors(phase_index, config.phase_bits)
     reported_channel, reported_snr_db = channel, snr_db
+    displacement_m = None
     if config.impairments is not None:
         impairments = draw_impairments(rng, config.impairments, channel, scenario.array)
-        vectors = vectors * displacement_phasors(*sources, impairments.displacement_m, scenario.array)
+        displacement_m = impairments.displacement_m
         coefficients = coefficients * impairments.element_response
         reported_channel = channel + impairments.channel_error
         reported_snr_db = float(np.float32(snr_db + impairments.snr_error_db))
+    vectors = paths.vectors(scenario.array, displacement_m)
     # einsum, not BLAS: on busy cores its threads wait for each other forty times longer than these products take.
     arriving = np.einsum("lk,kn->ln", symbols * np.sqrt(power), vectors)
     clean = np.einsum("ln,mn->lm", coefficients * arriving, channel)
     noise_power = np.mean(np.abs(clean) ** 2) / 10.0 ** (snr_db / 10.0)
+    asked_for = _strongest(power[:num_drawn], scenario.max_sources)
     return Scene(
         snapshots=(clean + math.sqrt(noise_power) * noise).astype(np.complex64),
         channel=reported_channel.astype(np.complex64),
         code_phase_index=phase_index,
         snr_db=reported_snr_db,
-        num_sources=num_sources,
-        **{key: _padded(value, scenario.max_sources) for key, value in sources._asdict().items()},
-        power=_padded(power, scenario.max_sources),
+        num_sources=asked_for.size,
+        **{key: _padded(value, scenario.max_sources) for key, value in sources.take(asked_for)._asdict().items()},
+        power=_padded(power[asked_for], scenario.max_sources),
         index=index,
     )
 
@@ -189,56 +298,115 @@ def _scene_generator(name: str, split: str, index: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(name_hash, spawn_key=(SPLITS.index(split), index)))
 
 
-def _draw_sources(rng: np.random.Generator, scenario: Scenario, num_sources: int) -> _Sources:
-    view = scenario.field_of_view
-    return _Sources(*(rng.uniform(*limits, num_sources) for limits in (view.azimuth, view.elevation, view.range_m)))
+def _draw_all_sources(rng: np.random.Generator, config: SceneConfig, num_drawn: int) -> Sources:
+    """Sources in the field of view first, then those outside it."""
+    view = config.scenario.field_of_view
+    sources = draw_sources(rng, view, num_drawn)
+    if config.outside_sources[1] == 0:
+        return sources
+    low, high = config.outside_sources
+    outside = draw_outside(rng, view, int(rng.integers(low, high + 1)), config.hall)
+    return Sources(*(np.concatenate(pair) for pair in zip(sources, outside, strict=True)))
 
 
-def _draw_steering(rng: np.random.Generator, scenario: Scenario, sources: _Sources) -> tuple[np.ndarray, ...]:
-    """Steering vectors of the sources [K, N], and of the line of sight at the surface [N] and the base station [M]."""
-    view = scenario.field_of_view
-    at_surface = np.stack([sources.azimuth, sources.elevation, 1.0 / sources.range_m])
-    sight = [rng.uniform(*view.azimuth), rng.uniform(*view.elevation), 0.0]
-    at_base_station = [rng.uniform(*_BASE_STATION_AZIMUTH), 0.0, 0.0]
-    surface, base_station = _steering_function(scenario)(
-        tf.constant(np.column_stack([at_surface, sight])), tf.constant(at_base_station, tf.float64)
-    )
-    surface = surface.numpy()
-    return surface[:-1], surface[-1], base_station.numpy()
+def _strongest(power: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the strongest, in rising order."""
+    return np.sort(np.argsort(-power, kind="stable")[:count])
 
 
-@functools.lru_cache(maxsize=16)
-def _steering_function(scenario: Scenario):
-    """`steering_vectors` at both ends, traced once: op by op it would take most of a scene's time."""
-    wavelength_m = scenario.array.wavelength_m
-    base_station = RISArray(scenario.num_antennas, 1, wavelength_m, spacing_m=wavelength_m / 2)
+class _Paths(NamedTuple):
+    """P paths from each of K points to the surface; the first is the direct one.
 
-    @tf.function(input_signature=[tf.TensorSpec([3, None], tf.float64), tf.TensorSpec([3], tf.float64)])
-    def steering(at_surface: tf.Tensor, at_base_station: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    apparent: where they come from, [K P], a point's paths together.
+    gains: of each path against the direct one's power and phase at the surface's centre, [K, P] complex128.
+    """
+
+    apparent: Sources
+    gains: np.ndarray
+
+    def vectors(self, array: RISArray, displacement_m: np.ndarray | None = None) -> np.ndarray:
+        """What arrives at the elements, each point's paths added up, [K, N]; a_k where there is one path.
+
+        Args:
+          array: the nominal surface.
+          displacement_m: of its elements, [N, 3], metres; None leaves them where they are.
+        """
+        by_path = _steering(array, self.apparent)
+        if displacement_m is not None:
+            by_path = by_path * displacement_phasors(*self.apparent, displacement_m, array)
+        if self.gains.shape[1] == 1:
+            return by_path
+        return np.einsum("kp,kpn->kn", self.gains, by_path.reshape(*self.gains.shape, -1))
+
+
+def _paths_to_surface(config: SceneConfig, sources: Sources) -> _Paths:
+    if config.hall is None or config.source_bounces == 0:
+        return _Paths(sources, np.ones((sources.range_m.size, 1), complex))
+    return _traced(config.hall, sources.positions_m(), config.source_bounces, config.scenario.array)
+
+
+def _traced(hall: Hall, points_m: np.ndarray, max_order: int, array: RISArray) -> _Paths:
+    """Paths with up to so many bounces from points [K, 3]: a path of length r_p has r / r_p exp(j k0 (r - r_p)) of the
+    direct one, of length r, times its bounces' coefficients."""
+    found = images(hall, points_m, max_order, array.wavelength_m)
+    length_m = np.linalg.norm(found.points_m, axis=-1)
+    shorter_m = length_m[:, :1] - length_m
+    gains = found.coefficients * length_m[:, :1] / length_m * np.exp(1j * array.wavenumber * shorter_m)
+    seen = found.points_m * np.where(found.points_m[..., :1] > 0, 1.0, -1.0)  # those behind have no gain anyway
+    return _Paths(sources_at(seen.reshape(-1, 3)), gains)
+
+
+def _steering(array: RISArray, sources: Sources) -> np.ndarray:
+    """Steering vectors [K, N] complex128; a range of infinity is a plane wave."""
+    coordinates = np.stack([sources.azimuth, sources.elevation, 1.0 / sources.range_m])
+    return _steering_function(array)(tf.constant(coordinates)).numpy()
+
+
+@functools.lru_cache(maxsize=32)
+def _steering_function(array: RISArray):
+    """`steering_vectors` traced once: op by op it would take most of a scene's time."""
+
+    @tf.function(input_signature=[tf.TensorSpec([3, None], tf.float64)])
+    def steering(coordinates: tf.Tensor) -> tf.Tensor:
         with tf.device("/CPU:0"):  # so that a machine with a GPU draws the same scenes
-            return (
-                steering_vectors(at_surface[0], at_surface[1], at_surface[2], scenario.array),
-                steering_vectors(at_base_station[0], at_base_station[1], at_base_station[2], base_station),
-            )
+            return steering_vectors(coordinates[0], coordinates[1], coordinates[2], array)
 
     return steering.get_concrete_function()
 
 
-def _draw_channel(rng: np.random.Generator, config: SceneConfig, line_of_sight: np.ndarray) -> np.ndarray:
-    """H = sqrt(kappa / (kappa + 1)) a_BS a_RIS^H + sqrt(1 / (kappa + 1)) W with W ~ CN(0, 1/M), [M, N].
+def _draw_channel(rng: np.random.Generator, config: SceneConfig) -> np.ndarray:
+    """H, [M, N]."""
+    if config.hall is not None and config.channel_bounces is not None:
+        return _draw_traced_channel(rng, config, config.hall, config.channel_bounces)
+    return _draw_rician_channel(rng, config)
+
+
+def _draw_traced_channel(rng: np.random.Generator, config: SceneConfig, hall: Hall, max_order: int) -> np.ndarray:
+    """H_mn: by reciprocity, what antenna m's images send to element n; antenna 0's direct path has power 1 / N."""
+    array = config.scenario.array
+    antennas_m = config.base_station.draw_antennas_m(rng, array.wavelength_m)
+    paths = _traced(hall, antennas_m, max_order, array)
+    length_m = np.linalg.norm(antennas_m, axis=-1)
+    direct = length_m[0] / length_m * np.exp(-1j * array.wavenumber * length_m)
+    return direct[:, None] * paths.vectors(array)
+
+
+def _draw_rician_channel(rng: np.random.Generator, config: SceneConfig) -> np.ndarray:
+    """H = sqrt(kappa / (kappa + 1)) a_BS a_RIS^H + sqrt(1 / (kappa + 1)) W with W ~ CN(0, 1/M).
 
     An entry of W has power 1/M, one of a_BS a_RIS^H only 1/(M N); "true" weighting scales the latter by sqrt(N).
     """
+    scenario = config.scenario
+    view, num_antennas, num_elements = scenario.field_of_view, scenario.num_antennas, scenario.array.num_elements
+    wavelength_m, infinity = scenario.array.wavelength_m, np.array([np.inf])
+    departure = Sources(rng.uniform(*view.azimuth, 1), rng.uniform(*view.elevation, 1), infinity)
+    arrival = Sources(rng.uniform(*_BASE_STATION_AZIMUTH, 1), np.zeros(1), infinity)
+    at_base_station = _steering(RISArray(num_antennas, 1, wavelength_m), arrival)[0]
+    line_of_sight = np.outer(at_base_station, _steering(scenario.array, departure)[0].conj())
     kappa = rng.uniform(*config.rician_factor)
-    num_antennas, num_elements = line_of_sight.shape
     gain = math.sqrt(num_elements) if config.line_of_sight == "true" else 1.0
-    scattered = _complex_normal(rng, line_of_sight.shape) / math.sqrt(num_antennas)
+    scattered = complex_normal(rng, line_of_sight.shape) / math.sqrt(num_antennas)
     return math.sqrt(kappa / (kappa + 1)) * gain * line_of_sight + math.sqrt(1 / (kappa + 1)) * scattered
-
-
-def _complex_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """CN(0, 1), complex128."""
-    return math.sqrt(0.5) * rng.standard_normal((*shape, 2)).view(np.complex128)[..., 0]
 
 
 def _padded(values: np.ndarray, length: int) -> np.ndarray:

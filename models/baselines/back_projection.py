@@ -26,8 +26,8 @@ class BackProjectionConfig:
 
     projection: Literal["matched_filter", "pseudo_inverse"] = "pseudo_inverse"
     """What is back-projected: the snapshots, or the field at the surface that explains them with least power."""
-    grid: GridConfig = GridConfig()
-    """Grid of the spectrum; sources are reported on it."""
+    grid: GridConfig | None = None
+    """Grid of the spectrum; sources are reported on it; left out, the installation's."""
     depth_db: float = 3.0
     """Peaks at most this far below the strongest are reported, dB."""
 

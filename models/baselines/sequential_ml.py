@@ -25,8 +25,8 @@ from models.physics.geometry import FieldOfView, RISArray, Scenario
 class SequentialMLConfig:
     """Search, refinement and stopping."""
 
-    grid: GridConfig = GridConfig()
-    """Grid of the search for one more source."""
+    grid: GridConfig | None = None
+    """Grid of the search for one more source; left out, the installation's."""
     min_gain: float = 15.0
     """Log-likelihood a source must be worth, when it is added and at the end."""
     noise_inflation: float = 0.0
@@ -48,7 +48,8 @@ class SequentialMLConfig:
             raise ValueError(f"SequentialMLConfig.max_steps: expected at least 1, got {self.max_steps!r}")
 
 
-_STEP_SCALE = np.array([0.05, 0.05, 0.1, 1.0])  # azimuth, elevation, inverse range, log power
+# Azimuth, elevation, inverse range, log power; the first three for the default surface's resolution.
+_STEP_SCALE = np.array([0.05, 0.05, 0.1, 1.0])
 _MAX_STEP = 2.0
 _DAMPING_START, _DAMPING_DOWN, _DAMPING_UP, _DAMPING_MAX = 0.1, 0.3, 6.0, 1e6
 _LOG_POWER_LIMITS = (np.log(1e-6), np.log(1e2))
@@ -100,19 +101,19 @@ def refine(
     low, high = limits.T
     parameters = np.clip(parameters, low, high)
     current = evaluate_likelihood(parameters, measurement, array)
-    damping = _DAMPING_START
+    damping, scale = _DAMPING_START, _STEP_SCALE * np.append(array.relative_resolution, 1.0)
     for _ in range(config.max_steps):
-        gradient = (current.gradient * _STEP_SCALE).ravel()
+        gradient = (current.gradient * scale).ravel()
         outwards = ((parameters <= low) & (current.gradient > 0)) | ((parameters >= high) & (current.gradient < 0))
         free = np.flatnonzero(~outwards.ravel())
-        fisher = current.fisher * _STEP_SCALE[:, None, None] * _STEP_SCALE
+        fisher = current.fisher * scale[:, None, None] * scale
         fisher = fisher.reshape(gradient.size, gradient.size)[np.ix_(free, free)]
         loaded = fisher + np.diag(damping * np.diagonal(fisher) + 1e-9)
         step = np.zeros(gradient.size)
         step[free] = np.clip(-np.linalg.solve(loaded, gradient[free]), -_MAX_STEP, _MAX_STEP)
         if -0.5 * gradient @ step < config.tolerance:
             break
-        moved = np.clip(parameters + step.reshape(parameters.shape) * _STEP_SCALE, low, high)
+        moved = np.clip(parameters + step.reshape(parameters.shape) * scale, low, high)
         candidate = evaluate_likelihood(moved, measurement, array)
         if candidate.nll <= current.nll:
             parameters, current, damping = moved, candidate, max(damping * _DAMPING_DOWN, 1e-6)

@@ -1,14 +1,11 @@
-"""Completing the atoms: what they leave unexplained is searched on the grid, and tested exactly off it.
+"""Completing the atoms, one a round: what they leave unexplained is searched on the grid, and tested exactly off it.
 
-Over the atoms already in S_l, a new atom a of power gamma gains
-
-    sum_l gamma b_l / (1 + gamma alpha_l) - log(1 + gamma alpha_l),
-    alpha_l = a^H Phi_l^H S_l^-1 Phi_l a,    b_l = |a^H Phi_l^H S_l^-1 y_l|^2.
-
-The grid is searched for peaks of sum_l b_l, which costs one product with the dictionary; only the peaks get their
-alpha_l, from the atoms' span by Woodbury's identity, sigma^2 S_l^-1 = I - U_l U_l^H.
+Where the channel has many directions the grid is searched for peaks of sum_l b_l (new_atom.py), which costs one product
+with the dictionary, and only the peaks get their alpha_l, from the atoms' span by Woodbury's identity, sigma^2 S_l^-1 =
+I - U_l U_l^H. Where it has few, every grid point is tested (exact_search.py).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -17,11 +14,11 @@ from models.covariance_estimator.batches import put_scenes, take_scenes
 from models.covariance_estimator.config import ContinuousConfig
 from models.covariance_estimator.continuous import atoms_at, grid_peaks, refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
+from models.covariance_estimator.exact_search import search_grid
 from models.covariance_estimator.likelihood import Atoms, Evaluation
+from models.covariance_estimator.new_atom import best_power, gain_at
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation
-
-_POWER_STEPS = 4
 
 
 class _Unexplained(NamedTuple):
@@ -42,43 +39,19 @@ def _unexplained(observation: Observation, atoms: Atoms, array: RISArray) -> _Un
     return _Unexplained(basis, (residual / noise)[..., 0])
 
 
-def best_power(alpha: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """The power at which a new atom gains most, by Fisher scoring in its logarithm.
-
-    Args:
-      alpha, b: [B, L, C] float32 as in the module's docstring.
-
-    Returns:
-      [B, C] float32, positive; meaningless where no power gains anything, that is where sum_l b_l <= sum_l alpha_l.
-    """
-    excess = tf.reduce_sum(b - alpha, axis=1)
-    log_power = tf.math.log(tf.maximum(excess, 1e-6) / tf.reduce_sum(alpha**2, axis=1))
-    for _ in range(_POWER_STEPS):
-        loaded = tf.exp(log_power)[:, None] * alpha
-        explained = loaded / (1.0 + loaded)
-        seen = tf.exp(log_power)[:, None] * b / (1.0 + loaded) ** 2
-        step = tf.reduce_sum(seen - explained, axis=1) / tf.reduce_sum(explained**2, axis=1)
-        log_power += tf.clip_by_value(step, -1.0, 1.0)
-    return tf.exp(log_power)
-
-
-def add_atoms(
-    observation: Observation, atoms: Atoms, dictionary: PolarDictionary, array: RISArray, config: ContinuousConfig
-) -> tuple[Atoms, tf.Tensor]:
-    """Adds the grid points that raise the likelihood most beyond the atoms there are.
-
-    Where slots are short the strongest of old and new atoms have them: the caller sees whether that was a gain.
+def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: ContinuousConfig) -> Atoms:
+    """The peak of the unexplained power that gains most as one more atom.
 
     Args:
       observation: the scenes.
       atoms: refined atoms.
-      dictionary, array: the grid and the surface.
-      config: how many are tried and added, and the gain a new atom must bring.
+      dictionary: the grid.
+      config: how many peaks are tested.
 
     Returns:
-      The atoms, and whether a scene has a new one, [B] bool.
+      One atom a scene, [B, 1], active where it is worth a try.
     """
-    unexplained = _unexplained(observation, atoms, array)
+    unexplained = _unexplained(observation, atoms, dictionary.array)
     power_map = dictionary.beam_power(observation.back_project(unexplained.snapshots))
     indices, _ = grid_peaks(power_map, dictionary, config.candidates)
     response = observation.respond(tf.linalg.matrix_transpose(tf.gather(dictionary.vectors, indices)))
@@ -87,12 +60,23 @@ def add_atoms(
     alpha = tf.maximum(energy, 1e-6) / atoms.noise_power[:, None, None]
     b = tf.abs(tf.einsum("blm,blmc->blc", tf.math.conj(unexplained.snapshots), response)) ** 2
     powers = best_power(alpha, b)
-    loaded = powers[:, None] * alpha
-    gains = tf.reduce_sum(powers[:, None] * b / (1.0 + loaded) - tf.math.log1p(loaded), axis=1)
-    gains, best = tf.math.top_k(gains, config.atoms_per_addition)
+    gain, best = tf.math.top_k(gain_at(powers, alpha, b), 1)
     indices, powers = (tf.gather(values, best, batch_dims=1) for values in (indices, powers))
-    new = atoms_at(indices, powers, gains > config.prune_gain, atoms.noise_power, dictionary)
-    return _filled(atoms, new)
+    return atoms_at(indices, powers, gain > config.prune_gain, atoms.noise_power, dictionary)
+
+
+def best_grid_point(
+    observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: ContinuousConfig
+) -> Atoms:
+    """The grid point that gains most as one more atom, out of all; arguments and result as for `best_peak`.
+
+    It is tried from a lower gain on: between two grid points much of a gain is lost where the channel is narrow.
+    """
+    found = search_grid(observation, atoms, dictionary, config.directions)
+    gain, indices = tf.math.top_k(found.gain, 1)
+    powers = tf.gather(found.power, indices, batch_dims=1)
+    worth = gain > config.narrow_gain
+    return atoms_at(indices, powers, worth, atoms.noise_power, dictionary)
 
 
 def _filled(atoms: Atoms, new: Atoms) -> tuple[Atoms, tf.Tensor]:
@@ -113,26 +97,52 @@ def complete_atoms(
     dictionary: PolarDictionary,
     field_of_view: FieldOfView,
     config: ContinuousConfig,
+    narrow: tf.Tensor,
 ) -> tuple[Atoms, Evaluation]:
-    """Rounds of adding and refining atoms; a scene that gains none has had its last round and costs no more.
+    """Rounds of adding an atom and refining all; a scene that gains none has had its last round and costs no more.
 
     A round that ends less likely than it began, as an added atom may take a slot in vain, is undone.
 
     Args:
       observation: the scenes.
       atoms, evaluation: refined atoms and the likelihood there.
-      dictionary, field_of_view, config: as for `add_atoms` and `refine_atoms`.
+      dictionary, field_of_view, config: as for `best_peak` and `refine_atoms`.
+      narrow: scenes whose channel has few directions, [B] bool.
     """
-    array = dictionary.array
-    scenes = tf.range(tf.shape(atoms.active)[0])
-    some, some_atoms = observation, atoms
-    for _ in range(config.additions):
-        grown, added = add_atoms(some, some_atoms, dictionary, array, config)
+    problem = _Problem(observation, dictionary, field_of_view, config)
+    state = _rounds(problem, ~narrow, (atoms, evaluation), best_peak, config.addition_steps)
+    return _rounds(problem, narrow, state, best_grid_point, config.narrow_steps)
+
+
+class _Problem(NamedTuple):
+    observation: Observation
+    dictionary: PolarDictionary
+    field_of_view: FieldOfView
+    config: ContinuousConfig
+
+
+_Search = Callable[[Observation, Atoms, PolarDictionary, ContinuousConfig], Atoms]
+
+
+def _rounds(
+    problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], search: _Search, steps: int
+) -> tuple[Atoms, Evaluation]:
+    """The state after rounds with those scenes, `which` [B] bool, until none of them gains an atom."""
+    observation, dictionary, field_of_view, config = problem
+
+    def one_round(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]):
+        some, (old, before) = take_scenes(observation, scenes), take_scenes(state, scenes)
+        grown, added = _filled(old, search(some, old, dictionary, config))
         kept = tf.where(added)[:, 0]
-        scenes, some, grown = tf.gather(scenes, kept), take_scenes(some, kept), take_scenes(grown, kept)
-        grown, reached = refine_atoms(some, grown, array, field_of_view, config, config.addition_steps)
-        better = tf.where(reached.nll < tf.gather(evaluation.nll, scenes))[:, 0]
-        scenes, some = tf.gather(scenes, better), take_scenes(some, better)
-        some_atoms, reached = take_scenes((grown, reached), better)
-        atoms, evaluation = put_scenes((atoms, evaluation), scenes, (some_atoms, reached))
-    return atoms, evaluation
+        some, grown = take_scenes(some, kept), take_scenes(grown, kept)
+        grown, reached = refine_atoms(some, grown, dictionary.array, field_of_view, config, steps)
+        better = tf.where(reached.nll < tf.gather(before.nll, kept))[:, 0]
+        scenes = tf.gather(scenes, tf.gather(kept, better))
+        return number + 1, scenes, put_scenes(state, scenes, take_scenes((grown, reached), better))
+
+    def goes_on(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]) -> tf.Tensor:
+        del state
+        return (number < config.additions) & (tf.size(scenes) > 0)
+
+    _, _, state = tf.while_loop(goes_on, one_round, (tf.constant(0), tf.where(which)[:, 0], state))
+    return state

@@ -16,12 +16,14 @@ from models.covariance_estimator.additions import complete_atoms
 from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
 from models.covariance_estimator.continuous import atoms_at, grid_peaks, refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
+from models.covariance_estimator.exact_search import effective_rank
 from models.covariance_estimator.layers import build_in_turn
 from models.covariance_estimator.likelihood import Atoms, Evaluation
 from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 from models.physics.covariance import LowRankCovariance
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from models.physics.observation import Observation, observe
+from models.physics.steering import steering_norm2
 
 
 class GridState(NamedTuple):
@@ -176,11 +178,15 @@ class Backbone(keras.Model):
         """Grid stages, then continuous stages: the whole estimator. No gradient passes the continuous stages."""
         config, array, view = self.config.continuous, self.scenario.array, self.scenario.field_of_view
         state = self.grid_stages(observation)[-1]
+        narrow = effective_rank(observation.channel) < config.narrow_rank
         atoms = self.first_atoms(state, observation.noise_power)
+        atoms = atoms._replace(active=atoms.active & ~narrow[:, None])
         atoms, evaluation = refine_atoms(observation, atoms, array, view, config, config.steps)
-        atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, view, config)
+        atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, view, config, narrow)
         amplitude = tf.cast(tf.sqrt(atoms.powers()), tf.complex64)
-        floor = 1e-3 * (tf.reduce_sum(atoms.powers(), axis=-1) + 1e-6) / array.num_elements
+        azimuth, elevation, inverse_range, _ = tf.unstack(atoms.parameters, axis=-1)
+        norm2 = steering_norm2(azimuth, elevation, inverse_range, array)
+        floor = 1e-3 * (tf.reduce_sum(atoms.powers() * norm2, axis=-1) + 1e-6) / array.num_elements
         covariance = LowRankCovariance(atoms.steering(array) * amplitude[:, None, :], floor)
         return Prediction(covariance, atoms, evaluation, state)
 

@@ -43,14 +43,20 @@ class ContinuousConfig:
     """Atom slots beyond K_max."""
     steps: int = 4
     """Fisher scoring steps after the grid stages; 0, without settling steps, leaves atoms where the grid has them."""
-    additions: int = 2
-    """Rounds in which what the atoms leave unexplained may add atoms."""
-    atoms_per_addition: int = 2
-    """Atoms a round may add."""
+    additions: int = 8
+    """Most rounds in which what the atoms leave unexplained may add an atom; a scene that gains none has its last."""
     candidates: int = 8
     """Peaks of the unexplained power that a round tests for the likelihood they would add."""
     addition_steps: int = 3
     """Fisher scoring steps after each round."""
+    narrow_rank: float = 6.0
+    """Scenes whose channel has a lower effective rank start from no atom, and rounds test every grid point."""
+    directions: int = 6
+    """Strongest directions of such a channel that the test of all grid points keeps."""
+    narrow_gain: float = 3.0
+    """Log-likelihood a grid point must promise there to be tried; refined, it must be worth `prune_gain`."""
+    narrow_steps: int = 6
+    """Fisher scoring steps after each round there."""
     settling_steps: int = 4
     """Further steps, each time, of the scenes that have not settled."""
     tolerance: float = 0.003
@@ -64,15 +70,11 @@ class ContinuousConfig:
     channel, phase errors or dead elements add acts as noise that follows the signal."""
 
     def __post_init__(self) -> None:
-        for field in ("addition_steps", "atoms_per_addition"):
+        for field in ("candidates", "addition_steps", "directions", "narrow_steps"):
             if getattr(self, field) < 1:
                 raise ValueError(f"ContinuousConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
-        if self.candidates < self.atoms_per_addition:
-            raise ValueError(
-                f"ContinuousConfig.candidates: expected at least atoms_per_addition, {self.atoms_per_addition}, "
-                f"got {self.candidates!r}"
-            )
-        for field in ("spare_atoms", "steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain"):
+        amounts = ("steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain", "narrow_gain")
+        for field in ("spare_atoms", "narrow_rank", *amounts):
             if getattr(self, field) < 0:
                 raise ValueError(f"ContinuousConfig.{field}: expected at least 0, got {getattr(self, field)!r}")
         if not self.noise_range_db[0] <= 0.0 <= self.noise_range_db[1]:
@@ -107,3 +109,32 @@ class BackboneConfig:
             raise ValueError(f"BackboneConfig.active_atoms: expected 1..{self.grid.size}, got {self.active_atoms!r}")
         if self.width < 1 or self.depth < 1:
             raise ValueError(f"BackboneConfig.width, depth: expected at least 1, got {self.width!r}, {self.depth!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class CoherenceConfig:
+    """Reflected paths of the sources."""
+
+    max_paths: int = 12
+    """Reflected paths a scene may have."""
+    rounds: int = 5
+    """Rounds that add paths; a scene that gains none has had its last. 0 takes every atom for a source of its own."""
+    paths_per_round: int = 4
+    """Paths a round may add."""
+    paths_per_source: int = 2
+    """Of them, of one source."""
+    min_gain: float = 12.0
+    """Log-likelihood a path must be worth. Of all directions and sources of a scene without reflections the best is
+    worth about 7."""
+    steps: int = 3
+    """Fisher scoring steps after each round."""
+
+    def __post_init__(self) -> None:
+        for field in ("max_paths", "paths_per_round", "paths_per_source", "steps"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"CoherenceConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
+        if self.rounds < 0 or self.min_gain <= 0:
+            raise ValueError(
+                "CoherenceConfig.rounds, min_gain: expected at least 0 and a positive number, "
+                f"got {self.rounds!r}, {self.min_gain!r}"
+            )

@@ -13,7 +13,8 @@ from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, E
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation
 
-_STEP_SCALE = (0.05, 0.05, 0.1, 1.0)  # azimuth, elevation, inverse range, log power
+# Azimuth, elevation, inverse range, log power; the first three, and the margins, for the default surface's resolution.
+_STEP_SCALE = (0.05, 0.05, 0.1, 1.0)
 _MAX_STEP = 2.0
 _DAMPING_START, _DAMPING_DOWN, _DAMPING_UP = 0.1, 0.3, 6.0
 _NLL_RESOLUTION = 5e-3  # float32 can't tell closer values apart; the last Newton steps must not be refused for it
@@ -28,19 +29,28 @@ class _State(NamedTuple):
 
 
 class _Limits(NamedTuple):
+    """Where a step may lead, [4] each, and how long it is counted in: `scale`."""
+
     low: np.ndarray
     high: np.ndarray
+    scale: np.ndarray
     noise_power: tuple[tf.Tensor, tf.Tensor]
 
 
-def _limits(field_of_view: FieldOfView, reported: tf.Tensor, noise_range_db: tuple[float, float]) -> _Limits:
+def _limits(
+    array: RISArray, field_of_view: FieldOfView, reported: tf.Tensor, noise_range_db: tuple[float, float]
+) -> _Limits:
     low_w, high_w = field_of_view.inverse_range
-    low = [field_of_view.azimuth[0] - _ANGLE_MARGIN, field_of_view.elevation[0] - _ANGLE_MARGIN]
-    high = [field_of_view.azimuth[1] + _ANGLE_MARGIN, field_of_view.elevation[1] + _ANGLE_MARGIN]
-    low += [max(low_w - _INVERSE_RANGE_MARGIN[0], 0.2 * low_w), math.log(1e-6)]
-    high += [high_w + _INVERSE_RANGE_MARGIN[1], math.log(1e2)]
+    wider = array.relative_resolution
+    margins = _ANGLE_MARGIN * np.minimum(wider[:2], 1.0)
+    low = [field_of_view.azimuth[0] - margins[0], field_of_view.elevation[0] - margins[1]]
+    high = [field_of_view.azimuth[1] + margins[0], field_of_view.elevation[1] + margins[1]]
+    low += [max(low_w - wider[2] * _INVERSE_RANGE_MARGIN[0], 0.2 * low_w), math.log(1e-6)]
+    high += [high_w + wider[2] * _INVERSE_RANGE_MARGIN[1], math.log(1e2)]
+    scale = np.array(_STEP_SCALE) * np.append(wider, 1.0)
     noise_power = (reported * 10.0 ** (noise_range_db[0] / 10.0), reported * 10.0 ** (noise_range_db[1] / 10.0))
-    return _Limits(np.array(low, np.float32), np.array(high, np.float32), noise_power)
+    single = [np.array(values, np.float32) for values in (low, high, scale)]
+    return _Limits(single[0], single[1], single[2], noise_power)
 
 
 def _scoring_step(state: _State, limits: _Limits) -> tuple[Atoms, tf.Tensor]:
@@ -48,7 +58,7 @@ def _scoring_step(state: _State, limits: _Limits) -> tuple[Atoms, tf.Tensor]:
     parameters, active, noise_power = state.atoms
     batch = tf.shape(active)[0]
     num_atoms = active.shape[-1]
-    scale = tf.repeat(tf.constant(_STEP_SCALE), num_atoms)
+    scale = tf.repeat(tf.constant(limits.scale), num_atoms)
     fisher = state.evaluation.fisher * scale[:, None] * scale[None, :]
     gradient = state.evaluation.gradient * scale
     diagonal = tf.linalg.diag_part(fisher)
@@ -88,7 +98,7 @@ def _advance(
 
     A settled scene takes its last step on trust, so that it ends at the same point whether or not it just settled.
     """
-    limits = _limits(field_of_view, observation.noise_power, config.noise_range_db)
+    limits = _limits(array, field_of_view, observation.noise_power, config.noise_range_db)
 
     def body(step: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
         useless = _useless(state, config)
@@ -185,7 +195,11 @@ def grid_peaks(score: tf.Tensor, dictionary: PolarDictionary, count: int) -> tup
 def atoms_at(
     indices: tf.Tensor, powers: tf.Tensor, active: tf.Tensor, noise_power: tf.Tensor, dictionary: PolarDictionary
 ) -> Atoms:
-    """Atoms at grid points: indices, powers, active [B, A]; noise_power [B]."""
+    """Atoms at grid points: indices, powers, active [B, A]; noise_power [B].
+
+    The powers given are those of the dictionary's columns, which have unit norm; an atom's is its steering vector's.
+    """
     axes = (dictionary.azimuth, dictionary.elevation, dictionary.inverse_range)
     coordinates = [tf.gather(axis, indices) for axis in axes]
+    powers /= tf.gather(dictionary.norm2, indices)
     return Atoms(tf.stack([*coordinates, tf.math.log(tf.maximum(powers, 1e-6))], axis=-1), active, noise_power)

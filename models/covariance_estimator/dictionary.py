@@ -1,7 +1,9 @@
 """The polar steering dictionary D (N x G) on a grid uniform in (sin azimuth, sin elevation, 1 / range).
 
 The grid follows Cui and Dai, "Channel estimation for extremely large-scale MIMO: far-field or near-field?", 2022:
-uniform in 1/r because that is what the wavefront's curvature is linear in.
+uniform in 1/r because that is what the wavefront's curvature is linear in. Its columns have unit norm, so that maps
+compare directions by what they deliver: an element pattern would otherwise tilt them towards the rim, where |a| is
+small.
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ import tensorflow as tf
 from models.covariance_estimator.config import GridConfig
 from models.covariance_estimator.symmetry import NUM_PARITIES, SIGNS, is_mirrored, parity_basis
 from models.physics.geometry import FieldOfView, RISArray
-from models.physics.steering import steering_vectors
+from models.physics.steering import steering_norm2, steering_vectors
 
 
 def _cell_centres(limits: Sequence[float] | np.ndarray, cells: int) -> np.ndarray:
@@ -21,7 +23,7 @@ def _cell_centres(limits: Sequence[float] | np.ndarray, cells: int) -> np.ndarra
 
 
 class PolarDictionary:
-    """Steering vectors of the grid, and the two products with them that everything else is built from.
+    """Steering vectors of the grid at unit norm, and the two products with them that everything else is built from.
 
     Products run as real matrix products in the embedding [Re, Im], which on a CPU is about three times faster than
     complex64. Where surface and field of view are mirror images of themselves (symmetry.py), only the points
@@ -29,7 +31,8 @@ class PolarDictionary:
 
     Attributes:
       azimuth, elevation, inverse_range: [G] float32 coordinates of the grid points, range index fastest.
-      vectors: [G, N] complex64.
+      vectors: d = a / |a|, [G, N] complex64.
+      norm2: |a|^2, [G] float32: a power p of a is the power p |a|^2 of d.
     """
 
     def __init__(self, array: RISArray, field_of_view: FieldOfView, config: GridConfig = GridConfig()) -> None:
@@ -40,7 +43,11 @@ class PolarDictionary:
         grid = np.meshgrid(np.arcsin(sin_azimuth), np.arcsin(sin_elevation), inverse_range, indexing="ij")
         with tf.init_scope():
             axes = [tf.constant(axis.ravel(), tf.float64) for axis in grid]
-            self.vectors = tf.cast(steering_vectors(axes[0], axes[1], axes[2], array), tf.complex64)
+            norm2 = steering_norm2(axes[0], axes[1], axes[2], array)
+            vectors = (
+                steering_vectors(axes[0], axes[1], axes[2], array) / tf.cast(tf.sqrt(norm2), tf.complex128)[:, None]
+            )
+            self.vectors, self.norm2 = tf.cast(vectors, tf.complex64), tf.cast(norm2, tf.float32)
             self.azimuth, self.elevation, self.inverse_range = (tf.cast(axis, tf.float32) for axis in axes)
             mirrored = is_mirrored(array, field_of_view)
             products: type[_MirroredProducts] | type[_DenseProducts] = _MirroredProducts if mirrored else _DenseProducts

@@ -19,6 +19,8 @@ SIGNS = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]],
 
 def is_mirrored(array: RISArray, field_of_view: FieldOfView) -> bool:
     """Whether surface and field of view equal their own mirror images, with an even number of elements each way."""
+    if array.positions_m is not None:
+        return False
     even = array.num_horizontal % 2 == 0 and array.num_vertical % 2 == 0
     centred = array.index_offset == 0.0
     limits = (field_of_view.azimuth_deg, field_of_view.elevation_deg)

@@ -76,7 +76,13 @@ def _range_nodes(mean: tf.Tensor, deviation: tf.Tensor, view: FieldOfView) -> tf
     return first[..., None] + steps * (last - first)[..., None]
 
 
-def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: DecisionConfig) -> Decision:
+def decide(
+    atoms: Atoms,
+    evaluation: Evaluation,
+    view: FieldOfView,
+    config: DecisionConfig,
+    inflation: tf.Tensor | None = None,
+) -> Decision:
     """Posterior estimates and scores of the atoms.
 
     Args:
@@ -84,11 +90,15 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
       evaluation: the likelihood there.
       view: the prior's support.
       config: the gate a hit is judged by.
+      inflation: how many times the inverse Fisher information the atoms' covariances are, [B, A] float32, at least 1;
+        None where the model is as told.
 
     Returns:
       The decision; rows of inactive atoms hold a score of zero and are otherwise meaningless.
     """
     covariance = error_covariance(atoms, evaluation)
+    if inflation is not None:
+        covariance *= inflation[..., None, None]
     azimuth, elevation, mean_w, log_power = tf.unstack(atoms.parameters, axis=-1)
     variance_w = covariance[..., 2, 2]
     nodes_w = _range_nodes(mean_w, tf.sqrt(variance_w), view)
@@ -101,7 +111,8 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     log_odds = tf.where(atoms.active, log_odds, -np.float32(np.inf))
     power_slope = covariance[..., 3, 2] / variance_w
     candidates = Candidates(
-        range_m=nodes_r,
+        range_m=nodes_r
+        * (FieldOfView().typical_range_m / view.typical_range_m),  # levels of the law are a grid of fixed t
         log_power=log_power[..., None] + power_slope[..., None] * shift,
         log_power_variance=tf.maximum(covariance[..., 3, 3] - power_slope * covariance[..., 3, 2], 0.0),
         weights=weights,
@@ -111,11 +122,12 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     evidence = tf.reduce_sum(weights, axis=-1, keepdims=True)
     weights /= evidence
 
+    gate_range_m = config.gate_range_m or view.gate_range_m
     mean_r = tf.reduce_sum(weights * nodes_r, axis=-1, keepdims=True)
     candidates = tf.concat([nodes_r, mean_r], axis=-1)
     offset = tf.abs(candidates[..., :, None] - nodes_r[..., None, :])
-    mass = tf.reduce_sum(weights[..., None, :] * tf.cast(offset <= config.gate_range_m, tf.float32), axis=-1)
-    preference = mass - 1e-3 * tf.abs(candidates - mean_r) / config.gate_range_m
+    mass = tf.reduce_sum(weights[..., None, :] * tf.cast(offset <= gate_range_m, tf.float32), axis=-1)
+    preference = mass - 1e-3 * tf.abs(candidates - mean_r) / gate_range_m
     best = tf.argmax(preference, axis=-1)
     range_m = tf.gather(candidates, best, batch_dims=2)
     range_mass = tf.gather(mass, best, batch_dims=2)
@@ -141,7 +153,7 @@ def decide(atoms: Atoms, evaluation: Evaluation, view: FieldOfView, config: Deci
     position_cov += tf.einsum("...n,...ni,...nj->...ij", weights, cell, cell) / 12.0  # a node stands for its cell
     position_cov += tf.einsum("...ai,...ab,...bj->...ij", slopes, conditional, slopes)
 
-    gate = math.radians(config.gate_angle_deg)
+    gate = math.radians(config.gate_angle_deg or view.gate_angle_deg)
     angle_mass = tf.reduce_prod(_normal_mass(gate, tf.sqrt(tf.linalg.diag_part(covariance)[..., :2])), axis=-1)
     exists = tf.sigmoid(log_odds + tf.math.log(evidence[..., 0]))
     score = tf.where(atoms.active, exists * angle_mass * range_mass, 0.0)

@@ -14,6 +14,7 @@ from models.decision.decision import Decision
 from models.physics.geometry import Scenario
 
 NUM_FEATURES = 11
+_FARTHEST_M = 10.0  # in the field of view that scores were taught in
 _LEAST_SCORE = 4e-5  # scores have four digits, and one of 1 must come back as 1
 
 
@@ -39,7 +40,8 @@ def score_features(
 
     Returns:
       [B, A, NUM_FEATURES] float32 of order one: logit of the score; log gain; log of estimated over reported noise
-      power, and of the reported one; logs of the range, of the position's deviation, and of that over the range; log
+      power, and of the reported one; logs of the range (10 is the farthest there can be), of the position's deviation
+      in gates, and of that over the range; log
       power over the strongest; number of candidates; and, of the nearest stronger candidate, the log of its distance in
       beam widths and that of its power over this one's. Zero for inactive atoms.
     """
@@ -52,14 +54,14 @@ def score_features(
     nearest = tf.reduce_min(tf.where(stronger, distance, 20.0), axis=-1)
     which = tf.argmin(tf.where(stronger, distance, 20.0), axis=-1)
     its_power = tf.where(tf.reduce_any(stronger, axis=-1), tf.gather(powers, which, batch_dims=1), powers)
-    everywhere = tf.ones_like(powers)
+    everywhere, view = tf.ones_like(powers), scenario.field_of_view
     features = [
         0.3 * score_logit(decision.score),
         _log(tf.maximum(evaluation.gains, 1.0)) - 4.0,
         _log(atoms.noise_power / reported_noise_power)[:, None] * everywhere,
         0.5 * _log(reported_noise_power)[:, None] * everywhere,
-        _log(decision.range_m),
-        0.5 * _log(deviation_m),
+        _log(decision.range_m * (_FARTHEST_M / view.range_m[1])),
+        0.5 * _log(deviation_m / view.gate_range_m),
         0.5 * _log(deviation_m / tf.maximum(decision.range_m, 1e-3)),
         0.5 * _log(powers / tf.maximum(tf.reduce_max(powers, axis=-1, keepdims=True), 1e-8)),
         tf.reduce_sum(tf.cast(active, tf.float32), axis=-1, keepdims=True) / scenario.max_sources * everywhere,
@@ -72,7 +74,7 @@ def score_features(
 def _resolution(scenario: Scenario) -> np.ndarray:
     """Beam widths in sin(azimuth) and sin(elevation), and a quarter of the field of view in inverse range, 1/m."""
     array, (low, high) = scenario.array, scenario.field_of_view.inverse_range
-    beams = array.wavelength_m / (array.spacing_m * np.array([array.num_horizontal, array.num_vertical]))
+    beams = array.wavelength_m / np.array(array.aperture_m)
     return np.append(beams, (high - low) / 4.0).astype(np.float32)
 
 

@@ -1,6 +1,7 @@
 """Settings of the physics floor; light, so that options can be read without TensorFlow."""
 
 import dataclasses
+import itertools
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,14 +29,21 @@ class ShrinkageConfig:
 class PathLossConfig:
     """How far transmit powers may be trusted to be alike."""
 
-    power_spread_db: float = 0.5
-    """Standard deviation of the sources' transmit powers about a common one, dB."""
+    power_spreads_db: tuple[float, ...] = (0.5, 2.0, 5.0, 10.0)
+    """Standard deviations of the sources' transmit powers about a common one that a scene may have, dB, rising."""
+    spread_shares: tuple[float, ...] = (0.7, 0.1, 0.1, 0.1)
+    """Share of scenes with each of them, before anything is seen; of the sum."""
     unrelated_share: float = 0.05
     """Probability that a source follows no common power; 1 leaves the law out."""
 
     def __post_init__(self) -> None:
-        if not self.power_spread_db >= 0:
-            raise ValueError(f"PathLossConfig.power_spread_db: expected at least 0, got {self.power_spread_db!r}")
+        spreads, shares = self.power_spreads_db, self.spread_shares
+        if not spreads or spreads[0] < 0 or any(not low < high for low, high in itertools.pairwise(spreads)):
+            raise ValueError(f"PathLossConfig.power_spreads_db: expected rising numbers of at least 0, got {spreads!r}")
+        if len(shares) != len(spreads) or not all(share > 0 for share in shares):
+            raise ValueError(
+                f"PathLossConfig.spread_shares: expected {len(spreads)} positive numbers, one a spread, got {shares!r}"
+            )
         if not 0 < self.unrelated_share <= 1:
             raise ValueError(
                 f"PathLossConfig.unrelated_share: expected a share in (0, 1], got {self.unrelated_share!r}"

@@ -40,6 +40,16 @@ class Observation(NamedTuple):
         """Phi_l^H x_l for one vector a snapshot: x [B, L, M] -> [B, L, N], as one product with H."""
         return tf.math.conj(tf.matmul(tf.math.conj(values), self.channel) * self.ris_codes)
 
+    def back_project_all(self, values: tf.Tensor) -> tf.Tensor:
+        """sum_l Phi_l^H x_lj: x [B, L, M, J] -> [B, N, J], as one real product."""
+        num_elements, count = self.channel.shape[-1], values.shape[-1]
+        flat = tf.reshape(values, [tf.shape(values)[0], -1, count])
+        parts = tf.concat([tf.math.real(flat), tf.math.imag(flat)], axis=-1)
+        products = tf.matmul(self.rows, parts, transpose_a=True)
+        by_real, by_imag = products[:, :num_elements], products[:, num_elements:]
+        real = by_real[..., :count] + by_imag[..., count:]
+        return tf.complex(real, by_real[..., count:] - by_imag[..., :count])
+
 
 def _unit_rms(values: tf.Tensor) -> tf.Tensor:
     """Scales each scene to unit RMS; by the largest modulus first, so that no scale over- or underflows."""

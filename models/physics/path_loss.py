@@ -1,8 +1,9 @@
-"""What free space says of sources that transmit alike: log p_k = t - 2 log r_k, with one unknown t a scene.
+"""What free space says of sources that transmit alike: log p_k = t - 2 log r_k + e_k, with one unknown t a scene.
 
 The near sources, whose ranges are sharp, tell t; t and its received power then tell the range of a far source, which
-the curvature of its wavefront hardly does. Sources are tied by t alone, so sums over a grid of t give the posterior
-exactly (a star-shaped factor graph; Kschischang, Frey and Loeliger 2001).
+the curvature of its wavefront hardly does. How alike transmit powers are, the deviation of e_k, is not told either: it
+is one of a few, the same for all sources of a scene, and has a prior. Sources are tied by t and that spread alone, so
+sums over a grid of both give the posterior exactly (a star-shaped factor graph; Kschischang, Frey and Loeliger 2001).
 """
 
 import math
@@ -18,6 +19,17 @@ LOG_POWER_WIDTH = 6.0
 
 _LEVELS = np.linspace(-6.0, 6.0, 161, dtype=np.float32)  # t of a scene normalised to unit received power
 _DECIBEL = math.log(10.0) / 10.0
+
+
+def _spreading(config: PathLossConfig) -> np.ndarray:
+    """P(a source's level is at a grid point t' | common level t), beyond the least spread, [spread, t, t'] float32."""
+    least, step = config.power_spreads_db[0], _LEVELS[1] - _LEVELS[0]
+    kernels = [np.eye(_LEVELS.size)]
+    for spread in config.power_spreads_db[1:]:
+        variance = _DECIBEL**2 * (spread**2 - least**2)
+        gap2 = (_LEVELS[:, None] - _LEVELS) ** 2
+        kernels.append(step * np.exp(-0.5 * gap2 / variance) / math.sqrt(2.0 * math.pi * variance))
+    return np.array(kernels, np.float32)
 
 
 class Candidates(NamedTuple):
@@ -47,13 +59,16 @@ def path_loss_factor(candidates: Candidates, config: PathLossConfig) -> tf.Tenso
       [B, A, n] float32, positive; one where `unrelated_share` is one.
     """
     level = candidates.log_power + 2.0 * tf.math.log(candidates.range_m)
-    variance = candidates.log_power_variance + (_DECIBEL * config.power_spread_db) ** 2 + 1e-4
+    variance = candidates.log_power_variance + (_DECIBEL * config.power_spreads_db[0]) ** 2 + 1e-4
     variance = variance[..., None, None]
     density = tf.exp(-0.5 * (level[..., None] - _LEVELS) ** 2 / variance) / tf.sqrt(2.0 * math.pi * variance)
-    lawful = 1.0 - config.unrelated_share
-    relative = lawful * LOG_POWER_WIDTH * density + config.unrelated_share  # [B, A, n, t]
-    by_source = tf.einsum("ban,bant->bat", candidates.weights, relative)
-    exists = candidates.exists[..., None]
+    lawful, spreading = (1.0 - config.unrelated_share) * LOG_POWER_WIDTH, tf.constant(_spreading(config))
+    at_least_spread = tf.einsum("ban,banu->bau", candidates.weights, density)
+    by_source = lawful * tf.einsum("bau,stu->bast", at_least_spread, spreading) + config.unrelated_share
+    exists = candidates.exists[..., None, None]
     message = tf.math.log(exists * by_source + 1.0 - exists)
-    others = tf.nn.softmax(tf.reduce_sum(message, axis=1, keepdims=True) - message, axis=-1)
-    return tf.einsum("bat,bant->ban", others, relative)
+    prior = np.log(np.array(config.spread_shares, np.float32) / sum(config.spread_shares))[:, None]
+    others = prior + tf.reduce_sum(message, axis=1, keepdims=True) - message
+    others -= tf.reduce_logsumexp(others, axis=(2, 3), keepdims=True)
+    expected = tf.einsum("bast,stu->bau", tf.exp(others), spreading)
+    return lawful * tf.einsum("bau,banu->ban", expected, density) + config.unrelated_share

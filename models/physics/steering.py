@@ -1,19 +1,46 @@
 """The near-field steering vector, its one definition, and its derivatives.
 
-Unit modulus is an assumption: elements are isotropic and the path loss across the surface is constant;
-the source power p_k holds the path loss to the centre.
+    a_n = (r / |q - p_n|)^[amplitude] (cos psi_n)^e exp(j k0 (r - |q - p_n|)) / sqrt(N)
+
+relative to what an isotropic element at the centre would receive: the source power p_k is the power there and holds the
+path loss to it. Where the array has neither amplitude nor pattern, the default, all moduli are 1 / sqrt(N).
 """
+
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from models.physics.geometry import RISArray
 
+_LEAST_COSINE = 1e-3  # a source in the plane of the surface, or behind it, reaches no element with a pattern
 
-def _path_difference(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray):
-    """delta_n = r - |q - p_n| and what its derivatives need. All [..., N].
 
-    With u the unit vector to the source, w = 1/r and s = |u - w p| = |q - p| / r,
-        delta = (1 - s) / w = (2 u.p - w |p|^2) / (1 + s),
+class _Paths(NamedTuple):
+    """From a source to the elements, [..., N] unless said otherwise, with u the unit vector to the source, w = 1/r.
+
+    delta: r - |q - p_n|, metres, in the approximation of the array's wavefront.
+    distance: s = |u - w p| = |q - p| / r, exact.
+    phase_distance: s as the wavefront's approximation has it: 1 for Fresnel.
+    by_azimuth, by_elevation: p . u_phi and p . u_theta, metres.
+    by_inverse_range: w |p|^2 - u . p, metres.
+    norm2: |p_n|^2, m^2, [N].
+    w: 1/r, [..., 1].
+    """
+
+    delta: tf.Tensor
+    distance: tf.Tensor
+    phase_distance: tf.Tensor
+    by_azimuth: tf.Tensor
+    by_elevation: tf.Tensor
+    by_inverse_range: tf.Tensor
+    norm2: tf.Tensor
+    w: tf.Tensor
+
+
+def _paths(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray) -> _Paths:
+    """delta_n = r - |q - p_n| and what its derivatives need.
+
+        delta = (1 - s) / w = (2 u.p - w |p|^2) / (1 + s),    s = |u - w p|,
     which loses no digits at long range and has the far field as its limit w = 0. The Fresnel approximation is
     s = 1: delta = u.p - w |p|^2 / 2.
     """
@@ -21,24 +48,49 @@ def _path_difference(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf
     positions = tf.constant(array.element_positions_m(), dtype)
     y, z = positions[:, 0], positions[:, 1]
     azimuth, elevation, w = azimuth[..., None], elevation[..., None], inverse_range[..., None]
+    sin_az, cos_az, sin_el, cos_el = tf.sin(azimuth), tf.cos(azimuth), tf.sin(elevation), tf.cos(elevation)
     norm2 = y**2 + z**2
-    projection = tf.sin(azimuth) * tf.cos(elevation) * y + tf.sin(elevation) * z
+    projection = sin_az * cos_el * y + sin_el * z
+    distance = tf.sqrt(1.0 - 2.0 * w * projection + w**2 * norm2)
     if array.wavefront == "fresnel":
-        scaled_distance = tf.ones_like(projection)
+        phase_distance = tf.ones_like(projection)
         delta = projection - 0.5 * w * norm2
     else:
-        scaled_distance = tf.sqrt(1.0 - 2.0 * w * projection + w**2 * norm2)
-        delta = (2.0 * projection - w * norm2) / (1.0 + scaled_distance)
-    return delta, scaled_distance, y, z, norm2
+        phase_distance = distance
+        delta = (2.0 * projection - w * norm2) / (1.0 + distance)
+    return _Paths(
+        delta=delta,
+        distance=distance,
+        phase_distance=phase_distance,
+        by_azimuth=cos_az * cos_el * y,
+        by_elevation=cos_el * z - sin_az * sin_el * y,
+        by_inverse_range=w * norm2 - projection,
+        norm2=norm2,
+        w=w,
+    )
 
 
-def _unit_phasor(phase: tf.Tensor, num_elements: int) -> tf.Tensor:
-    scale = tf.cast(num_elements, phase.dtype) ** -0.5
-    return tf.complex(scale * tf.cos(phase), scale * tf.sin(phase))
+def _cosine(azimuth: tf.Tensor, elevation: tf.Tensor) -> tf.Tensor:
+    """cos phi cos theta, [..., 1]: what cos psi_n = cos phi cos theta / s has in common over the elements."""
+    return tf.maximum(tf.cos(azimuth) * tf.cos(elevation), _LEAST_COSINE)[..., None]
+
+
+def _distance_exponent(array: RISArray) -> float:
+    """g in |a_n| ~ s^-g: of the path loss and of the pattern."""
+    return array.element_exponent + (1.0 if array.amplitude == "spherical" else 0.0)
+
+
+def _vectors(azimuth: tf.Tensor, elevation: tf.Tensor, paths: _Paths, array: RISArray) -> tf.Tensor:
+    phase = tf.constant(array.wavenumber, azimuth.dtype) * paths.delta
+    modulus = tf.cast(array.num_elements, phase.dtype) ** -0.5
+    if not array.has_unit_modulus:
+        modulus *= paths.distance ** -_distance_exponent(array)
+        modulus *= _cosine(azimuth, elevation) ** array.element_exponent
+    return tf.complex(modulus * tf.cos(phase), modulus * tf.sin(phase))
 
 
 def steering_vectors(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray) -> tf.Tensor:
-    """Steering vectors a_n = exp(+j k0 (r - |q - p_n|)) / sqrt(N).
+    """Steering vectors, as the module's docstring has them.
 
     Args:
       azimuth: [...], float32 or float64, radians.
@@ -47,13 +99,12 @@ def steering_vectors(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf
       array: the surface.
 
     Returns:
-      [..., N], complex64 or complex128, unit norm. docs/conventions.md has the axes and the index order; the
-      Fresnel form is equation (3) of Cui and Dai, "Channel estimation for extremely large-scale MIMO", 2022,
-      extended to a plane.
+      [..., N], complex64 or complex128, of unit norm where the array has unit modulus. docs/conventions.md has the axes
+      and the index order; the Fresnel form is equation (3) of Cui and Dai, "Channel estimation for extremely
+      large-scale MIMO", 2022, extended to a plane, and of the phase alone.
     """
-    azimuth = tf.convert_to_tensor(azimuth)
-    delta, *_ = _path_difference(azimuth, elevation, inverse_range, array)
-    return _unit_phasor(tf.constant(array.wavenumber, delta.dtype) * delta, array.num_elements)
+    azimuth, elevation = tf.convert_to_tensor(azimuth), tf.convert_to_tensor(elevation)
+    return _vectors(azimuth, elevation, _paths(azimuth, elevation, inverse_range, array), array)
 
 
 def steering_jacobian(
@@ -61,9 +112,11 @@ def steering_jacobian(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Steering vectors and their derivatives by azimuth, elevation and inverse range.
 
-    da/dx = j k0 (d delta/dx) a, with
+    da/dx = (d log|a|/dx + j k0 d delta/dx) a, with
         d delta/d phi = p . u_phi / s,    d delta/d theta = p . u_theta / s,
-        d delta/d w = (delta^2 - |p|^2) / (2 s)    (Fresnel: s = 1 and no delta^2).
+        d delta/d w = (delta^2 - |p|^2) / (2 s)    (Fresnel: s = 1 and no delta^2),
+        ds/d phi = -w p . u_phi / s,    ds/d theta = -w p . u_theta / s,    ds/dw = (w |p|^2 - u . p) / s,
+        log|a| = -([amplitude] + e) log s + e log(cos phi cos theta) - log(N) / 2.
 
     Args:
       azimuth, elevation, inverse_range, array: as for `steering_vectors`.
@@ -71,19 +124,51 @@ def steering_jacobian(
     Returns:
       a [..., N] and da [..., 3, N], complex: derivatives a radian, a radian and a 1/m.
     """
+    azimuth, elevation = tf.convert_to_tensor(azimuth), tf.convert_to_tensor(elevation)
+    paths = _paths(azimuth, elevation, inverse_range, array)
+    vectors = _vectors(azimuth, elevation, paths, array)
+    curvature = paths.norm2 if array.wavefront == "fresnel" else paths.norm2 - paths.delta**2
+    slopes = [part / paths.phase_distance for part in (paths.by_azimuth, paths.by_elevation, -0.5 * curvature)]
+    of_phase = tf.constant(array.wavenumber, azimuth.dtype) * tf.stack(slopes, axis=-2)
+    of_modulus = tf.zeros_like(of_phase)
+    if not array.has_unit_modulus:
+        of_modulus = _modulus_slopes(azimuth, elevation, paths, array)
+    return vectors, tf.complex(of_modulus, of_phase) * vectors[..., None, :]
+
+
+def _modulus_slopes(azimuth: tf.Tensor, elevation: tf.Tensor, paths: _Paths, array: RISArray) -> tf.Tensor:
+    """d log|a_n| by azimuth, elevation and inverse range, [..., 3, N]."""
+    by_distance = -_distance_exponent(array) / paths.distance**2
+    slopes = [
+        -paths.w * paths.by_azimuth * by_distance,
+        -paths.w * paths.by_elevation * by_distance,
+        paths.by_inverse_range * by_distance,
+    ]
+    in_front = tf.cast(tf.cos(azimuth) * tf.cos(elevation) > _LEAST_COSINE, azimuth.dtype)
+    tilt = [-array.element_exponent * in_front * tf.tan(angle) for angle in (azimuth, elevation)]
+    tilt = tf.stack([*tilt, tf.zeros_like(in_front)], axis=-1)
+    return tf.stack(slopes, axis=-2) + tilt[..., None]
+
+
+def steering_norm2(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray) -> tf.Tensor:
+    """a^H a, [...] real: what a source of power one at the centre delivers to the surface; one for unit modulus."""
     azimuth = tf.convert_to_tensor(azimuth)
-    delta, s, y, z, norm2 = _path_difference(azimuth, elevation, inverse_range, array)
-    k0 = tf.constant(array.wavenumber, delta.dtype)
-    vectors = _unit_phasor(k0 * delta, array.num_elements)
-    sin_az, cos_az = tf.sin(azimuth)[..., None], tf.cos(azimuth)[..., None]
-    sin_el, cos_el = tf.sin(elevation)[..., None], tf.cos(elevation)[..., None]
-    curvature = norm2 if array.wavefront == "fresnel" else norm2 - delta**2
-    slopes = tf.stack(
-        [cos_az * cos_el * y / s, (cos_el * z - sin_az * sin_el * y) / s, -0.5 * curvature / s],
-        axis=-2,
-    )
-    slopes = k0 * slopes
-    return vectors, tf.complex(tf.zeros_like(slopes), slopes) * vectors[..., None, :]
+    if array.has_unit_modulus:
+        return tf.ones_like(azimuth)
+    return tf.reduce_sum(tf.abs(steering_vectors(azimuth, elevation, inverse_range, array)) ** 2, axis=-1)
+
+
+def unit_norm_jacobian(
+    azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """b = a / |a| and its derivatives db = (da - b Re(b^H da)) / |a|; otherwise as `steering_jacobian`."""
+    vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
+    if array.has_unit_modulus:
+        return vectors, slopes
+    to_unit = tf.cast(tf.math.rsqrt(tf.reduce_sum(tf.abs(vectors) ** 2, axis=-1)), vectors.dtype)
+    vectors, slopes = vectors * to_unit[..., None], slopes * to_unit[..., None, None]
+    along = tf.math.real(tf.reduce_sum(tf.math.conj(vectors)[..., None, :] * slopes, axis=-1))
+    return vectors, slopes - vectors[..., None, :] * tf.cast(along, slopes.dtype)[..., None]
 
 
 def source_positions_m(azimuth: tf.Tensor, elevation: tf.Tensor, range_m: tf.Tensor) -> tf.Tensor:

@@ -7,9 +7,11 @@ import tensorflow as tf
 
 from models.covariance_estimator.continuous import grid_peaks
 from models.physics.covariance import LowRankCovariance
-from models.physics.steering import steering_jacobian
+from models.physics.steering import unit_norm_jacobian
 from models.spectrum.config import DetectionConfig
 from models.spectrum.mvdr import MVDR, white_factor
+
+_LONGEST_MOVE = 0.1  # of a step of the polish, radians and 1/m, for the default surface's resolution
 
 
 class Peaks(NamedTuple):
@@ -25,8 +27,9 @@ class Peaks(NamedTuple):
 
 
 def _local_form(points: tf.Tensor, factor: tf.Tensor, mvdr: MVDR) -> tf.Tensor:
-    """X^H (I - F F^H) X for X = [a, da/dpsi] at each point: [B, T, 4, 4] complex64, eps times the R^-1 form."""
-    vectors, slopes = steering_jacobian(points[..., 0], points[..., 1], points[..., 2], mvdr.array)
+    """X^H (I - F F^H) X for X = [b, db/dpsi], b = a / |a|, at each point: [B, T, 4, 4] complex64, eps times the R^-1
+    form."""
+    vectors, slopes = unit_norm_jacobian(points[..., 0], points[..., 1], points[..., 2], mvdr.array)
     rows = tf.math.conj(tf.concat([vectors[..., None, :], slopes], axis=-2))  # [B, T, 4, N], X^H
     explained = tf.matmul(rows, factor[:, None])
     return tf.matmul(rows, rows, adjoint_b=True) - tf.matmul(explained, explained, adjoint_b=True)
@@ -35,7 +38,7 @@ def _local_form(points: tf.Tensor, factor: tf.Tensor, mvdr: MVDR) -> tf.Tensor:
 def polish_peaks(
     points: tf.Tensor, covariance: LowRankCovariance, mvdr: MVDR, steps: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Minimises a^H R^-1 a = |R^-1/2 a|^2 from each point by damped Gauss-Newton.
+    """Minimises b^H R^-1 b = |R^-1/2 b|^2, b = a / |a|, from each point by damped Gauss-Newton.
 
     Args:
       points: [B, T, 3] float32, azimuth, elevation, inverse range.
@@ -49,6 +52,7 @@ def polish_peaks(
     factor = white_factor(covariance)
     view = mvdr.field_of_view
     limits = np.array([view.azimuth, view.elevation, view.inverse_range], np.float32)
+    longest = (_LONGEST_MOVE * mvdr.array.relative_resolution).astype(np.float32)
 
     def body(step, points, form, damping):
         cost = tf.math.real(form[..., 0, 0])
@@ -57,7 +61,7 @@ def polish_peaks(
         loaded = tf.linalg.diag_part(hessian) * (1.0 + damping[..., None]) + 1e-9
         chol = tf.linalg.cholesky(tf.linalg.set_diag(hessian, loaded))
         move = -tf.linalg.cholesky_solve(chol, gradient[..., None])[..., 0]
-        moved = tf.clip_by_value(points + tf.clip_by_value(move, -0.1, 0.1), limits[:, 0], limits[:, 1])
+        moved = tf.clip_by_value(points + tf.clip_by_value(move, -longest, longest), limits[:, 0], limits[:, 1])
         moved_form = _local_form(moved, factor, mvdr)
         accept = tf.math.real(moved_form[..., 0, 0]) < cost
         points = tf.where(accept[..., None], moved, points)

@@ -1,6 +1,7 @@
-"""The MVDR (Capon) spectrum P(psi) = 1 / (a^H R^-1 a) of a covariance R, on the grid and at any point.
+"""The MVDR (Capon) spectrum P(psi) = a^H a / (a^H R^-1 a) of a covariance R, on the grid and at any point.
 
-Two routes to a^H R^-1 a, both by Cholesky and never by an explicit inverse:
+It is that of a at unit norm: away from all sources it equals the floor of R, whatever the elements' pattern. Two routes
+to a^H R^-1 a, both by Cholesky and never by an explicit inverse:
     dense      R = L L^H,            a^H R^-1 a = |L^-1 a|^2
     low rank   R = U U^H + eps I,    a^H R^-1 a = (a^H a - |C^-1 U^H a|^2) / eps,   C C^H = eps I + U^H U   (Woodbury)
 """
@@ -12,8 +13,9 @@ import tensorflow as tf
 
 from models.covariance_estimator.config import GridConfig
 from models.covariance_estimator.dictionary import PolarDictionary
+from models.covariance_estimator.grids import natural_grid
 from models.physics.covariance import LowRankCovariance, as_complex
-from models.physics.geometry import FieldOfView, RISArray
+from models.physics.geometry import FieldOfView, RISArray, Scenario
 
 
 def white_factor(covariance: LowRankCovariance) -> tf.Tensor:
@@ -90,3 +92,9 @@ class MVDR(keras.layers.Layer):
         config.pop("trainable", None)
         view = {name: tuple(limits) for name, limits in config.pop("field_of_view").items()}
         return cls(RISArray(**config.pop("array")), FieldOfView(**view), GridConfig(**config.pop("grid")), **config)
+
+
+def spectrum_layer(scenario: Scenario, grid: GridConfig | None = None) -> MVDR:
+    """The layer for an installation; without a grid, twice as fine along each axis as the installation asks for."""
+    array, view = scenario.array, scenario.field_of_view
+    return MVDR(array, view, grid or natural_grid(array, view, density=2))

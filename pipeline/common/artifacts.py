@@ -79,12 +79,19 @@ def fingerprint(
     values = {name: value for name, value in flattened(options).items() if name not in left_out}
     paths = {name: value for name, value in values.items() if isinstance(value, Path)}
     read = {_flag(name): _hash_of(name, path) for name, path in paths.items()}
-    kept = plain({name: value for name, value in values.items() if name not in paths and value is not None})
+    kept = {name: value for name, value in plain(values).items() if name not in paths and value is not None}
+    if "config" in kept:
+        kept["config"] = _sets(kept["config"])
     read |= {name: given.digest for name, given in (inputs or {}).items()}
     places = {_flag(name): path for name, path in paths.items()}
     places |= {name: given.path for name, given in (inputs or {}).items()}
     shown = {name: str(path.absolute()) for name, path in places.items()}
     return Fingerprint(module.rpartition(".")[2], kept, read, code_version(module), shown)
+
+
+def _sets(config: Any) -> Any:
+    """Names of sets of scenes without the installation file behind @, which counts by what it holds."""
+    return config.partition("@")[0] if isinstance(config, str) else [name.partition("@")[0] for name in config]
 
 
 def _flag(name: str) -> str:

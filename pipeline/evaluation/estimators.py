@@ -71,7 +71,7 @@ def server_estimator(target: str, model_name: str) -> Estimator:
     Calls of the estimator raise serving.client.ServerError if the server is down or refuses.
     """
     client = LocalizerClient(target, model_name=model_name)
-    return lambda scenes: client.predict({key: np.asarray(scenes[key]) for key in INPUTS})
+    return lambda scenes: client.predict({key: np.asarray(scenes[key]) for key in INPUTS}).outputs
 
 
 def localizer_estimator(localizer: Localizer) -> Estimator:

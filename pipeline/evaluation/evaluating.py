@@ -32,7 +32,7 @@ from pipeline.evaluation.estimators import (
 )
 from pipeline.evaluation.figures import plots, scene_plots
 from pipeline.evaluation.matching import MatchTable
-from pipeline.evaluation.metrics import STANDARD_GATE, STRICT_GATE, Evaluation, compute_metrics, metrics_config
+from pipeline.evaluation.metrics import Evaluation, MetricsConfig, compute_metrics, metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, load_predictions, run_estimator, save_predictions
 from pipeline.evaluation.summary import comparison_lines, summary_lines
 from pipeline.evaluation.tally import Difference
@@ -67,12 +67,12 @@ def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, E
     return "chance", chance_estimator(scenario)
 
 
-def write_matches(path: Path, table: MatchTable) -> None:
+def write_matches(path: Path, table: MatchTable, config: MetricsConfig) -> None:
     """Writes the table of pairs, misses and false alarms as CSV, a row each; empty cells where there is nothing."""
     columns = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
     columns |= {
-        "hit_standard": table.hits(STANDARD_GATE).astype(int),
-        "hit_strict": table.hits(STRICT_GATE).astype(int),
+        "hit_standard": table.hits(config.standard_gate).astype(int),
+        "hit_strict": table.hits(config.strict_gate).astype(int),
     }
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -157,7 +157,7 @@ def _evaluate(options: EvaluateOptions, run: Artifact, logger: logging.Logger) -
     batches: Iterable[Mapping[str, Any]] = load_scenes(
         options.data_dir, options.config, options.split, take=options.scenes, batch_size=options.batch_size
     )
-    if options.bounds and scenes.impairments is None:
+    if options.bounds and scenes.is_as_told:
         batches = with_bounds(batches, scenario.array)
     other = None
     if options.compare_with is not None:
@@ -173,7 +173,7 @@ def _evaluate(options: EvaluateOptions, run: Artifact, logger: logging.Logger) -
     differences = compare(evaluation, other) if other is not None else {}
     if differences:
         metrics["minus_compared"] = {key: dataclasses.asdict(value) for key, value in differences.items()}
-    write_matches(options.output_dir / "matches.csv", evaluation.table)
+    write_matches(options.output_dir / "matches.csv", evaluation.table, evaluation.config)
     if options.figures:
         draw_figures(options.output_dir / "figures", evaluation, metrics, scenario)
     write_json(options.output_dir / "metrics.json", metrics)

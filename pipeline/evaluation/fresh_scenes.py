@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from models.physics.geometry import Scenario
 from pipeline.evaluation.matching import found_sources, match_sources, true_sources
-from pipeline.evaluation.metrics import STANDARD_GATE
+from pipeline.evaluation.metrics import metrics_config
 from pipeline.locate import LocateOptions
-from serving.client import LocalizerClient, ServerError
+from serving.client import LocalizerClient
 from serving.client.measurement import Measurement, check_measurement, write_measurement
 from serving.server_process import server_process
 from tfds_shards.codebook import code_phasors
@@ -40,21 +41,18 @@ def running_server(
     """A model server in another process on a free port; its HOST:PORT.
 
     Raises:
-      ServerError: it did not come up.
+      RuntimeError: it did not come up.
     """
     flags = (f"--model_name={model_name}", f"--model_base_path={model_base_path.absolute()}")
-    try:
-        with server_process(*flags) as server:
-            logger.info(server.lines[0].strip())
-            yield server.target
-    except RuntimeError as error:
-        raise ServerError(str(error)) from None
+    with server_process(*flags) as server:
+        logger.info(server.lines[0].strip())
+        yield server.target
 
 
-def _show(scenes: list[Scene], outputs: dict[str, np.ndarray], logger: logging.Logger) -> None:
+def _show(scenes: list[Scene], outputs: dict[str, np.ndarray], scenario: Scenario, logger: logging.Logger) -> None:
     truth = true_sources({key: np.stack([getattr(scene, key) for scene in scenes]) for key in _TRUTH})
     table = match_sources(truth, found_sources(outputs))
-    hits = table.hits(STANDARD_GATE)
+    hits = table.hits(metrics_config(scenario).standard_gate)
     for number, scene in enumerate(scenes):
         found = int(outputs["num_sources"][number])
         in_scene = int(hits[table.scene == number].sum())
@@ -77,7 +75,8 @@ def locate(options: LocateOptions, logger: logging.Logger) -> None:
     """Simulates, sends and shows.
 
     Raises:
-      ValueError, OSError, ServerError: no such set, no model, or a server that does not come up.
+      ValueError, OSError, RuntimeError: no such set, no model, or a server that does not come up.
+      ServerError: it refuses.
     """
     config = scene_set(options.config).config
     scenes = [simulate_scene(config, "test", _FIRST_FRESH_INDEX + number) for number in range(options.scenes)]
@@ -89,6 +88,6 @@ def locate(options: LocateOptions, logger: logging.Logger) -> None:
     ):
         client.check(measurement)
         started = time.monotonic()
-        outputs = client.predict(measurement.inputs(0, len(measurement)))
+        outputs = client.predict(measurement.inputs(0, len(measurement))).outputs
         logger.info(f"{len(measurement)} scenes over gRPC in {time.monotonic() - started:.1f} s, tracing included")
-    _show(scenes, outputs, logger)
+    _show(scenes, outputs, config.scenario, logger)

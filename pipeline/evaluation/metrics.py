@@ -9,7 +9,7 @@ import numpy as np
 
 from models.physics.geometry import Scenario
 from pipeline.evaluation.matching import Gate, Gospa, MatchTable, Sources, gospa, match_sources
-from pipeline.evaluation.reliability import position_covariance_metrics, score_calibration
+from pipeline.evaluation.reliability import GatedErrors, gated_errors, position_covariance_metrics, score_calibration
 from pipeline.evaluation.tally import Tally, percentile_interval, ratio, resample_weights, tally_scenes
 
 STANDARD_GATE = Gate()
@@ -20,6 +20,12 @@ STRICT_GATE = Gate(azimuth_deg=2.0, elevation_deg=2.0, range_m=0.25)
 class MetricsConfig:
     """What is counted, in which bins, and how the intervals are made."""
 
+    standard_gate: Gate = STANDARD_GATE
+    """What a hit is."""
+    strict_gate: Gate = STRICT_GATE
+    """What a close hit is."""
+    rmse_scale_m: float = 2.0
+    """rmse_xyz that weighs as much in the objective as 0.1 of F1, metres."""
     max_error_m: float = 20.0
     """Cap of a position error in rmse_xyz, and the rmse of an answer without any pair, metres. The default is twice the
     longest range, more than any two points of the field of view are apart."""
@@ -37,7 +43,7 @@ class MetricsConfig:
     """Seed of the bootstrap."""
 
     def __post_init__(self) -> None:
-        for field in ("max_error_m", "gospa_cutoff_m", "resamples"):
+        for field in ("rmse_scale_m", "max_error_m", "gospa_cutoff_m", "resamples"):
             if not getattr(self, field) > 0:
                 raise ValueError(f"MetricsConfig.{field}: expected a positive number, got {getattr(self, field)!r}")
         if not 0 < self.confidence < 1:
@@ -49,8 +55,27 @@ class MetricsConfig:
 
 
 def metrics_config(scenario: Scenario) -> MetricsConfig:
-    """The default settings, with errors capped at twice the scenario's longest range."""
-    return MetricsConfig(max_error_m=2.0 * scenario.field_of_view.range_m[1])
+    """The settings for an installation: those of `MetricsConfig` for the default one.
+
+    Gates are the field of view's, the strict one two fifths of its angles and a quarter of its range; lengths follow
+    the gate, errors are capped at twice the longest range, bins of range have the edges 1, 2, 5 of every decade.
+    """
+    view = scenario.field_of_view
+    angle_deg, range_m = view.gate_angle_deg, view.gate_range_m
+    return MetricsConfig(
+        standard_gate=Gate(angle_deg, angle_deg, range_m),
+        strict_gate=Gate(0.4 * angle_deg, 0.4 * angle_deg, 0.25 * range_m),
+        rmse_scale_m=2.0 * range_m,
+        max_error_m=2.0 * view.range_m[1],
+        gospa_cutoff_m=range_m,
+        range_edges_m=_range_edges_m(*view.range_m),
+    )
+
+
+def _range_edges_m(low: float, high: float) -> tuple[float, ...]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    inside = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    return (low, *(edge for edge in inside if low * 1.001 < edge < high * 0.999), high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +83,7 @@ class Evaluation:
     """An answer, matched and counted: what metrics, plots and comparisons are made of.
 
     truth, found: the sources of B scenes. snr_db: [B]. table: their matches. gospa: per scene.
-    standard, strict: counts per scene at the two gates.
+    standard, strict: counts per scene at the two gates. errors: of its hits, as covariances see them.
     """
 
     truth: Sources
@@ -68,6 +93,7 @@ class Evaluation:
     gospa: Gospa
     standard: Tally
     strict: Tally
+    errors: GatedErrors
     config: MetricsConfig
 
 
@@ -90,9 +116,11 @@ def match_and_count(
         raise ValueError(f"snr_db: expected one value for each of 1 or more scenes, got {snr_db.shape}")
     table = match_sources(truth, found)
     standard, strict = (
-        tally_scenes(table, truth, found, gate, config.max_error_m) for gate in (STANDARD_GATE, STRICT_GATE)
+        tally_scenes(table, truth, found, gate, config.max_error_m, config.rmse_scale_m)
+        for gate in (config.standard_gate, config.strict_gate)
     )
-    return Evaluation(truth, found, snr_db, table, gospa(truth, found, config.gospa_cutoff_m), standard, strict, config)
+    errors, distance = gated_errors(table, found, config.standard_gate), gospa(truth, found, config.gospa_cutoff_m)
+    return Evaluation(truth, found, snr_db, table, distance, standard, strict, errors, config)
 
 
 def bin_index(values: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
@@ -158,7 +186,7 @@ def _core_metrics(evaluation: Evaluation, scenes: np.ndarray, weights: np.ndarra
         "pairs": int(total.pairs),
         **_statistics(standard, weights, confidence, ("objective", "rmse_xyz_m")),
         "median_position_error_m": _median(table.position_error_m[table.is_pair & scenes[table.scene]]),
-        "nees_over_3": _nees_over_3(table, scenes[table.scene]),
+        "nees_over_3": evaluation.errors.nees_over_3(scenes[table.scene]),
         **_bound_metrics(table, scenes[table.scene]),
         "standard": _gate_metrics(standard, weights, confidence),
         "strict": _gate_metrics(strict, weights, confidence),
@@ -175,12 +203,6 @@ def _bound_metrics(table: MatchTable, rows: np.ndarray) -> dict[str, float]:
         "median_bound_m": _median(table.bound_m[pairs]),
         "median_error_over_bound": _median(table.position_error_m[pairs] / table.bound_m[pairs]),
     }
-
-
-def _nees_over_3(table: MatchTable, rows: np.ndarray) -> float:
-    """Mean squared Mahalanobis distance of hits over its expectation, of rows [R] bool."""
-    hits = rows & table.hits(STANDARD_GATE) & np.isfinite(table.squared_mahalanobis)
-    return _mean(table.squared_mahalanobis[hits]) / 3.0
 
 
 def _median(values: np.ndarray) -> float:
@@ -206,13 +228,13 @@ def _quartiles(values: np.ndarray) -> list[float]:
 
 def _range_bin(evaluation: Evaluation, rows: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
     """Metrics of the true sources in the rows [R] bool of the table."""
-    table, num_scenes = evaluation.table, evaluation.truth.num_scenes
+    table, num_scenes, config = evaluation.table, evaluation.truth.num_scenes, evaluation.config
 
     def totals(mask: np.ndarray) -> np.ndarray:
         return weights @ np.bincount(table.scene[mask], minlength=num_scenes)
 
     metrics: dict[str, Any] = {"sources": int(rows.sum())}
-    for name, gate in (("standard", STANDARD_GATE), ("strict", STRICT_GATE)):
+    for name, gate in (("standard", config.standard_gate), ("strict", config.strict_gate)):
         hits = rows & table.hits(gate)
         metrics[f"recall_{name}"] = float(ratio(hits.sum(), rows.sum()))
         metrics[f"recall_{name}_interval"] = percentile_interval(
@@ -258,13 +280,9 @@ def compute_metrics(evaluation: Evaluation) -> dict[str, Any]:
         **_core_metrics(evaluation, everything, weights),
         "invalid_estimates": int(invalid.sum()),
         "num_sources_confusion": confusion_matrix(truth.num_sources, found.num_sources, size).tolist(),
-        "calibration": score_calibration(evaluation.table, STANDARD_GATE, config.confidence),
-        "position_covariance": position_covariance_metrics(evaluation.table, STANDARD_GATE),
+        "calibration": score_calibration(evaluation.table, config.standard_gate, config.confidence),
+        "position_covariance": position_covariance_metrics(evaluation.table, evaluation.errors, config.confidence),
         "by_snr": _by_snr(evaluation, weights),
         "by_range": _by_range(evaluation, weights),
-        "settings": {
-            "standard_gate": dataclasses.asdict(STANDARD_GATE),
-            "strict_gate": dataclasses.asdict(STRICT_GATE),
-            **dataclasses.asdict(config),
-        },
+        "settings": dataclasses.asdict(config),
     }

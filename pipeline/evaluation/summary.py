@@ -30,8 +30,8 @@ def _row(label: str, row: dict[str, Any]) -> str:
 
 def summary_lines(metrics: dict[str, Any]) -> list[str]:
     """The table, from `compute_metrics`' dictionary."""
-    gates = metrics["settings"]
-    confidence = gates["confidence"]
+    settings = metrics["settings"]
+    confidence, scale_m = settings["confidence"], settings["rmse_scale_m"]
     low, high = metrics["objective_interval"]
     lines = [
         _HEADER.replace("95 %", f"{100 * confidence:g} %"),
@@ -48,7 +48,8 @@ def summary_lines(metrics: dict[str, Any]) -> list[str]:
         )
     lines += [
         "",
-        f"objective (rmse_xyz / 2 m + 10 (1 - F1)): {_number(metrics['objective'])} [{_number(low)}, {_number(high)}]",
+        f"objective (rmse_xyz / {scale_m:.3g} m + 10 (1 - F1)): "
+        f"{_number(metrics['objective'])} [{_number(low)}, {_number(high)}]",
         f"false alarms a scene: {_number(metrics['false_alarms_per_scene'])}",
     ]
     if metrics["calibration"] is not None:

@@ -7,7 +7,6 @@ import numpy as np
 
 from pipeline.evaluation.matching import Gate, MatchTable, Sources
 
-OBJECTIVE_RMSE_SCALE_M = 2.0
 OBJECTIVE_F1_WEIGHT = 10.0
 
 
@@ -24,6 +23,7 @@ class Tally:
     true, found: sources there are and sources reported. hits: pairs inside the gate. pairs: pairs, inside or not.
     squared_error_m2: sum over pairs of the squared position error, each error at most max_error_m.
     max_error_m: largest error that counts, and the rmse of an answer without a single pair.
+    rmse_scale_m: of the objective.
     """
 
     true: np.ndarray
@@ -32,6 +32,7 @@ class Tally:
     pairs: np.ndarray
     squared_error_m2: np.ndarray
     max_error_m: float
+    rmse_scale_m: float = 2.0
 
     def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> "Tally":
         return Tally(
@@ -41,6 +42,7 @@ class Tally:
             pairs=function(self.pairs),
             squared_error_m2=function(self.squared_error_m2),
             max_error_m=self.max_error_m,
+            rmse_scale_m=self.rmse_scale_m,
         )
 
     def select(self, scenes: np.ndarray) -> "Tally":
@@ -81,11 +83,13 @@ class Tally:
 
     @property
     def objective(self) -> np.ndarray:
-        """rmse_xyz / 2 m + 10 (1 - F1): low is good. No answer scores above silence, max_error_m / 2 m + 10."""
-        return self.rmse_xyz_m / OBJECTIVE_RMSE_SCALE_M + OBJECTIVE_F1_WEIGHT * (1.0 - self.f1)
+        """rmse_xyz / rmse_scale_m + 10 (1 - F1): low is good. No answer scores above silence, which has max_error_m."""
+        return self.rmse_xyz_m / self.rmse_scale_m + OBJECTIVE_F1_WEIGHT * (1.0 - self.f1)
 
 
-def tally_scenes(table: MatchTable, truth: Sources, found: Sources, gate: Gate, max_error_m: float) -> Tally:
+def tally_scenes(
+    table: MatchTable, truth: Sources, found: Sources, gate: Gate, max_error_m: float, rmse_scale_m: float = 2.0
+) -> Tally:
     """Counts of every scene, [B].
 
     Args:
@@ -93,6 +97,7 @@ def tally_scenes(table: MatchTable, truth: Sources, found: Sources, gate: Gate, 
       truth, found: the sources it was made of.
       gate: what counts as a hit.
       max_error_m: cap of a pair's position error, metres.
+      rmse_scale_m: of the objective, metres.
     """
     error = np.minimum(np.where(table.is_pair, table.position_error_m, 0.0), max_error_m)
 
@@ -106,6 +111,7 @@ def tally_scenes(table: MatchTable, truth: Sources, found: Sources, gate: Gate, 
         pairs=per_scene(table.is_pair),
         squared_error_m2=per_scene(error**2),
         max_error_m=max_error_m,
+        rmse_scale_m=rmse_scale_m,
     )
 
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models.artifacts import load_weights
+from models.artifacts import load_weights, moved_to
 from models.baselines.sequential_ml import sequential_ml_localizer
 from models.config import LocalizerConfig, LossConfig
 from models.localizer import Localizer
@@ -21,14 +21,13 @@ from pipeline.bench import BenchOptions
 from pipeline.evaluation.estimators import INPUTS, localizer_estimator
 from pipeline.training.backbone_training import BackboneTraining
 from tfds_shards.codebook import code_phasors
-from tfds_shards.simulator import CONFIGS, simulate_scene
+from tfds_shards.scene_sets import scene_set
+from tfds_shards.simulator import simulate_scene
 
 
 def bench_scenes(options: BenchOptions) -> dict[str, tf.Tensor]:
     """Validation scenes with their truth, one batch."""
-    if options.config not in CONFIGS:
-        raise ValueError(f"--config: expected one of {', '.join(CONFIGS)}, got {options.config!r}")
-    config = CONFIGS[options.config]
+    config = scene_set(options.config).config
     scenes = [simulate_scene(config, "validation", number) for number in range(options.scenes)]
     names = ("snapshots", "channel", "snr_db", "num_sources", "azimuth", "elevation", "range_m", "power")
     batch = {name: np.stack([getattr(scene, name) for scene in scenes]) for name in names}
@@ -55,7 +54,8 @@ def bench(options: BenchOptions) -> dict[str, float]:
     batch = bench_scenes(options)
     inputs = {name: batch[name] for name in INPUTS}
     one = {name: value[:1] for name, value in inputs.items()}
-    weights = load_weights(options.backbone)
+    scenario = scene_set(options.config).config.scenario
+    weights = moved_to(load_weights(options.backbone), scenario)
     localizer = Localizer(weights, LocalizerConfig())
     backbone = localizer.backbone
     localize = localizer_estimator(localizer)
@@ -71,7 +71,7 @@ def bench(options: BenchOptions) -> dict[str, float]:
     training = BackboneTraining(backbone, LossConfig())
     training.compile(optimizer=keras.optimizers.Adam(0.0), jit_compile=False)
     train_step = tf.function(training.train_step, autograph=False)
-    maximum_likelihood = sequential_ml_localizer(CONFIGS[options.config].scenario)
+    maximum_likelihood = sequential_ml_localizer(scenario)
     actions: dict[str, tuple[Callable[[], Any], int]] = {
         "sequential maximum likelihood": (lambda: maximum_likelihood(inputs), options.scenes),
         f"localizer, batch {options.scenes}": (lambda: localize(inputs), options.scenes),

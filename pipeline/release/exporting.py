@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from models.artifacts import load_refiner, load_weights, moved_to
 from models.localizer import Localizer
+from models.physics.installation import load_installation
 from pipeline.common.artifacts import Fingerprint, difference, fingerprint, new_record, now, read_manifest
 from pipeline.common.records import write_json
 from pipeline.export import WARMUP_BATCH_SIZES, ExportOptions
@@ -171,7 +172,9 @@ def export_localizer(
 def export(options: ExportOptions) -> Path:
     """The version that the options ask for."""
     weights = load_weights(options.backbone)
-    if options.config is not None:
+    if options.installation is not None:
+        weights = moved_to(weights, load_installation(options.installation))
+    elif options.config is not None:
         weights = moved_to(weights, scene_set(options.config).config.scenario)
     refiner = load_refiner(options.refiner) if options.refiner is not None else None
     localizer = Localizer(weights, options.localizer, refiner)

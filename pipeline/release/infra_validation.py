@@ -22,7 +22,7 @@ from pipeline.release.pushing import model_digest
 from pipeline.release.signature import signature_faults
 from pipeline.training.fitting import common_scenario
 from serving.client import LocalizerClient, ServerError
-from serving.server_process import ServerProcess, free_port, server_process
+from serving.server_process import ServerProcess, server_process
 from tfds_shards.inputs import simulated_inputs
 
 INVALID = "INVALID"
@@ -53,31 +53,29 @@ def validate_infrastructure(version: Path, scenario: Scenario, config: InfraConf
     if reasons:
         return InfraValidation(INVALID, reasons)
     inputs = simulated_inputs(scenario, config.scenes)
-    rest_port = free_port()
     flags = (
         f"--model_name={_MODEL_NAME}",
         f"--model_base_path={version.parent.absolute()}",
-        f"--rest_api_port={rest_port}",
+        "--rest_api_port=-1",
     )
     try:
         expected = {name: np.asarray(value) for name, value in saved_model_estimator(version)(inputs).items()}
         with server_process(*flags) as server:
-            return _requests(server, rest_port, inputs, expected, config)
+            return _requests(server, inputs, expected, config)
     except (RuntimeError, OSError, ValueError, ServerError) as error:
         return InfraValidation(INVALID, [str(error).strip().partition("\n")[0]])
 
 
 def _requests(
     server: ServerProcess,
-    rest_port: int,
     inputs: Mapping[str, np.ndarray],
     expected: Mapping[str, np.ndarray],
     config: InfraConfig,
 ) -> InfraValidation:
     with LocalizerClient(server.target, _MODEL_NAME) as client:
         answers: dict[str, Callable[[], Mapping[str, np.ndarray]]] = {
-            "gRPC": lambda: client.predict(inputs),
-            "REST": lambda: _over_rest(rest_port, inputs, expected),
+            "gRPC": lambda: client.predict(inputs).outputs,
+            "REST": lambda: _over_rest(server.rest_port, inputs, expected),
         }
         reasons = [
             f"{way}: {fault}"

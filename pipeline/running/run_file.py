@@ -18,10 +18,15 @@ OPTIONAL = ("score", "learnability", "refine", "bless", "push", "locate")
 
 @dataclasses.dataclass(frozen=True)
 class RunFile:
-    """What a file says. path: the file. run_dir: where everything goes. tables: options by stage."""
+    """What a file says.
+
+    path: the file. run_dir: where everything goes. installation: file of the surface it is all for, None for the sets'
+    own. tables: options by stage.
+    """
 
     path: Path
     run_dir: Path
+    installation: Path | None
     tables: Mapping[str, Mapping[str, Any]]
 
     def has(self, stage: str) -> bool:
@@ -49,12 +54,13 @@ def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield prefix + name, value
 
 
-def read_run_file(path: Path, run_dir: Path | None = None) -> RunFile:
+def read_run_file(path: Path, run_dir: Path | None = None, installation: Path | None = None) -> RunFile:
     """Reads a run's file.
 
     Args:
       path: TOML.
       run_dir: where everything goes, in place of the file's own run_dir.
+      installation: in place of the file's own installation.
 
     Raises:
       ValueError: no TOML, or something in it that is no stage.
@@ -63,8 +69,8 @@ def read_run_file(path: Path, run_dir: Path | None = None) -> RunFile:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"expected a run's TOML file at {path}: {error}") from None
-    folder = Path(given.pop("run_dir", Path("runs", path.stem)))
+    folder, site = Path(given.pop("run_dir", Path("runs", path.stem))), given.pop("installation", None)
     for name, table in given.items():
         if name not in STAGES or not isinstance(table, dict):
-            raise ValueError(f"{path}: expected run_dir and tables of {', '.join(STAGES)}, got {name!r}")
-    return RunFile(path, run_dir or folder, given)
+            raise ValueError(f"{path}: expected run_dir, installation and tables of {', '.join(STAGES)}, got {name!r}")
+    return RunFile(path, run_dir or folder, installation or (None if site is None else Path(site)), given)

@@ -41,14 +41,23 @@ class Step:
 
     name: of its module in pipeline/. options: its dataclass. is_done: whether its results are there and unchanged; may
     raise `Differs`, and ValueError or OSError while what it reads is not there. seconds: about how long it takes on two
-    cores. stops: what in its results ends the run, None if nothing does.
+    cores. verdict: file of the verdict it leaves. good: the verdict without which the run ends, where there is one.
     """
 
     name: str
     options: Any
     is_done: Callable[[], bool]
     seconds: float
-    stops: Callable[[], str | None] = lambda: None
+    verdict: Path | None = None
+    good: str | None = None
+
+    def stops(self) -> str | None:
+        """What in its verdict ends the run, None if nothing does."""
+        if self.verdict is None or self.good is None:
+            return None
+        record = json.loads(self.verdict.read_text(encoding="utf-8"))
+        reasons = record.get("reasons") or [record.get("reason")]
+        return None if record["verdict"] == self.good else f"{record['verdict']}: {'; '.join(map(str, reasons))}"
 
 
 def steps(file: RunFile) -> list[Step]:
@@ -62,11 +71,13 @@ def steps(file: RunFile) -> list[Step]:
 
 def _steps(file: RunFile) -> Iterator[Step]:
     folder = file.run_dir
-    simulated = file.told("data", DataOptions(data_dir=folder / "data"))
+    site: dict[str, Any] = {"installation": file.installation}
+    simulated = file.told("data", DataOptions(data_dir=folder / "data", **site))
     scenes = scene_set(simulated.config, simulated.train, simulated.validation, simulated.test)
     yield _data(simulated, scenes)
-    places: dict[str, Any] = {"data_dir": simulated.data_dir, "config": scenes.name}
-    several = {**places, "config": (scenes.name,)}
+    name = simulated.config if scenes == scene_set(simulated.config) else scenes.name
+    places: dict[str, Any] = {"data_dir": simulated.data_dir, "config": name, **site}
+    several = {**places, "config": (name,)}
     yield _validate(file.told("validate", ValidateOptions(folder / "validation", **places)), scenes)
 
     trained = file.told("train", TrainOptions(folder / "train", **several))
@@ -79,7 +90,7 @@ def _steps(file: RunFile) -> Iterator[Step]:
     verdict = trained.run_dir / VERDICT_FILE if file.has("learnability") else None
     if verdict is not None:
         judged = LearnabilityOptions(trained.run_dir, fitted, **places)
-        yield _learnability(file.told("learnability", judged))
+        yield _learnability(file.told("learnability", judged), "PASS" if file.has("refine") else None)
     if file.has("refine"):
         refined = file.told(
             "refine", RefineOptions(folder / "refine", **several, backbone=weights, learnability=verdict)
@@ -88,7 +99,7 @@ def _steps(file: RunFile) -> Iterator[Step]:
         weights, refiner = refined.run_dir / BEST_MODEL, refined.run_dir / REFINER_MODEL
 
     staged, serving = folder / "export" / MODEL_NAME, folder / "serving" / MODEL_NAME
-    yield _export(file.told("export", ExportOptions(staged, weights, refiner)))
+    yield _export(file.told("export", ExportOptions(staged, weights, refiner, log_dir=folder / "logs", **site)))
     measured = file.told("evaluate", EvaluateOptions(folder / "evaluation", staged, **places))
     yield _evaluate(measured)
     if file.has("bless"):
@@ -96,7 +107,7 @@ def _steps(file: RunFile) -> Iterator[Step]:
         blessed = file.told("bless", asked)
         _check_blocks(file, scenes, measured, blessed)
         yield _bless(blessed)
-    canary = InfraValidateOptions(staged, folder / "infra_validation", scenes.name)
+    canary = InfraValidateOptions(staged, folder / "infra_validation", name, **site)
     yield _infra_validate(file.told("infra_validate", canary))
     served = staged
     if file.has("push"):
@@ -106,7 +117,8 @@ def _steps(file: RunFile) -> Iterator[Step]:
         yield _push(file.told("push", PushOptions(serving, staged, *verdicts)))
         served = serving
     if file.has("locate"):
-        yield _locate(file.told("locate", LocateOptions(served, folder / "measurement.npz", scenes.name)), served)
+        sent = LocateOptions(served, folder / "measurement.npz", name, log_dir=folder / "logs", **site)
+        yield _locate(file.told("locate", sent), served)
 
 
 def _check_blocks(file: RunFile, scenes: SceneSet, measured: EvaluateOptions, blessed: BlessOptions) -> None:
@@ -127,13 +139,6 @@ def _unchanged(folder: Path, asked: Callable[[], Fingerprint]) -> Callable[[], b
     return lambda: state(folder, asked()) == "done"
 
 
-def _verdict(path: Path, good: str) -> str | None:
-    """Why a record of a verdict ends the run."""
-    record = json.loads(path.read_text(encoding="utf-8"))
-    reasons = record.get("reasons") or [record.get("reason")]
-    return None if record["verdict"] == good else f"{record['verdict']}: {'; '.join(map(str, reasons))}"
-
-
 def _data(options: DataOptions, scenes: SceneSet) -> Step:
     return Step("data", options, lambda: building.check_built(options), 3 + scenes.num_scenes / 500)
 
@@ -145,7 +150,8 @@ def _validate(options: ValidateOptions, scenes: SceneSet) -> Step:
         options,
         _unchanged(options.run_dir, lambda: validating.asked(options)),
         8 + scenes.num_scenes / 1500,
-        lambda: _verdict(record, VALID),
+        record,
+        VALID,
     )
 
 
@@ -161,14 +167,16 @@ def _score(options: ScoreOptions) -> Step:
     return Step("score", options, _unchanged(options.run_dir, lambda: train_score.asked(options)), 25 + 0.02 * located)
 
 
-def _learnability(options: LearnabilityOptions) -> Step:
+def _learnability(options: LearnabilityOptions, good: str | None) -> Step:
+    """A verdict that ends the run only where something costly asks for it."""
     record = options.run_dir / VERDICT_FILE
     return Step(
         "learnability",
         options,
         lambda: learnability_check.standing_verdict(options) is not None,
         30 + 0.2 * options.scenes,
-        lambda: _verdict(record, "PASS"),
+        record,
+        good,
     )
 
 
@@ -194,7 +202,8 @@ def _bless(options: BlessOptions) -> Step:
         options,
         lambda: state(options.run_dir, judging.asked(options)) == "done" and judging.stands(options),
         25 + 0.05 * options.scenes * len(options.config),
-        lambda: _verdict(record, BLESSED),
+        record,
+        BLESSED,
     )
 
 
@@ -205,7 +214,8 @@ def _infra_validate(options: InfraValidateOptions) -> Step:
         options,
         _unchanged(options.run_dir, lambda: infra_validation.asked(options)),
         40,
-        lambda: _verdict(record, INFRA_VALID),
+        record,
+        INFRA_VALID,
     )
 
 

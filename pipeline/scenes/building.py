@@ -1,5 +1,7 @@
 """Sets of scenes written as TFDS shards, or found already written."""
 
+import contextlib
+import io
 import logging
 import shutil
 import time
@@ -9,7 +11,7 @@ from pipeline.common.artifacts import Artifact, Fingerprint, alone, state
 from pipeline.common.digests import code_version
 from pipeline.data import DataOptions
 from pipeline.scenes.reading import StoredScenes, open_scenes, scene_directory
-from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, encode_scene
+from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig, encode_scene
 from tfds_shards.scene_sets import SceneSet, scene_set
 from tfds_shards.simulator import simulate_scene
 
@@ -30,7 +32,7 @@ def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogge
             if not directory.exists():
                 return _built(wanted, directory, options, logger)
     check_built(options)
-    stored = open_scenes(options.data_dir, wanted.name)
+    stored = open_scenes(options.data_dir, wanted)
     logger.info(f"Reusing {_summary(stored)}")
     return stored
 
@@ -50,19 +52,21 @@ def check_built(options: DataOptions) -> bool:
     directory = scene_directory(options.data_dir, wanted)
     if not directory.exists():
         return False
-    open_scenes(options.data_dir, wanted.name)
+    open_scenes(options.data_dir, wanted)
     state(directory, asked(wanted))
     return True
 
 
 def _built(wanted: SceneSet, directory: Path, options: DataOptions, logger: logging.Logger) -> StoredScenes:
     _report_leftovers(directory, logger)
-    builder = Builder(data_dir=options.data_dir, config=wanted.name)
+    builder = Builder(data_dir=options.data_dir, config=RISSnapshotsConfig.of(options.config, wanted))
     _check_space(builder, wanted, options.data_dir, logger)
     start = time.perf_counter()
-    builder.download_and_prepare()
+    with contextlib.redirect_stdout(io.StringIO()) as said:  # TFDS speaks of downloads
+        builder.download_and_prepare()
+    logger.debug(said.getvalue().strip())
     rate = wanted.num_scenes / (time.perf_counter() - start)
-    stored = open_scenes(options.data_dir, wanted.name)
+    stored = open_scenes(options.data_dir, wanted)
     files = sorted(path.name for path in directory.iterdir() if path.is_file())
     Artifact(directory, asked(wanted), "new").finish(*files)
     logger.info(f"Built {_summary(stored)}, {rate:.0f} scenes/s")

@@ -25,8 +25,9 @@ def scenes_inputs(data_dir: Path | str, configs: Sequence[str]) -> dict[str, Inp
     Raises:
       FileNotFoundError, ValueError: as `open_scenes`.
     """
-    directories = {config: scene_directory(data_dir, scene_set(config)) for config in configs}
     return {
-        f"the scenes {config}": Input(scenes_digest(data_dir, config), directory)
-        for config, directory in directories.items()
+        f"the scenes {config.partition('@')[0]}": Input(
+            scenes_digest(data_dir, config), scene_directory(data_dir, scene_set(config))
+        )
+        for config in configs
     }

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfds_shards.codebook import code_phasors
-from tfds_shards.scene_sets import DATASET_NAME, DATASET_VERSION, SceneSet, scene_set
+from tfds_shards.scene_sets import DATASET_NAME, READABLE_VERSIONS, SceneSet, scene_set
 from tfds_shards.simulator import SPLITS, SceneConfig
 
 _DECODE_BATCH = 32
@@ -37,16 +37,17 @@ class StoredScenes:
 
 
 def scene_directory(data_dir: Path | str, wanted: SceneSet) -> Path:
-    """Where TFDS puts that set."""
-    return Path(data_dir) / DATASET_NAME / wanted.name / DATASET_VERSION
+    """Where TFDS put that set, or will put it where there is none."""
+    versions = [Path(data_dir) / DATASET_NAME / wanted.name / version for version in READABLE_VERSIONS]
+    return next((directory for directory in versions if directory.exists()), versions[0])
 
 
-def open_scenes(data_dir: Path | str, config: str) -> StoredScenes:
+def open_scenes(data_dir: Path | str, config: str | SceneSet) -> StoredScenes:
     """Finds a set on disk and checks that it is whole and is what its name says.
 
     Args:
       data_dir: the folder the set was built in.
-      config: name of the set, such as "l64_m64", "l64_m64_small" or "l64_m64_512_64_128".
+      config: the set or its name, such as "l64_m64", "l64_m64_small", "l64_m64_512_64_128" or "l64_m64@site.toml".
 
     Raises:
       FileNotFoundError: the set is not there; the message has the command that builds it.
@@ -57,12 +58,17 @@ def open_scenes(data_dir: Path | str, config: str) -> StoredScenes:
     if not (directory / "dataset_info.json").is_file():
         raise FileNotFoundError(
             f"no scenes {wanted.name} in {data_dir}: build them with "
-            f"python -m pipeline.data --config {wanted.name} --data-dir {data_dir}"
+            f"python -m pipeline.data {_options(config, wanted)} --data-dir {data_dir}"
         )
     info = tfds.builder_from_directory(directory).info
     _check_contents(info, wanted, directory)
     _check_files(info, directory)
     return StoredScenes(wanted, directory, info)
+
+
+def _options(config: str | SceneSet, wanted: SceneSet) -> str:
+    name, at, installation = config.partition("@") if isinstance(config, str) else ("", "", "")
+    return f"--config {name} --installation {installation}" if at else f"--config {wanted.name}"
 
 
 def _check_contents(info: tfds.core.DatasetInfo, wanted: SceneSet, directory: Path) -> None:

@@ -189,7 +189,7 @@ def fit(model: keras.Model, progress: Progress) -> None:
             steps_per_epoch=options.steps_per_epoch,
             callbacks=[progress],
             shuffle=False,
-            verbose="auto" if sys.stdout.isatty() else 2,
+            verbose=1 if sys.stdout.isatty() else 0,  # the log has a line an epoch
         )
     kept = ", ".join(str(options.run_dir / name) for name in progress.kept)
     logger.info(f"best validation objective {float(progress.best_objective):.3f}: {kept}")

@@ -4,6 +4,8 @@ import dataclasses
 import math
 from pathlib import Path
 
+from pipeline.scenes.installations import apply_installation
+
 
 @dataclasses.dataclass(frozen=True)
 class FitOptions:
@@ -15,6 +17,8 @@ class FitOptions:
     """Where `python -m pipeline.data` put the scenes."""
     config: tuple[str, ...] = ("l64_m64",)
     """Sets of scenes, as for `python -m pipeline.data`; every batch takes an equal share of each, validation too."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     epochs: int = 25
     """Epochs; a checkpoint and a validation after each. The default training sees 100,000 scenes, what the learnability
     verdict asks for."""
@@ -30,6 +34,7 @@ class FitOptions:
     """Seeds weights and the order of the scenes."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         for field in ("epochs", "steps_per_epoch", "batch_size", "validation_scenes"):
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")

@@ -9,7 +9,6 @@ import tensorflow as tf
 from models.localizer import Localizer
 from models.losses import focal_loss, lorentzian
 from models.spectrum.refiner import HeatMap
-from pipeline.evaluation.metrics import STANDARD_GATE
 from pipeline.training.backbone_training import BackboneTraining
 from pipeline.training.heat_map_targets import RefinerTarget, refiner_target
 
@@ -52,16 +51,16 @@ class RefinerTraining(keras.Model):
     def _offset_loss(self, heat_map: HeatMap, target: RefinerTarget) -> tf.Tensor:
         """Lorentzian loss of the offset in gates, weighted by presence, [B]: far off is hardly worse than off."""
         dictionary = self.localizer.backbone.dictionary
-        sines = [math.sin(math.radians(angle)) for angle in (STANDARD_GATE.azimuth_deg, STANDARD_GATE.elevation_deg)]
+        sine = math.sin(math.radians(dictionary.field_of_view.gate_angle_deg))
         cells = dictionary.cell_size()
         offset = tf.reshape(heat_map.offset, tf.shape(target.offset))
-        angles = (offset[..., :2] - target.offset[..., :2]) * cells[:2] / sines
+        angles = (offset[..., :2] - target.offset[..., :2]) * cells[:2] / sine
         least, most = dictionary.field_of_view.inverse_range
         ranges_m = [
             1.0 / tf.clip_by_value(dictionary.inverse_range + cells[2] * shift[..., 2], least, most)
             for shift in (offset, target.offset)
         ]
-        range_error = (ranges_m[0] - ranges_m[1])[..., None] / STANDARD_GATE.range_m
+        range_error = (ranges_m[0] - ranges_m[1])[..., None] / dictionary.field_of_view.gate_range_m
         error = tf.reduce_sum(lorentzian(tf.concat([angles, range_error], axis=-1)), axis=-1)
         return tf.reduce_sum(target.presence * error, axis=-1) / tf.reduce_sum(target.presence, axis=-1)
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import keras
 
-from models.artifacts import load_weights
+from models.artifacts import load_weights, moved_to
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.grids import moved_config
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from pipeline.common.artifacts import making
@@ -28,13 +29,12 @@ def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
     keras.utils.set_random_seed(options.seed)
     scenario = common_scenario(options.config)
     if options.initial is None:
-        weights = LocalizerWeights(Backbone(scenario, options.backbone))
+        initial = LocalizerWeights(Backbone(config=options.backbone))
     else:
-        weights = load_weights(options.initial)
-    if weights.backbone.scenario != scenario:
-        raise ValueError(f"--initial: expected a backbone of the scenario of {options.config[0]}, got another one")
+        initial = load_weights(options.initial)
+    weights = moved_to(initial, scenario)
     if options.initial is not None and options.hyperparameters is not None:
-        backbone = Backbone(scenario, options.backbone)
+        backbone = Backbone(scenario, moved_config(options.backbone, initial.backbone.scenario, scenario))
         if [weight.shape for weight in weights.backbone.weights] != [weight.shape for weight in backbone.weights]:
             raise ValueError("--initial: expected weights of the shape the hyperparameters ask for, got another one")
         weights = weights.with_backbone(backbone)

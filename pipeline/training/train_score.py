@@ -21,7 +21,7 @@ from pipeline.common.records import replacing, write_json
 from pipeline.common.verdict import starting_point
 from pipeline.evaluation.estimators import INPUTS, localizer_estimator
 from pipeline.evaluation.matching import found_sources, match_sources, true_sources
-from pipeline.evaluation.metrics import STANDARD_GATE
+from pipeline.evaluation.metrics import metrics_config
 from pipeline.evaluation.predictions import run_estimator
 from pipeline.scenes.identity import scenes_inputs
 from pipeline.scenes.reading import load_scenes
@@ -60,7 +60,7 @@ def collect(localizer: Localizer, batches: Iterable[Mapping[str, Any]], num_scen
     table = match_sources(true_sources(found.truth), found_sources(found.outputs))
     rows = table.is_found
     features = found.outputs["score_features"][table.scene[rows], table.found_slot[rows]]
-    hit = table.hits(STANDARD_GATE)[rows]
+    hit = table.hits(metrics_config(localizer.scenario).standard_gate)[rows]
     return LabelledPeaks(*(x.astype(np.float32) for x in (features, table.score[rows], hit)))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from models.covariance_estimator.config import BackboneConfig
+from pipeline.scenes.installations import apply_installation
 from pipeline.train import TrainOptions
 
 _POSITIVE = (
@@ -32,6 +33,8 @@ class TuneOptions:
     """Where `python -m pipeline.data` put the scenes."""
     config: str = "l64_m64"
     """Set of scenes."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     search: Literal["random", "bayesian", "hyperband"] = "random"
     """KerasTuner's search of Stage 1."""
     trials: int = 300
@@ -68,6 +71,7 @@ class TuneOptions:
     """What the space leaves as it is."""
 
     def __post_init__(self) -> None:
+        apply_installation(self)
         for field in _POSITIVE:
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")

@@ -60,7 +60,7 @@ SPACE: Space = {
     "backbone.exponent": Range(0.4, 1.2),
     "backbone.active_atoms": Choice((8, 16, 32, 64, 128)),
     "backbone.continuous.steps": Range(2, 10),
-    "backbone.continuous.additions": Range(0, 3),
+    "backbone.continuous.additions": Range(0, 8),
     "backbone.continuous.addition_steps": Range(1, 6),
     "backbone.continuous.prune_gain": Range(3.0, 60.0, log=True),
     "backbone.continuous.spare_atoms": Range(0, 3),

@@ -13,21 +13,22 @@ import tensorflow as tf
 
 from models.localizer import Localizer, true_covariance
 from models.losses import stein_loss, subspace_alignment_loss
+from models.physics.geometry import FieldOfView
 from models.spectrum.detection import Starts, find_peaks
-from pipeline.evaluation.metrics import STANDARD_GATE
 from pipeline.scenes.reading import load_scenes
 
 _BATCH = 20
 
 
-def _near(points: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+def _near(points: tf.Tensor, batch: Mapping[str, tf.Tensor], view: FieldOfView) -> tf.Tensor:
     """Whether a peak [B, T, 3] lies inside the gate about a source: [B, K_max, T] bool."""
+    gate = math.radians(view.gate_angle_deg)
     azimuth, elevation, inverse_range = (part[:, None] for part in tf.unstack(points, axis=-1))
     used = tf.sequence_mask(batch["num_sources"], batch["azimuth"].shape[-1])
     return (
-        (tf.abs(azimuth - batch["azimuth"][..., None]) <= math.radians(STANDARD_GATE.azimuth_deg))
-        & (tf.abs(elevation - batch["elevation"][..., None]) <= math.radians(STANDARD_GATE.elevation_deg))
-        & (tf.abs(1.0 / inverse_range - batch["range_m"][..., None]) <= STANDARD_GATE.range_m)
+        (tf.abs(azimuth - batch["azimuth"][..., None]) <= gate)
+        & (tf.abs(elevation - batch["elevation"][..., None]) <= gate)
+        & (tf.abs(1.0 / inverse_range - batch["range_m"][..., None]) <= view.gate_range_m)
         & used[..., None]
     )
 
@@ -50,7 +51,7 @@ def surrogate_terms(localizer: Localizer, batch: Mapping[str, tf.Tensor]) -> dic
     effective = localizer.effective(prediction.covariance, batch["snr_db"], tf.shape(batch["snapshots"])[1])
     starts = Starts(prediction.atoms.parameters[..., :3], prediction.atoms.active)
     peaks = find_peaks(effective, localizer.mvdr, localizer.config.detection, starts)
-    found = tf.reduce_any(_near(peaks.points, batch) & peaks.valid[:, None], axis=-1)
+    found = tf.reduce_any(_near(peaks.points, batch, localizer.scenario.field_of_view) & peaks.valid[:, None], axis=-1)
     return {
         "stein": tf.math.log1p(stein_loss(prediction.covariance, true)),
         "misalignment": subspace_alignment_loss(prediction.covariance, directions),

@@ -2,15 +2,16 @@
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from serving.client.connection import RetryConfig, ServerError, TlsConfig
-from serving.client.localizer_client import DEFAULT_SIGNATURE, REAL_SIGNATURE, LocalizerClient
+from serving.client.localizer_client import DEFAULT_BATCH_SIZE, DEFAULT_SIGNATURE, REAL_SIGNATURE, LocalizerClient
 from serving.client.measurement_file import MeasurementFile
-from serving.client.sources import json_list, sources_of
+from serving.client.sources import json_list
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -25,11 +26,12 @@ def _parser() -> argparse.ArgumentParser:
         help="whether complex numbers are sent as such or as real and imaginary part",
     )
     parser.add_argument("--input", type=Path, nargs="+", required=True, help="measurement files, .npz")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        help="where the sources go: a .json file for one input, for several a folder that gets NAME.json for NAME.npz",
+    outputs = parser.add_mutually_exclusive_group(required=True)
+    outputs.add_argument(
+        "--output", type=Path, help="JSON file that gets one list of the scenes of all inputs, in order"
+    )
+    outputs.add_argument(
+        "--output-dir", "--output_dir", type=Path, help="folder that gets NAME.json for every input NAME.npz"
     )
     parser.add_argument(
         "--noise-power",
@@ -40,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         help="noise power in the units of |snapshots|^2, in place of the files' snr_db or noise_power: "
         "one number, or one for each scene of a file",
     )
-    parser.add_argument("--batch_size", type=int, default=20, help="scenes a request")
+    parser.add_argument("--batch_size", type=int, default=DEFAULT_BATCH_SIZE, help="scenes a request")
     parser.add_argument(
         "--timeout_s", type=float, default=60.0, help="deadline of a request, tries and waits included, seconds"
     )
@@ -48,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "--retries",
         type=int,
         default=RetryConfig.retries,
-        help="further tries while the server is UNAVAILABLE, with growing waits",
+        help="further tries while the server is UNAVAILABLE, with growing waits; left out, until the deadline",
     )
     parser.add_argument("--tls", action="store_true", help="connect by TLS; any option below does so too")
     parser.add_argument("--tls_root_certs", type=Path, help="PEM file of the authorities trusted, not gRPC's own list")
@@ -67,19 +69,32 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"--model_version: expected 0 or more, got {options.model_version}")
 
 
-def _outputs(inputs: list[Path], output: Path) -> list[Path]:
-    """Where the sources of each input go.
+def _outputs(options: argparse.Namespace) -> dict[Path, list[Path]]:
+    """The inputs whose scenes go to each file.
 
     Raises:
-      ValueError: two would go to one place.
+      ValueError: two files would go to one place.
     """
-    if len(inputs) == 1:
-        return [output]
-    named = {path.stem: path for path in inputs}
-    for path in inputs:
-        if named[path.stem] is not path:
-            raise ValueError(f"--input: expected files of different names, got {path} and {named[path.stem]}")
-    return [output / f"{path.stem}.json" for path in inputs]
+    if options.output is not None:
+        return {options.output: options.input}
+    inputs_of: dict[Path, list[Path]] = {}
+    for path in options.input:
+        output = options.output_dir / f"{path.stem}.json"
+        if output in inputs_of:
+            raise ValueError(f"--input: expected files of different names, got {path} and {inputs_of[output][0]}")
+        inputs_of[output] = [path]
+    return inputs_of
+
+
+def _check_place(output: Path, inputs: list[Path]) -> None:
+    """Raises ValueError or OSError where a file cannot be written."""
+    if output.is_dir():
+        raise ValueError(f"--output: expected a file, got the folder {output}; --output-dir writes files into one")
+    if output.resolve() in (path.resolve() for path in inputs):
+        raise ValueError(f"--output: expected another file than the inputs, got {output}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=output.parent):
+        pass
 
 
 def _client(options: argparse.Namespace) -> LocalizerClient:
@@ -98,20 +113,24 @@ def _client(options: argparse.Namespace) -> LocalizerClient:
 def _locate(options: argparse.Namespace) -> None:
     """Everything is checked before anything is sent."""
     _check(options)
-    outputs = _outputs(options.input, options.output)
+    outputs = _outputs(options)
     given = options.noise_power
     noise_power = None if given is None else np.array(given[0] if len(given) == 1 else given)
-    files = [MeasurementFile(path, noise_power) for path in options.input]
-    for file in files:
+    files = {path: MeasurementFile(path, noise_power) for path in options.input}
+    for file in files.values():
         file.verify(options.batch_size)
-    with _client(options) as client, tqdm(total=sum(map(len, files)), unit="scene", desc="locate") as progress:
-        for file in files:
+    for output in outputs:
+        _check_place(output, options.input)
+    with _client(options) as client:
+        for file in files.values():
             client.check(file)
-        for file, output in zip(files, outputs, strict=True):
-            with json_list(output) as append:
-                for scenes in file.batches(options.batch_size):
-                    append(sources_of(client.predict(scenes.inputs(0, len(scenes)))))
-                    progress.update(len(scenes))
+        num_scenes = sum(len(files[path]) for inputs in outputs.values() for path in inputs)
+        with tqdm(total=num_scenes, unit="scene", desc="locate") as progress:
+            for output, inputs in outputs.items():
+                with json_list(output) as append:
+                    for scenes in (batch for path in inputs for batch in files[path].batches(options.batch_size)):
+                        append(client.localize(scenes, options.batch_size))
+                        progress.update(len(scenes))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,27 +1,43 @@
 """The class behind `python -m serving.client`: a localizer on a model server."""
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import grpc
 import numpy as np
-import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from serving.client.connection import RetryConfig, TlsConfig, call, open_channel
+from serving.client import messages
+from serving.client.connection import Connection, RetryConfig, ServerError, TlsConfig
+from serving.client.measurement import Measurement, check_measurement
+from serving.client.sources import Scene, scenes_of
+from serving.client.tensors import array_of, tensor_of
 
 DEFAULT_SIGNATURE, REAL_SIGNATURE = "serving_default", "localize_real"
+DEFAULT_BATCH_SIZE = 32
+"""Scenes a request, the largest batch of serving/deploy/config/batching.config: nothing is padded."""
+_SERVICE = "/tensorflow.serving"
+_NOT_READY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.NOT_FOUND)
 
 
-class Installation(Protocol):
-    """What a measurement was made with: `Measurement` and `MeasurementFile` know it."""
+class Scenes(Protocol):
+    """Scenes of one base station and surface: `Measurement` and `MeasurementFile` are such."""
 
     @property
     def num_antennas(self) -> int: ...
 
     @property
     def num_elements(self) -> int: ...
+
+    def batches(self, size: int) -> Iterator[Measurement]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """Outputs by name, batch first, and the version of the model that gave them."""
+
+    outputs: dict[str, np.ndarray]
+    model_version: int
 
 
 def _as_real(value: np.ndarray) -> np.ndarray:
@@ -30,10 +46,10 @@ def _as_real(value: np.ndarray) -> np.ndarray:
 
 
 class LocalizerClient:
-    """A localizer on a server.
+    """A localizer on a server. Threads may share one.
 
     Args:
-      target: HOST:PORT.
+      target: HOST:PORT. Where the host's name stands for several servers, they are asked in turn.
       model_name: the model's name there.
       timeout_s: deadline of a call, tries and waits included, seconds.
       model_version: the version asked; None asks the latest.
@@ -45,8 +61,9 @@ class LocalizerClient:
       ValueError: a file of `tls` cannot be used.
 
     Example:
-      >>> with LocalizerClient("localhost:8500", "ris_localizer") as client:
-      ...     sources = client.predict(measurement.inputs(0, 1))
+      >>> with LocalizerClient("localhost:8500") as client:
+      ...     for scene in client.localize(read_measurement(Path("measurement.npz"))):
+      ...         print([source["position_m"] for source in scene["sources"]])
     """
 
     def __init__(
@@ -61,46 +78,58 @@ class LocalizerClient:
         retry: RetryConfig = RetryConfig(),
     ) -> None:
         self.target, self.model_name, self.timeout_s = target, model_name, timeout_s
-        self.model_version, self.signature_name, self.retry = model_version, signature_name, retry
-        self._channel = open_channel(target, tls, retry)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self.model_version, self.signature_name = model_version, signature_name
+        self._connection = connection = Connection(target, tls, retry)
+        self._predict = connection.method(f"{_SERVICE}.PredictionService/Predict", messages.PredictResponse)
+        self._metadata = connection.method(
+            f"{_SERVICE}.PredictionService/GetModelMetadata", messages.GetModelMetadataResponse
+        )
+        self._status = connection.method(f"{_SERVICE}.ModelService/GetModelStatus", messages.GetModelStatusResponse)
+        self._fitting: set[tuple[int, int]] = set()
 
     def __enter__(self) -> "LocalizerClient":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._channel.close()
+        self.close()
 
-    def _spec(self, signature_name: str = "") -> model_pb2.ModelSpec:
-        spec = model_pb2.ModelSpec(name=self.model_name, signature_name=signature_name)
+    def close(self) -> None:
+        """Ends the connection; the client cannot be used after it."""
+        self._connection.close()
+
+    def _spec(self, signature_name: str = "") -> Any:
+        spec = messages.ModelSpec(name=self.model_name, signature_name=signature_name)
         if self.model_version is not None:
             spec.version.value = self.model_version
         return spec
 
-    def _call(self, method: grpc.UnaryUnaryMultiCallable, request: Any) -> Any:
-        return call(method, request, self.target, self.timeout_s, self.retry)
+    def ready(self, timeout_s: float = 5.0) -> bool:
+        """Whether the model serves, in the version asked if one is; asked once, without waiting for the server.
 
-    def signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
-        """The model's signatures by name.
+        Args:
+          timeout_s: deadline of the question, seconds.
 
         Raises:
-          ServerError: the server is down or does not know the model.
+          ServerError: the server refuses to say.
         """
-        request = get_model_metadata_pb2.GetModelMetadataRequest(
-            model_spec=self._spec(), metadata_field=["signature_def"]
-        )
-        response = self._call(self._stub.GetModelMetadata, request)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        response.metadata["signature_def"].Unpack(signatures)
-        return signatures.signature_def
+        request = messages.GetModelStatusRequest(model_spec=self._spec())
+        try:
+            status = self._connection.ask_once(self._status, request, timeout_s)
+        except ServerError as error:
+            if error.code in _NOT_READY:
+                return False
+            raise
+        return any(version.state == messages.AVAILABLE for version in status.model_version_status)
 
     def input_shapes(self) -> dict[str, list[int]]:
         """Shapes of the inputs of the signature asked, -1 where any size goes.
 
         Raises:
-          ValueError: the model has no such signature. ServerError: see `signatures`.
+          ValueError: the model has no such signature. ServerError: the server is away or does not know the model.
         """
-        signatures = self.signatures()
+        request = messages.GetModelMetadataRequest(model_spec=self._spec(), metadata_field=["signature_def"])
+        response = self._connection.ask(self._metadata, request, self.timeout_s)
+        signatures = messages.SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
         if self.signature_name not in signatures:
             raise ValueError(
                 f"signature_name: expected one of {', '.join(sorted(signatures))} of the model {self.model_name}, "
@@ -109,22 +138,45 @@ class LocalizerClient:
         inputs = signatures[self.signature_name].inputs
         return {name: [dim.size for dim in info.tensor_shape.dim] for name, info in inputs.items()}
 
-    def check(self, measurement: Installation) -> None:
-        """Compares M and N with the model's.
+    def check(self, scenes: Scenes) -> None:
+        """Compares M and N with the model's; the server is asked once for each M and N.
 
         Raises:
-          ValueError: they differ. ServerError: see `signatures`.
+          ValueError: they differ. ServerError: see `input_shapes`.
         """
+        sizes = (scenes.num_antennas, scenes.num_elements)
+        if sizes in self._fitting:
+            return
         expected = self.input_shapes().get("channel")
         if expected is None:
             raise ValueError(f"channel: expected an input of that name, the model {self.model_name} has none")
-        for letter, size, got in zip(
-            "MN", expected[1:3], (measurement.num_antennas, measurement.num_elements), strict=True
-        ):
+        for letter, size, got in zip("MN", expected[1:3], sizes, strict=True):
             if size not in (-1, got):
                 raise ValueError(f"channel: expected {letter} = {size} as the model {self.model_name}, got {got}")
+        self._fitting.add(sizes)
 
-    def predict(self, inputs: Mapping[str, np.ndarray], output_filter: Iterable[str] = ()) -> dict[str, np.ndarray]:
+    def localize(
+        self, measurement: Scenes | Mapping[str, np.ndarray], batch_size: int = DEFAULT_BATCH_SIZE
+    ) -> list[Scene]:
+        """The sources of every scene.
+
+        Args:
+          measurement: scenes, or the arrays of a measurement file by name.
+          batch_size: scenes a request.
+
+        Raises:
+          ValueError: the arrays are wrong or of another installation than the model's. ServerError: the server is away
+            or refuses.
+        """
+        scenes: Scenes = check_measurement(measurement) if isinstance(measurement, Mapping) else measurement
+        self.check(scenes)
+        found: list[Scene] = []
+        for batch in scenes.batches(batch_size):
+            answer = self.predict(batch.inputs(0, len(batch)))
+            found += scenes_of(answer.outputs, answer.model_version)
+        return found
+
+    def predict(self, inputs: Mapping[str, np.ndarray], output_filter: Iterable[str] = ()) -> Answer:
         """Outputs of the signature asked for a batch.
 
         Args:
@@ -132,11 +184,12 @@ class LocalizerClient:
           output_filter: names of the outputs wanted; none wants all.
 
         Raises:
-          ServerError: the server is down or refuses.
+          ValueError: an input or output that is no array of numbers. ServerError: the server is away or refuses.
         """
-        request = predict_pb2.PredictRequest(model_spec=self._spec(self.signature_name), output_filter=output_filter)
+        request = messages.PredictRequest(model_spec=self._spec(self.signature_name), output_filter=output_filter)
         for name, value in inputs.items():
             sent = _as_real(value) if self.signature_name == REAL_SIGNATURE else value
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(sent))
-        response = self._call(self._stub.Predict, request)
-        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+            request.inputs[name].CopyFrom(tensor_of(sent, name))
+        response = self._connection.ask(self._predict, request, self.timeout_s)
+        outputs = {name: array_of(tensor, f"output {name}") for name, tensor in response.outputs.items()}
+        return Answer(outputs, response.model_spec.version.value)

@@ -1,7 +1,7 @@
 """Measurements: snapshots, ris_codes, channel and snr_db or noise_power, checked (docs/conventions.md)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,6 +42,11 @@ class Measurement:
     def inputs(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """Scenes start..stop by input name."""
         return {field.name: getattr(self, field.name)[start:stop] for field in dataclasses.fields(self)}
+
+    def batches(self, size: int) -> "Iterator[Measurement]":
+        """All scenes in order, `size` at a time, the last time fewer."""
+        for first in range(0, len(self), size):
+            yield Measurement(**self.inputs(first, first + size))
 
 
 class Described(Protocol):

@@ -12,6 +12,7 @@ SOURCES = {
     **{name: (tf.float32, [-1, K_MAX]) for name in ("azimuth_deg", "elevation_deg", "range_m", "power_db", "score")},
     "position_m": (tf.float32, [-1, K_MAX, 3]),
     "position_cov_m2": (tf.float32, [-1, K_MAX, 3, 3]),
+    "num_paths": (tf.int32, [-1, K_MAX]),
 }
 
 

@@ -14,6 +14,7 @@ SOURCES = {
     **{name: (np.float32, (K_MAX,)) for name in ("azimuth_deg", "elevation_deg", "range_m", "power_db", "score")},
     "position_m": (np.float32, (K_MAX, 3)),
     "position_cov_m2": (np.float32, (K_MAX, 3, 3)),
+    "num_paths": (np.int32, (K_MAX,)),
 }
 
 
@@ -38,7 +39,8 @@ def test_batch_and_snapshots_are_free(predict, inputs, batch: int, num_snapshots
 def test_used_slots_are_finite_by_falling_score_and_unused_ones_nan(located) -> None:
     assert located["num_sources"].sum() > 0
     for scene, count in enumerate(located["num_sources"]):
-        for name in SOURCES.keys() - {"num_sources"}:
+        assert (located["num_paths"][scene, :count] >= 1).all() and (located["num_paths"][scene, count:] == 0).all()
+        for name in SOURCES.keys() - {"num_sources", "num_paths"}:
             assert np.isfinite(located[name][scene, :count]).all()
             assert np.isnan(located[name][scene, count:]).all()
         assert (np.diff(located["score"][scene, :count]) <= 0).all()

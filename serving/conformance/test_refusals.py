@@ -4,14 +4,7 @@ import re
 
 import grpc
 import numpy as np
-import pytest
-from tensorflow_serving.apis import (
-    classification_pb2,
-    inference_pb2,
-    model_management_pb2,
-    predict_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis import model_management_pb2, predict_pb2
 
 from serving.conformance.conftest import predict_request
 
@@ -23,8 +16,6 @@ NAMES = "{channel,ris_codes,snapshots,snr_db}"
 
 def test_a_request_without_model_spec(prediction, refusal) -> None:
     assert refusal(prediction.Predict, predict_pb2.PredictRequest()) == (INVALID, "Missing ModelSpec")
-    assert refusal(prediction.Classify, classification_pb2.ClassificationRequest()) == (INVALID, "Missing ModelSpec")
-    assert refusal(prediction.Regress, regression_pb2.RegressionRequest()) == (INVALID, "Missing ModelSpec")
 
 
 def test_a_model_spec_without_name(prediction, refusal, inputs) -> None:
@@ -60,40 +51,6 @@ def test_a_long_message_is_cut(prediction, refusal, inputs, model_name: str) -> 
     code, message = refusal(prediction.Predict, predict_request(model_name, inputs, name))
     assert code == PRECONDITION
     assert message == f'Serving signature key "{name}" not found.'[:1024] + "...TRUNCATED"
-
-
-def one_example(request):
-    request.input.example_list.examples.add().features.feature["x"].float_list.value.append(1.0)
-    return request
-
-
-@pytest.mark.parametrize("method", ["Classify", "Regress"])
-def test_classify_and_regress_of_a_signature_for_predict(prediction, refusal, model_name: str, method: str) -> None:
-    messages = {"Classify": classification_pb2.ClassificationRequest, "Regress": regression_pb2.RegressionRequest}
-    request = one_example(messages[method]())
-    request.model_spec.name, request.model_spec.signature_name = model_name, "no_such_signature"
-    answer = refusal(getattr(prediction, method), request)
-    assert answer == (INVALID, "No signature was found with the name: no_such_signature")
-    request.model_spec.signature_name = "serving_default"
-    assert refusal(getattr(prediction, method), request) == (INVALID, "Expected one input Tensor.")
-
-
-def test_multi_inference_of_what_is_not_there(prediction, refusal, model_name: str) -> None:
-    """A second model, or a signature asked twice, is refused after the first task, which no signature here passes."""
-    request = one_example(inference_pb2.MultiInferenceRequest())
-    task = request.tasks.add(method_name="tensorflow/serving/classify")
-    task.model_spec.name = "no_such_model"
-    answer = refusal(prediction.MultiInference, request)
-    assert answer == (MISSING, "Servable not found for request: Latest(no_such_model)")
-    task.model_spec.name, task.model_spec.signature_name = model_name, "no_such_signature"
-    answer = refusal(prediction.MultiInference, request)
-    assert answer == (INVALID, "Requested signature not found in model graph: no_such_signature")
-    task.model_spec.signature_name, task.method_name = "serving_default", "tensorflow/serving/predict"
-    answer = refusal(prediction.MultiInference, request)
-    assert answer == (
-        grpc.StatusCode.UNIMPLEMENTED,
-        "Unsupported signature method_name: tensorflow/serving/predict",
-    )
 
 
 # Inputs

@@ -119,13 +119,6 @@ def test_a_path_that_is_no_call(rest, path: str) -> None:
     assert_error(answer, 400, f"Malformed request: POST {path}:locate")
 
 
-def test_classify_of_a_signature_for_predict(rest, path: str) -> None:
-    body = {"signature_name": "no_such_signature", "examples": [{"x": 1.0}]}
-    for method in ("classify", "regress"):
-        answer = rest.ask(f"{path}:{method}", body)
-        assert_error(answer, 400, "No signature was found with the name: no_such_signature")
-
-
 def test_metrics_where_monitoring_is_on(rest, path: str, columns, model_name: str) -> None:
     rest.ask(f"{path}:predict", columns)
     answer = rest.ask("/monitoring/prometheus/metrics")

@@ -9,7 +9,9 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 
-def grpc_example(server: str, model_name: str, data: dict[str, np.ndarray]) -> predict_pb2.PredictResponse:
+def grpc_example(
+    server: str, model_name: str, data: dict[str, np.ndarray], deadline_s: float
+) -> predict_pb2.PredictResponse:
     channel = grpc.insecure_channel(server)
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     # Send request
@@ -19,7 +21,7 @@ def grpc_example(server: str, model_name: str, data: dict[str, np.ndarray]) -> p
     request.model_spec.signature_name = "serving_default"
     for name, value in data.items():
         request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-    return stub.Predict(request, 10.0)  # 10 secs timeout
+    return stub.Predict(request, deadline_s)
 
 
 def rest_example(server_url: str, data: dict[str, np.ndarray]) -> list[dict]:
@@ -29,9 +31,9 @@ def rest_example(server_url: str, data: dict[str, np.ndarray]) -> list[dict]:
         return json.load(response)["predictions"]
 
 
-def test_the_grpc_example(target: str, model_name: str, inputs, located) -> None:
+def test_the_grpc_example(target: str, model_name: str, inputs, located, deadline_s: float) -> None:
     one = {name: value[:1] for name, value in inputs.items()}
-    result = grpc_example(target, model_name, one)
+    result = grpc_example(target, model_name, one, deadline_s)
     assert list(result.outputs["num_sources"].int_val) == [located["num_sources"][0]]
     # Read as the example reads its answer, from the typed field and not through make_ndarray.
     azimuth_deg = np.array(result.outputs["azimuth_deg"].float_val)

@@ -1,16 +1,16 @@
 """A model server put together from flags: models, gRPC, REST, and an end that finishes what it began."""
 
 import argparse
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from serving.server.batching import BatchingServable, BatchScheduler
-from serving.server.batching_config import BatchingConfig, batching_config
+from serving.server.batching import BatchingConfig, BatchingServable, BatchScheduler, batching_config
+from serving.server.calls import Door, Loop, ServingError, invalid_argument
 from serving.server.config import ModelServerConfig, single_model
 from serving.server.core import ServerCore
-from serving.server.errors import ServingError, invalid_argument
 from serving.server.grpc_server import GrpcConfig, GrpcServer, parse_channel_arguments, read_credentials
 from serving.server.http_server import HttpConfig, HttpServer
 from serving.server.manager import ManagerConfig, ModelManager
@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 _FINISH_S = 60.0
 _MAX_THREADS = 128
 _METRICS_PATH = "/monitoring/prometheus/metrics"
+
+Announce = Callable[[str, int, int | None, int | None], None]
+"""Name and version of what serves, ports of gRPC and REST."""
 
 
 def _model_config(flags: argparse.Namespace) -> ModelServerConfig:
@@ -67,108 +70,126 @@ def _grpc_config(flags: argparse.Namespace, batching: BatchingConfig | None) -> 
         max_threads=flags.grpc_max_threads or threads,
         channel_arguments=parse_channel_arguments(flags.grpc_channel_arguments),
         credentials=read_credentials(read_text_proto(Path(secure), "SSLConfig")) if secure else None,
+        health=flags.enable_grpc_healthcheck_service,
     )
 
 
-def _http_server(flags: argparse.Namespace, core: ServerCore) -> HttpServer | None:
+def _http_config(flags: argparse.Namespace) -> HttpConfig | None:
     if flags.rest_api_port == 0:
         return None
     if flags.rest_api_port == flags.port:
         raise invalid_argument(f"--rest_api_port: expected another port than --port, got {flags.port}")
-    path = ""
-    if flags.monitoring_config_file:
-        prometheus = read_text_proto(Path(flags.monitoring_config_file), "MonitoringConfig").prometheus_config
-        path = (prometheus.path or _METRICS_PATH) if prometheus.enable else ""
-    config = HttpConfig(
-        port=flags.rest_api_port,
+    return HttpConfig(
+        port=max(0, flags.rest_api_port),
         num_threads=flags.rest_api_num_threads or HttpConfig.num_threads,
         timeout_s=flags.rest_api_timeout_in_ms / 1e3,
     )
-    try:
-        return HttpServer(RestApi(core, path).answer, config)
-    except OSError as error:
-        raise RuntimeError(f"--rest_api_port: {config.port}: {error.strerror}") from None
+
+
+def _metrics_path(flags: argparse.Namespace) -> str:
+    if not flags.monitoring_config_file:
+        return ""
+    prometheus = read_text_proto(Path(flags.monitoring_config_file), "MonitoringConfig").prometheus_config
+    return (prometheus.path or _METRICS_PATH) if prometheus.enable else ""
 
 
 def _loader(flags: argparse.Namespace, scheduler: BatchScheduler | None) -> Load:
     def load(directory: Path, version: int) -> Loaded:
         servable = Servable(directory, version)
-        if flags.enable_model_warmup:
-            try:
-                count = replay_warmup(servable, directory)
-            except BaseException:
-                servable.close()
-                raise
-            _log.info("replayed %d warm-up requests of %s", count, directory)
+        with contextlib.ExitStack() as unless_warm:
+            unless_warm.callback(servable.close)
+            if flags.enable_model_warmup:
+                _log.info("replayed %d warm-up requests of %s", replay_warmup(servable, directory), directory)
+            unless_warm.pop_all()
         return servable if scheduler is None else BatchingServable(servable, scheduler)
 
     return load
 
 
 class ModelServer:
-    """The server that flags describe; its ports are taken at once.
+    """The server that flags describe; `announce` is told of every version that serves.
 
-    Args:
-      flags: of `flag_parser`.
-      announce: told of every version that serves: name, version, gRPC port.
-
-    Raises:
-      ServingError: a flag or a file it names is wrong. RuntimeError: a port can't be taken.
+    Raises: ServingError: a flag or a file it names is wrong. RuntimeError: the port of REST can't be taken.
     """
 
-    def __init__(self, flags: argparse.Namespace, announce: Callable[[str, int, int | None], None]) -> None:
+    def __init__(self, flags: argparse.Namespace, announce: Announce) -> None:
         self._flags, self._announce = flags, announce
-        self._config = _model_config(flags)
-        self.metrics = Metrics()
-        self._announcing, self._serving = threading.Lock(), False
-        self._waiting: list[tuple[str, int]] = []
-        batching = _batching_config(flags)
-        scheduler = BatchScheduler(batching, self.metrics) if batching is not None else None
-        self.manager = ModelManager(_manager_config(flags), _loader(flags, scheduler), self._available)
-        self.core = ServerCore(self.manager, self.metrics)
+        self._config, metrics_path = _model_config(flags), _metrics_path(flags)
+        batching, http = _batching_config(flags), _http_config(flags)
+        self._grpc_config = _grpc_config(flags, batching)
+        metrics, self._loop, self._door = Metrics(), Loop(), Door()
+        self._state, self._waiting = threading.Lock(), list[tuple[str, int]]()
+        self._grpc: GrpcServer | None = None
+        scheduler = BatchScheduler(batching, metrics) if batching is not None else None
+        load = _loader(flags, scheduler)
+        self._manager = ModelManager(_manager_config(flags), load, self._available, self._show_health)
+        self._core = ServerCore(self._manager, metrics)
         try:
-            self.grpc = GrpcServer(self.core, _grpc_config(flags, batching))
-        except RuntimeError as error:
-            raise RuntimeError(f"--port: {error}") from None
-        self.http = _http_server(flags, self.core)
+            respond = RestApi(self._core, metrics_path).answer
+            self._http = HttpServer(respond, http, self._loop, self._door) if http is not None else None
+        except OSError as error:
+            raise RuntimeError(f"--rest_api_port: {flags.rest_api_port}: {error.strerror}") from None
 
     def _available(self, name: str, version: int) -> None:
-        with self._announcing:
-            if self._serving:
-                self._announce(name, version, self.grpc.port)
-            else:
+        with self._state:
+            if self._grpc is None:
                 self._waiting.append((name, version))
+            else:
+                self._announce(name, version, self._grpc.port, self._http.port if self._http is not None else None)
 
-    def serve(self, stop: threading.Event) -> None:
-        """Loads the models, answers until `stop` is set, and finishes what was accepted by then.
+    def _show_health(self) -> None:
+        if self._grpc is not None:
+            self._grpc.show_health(self._manager.serving())
 
-        Raises:
-          ServingError: the configuration is refused or a model does not load.
+    def serve(self, stop: threading.Event) -> bool:
+        """Loads the models, answers until `stop` is set, and finishes what was accepted by then; whether all of it was.
+
+        Raises: ServingError: the configuration is refused or a model does not load. RuntimeError: a port can't be had.
         """
+        threading.Thread(target=self._stop_waiting, args=(stop,), daemon=True).start()
         try:
-            self.manager.reload(self._config, stop.is_set)
+            self._manager.reload(self._config)
+            self._open()
+        except ServingError:
             if stop.is_set():
-                return
-            self.grpc.start()
-            if self.http is not None:
-                self.http.start()
-            with self._announcing:
-                self._serving = True
-                for name, version in self._waiting:
-                    self._announce(name, version, self.grpc.port)
-            self._watch_config(stop)
-            self._finish()
+                return True
+            raise
         finally:
-            self.manager.stop()
+            if self._grpc is None and self._http is not None:
+                self._http.close()
+        self._watch_config(stop)
+        return self._finish()
 
-    def _finish(self) -> None:
-        endings = [threading.Thread(target=self.grpc.stop, args=(_FINISH_S,))]
-        if self.http is not None:
-            endings.append(threading.Thread(target=self.http.stop, args=(_FINISH_S,)))
-        for ending in endings:
-            ending.start()
-        for ending in endings:
-            ending.join()
+    def _stop_waiting(self, stop: threading.Event) -> None:
+        stop.wait()
+        self._manager.stop()
+
+    def _open(self) -> None:
+        """Takes calls: only now, for a client whose connection is not answered gives up on the server."""
+        try:
+            grpc_server = GrpcServer(self._core, self._grpc_config, self._loop, self._door)
+        except RuntimeError as error:
+            raise RuntimeError(f"--port: {error}") from None
+        grpc_server.start()
+        if self._http is not None:
+            self._http.start()
+        with self._state:
+            self._grpc, waiting = grpc_server, self._waiting
+        self._show_health()
+        for name, version in waiting:
+            self._available(name, version)
+
+    def _finish(self) -> bool:
+        assert self._grpc is not None
+        self._loop.run(self._grpc.refuse())
+        drained = self._loop.run(self._door.drained(_FINISH_S))
+        self._grpc.stop()
+        if self._http is not None:
+            self._http.stop()
+        self._loop.stop()
+        if not drained:
+            _log.error("ended with calls unfinished")
+        return drained
 
     def _watch_config(self, stop: threading.Event) -> None:
         """Applies changes of --model_config_file until `stop` is set."""
@@ -179,7 +200,7 @@ class ModelServer:
             try:
                 config = _model_config(self._flags)
                 if config != self._config:
-                    self.manager.reload(config, stop.is_set)
+                    self._manager.reload(config)
                     self._config = config
             except ServingError as error:
                 _log.error("--model_config_file: %s", error)

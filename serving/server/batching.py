@@ -1,43 +1,96 @@
 """Dynamic batching: requests with one signature and one shape beside the batch axis run together.
 
 As in TF Serving a batch runs once it is full, or once its oldest request has waited `batch_timeout_micros` and a thread
-is free. Unlike there, shapes that differ go into batches of their own, and a batch that fails is run again request by
-request, so that none pays for its neighbour.
+is free, and the queues of models and signatures take turns. Unlike there, shapes that differ go into batches of their
+own, and a batch that fails is run again in halves, so that none pays for its neighbour.
 """
 
 import collections
 import dataclasses
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
+from typing import Any
 
-import grpc
 import numpy as np
 
-from serving.server.batching_config import BatchingConfig
-from serving.server.errors import (
-    ServingError,
-    as_serving_error,
-    failed_precondition,
-    invalid_argument,
-)
-from serving.server.inference import Signatures
+from serving.server.calls import ENDLESS, Call, failed_precondition, invalid_argument, unavailable, unimplemented
 from serving.server.metrics import Metrics
-from serving.server.servable import Run
+from serving.server.servable import Feeds, Run, Signatures
 from serving.server.versions import Loaded
 
-Feeds = Mapping[str, np.ndarray]
+
+@dataclasses.dataclass(frozen=True)
+class BatchingConfig:
+    """BatchingParameters of TF Serving, with its defaults."""
+
+    max_batch_size: int = 1000
+    """Largest request, and largest batch unless `max_execution_batch_size` says less."""
+    batch_timeout_s: float = 0.0
+    max_enqueued_batches: int = 10
+    """Batches that may wait for each signature; beyond, requests are UNAVAILABLE."""
+    num_batch_threads: int = os.cpu_count() or 1
+    thread_pool_name: str = "model_server_batch_threads"
+    allowed_batch_sizes: tuple[int, ...] = ()
+    """Sizes batches are padded to, ascending, the last one `max_batch_size`; empty for any."""
+    max_execution_batch_size: int | None = None
+    """With `enable_large_batch_splitting`: the size larger requests are split to. None splits nothing."""
+
+    def __post_init__(self) -> None:
+        sizes, largest = self.allowed_batch_sizes, self.max_batch_size
+        for field in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
+            if getattr(self, field) < 1:
+                raise invalid_argument(f"{field} must be positive; was {getattr(self, field)}")
+        if self.batch_timeout_s < 0:
+            raise invalid_argument(f"batch_timeout_micros must be non-negative; was {self.batch_timeout_s * 1e6:.0f}")
+        if not 1 <= self.execution_size <= largest:
+            raise invalid_argument(
+                f"max_execution_batch_size must be from 1 to max_batch_size; was {self.execution_size}"
+            )
+        if any(size < 1 for size in sizes) or any(a >= b for a, b in itertools.pairwise(sizes)):
+            raise invalid_argument(f"allowed_batch_sizes must be positive and increase; were {list(sizes)}")
+        if sizes and sizes[-1] != largest:
+            text = f"must match max_batch_size; last entry was {sizes[-1]}; expected {largest}"
+            raise invalid_argument(f"Last entry in allowed_batch_sizes {text}")
+
+    @property
+    def execution_size(self) -> int:
+        """The largest batch that runs."""
+        return self.max_batch_size if self.max_execution_batch_size is None else self.max_execution_batch_size
+
+    def padded_size(self, size: int) -> int:
+        """The smallest allowed size that holds `size`."""
+        return next((allowed for allowed in self.allowed_batch_sizes if allowed >= size), size)
+
+
+def batching_config(parameters: Any) -> BatchingConfig:
+    """From a BatchingParameters message; what it leaves out keeps its default.
+
+    Raises: ServingError: INVALID_ARGUMENT, numbers that do not go together; UNIMPLEMENTED, inputs padded to one length.
+    """
+    if parameters.pad_variable_length_inputs:  # snapshots that nobody has taken would move the sources
+        raise unimplemented("pad_variable_length_inputs is not supported; unlike shapes run in batches of their own")
+    names = ("max_batch_size", "max_enqueued_batches", "num_batch_threads", "thread_pool_name")
+    given = {name: getattr(parameters, name).value for name in names if parameters.HasField(name)}
+    if parameters.HasField("batch_timeout_micros"):
+        given["batch_timeout_s"] = parameters.batch_timeout_micros.value / 1e6
+    if parameters.enable_large_batch_splitting.value:
+        largest = given.get("max_batch_size", BatchingConfig.max_batch_size)
+        asked = parameters.HasField("max_execution_batch_size")
+        given["max_execution_batch_size"] = parameters.max_execution_batch_size.value if asked else largest
+    return BatchingConfig(allowed_batch_sizes=tuple(parameters.allowed_batch_sizes), **given)
 
 
 @dataclasses.dataclass(eq=False)
 class _Task:
     feeds: Feeds
     size: int
-    enqueued: float
-    done: threading.Event = dataclasses.field(default_factory=threading.Event)
-    values: list[np.ndarray] | None = None
-    error: ServingError | None = None
+    call: Call
+    enqueued: float = dataclasses.field(default_factory=time.monotonic)
+    values: "futures.Future[list[np.ndarray]]" = dataclasses.field(default_factory=futures.Future)
 
 
 @dataclasses.dataclass(eq=False)
@@ -53,25 +106,23 @@ class _Batch:
 Queue = collections.deque[_Batch]
 
 
-def _padded_to(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """The axes after the first lengthened to `shape` with the array's first value."""
-    if array.shape[1:] == tuple(shape) or array.size == 0:
-        return array
-    widths = [(0, 0), *((0, size - own) for size, own in zip(shape, array.shape[1:], strict=True))]
-    return np.pad(array, widths, constant_values=array.reshape(-1)[0])
+def _size(feeds: Feeds) -> int:
+    if not feeds:
+        raise invalid_argument("Batching Run() must have at least one input tensor")
+    if any(array.ndim == 0 for array in feeds.values()):
+        raise invalid_argument("Batching Run() input tensors must have at least one dimension")
+    sizes = {len(array) for array in feeds.values()}
+    if len(sizes) > 1:
+        raise invalid_argument("Batching Run() input tensors must have equal 0th-dimension size")
+    return sizes.pop()
 
 
-def _merged(tasks: Sequence[_Task], padding: int) -> dict[str, np.ndarray]:
+def _merged(tasks: Sequence[_Task], padding: int) -> Mapping[str, np.ndarray]:
     """Inputs one after the other, then `padding` times the last one's first row."""
     if len(tasks) == 1 and padding == 0:
-        return dict(tasks[0].feeds)
-    merged = {}
-    for name in tasks[0].feeds:
-        arrays = [task.feeds[name] for task in tasks]
-        longest = np.max([array.shape[1:] for array in arrays], axis=0) if arrays[0].ndim > 1 else ()
-        arrays = [_padded_to(array, tuple(longest)) for array in arrays]
-        merged[name] = np.concatenate([*arrays, *[arrays[-1][:1]] * padding])
-    return merged
+        return tasks[0].feeds
+    arrays = {name: [task.feeds[name] for task in tasks] for name in tasks[0].feeds}
+    return {name: np.concatenate([*parts, *[parts[-1][:1]] * padding]) for name, parts in arrays.items()}
 
 
 def _split(values: Sequence[np.ndarray], sizes: Sequence[int], total: int) -> list[list[np.ndarray]]:
@@ -80,88 +131,57 @@ def _split(values: Sequence[np.ndarray], sizes: Sequence[int], total: int) -> li
         if value.ndim == 0:
             raise failed_precondition("Batched output tensor has 0 dimensions")
         if len(value) != total:
-            raise failed_precondition(
-                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input "
-                "tensors"
-            )
+            text = "does not equal the sum of the 0th dimension sizes of the input tensors"
+            raise failed_precondition(f"Batched output tensor's 0th dimension {text}")
     ends = list(itertools.accumulate(sizes, initial=0))
     return [[value[start:end] for value in values] for start, end in itertools.pairwise(ends)]
 
 
-class BatchScheduler:
-    """Threads that run batches of all models.
+def _latest(tasks: Sequence[_Task]) -> Call:
+    """A call with the time of the task that has most."""
+    left = [task.call.remaining_s() for task in tasks]
+    return ENDLESS if None in left else Call(max(seconds for seconds in left if seconds is not None))
 
-    Args:
-      config: see there.
-      metrics: what is counted.
-    """
+
+class BatchScheduler:
+    """Threads that run batches of all models."""
 
     def __init__(self, config: BatchingConfig, metrics: Metrics) -> None:
         self.config, self._metrics = config, metrics
         self._lock = threading.Condition()
-        self._queues: dict[tuple, Queue] = {}
+        self._queues: dict[tuple, Queue] = {}  # in the order of their turns
         for _ in range(config.num_batch_threads):
             threading.Thread(target=self._work, daemon=True, name=config.thread_pool_name).start()
 
-    # What requests do
+    def run(self, run: Run, feeds: Feeds, fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
+        """As `run(feeds, fetches, call)`, together with others that came with the same `run`.
 
-    def run(self, run: Run, feeds: Feeds, fetches: Sequence[str]) -> list[np.ndarray]:
-        """As `run(feeds, fetches)`, together with others that came with the same `run`.
-
-        Raises:
-          ServingError: UNAVAILABLE, too much waits already; or what `run` raises.
+        Raises: ServingError: UNAVAILABLE, too much waits; DEADLINE_EXCEEDED; CANCELLED; or what `run` raises.
         """
-        size = self._size(feeds)
+        size = _size(feeds)
         if size == 0:
-            return run(feeds, fetches)
+            return run(feeds, fetches, call)
         if size > self.config.max_batch_size:
-            raise invalid_argument(
-                f"Task size {size} is larger than maximum input batch size {self.config.max_batch_size}"
-            )
+            most = self.config.max_batch_size
+            raise invalid_argument(f"Task size {size} is larger than maximum input batch size {most}")
         step = self.config.execution_size
-        tasks = [
-            self._enqueue(run, {name: array[start : start + step] for name, array in feeds.items()}, fetches)
-            for start in range(0, size, step)
-        ]
-        for task in tasks:
-            task.done.wait()
-        failed = next((task.error for task in tasks if task.error is not None), None)
-        if failed is not None:
-            raise ServingError(failed.code, failed.message)
-        parts = [task.values or [] for task in tasks]
-        return parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
+        parts = [{name: array[at : at + step] for name, array in feeds.items()} for at in range(0, size, step)]
+        tasks = [self._enqueue(run, _Task(part, _size(part), call), fetches) for part in parts]
+        values = [call.wait(task.values) for task in tasks]
+        return values[0] if len(values) == 1 else [np.concatenate(column) for column in zip(*values, strict=True)]
 
-    @staticmethod
-    def _size(feeds: Feeds) -> int:
-        if not feeds:
-            raise invalid_argument("Batching Run() must have at least one input tensor")
-        if any(array.ndim == 0 for array in feeds.values()):
-            raise invalid_argument("Batching Run() input tensors must have at least one dimension")
-        sizes = {len(array) for array in feeds.values()}
-        if len(sizes) > 1:
-            raise invalid_argument("Batching Run() input tensors must have equal 0th-dimension size")
-        return sizes.pop()
-
-    def _enqueue(self, run: Run, feeds: Feeds, fetches: Sequence[str]) -> _Task:
-        task = _Task(feeds, len(next(iter(feeds.values()))), time.monotonic())
-        flexible = self.config.pad_variable_length_inputs
-        alike = tuple(
-            (name, array.dtype.str, array.ndim if flexible else array.shape[1:])
-            for name, array in sorted(feeds.items())
-        )
+    def _enqueue(self, run: Run, task: _Task, fetches: Sequence[str]) -> _Task:
+        alike = tuple((name, array.dtype.str, array.shape[1:]) for name, array in sorted(task.feeds.items()))
         with self._lock:
-            queue = self._queues.setdefault((run, tuple(fetches), tuple(sorted(feeds))), collections.deque())
+            queue = self._queues.setdefault((run, tuple(fetches), tuple(sorted(task.feeds))), collections.deque())
             batch = next((b for b in queue if not b.closed and b.alike == alike), None)
             if batch is not None and batch.size + task.size > self.config.execution_size:
                 batch.closed, batch = True, None
             if batch is None:
                 if len(queue) >= self.config.max_enqueued_batches:
-                    raise ServingError(
-                        grpc.StatusCode.UNAVAILABLE,
-                        "The batch scheduling queue to which this task was submitted is full; currently "
-                        f"{len(queue)} batches enqueued and max_enqueued_batches is "
-                        f"{self.config.max_enqueued_batches}",
-                    )
+                    most = self.config.max_enqueued_batches
+                    state = f"currently {len(queue)} batches enqueued and max_enqueued_batches is {most}"
+                    raise unavailable(f"The batch scheduling queue to which this task was submitted is full; {state}")
                 batch = _Batch(run, tuple(fetches), alike)
                 queue.append(batch)
             batch.tasks.append(task)
@@ -175,55 +195,58 @@ class BatchScheduler:
     def _work(self) -> None:
         while True:
             batch = self._next()
-            self._run(batch, batch.tasks)
-            for task in batch.tasks:
-                task.done.set()
+            started = time.monotonic()
+            tasks = [task for task in batch.tasks if task.values.set_running_or_notify_cancel()]
+            for task in tasks:
+                self._metrics.queuing_latency.add(1e6 * (started - task.enqueued), self.config.thread_pool_name)
+            if tasks:
+                self._run(batch, tasks)
 
     def _next(self) -> _Batch:
         """The batch whose turn it is, as soon as one is full or has waited long enough."""
         with self._lock:
             while True:
-                waiting = [(self._due(batch), key, batch) for key, queue in self._queues.items() for batch in queue]
-                now = time.monotonic()
-                ready = [(key, batch) for due, key, batch in waiting if due <= now]
-                if ready:
-                    key, batch = min(ready, key=lambda entry: entry[1].tasks[0].enqueued)
-                    self._queues[key].remove(batch)
-                    if not self._queues[key]:
-                        del self._queues[key]
-                    return batch
-                self._lock.wait(min(due for due, _, _ in waiting) - now if waiting else None)
+                now, soonest = time.monotonic(), float("inf")
+                for key, queue in self._queues.items():
+                    batch = min(queue, key=self._due)
+                    if self._due(batch) <= now:
+                        self._take(key, batch)
+                        return batch
+                    soonest = min(soonest, self._due(batch))
+                self._lock.wait(soonest - now if self._queues else None)
 
     def _due(self, batch: _Batch) -> float:
-        return 0.0 if batch.closed else batch.tasks[0].enqueued + self.config.batch_timeout_s
+        return batch.tasks[0].enqueued + (0.0 if batch.closed else self.config.batch_timeout_s)
+
+    def _take(self, key: tuple, batch: _Batch) -> None:
+        """Takes a batch out of its queue, which goes behind the others."""
+        queue = self._queues.pop(key)
+        queue.remove(batch)
+        if queue:
+            self._queues[key] = queue
 
     def _run(self, batch: _Batch, tasks: Sequence[_Task]) -> None:
-        started = time.monotonic()
+        """Gives every task its values or its error; a task that spoils a batch is found by halving it."""
         size = sum(task.size for task in tasks)
         total = self.config.padded_size(size)
         try:
-            values = batch.run(_merged(tasks, total - size), batch.fetches)
-            for task, part in zip(tasks, _split(values, [task.size for task in tasks], total), strict=False):
-                task.values = part
+            values = batch.run(_merged(tasks, total - size), batch.fetches, _latest(tasks))
+            parts = _split(values, [task.size for task in tasks], total)
         except Exception as error:  # the thread must outlive whatever a batch triggers
             if len(tasks) == 1:
-                tasks[0].error = as_serving_error(error)
+                tasks[0].values.set_exception(error)
                 return
-            for task in tasks:
-                self._run(batch, [task])
+            half = len(tasks) // 2
+            self._run(batch, tasks[:half])
+            self._run(batch, tasks[half:])
             return
         self._metrics.batch_sizes.add(total)
-        for task in tasks:
-            self._metrics.queuing_latency.add(1e6 * (started - task.enqueued), self.config.thread_pool_name)
+        for task, part in zip(tasks, parts, strict=False):
+            task.values.set_result(part)
 
 
 class BatchingServable:
-    """A loaded version that runs in batches.
-
-    Args:
-      loaded: the version.
-      scheduler: what runs them.
-    """
+    """A loaded version whose requests a scheduler runs in batches."""
 
     def __init__(self, loaded: Loaded, scheduler: BatchScheduler) -> None:
         self.version = loaded.version
@@ -232,6 +255,6 @@ class BatchingServable:
         self._run: Run = loaded.run
         self._scheduler = scheduler
 
-    def run(self, feeds: Feeds, fetches: Sequence[str]) -> list[np.ndarray]:
+    def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
         """See `Servable.run`."""
-        return self._scheduler.run(self._run, feeds, fetches)
+        return self._scheduler.run(self._run, feeds, fetches, call)

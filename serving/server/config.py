@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
-from serving.server.errors import failed_precondition, invalid_argument
+from serving.server.calls import failed_precondition, invalid_argument
 
 PLATFORM = "tensorflow"
 _MAX_VERSION = 2**63 - 1
@@ -26,52 +26,38 @@ def single_model(name: str, base_path: Path) -> ModelServerConfig:
 
 
 def _platform(model: ModelConfig) -> str:
-    if model.model_type != model_server_config_pb2.MODEL_TYPE_UNSPECIFIED:
-        if model.model_platform:
-            raise invalid_argument(
-                "Illegal setting both ModelServerConfig::model_type (deprecated) and "
-                f"ModelServerConfig::model_platform, model name is {model.name}"
-            )
-        if model.model_type != model_server_config_pb2.TENSORFLOW:
-            raise invalid_argument(f"ModelServerConfig::model_type choice {model.model_type} not supported.")
-        return PLATFORM
     if not model.model_platform:
-        raise invalid_argument(
-            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
-            f"ModelServerConfig::model_platform, model name is {model.name}"
-        )
+        fields = "neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform"
+        raise invalid_argument(f"Illegal setting {fields}, model name is {model.name}")
     return model.model_platform
 
 
 def check_transition(old: ModelServerConfig | None, new: ModelServerConfig) -> None:
     """Whether `new` may follow `old`.
 
-    Raises:
-      ServingError: FAILED_PRECONDITION if it is no list of models; INVALID_ARGUMENT for a name listed twice, a
-        relative base path, a platform that is not `tensorflow` or changes.
+    Raises: ServingError: FAILED_PRECONDITION, it is no list of models; INVALID_ARGUMENT, a name is listed twice, a base
+    path is relative or holds NUL, a platform is not `tensorflow` or changes.
     """
     if new.WhichOneof("config") != "model_config_list":
-        raise failed_precondition(
-            "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another."
-        )
-    names: set[str] = set()
-    for model in new.model_config_list.config:
-        if model.name in names:
-            raise invalid_argument(f"Illegal to list model {model.name} multiple times in config list")
-        names.add(model.name)
-    for model in new.model_config_list.config:
+        legal = "It is only legal to transition from one ModelConfigList to another."
+        raise failed_precondition(f"Cannot transition to requested config. {legal}")
+    models = new.model_config_list.config
+    names = [model.name for model in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise invalid_argument(f"Illegal to list model {name} multiple times in config list")
+    for model in models:
         if not model.base_path.startswith("/"):
-            raise invalid_argument(
-                f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
-            )
+            got = f"got base_path()={model.base_path}"
+            raise invalid_argument(f"Expected model {model.name} to have an absolute path or URI; {got}")
+        if "\0" in model.base_path:
+            raise invalid_argument(f"Expected model {model.name} to have a path without NUL; got {model.base_path!r}")
     before = {model.name: _platform(model) for model in old.model_config_list.config} if old is not None else {}
-    for model in new.model_config_list.config:
-        platform = _platform(model)
-        if before.get(model.name, platform) != platform:
-            raise invalid_argument(
-                f"Illegal to change a model's platform. For model {model.name} platform was {before[model.name]} "
-                f"and new platform requested is {platform}"
-            )
+    for model in models:
+        platform, was = _platform(model), before.get(model.name)
+        if was not in (None, platform):
+            change = f"For model {model.name} platform was {was} and new platform requested is {platform}"
+            raise invalid_argument(f"Illegal to change a model's platform. {change}")
         if platform != PLATFORM:
             raise invalid_argument(f"Model {model.name} requests unsupported platform {platform}")
 
@@ -83,11 +69,7 @@ def _versions_in(base_path: Path) -> Iterator[tuple[int, Path]]:
 
 
 def aspired_versions(base_path: Path, policy: VersionPolicy) -> dict[int, Path]:
-    """Folders by version that should serve.
-
-    Raises:
-      OSError: the folder can't be read.
-    """
+    """Folders by version that should serve. Raises: OSError or ValueError: the folder can't be read."""
     found = dict(_versions_in(base_path))
     if policy.WhichOneof("policy_choice") == "all":
         return found
@@ -97,33 +79,25 @@ def aspired_versions(base_path: Path, policy: VersionPolicy) -> dict[int, Path]:
     return {version: found[version] for version in latest}
 
 
+Labels: TypeAlias = dict[str, dict[str, int]]
+"""Versions by model and label."""
+
+
 def checked_labels(
-    config: ModelServerConfig,
-    before: dict[str, dict[str, int]],
-    available: Callable[[str], list[int]],
-    allow_unavailable: bool,
-) -> dict[str, dict[str, int]]:
-    """Versions by model and label.
+    config: ModelServerConfig, before: Labels, available: Callable[[str], list[int]], allow_unavailable: bool
+) -> Labels:
+    """The labels `config` asks for; `available` gives the versions of a model that serve. With `allow_unavailable`, new
+    labels may wait for theirs, but one in use still can't move to a version that does not serve.
 
-    Args:
-      config: what is asked for.
-      before: what holds now.
-      available: the versions of a model that serve.
-      allow_unavailable: --allow_version_labels_for_unavailable_models; labels in use still can't move to a version
-        that does not serve.
-
-    Raises:
-      ServingError: FAILED_PRECONDITION; a version that does not serve can't be labelled.
+    Raises: ServingError: FAILED_PRECONDITION; a version that does not serve can't be labelled.
     """
-    labels: dict[str, dict[str, int]] = {}
+    labels: Labels = {}
     for model in config.model_config_list.config:
         serving = available(model.name)
         for label, version in model.version_labels.items():
             unused = before.get(model.name, {}).get(label, version) == version
             if version not in serving and not (allow_unavailable and unused):
-                raise failed_precondition(
-                    f"Request to assign label to version {version} of model {model.name}, which is not currently "
-                    "available for inference"
-                )
+                request = f"Request to assign label to version {version} of model {model.name}"
+                raise failed_precondition(f"{request}, which is not currently available for inference")
             labels.setdefault(model.name, {})[label] = version
     return labels

@@ -2,31 +2,26 @@
 
 import dataclasses
 import os
-import time
-from collections.abc import Callable
-from concurrent import futures
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import grpc
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    inference_pb2,
-    model_management_pb2,
-    predict_pb2,
-    regression_pb2,
-)
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import get_model_metadata_pb2 as metadata_pb2
+from tensorflow_serving.apis import get_model_status_pb2 as status_pb2
+from tensorflow_serving.apis import model_management_pb2 as reload_pb2
+from tensorflow_serving.apis import predict_pb2
 
+from serving.server.calls import Call, Door, Loop, ServingError, Workers, invalid_argument
 from serving.server.core import ServerCore
-from serving.server.errors import invalid_argument
-from serving.server.health import HEALTH_SERVICE, health_handler
-from serving.server.unary import unary_handler
 
 _INT32_MAX = 2**31 - 1
 _WAITING_PER_THREAD = 8
-_REFUSING_S = 0.3  # gRPC cancels calls that arrive just as it stops; by then no client should send any
+_RELOADS_WAITING = 3
+_LAST_BYTES_S = 5.0
+_SERVICES = ("", *(f"{p}{name}" for p in ("", "tensorflow.serving.") for name in ("PredictionService", "ModelService")))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,14 +37,12 @@ class GrpcConfig:
     channel_arguments: tuple[tuple[str, int | str], ...] = ()
     """gRPC's own, such as grpc.max_receive_message_length in bytes (a larger message is RESOURCE_EXHAUSTED)."""
     credentials: grpc.ServerCredentials | None = None
+    health: bool = False
+    """Whether grpc.health.v1.Health answers (--enable_grpc_healthcheck_service)."""
 
 
 def parse_channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
-    """KEY=VALUE pairs with commas between; a value that is an integer is one.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT; something else came.
-    """
+    """KEY=VALUE pairs with commas between; an integer is one. Raises: ServingError: INVALID_ARGUMENT; others came."""
     arguments: list[tuple[str, int | str]] = []
     for pair in filter(None, text.split(",")):
         key, equals, value = pair.partition("=")
@@ -62,8 +55,7 @@ def parse_channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
 def read_credentials(ssl: Any) -> grpc.ServerCredentials:
     """Credentials of an SSLConfig message: PEM texts, and whether clients must show a certificate.
 
-    Raises:
-      ServingError: INVALID_ARGUMENT; key or certificate are missing, or nobody vouches for clients.
+    Raises: ServingError: INVALID_ARGUMENT; key or certificate are missing, or nobody vouches for clients.
     """
     for field in ("server_key", "server_cert"):
         if "-----BEGIN" not in getattr(ssl, field):
@@ -74,100 +66,108 @@ def read_credentials(ssl: Any) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([pair], ssl.custom_ca.encode() or None, ssl.client_verify)
 
 
-def _prediction_service(core: ServerCore) -> grpc.GenericRpcHandler:
-    def recorded(api: str, method: Callable[[Any], Any]) -> Callable[[Any, grpc.ServicerContext], Any]:
-        def call(request: Any, context: grpc.ServicerContext) -> Any:
-            with core.recorded(request.model_spec.name, api, "GRPC"):
-                return method(request)
-
-        return call
-
-    methods = {
-        "Predict": unary_handler(predict_pb2.PredictRequest, recorded("Predict", core.predict)),
-        "Classify": unary_handler(classification_pb2.ClassificationRequest, recorded("Classify", core.classify)),
-        "Regress": unary_handler(regression_pb2.RegressionRequest, recorded("Regress", core.regress)),
-        "MultiInference": unary_handler(
-            inference_pb2.MultiInferenceRequest, lambda request, context: core.multi_inference(request)
-        ),
-        "GetModelMetadata": unary_handler(
-            get_model_metadata_pb2.GetModelMetadataRequest, lambda request, context: core.metadata(request)
-        ),
-    }
-    return grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", methods)
-
-
-def _model_service(core: ServerCore) -> grpc.GenericRpcHandler:
-    methods = {
-        "GetModelStatus": unary_handler(
-            get_model_status_pb2.GetModelStatusRequest, lambda request, context: core.status(request)
-        ),
-        "HandleReloadConfigRequest": unary_handler(
-            model_management_pb2.ReloadConfigRequest,
-            lambda request, context: core.reload(request, lambda: not context.is_active()),
-        ),
-    }
-    return grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", methods)
-
-
-class _RefusesOnceStopping(grpc.ServerInterceptor):
-    """Calls that arrive after `stop` are UNAVAILABLE; those accepted before go on, and health still answers."""
-
-    def __init__(self, serving: Callable[[], bool]) -> None:
-        self._serving = serving
-
-    def intercept_service(self, continuation: Any, handler_call_details: Any) -> grpc.RpcMethodHandler | None:
-        if self._serving() or handler_call_details.method.startswith(f"/{HEALTH_SERVICE}/"):
-            return continuation(handler_call_details)
-
-        def refuse(_: bytes, context: grpc.ServicerContext) -> Any:
-            return context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
-
-        return grpc.unary_unary_rpc_method_handler(refuse)
-
-
 class GrpcServer:
-    """A gRPC server; its ports are taken at once, and answer after `start`.
+    """A gRPC server. Its ports take connections once it is made, and it answers after `start`.
 
     Args:
       core: answers requests.
       config: see there.
+      loop: where messages pass; left out, one of its own.
+      door: what every call passes.
 
     Raises:
       RuntimeError: a port or socket can't be taken.
     """
 
-    def __init__(self, core: ServerCore, config: GrpcConfig = GrpcConfig()) -> None:
-        options: dict[str, int | str] = {
-            "grpc.max_receive_message_length": _INT32_MAX,
-            "grpc.max_send_message_length": _INT32_MAX,
-            "grpc.so_reuseport": 0,
-        }
-        options.update(config.channel_arguments)
-        self._serving = False
-        self._server = grpc.server(
-            futures.ThreadPoolExecutor(config.max_threads, thread_name_prefix="grpc"),
-            options=list(options.items()),
-            interceptors=[_RefusesOnceStopping(lambda: self._serving)],
-            maximum_concurrent_rpcs=config.max_threads * (1 + _WAITING_PER_THREAD),
-        )
-        health = health_handler(lambda: self._serving)
-        self._server.add_generic_rpc_handlers((_prediction_service(core), _model_service(core), health))
-        self.port = self._listen(f"0.0.0.0:{config.port}", config) if config.port is not None else None
-        if config.socket_path:
-            self._listen(f"unix:{Path(config.socket_path)}", config)
+    def __init__(
+        self, core: ServerCore, config: GrpcConfig = GrpcConfig(), loop: Loop | None = None, door: Door | None = None
+    ) -> None:
+        self._core, self._config, self._owns_loop = core, config, loop is None
+        self._loop, self._door = loop or Loop(), door or Door()
+        self.workers = Workers(config.max_threads, _WAITING_PER_THREAD * config.max_threads, "grpc")
+        self._reloads = Workers(1, _RELOADS_WAITING, "reload")  # they wait for models: in nobody's way
+        self._loop.run(self._make())
 
-    def _listen(self, address: str, config: GrpcConfig) -> int:
-        if config.credentials is None:
+    async def _make(self) -> None:
+        lengths = [(f"grpc.max_{way}_message_length", _INT32_MAX) for way in ("receive", "send")]
+        options = dict([*lengths, ("grpc.so_reuseport", 0), *self._config.channel_arguments])
+        self._server = grpc.aio.server(options=list(options.items()))
+        self._server.add_generic_rpc_handlers(self._services())
+        self._health = health.aio.HealthServicer()
+        self._shown: dict[str, bool] = {}
+        await self._show({})
+        if self._config.health:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.port = self._listen(f"0.0.0.0:{self._config.port}") if self._config.port is not None else None
+        if self._config.socket_path:
+            self._listen(f"unix:{Path(self._config.socket_path)}")
+
+    def _listen(self, address: str) -> int:
+        if self._config.credentials is None:
             return self._server.add_insecure_port(address)
-        return self._server.add_secure_port(address, config.credentials)
+        return self._server.add_secure_port(address, self._config.credentials)
+
+    def _services(self) -> list[grpc.GenericRpcHandler]:
+        core, workers = self._core, self.workers
+        methods: dict[str, tuple[Any, Callable[[Any, Call], Any], Workers]] = {
+            "PredictionService/Predict": (predict_pb2.PredictRequest, core.predict, workers),
+            "PredictionService/GetModelMetadata": (metadata_pb2.GetModelMetadataRequest, core.metadata, workers),
+            "ModelService/GetModelStatus": (status_pb2.GetModelStatusRequest, core.status, workers),
+            "ModelService/HandleReloadConfigRequest": (reload_pb2.ReloadConfigRequest, core.reload, self._reloads),
+        }
+        return [
+            grpc.method_handlers_generic_handler(f"tensorflow.serving.{service}", {name: self._handler(name, *how)})
+            for (service, _, name), how in ((path.partition("/"), how) for path, how in methods.items())
+        ]
+
+    def _handler(
+        self, api: str, message: Any, method: Callable[[Any, Call], Any], workers: Workers
+    ) -> grpc.RpcMethodHandler:
+        """A unary method. The workers parse its requests, so no slow or silent client holds one of their threads."""
+
+        def work(body: bytes, call: Call) -> bytes:
+            try:
+                request = message.FromString(body)
+            except DecodeError:
+                raise ServingError(grpc.StatusCode.INTERNAL, "Failed to parse the request") from None
+            name = request.model_spec.name if "model_spec" in message.DESCRIPTOR.fields_by_name else ""
+            with self._core.recorded(name, api, "GRPC"):
+                return method(request, call).SerializeToString()
+
+        async def behave(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+            call = Call(context.time_remaining())
+            try:
+                with self._door.entered():
+                    return await workers.run(call, lambda: work(body, call))
+            except ServingError as error:
+                return await context.abort(error.code, error.details)
+
+        return grpc.unary_unary_rpc_method_handler(behave)
+
+    # Health
+
+    async def _show(self, serving: Mapping[str, bool]) -> None:
+        statuses = health_pb2.HealthCheckResponse
+        dropped = {name: False for name in self._shown}
+        everything = {service: bool(serving) and all(serving.values()) for service in _SERVICES}
+        self._shown = {**dropped, **serving, **everything}
+        for service, serves in self._shown.items():
+            await self._health.set(service, statuses.SERVING if serves else statuses.NOT_SERVING)
+
+    def show_health(self, serving: Mapping[str, bool]) -> None:
+        """Tells Health which models serve; the server and its services serve if every model does."""
+        self._loop.begin(self._show(serving))
 
     def start(self) -> None:
         """Answers from now on."""
-        self._serving = True
-        self._server.start()
+        self._loop.run(self._server.start())
 
-    def stop(self, finish_s: float) -> None:
-        """Refuses new requests, waits for the accepted ones, `finish_s` seconds at most."""
-        self._serving = False
-        time.sleep(_REFUSING_S)
-        self._server.stop(finish_s).wait()
+    async def refuse(self) -> None:
+        """Health answers NOT_SERVING from now on."""
+        await self._health.enter_graceful_shutdown()
+
+    def stop(self, finish_s: float = _LAST_BYTES_S) -> None:
+        """Takes no more calls; those begun have `finish_s` seconds."""
+        self._loop.run(self._server.stop(finish_s))
+        if self._owns_loop:
+            self._loop.stop()

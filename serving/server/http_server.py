@@ -1,29 +1,35 @@
-"""HTTP/1.1 for REST: a thread a connection, connections kept alive, bounded in number, bodies and work."""
+"""HTTP/1.1 for REST: uvicorn over h11, with bounds on connections, on the time of every step and on what is held."""
 
+import asyncio
 import contextlib
 import dataclasses
+import json
+import logging
 import os
+import re
 import socket
-import socketserver
-import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import grpc
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from serving.server.errors import ServingError, invalid_argument
+from serving.server.calls import Call, Door, Loop, ServingError, Workers, exhausted, invalid_argument
 from serving.server.rest import Answer, error_answer
 
 _CONNECTIONS_PER_THREAD = 32
-_MAX_LINE = 65536
-_MAX_TRAILERS = 100
-_IDLE_S = 60.0
+_HEAD_S, _IDLE_S, _LINGER_S, _LAST_BYTES_S = 10.0, 60.0, 1.0, 5
+_PIECE = 2**18
+_GZIP = 16 + zlib.MAX_WBITS
+_FRAMING = re.compile(rb"^(?:content-length|transfer-encoding)[ \t]*:([^\n]*)", re.I | re.M)
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
 
-Respond = Callable[[str, str, bytes], Answer]
-"""Method, path and body to an answer."""
+logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what strangers send is no news
+
+Respond = Callable[[str, str, bytes, Call], Answer]
+"""Method, path, body and the call they are of to an answer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,253 +37,243 @@ class HttpConfig:
     """Where HTTP is spoken, and its limits."""
 
     port: int = 8501
+    """TCP port on all addresses; 0 takes a free one."""
     num_threads: int = max(16, 4 * (os.cpu_count() or 1))
-    """Requests worked on at a time (--rest_api_num_threads); 32 times as many connections are held."""
+    """Requests worked on at a time (--rest_api_num_threads); as many may wait, and 32 times as many connections are."""
     timeout_s: float = 30.0
-    """Time for a request to arrive, and to wait for its turn (--rest_api_timeout_in_ms)."""
+    """Time for a request from its headers to its answer (--rest_api_timeout_in_ms); headers have 10 s at most."""
     max_body_bytes: int = 64 * 2**20
-    """The largest body."""
+    """The largest body, unzipped."""
     max_bodies_bytes: int = 256 * 2**20
-    """All bodies held at a time; what goes beyond is answered 429."""
+    """All that is held of bodies at a time; what goes beyond is answered 429."""
 
 
-def _exhausted(message: str) -> ServingError:
-    return ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+class _Gone(Exception):
+    """The client has closed the connection."""
 
 
-class _Bodies:
-    """Room for the bodies of all requests."""
+class _StrictConnection(h11.Connection):
+    """Refuses requests in whose framing two readers could see two ends, a door for smuggled requests: h11 takes a
+    length beside chunks, or twice."""
 
-    def __init__(self, room: int) -> None:
-        self._lock, self._room = threading.Lock(), room
+    def next_event(self) -> Any:
+        head = self.trailing_data[0] if self.their_state is h11.IDLE else b""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            ends = _FRAMING.findall(_END_OF_HEAD.split(head, 1)[0])
+            if len(ends) > 1 or any(b"," in end for end in ends):
+                raise h11.RemoteProtocolError("the body's end is said more than once")
+        return event
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's connection, of which there are so many at most, and with time limits uvicorn does not have."""
+
+    def __init__(self, config: uvicorn.Config, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)
+        self.conn = _StrictConnection(h11.SERVER)
+        self._limits: HttpConfig = config.app.config  # type: ignore[union-attr]
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def _within(self, name: str, seconds: float | None) -> None:
+        """Cuts the connection off after so many seconds; None lifts that."""
+        if seconds is None and name in self._timers:
+            self._timers.pop(name).cancel()
+        elif seconds is not None and name not in self._timers:
+            self._timers[name] = self.loop.call_later(seconds, self.transport.abort)
+
+    def _watch_head(self) -> None:
+        incomplete = self.conn.their_state is h11.IDLE
+        self._within("head", min(_HEAD_S, self._limits.timeout_s) if incomplete else None)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._limits.num_threads * _CONNECTIONS_PER_THREAD:
+            transport.abort()
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.trailing_data[0]:  # the next head has begun
+            self._watch_head()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._within("read by the client", _IDLE_S)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._within("read by the client", None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for name in list(self._timers):
+            self._within(name, None)
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = json.dumps({"error": msg}).encode()
+            headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
+            response = h11.Response(status_code=400, headers=list(headers.items()))
+            for event in (response, h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
+@dataclasses.dataclass
+class _Room:
+    """Bytes that may still be held for all requests together."""
+
+    left: int
 
     def take(self, size: int) -> None:
-        with self._lock:
-            if size > self._room:
-                raise _exhausted("too many large requests at a time")
-            self._room -= size
-
-    def give_back(self, size: int) -> None:
-        with self._lock:
-            self._room += size
+        if size > self.left:
+            raise exhausted("too many large requests at a time")
+        self.left -= size
 
 
-def _unzipped(data: bytearray, limit: int) -> bytes:
-    unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    try:
-        body = unzip.decompress(data, limit)
-    except zlib.error:
-        raise invalid_argument("Failed to uncompress the gzipped body") from None
-    if unzip.unconsumed_tail:
-        raise _exhausted(f"request body larger than {limit} bytes")
-    return body
+class _Body:
+    """The body of a request, of ASGI's scope and receive; what has come of it is taken out of the room."""
 
+    def __init__(self, scope: dict, receive: Callable, room: _Room, limit: int) -> None:
+        headers = dict(scope["headers"])
+        self._unzip = zlib.decompressobj(_GZIP) if headers.get(b"content-encoding", b"").lower() == b"gzip" else None
+        self._declared = int(headers.get(b"content-length", 0))
+        self._receive, self._room, self._limit = receive, room, limit
+        self._held, self.whole = bytearray(), False
 
-def _read_no_more(connection: socket.socket) -> None:
-    """Ends a connection once what lies in its buffer is read."""
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RD)
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise _Gone
+        self.whole = not message.get("more_body", False)
+        return message.get("body", b"")
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "ris-mvdr", ""
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    timeout = _IDLE_S
-    server: "HttpServer"
-
-    def handle_one_request(self) -> None:
-        with contextlib.suppress(ConnectionError, TimeoutError, ValueError):
-            super().handle_one_request()
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        if self._unzip is None:
+            yield data
             return
-        self.close_connection = True
+        while data:
+            yield self._unzip.decompress(data, _PIECE)
+            data = self._unzip.unconsumed_tail
+        if self.whole:
+            yield self._unzip.flush()
+            if not self._unzip.eof:
+                raise zlib.error
 
-    def handle_expect_100(self) -> bool:
-        proceed = super().handle_expect_100()
-        self.wfile.flush()
-        return proceed
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: requests are counted, not written down."""
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        self.close_connection, self.request_version = True, self.protocol_version
-        self._send(Answer(code, f'{{"error": "{code} {self.responses.get(code, ("refused",))[0]}"}}'))
-
-    def _send(self, answer: Answer) -> None:
-        body = answer.body.encode()
-        if self.server.stopping:
-            self.close_connection = True
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-        self.wfile.flush()
-
-    # Bodies
-
-    def _chunks(self) -> Iterator[int]:
-        """Sizes of the chunks of a body; each is to be read before the next."""
-        while True:
-            line = self.rfile.readline(_MAX_LINE).partition(b";")[0].strip()
-            if not line or len(line) > 15 or line.strip(b"0123456789abcdefABCDEF"):
-                raise invalid_argument("Malformed chunked body")
-            size = int(line, 16)
-            if size == 0:
-                for _ in range(_MAX_TRAILERS):
-                    if not self.rfile.readline(_MAX_LINE).strip():
-                        return
-                raise invalid_argument("Malformed chunked body")
-            yield size
-            self.rfile.readline(_MAX_LINE)
-
-    def _sizes(self) -> Iterator[int]:
-        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            yield from self._chunks()
-            return
-        length = self.headers.get("Content-Length", "0").strip()
-        if not (length.isascii() and length.isdecimal() and len(length) < 19):
-            raise invalid_argument(f"Content-Length: expected a number, got {length!r}")
-        yield int(length)
-
-    @contextlib.contextmanager
-    def _body(self) -> Iterator[bytes]:
-        """The body; room is kept for it until the block ends."""
-        taken, body = 0, bytearray()
-        deadline = time.monotonic() + self.server.config.timeout_s
+    async def read(self) -> bytes:
+        """All of it, unzipped. Raises: ServingError: INVALID_ARGUMENT or RESOURCE_EXHAUSTED. _Gone."""
+        too_large = exhausted(f"request body larger than {self._limit} bytes")
+        if self._declared > self._limit:
+            raise too_large
         try:
-            for size in self._sizes():
-                if taken + size > self.server.config.max_body_bytes:
-                    raise _exhausted(f"request body larger than {self.server.config.max_body_bytes} bytes")
-                self.server.bodies.take(size)
-                taken += size
-                while size > 0:
-                    part = self.rfile.read1(min(size, 2**20))
-                    if not part or time.monotonic() > deadline:
-                        raise ConnectionError("the body did not arrive")
-                    body += part
-                    size -= len(part)
-            if self.headers.get("Content-Encoding", "").lower() == "gzip":
-                limit = self.server.config.max_body_bytes
-                self.server.bodies.take(limit)
-                taken += limit
-                body = bytearray(_unzipped(body, limit))
-            yield bytes(body)
-        finally:
-            self.server.bodies.give_back(taken)
+            while not self.whole:
+                for piece in self._pieces(await self._next()):
+                    if len(self._held) + len(piece) > self._limit:
+                        raise too_large
+                    self._room.take(len(piece))
+                    self._held += piece
+                    await asyncio.sleep(0)  # others have their turn between the pieces of a bomb
+        except zlib.error:
+            raise invalid_argument("Failed to uncompress the gzipped body") from None
+        return bytes(self._held)
 
-    def _respond(self) -> None:
-        with self.server.busy(self.connection):
-            self.connection.settimeout(self.server.config.timeout_s)
-            try:
-                with self._body() as body, self.server.turn():
-                    answer = self.server.respond(self.command, self.path.partition("?")[0], body)
-            except ServingError as error:
-                self.close_connection = True  # the rest of the body has not been read
-                answer = error_answer(error)
-            self._send(answer)
-            self.connection.settimeout(_IDLE_S)
+    def release(self) -> None:
+        """Gives its room back."""
+        self._room.left += len(self._held)
+        self._held = bytearray()
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = _respond
+    async def let_pass(self) -> None:
+        """Reads on for a moment and drops it: a connection closed on unread bytes would take the answer with it."""
+        with contextlib.suppress(TimeoutError, _Gone):
+            async with asyncio.timeout(_LINGER_S):
+                while not self.whole:
+                    await self._next()
 
 
-class HttpServer(ThreadingHTTPServer):
-    """An HTTP server; its port is taken at once, and listens after `start`.
+class HttpServer:
+    """An HTTP server, and the ASGI application it runs. Its port is taken at once, and listens after `start`.
 
     Args:
       respond: answers requests; called by several threads.
       config: see there.
+      loop: where bytes pass.
+      door: what every call passes.
 
     Raises:
       OSError: the port can't be taken.
     """
 
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def __init__(self, respond: Respond, config: HttpConfig = HttpConfig()) -> None:
-        self.respond, self.config = respond, config
-        self.bodies = _Bodies(config.max_bodies_bytes)
-        self.stopping = False
-        self._turns = threading.BoundedSemaphore(config.num_threads)
-        self._state = threading.Condition()
-        self._connections: dict[socket.socket, bool] = {}  # whether it is in the middle of a request
-        super().__init__(("0.0.0.0", config.port), _Handler, bind_and_activate=False)
+    def __init__(self, respond: Respond, config: HttpConfig, loop: Loop, door: Door) -> None:
+        self.config = config
+        self._respond, self._loop, self._door = respond, loop, door
+        self._room = _Room(config.max_bodies_bytes)
+        self.workers = Workers(config.num_threads, config.num_threads, "http")
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            self.server_bind()
+            self._socket.bind(("0.0.0.0", config.port))
         except OSError:
-            super().server_close()
+            self._socket.close()
             raise
-
-    @property
-    def port(self) -> int:
-        return self.server_address[1]
-
-    def server_bind(self) -> None:
-        """Without the look-up of the host's name that HTTPServer makes."""
-        socketserver.TCPServer.server_bind(self)
+        self.port = self._socket.getsockname()[1]
+        options: dict[str, Any] = {"interface": "asgi3", "lifespan": "off", "ws": "none", "http": _Protocol}
+        options |= {"log_config": None, "access_log": False, "server_header": False, "proxy_headers": False}
+        options |= {"timeout_keep_alive": _IDLE_S, "timeout_graceful_shutdown": _LAST_BYTES_S}
+        self._server = uvicorn.Server(uvicorn.Config(self, **options))
 
     def start(self) -> None:
         """Listens from now on."""
-        self.server_activate()
-        threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True, name="http").start()
+        self._socket.listen()
+        self._running = self._loop.begin(self._server.serve([self._socket]))
 
-    def stop(self, finish_s: float) -> None:
-        """Takes no more connections, answers what has come, `finish_s` seconds at most."""
-        self.stopping = True
-        self.shutdown()
-        self.server_close()
-        with self._state:
-            for connection, busy in self._connections.items():
-                if not busy:
-                    _read_no_more(connection)
-            self._state.wait_for(lambda: not self._connections, finish_s)
+    def stop(self) -> None:
+        """Takes no more connections and closes those that are idle; the last bytes have some seconds."""
+        self._server.should_exit = True
+        self._running.result()
 
-    @contextlib.contextmanager
-    def busy(self, connection: socket.socket) -> Iterator[None]:
-        """Marks a connection as in the middle of a request."""
-        with self._state:
-            self._connections[connection] = True
+    def close(self) -> None:
+        """Gives the port back of a server that did not start."""
+        self._socket.close()
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        """A request, as ASGI has it."""
+        body = _Body(scope, receive, self._room, self.config.max_body_bytes)
+        with contextlib.ExitStack() as inside, contextlib.suppress(_Gone):
+            try:
+                inside.enter_context(self._door.entered())
+                answer = await self._answer(scope, receive, body)
+            except ServingError as error:
+                answer = error_answer(error)
+            except TimeoutError:
+                answer = Answer(408, json.dumps({"error": "the request did not arrive in time"}))
+            finally:
+                body.release()
+            await self._send(send, answer, body)
+
+    async def _answer(self, scope: dict, receive: Callable, body: _Body) -> Answer:
+        call = Call(self.config.timeout_s)
+        async with asyncio.timeout(call.remaining_s()):
+            content = await body.read()
+        gone = asyncio.ensure_future(receive())  # nothing but the end can come now
+        gone.add_done_callback(lambda _: call.end())
+        method, path = scope["method"], scope["raw_path"].decode("ascii")
         try:
-            yield
+            return await self.workers.run(call, lambda: self._respond(method, path, content, call))
         finally:
-            with self._state:
-                self._connections[connection] = False
-                if self.stopping:
-                    _read_no_more(connection)
+            gone.cancel()
 
-    @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        """Waits until fewer than `num_threads` requests are worked on.
-
-        Raises:
-          ServingError: RESOURCE_EXHAUSTED; that took too long.
-        """
-        if not self._turns.acquire(timeout=self.config.timeout_s):
-            raise _exhausted("too many requests at a time")
-        try:
-            yield
-        finally:
-            self._turns.release()
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        with self._state:
-            if len(self._connections) >= self.config.num_threads * _CONNECTIONS_PER_THREAD:
-                return False
-            self._connections[request] = False
-            return True
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._state:
-            self._connections.pop(request, None)
-            self._state.notify_all()
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing: a client that went away is no news."""
+    async def _send(self, send: Callable, answer: Answer, body: _Body) -> None:
+        content = answer.body.encode()
+        headers = [(b"content-type", answer.content_type.encode()), (b"content-length", str(len(content)).encode())]
+        if self._door.closed or not body.whole:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": content, "more_body": not body.whole})
+        if not body.whole:
+            await body.let_pass()
+            await send({"type": "http.response.body"})

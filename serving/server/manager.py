@@ -2,28 +2,22 @@
 
 import contextlib
 import dataclasses
-import heapq
-import itertools
 import logging
+import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
 from tensorflow_serving.apis import model_pb2
 
-from serving.server.config import (
-    ModelServerConfig,
-    aspired_versions,
-    check_transition,
-    checked_labels,
-)
-from serving.server.errors import ServingError, invalid_argument
+from serving.server.calls import ENDLESS, Call, ServingError, invalid_argument, unavailable
+from serving.server.config import ModelServerConfig, aspired_versions, check_transition, checked_labels
 from serving.server.servable import Servable
-from serving.server.versions import Load, Loaded, ModelVersions, RetryConfig, VersionStatus, servable_not_found
+from serving.server.versions import Load, Loaded, ModelVersions, RetryConfig, Version, servable_not_found
 
 _log = logging.getLogger(__name__)
+_LOOK_S = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +38,7 @@ class ModelManager:
       config: see there.
       load: makes a version ready to run.
       on_available: told of a version that starts to serve, by name and number.
+      on_change: told that some version's state is another now.
     """
 
     def __init__(
@@ -51,48 +46,45 @@ class ModelManager:
         config: ManagerConfig = ManagerConfig(),
         load: Load = Servable,
         on_available: Callable[[str, int], None] = lambda name, number: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
-        self._load, self._on_available = load, on_available
-        self._reloading, self._polling = threading.Lock(), threading.Lock()
-        self._lock = threading.Condition()
+        self._load, self._on_available, self._on_change = load, on_available, on_change
+        self._reloading, self._polling, self._lock = threading.Lock(), threading.Lock(), threading.Condition()
         self._server_config: ModelServerConfig | None = None
         self._models: dict[str, ModelVersions] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._announced: set[tuple[str, int]] = set()
         self._complaints: dict[str, str] = {}
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-        self._stopped = False
+        self._loads: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """Loads and looks for nothing more; what serves goes on."""
-        with self._lock:
-            self._stopped = True
-            self._lock.notify_all()
+        """Loads and looks for nothing more, nor waits; what serves goes on."""
+        self._stopped.set()
+        self._loads.put(lambda: None)
 
     def _start(self) -> None:
-        threading.Thread(target=self._load_when_due, daemon=True, name="load").start()
+        threading.Thread(target=self._load_what_is_due, daemon=True, name="load").start()
         if self.config.poll_interval_s > 0:
             threading.Thread(target=self._poll_forever, daemon=True, name="poll").start()
 
-    # Loading
+    # Loading and looking for versions
 
     def _schedule(self, action: Callable[[], None], delay_s: float) -> None:
-        with self._lock:
-            heapq.heappush(self._due, (time.monotonic() + delay_s, next(self._order), action))
-            self._lock.notify_all()
+        if delay_s == 0.0:
+            self._loads.put(action)
+            return
+        timer = threading.Timer(delay_s, self._loads.put, (action,))
+        timer.daemon = True
+        timer.start()
 
-    def _load_when_due(self) -> None:
-        while True:
-            with self._lock:
-                while not self._stopped and not (self._due and self._due[0][0] <= time.monotonic()):
-                    self._lock.wait(self._due[0][0] - time.monotonic() if self._due else None)
-                if self._stopped:
-                    return
-                _, _, action = heapq.heappop(self._due)
+    def _load_what_is_due(self) -> None:
+        while not self._stopped.is_set():
+            action = self._loads.get()
             try:
-                action()
+                if not self._stopped.is_set():
+                    action()
             except Exception:  # the thread must outlive whatever a version triggers
                 _log.exception("loading failed")
 
@@ -103,27 +95,22 @@ class ModelManager:
             self._lock.notify_all()
         for name, number in fresh:
             self._on_available(name, number)
-
-    # Looking for versions
+        self._on_change()
 
     def _poll_forever(self) -> None:
-        while True:
-            with self._lock:
-                if self._lock.wait_for(lambda: self._stopped, self.config.poll_interval_s):
-                    return
-            self.poll()
-
-    def poll(self) -> None:
-        """Looks for versions of every model."""
-        with self._polling:
-            self._look()
+        while not self._stopped.wait(self.config.poll_interval_s):
+            try:
+                with self._polling:
+                    self._look()
+            except Exception:  # the thread must outlive whatever lies in a folder
+                _log.exception("looking for versions failed")
 
     def _look(self) -> None:
         for model in self._server_config.model_config_list.config if self._server_config is not None else ():
             try:
                 paths = aspired_versions(Path(model.base_path), model.model_version_policy)
                 complaint = "" if paths else f"No versions of servable {model.name} found under {model.base_path}"
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 paths, complaint = None, f"Could not find base path {model.base_path} for {model.name}: {error}"
             if complaint and self._complaints.get(model.name) != complaint:
                 _log.warning(complaint)
@@ -139,47 +126,46 @@ class ModelManager:
 
     # Configuration
 
-    def reload(self, config: ModelServerConfig, give_up: Callable[[], bool] = lambda: False) -> None:
-        """Serves the models of `config` from now on and waits until every new one does.
-
-        Args:
-          config: a list of models.
-          give_up: asked now and then while waiting.
+    def reload(self, config: ModelServerConfig, call: Call = ENDLESS) -> None:
+        """Serves the models of `config` from now on and waits until every new one does, or the call has ended.
 
         Raises:
-          ServingError: the configuration is refused, or UNKNOWN because a new model has no version that loads.
+          ServingError: the configuration is refused; UNKNOWN, a new model has no version that loads; UNAVAILABLE, the
+            manager was stopped; DEADLINE_EXCEEDED or CANCELLED, with the configuration in force.
         """
-        with self._reloading:
-            old = self._server_config
-            check_transition(old, config)
-            names = {model.name for model in config.model_config_list.config}
-            known = {model.name for model in old.model_config_list.config} if old is not None else set()
-            labels = checked_labels(
-                config,
-                self._labels,
-                lambda name: self._model(name).available(),
-                self.config.allow_labels_for_unavailable,
-            )
-            with self._polling:
-                self._server_config, self._labels = config, labels
-                for name in set(self._models) - names:
-                    self._models[name].aspire({})
-                if self.config.poll_interval_s >= 0:
-                    self._look()
-            if old is None:
-                self._start()
-            self._wait_for(sorted(names - known), give_up)
+        while not self._reloading.acquire(timeout=_LOOK_S):
+            self._check(call)
+        try:
+            self._wait_for(self._apply(config), call)
+        finally:
+            self._reloading.release()
 
-    def _wait_for(self, names: list[str], give_up: Callable[[], bool]) -> None:
+    def _check(self, call: Call) -> None:
+        call.check()
+        if self._stopped.is_set():
+            raise unavailable("the server is shutting down")
+
+    def _apply(self, config: ModelServerConfig) -> list[str]:
+        """Takes a configuration over; the names of models that are new in it."""
+        old, known = self._server_config, self._names()
+        check_transition(old, config)
+        unavailable_too = self.config.allow_labels_for_unavailable
+        labels = checked_labels(config, self._labels, lambda name: self._model(name).available(), unavailable_too)
+        with self._polling:
+            self._server_config, self._labels = config, labels
+            for name in set(self._models) - set(self._names()):
+                self._models[name].aspire({})
+            if self.config.poll_interval_s >= 0:
+                self._look()
+        if old is None:
+            self._start()
+        return sorted(set(self._names()) - set(known))
+
+    def _wait_for(self, names: list[str], call: Call) -> None:
         models = [self._model(name) for name in names]
-
-        def settled() -> bool:
-            return self._stopped or all(model.available() or model.failures() for model in models)
-
         with self._lock:
-            while not self._lock.wait_for(settled, 0.2):
-                if give_up():
-                    return
+            while not self._lock.wait_for(lambda: all(m.available() or m.failures() for m in models), _LOOK_S):
+                self._check(call)
         failed = [
             f"{{{{name: {model.name} version: {number}}} due to error: {error}}}, "
             for model in models
@@ -196,8 +182,7 @@ class ModelManager:
     def use(self, spec: model_pb2.ModelSpec) -> Iterator[Loaded]:
         """The version a request asks for; it stays loaded until the block ends.
 
-        Raises:
-          ServingError: with TF Serving's code and message.
+        Raises: ServingError: with TF Serving's code and message.
         """
         if not spec.name:
             raise invalid_argument("ModelSpec has no name specified.")
@@ -212,12 +197,19 @@ class ModelManager:
         with model.use(number) as loaded:
             yield loaded
 
-    def statuses(self, name: str) -> dict[int, VersionStatus]:
+    def statuses(self, name: str) -> dict[int, Version]:
         """Every version of a model that was ever to serve; empty for an unknown model."""
         model = self._models.get(name)
         return model.statuses() if model is not None else {}
 
+    def _names(self) -> list[str]:
+        config = self._server_config
+        return [model.name for model in config.model_config_list.config] if config is not None else []
+
     def serves(self, name: str) -> bool:
         """Whether the configuration lists a model of that name."""
-        config = self._server_config
-        return config is not None and any(model.name == name for model in config.model_config_list.config)
+        return name in self._names()
+
+    def serving(self) -> dict[str, bool]:
+        """Whether a version serves, for every model of the configuration."""
+        return {name: bool(self._model(name).available()) for name in self._names()}

@@ -1,9 +1,8 @@
 """Counters and histograms under TF Serving's names, in Prometheus' text format."""
 
 import bisect
-import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 _PREFIX = "/tensorflow/serving/"
 _LATENCY_BOUNDS = tuple(10.0 * 1.8**step for step in range(33))  # microseconds, up to about 20 minutes
@@ -14,13 +13,8 @@ Labels = tuple[str, ...]
 
 
 def _labelled(names: Sequence[str], values: Labels, *more: str) -> str:
-    escaped = (value.translate(_ESCAPES) for value in values)
-    pairs = [f'{name}="{value}"' for name, value in zip(names, escaped, strict=True)]
+    pairs = [f'{name}="{value.translate(_ESCAPES)}"' for name, value in zip(names, values, strict=True)]
     return "{" + ",".join([*pairs, *more]) + "}"
-
-
-def _number(value: float) -> str:
-    return f"{value:g}"
 
 
 class Counter:
@@ -30,67 +24,50 @@ class Counter:
 
     def __init__(self, name: str, labels: Sequence[str] = ()) -> None:
         self.name, self._labels = _PREFIX + name, labels
-        self._lock = threading.Lock()
-        self._counts: dict[Labels, int] = {}
+        self._lock, self._counts = threading.Lock(), dict[Labels, int]()
 
-    def add(self, *labels: str, count: int = 1) -> None:
-        """Adds to the count of these labels."""
+    def add(self, *labels: str) -> None:
+        """Counts one more."""
         with self._lock:
-            self._counts[labels] = self._counts.get(labels, 0) + count
+            self._counts[labels] = self._counts.get(labels, 0) + 1
 
-    def total(self) -> int:
-        """The sum over labels."""
-        with self._lock:
-            return sum(self._counts.values())
-
-    def lines(self, exposed_name: str) -> list[str]:
+    def lines(self, exposed_name: str) -> Iterator[str]:
         """Samples in Prometheus' format."""
         with self._lock:
-            return [f"{exposed_name}{_labelled(self._labels, key)} {count}" for key, count in self._counts.items()]
-
-
-@dataclasses.dataclass
-class _Buckets:
-    counts: list[int]
-    total: float = 0.0
+            counts = list(self._counts.items())
+        return (f"{exposed_name}{_labelled(self._labels, key)} {count}" for key, count in counts)
 
 
 class Histogram:
-    """A distribution, one for each combination of labels.
-
-    Args:
-      name: without the prefix.
-      labels: their names.
-      bounds: upper bounds of the buckets, ascending; one more has no bound.
-    """
+    """A distribution, one for each combination of labels; `bounds` of its buckets ascend, one more has none."""
 
     kind = "histogram"
 
     def __init__(self, name: str, labels: Sequence[str] = (), bounds: Sequence[float] = _LATENCY_BOUNDS) -> None:
         self.name, self._labels, self._bounds = _PREFIX + name, labels, bounds
         self._lock = threading.Lock()
-        self._buckets: dict[Labels, _Buckets] = {}
+        self._buckets: dict[Labels, list[int]] = {}
+        self._sums: dict[Labels, float] = {}
 
     def add(self, value: float, *labels: str) -> None:
         """Takes in a value."""
         with self._lock:
-            buckets = self._buckets.setdefault(labels, _Buckets([0] * (len(self._bounds) + 1)))
-            buckets.counts[bisect.bisect_left(self._bounds, value)] += 1
-            buckets.total += value
+            buckets = self._buckets.setdefault(labels, [0] * (len(self._bounds) + 1))
+            buckets[bisect.bisect_left(self._bounds, value)] += 1
+            self._sums[labels] = self._sums.get(labels, 0.0) + value
 
-    def lines(self, exposed_name: str) -> list[str]:
+    def lines(self, exposed_name: str) -> Iterator[str]:
         """Samples in Prometheus' format."""
-        lines = []
         with self._lock:
-            for key, buckets in self._buckets.items():
-                cumulative = 0
-                for bound, count in zip((*map(_number, self._bounds), "+Inf"), buckets.counts, strict=True):
-                    cumulative += count
-                    labels = _labelled(self._labels, key, f'le="{bound}"')
-                    lines.append(f"{exposed_name}_bucket{labels} {cumulative}")
-                lines.append(f"{exposed_name}_sum{_labelled(self._labels, key)} {_number(buckets.total)}")
-                lines.append(f"{exposed_name}_count{_labelled(self._labels, key)} {cumulative}")
-        return lines
+            found = [(key, list(buckets), self._sums[key]) for key, buckets in self._buckets.items()]
+        for key, buckets, total in found:
+            count = 0
+            for bound, inside in zip((*(f"{bound:g}" for bound in self._bounds), "+Inf"), buckets, strict=True):
+                count += inside
+                label = f'le="{bound}"'
+                yield f"{exposed_name}_bucket{_labelled(self._labels, key, label)} {count}"
+            yield f"{exposed_name}_sum{_labelled(self._labels, key)} {total:g}"
+            yield f"{exposed_name}_count{_labelled(self._labels, key)} {count}"
 
 
 class Metrics:
@@ -103,13 +80,9 @@ class Metrics:
         self.batch_sizes = Histogram("batching_session/processed_batch_size", (), _COUNT_BOUNDS)
         self.queuing_latency = Histogram("batching_session/queuing_latency", ("thread_pool_name",))
 
-    def value(self, name: str) -> int:
-        """The total of a counter by its full name; 0 for anything else."""
-        return next((m.total() for m in vars(self).values() if isinstance(m, Counter) and m.name == name), 0)
-
     def page(self) -> str:
         """Everything in Prometheus' text format; `/` in a name becomes `:`."""
-        lines = []
+        lines: list[str] = []
         for metric in vars(self).values():
             exposed_name = metric.name.replace("/", ":")
             lines += [f"# TYPE {exposed_name} {metric.kind}", *metric.lines(exposed_name)]

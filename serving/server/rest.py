@@ -1,54 +1,35 @@
-"""Routes of TF Serving's REST API: from method, path and body to status and body."""
+"""TF Serving's REST API: from method, path and body to requests, and from answers to status and body."""
 
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import unquote
 
-import grpc
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    predict_pb2,
-    regression_pb2,
-)
+import numpy as np
+from google.protobuf import json_format
+from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
 
+from serving.server.calls import Call, ServingError, exhausted, invalid_argument, unimplemented
 from serving.server.core import METADATA_FIELD, ServerCore
-from serving.server.errors import ServingError, as_serving_error, invalid_argument
-from serving.server.inference import DEFAULT_SIGNATURE
-from serving.server.json_tensors import parse_object
-from serving.server.rest_messages import (
-    classify_body,
-    fill_examples,
-    fill_predict,
-    metadata_body,
-    predict_body,
-    regress_body,
-    signature_name,
-    status_body,
-)
+from serving.server.servable import DEFAULT_SIGNATURE
+from serving.server.tensors import array_of, array_of_json, is_base64, json_of_array, numpy_dtype, parse_object, shown
+
+from serving.server.tensors import proto_of  # isort: skip
+
+Inputs = Mapping[str, meta_graph_pb2.TensorInfo]
 
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _INFER = re.compile(rf"/v1/models/(?P<model>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.I | re.ASCII)
 _SHOW = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_VERSION}(?:/(?P<method>metadata))?", re.I | re.ASCII)
-_MAX_VERSION = 2**63 - 1
-_HTTP = {
-    grpc.StatusCode.CANCELLED: 499,
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.ALREADY_EXISTS: 409,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.FAILED_PRECONDITION: 400,
-    grpc.StatusCode.ABORTED: 409,
-    grpc.StatusCode.OUT_OF_RANGE: 400,
-    grpc.StatusCode.UNIMPLEMENTED: 501,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.UNAUTHENTICATED: 401,
+_MAX_VERSION, _MAX_ROWS = 2**63 - 1, 2**16
+_STATUSES = {
+    **{"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "UNAUTHENTICATED": 401},
+    **{"PERMISSION_DENIED": 403, "NOT_FOUND": 404, "ALREADY_EXISTS": 409, "ABORTED": 409, "RESOURCE_EXHAUSTED": 429},
+    **{"CANCELLED": 499, "UNIMPLEMENTED": 501, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504},
 }
 
 
@@ -63,7 +44,7 @@ class Answer:
 
 def error_answer(error: ServingError) -> Answer:
     """{"error": MESSAGE} under the HTTP status TF Serving gives it."""
-    return Answer(_HTTP.get(error.code, 500), json.dumps({"error": error.message}))
+    return Answer(_STATUSES.get(error.code.name, 500), json.dumps({"error": error.message}))
 
 
 class RestApi:
@@ -77,13 +58,14 @@ class RestApi:
     def __init__(self, core: ServerCore, metrics_path: str = "") -> None:
         self._core, self._metrics_path = core, metrics_path
 
-    def answer(self, method: str, path: str, body: bytes) -> Answer:
-        """The answer to a request.
+    def answer(self, method: str, path: str, body: bytes, call: Call) -> Answer:
+        """The answer to a request, whatever goes wrong.
 
         Args:
           method: GET, POST or another.
           path: without the query.
           body: all of it.
+          call: see there.
         """
         if method == "GET" and path == self._metrics_path:
             return Answer(200, self._core.metrics.page(), "text/plain")
@@ -91,61 +73,171 @@ class RestApi:
             return Answer(404, json.dumps({"error": f"Not found: {path}"}))
         route = {"POST": _INFER, "GET": _SHOW}.get(method)
         match = route.fullmatch(path) if route else None
-        name = unquote(match["model"] or "") if match else ""
-        api = (match["method"] or "").lower() if match else ""
+        name, api = (unquote(match["model"] or ""), (match["method"] or "").lower()) if match else ("", "")
         try:
             with self._core.recorded(name, api, "REST"):
                 if match is None:
                     raise invalid_argument(f"Malformed request: {method} {path}")
-                return Answer(200, self._route(api, name, match["version"], match["label"], body))
-        except Exception as error:  # a request must not take the server down, whatever it triggers
-            return error_answer(as_serving_error(error))
+                if api in ("classify", "regress"):
+                    raise unimplemented(f"{api.capitalize()} is not served here")
+                spec = _model_spec(name, match["version"], match["label"])
+                if api == "predict":
+                    return Answer(200, self._predict(spec, body, call))
+                return Answer(200, json.dumps(self._metadata(spec) if api else self._status(spec), indent=1))
+        except ServingError as error:
+            return error_answer(error)
 
-    def _route(self, api: str, name: str, version: str | None, label: str | None, body: bytes) -> str:
-        if not name:
-            raise invalid_argument("Missing model name in request.")
-        spec = model_pb2.ModelSpec(name=name)
-        if version is not None:
-            if int(version) > _MAX_VERSION:
-                raise invalid_argument(f"Failed to convert version: {version} to numeric.")
-            spec.version.value = int(version)
-        if label is not None:
-            spec.version_label = unquote(label)
-        routes: dict[str, Callable[[model_pb2.ModelSpec, bytes], str]] = {
-            "predict": self._predict,
-            "classify": self._classify,
-            "regress": self._regress,
-            "metadata": self._metadata,
-        }
-        return routes.get(api, self._status)(spec, body)
-
-    def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
+    def _predict(self, spec: model_pb2.ModelSpec, body: bytes, call: Call) -> str:
         document = parse_object(body)
-        spec.signature_name = signature_name(document)
+        spec.signature_name = _signature_name(document)
         signatures, name = self._core.signatures(spec), spec.signature_name or DEFAULT_SIGNATURE
         if name not in signatures:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
         request = predict_pb2.PredictRequest(model_spec=spec)
-        rows = fill_predict(request, document, signatures[name].inputs)
-        return predict_body(self._core.predict(request).outputs, rows)
+        rows = _fill_predict(request, document, signatures[name].inputs)
+        del document
+        return _predict_body(self._core.predict(request, call).outputs, rows)
 
-    def _classify(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
-        document = parse_object(body)
-        spec.signature_name = signature_name(document)
-        request = classification_pb2.ClassificationRequest(model_spec=spec)
-        fill_examples(request.input, document)
-        return classify_body(self._core.classify(request).result)
+    def _status(self, spec: model_pb2.ModelSpec) -> Any:
+        return _as_json(self._core.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec)))
 
-    def _regress(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
-        document = parse_object(body)
-        spec.signature_name = signature_name(document)
-        request = regression_pb2.RegressionRequest(model_spec=spec)
-        fill_examples(request.input, document)
-        return regress_body(self._core.regress(request).result)
-
-    def _status(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
-        return status_body(self._core.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec)))
-
-    def _metadata(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
+    def _metadata(self, spec: model_pb2.ModelSpec) -> Any:
         request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[METADATA_FIELD])
-        return metadata_body(self._core.metadata(request))
+        response, signatures = self._core.metadata(request), get_model_metadata_pb2.SignatureDefMap()
+        response.metadata[METADATA_FIELD].Unpack(signatures)
+        return {"model_spec": _as_json(response.model_spec), "metadata": {METADATA_FIELD: _as_json(signatures)}}
+
+
+def _as_json(message: Any) -> Any:
+    every = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+    return json_format.MessageToDict(message, **every)
+
+
+def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.ModelSpec:
+    if not name:
+        raise invalid_argument("Missing model name in request.")
+    spec = model_pb2.ModelSpec(name=name)
+    if version is not None:
+        if len(version) > 19 or int(version) > _MAX_VERSION:
+            raise invalid_argument(f"Failed to convert version: {version} to numeric.")
+        spec.version.value = int(version)
+    if label is not None:
+        spec.version_label = unquote(label)
+    return spec
+
+
+def _signature_name(document: Mapping[str, Any]) -> str:
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        text = "not formatted correctly. 'signature_name' key must be a string value."
+        raise invalid_argument(f"JSON Value: {shown(document)} {text}")
+    if not name.isprintable():
+        raise invalid_argument(f"Serving signature name: {json.dumps(name)} not found in signature def")
+    return name
+
+
+# Predict
+
+
+def _is_named(element: Any) -> bool:
+    return isinstance(element, dict) and not is_base64(element)
+
+
+def _appended(arrays: list[np.ndarray], array: np.ndarray) -> None:
+    """Adds an instance's array. Raises: ServingError: INVALID_ARGUMENT; the others have another shape."""
+    if arrays and arrays[0].size != array.size:
+        raise invalid_argument(f"Expecting tensor size: {arrays[0].size} but got: {array.size}")
+    if arrays and arrays[0].shape != array.shape:
+        before, now = (",".join(map(str, shape)) for shape in (arrays[0].shape, array.shape))
+        raise invalid_argument(f"Expecting shape [{before}] but got: [{now}]")
+    arrays.append(array)
+
+
+def _rows(instances: list[Any], inputs: Inputs) -> dict[str, np.ndarray]:
+    """Arrays by input of a list of instances."""
+    named = _is_named(instances[0])
+    if len(inputs) > 1 and not isinstance(instances[0], dict):
+        raise _plain("instances is a plain list, but expecting list of objects")
+    arrays: dict[str, list[np.ndarray]] = {name: [] for name in inputs}
+    for number, element in enumerate(instances):
+        if named != _is_named(element):
+            expected, got = ("object", "list") if named else ("value/list", "object")
+            raise invalid_argument(f"Expecting {expected} but got {got} at item {number} of input list")
+        where = f"Failed to process element: {number}"
+        for name, value in element.items() if named else ((next(iter(inputs)), element),):
+            try:
+                if name not in inputs:
+                    raise invalid_argument(f"JSON object: does not have named input: {name}")
+                _appended(arrays[name], array_of_json(value, numpy_dtype(inputs[name].dtype)))
+            except ServingError as error:
+                key = f" key: {name}" if named else ""
+                raise invalid_argument(f"{where}{key} of 'instances' list. Error: {error}") from None
+        if named and set(element) != set(inputs):
+            keys = f"keys must be equal to: {','.join(sorted(inputs))}"
+            raise invalid_argument(f"{where} of 'instances' list. JSON object: {shown(element)} {keys}")
+    return {name: np.stack(parts) for name, parts in arrays.items() if parts}
+
+
+def _columns(value: Any, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Arrays by input of an object of whole tensors, or of the one input's tensor."""
+    if not _is_named(value):
+        if len(inputs) > 1:
+            raise _plain("inputs is a plain value/list, but expecting an object")
+        value = {next(iter(inputs)): value}
+    for name in sorted(inputs):
+        if name not in value:
+            raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
+    return {name: array_of_json(value[name], numpy_dtype(info.dtype)) for name, info in inputs.items()}
+
+
+def _plain(text: str) -> ServingError:
+    return invalid_argument(f"{text} as multiple input tensors required as per tensorinfo_map")
+
+
+def _fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any], inputs: Inputs) -> bool:
+    """Puts a body's tensors into a request; whether it was in row form (`instances`), as the answer shall be."""
+    rows = "instances" in document
+    if rows and "inputs" in document:
+        text = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
+        raise invalid_argument(f"JSON Value: {shown(document)} {text}")
+    if not rows and "inputs" not in document:
+        raise invalid_argument("Missing 'inputs' or 'instances' key")
+    if not inputs:
+        name = request.model_spec.signature_name or "DEFAULT"
+        raise invalid_argument(f"Failed to get input map for signature: {name}")
+    if rows:
+        instances = document["instances"]
+        if not isinstance(instances, list):
+            raise invalid_argument(f"JSON Value: {shown(document)} Expecting 'instances' to be an list/array")
+        if not instances:
+            raise invalid_argument(f"JSON Value: {shown(document)} No values in 'instances' array")
+        if len(instances) > _MAX_ROWS:
+            raise exhausted(f"{len(instances)} instances; at most {_MAX_ROWS} are taken")
+    arrays = _rows(instances, inputs) if rows else _columns(document["inputs"], inputs)
+    for name, array in arrays.items():
+        request.inputs[name].CopyFrom(proto_of(array))
+    return rows
+
+
+def _predict_body(outputs: Mapping[str, tensor_pb2.TensorProto], rows: bool) -> str:
+    """An answer: `predictions` in row form, else `outputs`. Raises: ServingError: INVALID_ARGUMENT; JSON has none."""
+    arrays = {name: array_of(proto, name) for name, proto in sorted(outputs.items())}
+
+    def written(row: int | None) -> str:
+        texts = {
+            name: json_of_array(array if row is None else np.asarray(array[row], array.dtype), name.endswith("_bytes"))
+            for name, array in arrays.items()
+        }
+        if len(texts) == 1:
+            return next(iter(texts.values()))
+        return "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in texts.items()) + "}"
+
+    if not rows:
+        return f'{{"outputs": {written(None)}}}'
+    for name, array in arrays.items():
+        if array.ndim == 0:
+            raise invalid_argument(f"Tensor name: {name} has no shape information ")
+    sizes = {name: len(array) for name, array in arrays.items()}
+    if len(set(sizes.values())) > 1:
+        raise invalid_argument(f"Tensors have inconsistent batch sizes: {sizes}")
+    return f'{{"predictions": [{", ".join(written(row) for row in range(next(iter(sizes.values()), 0)))}]}}'

@@ -1,39 +1,34 @@
-"""One loaded model version, run through a session as TF Serving does."""
+"""One loaded model version, run through a session as TF Serving does, and what Predict asks of its signatures."""
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.python.client import pywrap_tf_session
+from tensorflow_serving.apis import model_pb2, predict_pb2
 
-from serving.server.errors import as_serving_error, invalid_argument
-from serving.server.tensors import dtype_name
+from serving.server.calls import ENDLESS, Call, as_serving_error, failed_precondition, invalid_argument
+from serving.server.tensors import array_of, dtype_name, proto_of
 
-_MAX_CALLABLES = 32
+DEFAULT_SIGNATURE = "serving_default"
 
-Run = Callable[[Mapping[str, np.ndarray], Sequence[str]], list[np.ndarray]]
-"""Feeds by tensor name and names of tensors to fetch, to their values. Raises ServingError."""
+Signature: TypeAlias = meta_graph_pb2.SignatureDef
+Signatures: TypeAlias = Mapping[str, Signature]
+Feeds: TypeAlias = Mapping[str, np.ndarray]
+Run = Callable[[Feeds, Sequence[str], Call], list[np.ndarray]]
+"""Values by tensor name, names of tensors to fetch and the call they are for, to their values. Raises ServingError."""
 
 
 class Servable:
-    """A SavedModel with tag `serve`.
-
-    Args:
-      directory: the version's folder.
-      version: its number.
-
-    Raises:
-      OSError, ValueError, tf.errors.OpError: it can't be loaded.
-    """
+    """A SavedModel with tag `serve`, from a version's folder. Raises: OSError, ValueError, tf.errors.OpError."""
 
     def __init__(self, directory: Path, version: int) -> None:
         self.version = version
         self._graph = tf.Graph()
-        self._lock = threading.Lock()
-        self._callables: OrderedDict[tuple[tuple[str, ...], ...], Callable[..., list[np.ndarray]]] = OrderedDict()
         self._session = tf.compat.v1.Session(graph=self._graph)
         try:
             with self._graph.as_default():
@@ -41,44 +36,114 @@ class Servable:
         except BaseException:
             self._session.close()
             raise
-        self.signatures: Mapping[str, meta_graph_pb2.SignatureDef] = meta_graph.signature_def
+        self._session._extend_graph()
+        self.signatures: Signatures = meta_graph.signature_def
 
     def close(self) -> None:
         """Frees the session; no run may be on its way."""
-        with self._lock:
-            self._callables.clear()
         self._session.close()
 
-    def _callable(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> Callable[..., list[np.ndarray]]:
-        # Session.run would cast dtypes and check shapes, which TF Serving does not; a callable is what it runs on.
-        with self._lock:
-            key = (feeds, fetches)
-            if key not in self._callables:
-                options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-                self._callables[key] = self._session._make_callable_from_options(options)
-            self._callables.move_to_end(key)
-            if len(self._callables) > _MAX_CALLABLES:
-                self._callables.popitem(last=False)
-            return self._callables[key]
+    def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
+        """Values of the tensors `fetches`; the run is ended at the call's deadline.
 
-    def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
-        """Values of the tensors `fetches`.
-
-        Args:
-          feeds: by tensor name.
-          fetches: tensor names.
-
-        Raises:
-          ServingError: with TF Serving's code and message.
+        Raises: ServingError: with TF Serving's code and message.
         """
-        names = tuple(sorted(feeds))
-        for position, name in enumerate(names):
-            expected = self._graph.get_tensor_by_name(name).dtype
-            if feeds[name].dtype != expected.as_numpy_dtype:
-                wanted = dtype_name(np.dtype(expected.as_numpy_dtype))
+        tensors = {name: self._graph.get_tensor_by_name(name) for name in {*feeds, *fetches}}
+        for position, name in enumerate(sorted(feeds)):
+            wanted = np.dtype(tensors[name].dtype.as_numpy_dtype)
+            if feeds[name].dtype != wanted:
                 got = dtype_name(feeds[name].dtype)
-                raise invalid_argument(f"Expects arg[{position}] to be {wanted} but {got} is provided")
+                raise invalid_argument(f"Expects arg[{position}] to be {dtype_name(wanted)} but {got} is provided")
+        outputs = {name: tensor._as_tf_output() for name, tensor in tensors.items()}
         try:
-            return self._callable(names, tuple(fetches))(*(feeds[name] for name in names))
+            return self._run(
+                {outputs[name]: value for name, value in feeds.items()}, [outputs[f] for f in fetches], call
+            )
         except tf.errors.OpError as error:
             raise as_serving_error(error) from None
+
+    def _run(self, feeds: dict, fetches: list, call: Call) -> list[np.ndarray]:
+        """Session.run would cast dtypes and check shapes, which TF Serving does not; this is what it calls."""
+        call.check()
+        remaining_s = call.remaining_s()
+        if remaining_s is None:
+            return self._session._call_tf_sessionrun(None, feeds, fetches, [], None)
+        options = config_pb2.RunOptions(timeout_in_ms=min(1 + int(1e3 * remaining_s), 2**31))
+        buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
+        try:
+            return self._session._call_tf_sessionrun(buffer, feeds, fetches, [], None)
+        finally:
+            pywrap_tf_session.TF_DeleteBuffer(buffer)
+
+
+# Predict, in the order TF Serving checks it
+
+
+def _names(names: Iterable[str]) -> str:
+    return "{" + ",".join(sorted(names)) + "}"
+
+
+def _feeds(signature: Signature, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarray]:
+    """Values by tensor name of a request."""
+    sent, expected, defaults = set(inputs), set(signature.inputs), set(signature.defaults)
+    if len(sent) > len(expected) or (len(sent) < len(expected) and not defaults):
+        sizes = f"{len(sent)}!={len(expected)} len({_names(sent)}) != len({_names(expected)})"
+        differ = f"Sent extra: {_names(sent - expected)}. Missing but required: {_names(expected - sent)}."
+        raise invalid_argument(f"input size does not match signature: {sizes}. {differ}")
+    feeds = {}
+    for alias, info in sorted(signature.inputs.items()):
+        if alias not in sent | defaults:
+            missing = f"{alias}(feed name: {info.name}) not found in request and no default value provided"
+            known = f"in the request {_names(sent)}, or default input alias set: {','.join(sorted(defaults))}"
+            raise invalid_argument(f"Signature input alias: {missing}. Inputs expected to be {known}")
+        feeds[info.name] = array_of(inputs[alias] if alias in sent else signature.defaults[alias], alias)
+    if sent - expected:
+        used = f"Used request inputs: {','.join(sorted(sent & expected))}, request input: {','.join(sorted(sent))}"
+        raise invalid_argument(f"Inputs contains invalid name. {used}")
+    return feeds
+
+
+def _fetches(signature: Signature, output_filter: Sequence[str]) -> dict[str, str]:
+    """Tensor names by alias of the outputs wanted; all of them if the filter is empty."""
+    for place, alias in enumerate(output_filter):
+        if alias not in signature.outputs:
+            known = f"Outputs expected to be in the set {_names(signature.outputs)}."
+            raise invalid_argument(f"output tensor alias not found in signature: {alias} {known}")
+        if alias in output_filter[:place]:
+            raise invalid_argument(f"duplicate output tensor alias: {alias}")
+    return {alias: signature.outputs[alias].name for alias in output_filter or sorted(signature.outputs)}
+
+
+def _run_signature(
+    run: Run, signature: Signature, feeds: Feeds, wanted: Mapping[str, str], call: Call
+) -> dict[str, np.ndarray]:
+    """Values by alias; `wanted` holds tensor names by alias. One operation that yields every output runs whole whatever
+    is wanted, so all are fetched then, and requests that differ only in the filter share a batch."""
+    every = {alias: info.name for alias, info in signature.outputs.items()}
+    whole = len({name.partition(":")[0] for name in every.values()}) == 1
+    names = sorted(set((every if whole else wanted).values()))
+    values = dict(zip(names, run(feeds, names, call), strict=True))
+    return {alias: values[name] for alias, name in wanted.items()}
+
+
+def resolved_spec(name: str, version: int, signature_name: str = "") -> model_pb2.ModelSpec:
+    """The model_spec of an answer: which version it was."""
+    spec = model_pb2.ModelSpec(name=name, signature_name=signature_name)
+    spec.version.value = version
+    return spec
+
+
+def run_predict(
+    signatures: Signatures, version: int, run: Run, request: predict_pb2.PredictRequest, call: Call = ENDLESS
+) -> predict_pb2.PredictResponse:
+    """The answer of a version to a request. Raises: ServingError: with TF Serving's code and message."""
+    name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+    if name not in signatures:
+        raise failed_precondition(f'Serving signature key "{name}" not found.')
+    feeds = _feeds(signatures[name], request.inputs)
+    wanted = _fetches(signatures[name], list(request.output_filter))
+    values = _run_signature(run, signatures[name], feeds, wanted, call)
+    response = predict_pb2.PredictResponse(model_spec=resolved_spec(request.model_spec.name, version, name))
+    for alias, value in values.items():
+        response.outputs[alias].CopyFrom(proto_of(value))
+    return response

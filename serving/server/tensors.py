@@ -1,40 +1,30 @@
-"""TensorProto to array and back: every dtype TF Serving takes, and no allocation a message did not pay for."""
+"""TensorProto and JSON to arrays and back: dtypes, rules and words of TF Serving; no memory unpaid for."""
 
+import base64
+import binascii
+import gc
+import json
 import math
+import threading
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving.server.errors import invalid_argument
+from serving.server.calls import exhausted, invalid_argument, unimplemented
 
 _MAX_FILLED_BYTES = 16 * 2**20
-_MAX_ELEMENTS = 2**63 - 1
+_MAX_LISTS, _MAX_VALUES = 2**20, 2**21  # 32 scenes of 64 snapshots are 400,000 lists of 800,000 numbers
+_SMALL, _SHOWN = 2**18, 256
+_LARGE = threading.Lock()
+_KINDS = {type(None): "Null", dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
 _TENSORFLOW_NAMES = {"float32": "float", "float64": "double", "float16": "half", "object": "string"}
-
-# dtype: (NumPy's, field that holds the values, dtype of the field's numbers)
-_TYPES: dict[int, tuple[np.dtype, str, np.dtype]] = {
-    number: (np.dtype(dtype), field, np.dtype(stored))
-    for number, dtype, field, stored in (
-        (types_pb2.DT_HALF, np.float16, "half_val", np.int32),
-        (types_pb2.DT_BFLOAT16, tf.bfloat16.as_numpy_dtype, "half_val", np.int32),
-        (types_pb2.DT_FLOAT, np.float32, "float_val", np.float32),
-        (types_pb2.DT_DOUBLE, np.float64, "double_val", np.float64),
-        (types_pb2.DT_INT8, np.int8, "int_val", np.int32),
-        (types_pb2.DT_UINT8, np.uint8, "int_val", np.int32),
-        (types_pb2.DT_INT16, np.int16, "int_val", np.int32),
-        (types_pb2.DT_UINT16, np.uint16, "int_val", np.int32),
-        (types_pb2.DT_INT32, np.int32, "int_val", np.int32),
-        (types_pb2.DT_INT64, np.int64, "int64_val", np.int64),
-        (types_pb2.DT_UINT32, np.uint32, "uint32_val", np.uint32),
-        (types_pb2.DT_UINT64, np.uint64, "uint64_val", np.uint64),
-        (types_pb2.DT_BOOL, np.bool_, "bool_val", np.bool_),
-        (types_pb2.DT_COMPLEX64, np.complex64, "scomplex_val", np.float32),
-        (types_pb2.DT_COMPLEX128, np.complex128, "dcomplex_val", np.float64),
-        (types_pb2.DT_STRING, np.object_, "string_val", np.object_),
-    )
-}
-_NUMBERS = {dtype: number for number, (dtype, _, _) in _TYPES.items()}
+_NARROW = {name: "int_val" for name in ("int8", "uint8", "int16", "uint16", "int32")}
+_FIELDS = {"float32": "float_val", "float64": "double_val", "complex64": "scomplex_val", "complex128": "dcomplex_val",
+           "float16": "half_val", "bfloat16": "half_val", "bool": "bool_val", "object": "string_val",
+           "int64": "int64_val", "uint32": "uint32_val", "uint64": "uint64_val", **_NARROW}  # fmt: skip
 
 
 def dtype_name(dtype: np.dtype) -> str:
@@ -42,65 +32,49 @@ def dtype_name(dtype: np.dtype) -> str:
     return _TENSORFLOW_NAMES.get(dtype.name, dtype.name)
 
 
-def _held(proto: tensor_pb2.TensorProto, elements: int) -> np.ndarray:
-    """The first `elements` of the values in the proto's typed field."""
-    dtype, field, stored = _TYPES[proto.dtype]
-    values = getattr(proto, field)
-    if dtype.kind == "c":
-        return np.array(values[: 2 * elements], stored).reshape(-1, 2).copy().view(dtype)[:, 0]
-    array = np.array(values[:elements], stored)
-    return array.astype(np.uint16).view(dtype) if field == "half_val" else array.astype(dtype)
+def numpy_dtype(number: int) -> np.dtype:
+    """NumPy's dtype for a DataType number. Raises: KeyError or TypeError: NumPy has none."""
+    if number in (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT):
+        raise KeyError(number)
+    return np.dtype(tf.as_dtype(number).as_numpy_dtype)
 
 
 def _parsed(proto: tensor_pb2.TensorProto) -> np.ndarray:
-    if proto.dtype not in _TYPES or proto.tensor_shape.unknown_rank:
-        raise ValueError("no dtype or no rank")
-    dtype = _TYPES[proto.dtype][0]
-    shape = [dim.size for dim in proto.tensor_shape.dim]
-    elements = math.prod(shape)
-    if any(size < 0 for size in shape) or elements > _MAX_ELEMENTS:
-        raise ValueError("negative or too large a shape")
-    if proto.tensor_content:
-        if dtype.kind == "O" or len(proto.tensor_content) != elements * dtype.itemsize:
-            raise ValueError("content does not fill the shape")
-        return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
-    held = _held(proto, elements)
-    if len(held) < elements:  # TensorFlow repeats the last value, or zero
-        if elements * dtype.itemsize > _MAX_FILLED_BYTES:
-            raise ValueError("a large shape without content")
-        filled = np.full(elements, held[-1] if len(held) else b"" if dtype.kind == "O" else 0, dtype)
-        filled[: len(held)] = held
-        held = filled
-    return held.reshape(shape)
+    dtype, shape = numpy_dtype(proto.dtype), [dim.size for dim in proto.tensor_shape.dim]
+    elements, field = math.prod(shape), _FIELDS[dtype.name]
+    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape) or elements >= 2**63:
+        raise ValueError("no rank, or a negative or too large a shape")
+    held = getattr(proto, field)
+    given = len(held) // (2 if dtype.kind == "c" else 1)
+    if proto.tensor_content and (dtype.kind == "O" or len(proto.tensor_content) != elements * dtype.itemsize):
+        raise ValueError("content does not fill the shape")
+    if not proto.tensor_content and given < elements and elements * dtype.itemsize > _MAX_FILLED_BYTES:
+        raise ValueError("a large shape without content")
+    if given > elements:  # TensorFlow takes the first
+        del held[elements * (2 if dtype.kind == "c" else 1) :]
+    if given == 0 and not proto.tensor_content:
+        return np.full(shape, b"" if dtype.kind == "O" else 0, dtype)
+    return tf.make_ndarray(proto)
 
 
 def array_of(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
-    """The tensor's values.
+    """The tensor's values; a shape with fewer is filled as TensorFlow fills it, up to 16 MiB; strings are bytes.
 
-    A shape with fewer values than elements is filled as TensorFlow fills it, up to 16 MiB; strings are bytes objects.
-
-    Args:
-      proto: what came.
-      alias: the input's name, for the error.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT; dtype, shape and content do not make a tensor.
+    Raises: ServingError: INVALID_ARGUMENT, with the input's alias; dtype, shape and content do not make a tensor.
     """
     try:
         return _parsed(proto)
-    except (ValueError, OverflowError, TypeError, MemoryError):
+    except (ValueError, OverflowError, TypeError, KeyError, MemoryError):
         raise invalid_argument(f"tensor parsing error: {alias}") from None
 
 
 def proto_of(array: np.ndarray) -> tensor_pb2.TensorProto:
     """The array in the typed field of its dtype, where TF Serving puts it and its stock clients read it."""
-    number = _NUMBERS[array.dtype]
-    dtype, field, _ = _TYPES[number]
-    proto = tensor_pb2.TensorProto(dtype=number)
+    proto = tensor_pb2.TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum)
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
-    flat = np.ascontiguousarray(array).reshape(-1)
-    if dtype.kind == "c":
+    flat, field = np.ascontiguousarray(array).reshape(-1), _FIELDS[array.dtype.name]
+    if array.dtype.kind == "c":
         flat = flat.view(flat.real.dtype)
     elif field == "half_val":
         flat = flat.view(np.uint16)
@@ -108,6 +82,156 @@ def proto_of(array: np.ndarray) -> tensor_pb2.TensorProto:
     return proto
 
 
-def numpy_dtype(number: int) -> np.dtype:
-    """NumPy's dtype for a DataType number."""
-    return _TYPES[number][0]
+# JSON to arrays
+
+
+def shown(value: Any) -> str:
+    """A JSON value as errors quote it, cut after 256 characters."""
+    text = ""
+    for piece in json.JSONEncoder().iterencode(value):
+        text += piece
+        if len(text) >= _SHOWN:
+            break
+    return text[:_SHOWN]
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The JSON object a body starts with; its size is bounded before it is parsed.
+
+    Raises: ServingError: INVALID_ARGUMENT, there is none; RESOURCE_EXHAUSTED, it holds too many lists or values.
+    """
+    if not body:
+        raise invalid_argument("JSON Parse error: The document is empty")
+    lists, values = body.count(b"[") + body.count(b"{"), body.count(b",")
+    if lists > _MAX_LISTS or values > _MAX_VALUES:
+        limits = f"at most {_MAX_LISTS} lists and {_MAX_VALUES} values are taken"
+        raise exhausted(f"JSON document of {lists} lists and {values} values: {limits}")
+    try:
+        value = _parsed_json(body.decode().lstrip())
+    except json.JSONDecodeError as error:
+        raise invalid_argument(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
+    except UnicodeDecodeError as error:
+        raise invalid_argument(f"JSON Parse error: Invalid encoding in string. at offset: {error.start}") from None
+    except (RecursionError, ValueError) as error:
+        raise invalid_argument(f"JSON Parse error: {error}") from None
+    if not isinstance(value, dict):
+        raise invalid_argument(f"JSON Value: {shown(value)} Is not object")
+    return value
+
+
+def _parsed_json(text: str) -> Any:
+    """One large document at a time, lest memory be taken for many; the parser makes no garbage, and every look for it
+    would visit all its lists, which takes longer than parsing."""
+    if len(text) <= _SMALL:
+        return json.JSONDecoder().raw_decode(text)[0]
+    with _LARGE:
+        gc.disable()
+        try:
+            return json.JSONDecoder().raw_decode(text)[0]
+        finally:
+            gc.enable()
+
+
+def is_base64(value: Any) -> bool:
+    """Whether a value stands for bytes: {"b64": TEXT}."""
+    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def _leaves(value: Any) -> tuple[list[int], list[Any]]:
+    """Shape and scalars of nested lists, the shape being that of the first element all the way down."""
+    shape: list[int] = []
+    scalars: list[Any] = [value]
+    first: Any
+    while scalars and isinstance(scalars[0], list):
+        level, size = len(shape), len(scalars[0])
+        for part in scalars:
+            if not isinstance(part, list):
+                depth, first = level, scalars[0]
+                while isinstance(first, list):
+                    depth, first = depth + 1, first[0] if first else None
+                text = f"found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {depth}"
+                raise invalid_argument(f"JSON Value: {shown(part)} {text}")
+            if len(part) != size:
+                text = f"Encountered list at unexpected size: {len(part)} at level: {level} expected size: {size}"
+                raise invalid_argument(text)
+        shape.append(size)
+        scalars = [scalar for part in scalars for scalar in part]
+    if any(isinstance(scalar, list) for scalar in scalars):
+        raise invalid_argument(f"Encountered list at unexpected level: {len(shape)} expected < {len(shape)}")
+    return shape, scalars
+
+
+def _as_bytes(value: Any) -> Any:
+    """Text or {"b64": TEXT} as bytes; anything else as it is."""
+    if not is_base64(value):
+        return value.encode(errors="replace") if isinstance(value, str) else value
+    try:
+        return base64.b64decode(value["b64"], validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid_argument("Unable to base64 decode") from None
+
+
+def array_of_json(value: Any, dtype: np.dtype) -> np.ndarray:
+    """Nested lists as an array; strings are text or {"b64": TEXT}.
+
+    Raises: ServingError: INVALID_ARGUMENT, the lists are ragged or hold no such values; UNIMPLEMENTED, JSON has none.
+    """
+    shape, scalars = _leaves(value)
+    types = {"f": (int, float), "b": (bool,), "O": (bytes,), "i": (int,), "u": (int,)}.get(dtype.kind)
+    if types is None:
+        first = shown(scalars[0] if scalars else value)
+        raise unimplemented(f"Conversion of JSON Value: {first} to type: {dtype_name(dtype)}")
+    if dtype.kind == "O":
+        scalars = [_as_bytes(scalar) for scalar in scalars]
+    least, most = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (-math.inf, math.inf)
+    for scalar in scalars:
+        if type(scalar) not in types or (types == (int,) and not least <= scalar <= most):
+            kind = str(scalar) if isinstance(scalar, bool) else _KINDS[type(scalar)]
+            text = f"JSON Value: {shown(scalar)} Type: {kind} is not of expected type: {dtype_name(dtype)}"
+            raise invalid_argument(text)
+    array = np.empty(len(scalars), dtype)
+    try:
+        array[:] = scalars
+    except OverflowError:
+        raise invalid_argument(f"JSON Value: {shown(value)} is not of expected type: {dtype_name(dtype)}") from None
+    return array.reshape(shape)
+
+
+# Arrays to JSON
+
+
+def _decimal(value: float, dtype: np.dtype) -> str:
+    """Six digits if they stand for the number exactly, else all of them; whole numbers end in .0."""
+    if value != value:
+        return "NaN"
+    if value in (np.inf, -np.inf):
+        return "Infinity" if value > 0 else "-Infinity"
+    text = f"{value:.6g}"
+    if dtype.type(text) != value:
+        text = f"{value:.{ {2: 5, 4: 9}.get(dtype.itemsize, 17) }g}"
+    return text if "." in text or "e" in text else text + ".0"
+
+
+def _scalars(array: np.ndarray, as_bytes: bool) -> Iterable[str]:
+    flat = array.reshape(-1).tolist()
+    if array.dtype.kind == "O" and as_bytes:
+        return (f'{{"b64": "{base64.b64encode(value).decode()}"}}' for value in flat)
+    if array.dtype.kind == "O":
+        return (json.dumps(value.decode(errors="replace"), ensure_ascii=False) for value in flat)
+    if array.dtype.kind in "biu":
+        return map(json.dumps, flat)
+    if array.dtype.kind == "f":
+        return (_decimal(value, array.dtype) for value in flat)
+    raise invalid_argument(f"Failed to write JSON value for tensor type: {dtype_name(array.dtype)}")
+
+
+def json_of_array(array: np.ndarray, as_bytes: bool = False) -> str:
+    """An array as nested JSON lists, numbers as TF Serving writes them: NaN, Infinity, shortest decimals.
+
+    Args: as_bytes: strings as {"b64": TEXT}. Raises: ServingError: INVALID_ARGUMENT; JSON has no such type.
+    """
+    pieces = list(_scalars(array, as_bytes))
+    for axis in reversed(range(array.ndim)):
+        size, rows = array.shape[axis], int(np.prod(array.shape[:axis]))
+        pieces = ["[" + ", ".join(pieces[row * size : (row + 1) * size]) + "]" for row in range(rows)]
+    return pieces[0]

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from serving.server.errors import ServingError, as_serving_error, not_found
-from serving.server.inference import Signatures
+from serving.server.calls import Call, ServingError, as_serving_error, not_found
+from serving.server.servable import Feeds, Signatures
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Loaded(Protocol):
     version: int
     signatures: Signatures
 
-    def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
+    def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ...) -> list[np.ndarray]:
         """See `Servable.run`."""
 
     def close(self) -> None:
@@ -35,23 +35,8 @@ Load = Callable[[Path, int], Loaded]
 Schedule = Callable[[Callable[[], None], float], None]
 """Has an action run by the loading thread after so many seconds."""
 
-
-class State(enum.IntEnum):
-    """States of a version, numbered as in TF Serving's ModelVersionStatus."""
-
-    START = 10
-    LOADING = 20
-    AVAILABLE = 30
-    UNLOADING = 40
-    END = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class VersionStatus:
-    """State of a version and what ended it, if anything went wrong."""
-
-    state: State
-    error: ServingError | None = None
+State = enum.IntEnum("State", {"START": 10, "LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50})
+"""States of a version, numbered as in TF Serving's ModelVersionStatus."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,13 +48,15 @@ class RetryConfig:
 
 
 @dataclasses.dataclass
-class _Version:
+class Version:
+    """A version's state, and what ended it if anything went wrong."""
+
     number: int
     path: Path
-    aspired: bool = True
-    gone: bool = False
     state: State = State.START
     error: ServingError | None = None
+    aspired: bool = True
+    gone: bool = False
     attempts: int = 0
     users: int = 0
     loaded: Loaded | None = None
@@ -92,7 +79,7 @@ class ModelVersions:
         self.name = name
         self._load, self._schedule, self._retries, self._changed = load, schedule, retries, changed
         self._lock = threading.Condition()
-        self._versions: dict[int, _Version] = {}
+        self._versions: dict[int, Version] = {}
 
     def aspire(self, paths: Mapping[int, Path]) -> None:
         """Sets which versions should serve. New ones are loaded, highest first; the others go once one of these serves,
@@ -100,54 +87,47 @@ class ModelVersions:
         with self._lock:
             for version in self._versions.values():
                 version.aspired = version.number in paths
-            fresh = []
-            for number, path in sorted(paths.items(), reverse=True):
-                known = self._versions.get(number)
-                if known is None or known.gone:
-                    self._versions[number] = _Version(number, path)
-                    fresh.append(self._versions[number])
+            fresh = [n for n in sorted(paths, reverse=True) if n not in self._versions or self._versions[n].gone]
+            for number in fresh:
+                self._versions[number] = Version(number, paths[number])
             for version in self._versions.values():
                 version.gone |= not version.aspired and version.state == State.END
-        for version in fresh:
-            self._schedule(functools.partial(self._attempt, version), 0.0)
+        for number in fresh:
+            self._schedule(functools.partial(self._attempt, self._versions[number]), 0.0)
         self._settle()
         if fresh:
             self._changed()
 
-    def _attempt(self, version: _Version) -> None:
+    def _attempt(self, version: Version) -> None:
         with self._lock:
-            if not version.aspired:
-                version.state, version.gone = State.END, True
-            else:
-                version.state = State.LOADING
-        if version.state == State.LOADING:
+            version.state = State.LOADING if version.aspired else State.END
+            version.gone = not version.aspired
+        if version.aspired:
             self._try_load(version)
         self._changed()
 
-    def _try_load(self, version: _Version) -> None:
+    def _try_load(self, version: Version) -> None:
         _log.info("loading %s version %d from %s", self.name, version.number, version.path)
         try:
             version.loaded = self._load(version.path, version.number)
         except Exception as error:  # whatever a broken version raises, the good one must go on serving
-            self._failed(version, as_serving_error(error))
-            return
-        with self._lock:
-            version.state, version.error = State.AVAILABLE, None
-        _log.info("serving %s version %d", self.name, version.number)
+            self._failed(version, not_found(str(error)) if isinstance(error, OSError) else as_serving_error(error))
+        else:
+            with self._lock:
+                version.state, version.error = State.AVAILABLE, None
+            _log.info("serving %s version %d", self.name, version.number)
         self._settle()
 
-    def _failed(self, version: _Version, error: ServingError) -> None:
+    def _failed(self, version: Version, error: ServingError) -> None:
         line = ServingError(error.code, error.message.strip().partition("\n")[0])
         version.attempts += 1
         again = version.attempts <= self._retries.max_retries and version.aspired
         _log.error("%s version %d: attempt %d: %s", self.name, version.number, version.attempts, line)
         with self._lock:
             version.error = line
-            if not again:
-                version.state = State.END
+            version.state = version.state if again else State.END
         if again:
             self._schedule(functools.partial(self._attempt, version), self._retries.interval_s)
-        self._settle()
 
     def _settle(self) -> None:
         """Lets go of versions no longer wanted, where that leaves one that serves."""
@@ -161,7 +141,7 @@ class ModelVersions:
         for version in leaving:
             threading.Thread(target=self._unload, args=(version,), daemon=True).start()
 
-    def _unload(self, version: _Version) -> None:
+    def _unload(self, version: Version) -> None:
         self._changed()
         with self._lock:
             self._lock.wait_for(lambda: version.users == 0)
@@ -173,28 +153,26 @@ class ModelVersions:
         _log.info("unloaded %s version %d", self.name, version.number)
         self._changed()
 
-    def statuses(self) -> dict[int, VersionStatus]:
-        """Every version there has been, by number."""
+    def statuses(self) -> dict[int, Version]:
+        """Every version there has been, by number, as it is now."""
         with self._lock:
-            return {number: VersionStatus(v.state, v.error) for number, v in self._versions.items()}
+            return {number: dataclasses.replace(version) for number, version in self._versions.items()}
 
     def available(self) -> list[int]:
         """The versions that serve, in ascending order."""
-        return sorted(number for number, status in self.statuses().items() if status.state == State.AVAILABLE)
+        return sorted(number for number, version in self.statuses().items() if version.state == State.AVAILABLE)
 
     def failures(self) -> dict[int, ServingError] | None:
         """Errors by version if every version that should serve has failed; None while there is hope."""
-        with self._lock:
-            wanted = [version for version in self._versions.values() if version.aspired]
-            errors = {v.number: v.error for v in wanted if v.state == State.END and v.error is not None}
-            return errors if wanted and len(errors) == len(wanted) else None
+        wanted = [version for version in self.statuses().values() if version.aspired]
+        errors = {v.number: v.error for v in wanted if v.state == State.END and v.error is not None}
+        return errors if wanted and len(errors) == len(wanted) else None
 
     @contextlib.contextmanager
     def use(self, number: int | None) -> Iterator[Loaded]:
         """The version of that number, or the latest; it stays loaded until the block ends.
 
-        Raises:
-          ServingError: NOT_FOUND; it does not serve.
+        Raises: ServingError: NOT_FOUND; it does not serve.
         """
         with self._lock:
             serving = [v for v in self._versions.values() if v.state == State.AVAILABLE and number in (None, v.number)]

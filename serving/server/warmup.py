@@ -1,4 +1,4 @@
-"""Warm-up: requests stored beside a model are replayed before it serves."""
+"""Warm-up: Predict requests stored beside a model are replayed before it serves."""
 
 from pathlib import Path
 
@@ -7,50 +7,34 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.server.errors import ServingError, invalid_argument
-from serving.server.inference import run_classify, run_multi_inference, run_predict, run_regress
-from serving.server.servable import Servable
+from serving.server.calls import ServingError, invalid_argument, unimplemented
+from serving.server.servable import Servable, run_predict
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS = 1000
 
-_RUNNERS = {
-    "predict_log": run_predict,
-    "classify_log": run_classify,
-    "regress_log": run_regress,
-    "multi_inference_log": run_multi_inference,
-}
-
 
 def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
     kind = log.WhichOneof("log_type")
-    if kind is None:
-        return
-    if kind not in _RUNNERS:
-        raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
-    _RUNNERS[kind](servable.signatures, servable.version, servable.run, getattr(log, kind).request)  # type: ignore[operator]
+    if kind == "predict_log":
+        run_predict(servable.signatures, servable.version, servable.run, log.predict_log.request)
+    elif kind is not None:
+        raise unimplemented(f"Unsupported log_type for warmup: {kind}")
 
 
 def replay_warmup(servable: Servable, directory: Path) -> int:
-    """Runs the requests in the version's TFRecord of PredictionLog, if there is one.
+    """Runs the requests in the version's TFRecord of PredictionLog, if there is one; how many there were.
 
-    Returns:
-      How many there were.
-
-    Raises:
-      ServingError: a record is no PredictionLog or its request fails, or there are more than 1,000.
+    Raises: ServingError: a record is no PredictionLog or its request fails, or there are more than 1,000.
     """
-    path = directory / WARMUP_FILE
-    count = 0
+    path, count = directory / WARMUP_FILE, 0
     if not path.exists():
         return count
     try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            log = prediction_log_pb2.PredictionLog.FromString(record)
-            _replay(servable, log)
-            count += 1
+        for count, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator(), 1):
             if count > MAX_RECORDS:
                 raise invalid_argument(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")
+            _replay(servable, prediction_log_pb2.PredictionLog.FromString(record))
     except DecodeError as error:
         raise invalid_argument(f"Failed to parse warmup record: {error} from {path}") from None
     except tf.errors.DataLossError as error:

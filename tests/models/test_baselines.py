@@ -112,20 +112,24 @@ def test_no_power_gains_where_nothing_is_received() -> None:
 # The bound
 
 
+PATTERN = dataclasses.replace(ARRAY, amplitude="spherical", element_exponent=1.0)
+
+
+@pytest.mark.parametrize("array", [ARRAY, PATTERN], ids=["uniform", "pattern"])
 @pytest.mark.parametrize("noise_known", [True, False])
-def test_information_is_its_definition(noisy: Measurement, noise_known: bool) -> None:
+def test_information_is_its_definition(noisy: Measurement, noise_known: bool, array: RISArray) -> None:
     """sum_l tr(S^-1 dS_i S^-1 dS_j) with dS by central differences."""
     point = THREE.ravel() if noise_known else np.append(THREE, np.log(noisy.noise_power))
 
     def covariance(values: np.ndarray) -> np.ndarray:
         noise_power = noisy.noise_power if noise_known else np.exp(values[-1])
-        return reference.covariances(values[:12].reshape(3, 4), noise_power, noisy.operator, ARRAY)
+        return reference.covariances(values[:12].reshape(3, 4), noise_power, noisy.operator, array)
 
     expected = reference.fisher_information(reference.derivatives(covariance, point), covariance(point))
-    found = information(THREE, noisy, ARRAY, noise_known=noise_known)
+    found = information(THREE, noisy, array, noise_known=noise_known)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
     if noise_known:
-        own = evaluate_likelihood(THREE, noisy, ARRAY).fisher
+        own = evaluate_likelihood(THREE, noisy, array).fisher
         np.testing.assert_allclose(own.reshape(12, 12), found, rtol=1e-9, atol=1e-9 * np.abs(found).max())
 
 

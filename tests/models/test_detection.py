@@ -21,8 +21,8 @@ def mvdr() -> MVDR:
     return MVDR(RISArray(), FieldOfView(), GridConfig(44, 26, 20))
 
 
-def effective(places: np.ndarray, powers: np.ndarray) -> LowRankCovariance:
-    vectors = steering_vectors(*(tf.constant(x, tf.float32) for x in places.T), RISArray())
+def effective(places: np.ndarray, powers: np.ndarray, array: RISArray = RISArray()) -> LowRankCovariance:
+    vectors = steering_vectors(*(tf.constant(x, tf.float32) for x in places.T), array)
     factor = tf.transpose(vectors) * tf.constant(np.sqrt(powers), tf.complex64)
     covariance = LowRankCovariance(factor[None], tf.zeros([1]))
     return effective_low_rank(covariance, tf.constant([10.0]), tf.constant(64))
@@ -50,6 +50,20 @@ def test_height_is_the_spectrum_there(mvdr: MVDR) -> None:
     expected = 1 / np.einsum("tn,nm,tm->t", vectors.conj(), inverse, vectors).real
     valid = peaks.valid[0].numpy()
     np.testing.assert_allclose(peaks.height[0].numpy()[valid], expected[valid], rtol=1e-2)
+
+
+def test_elements_with_a_pattern_show_the_same_peaks() -> None:
+    """Where |a| is small, towards the rim, an unnormalised spectrum would stand above its own floor."""
+    array = RISArray(amplitude="spherical", element_exponent=2.0)
+    mvdr = MVDR(array, FieldOfView(), GridConfig(22, 13, 10))
+    covariance = effective(PLACES, POWERS, array)
+    peaks = find_peaks(covariance, mvdr, DetectionConfig())
+    points = valid_points(peaks)
+    assert len(points) == len(PLACES)
+    nearest = [points[np.argmin(np.linalg.norm(points - place, axis=1))] for place in PLACES]
+    np.testing.assert_allclose(nearest, PLACES, atol=5e-3)
+    contrast = np.sort(mvdr(covariance).numpy().ravel()) / covariance.floor.numpy()
+    assert np.median(contrast) == pytest.approx(1.0, abs=0.1)
 
 
 def test_every_source_counts_once(mvdr: MVDR) -> None:

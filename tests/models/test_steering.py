@@ -7,7 +7,13 @@ import pytest
 import tensorflow as tf
 
 from models.physics.geometry import RISArray, Scenario
-from models.physics.steering import source_positions_m, steering_jacobian, steering_vectors
+from models.physics.steering import (
+    source_positions_m,
+    steering_jacobian,
+    steering_norm2,
+    steering_vectors,
+    unit_norm_jacobian,
+)
 from tests.references.steering import source_position_m, steering_vector
 
 ARRAYS = {
@@ -15,6 +21,9 @@ ARRAYS = {
     "fresnel": RISArray(wavefront="fresnel"),
     "legacy": RISArray(wavefront="fresnel", index_offset=-0.5),
     "oblong": RISArray(num_horizontal=5, num_vertical=3, wavelength_m=0.1, spacing_m=0.04, index_offset=0.25),
+    "amplitude": RISArray(amplitude="spherical"),
+    "pattern": RISArray(amplitude="spherical", element_exponent=1.0),
+    "pattern alone": RISArray(wavefront="fresnel", element_exponent=0.57),
 }
 
 
@@ -61,6 +70,76 @@ def test_jacobian_equals_central_differences(array: RISArray) -> None:
         shift = step * np.eye(3)[axis][:, None]
         difference = vectors_at(*(coordinates + shift), array) - vectors_at(*(coordinates - shift), array)
         np.testing.assert_allclose(jacobian[:, axis], difference / (2 * step), atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["amplitude", "pattern", "pattern alone"])
+def test_unit_norm_jacobian_is_that_of_the_normalised_vector(name: str) -> None:
+    array = ARRAYS[name]
+    azimuth, elevation, range_m = random_points(6, seed=6)
+    coordinates = np.stack([azimuth, elevation, 1 / range_m])
+
+    def unit(points: np.ndarray) -> np.ndarray:
+        vectors = vectors_at(*points, array)
+        return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+    vectors, jacobian = unit_norm_jacobian(*(tf.constant(x, tf.float64) for x in coordinates), array)
+    np.testing.assert_allclose(vectors, unit(coordinates), atol=1e-14)
+    for axis in range(3):
+        shift = 1e-6 * np.eye(3)[axis][:, None]
+        difference = unit(coordinates + shift) - unit(coordinates - shift)
+        np.testing.assert_allclose(jacobian[:, axis], difference / 2e-6, atol=1e-7)
+
+
+def test_unit_modulus_is_left_as_it_is_to_the_last_bit() -> None:
+    points = [tf.constant(x, tf.float32) for x in random_points(8, seed=7)]
+    for given, found in zip(
+        steering_jacobian(*points, RISArray()), unit_norm_jacobian(*points, RISArray()), strict=True
+    ):
+        np.testing.assert_array_equal(given, found)
+    np.testing.assert_array_equal(steering_norm2(*points, RISArray()), 1.0)
+
+
+def test_amplitude_and_pattern_in_the_far_field() -> None:
+    """A distant source reaches all elements alike: the amplitude is gone, the pattern is cos^e of the one direction."""
+    azimuth, elevation, _ = random_points(10, seed=8)
+    plain, spherical = (
+        vectors_at(azimuth, elevation, np.zeros(10), ARRAYS[name]) for name in ("spherical", "amplitude")
+    )
+    np.testing.assert_allclose(spherical, plain, atol=1e-15)
+    tilted = vectors_at(azimuth, elevation, np.zeros(10), RISArray(element_exponent=1.5))
+    cosine = np.cos(azimuth) * np.cos(elevation)
+    np.testing.assert_allclose(tilted, plain * cosine[:, None] ** 1.5, atol=1e-15)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_energy_is_the_flux_through_the_surface(exponent: float) -> None:
+    """With cos^(1/2) elements p a^H a is the flux of a spherical wave through the aperture, a solid angle.
+
+    On boresight of a W x W surface at distance r the solid angle is 4 arctan(W^2 / (2 r sqrt(4 r^2 + 2 W^2))), in units
+    of W^2 / r^2; the other exponents have their integrals over the aperture done numerically.
+    """
+    array = RISArray(40, 40, spacing_m=0.0375, amplitude="spherical", element_exponent=exponent)
+    width, range_m = 40 * 0.0375, 0.9
+    found = float(steering_norm2(*(tf.constant(x, tf.float64) for x in (0.0, 0.0, 1 / range_m)), array))
+    fine = (np.arange(2000) + 0.5) / 2000 * width - width / 2
+    s2 = 1.0 + (fine[:, None] ** 2 + fine**2) / range_m**2
+    assert found == pytest.approx(np.mean(s2 ** (-1.0 - exponent)), rel=1e-3)
+    if exponent == 0.5:
+        flux = 4 * np.arctan(width**2 / (2 * range_m * np.sqrt(4 * range_m**2 + 2 * width**2)))
+        assert found == pytest.approx(flux * range_m**2 / width**2, rel=1e-3)
+
+
+def test_nothing_reaches_the_back_of_an_element_with_a_pattern() -> None:
+    array = RISArray(element_exponent=1.0)
+    points = [tf.constant([x], tf.float64) for x in (np.radians(95.0), 0.1, 0.5)]
+    vectors, slopes = steering_jacobian(*points, array)
+    assert np.all(np.isfinite(slopes)) and np.max(np.abs(vectors)) < 2e-3 / 12
+
+
+@pytest.mark.parametrize(("field", "value"), [("amplitude", "none"), ("element_exponent", -0.1)])
+def test_bad_amplitudes_are_named(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"RISArray\.{field}: expected .*got "):
+        RISArray(**{field: value})
 
 
 def test_far_field_is_a_plane_wave() -> None:

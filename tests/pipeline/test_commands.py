@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.__main__ import STAGES, main
+from pipeline.__main__ import main
 from pipeline.common.main import ERROR, FAIL, INTERRUPTED, run_stage
+from pipeline.common.stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 ASK_ALL_FOR_HELP = """
 import importlib, io, contextlib, sys
-from pipeline.__main__ import STAGES
+from pipeline.common.stages import STAGES
 for stage in STAGES:
     sys.argv = [stage, "--help"]
     said = io.StringIO()

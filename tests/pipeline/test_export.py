@@ -2,10 +2,8 @@
 
 import dataclasses
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -18,6 +16,7 @@ from models.covariance_estimator.config import ContinuousConfig
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import FieldOfView, RISArray, Scenario
+from pipeline.release import exporting
 from pipeline.release.exporting import export_localizer
 from serving.server.config import single_model
 from serving.server.manager import ModelManager
@@ -25,6 +24,7 @@ from serving.server.servable import Servable
 from tests.conftest import MODEL_NAME, TINY
 from tests.references.mvdr import spectrum as mvdr_reference
 from tests.references.steering import steering_vector
+from tests.rigs.killed_at import killed_stage
 from tests.simulated import batch_of, inputs_of, loud
 from tfds_shards.simulator import CONFIGS
 
@@ -196,16 +196,10 @@ def test_a_killed_export_is_invisible_and_the_next_one_serves(
     folder, backbone = tmp_path / MODEL_NAME, tmp_path / "backbone.keras"
     shutil.copytree(version, folder / version.name)
     tiny_localizer.weights.save(backbone)
-    command = [sys.executable, "-m", "pipeline.export", "--model-base-path", folder, "--backbone", backbone]
-    command += ["--log-dir", tmp_path / "logs"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not list(folder.glob("staging-*")):
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
+    options = ["--model-base-path", folder, "--backbone", backbone, "--log-dir", tmp_path / "logs"]
+    killed_stage("pipeline.release.exporting:read_meta_graph", 1, "export", *options)  # before warm-up and renaming
     assert versions_in(folder) == [int(version.name)]
-    assert list(folder.glob("staging-*"))  # killed in the middle of writing, not before or after it
+    assert list(folder.glob("staging-*"))
     served = ModelManager()
     served.reload(single_model(MODEL_NAME, folder))
     assert set(served.statuses(MODEL_NAME)) == {int(version.name)}
@@ -218,13 +212,14 @@ def test_a_killed_export_is_invisible_and_the_next_one_serves(
     served.stop()
 
 
-def test_an_existing_version_is_never_overwritten(tmp_path: Path, tiny_localizer: Localizer) -> None:
-    names = {str(int(time.time()) + seconds) for seconds in range(60)}
-    for name in names:
-        (tmp_path / name).mkdir()
+def test_an_existing_version_is_never_overwritten(
+    tmp_path: Path, tiny_localizer: Localizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "time", SimpleNamespace(time=lambda: 1_700_000_000.9))
+    (tmp_path / "1700000000").mkdir()
     with pytest.raises(ValueError, match="expected a new version, got one that exists"):
         export_localizer(tiny_localizer, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == names
+    assert [path.name for path in tmp_path.iterdir()] == ["1700000000"]
     assert not any(any(path.iterdir()) for path in tmp_path.iterdir())
 
 

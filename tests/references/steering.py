@@ -32,6 +32,7 @@ def steering_vector(azimuth: float, elevation: float, range_m: float, array: RIS
 
     Spherical: a_n = exp(j k0 (r - |q - p_n|)) / sqrt(N).
     Fresnel: a_n = exp(j k0 (h sin(azimuth) cos(elevation) + v sin(elevation) - (h^2 + v^2) / (2 r))) / sqrt(N).
+    Times r / |q - p_n| for a spherical amplitude, and cos^e of the angle between q - p_n and the normal, +x.
     """
     wavenumber = 2 * math.pi / array.wavelength_m
     num_elements = array.num_horizontal * array.num_vertical
@@ -43,5 +44,10 @@ def steering_vector(azimuth: float, elevation: float, range_m: float, array: RIS
             path = h * math.sin(azimuth) * math.cos(elevation) + v * math.sin(elevation) - (h**2 + v**2) / (2 * range_m)
         else:
             path = range_m - float(np.linalg.norm(source_position_m(azimuth, elevation, range_m) - position))
-        vector[n] = cmath.exp(1j * wavenumber * path) / math.sqrt(num_elements)
+        to_source = source_position_m(azimuth, elevation, range_m) - position
+        distance = float(np.linalg.norm(to_source))
+        modulus = (to_source[0] / distance) ** array.element_exponent / math.sqrt(num_elements)
+        if array.amplitude == "spherical":
+            modulus *= range_m / distance
+        vector[n] = modulus * cmath.exp(1j * wavenumber * path)
     return vector

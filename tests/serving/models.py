@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from tests.rigs.soak import model as soak
 
+M = "half_plus"
+
 
 def _vector(dtype: tf.DType, name: str) -> tf.TensorSpec:
     return tf.TensorSpec([None], dtype, name)
@@ -15,10 +17,6 @@ def _vector(dtype: tf.DType, name: str) -> tf.TensorSpec:
 
 class HalfPlus(soak.HalfPlus):
     """The model of the soaks with further signatures. Args: offset: what is added, the version as a rule."""
-
-    def _of_examples(self, serialized: tf.Tensor) -> tf.Tensor:
-        features = {"x": tf.io.FixedLenFeature([1], tf.float32)}
-        return self.half * tf.io.parse_example(serialized, features)["x"] + self.offset
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, "x")])
     def total(self, x):
@@ -37,23 +35,9 @@ class HalfPlus(soak.HalfPlus):
     def conjugate(self, z):
         return {"z": tf.math.conj(z)}
 
-    @tf.function(input_signature=[_vector(tf.string, "inputs")])
-    def classify(self, inputs):
-        score = self._of_examples(inputs)
-        classes = tf.tile(tf.constant([["low", "high"]]), [tf.shape(inputs)[0], 1])
-        return {"classes": classes, "scores": tf.concat([1.0 - score, score], axis=1)}
-
-    @tf.function(input_signature=[_vector(tf.string, "inputs")])
-    def scores(self, inputs):
-        return {"scores": self._of_examples(inputs)}
-
-    @tf.function(input_signature=[_vector(tf.string, "inputs")])
-    def regress(self, inputs):
-        return {"outputs": self._of_examples(inputs)}
-
 
 def signatures_of(model: HalfPlus) -> dict[str, object]:
-    names = ("add", "total", "scalar", "slow", "echo", "conjugate", "classify", "scores", "regress")
+    names = ("add", "total", "scalar", "slow", "echo", "conjugate")
     return {"serving_default": model.predict, **{name: getattr(model, name) for name in names}}
 
 

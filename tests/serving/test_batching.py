@@ -1,8 +1,9 @@
 """Batching: what is merged, padded, split and refused, on a real model in this process, and by a server with a file."""
 
+import dataclasses
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from pathlib import Path
 
 import grpc
@@ -10,13 +11,13 @@ import numpy as np
 import pytest
 
 from serving.model_server import main
-from serving.server.batching import BatchScheduler
-from serving.server.batching_config import BatchingConfig, batching_config
-from serving.server.errors import ServingError
+from serving.server.batching import BatchingConfig, BatchScheduler, batching_config
+from serving.server.calls import ServingError
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
 from serving.server.text_configs import read_text_proto
-from serving.server_process import server_process
+from serving.server_process import wait_until
+from tests.serving.here import server_here
 from tests.serving.servers import predict_request, refusal, stubs
 
 
@@ -29,10 +30,10 @@ class Model:
         self.hold = threading.Event()
         self.hold.set()
 
-    def run(self, feeds, fetches) -> list[np.ndarray]:
+    def run(self, feeds, fetches, call) -> list[np.ndarray]:
         self.shapes.append(next(iter(feeds.values())).shape)
-        self.hold.wait()
-        return self.servable.run(feeds, fetches)
+        assert self.hold.wait(60)
+        return self.servable.run(feeds, fetches, call)
 
     def names(self, signature: str, output: str) -> tuple[list[str], str]:
         """Tensor names of the inputs, by alias in order, and of an output."""
@@ -52,8 +53,14 @@ def model(loaded: Model) -> Iterator[Model]:
     loaded.hold.set()
 
 
-def together(calls: Sequence[Callable[[], object]], pause_s: float = 0.0) -> list[object]:
-    """Results of calls made at the same time, errors among them."""
+def waiting(scheduler: BatchScheduler) -> int:
+    """Requests in its queues."""
+    return sum(len(batch.tasks) for queue in list(scheduler._queues.values()) for batch in list(queue))
+
+
+def together(scheduler: BatchScheduler, model: Model, calls: Sequence[Callable[[], object]]) -> list[object]:
+    """Results of calls, errors among them, each made once the one before waits or is refused; the first one keeps the
+    only batch thread busy until the last has been made."""
     results: list[object] = [None] * len(calls)
 
     def call(place: int) -> None:
@@ -63,9 +70,15 @@ def together(calls: Sequence[Callable[[], object]], pause_s: float = 0.0) -> lis
             results[place] = error
 
     threads = [threading.Thread(target=call, args=(place,)) for place in range(len(calls))]
-    for thread in threads:
+    model.hold.clear()
+    for place, thread in enumerate(threads):
+        before = waiting(scheduler)
         thread.start()
-        time.sleep(pause_s)
+        if place == 0:
+            wait_until(lambda: len(model.shapes) == 1)
+        else:
+            wait_until(lambda before=before, thread=thread: waiting(scheduler) > before or not thread.is_alive())
+    model.hold.set()
     for thread in threads:
         thread.join()
     return results
@@ -77,37 +90,51 @@ def predicts(scheduler: BatchScheduler, model: Model, *values: Sequence[float]) 
     return [lambda v=v: scheduler.run(model.run, {x: np.float32(v)}, [y])[0] for v in values]
 
 
-def test_requests_that_come_together_run_together(model: Model) -> None:
-    scheduler = BatchScheduler(BatchingConfig(max_batch_size=4, batch_timeout_s=5.0), Metrics())
-    found = together(predicts(scheduler, model, [2.0], [4.0, 6.0], [8.0]))
+ONE_THREAD = BatchingConfig(max_batch_size=100, num_batch_threads=1)
+
+
+def scheduled(**changes: object) -> BatchScheduler:
+    return BatchScheduler(dataclasses.replace(ONE_THREAD, **changes), Metrics())
+
+
+def test_a_full_batch_does_not_wait_for_the_timeout(model: Model) -> None:
+    scheduler = scheduled(max_batch_size=4, batch_timeout_s=3600.0)
+    with futures.ThreadPoolExecutor(3) as pool:
+        calls = predicts(scheduler, model, [2.0], [4.0, 6.0], [8.0])
+        found = [call.result() for call in [pool.submit(call) for call in calls]]
     assert [value.tolist() for value in found] == [[3.0], [4.0, 5.0], [6.0]]
-    assert model.shapes == [(4,)]  # full, so it did not wait for the timeout
+    assert model.shapes == [(4,)]
 
 
 def test_a_batch_waits_no_longer_than_the_timeout(model: Model) -> None:
-    scheduler = BatchScheduler(BatchingConfig(max_batch_size=100, batch_timeout_s=0.2), Metrics())
-    started = time.monotonic()
-    found = together(predicts(scheduler, model, [2.0], [4.0]))
-    assert 0.2 <= time.monotonic() - started < 2.0
-    assert [value.tolist() for value in found] == [[3.0], [4.0]]
-    assert model.shapes == [(2,)]
+    (call,) = predicts(scheduled(batch_timeout_s=0.05), model, [2.0])
+    assert call().tolist() == [3.0]
+    assert model.shapes == [(1,)]
+
+
+def test_requests_that_come_while_one_runs_run_together(model: Model) -> None:
+    scheduler = scheduled()
+    found = together(scheduler, model, predicts(scheduler, model, [0.0], [2.0], [4.0, 6.0]))
+    assert [value.tolist() for value in found] == [[2.0], [3.0], [4.0, 5.0]]
+    assert model.shapes == [(1,), (3,)]
 
 
 def test_a_request_that_does_not_fit_starts_the_next_batch(model: Model) -> None:
-    scheduler = BatchScheduler(BatchingConfig(max_batch_size=3, batch_timeout_s=0.2, num_batch_threads=1), Metrics())
-    found = together(predicts(scheduler, model, [2.0, 2.0], [4.0, 4.0], [6.0]), pause_s=0.03)
-    assert [value.tolist() for value in found] == [[3.0, 3.0], [4.0, 4.0], [5.0]]
-    assert model.shapes == [(2,), (3,)]
+    scheduler = scheduled(max_batch_size=3)
+    found = together(scheduler, model, predicts(scheduler, model, [0.0], [2.0, 2.0], [4.0, 4.0], [6.0]))
+    assert [value.tolist() for value in found] == [[2.0], [3.0, 3.0], [4.0, 4.0], [5.0]]
+    assert model.shapes == [(1,), (2,), (3,)]
 
 
 def test_batches_are_padded_to_an_allowed_size(model: Model) -> None:
-    config = BatchingConfig(max_batch_size=8, batch_timeout_s=0.2, allowed_batch_sizes=(2, 4, 8))
+    config = BatchingConfig(max_batch_size=8, num_batch_threads=1, allowed_batch_sizes=(2, 4, 8))
     metrics = Metrics()
-    found = together(predicts(BatchScheduler(config, metrics), model, [2.0], [4.0, 6.0]))
-    assert [value.tolist() for value in found] == [[3.0], [4.0, 5.0]]
-    assert model.shapes == [(4,)]
-    assert ':batching_session:processed_batch_size_bucket{le="4"} 1' in metrics.page()
-    assert ':batching_session:processed_batch_size_bucket{le="2"} 0' in metrics.page()
+    scheduler = BatchScheduler(config, metrics)
+    found = together(scheduler, model, predicts(scheduler, model, [0.0], [2.0], [4.0, 6.0]))
+    assert [value.tolist() for value in found] == [[2.0], [3.0], [4.0, 5.0]]
+    assert model.shapes == [(2,), (4,)]
+    assert ':batching_session:processed_batch_size_bucket{le="4"} 2' in metrics.page()
+    assert ':batching_session:processed_batch_size_bucket{le="2"} 1' in metrics.page()
 
 
 def totals(scheduler: BatchScheduler, model: Model, *values: object) -> list[Callable[[], list[float]]]:
@@ -116,39 +143,54 @@ def totals(scheduler: BatchScheduler, model: Model, *values: object) -> list[Cal
 
 
 def test_other_shapes_and_dtypes_go_into_batches_of_their_own(model: Model) -> None:
-    scheduler = BatchScheduler(BatchingConfig(max_batch_size=100, batch_timeout_s=0.2), Metrics())
-    found = together(totals(scheduler, model, [[1, 2]], [[3, 4]], [[5, 6, 7]]))
-    assert found == [[3.0], [7.0], [18.0]]
-    assert sorted(model.shapes) == [(1, 3), (2, 2)]
+    scheduler = scheduled()
+    found = together(scheduler, model, totals(scheduler, model, [[0]], [[1, 2]], [[3, 4]], [[5, 6, 7]]))
+    assert found == [[0.0], [3.0], [7.0], [18.0]]
+    assert model.shapes == [(1, 1), (2, 2), (1, 3)]
 
 
-def test_variable_lengths_are_padded_with_the_first_value_if_asked(model: Model) -> None:
-    config = BatchingConfig(max_batch_size=100, batch_timeout_s=0.2, pad_variable_length_inputs=True)
-    found = together(totals(BatchScheduler(config, Metrics()), model, [[1, 2]], [[5, 6, 7]]), pause_s=0.02)
-    assert found == [[1 + 2 + 1], [18.0]]
-    assert model.shapes == [(2, 3)]
-
-
-def test_a_bad_request_fails_alone(model: Model) -> None:
-    scheduler = BatchScheduler(BatchingConfig(max_batch_size=3, batch_timeout_s=5.0), Metrics())
+def sums(scheduler: BatchScheduler, model: Model, *values: float) -> list[Callable[[], list[float]]]:
     (a, b), total = model.names("add", "sum")
-    calls = [
-        lambda value=value: scheduler.run(model.run, {a: np.float32([value]), b: np.float32([1])}, [total])[0]
-        for value in (1.0, np.nan, 3.0)
-    ]
-    first, bad, last = together(calls)
-    assert (first.tolist(), last.tolist()) == ([2.0], [4.0])
-    assert isinstance(bad, ServingError)
-    assert bad.message.startswith("a: expected finite numbers")
-    assert model.shapes == [(3,), (1,), (1,), (1,)]
+    feeds = [{a: np.float32([value]), b: np.float32([1])} for value in values]
+    return [lambda fed=fed: scheduler.run(model.run, fed, [total])[0].tolist() for fed in feeds]
+
+
+@pytest.mark.parametrize(("bad", "runs"), [([], 1), ([0], 11), ([17], 11), ([3, 28], 19), ([6, 7], 11)])
+def test_bad_requests_fail_alone_and_are_found_by_halves(model: Model, bad: list[int], runs: int) -> None:
+    scheduler = scheduled(max_batch_size=32)
+    values = [np.nan if place in bad else float(place) for place in range(32)]
+    first, *found = together(scheduler, model, sums(scheduler, model, 0.0, *values))
+    assert first == [1.0]
+    for place, value in enumerate(found):
+        if place in bad:
+            assert isinstance(value, ServingError)
+            assert value.message.startswith("a: expected finite numbers")
+        else:
+            assert value == [place + 1.0]
+    assert len(model.shapes) == 1 + runs
+
+
+def test_queues_of_two_models_take_turns(loaded: Model, model: Model) -> None:
+    """One has ten batches waiting when the other's first comes."""
+    scheduler, order = scheduled(max_batch_size=1), []
+
+    def busy(feeds, fetches, call) -> list[np.ndarray]:
+        order.append("busy")
+        return model.run(feeds, fetches, call)
+
+    def quiet(feeds, fetches, call) -> list[np.ndarray]:
+        order.append("quiet")
+        return model.run(feeds, fetches, call)
+
+    (x,), y = model.names("serving_default", "y")
+    calls = [lambda run=run: scheduler.run(run, {x: np.float32([2.0])}, [y]) for run in [busy] * 10 + [quiet] * 2]
+    together(scheduler, model, calls)
+    assert order == ["busy"] * 2 + ["quiet", "busy", "quiet"] + ["busy"] * 7
 
 
 def test_a_full_queue_is_unavailable(model: Model) -> None:
-    config = BatchingConfig(max_batch_size=1, max_enqueued_batches=2, num_batch_threads=1)
-    scheduler = BatchScheduler(config, Metrics())
-    model.hold.clear()
-    threading.Timer(1.0, model.hold.set).start()
-    found = together(predicts(scheduler, model, *[[2.0]] * 5), pause_s=0.05)
+    scheduler = scheduled(max_batch_size=1, max_enqueued_batches=2)
+    found = together(scheduler, model, predicts(scheduler, model, *[[2.0]] * 5))
     refused = [error for error in found if isinstance(error, ServingError)]
     assert [error.code for error in refused] == [grpc.StatusCode.UNAVAILABLE] * 2  # one runs, two wait
     assert refused[0].message == (
@@ -210,10 +252,10 @@ def test_the_file_says_everything(tmp_path: Path) -> None:
     file.write_text(
         "max_batch_size { value: 8 } batch_timeout_micros { value: 2500 } max_enqueued_batches { value: 7 } "
         "num_batch_threads { value: 3 } thread_pool_name { value: 'pool' } allowed_batch_sizes: 4 "
-        "allowed_batch_sizes: 8 pad_variable_length_inputs: true enable_large_batch_splitting { value: true } "
+        "allowed_batch_sizes: 8 enable_large_batch_splitting { value: true } "
         "max_execution_batch_size { value: 4 }"
     )
-    expected = BatchingConfig(8, 0.0025, 7, 3, "pool", (4, 8), True, 4)
+    expected = BatchingConfig(8, 0.0025, 7, 3, "pool", (4, 8), 4)
     assert batching_config(read_text_proto(file, "BatchingParameters")) == expected
     file.write_text("")
     assert batching_config(read_text_proto(file, "BatchingParameters")) == BatchingConfig()
@@ -225,6 +267,7 @@ def test_the_file_says_everything(tmp_path: Path) -> None:
         ("max_batch_size: 8", "Error parsing text-format tensorflow.serving.BatchingParameters: "),
         ("max_batchsize { value: 8 }", "Error parsing text-format tensorflow.serving.BatchingParameters: "),
         ("max_batch_size { value: 0 }", "max_batch_size must be positive; was 0"),
+        ("pad_variable_length_inputs: true", "pad_variable_length_inputs is not supported"),
         ("num_batch_threads { value: -1 }", "num_batch_threads must be positive; was -1"),
         ("batch_timeout_micros { value: -5 }", "batch_timeout_micros must be non-negative; was -5"),
         ("max_batch_size { value: 8 } allowed_batch_sizes: 4",
@@ -250,7 +293,7 @@ def test_a_server_batches_what_its_clients_send(half_plus: Path, tmp_path: Path)
     (tmp_path / "batching").write_text("max_batch_size { value: 8 } batch_timeout_micros { value: 20000 }")
     wrong: list[object] = []
     batching = ("--enable_batching=true", f"--batching_parameters_file={tmp_path / 'batching'}")
-    with server_process(f"--model_base_path={half_plus}", *batching) as running:
+    with server_here(f"--model_base_path={half_plus}", *batching) as running:
 
         def client(number: int) -> None:
             with stubs(running.target) as (prediction, _):

@@ -13,15 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.evaluation.fresh_scenes import running_server
 from serving.client.command import main
+from serving.client.measurement import read_measurement
+from serving.server_process import server_process
 from tests.conftest import MODEL_NAME
+from tests.serving.ports import held_port
 
 ROOT = Path(__file__).parents[2]
 ANTENNAS, SIDE, SNAPSHOTS, K_MAX = 16, 12, 64, 5
 WAVELENGTH_M = 0.3
 # azimuth_deg, elevation_deg, range_m of the sources of each scene
 SCENES = [[(20.0, -10.0, 1.5)], [(-35.0, 12.0, 2.0), (15.0, 5.0, 1.2)], [(0.0, 0.0, 3.0), (40.0, -20.0, 1.0)]]
+NEVER_ASKED = "localhost:1"
 NOISE_POWER = np.array([2e-9, 5e-9, 1e-8])
 FIELDS = {
     "azimuth_deg": (),
@@ -31,6 +34,7 @@ FIELDS = {
     "power_db": (),
     "score": (),
     "position_cov_m2": (3, 3),
+    "num_paths": (),
 }
 
 
@@ -72,8 +76,14 @@ def written(path: Path, **changes: np.ndarray | None) -> Path:
 
 @pytest.fixture(scope="module")
 def target(tiny_model: Path) -> Iterator[str]:
-    with running_server(tiny_model, MODEL_NAME) as address:
-        yield address
+    with server_process(f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}") as server:
+        yield server.target
+
+
+@pytest.fixture(scope="module")
+def version(tiny_model: Path) -> int:
+    (folder,) = tiny_model.iterdir()
+    return int(folder.name)
 
 
 def ask(target: str, measurement: Path, output: Path, *options: str) -> list[dict]:
@@ -103,10 +113,11 @@ def located(target: str, tmp_path_factory: pytest.TempPathFactory) -> list[dict]
 # Answers
 
 
-def test_output_is_the_interface(located: list[dict]) -> None:
+def test_output_is_the_interface(located: list[dict], version: int) -> None:
     assert len(located) == len(SCENES)
     for scene in located:
-        assert scene.keys() == {"num_sources", "sources"}
+        assert scene.keys() == {"model_version", "num_sources", "sources"}
+        assert scene["model_version"] == version
         assert 0 <= scene["num_sources"] == len(scene["sources"]) <= K_MAX
         scores = [source["score"] for source in scene["sources"]]
         assert scores == sorted(scores, reverse=True)
@@ -136,6 +147,7 @@ def test_sources_of_a_strangers_scenes_are_found(located: list[dict]) -> None:
 
 
 def assert_same(one: list[dict], other: list[dict], tolerance: float = 2e-3) -> None:
+    assert len(one) == len(other)
     for first, second in zip(one, other, strict=True):
         assert first["num_sources"] == second["num_sources"]
         for a, b in zip(first["sources"], second["sources"], strict=True):
@@ -202,7 +214,7 @@ def refusal(target: str, measurement: Path, *options: str) -> str:
     ],
 )
 def test_wrong_arrays_are_named_before_any_server_is_asked(tmp_path: Path, changes: dict, message: str) -> None:
-    assert message in refusal("localhost:1", written(tmp_path / "m.npz", **changes))
+    assert message in refusal(NEVER_ASKED, written(tmp_path / "m.npz", **changes))
 
 
 def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
@@ -211,7 +223,7 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
     for share in (0.02, 0.5, 0.9, 0.999):
         path = tmp_path / "m.npz"
         path.write_bytes(whole[: int(share * len(whole))])
-        assert str(path) in refusal("localhost:1", path)
+        assert str(path) in refusal(NEVER_ASKED, path)
 
 
 def test_another_surface_or_base_station_is_refused(target: str, tmp_path: Path) -> None:
@@ -234,46 +246,61 @@ def test_a_request_past_its_deadline_is_named(target: str, tmp_path: Path) -> No
     assert "DEADLINE_EXCEEDED" in line
 
 
-def test_an_output_that_cannot_be_written_is_named(target: str, tmp_path: Path) -> None:
-    measurement = written(tmp_path / "m.npz")
-    with pytest.raises(SystemExit) as stopped:
-        ask(target, measurement, measurement / "sources.json")
-    assert str(measurement) in str(stopped.value.code)
+def test_outputs_that_cannot_be_written_are_named_before_any_server_is_asked(tmp_path: Path) -> None:
+    measurement, folder = written(tmp_path / "m.npz"), tmp_path / "folder"
+    (folder / "m.json").mkdir(parents=True)
+    for option, output, words in (
+        ("--output", measurement / "sources.json", "File exists"),
+        ("--output", folder, f"--output: expected a file, got the folder {folder}"),
+        ("--output-dir", folder, f"--output: expected a file, got the folder {folder / 'm.json'}"),
+        ("--output-dir", measurement, "File exists"),
+        ("--output", measurement, f"--output: expected another file than the inputs, got {measurement}"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(["--target", NEVER_ASKED, "--input", str(measurement), option, str(output)])
+        assert str(stopped.value.code).startswith("serving.client: ")
+        assert words in str(stopped.value.code)
+    assert read_measurement(measurement).snapshots.shape == (3, SNAPSHOTS, ANTENNAS)
 
 
 def test_a_failed_call_leaves_the_last_answer(tmp_path: Path) -> None:
     output = tmp_path / "sources.json"
     output.write_text("[]\n")
-    with pytest.raises(SystemExit):
-        ask("localhost:1", written(tmp_path / "m.npz"), output, "--retries", "0")
+    with held_port() as held, pytest.raises(SystemExit):
+        ask(held.target, written(tmp_path / "m.npz"), output, "--retries", "0")
     assert output.read_text() == "[]\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.npz", "sources.json"]
 
 
 def test_a_server_that_is_down_is_one_line_and_a_status(tmp_path: Path) -> None:
     """In a process of its own: what a shell script sees."""
-    options = ["--target", "localhost:1", "--input", str(written(tmp_path / "m.npz")), "--output", "out.json"]
-    command = [sys.executable, "-m", "serving.client", *options, "--retries", "1"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
+    files = ["--input", str(written(tmp_path / "m.npz")), "--output", "out.json"]
+    with held_port() as held:
+        command = [sys.executable, "-m", "serving.client", "--target", held.target, *files, "--retries", "1"]
+        done = subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        )
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("serving.client: localhost:1: UNAVAILABLE: ")
+    waits, error = done.stderr.strip().splitlines()
+    assert waits.startswith(f"waiting for {held.target}: ")
+    assert error.startswith(f"serving.client: {held.target}: UNAVAILABLE: ")
     assert not (tmp_path / "out.json").exists()
 
 
 # Options
 
 
-def test_several_inputs_go_to_a_folder(target: str, tmp_path: Path, located: list[dict]) -> None:
+def test_several_inputs_are_one_list_or_a_file_each(target: str, tmp_path: Path, located: list[dict]) -> None:
     one, two = written(tmp_path / "one.npz"), written(tmp_path / "two.npz", snapshots=plain_arrays()["snapshots"][::-1])
     noise = ["--noise-power", *map(str, NOISE_POWER)]
     found = tmp_path / "found"
-    main(["--target", target, "--input", str(one), str(two), "--output", str(found), "--batch_size", "2"])
+    main(["--target", target, "--input", str(one), str(two), "--output-dir", str(found), "--batch_size", "2"])
     assert sorted(path.name for path in found.iterdir()) == ["one.json", "two.json"]
-    assert_same(json.loads((found / "one.json").read_text()), located)
+    apart = [json.loads((found / name).read_text()) for name in ("one.json", "two.json")]
+    assert_same(apart[0], located)
+    together = ask(target, one, tmp_path / "both.json", "--input", str(one), str(two))
+    assert_same(together, apart[0] + apart[1])
     # What the file says of the noise is of the scenes in their old order; told on the command line it is right.
     written(tmp_path / "two.npz", snapshots=plain_arrays()["snapshots"][::-1], noise_power=None)
     backwards = ask(target, two, tmp_path / "two.json", "--noise-power", *noise[:0:-1])
@@ -288,12 +315,9 @@ def test_noise_power_of_the_command_line_is_the_files(target: str, tmp_path: Pat
     assert_same(one[1:2], located[1:2])
 
 
-def test_localize_real_and_the_version_asked(
-    target: str, tiny_model: Path, tmp_path: Path, located: list[dict]
-) -> None:
-    (version,) = (path.name for path in tiny_model.iterdir())
+def test_localize_real_and_the_version_asked(target: str, version: int, tmp_path: Path, located: list[dict]) -> None:
     measurement, output = written(tmp_path / "m.npz"), tmp_path / "out.json"
-    options = ("--signature_name", "localize_real", "--model_version", version)
+    options = ("--signature_name", "localize_real", "--model_version", str(version))
     assert_same(ask(target, measurement, output, *options), located)
     output.unlink()
     line = refusal(target, measurement, "--model_version", "7")
@@ -314,14 +338,15 @@ def test_localize_real_and_the_version_asked(
     ],
 )
 def test_wrong_options_are_named(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
-    assert message in refusal("localhost:1", written(tmp_path / "m.npz"), *options)
+    assert message in refusal(NEVER_ASKED, written(tmp_path / "m.npz"), *options)
 
 
 def test_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     one, two = written(tmp_path / "m.npz"), written(tmp_path / "a" / "m.npz")
-    line = refusal("localhost:1", one, "--input", str(one), str(two))
-    assert f"--input: expected files of different names, got {one} and {two}" in line
+    with pytest.raises(SystemExit) as stopped:
+        main(["--target", NEVER_ASKED, "--input", str(one), str(two), "--output-dir", str(tmp_path / "found")])
+    assert stopped.value.code == f"serving.client: --input: expected files of different names, got {two} and {one}"
 
 
 def test_a_wrong_scene_far_down_the_second_file_leaves_no_output(target: str, tmp_path: Path) -> None:

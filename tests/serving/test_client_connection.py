@@ -1,29 +1,40 @@
-"""The client against a server that comes late, goes away or speaks TLS."""
+"""The client against servers that are away, come late, refuse, are several or speak TLS."""
 
 import json
+import logging
 import ssl
-import time
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from pipeline.evaluation.fresh_scenes import running_server
 from serving.client import LocalizerClient, RetryConfig, ServerError, TlsConfig
 from serving.client.command import main
 from serving.client.measurement import Measurement, write_measurement
+from serving.server_process import server_process
 from tests.conftest import MODEL_NAME
 from tests.serving.certificates import Identity, issue
-from tests.serving.relay import Relay, later
+from tests.serving.ports import held_port
+from tests.serving.relay import Relay
+from tests.serving.scripted_server import ANTENNAS, ELEMENTS, ScriptedServer, found, refusing, two_servers
 from tests.simulated import batch_of, inputs_of, loud
+
+SOON = RetryConfig(first_wait_s=0.01, longest_wait_s=0.05)
+ONCE = RetryConfig(retries=0)
+LIMIT_S = 300.0
 
 
 @pytest.fixture(scope="module")
 def target(tiny_model: Path) -> Iterator[str]:
-    with running_server(tiny_model, MODEL_NAME) as address:
-        yield address
+    with server_process(f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}") as server:
+        yield server.target
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +49,39 @@ def measurement(inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def free_port() -> int:
-    with Relay("localhost:1") as relay:
-        return relay.port
+def scenes(batch: int = 2) -> dict[str, np.ndarray]:
+    """A measurement of the scripted server's installation."""
+    ones = {"snapshots": (batch, 4, ANTENNAS), "ris_codes": (4, ELEMENTS), "channel": (ANTENNAS, ELEMENTS)}
+    return {name: np.ones(shape, np.complex64) for name, shape in ones.items()} | {"snr_db": np.ones(batch)}
+
+
+class Waiting(logging.Handler):
+    """What the client says of waiting, and an event at the first of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.begun = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+        self.begun.set()
+
+
+@pytest.fixture
+def waiting() -> Iterator[Waiting]:
+    handler = Waiting()
+    logger = logging.getLogger("serving.client")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def beside() -> Iterator[futures.Executor]:
+    """Runs a client beside the test."""
+    with futures.ThreadPoolExecutor(1) as pool:
+        yield pool
 
 
 # Tries
@@ -55,46 +96,106 @@ def test_waits_grow_by_two_up_to_the_longest_and_are_drawn() -> None:
     assert np.unique(drawn[:, 0]).size > 400
 
 
-def test_a_server_that_comes_late_is_waited_for(target: str, inputs) -> None:
-    with later(Relay(target, port=free_port()), 1.5) as relay, LocalizerClient(relay.target, MODEL_NAME) as client:
-        started = time.monotonic()
-        outputs = client.predict(inputs)
-        assert time.monotonic() - started > 1.0
-    assert outputs["num_sources"].shape == (3,)
-
-
-def test_a_server_that_goes_away_between_requests_is_found_again(
-    target: str, measurement: Path, tmp_path: Path
-) -> None:
-    with Relay(target) as relay, LocalizerClient(relay.target, MODEL_NAME) as client:
-        inputs = inputs_of(batch_of(1, loud(2)))
-        before = client.predict(inputs)
-        relay.drop()
-        after = client.predict(inputs)
-        assert relay.connections == 2
-    np.testing.assert_allclose(after["position_m"], before["position_m"], atol=1e-4)
-
-
-def test_tries_end_with_their_number_or_at_the_deadline(inputs) -> None:
-    absent = f"localhost:{free_port()}"
-    for options, least_s, most_s in (
-        ({"retry": RetryConfig(0)}, 0.0, 1.0),
-        ({"retry": RetryConfig(2, first_wait_s=0.4)}, 0.6, 3.0),
-        ({"retry": RetryConfig(1000), "timeout_s": 2.0}, 0.2, 2.5),
+@pytest.mark.parametrize("listens", [False, True], ids=["refuses connections", "takes them and says nothing"])
+def test_a_server_that_comes_late_is_waited_for(listens: bool, waiting: Waiting, beside: futures.Executor) -> None:
+    """The second is what a client sees of a port that is open while the model loads."""
+    with (
+        ScriptedServer(found) as server,
+        held_port() as held,
+        LocalizerClient(held.target, retry=SOON, timeout_s=LIMIT_S) as client,
     ):
-        with LocalizerClient(absent, MODEL_NAME, **options) as client:
-            started = time.monotonic()
-            with pytest.raises(ServerError, match=f"^{absent}: UNAVAILABLE: "):
-                client.predict(inputs)
-            assert least_s <= time.monotonic() - started <= most_s
+        if listens:
+            held.socket.listen()
+        answer = beside.submit(client.localize, scenes())
+        assert waiting.begun.wait(LIMIT_S)
+        with Relay(server.target, held=held.socket):
+            assert [scene["num_sources"] for scene in answer.result(LIMIT_S)] == [1, 1]
+        (line,) = waiting.lines  # once, however often it asked
+        assert line.startswith(f"waiting for {held.target}: ")
 
 
-def test_an_answer_other_than_unavailable_is_not_asked_again(target: str, inputs) -> None:
-    with LocalizerClient(target, "other", retry=RetryConfig(5, first_wait_s=2.0)) as client:
-        started = time.monotonic()
-        with pytest.raises(ServerError, match=r"NOT_FOUND: Servable not found for request: Latest\(other\)"):
-            client.predict(inputs)
-        assert time.monotonic() - started < 1.0
+def test_a_client_started_with_the_server_gets_its_answer(tiny_model: Path, measurement: Path, tmp_path: Path) -> None:
+    """Both in processes of their own, the client first; the port is theirs, and refuses until the server listens."""
+    with held_port(shared=True) as held:
+        port = held.port
+        files = ["--input", str(measurement), "--output", str(tmp_path / "sources.json")]
+        command = [sys.executable, "-m", "serving.client", "--target", f"localhost:{port}", *files]
+        client = subprocess.Popen([*command, "--timeout_s", str(LIMIT_S)], stderr=subprocess.PIPE, text=True)
+        flags = (f"--model_base_path={tiny_model}", "--grpc_channel_arguments=grpc.so_reuseport=1")
+        with server_process(f"--port={port}", f"--model_name={MODEL_NAME}", *flags):
+            said = client.communicate(timeout=LIMIT_S)[1]
+    assert client.returncode == 0, said
+    assert len(json.loads((tmp_path / "sources.json").read_text())) == 3
+    lines = [line for line in said.splitlines() if "waiting for" in line]
+    assert len(lines) == 1 and lines[0].startswith(f"waiting for localhost:{port}: "), said
+
+
+def test_a_server_that_goes_away_between_requests_is_found_again() -> None:
+    with (
+        ScriptedServer(found) as server,
+        Relay(server.target) as relay,
+        LocalizerClient(relay.target, retry=SOON) as client,
+    ):
+        before = client.localize(scenes())
+        relay.drop()
+        assert client.localize(scenes()) == before
+        assert relay.connections == 2
+
+
+def test_tries_end_with_their_number() -> None:
+    unavailable = grpc.StatusCode.UNAVAILABLE
+    for retries in (0, 2):
+        config = RetryConfig(retries, first_wait_s=0.01)
+        for refused in (retries, retries + 1):
+            with (
+                ScriptedServer(refusing(unavailable, refused, "busy")) as server,
+                LocalizerClient(server.target, retry=config) as client,
+            ):
+                if refused <= retries:
+                    assert len(client.localize(scenes())) == 2
+                else:
+                    with pytest.raises(ServerError, match=f"^{server.target}: UNAVAILABLE: busy$") as error:
+                        client.localize(scenes())
+                    assert error.value.code is unavailable
+                assert len(server.requests) == retries + 1
+
+
+def test_tries_end_at_the_deadline() -> None:
+    """They have no other end here."""
+    with held_port() as held, LocalizerClient(held.target, retry=SOON, timeout_s=0.5) as client:
+        with pytest.raises(ServerError, match=f"^{held.target}: ") as error:
+            client.localize(scenes())
+        assert error.value.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.name not in ("OK", "UNAVAILABLE")])
+def test_an_answer_other_than_unavailable_is_not_asked_again(code: grpc.StatusCode) -> None:
+    with ScriptedServer(refusing(code, 1, "two\nlines")) as server, LocalizerClient(server.target) as client:
+        with pytest.raises(ServerError, match=f"{code.name}: two lines$") as error:
+            client.localize(scenes())
+        assert error.value.code is code
+        assert len(server.requests) == 1
+
+
+# Several servers behind a name
+
+
+def test_every_server_behind_a_name_has_its_share(beside: futures.Executor) -> None:
+    with two_servers() as (one, two, target), LocalizerClient(target) as client:
+        while not (one.peers and two.peers):  # the second connection may take a moment longer
+            client.localize(scenes(1))
+        before = len(one.peers), len(two.peers)
+        versions = [client.localize(scenes(1))[0]["model_version"] for _ in range(20)]
+        assert (len(one.peers), len(two.peers)) == (before[0] + 10, before[1] + 10)
+        assert versions.count(1) == versions.count(2) == 10
+
+
+def test_no_call_is_lost_when_connections_age() -> None:
+    """As serving/deploy has it, in a hurry: the client comes back on a new connection."""
+    aging = (("grpc.max_connection_age_ms", 50), ("grpc.max_connection_age_grace_ms", 60_000))
+    with ScriptedServer(found, options=aging) as server, LocalizerClient(server.target, retry=ONCE) as client:
+        while len(set(server.peers)) < 4:
+            assert client.localize(scenes(1))
 
 
 # TLS
@@ -117,13 +218,12 @@ def server_context(folder: Path, authority: Identity, asks_client: bool) -> ssl.
 
 
 def test_tls_needs_the_authority(target: str, inputs, authority: Identity, tmp_path: Path) -> None:
-    once = RetryConfig(0)
     with Relay(target, server_context(tmp_path, authority, asks_client=False)) as relay:
         with LocalizerClient(relay.target, MODEL_NAME, tls=TlsConfig(authority.cert)) as client:
-            assert client.predict(inputs)["num_sources"].shape == (3,)
+            assert client.predict(inputs).outputs["num_sources"].shape == (3,)
         for tls in (None, TlsConfig(), TlsConfig(issue(tmp_path, "stranger").cert)):
             with (
-                LocalizerClient(relay.target, MODEL_NAME, tls=tls, retry=once) as client,
+                LocalizerClient(relay.target, MODEL_NAME, tls=tls, retry=ONCE) as client,
                 pytest.raises(ServerError, match="UNAVAILABLE"),
             ):
                 client.predict(inputs)

@@ -1,13 +1,10 @@
 """The conformance suite: skipped without a server, all of it passed by ours in another process."""
 
-import contextlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from models.physics.geometry import Scenario
 from pipeline.export import ExportOptions
 from pipeline.release.exporting import SIGNATURES, read_meta_graph
 from pipeline.scenes.warmup import write_warmup_requests
+from serving.server_process import server_process
 from tests.conftest import MODEL_NAME
 from tests.serving.deployment import command_here, compose_service
 
@@ -35,33 +33,12 @@ def counts(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
     return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", done.stdout.splitlines()[-1])}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def server(config: Path, model_base_path: Path) -> Iterator[tuple[str, int]]:
-    """Our server as the Compose file starts the real one; HOST:PORT of gRPC, and the REST port."""
-    rest_port = free_port()
-    command = [sys.executable, "-m", "serving.model_server", *command_here(config, model_base_path, rest_port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline() if process.stdout else ""
-        assert line.startswith(f"serving {MODEL_NAME} version "), line
-        yield f"localhost:{line.split()[-1]}", rest_port
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
 def healthcheck(rest_port: int) -> int:
     """Exit status of the Compose file's check, which the image runs inside."""
     kind, *command = compose_service()["healthcheck"]["test"]
     assert kind == "CMD"
     here = [part.replace("/8501 ", f"/{rest_port} ") for part in command]
-    return subprocess.run(here, capture_output=True, timeout=10).returncode
+    return subprocess.run(here, capture_output=True, timeout=60).returncode
 
 
 def test_without_a_server_it_is_skipped_and_says_why() -> None:
@@ -84,10 +61,11 @@ def warm_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def test_our_server_passes_all_of_it_under_the_deployments_configuration(warm_model: Path, tmp_path: Path) -> None:
-    pytest.importorskip("serving.server.rest", reason="waits for REST and the whole of PredictionService")
-    with server(tmp_path / "config", warm_model) as (target, rest_port):
-        done = run_suite("--target", target, "--rest-target", f"localhost:{rest_port}", "--model-name", MODEL_NAME)
-        assert healthcheck(rest_port) == 0
-    assert healthcheck(rest_port) != 0
+    flags = command_here(tmp_path / "config", warm_model, rest_port=-1)
+    with server_process(*flags) as running:
+        targets = ("--target", running.target, "--rest-target", f"localhost:{running.rest_port}")
+        done = run_suite(*targets, "--model-name", MODEL_NAME)
+        assert healthcheck(running.rest_port) == 0
+    assert healthcheck(running.rest_port) != 0
     assert done.returncode == 0, done.stdout[-6000:]
     assert counts(done).keys() == {"passed"}

@@ -12,21 +12,17 @@ import yaml
 
 from pipeline.export import ExportOptions
 from pipeline.release.exporting import SIGNATURES, read_meta_graph
-from serving.client import LocalizerClient
+from serving import model_server
+from serving.client import LocalizerClient, RetryConfig
 from serving.client.command import _parser
 from tests.serving.deployment import DEPLOY, compose_service, load_yaml
 
 ROOT = DEPLOY.parents[1]
 MODEL_NAME = inspect.signature(LocalizerClient).parameters["model_name"].default
 GRPC_PORT, REST_PORT = 8500, 8501
-# What the embedded server takes as well.
-FLAGS = {
-    *("port", "rest_api_port", "model_name", "model_base_path", "model_config_file"),
-    *("model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds", "enable_batching"),
-    *("batching_parameters_file", "monitoring_config_file", "ssl_config_file", "grpc_socket_path"),
-    *("grpc_channel_arguments", "max_num_load_retries", "load_retry_interval_micros", "enable_model_warmup", "version"),
-    "allow_version_labels_for_unavailable_models",
-}
+# TF Serving's alone: the embedded server leaves threads to TensorFlow.
+THREADS = ("tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism")
+DNS_TTL_S = 30  # what a cluster's DNS says at most by default
 # TF Serving's metrics with their labels: servables/tensorflow/util.cc, saved_model_warmup_util.cc, batching_util.h
 METRICS = {
     "request_count": {"model_name", "status"},
@@ -69,11 +65,11 @@ def flags_of(command: list[str]) -> dict[str, str]:
 # Flags, names, ports and paths
 
 
-def test_compose_and_kubernetes_run_the_same_with_known_flags(container) -> None:
+def test_compose_and_kubernetes_run_the_same(container) -> None:
     compose, kubernetes = flags_of(compose_service()["command"]), flags_of(container["args"])
-    assert compose.keys() <= FLAGS
-    # A ConfigMap that changes has another name and makes new pods: there is nothing to poll.
-    assert kubernetes == {
+    # A ConfigMap that changes has another name and makes new pods: there is nothing to poll. And Compose leaves the
+    # machine's cores to TensorFlow.
+    assert {name: value for name, value in kubernetes.items() if name not in THREADS} == {
         name: value for name, value in compose.items() if name != "model_config_file_poll_wait_seconds"
     }
     assert compose_service()["entrypoint"] == container["command"] == ["tensorflow_model_server"]
@@ -84,9 +80,24 @@ def test_compose_and_kubernetes_run_the_same_with_known_flags(container) -> None
             assert (DEPLOY / "config" / value.removeprefix("/config/")).is_file()
 
 
+def test_the_embedded_server_takes_the_same_flags(container, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (compose_service()["command"], container["args"]):
+        shared = [flag for flag in command if flag.removeprefix("--").partition("=")[0] not in THREADS]
+        model_server.main([*shared, "--version"])
+        assert "TensorFlow ModelServer" in capsys.readouterr().out
+
+
+def test_a_pod_runs_as_many_threads_as_it_has_cores(container) -> None:
+    flags = flags_of(container["args"])
+    assert {flags[name] for name in THREADS} == {container["resources"]["requests"]["cpu"]}
+
+
 def test_the_image_is_of_the_api_that_is_locked(container) -> None:
     (version,) = re.findall(r"^tensorflow-serving-api==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
     assert compose_service()["image"] == container["image"] == f"tensorflow/serving:{version}"
+    for name in ("compose.yaml", "kubernetes/deployment.yaml"):
+        before = (DEPLOY / name).read_text().partition(f"image: tensorflow/serving:{version}")[0].splitlines()
+        assert any("Not verified" in line for line in before[-4:]), name
 
 
 def test_one_model_of_one_name(container) -> None:
@@ -102,11 +113,19 @@ def test_one_model_of_one_name(container) -> None:
 def test_ports_lead_from_the_outside_to_the_server(deployment, container) -> None:
     ports = {"grpc": GRPC_PORT, "rest": REST_PORT}
     assert {port["name"]: port["containerPort"] for port in container["ports"]} == ports
-    assert compose_service()["ports"] == [f"{port}:{port}" for port in ports.values()]
-    service = load_yaml("kubernetes/service.yaml")["spec"]
-    assert {port["targetPort"]: port["port"] for port in service["ports"]} == ports
-    assert service["selector"] == deployment["spec"]["template"]["metadata"]["labels"]
+    assert compose_service()["ports"] == [f"127.0.0.1:{port}:{port}" for port in ports.values()]
+    services = {name: load_yaml(f"kubernetes/{name}.yaml") for name in ("service", "service-rest")}
+    assert {
+        port["targetPort"]: port["port"] for service in services.values() for port in service["spec"]["ports"]
+    } == ports
+    for service in services.values():
+        assert service["spec"]["selector"] == deployment["spec"]["template"]["metadata"]["labels"]
     assert f"127.0.0.1/{REST_PORT} " in compose_service()["healthcheck"]["test"][-1]
+
+
+def test_nothing_is_published_but_to_this_machine() -> None:
+    for service in load_yaml("compose.yaml")["services"].values():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 
 def test_metrics_are_scraped_where_they_are(deployment) -> None:
@@ -119,6 +138,40 @@ def test_metrics_are_scraped_where_they_are(deployment) -> None:
     assert job["metrics_path"] == prometheus.path
     (targets,) = job["static_configs"]
     assert targets == {"targets": [f"serving:{REST_PORT}"]}
+
+
+# Stopping, and the way of connections
+
+
+def ages_s(flags: dict[str, str]) -> tuple[float, float]:
+    """Age of a connection and what is then left to its calls, seconds."""
+    arguments = dict(pair.split("=") for pair in flags["grpc_channel_arguments"].split(","))
+    return tuple(int(arguments[f"grpc.max_connection_age{which}_ms"]) / 1e3 for which in ("", "_grace"))
+
+
+def test_the_server_is_not_process_one_and_so_sigterm_reaches_it(pod) -> None:
+    assert compose_service()["init"] is True
+    assert pod["shareProcessNamespace"] is True
+
+
+def test_a_pod_ends_after_its_connections(pod, container) -> None:
+    """Names resolved before it was taken out are forgotten, the last connection by them has aged, its calls have some
+    seconds; and Kubernetes waits for all of that."""
+    age_s, grace_s = ages_s(flags_of(container["args"]))
+    program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "sleep"
+    assert int(seconds) >= DNS_TTL_S + 1.1 * age_s + 10
+    assert pod["terminationGracePeriodSeconds"] > int(seconds)
+    # A client does not ask for the name again more often than it dials, and an old connection outlives its calls.
+    assert RetryConfig.longest_wait_s < age_s
+    assert grace_s >= _parser().get_default("timeout_s")
+
+
+def test_the_grpc_service_stands_for_all_pods_and_keeps_their_ports() -> None:
+    spec = load_yaml("kubernetes/service.yaml")["spec"]
+    assert spec["clusterIP"] == "None"  # the word, which Kubernetes reads as headless
+    assert [port["name"] for port in spec["ports"]] == ["grpc"]
+    assert "clusterIP" not in load_yaml("kubernetes/service-rest.yaml")["spec"]
 
 
 # Kubernetes
@@ -136,9 +189,13 @@ def test_objects_are_of_the_kinds_and_refer_to_each_other(deployment) -> None:
     kinds = {
         "deployment": ("apps/v1", "Deployment"),
         "service": ("v1", "Service"),
+        "service-rest": ("v1", "Service"),
         "autoscaler": ("autoscaling/v2", "HorizontalPodAutoscaler"),
         "models-volume": ("v1", "PersistentVolumeClaim"),
+        "disruption-budget": ("policy/v1", "PodDisruptionBudget"),
+        "network-policy": ("networking.k8s.io/v1", "NetworkPolicy"),
     }
+    assert {f"{name}.yaml" for name in kinds} == {path.name for path in (DEPLOY / "kubernetes").iterdir()}
     objects = {name: load_yaml(f"kubernetes/{name}.yaml") for name in kinds}
     assert {name: (item["apiVersion"], item["kind"]) for name, item in objects.items()} == kinds
     labels = deployment["metadata"]["labels"]
@@ -150,6 +207,28 @@ def test_objects_are_of_the_kinds_and_refer_to_each_other(deployment) -> None:
     assert "replicas" not in deployment["spec"]
     limits = objects["autoscaler"]["spec"]
     assert 1 < limits["minReplicas"] < limits["maxReplicas"]
+    budget = objects["disruption-budget"]["spec"]
+    assert budget["selector"]["matchLabels"] == labels
+    assert 1 <= budget["maxUnavailable"] < limits["minReplicas"]
+
+
+def test_pods_are_spread_over_nodes_and_zones(deployment, pod) -> None:
+    constraints = {constraint["topologyKey"]: constraint for constraint in pod["topologySpreadConstraints"]}
+    assert constraints.keys() == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+    for constraint in constraints.values():
+        assert constraint["labelSelector"]["matchLabels"] == deployment["spec"]["template"]["metadata"]["labels"]
+        # A cluster of one node serves, too.
+        assert (constraint["maxSkew"], constraint["whenUnsatisfiable"]) == (1, "ScheduleAnyway")
+
+
+def test_clients_reach_both_ports_prometheus_its_own_and_pods_nobody(deployment, container) -> None:
+    spec = load_yaml("kubernetes/network-policy.yaml")["spec"]
+    assert spec["podSelector"]["matchLabels"] == deployment["spec"]["template"]["metadata"]["labels"]
+    assert (set(spec["policyTypes"]), spec["egress"]) == ({"Ingress", "Egress"}, [])
+    clients, prometheus = ({port["port"] for port in rule["ports"]} for rule in spec["ingress"])
+    assert clients == {port["name"] for port in container["ports"]}
+    assert prometheus == {"rest"}
+    assert all(rule["from"] for rule in spec["ingress"])  # an empty list is everybody
 
 
 def test_volumes_hold_the_model_and_the_config_read_only(pod, container) -> None:
@@ -167,6 +246,8 @@ def test_volumes_hold_the_model_and_the_config_read_only(pod, container) -> None
     assert mounts["models"]["readOnly"] and mounts["config"]["readOnly"]
     binds = {bind["target"]: bind["read_only"] for bind in compose_service()["volumes"]}
     assert binds == {"/models": True, "/config": True}
+    for bind in load_yaml("compose.yaml")["services"]["prometheus"]["volumes"]:
+        assert bind["read_only"] and (DEPLOY / bind["source"]).is_file()
 
 
 def test_containers_are_without_rights_and_within_limits(pod, container) -> None:
@@ -192,7 +273,9 @@ def test_batching_takes_what_the_client_and_the_warm_up_send() -> None:
     sizes = list(batching.allowed_batch_sizes)
     assert sizes == sorted(set(sizes))
     assert sizes[-1] == batching.max_batch_size.value
-    assert _parser().get_default("batch_size") <= batching.max_batch_size.value
+    # Full batches of the client are not padded.
+    client = inspect.signature(LocalizerClient.localize).parameters["batch_size"].default
+    assert _parser().get_default("batch_size") == client == batching.max_batch_size.value
     assert set(ExportOptions.warmup_batch_sizes) <= set(sizes)
     assert batching.num_batch_threads.value >= 1 and batching.max_enqueued_batches.value >= 1
 
@@ -230,7 +313,21 @@ def test_the_documented_signatures_are_the_exported_ones(signatures) -> None:
         assert set(re.findall(r"`(\w+)` \[", rows[name].split("|")[1])) == set(signatures[name].outputs)
 
 
-# Dashboard
+# Dashboard and alerts
+
+
+def metrics_asked(expression: str) -> set[str]:
+    """TF Serving's metrics in an expression of Prometheus; the labels it selects by are theirs."""
+    assert expression.count("(") == expression.count(")")
+    asked = set()
+    for metric, selector in re.findall(
+        r":tensorflow:serving:([\w:]+?)(?:_bucket|_sum|_count)?(?:{(.*?)}|\[|\))", expression + ")"
+    ):
+        name = metric if metric in METRICS else f"{metric}_count"
+        assert name in METRICS, expression
+        assert set(re.findall(r"(\w+)=", selector)) <= METRICS[name], expression
+        asked.add(name)
+    return asked
 
 
 def test_the_dashboard_asks_for_metrics_that_tf_serving_has() -> None:
@@ -239,17 +336,28 @@ def test_the_dashboard_asks_for_metrics_that_tf_serving_has() -> None:
     assert names == {"datasource", "model"}
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     expressions.append(dashboard["templating"]["list"][1]["query"]["query"])
-    asked = set()
-    for expression in expressions:
-        assert expression.count("(") == expression.count(")")
-        for metric, selector in re.findall(
-            r":tensorflow:serving:([\w:]+?)(?:_bucket|_sum|_count)?(?:{(.*?)}|\[|\))", expression + ")"
-        ):
-            name = metric if metric in METRICS else f"{metric}_count"
-            assert name in METRICS, expression
-            assert set(re.findall(r"(\w+)=", selector)) <= METRICS[name], expression
-            asked.add(name)
-    assert asked == METRICS.keys()
+    assert set().union(*map(metrics_asked, expressions)) == METRICS.keys()
+
+
+def test_alerts_ask_for_metrics_that_there_are() -> None:
+    prometheus = load_yaml("monitoring/prometheus.yaml")
+    (job,) = prometheus["scrape_configs"]
+    mounts = {bind["target"] for bind in load_yaml("compose.yaml")["services"]["prometheus"]["volumes"]}
+    assert set(prometheus["rule_files"]) < mounts
+    (group,) = load_yaml("monitoring/alerts.yaml")["groups"]
+    rules = {rule["alert"]: rule for rule in group["rules"]}
+    assert len(rules) == len(group["rules"])
+    down = rules.pop("LocalizerDown")
+    assert set(re.findall(r'up{job="(\w+)"}', down["expr"])) == {job["job_name"]}
+    asked = {name: metrics_asked(rule["expr"]) for name, rule in rules.items()}
+    assert asked == {
+        "LocalizerRequestsFail": {"request_count"},
+        "LocalizerSlow": {"request_latency"},
+        "LocalizerQueues": {"batching_session:queuing_latency"},
+    }
+    for rule in (down, *rules.values()):
+        assert {"alert", "expr", "for", "labels", "annotations"} == rule.keys()
+        assert set(re.findall(r'model_name="(\w+)"', rule["expr"])) <= {MODEL_NAME}
 
 
 def test_panels_lie_beside_each_other() -> None:

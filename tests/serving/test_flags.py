@@ -1,18 +1,18 @@
 """Flags as TF Serving takes them, and starts that fail with one line."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
+import numpy as np
 import pytest
 
-from serving.model_server import main
-from serving.server.flags import parse_flags
-from serving.server_process import server_process
-from tests.serving.servers import answer_of, predict_request
+from serving.model_server import flag_parser, main
+from tests.serving.here import ServerHere, server_here
+from tests.serving.servers import answer_of, predict_request, refusal, stubs
 
 
 def test_both_ways_to_give_a_value() -> None:
-    flags = parse_flags(["--port=1234", "--model_name", "m", "--rest_api_port", "5"])
+    flags = flag_parser().parse_args(["--port=1234", "--model_name", "m", "--rest_api_port", "5"])
     assert (flags.port, flags.model_name, flags.rest_api_port) == (1234, "m", 5)
 
 
@@ -24,7 +24,7 @@ def test_both_ways_to_give_a_value() -> None:
     ],
 )  # fmt: skip
 def test_booleans(argument: list[str], expected: bool) -> None:
-    assert parse_flags(argument).enable_batching is expected
+    assert flag_parser().parse_args(argument).enable_batching is expected
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_booleans(argument: list[str], expected: bool) -> None:
         ("--model_nane=x", "unrecognized arguments: --model_nane=x"),
         ("--model_bas=x", "unrecognized arguments: --model_bas=x"),
         ("--port=http", "argument --port: expected an integer from 0 to 65535, got 'http'"),
-        ("--rest_api_port=65536", "argument --rest_api_port: expected an integer from 0 to 65535, got '65536'"),
+        ("--rest_api_port=65536", "argument --rest_api_port: expected an integer from -1 to 65535, got '65536'"),
         ("--enable_batching=maybe", "argument --enable_batching: expected true or false, got 'maybe'"),
         ("--grpc_max_threads=0", "argument --grpc_max_threads: expected an integer from 1 to 2147483647, got '0'"),
     ],
@@ -77,26 +77,17 @@ def test_a_model_that_does_not_load_ends_the_server(tmp_path: Path) -> None:
     assert "1 model(s) did not become available: {{{name: default version: 1} due to error: NOT_FOUND: " in line
 
 
-@pytest.fixture(scope="module")
-def running(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    folder = tmp_path_factory.mktemp("server")
-    arguments = "grpc.max_connection_age_ms=2000,grpc.lb_policy_name=grpclb,grpc.so_reuseaddr=1"
-    with server_process(
-        f"--model_base_path={half_plus}",
-        f"--grpc_socket_path={folder}/socket",
-        f"--grpc_channel_arguments={arguments}",
-    ) as running:
-        yield running
-
-
-def test_a_port_that_is_taken_is_named(half_plus: Path, running) -> None:
-    line = failure(f"--port={running.port}", f"--model_base_path={half_plus}")
+def test_a_port_that_is_taken_is_named(half_plus: Path, shared_server: ServerHere) -> None:
+    line = failure(f"--port={shared_server.port}", f"--model_base_path={half_plus}")
     assert line.startswith("serving.model_server: --port: ")
-    assert str(running.port) in line
+    assert str(shared_server.port) in line
 
 
-def test_a_unix_socket_and_the_default_name(running) -> None:
-    request = predict_request("default", x=[2.0])
-    socket = next(argument for argument in running.process.args if argument.startswith("--grpc_socket_path="))
-    assert answer_of("unix:" + socket.partition("=")[2], request) == (2, [3.0])
-    assert answer_of(running.target, request) == (2, [3.0])
+def test_a_unix_socket_the_default_name_and_arguments_for_grpc(half_plus: Path, tmp_path: Path) -> None:
+    arguments = "--grpc_channel_arguments=grpc.max_receive_message_length=1048576,grpc.lb_policy_name=grpclb"
+    with server_here(f"--model_base_path={half_plus}", f"--grpc_socket_path={tmp_path}/s", arguments) as running:
+        for target in (running.target, f"unix:{tmp_path}/s"):
+            assert answer_of(target, predict_request("default", x=[2.0])) == (2, [3.0])
+            with stubs(target) as (prediction, _):
+                code, text = refusal(prediction.Predict, predict_request("default", x=np.zeros(2**18, np.float32)))
+            assert (code, "larger than max" in text) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)

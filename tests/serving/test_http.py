@@ -8,14 +8,15 @@ import threading
 
 import pytest
 
+from tests.serving.here import ServerHere
 from tests.serving.rest_client import MODEL, post
 
 
-def test_sixteen_clients_on_kept_connections(rest_server: tuple[int, str]) -> None:
+def test_sixteen_clients_on_kept_connections(shared_server: ServerHere) -> None:
     wrong: list[object] = []
 
     def client(number: int) -> None:
-        connection = http.client.HTTPConnection("localhost", rest_server[0], timeout=30)
+        connection = http.client.HTTPConnection("localhost", shared_server.rest_port, timeout=60)
         connection.connect()
         first = connection.sock
         for turn in range(20):
@@ -32,8 +33,8 @@ def test_sixteen_clients_on_kept_connections(rest_server: tuple[int, str]) -> No
     assert wrong == []
 
 
-def test_chunked_bodies_and_clients_that_wait_for_100(rest_server: tuple[int, str]) -> None:
-    connection = http.client.HTTPConnection("localhost", rest_server[0], timeout=30)
+def test_chunked_bodies_and_clients_that_wait_for_100(shared_server: ServerHere) -> None:
+    connection = http.client.HTTPConnection("localhost", shared_server.rest_port, timeout=60)
     pieces = iter([b'{"instances"', b": [2.0", b"]}"])
     connection.request(
         "POST", f"{MODEL}:predict", pieces, encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
@@ -41,21 +42,22 @@ def test_chunked_bodies_and_clients_that_wait_for_100(rest_server: tuple[int, st
     assert json.loads(connection.getresponse().read()) == {"predictions": [3.0]}
     connection.close()
     body = b'{"instances": [2.0]}'
-    with socket.create_connection(("localhost", rest_server[0]), 30) as raw:
-        head = f"POST {MODEL}:predict HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
-        raw.sendall(head.encode())
+    with socket.create_connection(("localhost", shared_server.rest_port), 60) as raw:
+        head = (f"POST {MODEL}:predict HTTP/1.1", "Host: here", "Expect: 100-continue", "Connection: close")
+        raw.sendall("\r\n".join((*head, f"Content-Length: {len(body)}", "", "")).encode())
         assert raw.recv(1000).startswith(b"HTTP/1.1 100")
         raw.sendall(body)
-        assert b'{"predictions": [3.0]}' in raw.recv(1000)
+        assert b'{"predictions": [3.0]}' in raw.makefile("rb").read()
 
 
 @pytest.mark.parametrize(
     ("body", "status", "text"),
     [
         (gzip.compress(b'{"instances": [2.0]}'), 200, '{"predictions": [3.0]}'),
-        (gzip.compress(b" " * 100_000_000), 429, "request body larger than"),
+        (gzip.compress(b'{"instances": [2.0]}')[:-9], 400, "Failed to uncompress the gzipped body"),
         (b'{"instances": [2.0]}', 400, "Failed to uncompress the gzipped body"),
     ],
+    ids=["whole", "cut", "not zipped"],
 )
 def test_gzipped_bodies(connection, body: bytes, status: int, text: str) -> None:
     connection.request("POST", f"{MODEL}:predict", body, {"Content-Encoding": "gzip"})
@@ -67,17 +69,18 @@ def test_gzipped_bodies(connection, body: bytes, status: int, text: str) -> None
     ("sent", "status"),
     [
         (b"nonsense\r\n\r\n", 400),
-        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
-        (f"POST {MODEL}:predict HTTP/1.1\r\nContent-Length: {10**12}\r\n\r\n".encode(), 429),
-        (f"POST {MODEL}:predict HTTP/1.1\r\nContent-Length: -1\r\n\r\n".encode(), 400),
-        (f"POST {MODEL}:predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n".encode(), 400),
-        (f"POST {MODEL}:predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffff\r\n".encode(), 429),
-        (f"POST {MODEL}:predict HTTP/1.1\r\nContent-Length: 100\r\n\r\nshort".encode(), None),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: here\r\n" + b"a: b\r\n" * 20_000, 400),
+        (f"POST {MODEL}:predict HTTP/1.1\r\nHost: here\r\nContent-Length: {10**12}\r\n\r\n".encode(), 429),
+        (f"POST {MODEL}:predict HTTP/1.1\r\nHost: here\r\nContent-Length: -1\r\n\r\n".encode(), 400),
+        (f"POST {MODEL}:predict HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n".encode(), 400),
+        (f"POST {MODEL}:predict HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\nshort".encode(), None),
         (b"", None),
     ],
+    ids=["nonsense", "long path", "long head", "huge body", "negative", "wrong chunk", "short body", "nothing"],
 )
-def test_hostile_bytes_are_refused_or_dropped(rest_server: tuple[int, str], sent: bytes, status: int | None) -> None:
-    with socket.create_connection(("localhost", rest_server[0]), 30) as raw:
+def test_hostile_bytes_are_refused_or_dropped(shared_server: ServerHere, sent: bytes, status: int | None) -> None:
+    with socket.create_connection(("localhost", shared_server.rest_port), 60) as raw:
         raw.sendall(sent)
         raw.shutdown(socket.SHUT_WR)
         answer = raw.recv(1000)

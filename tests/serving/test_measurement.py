@@ -7,6 +7,7 @@ import pytest
 
 from serving.client.command import main
 from serving.client.measurement import check_measurement, read_measurement, write_measurement
+from tests.serving.ports import held_port
 
 BATCH, SNAPSHOTS, ANTENNAS, ELEMENTS = 2, 4, 3, 6
 
@@ -30,6 +31,15 @@ def test_codes_and_channel_are_broadcast_and_converted() -> None:
     assert measurement.channel.shape == (BATCH, ANTENNAS, ELEMENTS)
     assert measurement.snapshots.dtype == np.complex64
     assert measurement.snr_db.dtype == np.float32
+
+
+def test_batches_are_the_scenes_in_order() -> None:
+    measurement = check_measurement(arrays())
+    batches = list(measurement.batches(1))
+    assert [len(batch) for batch in batches] == [1, 1]
+    for name, value in measurement.inputs(0, BATCH).items():
+        np.testing.assert_array_equal(np.concatenate([batch.inputs(0, 1)[name] for batch in batches]), value)
+    assert [len(batch) for batch in measurement.batches(9)] == [2]
 
 
 def test_noise_power_becomes_the_snr() -> None:
@@ -86,7 +96,7 @@ def test_a_broken_file_and_a_missing_one_get_one_line(tmp_path: Path, content: b
 def test_a_server_that_is_down_gets_one_line(tmp_path: Path) -> None:
     write_measurement(tmp_path / "m.npz", check_measurement(arrays()))
     files = ["--input", str(tmp_path / "m.npz"), "--output", str(tmp_path / "out.json")]
-    with pytest.raises(SystemExit) as stopped:
-        main(["--target", "localhost:1", *files, "--retries", "0"])
-    assert "localhost:1: UNAVAILABLE" in str(stopped.value)
+    with held_port() as held, pytest.raises(SystemExit) as stopped:
+        main(["--target", held.target, *files, "--retries", "0"])
+    assert f"{held.target}: UNAVAILABLE" in str(stopped.value)
     assert "\n" not in str(stopped.value)

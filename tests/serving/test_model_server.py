@@ -17,7 +17,7 @@ from models.physics.geometry import Scenario
 from pipeline.evaluation.fresh_scenes import running_server
 from pipeline.release.exporting import export_localizer
 from serving.client import LocalizerClient
-from serving.server_process import free_port, server_process
+from serving.server_process import server_process
 from tests.serving.servers import refusal
 from tfds_shards.codebook import code_phasors
 from tfds_shards.simulator import CONFIGS, simulate_scene
@@ -116,8 +116,7 @@ def test_metadata_gives_the_shapes(target: str) -> None:
 
 def test_a_stock_client_over_grpc_and_rest(inputs, version: Path) -> None:
     """After tensorflow_serving/example: a future with a deadline, an output's float_val; `requests` on the row form."""
-    port = free_port()
-    flags = (f"--model_name={NAME}", f"--model_base_path={version.parent}", f"--rest_api_port={port}")
+    flags = (f"--model_name={NAME}", f"--model_base_path={version.parent}", "--rest_api_port=-1")
     parts = {
         name: np.stack([value.real, value.imag], -1) if np.iscomplexobj(value) else value
         for name, value in inputs.items()
@@ -134,7 +133,8 @@ def test_a_stock_client_over_grpc_and_rest(inputs, version: Path) -> None:
         over_grpc = np.array(result.outputs["position_m"].float_val).reshape(len(inputs["snr_db"]), -1, 3)
         instances = [{name: value[scene].tolist() for name, value in parts.items()} for scene in range(3)]
         body = json.dumps({"signature_name": "localize_real", "instances": instances})
-        response = requests.post(f"http://localhost:{port}/v1/models/{NAME}:predict", data=body, timeout=60)
+        url = f"http://localhost:{running.rest_port}/v1/models/{NAME}:predict"
+        response = requests.post(url, data=body, timeout=60)
         response.raise_for_status()
         over_rest = np.array([prediction["position_m"] for prediction in response.json()["predictions"]])
     assert np.isfinite(over_grpc[:, 0]).all()

@@ -9,8 +9,8 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from serving.server_process import ServerProcess
-from tests.serving.examples import M
+from tests.serving.here import ServerHere
+from tests.serving.models import M
 from tests.serving.servers import predict_request, refusal
 
 INVALID, MISSING, PRECONDITION = (
@@ -70,7 +70,6 @@ def test_every_dtype_goes_in_and_comes_out(prediction, signature: str, inputs: d
         (predict_request("", "serving_default"), INVALID, "ModelSpec has no name specified."),
         (predict_request("other"), MISSING, "Servable not found for request: Latest(other)"),
         (predict_request(M, version=7), MISSING, f"Servable not found for request: Specific({M}, 7)"),
-        (predict_request(M, version=1), MISSING, f"Servable not found for request: Specific({M}, 1)"),
         (predict_request(M, label="canary"), INVALID, "Unrecognized servable version label: canary"),
         (predict_request(M, "none"), PRECONDITION, 'Serving signature key "none" not found.'),
     ],
@@ -168,8 +167,8 @@ def test_long_messages_are_truncated(prediction) -> None:
     assert text == f'Serving signature key "{"n" * (1024 - 23)}' + "...TRUNCATED"
 
 
-def test_bytes_that_are_no_request_are_answered(plain_server: ServerProcess) -> None:
-    with grpc.insecure_channel(plain_server.target) as channel:
+def test_bytes_that_are_no_request_are_answered(shared_server: ServerHere) -> None:
+    with grpc.insecure_channel(shared_server.target) as channel:
         call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         for garbage in (b"\xff" * 50, b"\x0a\xff\xff\xff\xff\x0f"):
             assert refusal(call, garbage)[0] == grpc.StatusCode.INTERNAL

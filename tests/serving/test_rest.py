@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serving.model_server import main
-from serving.server_process import free_port
+from tests.serving.here import ServerHere
 from tests.serving.rest_client import MODEL, ask, post
 from tests.serving.servers import predict_request, stubs
 
@@ -57,20 +57,10 @@ def test_numbers_are_written_as_tf_serving_writes_them(connection) -> None:
     assert '"sum": [0.2, 0.333333343, 2.0, 9e+06, 3e-05, 16777216.0, Infinity, -Infinity, NaN]' in text
 
 
-def test_classify_and_regress(connection) -> None:
-    body = {"signature_name": "classify", "examples": [{"x": 2.0}, {"x": [-4.0]}]}
-    expected = {"results": [[["low", -2.0], ["high", 3.0]], [["low", 1.0], ["high", 0.0]]]}
-    assert post(connection, ":classify", body) == (200, expected)
-    assert post(connection, ":classify", {"signature_name": "scores", "examples": [{"x": 2.0}]}) == (
-        200,
-        {"results": [[["", 3.0]]]},
-    )
-    assert post(connection, ":regress", {"signature_name": "regress", "examples": [{"x": 2.0}]}) == (
-        200,
-        {"results": [3.0]},
-    )
-    body = {"signature_name": "regress", "context": {"x": 6.0}, "examples": [{"other": "text"}, {}]}
-    assert post(connection, ":regress", body) == (200, {"results": [5.0, 5.0]})
+@pytest.mark.parametrize("method", ["classify", "regress"])
+def test_what_the_localizer_has_no_use_for_is_not_implemented(connection, method: str) -> None:
+    expected = (501, {"error": f"{method.capitalize()} is not served here"})
+    assert post(connection, f":{method}", {"examples": [{"x": 1.0}]}) == expected
 
 
 def test_status_and_metadata(connection) -> None:
@@ -146,13 +136,6 @@ def test_status_and_metadata(connection) -> None:
          "Failed to process element: 0 of 'instances' list. Error: UNIMPLEMENTED: Conversion of JSON Value: 1 "),
         ("POST", f"{MODEL}:predict", {"inputs": [1.5], "signature_name": "slow"}, 400,
          "JSON Value: 1.5 Type: Number is not of expected type: int32"),
-        ("POST", f"{MODEL}:classify", {"signature_name": "classify"}, 400, "JSON Value: "),
-        ("POST", f"{MODEL}:classify", {"signature_name": "classify", "examples": [1]}, 400,
-         "Example must be JSON object but got JSON Number"),
-        ("POST", f"{MODEL}:classify", {"signature_name": "classify", "examples": [{"x": [1.0, "a"]}]}, 400,
-         "Unexpected element type in feature: x expecting type: float"),
-        ("POST", f"{MODEL}:regress", {"signature_name": "none", "examples": [{"x": 1.0}]}, 400,
-         "No signature was found with the name: none"),
     ],
 )  # fmt: skip
 def test_refusals(connection, method: str, path: str, body: object, status: int, text: str) -> None:
@@ -161,7 +144,7 @@ def test_refusals(connection, method: str, path: str, body: object, status: int,
     assert (found, message[: len(text)]) == (status, text)
 
 
-def test_prometheus_counts_both_entrances(rest_server: tuple[int, str], connection) -> None:
+def test_prometheus_counts_both_entrances(shared_server: ServerHere, connection) -> None:
     def samples() -> dict[str, float]:
         status, text = ask(connection, "GET", "/metrics")
         assert status == 200
@@ -172,7 +155,7 @@ def test_prometheus_counts_both_entrances(rest_server: tuple[int, str], connecti
         return after.get(name, 0) - before.get(name, 0)
 
     before = samples()
-    with stubs(rest_server[1]) as (prediction, _):
+    with stubs(shared_server.target) as (prediction, _):
         for _ in range(3):
             prediction.Predict(predict_request("half_plus", x=np.float32([2.0])))
     post(connection, ":predict", {"instances": [2.0]})
@@ -190,11 +173,11 @@ def test_prometheus_counts_both_entrances(rest_server: tuple[int, str], connecti
     assert grown(f":tensorflow:serving:runtime_latency_sum{{{labels}}}") > 0
 
 
-def test_ports_that_can_not_be_had_are_named(rest_server: tuple[int, str], half_plus: Path) -> None:
-    port = free_port()
+def test_ports_that_can_not_be_had_are_named(shared_server: ServerHere, half_plus: Path) -> None:
+    taken = shared_server.rest_port
     for flags, text in (
-        ((f"--rest_api_port={rest_server[0]}", "--port=0"), f"--rest_api_port: {rest_server[0]}: "),
-        ((f"--rest_api_port={port}", f"--port={port}"), "--rest_api_port: expected another port than --port"),
+        ((f"--rest_api_port={taken}", "--port=0"), f"--rest_api_port: {taken}: "),
+        (("--rest_api_port=8500", "--port=8500"), "--rest_api_port: expected another port than --port"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main([f"--model_base_path={half_plus}", *flags])

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.rigs.soak.ends import end_under_load
+from tests.rigs.soak.ends import ends_under_load
 from tests.rigs.soak.hostile import be_hostile
 from tests.rigs.soak.pushes import push_versions
 
@@ -21,8 +21,8 @@ def test_hostile_requests(tmp_path: Path) -> None:
     assert len(report.statuses) >= 20  # every kind had its turn
 
 
-def test_sigterm_under_load(tmp_path: Path) -> None:
-    report = end_under_load(tmp_path, clients=4, rest_clients=4, turns=1000)
+def test_stops_under_load_lose_no_call(tmp_path: Path) -> None:
+    report = ends_under_load(tmp_path, clients=3, rest_clients=3, stops=5)
     assert report.lost == []
     assert report.in_flight > 0
-    assert report.exit_status == 0
+    assert report.ends == {"stopped well": 5}

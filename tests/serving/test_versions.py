@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +11,10 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
-from serving.server_process import ServerProcess, server_process, wait_until
+from serving.server.versions import State
+from serving.server_process import wait_until
+from tests.serving.held import NAME, Held, stack
+from tests.serving.here import ServerHere, server_here
 from tests.serving.models import copy_version, write_version
 from tests.serving.servers import answer_of, predict_request, refusal, serving, states, stubs
 
@@ -28,18 +30,18 @@ def base_path(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
-def running(base_path: Path) -> Iterator[ServerProcess]:
-    with server_process(
+def running(base_path: Path) -> Iterator[ServerHere]:
+    with server_here(
         f"--model_name={M}",
         f"--model_base_path={base_path}",
         "--file_system_poll_wait_seconds=0.1",
         "--max_num_load_retries=1",
-        "--load_retry_interval_micros=1000000",
+        "--load_retry_interval_micros=300000",
     ) as running:
         yield running
 
 
-def latest(running: ServerProcess) -> int:
+def latest(running: ServerHere) -> int:
     """The one version that serves."""
     (version,) = serving(running.target, M)
     return version
@@ -49,7 +51,7 @@ def next_version(base_path: Path) -> int:
     return 1 + max(int(path.name) for path in base_path.iterdir() if path.name.isdecimal())
 
 
-def state(running: ServerProcess, version: int) -> str:
+def state(running: ServerHere, version: int) -> str:
     return states(running.target, M).get(version, ("",))[0]
 
 
@@ -88,7 +90,7 @@ class Load:
             thread.join()
 
 
-def test_new_versions_take_over_without_a_failed_or_mixed_answer(base_path: Path, running: ServerProcess) -> None:
+def test_new_versions_take_over_without_a_failed_or_mixed_answer(base_path: Path, running: ServerHere) -> None:
     first = latest(running)
     with Load(running.target, predict_request(M, x=np.float32([2.0]))) as load:
         for version in (first + 1, first + 2):
@@ -101,8 +103,7 @@ def test_new_versions_take_over_without_a_failed_or_mixed_answer(base_path: Path
     assert all(values == [1.0 + version] for version, values in load.answers)  # each by the version it names
     assert states(running.target, M)[first] == ("END", 0, "")
     assert states(running.target, M)[first + 2] == ("AVAILABLE", 0, "")
-    lines = [f"serving {M} version {version} on port {running.port}" for version in (first, first + 1, first + 2)]
-    assert running.lines[-3:] == lines
+    assert running.announced[-3:] == [(M, version) for version in (first, first + 1, first + 2)]
 
 
 def truncate_graph(version: Path) -> None:
@@ -151,7 +152,7 @@ def warmup_of_garbage(version: Path) -> None:
     ],
 )
 def test_a_broken_version_is_reported_and_the_good_one_goes_on(
-    base_path: Path, running: ServerProcess, damage: Callable[[Path], None], text: str
+    base_path: Path, running: ServerHere, damage: Callable[[Path], None], text: str
 ) -> None:
     good, broken = latest(running), next_version(base_path)
     damage(copy_version(base_path, good, "not-yet"))
@@ -163,15 +164,15 @@ def test_a_broken_version_is_reported_and_the_good_one_goes_on(
     assert answer_of(running.target, predict_request(M, x=[2.0]))[0] == good
 
 
-def test_a_failed_load_is_tried_again(base_path: Path, running: ServerProcess) -> None:
+def test_a_failed_load_is_tried_again(base_path: Path, running: ServerHere) -> None:
     good, version = latest(running), next_version(base_path)
     (base_path / str(version)).mkdir()
-    wait_until(lambda: f"{M} version {version}: attempt 1" in running.log.read_text())
+    wait_until(lambda: f"{M} version {version}: attempt 1" in running.said())
     shutil.copytree(base_path / str(good), base_path / str(version), dirs_exist_ok=True)
     wait_until(lambda: serving(running.target, M) == {version})
 
 
-def test_a_version_taken_away_leaves_the_older_one_and_may_come_back(base_path: Path, running: ServerProcess) -> None:
+def test_a_version_taken_away_leaves_the_older_one_and_may_come_back(base_path: Path, running: ServerHere) -> None:
     old, new = latest(running), next_version(base_path)
     for version in base_path.iterdir():
         if version.name != str(old):
@@ -193,27 +194,33 @@ def test_a_version_taken_away_leaves_the_older_one_and_may_come_back(base_path: 
     wait_until(lambda: serving(running.target, M) == {new})
 
 
-def test_a_version_in_use_is_unloaded_after_its_answer(base_path: Path, running: ServerProcess) -> None:
-    old, new = latest(running), next_version(base_path)
-    with stubs(running.target) as (prediction, _):
-        slow = prediction.Predict.future(predict_request(M, "slow", turns=np.int32([10000])), timeout=60)
-        time.sleep(0.2)  # until it has reached the old version
-        copy_version(base_path, old, new)
-        wait_until(lambda: state(running, old) == "UNLOADING")
-        assert not slow.done()
-        assert slow.result().model_spec.version.value == old
-    wait_until(lambda: state(running, old) == "END")
+def test_a_version_in_use_is_unloaded_after_its_answer(tmp_path: Path) -> None:
+    models: dict[int, Held] = {}
+
+    def load(path: Path, version: int) -> Held:
+        return models.setdefault(version, Held(version))
+
+    with stack(tmp_path, load=load) as running, stubs(running.target) as (prediction, _):
+        with models[1].holding():
+            slow = prediction.Predict.future(predict_request(NAME, x=[2.0]), timeout=60)
+            models[1].begun.get(timeout=60)
+            (tmp_path / NAME / "2").mkdir()
+            wait_until(lambda: running.manager.statuses(NAME)[1].state == State.UNLOADING)
+            assert prediction.Predict(predict_request(NAME, x=[2.0]), timeout=60).model_spec.version.value == 2
+            assert not slow.done()
+        assert slow.result().model_spec.version.value == 1
+        wait_until(lambda: running.manager.statuses(NAME)[1].state == State.END)
 
 
-def test_warmup_records_are_replayed(base_path: Path, running: ServerProcess) -> None:
+def test_warmup_records_are_replayed(base_path: Path, running: ServerHere) -> None:
     version = next_version(base_path)
     warmed_up(*[predict_request(M, x=[2.0])] * 3)(copy_version(base_path, latest(running), "not-yet"))
     (base_path / "not-yet").rename(base_path / str(version))
     wait_until(lambda: serving(running.target, M) == {version})
-    assert f"replayed 3 warm-up requests of {base_path}/{version}" in running.log.read_text()
+    assert f"replayed 3 warm-up requests of {base_path}/{version}" in running.said()
 
 
 def test_warmup_can_be_switched_off(half_plus: Path, tmp_path: Path) -> None:
     warmed_up(predict_request(M, "none"))(shutil.copytree(half_plus / "1", tmp_path / "1"))
-    with server_process(f"--model_base_path={tmp_path}", "--enable_model_warmup=false") as running:
+    with server_here(f"--model_base_path={tmp_path}", "--enable_model_warmup=false") as running:
         assert answer_of(running.target, predict_request("default", x=[2.0])) == (1, [2.0])

@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +18,10 @@ from pipeline import data
 from pipeline.data import DataOptions
 from pipeline.scenes.building import build_scenes
 from pipeline.scenes.reading import load_scenes, open_scenes, scene_directory
+from tests.rigs.killed_at import killed_stage
 from tfds_shards.ris_snapshots import ris_snapshots_dataset_builder as builder_module
 from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig, encode_scene
-from tfds_shards.scene_sets import SCENE_SETS, SceneSet, scene_set
+from tfds_shards.scene_sets import READABLE_VERSIONS, SCENE_SETS, SceneSet, scene_set
 from tfds_shards.simulator import CONFIGS, SPLITS, Scene, simulate_scene
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def built_by_tfds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_tfds_build_writes_what_the_simulator_draws(built_by_tfds: tuple[Path, str]) -> None:
     """Read back by TFDS alone, without this project's builder or reader."""
-    directory = built_by_tfds[0] / "ris_snapshots" / "l64_m64_legacy_7_3_2" / "1.0.0"
+    directory = built_by_tfds[0] / "ris_snapshots" / "l64_m64_legacy_7_3_2" / "1.1.0"
     builder = tfds.builder_from_directory(directory)
     for split, size in (("train", 7), ("validation", 3), ("test", 2)):
         stored = list(tfds.as_numpy(builder.as_dataset(split)))
@@ -81,7 +81,8 @@ def test_metadata_is_complete_and_valid() -> None:
     assert "real and imaginary part" in metadata.description
     assert "@article" in metadata.citation
     assert metadata.tags and set(metadata.tags) <= set(tfds.core.dataset_metadata.valid_tags())
-    assert set(Builder.RELEASE_NOTES) == {str(Builder.VERSION)}
+    assert next(iter(Builder.RELEASE_NOTES)) == str(Builder.VERSION)
+    assert tuple(Builder.RELEASE_NOTES) == READABLE_VERSIONS
     for name in SCENE_SETS:
         assert f"`{name}`" in metadata.description
 
@@ -198,46 +199,16 @@ def test_too_little_space_is_said_before_the_work(tmp_path: Path) -> None:
 
 def test_killed_build_leaves_nothing_that_reads_as_complete(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    options = [
-        "--config",
-        "l64_m64",
-        "--train",
-        "1500",
-        "--validation",
-        "1",
-        "--test",
-        "1",
-        "--data-dir",
-        str(tmp_path),
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.data", *options],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for(lambda: any(path.stat().st_size for path in tmp_path.rglob("*.tfrecord-*")), process)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == -9
-    name = "l64_m64_1500_1_1"
+    sizes = ["--config", "l64_m64", "--train", "60", "--validation", "1", "--test", "1"]
+    written = ("tfds_shards.ris_snapshots.ris_snapshots_dataset_builder:encode_scene", 40)
+    killed_stage(*written, "data", *sizes, "--data-dir", tmp_path)
+    assert any(path.stat().st_size for path in tmp_path.rglob("*.tfrecord-*"))
+    name = "l64_m64_60_1_1"
     with pytest.raises(FileNotFoundError, match=f"no scenes {name}"):
         open_scenes(tmp_path, name)
-    assert build(tmp_path, train=1500, validation=1, test=1) == name
+    assert build(tmp_path, train=60, validation=1, test=1) == name
     assert "incomplete." in caplog.text
-    assert len(list(load_scenes(tmp_path, name, "train"))) == 1500
-
-
-def wait_for(condition, process: subprocess.Popen, timeout_s: float = 60.0) -> None:
-    """Until the condition holds; fails when the process ends or the time is up first."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert process.poll() is None, f"ended with {process.returncode} before it was killed"
-        assert time.monotonic() < deadline, "nothing was written in time"
-        time.sleep(0.01)
+    assert len(list(load_scenes(tmp_path, name, "train"))) == 60
 
 
 @pytest.fixture
@@ -297,6 +268,20 @@ def test_scenes_of_other_settings_are_not_read(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(CONFIGS, "l64_m64", changed)
     with pytest.raises(ValueError, match="drawn with other settings than config l64_m64 has now"):
         open_scenes(tmp_path, name)
+
+
+def test_sets_of_the_version_before_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """1.1.0 added sets and changed none, so a folder of 1.0.0 is reused rather than built again."""
+    name = build(tmp_path, train=3)
+    directory = scene_directory(tmp_path, scene_set(name))
+    older = directory.with_name("1.0.0")
+    directory.rename(older)
+    info = older / "dataset_info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"version": "1.0.0"}))
+    capsys.readouterr()
+    build(tmp_path, train=3)
+    assert f"3 validation, 5 test scenes in {older}" in capsys.readouterr().out
+    assert len(list(load_scenes(tmp_path, name, "train"))) == 3
 
 
 def test_a_set_under_a_wrong_name_is_not_read(tmp_path: Path) -> None:

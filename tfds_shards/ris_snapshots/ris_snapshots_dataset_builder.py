@@ -23,7 +23,8 @@ class RISSnapshotsConfig(tfds.core.BuilderConfig):
 
     tfds build --config '{"name": "l64_m64", "train": 512, "validation": 64, "test": 128}'
 
-    which renames itself to l64_m64_512_64_128: TFDS reuses whatever lies under a config's name.
+    which renames itself to l64_m64_512_64_128: TFDS reuses whatever lies under a config's name. With "installation", a
+    file's path, the set is drawn for that installation, and its name has a hash of it.
     """
 
     name: str = "l64_m64"
@@ -34,9 +35,17 @@ class RISSnapshotsConfig(tfds.core.BuilderConfig):
     """Validation scenes; left out, the named set's."""
     test: int | None = None
     """Test scenes; left out, the named set's."""
+    installation: str | None = None
+    """An installation file; left out, the named set's own installation."""
+
+    @classmethod
+    def of(cls, name: str, wanted: SceneSet) -> "RISSnapshotsConfig":
+        """A set by the name of it or of one of other sizes, NAME@FILE at an installation."""
+        return cls(name=name, train=wanted.train, validation=wanted.validation, test=wanted.test)
 
     def __post_init__(self) -> None:
-        self.scene_set = scene_set(self.name, self.train, self.validation, self.test)
+        name = self.name if self.installation is None else f"{self.name}@{self.installation}"
+        self.scene_set = scene_set(name, self.train, self.validation, self.test)
         self.name = self.scene_set.name
         self.train, self.validation, self.test = self.scene_set.sizes.values()
         sizes = ", ".join(f"{size} {split}" for split, size in self.scene_set.sizes.items())
@@ -48,7 +57,11 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     VERSION = tfds.core.Version(DATASET_VERSION)
     RELEASE_NOTES: ClassVar = {
-        "1.0.0": "First release: snapshots, channel, phase codes, sources; no covariance is stored."
+        "1.1.0": (
+            "More sets: amplitudes and element patterns, halls, traced channels, transmit powers, symbols, sources "
+            "that no one asks for; sets of installation files. The sets of 1.0.0 are the same to the last bit."
+        ),
+        "1.0.0": "First release: snapshots, channel, phase codes, sources; no covariance is stored.",
     }
     BUILDER_CONFIGS: ClassVar = [RISSnapshotsConfig(name=name) for name in SCENE_SETS]
     DEFAULT_BUILDER_CONFIG_NAME = "l64_m64"
@@ -65,7 +78,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         name = builder_config.name if isinstance(builder_config, RISSnapshotsConfig) else builder_config
         if name is None or ":" in name or name in self.builder_configs:
             return super()._create_builder_config(name, version)
-        return RISSnapshotsConfig(name=name)
+        return builder_config if isinstance(builder_config, RISSnapshotsConfig) else RISSnapshotsConfig(name=name)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.scene_set.config
@@ -95,7 +108,9 @@ class Builder(tfds.core.ShardBasedBuilder):
                     "azimuth": of_sources(doc="radians, zero from num_sources on"),
                     "elevation": of_sources(doc="radians, zero from num_sources on"),
                     "range": of_sources(doc="metres, zero from num_sources on"),
-                    "power": of_sources(doc="p_k = (lambda / (4 pi r_k))^2, zero from num_sources on"),
+                    "power": of_sources(
+                        doc="p_k, received at the centre along the direct path, zero from num_sources on"
+                    ),
                     "index": tfds.features.Scalar(dtype=np.int64, doc="number of the scene in its split"),
                 }
             ),

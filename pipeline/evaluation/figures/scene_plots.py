@@ -10,7 +10,7 @@ from scipy import stats
 from models.physics.geometry import Scenario
 from pipeline.evaluation.figures.plots import BLUE, GREY, VERMILION, new_figure, tidy
 from pipeline.evaluation.matching import Sources
-from pipeline.evaluation.metrics import STANDARD_GATE, Evaluation, bin_index
+from pipeline.evaluation.metrics import Evaluation, bin_index
 
 _ELLIPSE_PROBABILITY = 0.9
 
@@ -67,23 +67,25 @@ def _draw_surroundings(axes: Axes, scenario: Scenario, side: bool) -> None:
     low_m, high_m = field.range_m
     angles = field.elevation_deg if side else field.azimuth_deg
     axes.add_patch(Wedge((0, 0), high_m, *angles, width=high_m - low_m, facecolor="#F3F5F7", edgecolor="#C9CED3"))
-    extent = array.spacing_m * (array.num_vertical if side else array.num_horizontal) / 2
+    extent = array.aperture_m[1 if side else 0] / 2
     axes.plot([0, 0], [-extent, extent], color="black", lw=4, solid_capstyle="butt")
-    reach = high_m * np.sin(np.radians(angles))
-    axes.set(xlim=(-0.05 * high_m, 1.04 * high_m), ylim=(1.08 * min(reach[0], -1.0), 1.08 * max(reach[1], 1.0)))
+    reach, least = high_m * np.sin(np.radians(angles)), (-0.1 * high_m, 0.1 * high_m)
+    axes.set(
+        xlim=(-0.05 * high_m, 1.04 * high_m), ylim=(1.08 * min(reach[0], least[0]), 1.08 * max(reach[1], least[1]))
+    )
     axes.set_aspect("equal")
     tidy(axes)
 
 
 def _draw_scene(axes: Axes, evaluation: Evaluation, scenario: Scenario, scene: int, side: bool) -> None:
     _draw_surroundings(axes, scenario, side)
-    table = evaluation.table
+    table, hits = evaluation.table, evaluation.table.hits(evaluation.config.standard_gate)
     true_position, _ = _projected(evaluation.truth, scene, side)
     found_position, found_covariance = _projected(evaluation.found, scene, side)
     axes.plot(*true_position.T, ls="", marker="o", ms=11, mfc="none", mec="black", mew=1.6, zorder=4)
     for row in np.flatnonzero((table.scene == scene) & table.is_found):
         found = table.found_slot[row]
-        colour = BLUE if table.hits(STANDARD_GATE)[row] else VERMILION
+        colour = BLUE if hits[row] else VERMILION
         _draw_error_ellipse(axes, found_position[found], found_covariance[found], colour)
         if table.is_pair[row]:
             ends = np.stack([true_position[table.true_slot[row]], found_position[found]])

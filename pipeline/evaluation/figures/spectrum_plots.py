@@ -1,6 +1,7 @@
 """Pictures of spectra: the MVDR spectrum of R_eff and the refiner's heat map of the same scenes, with the truth."""
 
 import io
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,9 +57,20 @@ def _mark(axes: Axes, sources: np.ndarray, by_range: bool, **style: Any) -> None
 
 
 def _range_ticks(axes: Axes, dictionary: PolarDictionary) -> None:
-    low, high = dictionary.field_of_view.range_m
-    ranges_m = [r for r in (0.5, 0.7, 1, 1.5, 2, 3, 5, 10) if low <= r <= high]
+    ranges_m = range_ticks_m(*dictionary.field_of_view.range_m)
     axes.set_yticks([1.0 / r for r in ranges_m], [f"{r:g}" for r in ranges_m])
+
+
+def range_ticks_m(low: float, high: float) -> list[float]:
+    """Ranges to mark on an axis of inverse range: 1, 1.5, 2, 3, 5 and 7 of every decade, no two closer than a
+    twenty-fifth of the axis."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    nice = [digit * 10.0**decade for decade in decades for digit in (1, 1.5, 2, 3, 5, 7)]
+    shown: list[float] = []
+    for range_m in (r for r in nice if low * 0.999 <= r <= high * 1.001):
+        if not shown or 1 / shown[-1] - 1 / range_m >= (1 / low - 1 / high) / 25:
+            shown.append(range_m)
+    return shown
 
 
 def plot_spectra(views: list[SpectrumView], before: PolarDictionary, after: PolarDictionary) -> Figure:

@@ -1,12 +1,13 @@
 """`python -m tests.rigs.soak`: versions pushed under load, hostile requests, an end under load; says what fails."""
 
 import argparse
+import statistics
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.rigs.soak.ends import end_under_load
+from tests.rigs.soak.ends import ends_under_load
 from tests.rigs.soak.hostile import be_hostile
 from tests.rigs.soak.pushes import push_versions
 
@@ -32,10 +33,11 @@ def _hostile(folder: Path, options: argparse.Namespace) -> bool:
 
 
 def _end(folder: Path, options: argparse.Namespace) -> bool:
-    report = end_under_load(folder, options.clients, options.clients, turns=2000)
-    print(f"end: {dict(report.statuses)}, {report.in_flight} in flight at SIGTERM, {len(report.lost)} lost "
-          f"{report.lost[:3] or ''}, exit status {report.exit_status} after {report.seconds:.1f} s")  # fmt: skip
-    return not report.lost and report.in_flight > 0 and report.exit_status == 0
+    report = ends_under_load(folder, options.clients // 2, options.clients // 2, options.stops)
+    print(f"end: {options.stops} stops, {dict(report.statuses)}, {report.in_flight} in flight at SIGTERM, "
+          f"{len(report.lost)} lost {report.lost[:3] or ''}, {dict(report.ends)}, "
+          f"median {statistics.median(report.seconds):.1f} s, longest {max(report.seconds):.1f} s")  # fmt: skip
+    return not report.lost and report.in_flight > 0 and set(report.ends) == {"stopped well"}
 
 
 _CHECKS: dict[str, Callable[[Path, argparse.Namespace], bool]] = {"push": _pushes, "hostile": _hostile, "end": _end}
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8, help="clients at a time")
     parser.add_argument("--requests", type=int, default=10_000, help="requests while versions are pushed")
     parser.add_argument("--versions", type=int, default=5, help="versions pushed")
+    parser.add_argument("--stops", type=int, default=200, help="servers stopped under load")
     parser.add_argument("--hostile", type=int, default=20_000, help="hostile requests")
     options = parser.parse_args()
     if unknown := set(options.checks) - set(_CHECKS):

@@ -1,21 +1,28 @@
-"""SIGTERM while clients ask: what was accepted is answered, the rest refused, and the server ends well."""
+"""SIGTERM while clients ask: every call that was accepted is answered, the rest refused, and the server ends well.
+
+A client asks one slow thing after the other, so its next call comes just as the last answer goes; answers are timed to
+fall all over the moments in which a server stops.
+"""
 
 import dataclasses
 import http.client
 import json
+import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import numpy as np
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from serving.server_process import free_port, server_process, wait_until
+from serving.server_process import ServerProcess, server_process, wait_until
 from tests.rigs.soak.model import NAME, request_of, write_version
 
 _ARRIVED_S = 0.1
+_TIMEOUT_S = 120.0
 
 
 @dataclasses.dataclass
@@ -23,74 +30,114 @@ class EndReport:
     """What clients saw."""
 
     statuses: Counter[str] = dataclasses.field(default_factory=Counter)
-    """All requests by status; `refused` if the connection was."""
+    """All calls by status; `refused` if the connection was."""
     in_flight: int = 0
-    """Requests that had been sent for 0.1 s and were not answered when the signal came."""
+    """Calls that had been sent for 0.1 s and were not answered when the signal came."""
     lost: list[str] = dataclasses.field(default_factory=list)
     """Those of them that were not answered OK, and any status other than OK and UNAVAILABLE."""
-    exit_status: int | None = None
-    seconds: float = 0.0
-    """From the signal to the end."""
+    ends: Counter[str] = dataclasses.field(default_factory=Counter)
+    """What the servers said at their ends."""
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    """From each signal to the end."""
 
 
-def end_under_load(folder: Path, clients: int, rest_clients: int, turns: int) -> EndReport:
-    """Clients ask one slow thing after the other; after a second the server is told to stop.
+class _Clients:
+    """Clients of one server until it refuses them."""
+
+    def __init__(self, server: ServerProcess, report: EndReport, seed: int) -> None:
+        self._server, self._report, self._random = server, report, random.Random(seed)
+        self._lock, self._signalled = threading.Lock(), float("inf")
+        self.answered = 0
+
+    def _turns(self) -> Iterator[int]:
+        """How much to ask for, time after time, so that answers take from 0.1 to 0.6 s on the machine as it is."""
+        turns = 100
+        while True:
+            started = time.monotonic()
+            yield turns
+            taken = max(1e-3, time.monotonic() - started)
+            turns = max(1, min(10 * turns, round(turns * self._random.uniform(0.1, 0.6) / taken)))
+
+    def signalled(self) -> None:
+        """The server is told to stop now."""
+        self._signalled = time.monotonic()
+
+    def _note(self, sent: float, status: str) -> None:
+        with self._lock:
+            self.answered += status == "OK"
+            self._report.statuses[status] += 1
+            waiting = time.monotonic() > self._signalled > sent + _ARRIVED_S
+            self._report.in_flight += waiting
+            if (waiting and status != "OK") or status not in ("OK", "UNAVAILABLE", "refused"):
+                self._report.lost.append(status)
+
+    def grpc(self) -> None:
+        """Asks over gRPC."""
+        with grpc.insecure_channel(self._server.target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            for turns in self._turns():
+                sent, status = time.monotonic(), "OK"
+                try:
+                    stub.Predict(request_of("slow", turns=np.array([turns], np.int32)), timeout=_TIMEOUT_S)
+                except grpc.RpcError as error:
+                    status = error.code().name
+                self._note(sent, status)
+                if status != "OK":
+                    return
+
+    def rest(self) -> None:
+        """Asks over REST on a connection that is kept as long as the server keeps it."""
+        connection = http.client.HTTPConnection("localhost", self._server.rest_port, timeout=_TIMEOUT_S)
+        for turns in self._turns():
+            sent = time.monotonic()
+            try:
+                body = json.dumps({"signature_name": "slow", "instances": [turns]})
+                connection.request("POST", f"/v1/models/{NAME}:predict", body)
+                response = connection.getresponse()
+                content = response.read()
+                status = {200: "OK", 503: "UNAVAILABLE"}.get(response.status, f"{response.status} {content!r}")
+            except (ConnectionError, http.client.HTTPException):
+                status = "refused"
+            self._note(sent, status)
+            if status != "OK":
+                return
+
+
+def _threads(clients: _Clients, over_grpc: int, over_rest: int) -> list[threading.Thread]:
+    targets = [clients.grpc] * over_grpc + [clients.rest] * over_rest
+    threads = [threading.Thread(target=target) for target in targets]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: clients.answered >= 2 * len(threads), 2 * _TIMEOUT_S)
+    return threads
+
+
+def ends_under_load(folder: Path, clients: int, rest_clients: int, stops: int, seed: int = 0) -> EndReport:
+    """A server is started, asked and stopped again and again, in one process.
 
     Args:
       folder: empty; a model is written there.
       clients: over gRPC.
       rest_clients: over REST.
-      turns: how slow the requests are.
+      stops: how often.
+      seed: of the times.
     """
-    report, lock, rest_port = EndReport(), threading.Lock(), free_port()
+    report, drawn = EndReport(), random.Random(seed)
     write_version(folder, 1)
-    flags = (f"--model_name={NAME}", f"--model_base_path={folder}", f"--rest_api_port={rest_port}")
-    signalled: list[float] = []
-
-    def note(sent: float, status: str) -> None:
-        with lock:
-            report.statuses[status] += 1
-            waiting = bool(signalled) and sent < signalled[0] - _ARRIVED_S
-            report.in_flight += waiting
-            if (waiting and status != "OK") or status not in ("OK", "UNAVAILABLE", "refused"):
-                report.lost.append(status)
-
-    def grpc_client() -> None:
-        with grpc.insecure_channel(server.target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            status = "OK"
-            while status == "OK":
-                sent = time.monotonic()
-                try:
-                    stub.Predict(request_of("slow", turns=np.array([turns], np.int32)), timeout=120)
-                except grpc.RpcError as error:
-                    status = error.code().name
-                note(sent, status)
-
-    def rest_client() -> None:
-        connection = http.client.HTTPConnection("localhost", rest_port, timeout=120)
-        body = json.dumps({"signature_name": "slow", "instances": [turns]})
-        status = "OK"
-        while status == "OK":
-            sent = time.monotonic()
-            try:
-                connection.request("POST", f"/v1/models/{NAME}:predict", body)
-                response = connection.getresponse()
-                status = "OK" if response.status == 200 and response.read() else str(response.status)
-            except (ConnectionError, http.client.HTTPException):
-                status = "refused"
-            note(sent, status)
-
-    with server_process(*flags) as server:
-        threads = [threading.Thread(target=grpc_client) for _ in range(clients)]
-        threads += [threading.Thread(target=rest_client) for _ in range(rest_clients)]
-        for thread in threads:
-            thread.start()
-        wait_until(lambda: report.statuses["OK"] >= len(threads), 120.0)
-        time.sleep(1.0)
-        signalled.append(time.monotonic())
-        report.exit_status = server.terminate()
-        report.seconds = time.monotonic() - signalled[0]
-        for thread in threads:
-            thread.join()
+    flags = (f"--model_name={NAME}", f"--model_base_path={folder}", "--rest_api_port=-1")
+    with server_process(*flags, module="tests.rigs.soak.again") as server:
+        for stop in range(stops):
+            wait_until(lambda stop=stop: len(server.lines) > 2 * stop, _TIMEOUT_S)  # type: ignore[misc]
+            server.read_ports(server.lines[2 * stop])
+            asked = _Clients(server, report, seed + stop)
+            threads = _threads(asked, clients, rest_clients)
+            time.sleep(drawn.uniform(0.0, 0.5))
+            asked.signalled()
+            started = time.monotonic()
+            server.process.terminate()
+            wait_until(lambda stop=stop: len(server.lines) > 2 * stop + 1, _TIMEOUT_S)  # type: ignore[misc]
+            report.seconds.append(time.monotonic() - started)
+            report.ends[server.lines[2 * stop + 1]] += 1
+            for thread in threads:
+                thread.join()
     return report

@@ -1,13 +1,15 @@
 """Requests no honest client makes: each must get its status, and the server must neither stop nor grow."""
 
 import dataclasses
+import gzip
 import http.client
 import json
 import random
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -15,11 +17,13 @@ import numpy as np
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from serving.server_process import ServerProcess, free_port, server_process
+from serving.server_process import ServerProcess, server_process
 from tests.rigs.soak.model import NAME, request_of, write_version
 
 _GIANT = 6 * 2**20
 _LIMIT = 4 * 2**20
+_BOMB = gzip.compress(bytes(80 * 2**20))
+_HEAD = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: here\r\n"
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _INVALID, _INTERNAL, _MISSING = "INVALID_ARGUMENT", "INTERNAL", "NOT_FOUND"
 
@@ -44,14 +48,13 @@ class Attacker:
     """Makes hostile requests of a server.
 
     Args:
-      server: with REST on `rest_port` and messages up to 4 MiB.
-      rest_port: see there.
+      server: with REST and messages up to 4 MiB.
       seed: of what is random in them.
     """
 
-    def __init__(self, server: ServerProcess, rest_port: int, seed: int) -> None:
+    def __init__(self, server: ServerProcess, seed: int) -> None:
         self._random = random.Random(seed)
-        self._port, self._rest_port = server.port, rest_port
+        self._port, self._rest_port = server.port, server.rest_port
         self._channel = grpc.insecure_channel(server.target, [("grpc.max_send_message_length", -1)])
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._raw = self._channel.unary_unary(_PREDICT)
@@ -76,6 +79,10 @@ class Attacker:
             "half-closed REST": (1, "closed", self._half_closed_rest),
             "noise on REST": (1, "400", lambda: self._bytes(self._rest_port, b"\xff" * 100 + b"\r\n\r\n")),
             "no JSON": (1, "400", lambda: self._rest(self._random.randbytes(200))),
+            "smuggled body": (1, "400", self._smuggled),
+            "zipped bomb": (0.1, "429", lambda: self._rest(_BOMB, headers={"Content-Encoding": "gzip"})),
+            "endless lists": (0.1, "429", lambda: self._rest(b'{"instances": [' + b"[]," * (2 * 2**20) + b"[]]}")),
+            "body that never comes": (1, "closed", self._declared),
             "deep JSON": (0.3, "400", lambda: self._rest(b'{"instances": ' + b"[" * 20_000)),
             "ragged JSON": (1, "400", lambda: self._rest(json.dumps({"instances": [[1.0], [1.0, 2.0]]}).encode())),
             "unknown REST model": (1, "404", lambda: self._rest(b'{"instances": [1]}', self._word())),
@@ -146,16 +153,25 @@ class Attacker:
 
     # REST and bare connections
 
-    def _rest(self, body: bytes, model: str = NAME) -> str:
+    def _rest(self, body: bytes, model: str = NAME, headers: Mapping[str, str] = MappingProxyType({})) -> str:
         connection = http.client.HTTPConnection("localhost", self._rest_port, timeout=30)
         try:
-            connection.request("POST", f"/v1/models/{model}:predict", body)
+            connection.request("POST", f"/v1/models/{model}:predict", body, headers)
             return str(connection.getresponse().status)
         finally:
             connection.close()
 
     def _half_closed_rest(self) -> str:
-        return self._bytes(self._rest_port, b"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: 99\r\n\r\n{")
+        return self._bytes(self._rest_port, _HEAD + b"Content-Length: 99\r\n\r\n{")
+
+    def _declared(self) -> str:
+        return self._bytes(self._rest_port, _HEAD + b"Content-Length: %d\r\n\r\n" % 2**26)
+
+    def _smuggled(self) -> str:
+        coding = self._random.choice((b"gzip, chunked", b"chunked\r\nContent-Length: 5"))
+        return self._bytes(
+            self._rest_port, _HEAD + b"Transfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n" + _HEAD + b"\r\n"
+        )
 
     @staticmethod
     def _bytes(port: int, data: bytes) -> str:
@@ -183,16 +199,16 @@ def be_hostile(folder: Path, requests: int, seed: int = 0) -> HostileReport:
     Raises:
       RuntimeError: the server stopped, or no longer answers honest requests.
     """
-    report, rest_port = HostileReport(), free_port()
+    report = HostileReport()
     write_version(folder, 1)
     flags = (
         f"--model_name={NAME}",
         f"--model_base_path={folder}",
-        f"--rest_api_port={rest_port}",
+        "--rest_api_port=-1",
         f"--grpc_channel_arguments=grpc.max_receive_message_length={_LIMIT}",
     )
     with server_process(*flags) as server:
-        attacker = Attacker(server, rest_port, seed)
+        attacker = Attacker(server, seed)
         for number in range(requests):
             kind, expected, found = attacker.strike()
             report.statuses[f"{kind}: {found}"] += 1

@@ -1,0 +1,201 @@
+"""Reflections: the statistic that shows them, what becomes of coherent atoms, and what is reported."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
+
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.coherence import Reflections, explain_reflections
+from models.covariance_estimator.config import CoherenceConfig
+from models.covariance_estimator.continuous import ContinuousConfig, refine_atoms
+from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.path_search import PathGrid, coherent_pair, path_scores, search_paths
+from models.covariance_estimator.paths import no_paths, unmix
+from models.localizer import Localizer, LocalizerConfig
+from models.physics.geometry import FieldOfView, RISArray, Scenario
+from models.physics.observation import observe
+from models.physics.steering import steering_vectors
+
+ARRAY = RISArray(8, 8)
+GRID = PathGrid(ARRAY)
+VIEW = FieldOfView()
+NUM_SNAPSHOTS, NUM_ANTENNAS = 48, 8
+DIRECT = (0.3, -0.1, 0.3)
+REFLECTED = (-0.35, 0.25, 0.12)
+OUTSIDE = (0.1, -1.0, 0.08)
+"""An image below the floor, out of the field of view: azimuth, elevation (radians), inverse range (1/m)."""
+
+
+def vectors_of(points, array: RISArray = ARRAY) -> np.ndarray:
+    """[K, N] complex128."""
+    return steering_vectors(*(tf.constant(column) for column in np.array(points, np.float64).T), array).numpy()
+
+
+def normal(rng, *shape: int) -> np.ndarray:
+    """CN(0, 1)."""
+    return rng.normal(size=(*shape, 2)) @ [1, 1j] / np.sqrt(2.0)
+
+
+def measured(rng, columns: np.ndarray, symbols: np.ndarray, snr_db: float, num_antennas: int = NUM_ANTENNAS) -> dict:
+    """Snapshots of sources with those columns [K, N] in the domain of the surface and symbols [B, L, K]."""
+    num_scenes, num_snapshots, _ = symbols.shape
+    num_elements = columns.shape[-1]
+    channel = normal(rng, num_scenes, num_antennas, num_elements)
+    codes = np.exp(0.25j * np.pi * rng.integers(0, 8, (num_scenes, num_snapshots, num_elements)))
+    clean = np.einsum("bmn,bln,blk,kn->blm", channel, codes, symbols, columns)
+    noise = np.sqrt(np.mean(np.abs(clean) ** 2, axis=(1, 2), keepdims=True) / 10 ** (snr_db / 10.0))
+    snapshots = clean + noise * normal(rng, *clean.shape)
+    complex_arrays = {"snapshots": snapshots, "ris_codes": codes, "channel": channel}
+    arrays = {name: tf.constant(value, tf.complex64) for name, value in complex_arrays.items()}
+    return arrays | {"snr_db": tf.fill([num_scenes], np.float32(snr_db))}
+
+
+def atoms_at(points, log_power, observation) -> Atoms:
+    """The same atoms in every scene."""
+    parameters = np.concatenate([points, np.array(log_power)[:, None]], axis=-1).astype(np.float32)
+    num_scenes = observation.snapshots.shape[0]
+    parameters = tf.tile(parameters[None], [num_scenes, 1, 1])
+    return Atoms(parameters, tf.ones([num_scenes, len(points)], tf.bool), observation.noise_power)
+
+
+def explained(observation, atoms: Atoms, config: CoherenceConfig = CoherenceConfig()) -> Reflections:
+    continuous = ContinuousConfig()
+    atoms, evaluation = refine_atoms(observation, atoms, ARRAY, VIEW, continuous, 6)
+    return explain_reflections(observation, atoms, evaluation, GRID, VIEW, continuous, config)
+
+
+class TestStatistic:
+    @pytest.fixture(scope="class")
+    def independent(self):
+        """300 scenes of two sources that have nothing to do with each other, and the estimator told where they are."""
+        rng = np.random.default_rng(1)
+        points = [DIRECT, REFLECTED]
+        columns = vectors_of(points)
+        observation = observe(**measured(rng, columns, normal(rng, 300, NUM_SNAPSHOTS, 2), 5.0))
+        share = np.log(0.5 * (1.0 - float(observation.noise_power[0])))
+        atoms = atoms_at(points, [share, share - 1e-3], observation)
+        return observation, atoms, unmix(observation, atoms, no_paths(tf.constant(300), 1), ARRAY)
+
+    def test_gain_of_a_pair_of_independent_sources_is_exponential(self, independent) -> None:
+        observation, atoms, unmixed = independent
+        gains = coherent_pair(observation, atoms, no_paths(tf.constant(300), 1), unmixed, ARRAY)[2].numpy()
+        assert gains.mean() == pytest.approx(1.0, abs=0.25)
+        assert stats.kstest(gains, "expon").pvalue > 1e-3
+
+    def test_gain_of_a_path_that_is_not_there_is_exponential(self, independent) -> None:
+        observation, _, unmixed = independent
+        vector = tf.constant(vectors_of([OUTSIDE])[0], tf.complex64)
+        score = tf.einsum("n,bna->ba", tf.math.conj(vector), path_scores(observation, unmixed))
+        response = tf.matmul(unmixed.root, observation.respond(tf.tile(vector[None, :, None], [300, 1, 1])))
+        energy = tf.reduce_sum(tf.abs(response[..., 0]) ** 2, axis=2)
+        gains = tf.abs(score) ** 2 / tf.einsum("bl,bla->ba", energy, unmixed.certainty)
+        assert stats.kstest(gains[:, 0].numpy(), "expon").pvalue > 1e-3
+
+    def test_no_direction_reaches_the_gain_a_path_must_be_worth(self, independent) -> None:
+        observation, atoms, unmixed = independent
+        gains = search_paths(observation, atoms, unmixed, GRID, 1, 1).gains.numpy()
+        assert np.mean(gains > CoherenceConfig().min_gain) < 0.02
+
+    def test_the_same_symbols_gain_as_many_nats_as_there_are_snapshots(self) -> None:
+        rng = np.random.default_rng(2)
+        columns = vectors_of([DIRECT, REFLECTED])
+        symbols = np.repeat(normal(rng, 50, NUM_SNAPSHOTS, 1), 2, axis=-1)
+        observation = observe(**measured(rng, columns, symbols, 25.0))
+        atoms = atoms_at([DIRECT, REFLECTED], [-0.7, -0.7001], observation)
+        unmixed = unmix(observation, atoms, no_paths(tf.constant(50), 1), ARRAY)
+        weak, path, gains = coherent_pair(observation, atoms, no_paths(tf.constant(50), 1), unmixed, ARRAY)
+        assert np.median(gains) == pytest.approx(NUM_SNAPSHOTS, rel=0.25)
+        assert (weak.numpy() == 1).all() and (path.source.numpy() == 0).all()
+        np.testing.assert_allclose(path.phase.numpy()[:, 0], 0.0, atol=0.3)
+
+
+class TestScenes:
+    @pytest.fixture(scope="class")
+    def reflecting(self):
+        """12 scenes of a source, its reflection at -6 dB within the field of view, and one at -10 dB outside."""
+        rng = np.random.default_rng(3)
+        column = np.array([1.0, 0.5 * np.exp(1j), 10**-0.5 * 1j]) @ vectors_of([DIRECT, REFLECTED, OUTSIDE])
+        return observe(**measured(rng, column[None], normal(rng, 12, NUM_SNAPSHOTS, 1), 20.0))
+
+    def test_an_atom_on_a_reflection_becomes_a_path_and_so_does_an_image_outside(self, reflecting) -> None:
+        found = explained(reflecting, atoms_at([DIRECT, REFLECTED], [-0.3, -1.6], reflecting))
+        assert (found.atoms.active.numpy() == [True, False]).all()
+        assert (found.paths.active.numpy().sum(axis=1) >= 2).all()
+        assert (found.paths.source.numpy()[found.paths.active.numpy()] == 0).all()
+        active, points = found.paths.active.numpy(), found.paths.points.numpy()
+        for truth in (REFLECTED, OUTSIDE):
+            distance = np.where(active, np.linalg.norm(points[..., :2] - truth[:2], axis=-1), 9.0)
+            assert np.median(distance.min(axis=1)) < 0.03
+
+    def test_the_direct_path_is_where_the_source_is(self, reflecting) -> None:
+        """Reflections bias an estimate that knows of none; the merged likelihood takes the bias out."""
+        start = atoms_at([DIRECT, REFLECTED], [-0.3, -1.6], reflecting)
+        blind = explained(reflecting, start, CoherenceConfig(rounds=0)).atoms.parameters.numpy()[:, 0, :3]
+        found = explained(reflecting, start)
+        error = np.abs(found.atoms.parameters.numpy()[:, 0, :3] - DIRECT)
+        assert (np.median(error, axis=0) < [0.003, 0.003, 0.01]).all()
+        assert np.mean(error**2) < 0.5 * np.mean((blind - DIRECT) ** 2)
+
+    def test_independent_sources_stay_two(self) -> None:
+        rng = np.random.default_rng(4)
+        columns = vectors_of([DIRECT, REFLECTED]) * np.array([[1.0], [0.5]])
+        observation = observe(**measured(rng, columns, normal(rng, 12, NUM_SNAPSHOTS, 2), 20.0))
+        found = explained(observation, atoms_at([DIRECT, REFLECTED], [-0.3, -1.6], observation))
+        assert found.atoms.active.numpy().all()
+        assert found.paths.active.numpy().mean() < 0.02
+
+    def test_sources_whose_symbols_are_correlated_stay_two(self) -> None:
+        """At a correlation of 0.7 one symbol sequence can't explain both, however coherent they look."""
+        rng = np.random.default_rng(5)
+        symbols = normal(rng, 12, NUM_SNAPSHOTS, 2)
+        symbols[..., 1] = 0.7 * symbols[..., 0] + np.sqrt(1 - 0.7**2) * symbols[..., 1]
+        columns = vectors_of([DIRECT, REFLECTED]) * np.array([[1.0], [0.5]])
+        observation = observe(**measured(rng, columns, symbols, 20.0))
+        found = explained(observation, atoms_at([DIRECT, REFLECTED], [-0.3, -1.6], observation))
+        assert found.atoms.active.numpy().all()
+        error = np.abs(found.atoms.parameters.numpy()[..., :2] - np.array([DIRECT, REFLECTED])[:, :2])
+        assert np.median(error) < 0.01
+
+    def test_the_order_of_the_atoms_does_not_matter(self, reflecting) -> None:
+        points, powers = np.array([DIRECT, REFLECTED, (0.0, 0.4, 0.3)]), np.array([-0.3, -1.6, -4.0])
+        order = [2, 0, 1]
+        straight = explained(reflecting, atoms_at(points, powers, reflecting))
+        turned = explained(reflecting, atoms_at(points[order], powers[order], reflecting))
+        np.testing.assert_allclose(straight.evaluation.nll, turned.evaluation.nll, rtol=1e-3, atol=0.5)
+        np.testing.assert_array_equal(straight.atoms.active.numpy()[:, order], turned.atoms.active)
+        active = turned.atoms.active.numpy()
+        np.testing.assert_allclose(
+            straight.atoms.parameters.numpy()[:, order][active], turned.atoms.parameters.numpy()[active], atol=5e-3
+        )
+
+    def test_no_rounds_leave_everything_as_it_is(self, reflecting) -> None:
+        start = atoms_at([DIRECT, REFLECTED], [-0.3, -1.6], reflecting)
+        atoms, evaluation = refine_atoms(reflecting, start, ARRAY, VIEW, ContinuousConfig(), 6)
+        found = explain_reflections(
+            reflecting, atoms, evaluation, GRID, VIEW, ContinuousConfig(), CoherenceConfig(rounds=0)
+        )
+        np.testing.assert_array_equal(found.atoms.parameters, atoms.parameters)
+        assert not found.paths.active.numpy().any()
+
+
+def test_the_localizer_reports_one_source_at_its_direct_path() -> None:
+    rng = np.random.default_rng(6)
+    scenario = Scenario(RISArray())
+    points = [(0.2, 0.1, 0.25), (-0.6, -0.2, 0.11)]
+    column = np.array([1.0, 0.4j]) @ vectors_of(points, scenario.array)
+    inputs = measured(rng, column[None], normal(rng, 3, 64, 1), 18.0, scenario.num_antennas)
+    backbone = Backbone(scenario)
+    found = Localizer(backbone).localize(**inputs)
+    blind = Localizer(backbone, LocalizerConfig(coherence=CoherenceConfig(rounds=0))).localize(**inputs)
+    assert (blind["num_sources"].numpy() >= 2).all() and (blind["num_paths"].numpy() <= 1).all()
+    assert (found["num_sources"].numpy() == 1).all()
+    assert (found["num_paths"].numpy()[:, 0] >= 2).all() and not found["num_paths"].numpy()[:, 1:].any()
+    np.testing.assert_allclose(np.radians(found["azimuth_deg"][:, 0]), 0.2, atol=0.01)
+    np.testing.assert_allclose(found["range_m"][:, 0], 4.0, atol=0.3)
+
+
+@pytest.mark.parametrize("setting", [{"max_paths": 0}, {"rounds": -1}, {"min_gain": 0.0}, {"steps": 0}])
+def test_impossible_settings_are_refused(setting: dict) -> None:
+    with pytest.raises(ValueError, match=f"CoherenceConfig.*{next(iter(setting))}"):
+        CoherenceConfig(**setting)

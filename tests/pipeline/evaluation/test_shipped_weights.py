@@ -1,0 +1,41 @@
+"""The shipped weights are as good as their model card says, as far as a hundred scenes can tell."""
+
+from pathlib import Path
+
+import pytest
+
+from models.artifacts import load_weights
+from models.localizer import Localizer
+from models.physics.geometry import Scenario
+from models.weights import PRETRAINED
+from pipeline.evaluation.estimators import Estimator, localizer_estimator
+from pipeline.evaluation.metrics import metrics_config
+from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
+from pipeline.evaluation.tally import percentile_interval, resample_weights
+from tests.simulated import batch_of
+from tfds_shards.simulator import CONFIGS
+
+CARD = {"l64_m64": 0.910, "l64_m64_impaired": 0.875}
+SCENES, CONFIDENCE = 100, 0.99
+
+
+@pytest.fixture(scope="module")
+def localize() -> Estimator:
+    return localizer_estimator(Localizer(load_weights(PRETRAINED)))
+
+
+@pytest.mark.parametrize("config", CARD)
+def test_f1_is_that_of_the_card(localize: Estimator, config: str) -> None:
+    """The card's F1, of 2,000 test scenes, lies within the 99 % bootstrap interval of the first hundred's."""
+    batches = [batch_of(SCENES // 2, CONFIGS[config], first=half * SCENES // 2) for half in (0, 1)]
+    predictions = run_estimator(localize, batches, SCENES, show_progress=False)
+    tally = evaluate_predictions(predictions, metrics_config(Scenario())).standard
+    low, high = percentile_interval(tally.resampled(resample_weights(SCENES, 2000, seed=0)).f1, CONFIDENCE)
+    assert low <= CARD[config] <= high, f"F1 {tally.total().f1} [{low}, {high}]"
+    assert high - low < 0.15  # narrow enough to tell a broken estimator
+
+
+def test_the_card_says_so() -> None:
+    card = Path(PRETRAINED).with_name("README.md").read_text()
+    for f1 in CARD.values():
+        assert f"{f1:.3f}" in card

@@ -1,0 +1,49 @@
+"""The benchmark of `pipeline.bench`: it runs, and prints what it promises."""
+
+import dataclasses
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.config import GridConfig
+from models.localizer_weights import LocalizerWeights
+from models.physics.geometry import Scenario
+from pipeline import bench
+from tests.conftest import TINY
+
+PROMISED = (
+    "sequential maximum likelihood",
+    "localizer, batch 2",
+    "localizer with a refiner, batch 2",
+    "localizer, batch 1",
+    "  grid stages",
+    "  R_pred",
+    "  MVDR spectrum and its peaks",
+    "training step",
+)
+
+
+def test_every_part_is_timed(tmp_path: Path, monkeypatch, capsys) -> None:
+    config = dataclasses.replace(TINY, grid=GridConfig(11, 13, 5))  # which the spectrum's grid is a multiple of
+    LocalizerWeights(Backbone(Scenario(), config)).save(tmp_path / "backbone.keras")
+    options = ["--backbone", tmp_path / "backbone.keras", "--scenes", "2", "--repeats", "1"]
+    options += ["--output", tmp_path / "bench.json", "--log-dir", tmp_path / "logs"]
+    monkeypatch.setattr(sys, "argv", ["bench", *map(str, options)])
+    bench.main()
+    lines = capsys.readouterr().out.splitlines()[-len(PROMISED) - 2 :]
+    assert lines[0] == "2 scenes of l64_m64, fastest of 1"
+    assert re.split(r"  +", lines[1].strip()) == ["ms a scene", "scenes/s", "times faster"]
+    found = json.loads((tmp_path / "bench.json").read_text())["ms_a_scene"]
+    assert tuple(found) == PROMISED
+    for line, (name, milliseconds) in zip(lines[2:], found.items(), strict=True):
+        shown = [float(value) for value in line.removeprefix(name).split()]
+        ratio = found[PROMISED[0]] / milliseconds
+        assert shown == pytest.approx([milliseconds, 1e3 / milliseconds, ratio], rel=0.01, abs=0.051)
+
+
+def test_a_config_that_is_none_is_refused(refused, tmp_path: Path) -> None:
+    assert "--config: expected one of l64_m64, " in refused("bench", "--config", "none", "--log-dir", tmp_path)

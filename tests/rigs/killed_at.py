@@ -1,0 +1,53 @@
+"""`python -m tests.rigs.killed_at MODULE:FUNCTION COUNT STAGE ...`: a stage that SIGKILL ends at a chosen moment.
+
+The moment is the COUNT-th return of FUNCTION, so that a kill falls where it is meant to on any machine.
+"""
+
+import functools
+import importlib
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+
+def kill_after(target: str, count: int) -> None:
+    """Replaces a function or method, module:dotted.name, by one that ends this process as it returns that often."""
+    module, _, path = target.partition(":")
+    *owners, name = path.split(".")
+    owner = functools.reduce(getattr, owners, importlib.import_module(module))
+    original, left = getattr(owner, name), iter(range(count - 1, -1, -1))
+
+    @functools.wraps(original)
+    def replacement(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if next(left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, replacement)
+
+
+def killed_stage(target: str, count: int, stage: str, *arguments: object) -> str:
+    """Runs a stage to that moment; what it printed.
+
+    Raises:
+      AssertionError: it ended before; the message has what it said.
+    """
+    command = [sys.executable, "-m", "tests.rigs.killed_at", target, str(count), stage, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    return done.stdout
+
+
+def main() -> None:
+    """Command line entry point."""
+    target, count, stage, *arguments = sys.argv[1:]
+    kill_after(target, int(count))
+    sys.argv = [stage, *arguments]
+    importlib.import_module(f"pipeline.{stage}").main()
+
+
+if __name__ == "__main__":
+    main()

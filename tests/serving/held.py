@@ -1,0 +1,121 @@
+"""gRPC and REST in this process, on a model that answers when it is told to."""
+
+import contextlib
+import dataclasses
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from serving.server.batching import BatchingServable, BatchScheduler
+from serving.server.calls import ENDLESS, Call, Door, Loop
+from serving.server.config import single_model
+from serving.server.core import ServerCore
+from serving.server.grpc_server import GrpcConfig, GrpcServer
+from serving.server.http_server import HttpConfig, HttpServer
+from serving.server.manager import ManagerConfig, ModelManager
+from serving.server.metrics import Metrics
+from serving.server.rest import RestApi
+from serving.server.versions import Loaded
+
+NAME, PATIENCE_S = "held", 60.0
+
+
+def _signature() -> meta_graph_pb2.SignatureDef:
+    info = {name: meta_graph_pb2.TensorInfo(name=f"{name}:0", dtype=types_pb2.DT_FLOAT) for name in "xy"}
+    return meta_graph_pb2.SignatureDef(inputs={"x": info["x"]}, outputs={"y": info["y"]})
+
+
+class Held:
+    """y = x / 2; a run tells that it has begun, and ends once it may go on. 13 breaks it."""
+
+    def __init__(self, version: int = 1) -> None:
+        self.version = version
+        self.signatures = {"serving_default": _signature()}
+        self.begun: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
+        x = feeds["x:0"]
+        self.begun.put(x)
+        assert self.go_on.wait(PATIENCE_S)
+        if (x == 13).any():
+            raise ZeroDivisionError("thirteen")
+        return [x / 2]
+
+    def close(self) -> None:
+        pass
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """No run ends within the block."""
+        self.go_on.clear()
+        try:
+            yield
+        finally:
+            self.go_on.set()
+
+
+@dataclasses.dataclass
+class Stack:
+    """A server's parts."""
+
+    model: Held
+    manager: ModelManager
+    metrics: Metrics
+    grpc: GrpcServer
+    http: HttpServer
+    loop: Loop
+    door: Door
+
+    @property
+    def target(self) -> str:
+        return f"localhost:{self.grpc.port}"
+
+
+@contextlib.contextmanager
+def stack(
+    folder: Path,
+    grpc: GrpcConfig = GrpcConfig(port=0, health=True),
+    http: HttpConfig = HttpConfig(port=0),
+    scheduler: BatchScheduler | None = None,
+    load: Callable[[Path, int], Loaded] | None = None,
+) -> Iterator[Stack]:
+    """A server of `held`, version 1, on free ports.
+
+    Args:
+      folder: empty; the model's folder is made there.
+      load: in place of the held model.
+    """
+    (folder / NAME / "1").mkdir(parents=True)
+    model, metrics, loop, door = Held(), Metrics(), Loop(), Door()
+    loaded = model if scheduler is None else BatchingServable(model, scheduler)
+    manager = ModelManager(
+        ManagerConfig(poll_interval_s=0.02), load or (lambda path, version: loaded), on_change=lambda: show()
+    )
+    core = ServerCore(manager, metrics)
+    made: list[GrpcServer] = []
+
+    def show() -> None:
+        for server in made:
+            server.show_health(manager.serving())
+
+    manager.reload(single_model(NAME, folder / NAME))
+    made.append(GrpcServer(core, grpc, loop, door))
+    http_server = HttpServer(RestApi(core, "/metrics").answer, http, loop, door)
+    made[0].start()
+    http_server.start()
+    show()
+    try:
+        yield Stack(model, manager, metrics, made[0], http_server, loop, door)
+    finally:
+        model.go_on.set()
+        manager.stop()
+        made[0].stop(0.0)
+        http_server.stop()
+        loop.stop()

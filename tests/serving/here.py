@@ -1,0 +1,65 @@
+"""The model server in this process: as `serving.model_server` starts it, but in a moment, TensorFlow being there."""
+
+import contextlib
+import io
+import logging
+import threading
+from collections.abc import Iterator
+
+from serving.model_server import flag_parser
+from serving.server.app import ModelServer
+from serving.server_process import wait_until
+
+
+class ServerHere:
+    """What runs, and what it says.
+
+    Args:
+      flags: as on the command line; gRPC takes a free port.
+    """
+
+    def __init__(self, *flags: str) -> None:
+        self.announced: list[tuple[str, int]] = []
+        """Names and versions that serve."""
+        self._log = io.StringIO()
+        self.stop = threading.Event()
+        self.finished: bool | None = None
+        self._server = ModelServer(flag_parser().parse_args(["--port=0", *flags]), self._announce)
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        wait_until(lambda: bool(self.announced) or not self._thread.is_alive())
+        assert self.announced, self.said()
+
+    def _announce(self, name: str, version: int, port: int | None, rest_port: int | None) -> None:
+        self.port, self.rest_port = port, rest_port
+        self.announced.append((name, version))
+
+    def _serve(self) -> None:
+        handler, log = logging.StreamHandler(self._log), logging.getLogger("serving")
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        self.finished = self._server.serve(self.stop)
+        log.removeHandler(handler)
+
+    @property
+    def target(self) -> str:
+        return f"localhost:{self.port}"
+
+    def said(self) -> str:
+        """Its log so far."""
+        return self._log.getvalue()
+
+    def end(self) -> None:
+        """Tells it to finish, and waits."""
+        self.stop.set()
+        self._thread.join()
+
+
+@contextlib.contextmanager
+def server_here(*flags: str) -> Iterator[ServerHere]:
+    """A running server, finished with the block."""
+    running = ServerHere(*flags)
+    try:
+        yield running
+    finally:
+        running.end()

@@ -1,0 +1,361 @@
+"""What a review did to the server, each refused or bounded while an honest client is served throughout."""
+
+import contextlib
+import gzip
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import model_management_pb2
+
+from serving.server.batching import BatchingConfig, BatchScheduler
+from serving.server.calls import Call, ServingError
+from serving.server.grpc_server import GrpcConfig
+from serving.server.http_server import HttpConfig
+from serving.server.metrics import Metrics
+from serving.server.tensors import parse_object
+from serving.server_process import wait_until
+from tests.serving.held import NAME, PATIENCE_S, Held, Stack, stack
+from tests.serving.servers import predict_request, refusal, stubs
+
+PREDICT = f"/v1/models/{NAME}:predict"
+ONE = b'{"instances": [4.0]}'
+MEBIBYTE = 2**20
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Calls have plenty of time."""
+    with stack(tmp_path_factory.mktemp("served"), http=HttpConfig(port=0, timeout_s=PATIENCE_S)) as running:
+        yield running
+
+
+def post(running: Stack, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> tuple[int, object]:
+    connection = http.client.HTTPConnection("localhost", running.http.port, timeout=PATIENCE_S)
+    connection.request("POST", PREDICT, body, headers)
+    response = connection.getresponse()
+    found = response.status, json.loads(response.read())
+    connection.close()
+    return found
+
+
+def honest(running: Stack) -> bool:
+    """Whether both entrances answer."""
+    with stubs(running.target) as (prediction, _):
+        response = prediction.Predict(predict_request(NAME, x=np.float32([4.0])), timeout=PATIENCE_S)
+    return list(response.outputs["y"].float_val) == [2.0] and post(running, ONE) == (200, {"predictions": [2.0]})
+
+
+@contextlib.contextmanager
+def raw(running: Stack, sent: bytes) -> Iterator[socket.socket]:
+    """A connection to REST on which something was sent."""
+    with socket.create_connection(("localhost", running.http.port), PATIENCE_S) as connection:
+        connection.sendall(sent)
+        yield connection
+
+
+def to_the_end(connection: socket.socket) -> bytes:
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        while part := connection.recv(4096):
+            answer += part
+    return answer
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join((f"POST {PREDICT} HTTP/1.1", "Host: here", *lines, "", "")).encode()
+
+
+# HTTP
+
+
+def test_bodies_that_are_declared_and_never_sent_take_no_room(served: Stack) -> None:
+    with contextlib.ExitStack() as silent:
+        for _ in range(8):
+            silent.enter_context(raw(served, head(f"Content-Length: {64 * MEBIBYTE}") + b"{"))
+        wait_until(lambda: served.door.inside == 8)
+        assert honest(served)
+    wait_until(lambda: served.door.inside == 0)
+
+
+def test_small_zipped_bodies_at_once_take_what_they_hold(served: Stack) -> None:
+    body, found = gzip.compress(ONE), []
+    threads = [
+        threading.Thread(target=lambda: found.append(post(served, body, {"Content-Encoding": "gzip"})))
+        for _ in range(16)
+    ]
+    with served.model.holding():  # all sixteen are inside at once
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: served.door.inside == 16)
+    for thread in threads:
+        thread.join()
+    assert found == [(200, {"predictions": [2.0]})] * 16
+    assert honest(served)
+
+
+def test_a_zip_bomb_ends_at_the_limit_and_bodies_share_their_room(tmp_path: Path) -> None:
+    bomb = gzip.compress(bytes(4 * MEBIBYTE))
+    limits = HttpConfig(port=0, max_body_bytes=MEBIBYTE, max_bodies_bytes=MEBIBYTE, timeout_s=PATIENCE_S)
+    with stack(tmp_path, http=limits) as running:
+        expected = (429, {"error": f"request body larger than {MEBIBYTE} bytes"})
+        assert post(running, bomb, {"Content-Encoding": "gzip"}) == expected
+        half = b" " * (5 * MEBIBYTE // 8)
+        with raw(running, head(f"Content-Length: {MEBIBYTE}") + half):
+            wait_until(lambda: running.http._room.left < MEBIBYTE // 2)
+            assert post(running, half) == (429, {"error": "too many large requests at a time"})
+            assert honest(running)
+        wait_until(lambda: running.http._room.left == MEBIBYTE)  # all of it came back
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param(b'{"instances": [' + b"[]," * (5 * MEBIBYTE) + b"[]]}", 429, id="lists side by side"),
+        pytest.param(b'{"instances": ' + b"[" * (16 * MEBIBYTE), 429, id="lists in lists"),
+        pytest.param(b'{"instances": ' + b"[" * 500_000 + b"]" * 500_000 + b"}", 400, id="fewer lists in lists"),
+        pytest.param(b'{"instances": [' + b"[[],[]]," * 300_000 + b"[]]}", 429, id="as many as are taken"),
+        pytest.param(b'{"instances": [' + b"1," * (4 * MEBIBYTE) + b"1]}", 429, id="numbers"),
+    ],
+)
+def test_json_is_bounded_before_it_is_parsed(served: Stack, body: bytes, status: int) -> None:
+    found: list[int] = []
+    hostile = threading.Thread(target=lambda: found.append(post(served, body)[0]))
+    hostile.start()
+    while hostile.is_alive():
+        assert honest(served)
+    assert found == [status]
+
+
+def test_thirty_two_scenes_are_taken_as_json(served: Stack) -> None:
+    scene = np.random.default_rng(0).normal(size=(87, 144, 2)).round(3)
+    text = json.dumps(scene.tolist())
+    document = parse_object(f'{{"instances": [{",".join([text] * 32)}]}}'.encode())
+    assert len(document["instances"]) == 32
+    for key, answer in (("instances", "predictions"), ("inputs", "outputs")):
+        status, found = post(served, f'{{"{key}": [{text}]}}'.encode())
+        assert status == 200
+        np.testing.assert_allclose(np.array(found[answer], np.float32), [scene / 2], rtol=1e-5)  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(("Transfer-Encoding: gzip, chunked",), id="two codings"),
+        pytest.param(("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"), id="two transfer encodings"),
+        pytest.param(("Transfer-Encoding: identity",), id="another coding"),
+        pytest.param(("Content-Length: 20", "Content-Length: 20"), id="two lengths"),
+        pytest.param(("Content-Length: 20, 20",), id="two lengths in a line"),
+        pytest.param(("Content-Length: 20", "Transfer-Encoding: chunked"), id="length and chunks"),
+        pytest.param(("Transfer-Encoding: chunked", "content-length : 20"), id="chunks and a length with a blank"),
+        pytest.param(("Content-Length: +20",), id="a signed length"),
+    ],
+)
+def test_framing_that_can_be_read_in_two_ways_is_refused(served: Stack, lines: tuple[str, ...]) -> None:
+    smuggled = b"0\r\n\r\n" + head("Content-Length: 20") + ONE
+    with raw(served, head(*lines) + smuggled) as connection:
+        answer = to_the_end(connection)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"onnection: close" in answer
+    assert honest(served)
+
+
+def test_headers_that_drip_are_cut_off_and_so_are_bodies(tmp_path: Path) -> None:
+    with stack(tmp_path, http=HttpConfig(port=0, timeout_s=1.0)) as running:
+
+        def drip(first: bytes) -> bytes:
+            """Sends a byte whenever the server has not ended the connection; what came back."""
+            with raw(running, first) as connection:
+                connection.settimeout(0.05)
+                while True:
+                    try:
+                        return connection.recv(4096)
+                    except TimeoutError:
+                        connection.sendall(b"a")
+                    except ConnectionError:
+                        return b""
+
+        assert drip(f"POST {PREDICT} HTTP/1.1\r\nHost: ".encode()) == b""
+        assert drip(head("Content-Length: 100000")).startswith(b"HTTP/1.1 408 ")
+        with raw(running, head("Content-Length: 20") + ONE) as kept:  # a second request that never becomes whole
+            kept.sendall(b"POST ")
+            assert to_the_end(kept).count(b"HTTP/1.1 200 ") == 1
+        assert honest(running)
+
+
+def test_connections_are_bounded(tmp_path: Path) -> None:
+    with stack(tmp_path, http=HttpConfig(port=0, num_threads=1, timeout_s=PATIENCE_S)) as running:
+        with contextlib.ExitStack() as silent:
+            many = [silent.enter_context(raw(running, b"")) for _ in range(33)]
+            many[-1].settimeout(PATIENCE_S)
+            assert to_the_end(many[-1]) == b""  # 32 are held for each thread
+        wait_until(lambda: not running.http._server.server_state.connections)
+        assert honest(running)
+
+
+def test_a_rest_call_ends_in_its_time_wherever_it_is(tmp_path: Path) -> None:
+    with stack(tmp_path, http=HttpConfig(port=0, num_threads=1, timeout_s=0.5)) as running:
+        with running.model.holding():
+            late = (504, {"error": "Deadline Exceeded"})
+            assert post(running, ONE) == late  # while it runs
+            assert post(running, ONE) == late  # while it waits for the one thread
+        wait_until(lambda: running.http.workers.inside == 0)
+        assert running.model.begun.qsize() == 1  # what had waited too long was not begun
+
+
+# gRPC: deadlines and health
+
+
+def test_calls_that_are_given_up_keep_no_thread(tmp_path: Path) -> None:
+    with (
+        stack(tmp_path, GrpcConfig(port=0, max_threads=1, health=True)) as running,
+        stubs(running.target) as (prediction, _),
+    ):
+        with running.model.holding():
+            first = prediction.Predict.future(predict_request(NAME, x=[2.0]), timeout=PATIENCE_S)
+            running.model.begun.get(timeout=PATIENCE_S)
+            given_up = [prediction.Predict.future(predict_request(NAME, x=[3.0])) for _ in range(4)]
+            late = [prediction.Predict.future(predict_request(NAME, x=[3.0]), timeout=0.2) for _ in range(4)]
+            wait_until(lambda: running.grpc.workers.inside == 5 or running.grpc.workers.inside == 9)
+            for call in given_up:
+                call.cancel()
+            assert {call.code() for call in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+            wait_until(lambda: running.grpc.workers.inside == 1)  # their places are free while the first still runs
+        assert list(first.result().outputs["y"].float_val) == [1.0]
+        assert running.model.begun.empty()
+
+
+def test_a_call_waits_in_a_batch_until_its_deadline(tmp_path: Path) -> None:
+    model = Held()
+    config = BatchingConfig(max_batch_size=8, batch_timeout_s=10 * PATIENCE_S, num_batch_threads=1)
+    scheduler = BatchScheduler(config, Metrics())
+    with pytest.raises(ServingError) as error:
+        scheduler.run(model.run, {"x:0": np.float32([1.0])}, ["y:0"], Call(0.1))
+    assert error.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    gone = Call(PATIENCE_S)
+    threading.Timer(0.1, gone.end).start()
+    with pytest.raises(ServingError) as error:
+        scheduler.run(model.run, {"x:0": np.float32([1.0])}, ["y:0"], gone)
+    assert error.value.code == grpc.StatusCode.CANCELLED
+    full = scheduler.run(model.run, {"x:0": np.float32([2.0] * 6)}, ["y:0"], Call(PATIENCE_S))
+    assert full[0].tolist() == [1.0] * 6
+    assert model.begun.get_nowait().tolist() == [2.0] * 6  # without the two nobody waits for
+
+
+def test_health_is_true_and_answers_beside_a_full_pool(tmp_path: Path) -> None:
+    with (
+        stack(tmp_path, GrpcConfig(port=0, max_threads=1, health=True)) as running,
+        stubs(running.target) as (prediction, _),
+        grpc.insecure_channel(running.target) as channel,
+    ):
+        health = health_pb2_grpc.HealthStub(channel)
+
+        def status(service: str = "") -> str:
+            answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_S)
+            return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+        wait_until(lambda: status() == "SERVING")
+        with running.model.holding():
+            calls = [prediction.Predict.future(predict_request(NAME, x=[2.0]), timeout=PATIENCE_S) for _ in range(20)]
+            wait_until(lambda: sum(call.done() for call in calls) == 11)  # one is worked on, eight wait
+            assert {status(), status("PredictionService"), status("ModelService"), status(NAME)} == {"SERVING"}
+        codes = [call.code() for call in calls]
+        assert codes.count(grpc.StatusCode.OK) == 9
+        assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 11
+        assert refusal(health.Check, health_pb2.HealthCheckRequest(service="other"))[0] == grpc.StatusCode.NOT_FOUND
+        (tmp_path / NAME / "1").rename(tmp_path / "away")
+        wait_until(lambda: status() == "NOT_SERVING" and status(NAME) == "NOT_SERVING")
+        (tmp_path / "away").rename(tmp_path / NAME / "1")
+        wait_until(lambda: status() == "SERVING")
+        running.loop.run(running.grpc.refuse())
+        assert status() == "NOT_SERVING"
+
+
+def test_without_its_flag_health_is_not_there(tmp_path: Path) -> None:
+    with stack(tmp_path, GrpcConfig(port=0)) as running, grpc.insecure_channel(running.target) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        assert refusal(check, health_pb2.HealthCheckRequest())[0] == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_what_breaks_inside_is_internal_logged_and_counted(served: Stack, caplog: pytest.LogCaptureFixture) -> None:
+    with stubs(served.target) as (prediction, _):
+        code, text = refusal(prediction.Predict, predict_request(NAME, x=[13.0]))
+    assert (code, text) == (grpc.StatusCode.INTERNAL, "thirteen")
+    assert post(served, b'{"instances": [13.0]}') == (500, {"error": "thirteen"})
+    assert caplog.text.count("ZeroDivisionError: thirteen") == 2
+    assert f'request_count{{model_name="{NAME}",status="INTERNAL"}} 2' in served.metrics.page()
+    assert honest(served)
+
+
+@pytest.mark.parametrize("text", [r'"\ud800"', r'{"b64": "\ud800"}', r'"\u0000"'])
+def test_strings_that_are_no_text_break_nothing(served: Stack, text: str) -> None:
+    assert post(served, f'{{"instances": [{text}]}}'.encode())[0] == 400
+    assert post(served, f'{{"instances": [1.0], "signature_name": {text}}}'.encode())[0] == 400
+    assert honest(served)
+
+
+# Reloads
+
+
+def reload_request(*paths: Path | str) -> model_management_pb2.ReloadConfigRequest:
+    request = model_management_pb2.ReloadConfigRequest()
+    for path in paths:
+        name = Path(str(path)).name.partition("\0")[0]
+        request.config.model_config_list.config.add(name=name, base_path=str(path), model_platform="tensorflow")
+    return request
+
+
+def test_paths_that_are_none_leave_the_poller_alive(tmp_path: Path) -> None:
+    with stack(tmp_path) as running, stubs(running.target) as (_, service):
+        code, text = refusal(service.HandleReloadConfigRequest, reload_request(f"{tmp_path}/{NAME}\0"))
+        assert (code, "without NUL" in text) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+        for nonsense in ("/" + "a" * 5000, "/dev/null", "/\ud7ff"):  # no folder can be read: it waits for one
+            call = service.HandleReloadConfigRequest.future(reload_request(tmp_path / NAME, nonsense), timeout=0.3)
+            assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        (tmp_path / NAME / "2").mkdir()
+        wait_until(lambda: running.manager.statuses(NAME).keys() >= {1, 2})
+        assert honest(running)
+
+
+def test_a_look_that_breaks_leaves_the_poller_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = threading.Semaphore(0)
+
+    def broken(*_: object) -> None:
+        looked.release()
+        raise KeyError("a look")
+
+    with stack(tmp_path) as running:
+        with monkeypatch.context() as patched:
+            patched.setattr("serving.server.manager.aspired_versions", broken)
+            assert looked.acquire(timeout=PATIENCE_S) and looked.acquire(timeout=PATIENCE_S)
+        (tmp_path / NAME / "2").mkdir()
+        wait_until(lambda: running.manager.statuses(NAME).keys() == {1, 2})
+
+
+def test_waiting_reloads_are_few_hold_nobody_up_and_end_with_the_server(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    waits = reload_request(tmp_path / NAME, tmp_path / "empty")
+    with stack(tmp_path, GrpcConfig(port=0, max_threads=1)) as running, stubs(running.target) as (_, service):
+        calls = [service.HandleReloadConfigRequest.future(waits, timeout=PATIENCE_S) for _ in range(6)]
+        wait_until(lambda: sum(call.done() for call in calls) == 2)  # one at work, three wait
+        refused = [call.code() for call in calls if call.done()]
+        assert refused == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 2
+        assert honest(running)
+        for call in calls:
+            call.cancel()
+        service.HandleReloadConfigRequest(waits, timeout=PATIENCE_S)  # in force already: nothing is new in it
+        more = reload_request(tmp_path / NAME, tmp_path / "empty", tmp_path / "more")
+        waiting = service.HandleReloadConfigRequest.future(more, timeout=PATIENCE_S)
+        wait_until(lambda: running.grpc._reloads.inside == 1)
+        running.manager.stop()
+        assert waiting.code() == grpc.StatusCode.UNAVAILABLE
+        assert honest(running)

@@ -1,0 +1,134 @@
+"""How a server begins and ends: when its ports answer, and that nothing holds it."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from serving.model_server import flag_parser
+from serving.server.app import ModelServer
+from serving.server_process import server_process, wait_until
+from tests.serving.held import NAME, stack
+from tests.serving.here import server_here
+from tests.serving.servers import predict_request, stubs
+from tests.serving.test_hostile import ONE, PREDICT, head, post, raw, to_the_end
+
+ENDLESS = np.int32([2**31 - 1])
+
+
+def taken(port: int) -> bool:
+    with contextlib.closing(socket.socket()) as probe:
+        return probe.connect_ex(("localhost", port)) == 0
+
+
+def test_ports_take_connections_when_there_is_something_to_serve(
+    half_plus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading, go_on, announced = threading.Event(), threading.Event(), threading.Event()
+
+    def slow_warmup(*_: object) -> int:
+        loading.set()
+        assert go_on.wait(60)
+        return 0
+
+    monkeypatch.setattr("serving.server.app.replay_warmup", slow_warmup)
+    made: list[object] = []
+    monkeypatch.setattr("serving.server.app.GrpcServer", made.append)
+    flags = flag_parser().parse_args(["--port=0", "--rest_api_port=-1", f"--model_base_path={half_plus}"])
+    server, stop = ModelServer(flags, lambda *_: announced.set()), threading.Event()
+    thread = threading.Thread(target=server.serve, args=(stop,))
+    thread.start()
+    assert loading.wait(60)
+    assert server._http is not None
+    assert not taken(server._http.port)
+    assert made == []
+    stop.set()  # a model that loads holds nobody up either
+    thread.join(60)
+    assert not thread.is_alive()
+    go_on.set()
+
+
+def test_the_line_names_both_ports(half_plus: Path) -> None:
+    with server_process(f"--model_base_path={half_plus}", "--rest_api_port=-1") as running:
+        assert running.lines == [f"serving default version 2 on port {running.port}, REST on port {running.rest_port}"]
+        assert taken(running.port) and taken(running.rest_port)
+        assert running.port != running.rest_port
+        assert running.terminate() == 0
+
+
+def test_what_is_inside_is_finished_and_the_rest_refused(tmp_path: Path) -> None:
+    with stack(tmp_path) as running, stubs(running.target) as (prediction, _):
+        request = predict_request(NAME, x=[2.0])
+        prediction.Predict(request, timeout=60)
+        with running.model.holding(), raw(running, head(f"Content-Length: {len(ONE)}") + ONE) as rest:
+            call = prediction.Predict.future(request, timeout=60)
+            wait_until(lambda: running.door.inside == 2)
+            drained = running.loop.begin(running.door.drained(60.0))
+            wait_until(lambda: running.door.closed)
+            with pytest.raises(grpc.RpcError) as refused:
+                prediction.Predict(request, timeout=60)
+            assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+            assert post(running, ONE) == (503, {"error": "the server is shutting down"})
+            assert not drained.done()
+            running.model.go_on.set()
+            assert list(call.result().outputs["y"].float_val) == [1.0]
+            answer = to_the_end(rest)  # and the connection ends with it
+        assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b'{"predictions": [2.0]}')
+        assert b"connection: close" in answer.lower()
+        assert drained.result(60) is True
+
+
+def test_a_second_signal_ends_at_once(half_plus: Path) -> None:
+    with server_process(f"--model_base_path={half_plus}") as running, stubs(running.target) as (prediction, _):
+        call = prediction.Predict.future(predict_request("default", "slow", turns=ENDLESS))
+        assert prediction.Predict(predict_request("default", x=[2.0]), timeout=60)
+        running.process.send_signal(signal.SIGINT)
+        wait_until(lambda: refuses(prediction))
+        assert not call.done()
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(60) == 128 + signal.SIGINT
+
+
+def refuses(prediction) -> bool:
+    try:
+        prediction.Predict(predict_request("default", x=[2.0]), timeout=60)
+    except grpc.RpcError as error:
+        return error.code() == grpc.StatusCode.UNAVAILABLE
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_call_that_hangs_past_the_limit_does_not_hold_the_interpreter(half_plus: Path, number: int) -> None:
+    program = "import serving.server.app as app; app._FINISH_S = 0.3; import serving.model_server as m; m.main()"
+    command = [sys.executable, "-c", program, "--port=0", f"--model_base_path={half_plus}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().split()[-1]
+        with stubs(f"localhost:{port}") as (prediction, _):
+            call = prediction.Predict.future(predict_request("default", "slow", turns=ENDLESS))
+            assert prediction.Predict(predict_request("default", x=[2.0]), timeout=60)
+            process.send_signal(number)
+            assert call.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+        assert process.wait(60) == 1  # not everything was finished
+
+
+def test_a_deadline_ends_a_run(half_plus: Path) -> None:
+    with server_here(f"--model_base_path={half_plus}", "--rest_api_port=-1", "--rest_api_timeout_in_ms=500") as running:
+        workers = running._server._grpc.workers
+        with stubs(running.target) as (prediction, _):
+            call = prediction.Predict.future(predict_request("default", "slow", turns=ENDLESS), timeout=0.5)
+            assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        wait_until(lambda: workers.inside == 0)
+        with contextlib.closing(socket.create_connection(("localhost", running.rest_port), 60)) as rest:
+            body = b'{"signature_name": "slow", "instances": [2147483647]}'
+            path = PREDICT.replace(NAME, "default")
+            rest.sendall(f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+            assert rest.recv(4096).startswith(b"HTTP/1.1 504 ")
+        wait_until(lambda: running._server._http.workers.inside == 0)

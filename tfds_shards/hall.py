@@ -1,0 +1,183 @@
+"""A hall about the surface: its walls' image sources, with Fresnel coefficients.
+
+A path that bounces off walls is a straight path from the image of its source (Allen and Berkley, "Image method for
+efficiently simulating small-room acoustics", 1979). Unfolded, it meets every wall normal to an axis at one angle, so
+that every bounce off walls of that axis has one coefficient. Waves are vertically polarised: TE on side, near and far
+walls, TM on floor and ceiling. Phases turn as exp(-j k0 d), time as exp(+j omega t).
+"""
+
+import dataclasses
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from models.physics.geometry import FieldOfView
+
+_SPEED_OF_LIGHT_M_S = 299_792_458.0
+_VACUUM_PERMITTIVITY_F_M = 8.8541878128e-12
+_AXES = ("x", "y", "z")
+_VERTICAL_AXIS = 2
+
+Limits = tuple[float | None, float | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Hall:
+    """A box with walls of one material. None in place of a wall leaves that side open."""
+
+    x_m: Limits = (None, 22.0)
+    """Near and far wall, metres; the surface hangs at x = 0 and faces +x."""
+    y_m: Limits = (-12.0, 12.0)
+    """Side walls, metres."""
+    z_m: Limits = (-6.0, 6.0)
+    """Floor and ceiling, metres, from the surface's centre."""
+    relative_permittivity: float = 5.24
+    """Of the walls; 5.24 is concrete (ITU-R P.2040)."""
+    conductivity_s_m: float = 0.046
+    """Of the walls, siemens a metre; 0.046 is concrete at 1 GHz."""
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in zip(_AXES, self.limits_m, strict=True):
+            if (low is not None and not low <= 0) or (high is not None and not high > 0):
+                raise ValueError(
+                    f"Hall.{name}_m: expected walls about the surface, (at most 0, above 0), got {(low, high)!r}"
+                )
+        if not self.relative_permittivity >= 1:
+            raise ValueError(f"Hall.relative_permittivity: expected at least 1, got {self.relative_permittivity!r}")
+        if not self.conductivity_s_m >= 0:
+            raise ValueError(f"Hall.conductivity_s_m: expected at least 0, got {self.conductivity_s_m!r}")
+
+    @property
+    def limits_m(self) -> tuple[Limits, Limits, Limits]:
+        """By axis."""
+        return (self.x_m, self.y_m, self.z_m)
+
+    def holds(self, points_m: np.ndarray) -> np.ndarray:
+        """Which of the points [..., 3] lie inside: [...] bool."""
+        low = np.array([-math.inf if limits[0] is None else limits[0] for limits in self.limits_m])
+        high = np.array([math.inf if limits[1] is None else limits[1] for limits in self.limits_m])
+        return np.all((points_m > low) & (points_m < high), axis=-1)
+
+    def holds_view(self, view: FieldOfView) -> bool:
+        """Whether no source of the field of view can lie in or behind a wall."""
+        reach = [(1.0, 1.0), *(tuple(np.sin(limits)) for limits in (view.azimuth, view.elevation))]
+        corners = view.range_m[1] * np.array(list(itertools.product(*reach)))
+        return bool(np.all(self.holds(corners)))
+
+    def permittivity(self, wavelength_m: float) -> complex:
+        """Relative permittivity with the loss of the conductivity: eps_r - j sigma / (omega eps_0)."""
+        omega = 2.0 * math.pi * _SPEED_OF_LIGHT_M_S / wavelength_m
+        return self.relative_permittivity - 1j * self.conductivity_s_m / (omega * _VACUUM_PERMITTIVITY_F_M)
+
+
+class Fresnel(NamedTuple):
+    """Reflection coefficients: te, of an electric field across the plane of incidence; tm, in it. As cos_angle."""
+
+    te: np.ndarray
+    tm: np.ndarray
+
+
+def fresnel(cos_angle: np.ndarray, permittivity: complex) -> Fresnel:
+    """Of a half space in vacuum; tm is that of the electric field, so that te = -tm on the normal.
+
+    Args:
+      cos_angle: cosine of the angle of incidence, against the normal, 0 to 1.
+      permittivity: relative, complex.
+    """
+    inside = np.sqrt(permittivity - (1.0 - np.asarray(cos_angle) ** 2) + 0j)
+    te = (cos_angle - inside) / (cos_angle + inside)
+    tm = (permittivity * cos_angle - inside) / (permittivity * cos_angle + inside)
+    return Fresnel(te, tm)
+
+
+class Images(NamedTuple):
+    """Where the P paths of each of K points seem to come from; the first is the direct one.
+
+    points_m: [K, P, 3] float64, metres.
+    coefficients: [K, P] complex128, the product of the bounces' Fresnel coefficients; one for the direct path, zero
+      where an image lies behind the surface.
+    """
+
+    points_m: np.ndarray
+    coefficients: np.ndarray
+
+
+def images(hall: Hall, points_m: np.ndarray, max_order: int, wavelength_m: float) -> Images:
+    """The images of points by which the surface, at the origin, sees them.
+
+    Args:
+      hall: the walls.
+      points_m: [K, 3] float64, inside the hall.
+      max_order: most bounces of a path, 0 to 2.
+      wavelength_m: sets the loss of the walls.
+    """
+    points, bounces = [], []
+    by_axis = [_axis_images(limits) for limits in hall.limits_m]
+    for sides in sorted(itertools.product(*by_axis), key=lambda sides: sum(side.bounces for side in sides)):
+        if sum(side.bounces for side in sides) <= max_order:
+            points.append(
+                np.stack([side.sign * points_m[:, axis] + side.shift_m for axis, side in enumerate(sides)], -1)
+            )
+            bounces.append([side.bounces for side in sides])
+    where = np.stack(points, axis=1)
+    cosines = np.abs(where) / np.linalg.norm(where, axis=-1, keepdims=True)
+    te, tm = fresnel(cosines, hall.permittivity(wavelength_m))
+    of_axis = np.where(np.arange(3) == _VERTICAL_AXIS, tm, te)
+    coefficients = np.prod(of_axis ** np.array(bounces), axis=-1)
+    return Images(where, np.where(where[..., 0] > 0, coefficients, 0.0))
+
+
+class _AxisImage(NamedTuple):
+    """An image along one axis, sign * q + shift_m, after so many bounces."""
+
+    sign: float
+    shift_m: float
+    bounces: int
+
+
+def _axis_images(limits: Limits) -> list[_AxisImage]:
+    """Up to two bounces off the walls of one axis; the second is off the other wall."""
+    low, high = limits
+    found = [_AxisImage(1.0, 0.0, 0)]
+    found += [_AxisImage(-1.0, 2.0 * wall, 1) for wall in (low, high) if wall is not None]
+    if low is not None and high is not None:
+        found += [_AxisImage(1.0, shift, 2) for shift in (2.0 * (high - low), 2.0 * (low - high))]
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class BaseStation:
+    """A planar array in a plane x = const, antennas half a wavelength apart, and where in the hall it may stand."""
+
+    rows: int = 4
+    """Antennas along z."""
+    columns: int = 4
+    """Antennas along y."""
+    x_m: tuple[float, float] = (8.0, 20.0)
+    """Limits of the uniform draw of its centre, metres; so are the next two."""
+    y_m: tuple[float, float] = (-9.0, 9.0)
+    z_m: tuple[float, float] = (-3.0, 3.0)
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "columns"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"BaseStation.{name}: expected at least 1, got {getattr(self, name)!r}")
+        for name in ("x_m", "y_m", "z_m"):
+            low, high = getattr(self, name)
+            if not low <= high:
+                raise ValueError(f"BaseStation.{name}: expected (low, high) with low <= high, got {(low, high)!r}")
+        if not self.x_m[0] > 0:
+            raise ValueError(f"BaseStation.x_m: expected to lie in front of the surface, above 0, got {self.x_m!r}")
+
+    @property
+    def corners_m(self) -> np.ndarray:
+        """Extremes of where its centre may be, [8, 3]."""
+        return np.array(list(itertools.product(self.x_m, self.y_m, self.z_m)))
+
+    def draw_antennas_m(self, rng: np.random.Generator, wavelength_m: float) -> np.ndarray:
+        """Its antennas in one scene, [rows columns, 3] float64, metres; columns fastest."""
+        centre = np.array([rng.uniform(*limits) for limits in (self.x_m, self.y_m, self.z_m)])
+        z, y = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in (self.rows, self.columns)), indexing="ij")
+        return centre + wavelength_m / 2 * np.stack([np.zeros(y.size), y.ravel(), z.ravel()], axis=-1)
