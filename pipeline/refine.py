@@ -44,8 +44,11 @@ class RefineOptions(FitOptions):
 
 def work(options: RefineOptions, logger: logging.Logger) -> None:
     """Trains, or goes on with, the run."""
+    import tensorflow as tf
+
     from pipeline.training.train_refiner import refine
 
+    tf.config.experimental.enable_op_determinism()  # killed or not, the same options end at the same weights
     refine(options, logger)
 
 

@@ -41,8 +41,7 @@ def work(options: TrainOptions, logger: logging.Logger) -> None:
 
     from pipeline.training.train_backbone import train
 
-    if options.hyperparameters is not None:
-        tf.config.experimental.enable_op_determinism()  # the trial's score comes out to the last digit
+    tf.config.experimental.enable_op_determinism()  # killed or tuned, the same options end at the same weights
     train(options, logger)
 
 

@@ -98,24 +98,30 @@ def _steps(file: RunFile) -> Iterator[Step]:
         yield _refine(refined)
         weights, refiner = refined.run_dir / BEST_MODEL, refined.run_dir / REFINER_MODEL
 
-    staged, serving = folder / "export" / MODEL_NAME, folder / "serving" / MODEL_NAME
-    yield _export(file.told("export", ExportOptions(staged, weights, refiner, log_dir=folder / "logs", **site)))
+    exported = file.told(
+        "export", ExportOptions(folder / "export" / MODEL_NAME, weights, refiner, log_dir=folder / "logs", **site)
+    )
+    yield _export(exported)
+    staged, serving = exported.model_base_path, folder / "serving" / MODEL_NAME
     measured = file.told("evaluate", EvaluateOptions(folder / "evaluation", staged, **places))
     yield _evaluate(measured)
+    blessed = None
     if file.has("bless"):
         asked = BlessOptions(staged, folder / "blessing", model_base_path=serving, **several)
         blessed = file.told("bless", asked)
         _check_blocks(file, scenes, measured, blessed)
         yield _bless(blessed)
     canary = InfraValidateOptions(staged, folder / "infra_validation", name, **site)
-    yield _infra_validate(file.told("infra_validate", canary))
+    canary = file.told("infra_validate", canary)
+    yield _infra_validate(canary)
     served = staged
     if file.has("push"):
-        if not file.has("bless"):
+        if blessed is None:
             raise ValueError(f"{file.path}: [push]: expected a table [bless] beside it: only what is blessed is pushed")
-        verdicts = (folder / "blessing" / BLESSING_FILE, folder / "infra_validation" / INFRA_FILE)
-        yield _push(file.told("push", PushOptions(serving, staged, *verdicts)))
-        served = serving
+        verdicts = (blessed.run_dir / BLESSING_FILE, canary.run_dir / INFRA_FILE)
+        pushed = file.told("push", PushOptions(serving, staged, *verdicts))
+        yield _push(pushed)
+        served = pushed.model_base_path
     if file.has("locate"):
         sent = LocateOptions(served, folder / "measurement.npz", name, log_dir=folder / "logs", **site)
         yield _locate(file.told("locate", sent), served)
