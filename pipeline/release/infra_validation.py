@@ -60,7 +60,7 @@ def validate_infrastructure(version: Path, scenario: Scenario, config: InfraConf
     )
     try:
         expected = {name: np.asarray(value) for name, value in saved_model_estimator(version)(inputs).items()}
-        with server_process(*flags) as server:
+        with server_process(*flags, leave_none=True) as server:
             return _requests(server, inputs, expected, config)
     except (RuntimeError, OSError, ValueError, ServerError) as error:
         return InfraValidation(INVALID, [str(error).strip().partition("\n")[0]])

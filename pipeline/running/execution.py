@@ -1,8 +1,6 @@
 """The work of a run: the plan, the stages that are left, each a process of its own, and a summary."""
 
-import ctypes
 import logging
-import signal
 import subprocess
 import sys
 import time
@@ -19,8 +17,7 @@ from pipeline.running.plan import Planned, duration, make_plan, plan_lines
 from pipeline.running.run_file import read_run_file
 from pipeline.running.steps import steps
 from pipeline.running.summary import summary
-
-_PR_SET_PDEATHSIG = 1
+from serving.server_process import end_with_parent
 
 
 class StageFailed(RuntimeError):
@@ -72,15 +69,10 @@ def run_process(stage: str, given: Sequence[str], logger: logging.Logger) -> int
     command = [sys.executable, "-m", f"pipeline.{stage}", *given]
     logger.debug(" ".join(command))
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=descriptor(sys.stderr), text=True, preexec_fn=_end_with_parent
+        command, stdout=subprocess.PIPE, stderr=descriptor(sys.stderr), text=True, preexec_fn=end_with_parent
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             level = logging.DEBUG if line.startswith("log: ") else logging.INFO
             logger.log(level, line.rstrip())
     return process.returncode
-
-
-def _end_with_parent() -> None:
-    """Called in the stage's process before it begins: so a run that is killed leaves no folder busy."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
