@@ -201,6 +201,21 @@ def test_other_options_are_refused_before_anything_is_touched(finished, run_agai
     assert content_digest(folder / "train") == before
 
 
+def test_what_was_harmed_is_made_again_and_nothing_before_it(finished, run_again: Run) -> None:
+    """As a kill or a full disk leaves it; what follows is found to be as it was."""
+    folder, _ = finished
+    before = served_version(folder / "serving" / MODEL_NAME)
+    f1 = json.loads((folder / "evaluation" / "metrics.json").read_text())["standard"]["f1"]
+    (folder / "evaluation" / "scenes.npz").write_bytes(b"torn")
+    (folder / "evaluation" / "figures" / "stale.png").write_bytes(b"of another run")
+    status, console = run_again()
+    assert status == 0
+    assert [line.split()[2] for line in console if re.match(r"== \d+/", line)] == [f"{name}:" for name in STAGES[5:]]
+    assert json.loads((folder / "evaluation" / "metrics.json").read_text())["standard"]["f1"] == f1
+    assert not (folder / "evaluation" / "figures" / "stale.png").exists()
+    assert served_version(folder / "serving" / MODEL_NAME) == before
+
+
 def test_a_model_that_is_not_blessed_is_not_pushed(finished, run_again: Run) -> None:
     """What stands against it is named, and the version that is served stays."""
     folder, _ = finished

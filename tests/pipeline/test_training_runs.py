@@ -22,6 +22,7 @@ from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline import train
+from pipeline.common.digests import content_digest
 from pipeline.training.train_backbone import backbone_progress
 from tests.conftest import SCENE_SETS, TINY
 from tests.rigs.killed_at import killed_stage
@@ -80,6 +81,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(runs) -> None:
         if name.startswith(("weights/", "optimizer/", "epochs_done/", "best_objective/")):
             one, other = (end.get_tensor(name) for end in ends)
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=name)
+    assert content_digest(killed / train.BEST_MODEL) == content_digest(undisturbed / train.BEST_MODEL)
     one, other = (json.loads((run / "metrics.json").read_text()) for run in (killed, undisturbed))
     assert one["epoch"] == other["epoch"]
     for name in SCENE_SETS:

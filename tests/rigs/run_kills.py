@@ -1,7 +1,7 @@
 """Kills a whole run at random moments and starts it again: `python -m tests.rigs.run_kills --kills 40`.
 
-The end must be that of a run nobody disturbed, weights by their hash and metrics to 1e-6; no folder may stay locked; and
-whoever lists the folder that a server watches must never see half a version.
+The end must be that of a run nobody disturbed, weights by their hash and metrics to 1e-6; no folder may stay locked;
+and whoever lists the folder that a server watches must never see half a version.
 """
 
 import contextlib
