@@ -11,6 +11,7 @@ ROOMS = ("models", "tfds_shards", "pipeline", "serving", "tests")
 FLOORS = ("physics", "covariance_estimator", "decision", "spectrum")
 MOST_MODULES = 16
 SERVER_TALKERS = {
+    "pipeline.common.checkup",
     "pipeline.evaluation.estimators",
     "pipeline.evaluation.fresh_scenes",
     "pipeline.release.infra_validation",

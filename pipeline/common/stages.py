@@ -16,6 +16,7 @@ STAGES = {
     "push": "take a model to where a server looks for it, or roll back",
     "lineage": "tell which data, configuration, code and parents a version has",
     "locate": "send fresh scenes to a model server, true against found",
+    "doctor": "is everything there that the stages need? A line a check",
     "bench": "time the localizer and its parts",
     "tradeoff": "accuracy against time of cheaper and dearer settings",
 }
