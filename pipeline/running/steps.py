@@ -75,7 +75,8 @@ def _steps(file: RunFile) -> Iterator[Step]:
     simulated = file.told("data", DataOptions(data_dir=folder / "data", **site))
     scenes = scene_set(simulated.config, simulated.train, simulated.validation, simulated.test)
     yield _data(simulated, scenes)
-    name = simulated.config if scenes == scene_set(simulated.config) else scenes.name
+    base, at, place = simulated.config.partition("@")
+    name = scene_set(base, simulated.train, simulated.validation, simulated.test).name + at + place
     places: dict[str, Any] = {"data_dir": simulated.data_dir, "config": name, **site}
     several = {**places, "config": (name,)}
     yield _validate(file.told("validate", ValidateOptions(folder / "validation", **places)), scenes)

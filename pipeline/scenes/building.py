@@ -53,7 +53,8 @@ def check_built(options: DataOptions) -> bool:
     if not directory.exists():
         return False
     open_scenes(options.data_dir, wanted)
-    state(directory, asked(wanted))
+    if state(directory, asked(wanted)) == "begun":
+        raise ValueError(f"{directory}: its files are not those that were written; delete the folder and build again")
     return True
 
 
