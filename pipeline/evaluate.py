@@ -82,10 +82,8 @@ class EvaluateOptions:
 
 def work(options: EvaluateOptions, logger: logging.Logger) -> None:
     """Scores, and leaves the files in the output folder."""
-    from pipeline.common.records import write_config
     from pipeline.evaluation.evaluating import evaluate
 
-    write_config(options.output_dir / "config.json", options)
     evaluate(options, logger)
 
 

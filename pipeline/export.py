@@ -37,10 +37,11 @@ class ExportOptions:
 
 
 def work(options: ExportOptions, logger: logging.Logger) -> None:
-    """Writes a version."""
-    from pipeline.release.exporting import export
+    """Writes a version, unless the latest one that these options wrote is still there."""
+    from pipeline.release.exporting import export, exported
 
-    logger.info(f"exported {export(options)}")
+    known = exported(options)
+    logger.info(f"exported {export(options)}" if known is None else f"nothing has changed, {known} stays as it is")
 
 
 def main() -> None:

@@ -49,10 +49,8 @@ class ScoreOptions:
 
 def work(options: ScoreOptions, logger: logging.Logger) -> None:
     """Collects, fits, validates, saves."""
-    from pipeline.common.records import write_config
     from pipeline.training.train_score import teach
 
-    write_config(options.run_dir / "config.json", options)
     teach(options, logger)
 
 

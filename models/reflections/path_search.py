@@ -177,7 +177,7 @@ def search_paths(
     log_power = 2.0 * tf.math.log(tf.abs(g) / information + 1e-9)
     sources = tf.broadcast_to(source, tf.shape(gains))
     found = Paths(points, log_power, tf.math.angle(-g), sources, tf.ones_like(gains, tf.bool))
-    gains, best = tf.math.top_k(gains, count)
+    gains, best = tf.math.top_k(gains, min(count, num_atoms * per_source))
     return FoundPaths(Paths(*(tf.gather(value, best, batch_dims=1) for value in found)), gains)
 
 

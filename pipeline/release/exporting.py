@@ -15,8 +15,11 @@ from models.artifacts import load_refiner, load_weights, moved_to
 from models.localizer import Localizer
 from models.physics.installation import load_installation
 from pipeline.calibration.files import check_surface
+from pipeline.common.artifacts import Fingerprint, difference, fingerprint, new_record, now, read_manifest
+from pipeline.common.records import write_json
 from pipeline.export import WARMUP_BATCH_SIZES, ExportOptions
 from pipeline.release.calibrated import as_told, calibrated
+from pipeline.release.pushing import EXPORT_FILE, model_digest, sync, versions_in
 from pipeline.scenes.warmup import check_batch_sizes, write_warmup_requests
 from serving.client.calibration import Calibration, read_calibration
 from tfds_shards.scene_sets import scene_set
@@ -103,14 +106,28 @@ def check_no_jit(graph: tf.compat.v1.GraphDef) -> None:
         )
 
 
-def _sync(folder: Path) -> None:
-    """Flushes a folder and all that lies in it to the disk, so that a version seen after a crash is whole."""
-    for path in (*folder.rglob("*"), folder):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def asked(options: ExportOptions) -> Fingerprint:
+    """What decides an exported model.
+
+    Raises:
+      ValueError: weights that are not there.
+    """
+    return fingerprint("pipeline.export", options, left_out=("model_base_path", "log_dir"))
+
+
+def exported(options: ExportOptions) -> Path | None:
+    """The latest version in the folder that these options would write again, None if there is none.
+
+    Raises:
+      ValueError: weights that are not there.
+    """
+    wanted = asked(options)
+    for version in reversed(versions_in(options.model_base_path)):
+        manifest = read_manifest(version.path / EXPORT_FILE.parent)
+        same = manifest is not None and difference(manifest["fingerprint"], wanted) is None
+        if manifest is not None and same and model_digest(version.path) == manifest["outputs"]["model"]["sha256"]:
+            return version.path
+    return None
 
 
 def export_localizer(
@@ -118,6 +135,7 @@ def export_localizer(
     model_base_path: Path,
     warmup_batch_sizes: Sequence[int] = WARMUP_BATCH_SIZES,
     calibration: Calibration | None = None,
+    wanted: Fingerprint | None = None,
 ) -> Path:
     """Writes a new version: staged beside it under a name no server takes for a version, then renamed.
 
@@ -126,6 +144,7 @@ def export_localizer(
       model_base_path: folder of the versions; its name is the model's.
       warmup_batch_sizes: scenes in each request that a server replays before it serves the version.
       calibration: what the installation does otherwise than the model's clients say.
+      wanted: what decided the model; recorded in the version, where given.
 
     Returns:
       The version's folder.
@@ -150,7 +169,10 @@ def export_localizer(
         name = model_base_path.resolve().name
         channel = None if calibration is None else calibration.channel
         write_warmup_requests(staging, signatures, name, localizer.scenario, warmup_batch_sizes, channel)
-        _sync(staging)
+        if wanted is not None:
+            outputs = {"model": {"sha256": model_digest(staging)}}
+            write_json(staging / EXPORT_FILE, new_record(wanted) | {"finished": now(), "outputs": outputs})
+        sync(staging)
         os.rename(staging, version)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -167,4 +189,4 @@ def export(options: ExportOptions) -> Path:
     refiner = load_refiner(options.refiner) if options.refiner is not None else None
     localizer = Localizer(weights, options.localizer, refiner)
     calibration = read_calibration(options.calibration) if options.calibration is not None else None
-    return export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes, calibration)
+    return export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes, calibration, asked(options))

@@ -17,11 +17,14 @@ from models.artifacts import load_weights, moved_to
 from models.decision.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
+from pipeline.common.artifacts import Fingerprint, chosen_on, fingerprint, making
 from pipeline.common.records import replacing, write_json
+from pipeline.common.verdict import starting_point
 from pipeline.evaluation.estimators import INPUTS, localizer_estimator
 from pipeline.evaluation.matching import found_sources, match_sources, true_sources
 from pipeline.evaluation.metrics import metrics_config
 from pipeline.evaluation.predictions import run_estimator
+from pipeline.scenes.identity import scenes_inputs
 from pipeline.scenes.reading import load_scenes
 from pipeline.score import ScoreOptions
 from pipeline.train import BEST_MODEL
@@ -113,11 +116,36 @@ def _validated(localizers: Mapping[str, Localizer], options: ScoreOptions) -> di
     return found
 
 
+def asked(options: ScoreOptions) -> Fingerprint:
+    """What decides the fit.
+
+    Raises:
+      FileNotFoundError, ValueError: scenes or weights that are not there.
+    """
+    scenes = scenes_inputs(options.data_dir, options.config)
+    return fingerprint("pipeline.score", options, scenes, left_out=("run_dir", "data_dir"))
+
+
 def teach(options: ScoreOptions, logger: logging.Logger) -> None:
-    """Collects, fits, validates, saves."""
+    """Collects, fits, validates, saves; leaves a finished run alone.
+
+    Raises:
+      Differs: the folder holds a run of other options, scenes, weights or code.
+    """
+    with making(options.run_dir, asked(options), logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+        if run.state == "done":
+            return
+        run.begin(options)
+        _teach(options, logger)
+        run.facts |= {
+            "started_from": starting_point(options.backbone),
+            "chosen_on": max(options.validation_scenes, chosen_on(options.backbone)),
+        }
+        run.finish(BEST_MODEL, "metrics.json")
+
+
+def _teach(options: ScoreOptions, logger: logging.Logger) -> None:
     keras.utils.set_random_seed(options.seed)
-    if (options.run_dir / "checkpoints").exists():
-        raise ValueError(f"--run-dir: expected a folder of its own, got {options.run_dir}, which holds a training")
     weights = load_weights(options.backbone)
     correction = weights.score_correction
     fresh = ScoreCorrection(correction.width)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipeline import data
 from pipeline.data import DataOptions
@@ -163,6 +164,19 @@ def test_several_files_keep_the_order(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [split.num_shards for split in (stored.info.splits[name] for name in SPLITS)] == [3, 1, 2]
     for index, scene in enumerate(load_scenes(tmp_path, stored.scene_set.name, "train").as_numpy_iterator()):
         np.testing.assert_array_equal(scene["snapshots"], simulate_scene(CONFIGS["l64_m64"], "train", index).snapshots)
+
+
+def test_a_build_by_beam_is_the_same_set(tmp_path: Path) -> None:
+    """Beam pickles the shards' closures; the progress line in them made it fail."""
+    name = build(tmp_path / "plain", train=4)
+    options = PipelineOptions(direct_num_workers=2, direct_running_mode="multi_threading")
+    by_beam = tfds.download.DownloadConfig(beam_runner="DirectRunner", beam_options=options)
+    Builder(data_dir=tmp_path / "beam", config=name).download_and_prepare(download_config=by_beam)
+    for split in SPLITS:
+        both = (load_scenes(tmp_path / how, name, split).as_numpy_iterator() for how in ("plain", "beam"))
+        for one, other in zip(*both, strict=True):
+            for key, value in one.items():
+                np.testing.assert_array_equal(value, other[key])
 
 
 def test_second_build_reuses_the_first_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
