@@ -2,9 +2,10 @@
 
 import dataclasses
 
-from models.covariance_estimator.config import CoherenceConfig, GridConfig
+from models.covariance_estimator.config import GridConfig
 from models.decision.config import DecisionConfig, InflationConfig
 from models.physics.config import ShrinkageConfig
+from models.reflections.config import CoherenceConfig
 from models.spectrum.config import DetectionConfig, GuardRails
 
 

@@ -9,11 +9,8 @@ import tensorflow as tf
 
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone, Prediction
-from models.covariance_estimator.coherence import explain_reflections
 from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.likelihood import Atoms
-from models.covariance_estimator.path_search import PathGrid
-from models.covariance_estimator.paths import source_columns
 from models.decision.decision import Decision, decide
 from models.decision.inflation import inflation
 from models.decision.scoring import score_features
@@ -22,6 +19,9 @@ from models.physics.covariance import LowRankCovariance, effective_low_rank
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation, observe
 from models.physics.steering import steering_norm2, steering_vectors
+from models.reflections.coherence import explain_reflections
+from models.reflections.path_search import PathGrid
+from models.reflections.paths import source_columns
 from models.spectrum.detection import Peaks, Starts, find_peaks
 from models.spectrum.guard_rails import within_rails
 from models.spectrum.mvdr import spectrum_layer
@@ -178,7 +178,7 @@ class Localizer(tf.Module):
             observation, atoms, evaluation, self.path_grid, view, self.backbone.config.continuous, self.config.coherence
         )
         decision = decide(atoms, evaluation, view, self.config.decision, inflation(mismatch, self.config.inflation))
-        features = score_features(decision, atoms, evaluation, observation.noise_power, self.scenario)
+        features = score_features(decision, atoms, evaluation, observation, self.scenario)
         score = self.weights.score_correction.correct(decision.score, features)
         response = observation.respond(source_columns(atoms, paths, self.scenario.array))
         power = tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))

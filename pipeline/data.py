@@ -26,10 +26,10 @@ class DataOptions:
     """Validation scenes; left out, the set's own number."""
     test: int | None = None
     """Test scenes; left out, the set's own number."""
-    installation: Path | None = None
-    """An installation file that the scenes are drawn for, docs/installation.md; left out, the config's own."""
     data_dir: Path = Path("runs/data")
     """Where the sets lie."""
+    installation: Path | None = None
+    """An installation file that the scenes are drawn for, docs/installation.md; left out, the config's own."""
 
     def __post_init__(self) -> None:
         apply_installation(self)

@@ -37,6 +37,8 @@ class EvaluateOptions:
     """MVDR on the true covariance through the same detection: the ceiling."""
     chance: bool = False
     """Uniform random guesses: the floor."""
+    calibration: Path | None = None
+    """A calibration file of `python -m pipeline.calibrate`, applied to what the estimator is told."""
     data_dir: Path = Path("runs/data")
     """Where `python -m pipeline.data` put the scenes."""
     config: str = "l64_m64"
@@ -80,10 +82,8 @@ class EvaluateOptions:
 
 def work(options: EvaluateOptions, logger: logging.Logger) -> None:
     """Scores, and leaves the files in the output folder."""
-    from pipeline.common.records import write_config
     from pipeline.evaluation.evaluating import evaluate
 
-    write_config(options.output_dir / "config.json", options)
     evaluate(options, logger)
 
 

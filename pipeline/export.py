@@ -25,6 +25,9 @@ class ExportOptions:
     The weights never see the installation, so they serve any."""
     installation: Path | None = None
     """An installation file that the model is for, docs/installation.md."""
+    calibration: Path | None = None
+    """A calibration file of `python -m pipeline.calibrate`: the model then knows what its installation does otherwise
+    than told, and clients go on sending what they did."""
     warmup_batch_sizes: tuple[int, ...] = WARMUP_BATCH_SIZES
     """Scenes in each request that a server replays before it serves the version, for every signature; none leaves the
     requests out."""
@@ -34,10 +37,11 @@ class ExportOptions:
 
 
 def work(options: ExportOptions, logger: logging.Logger) -> None:
-    """Writes a version."""
-    from pipeline.release.exporting import export
+    """Writes a version, unless the latest one that these options wrote is still there."""
+    from pipeline.release.exporting import export, exported
 
-    logger.info(f"exported {export(options)}")
+    known = exported(options)
+    logger.info(f"exported {export(options)}" if known is None else f"nothing has changed, {known} stays as it is")
 
 
 def main() -> None:

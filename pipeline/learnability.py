@@ -17,8 +17,8 @@ class LearnabilityOptions:
     run_dir: Path
     """Run folder of `python -m pipeline.train`; the verdict is written there."""
     backbone: Path | None = None
-    """What is judged, such as that training's backbone with its fitted score, which then counts as learned too; left
-    out, RUN_DIR/backbone.keras."""
+    """What is judged: that training's backbone with a fitted score, which then counts as learned too; left out,
+    RUN_DIR/backbone.keras."""
     config: str = "l64_m64"
     """Set whose validation scenes are scored."""
     installation: Path | None = None
@@ -26,15 +26,13 @@ class LearnabilityOptions:
     data_dir: Path = Path("runs/data")
     """Where `python -m pipeline.data` put the scenes."""
     scenes: int = 1_000
-    """Validation scenes, the first ones."""
-    skip_scenes: int = 0
-    """Validation scenes left out first: those that chose the best epoch."""
+    """Validation scenes, the first ones after those that chose the best epoch or stopped the fit of the score."""
     min_training_scenes: int = 100_000
     """A training on fewer scenes than this, repeats counted, is no proof."""
 
     def __post_init__(self) -> None:
         apply_installation(self)
-        for field, least in (("scenes", 1), ("skip_scenes", 0), ("min_training_scenes", 0)):
+        for field, least in (("scenes", 1), ("min_training_scenes", 0)):
             if getattr(self, field) < least:
                 raise ValueError(f"--{field.replace('_', '-')}: expected {least} or more, got {getattr(self, field)}")
 

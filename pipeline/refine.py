@@ -44,10 +44,11 @@ class RefineOptions(FitOptions):
 
 def work(options: RefineOptions, logger: logging.Logger) -> None:
     """Trains, or goes on with, the run."""
-    from pipeline.common.records import write_config
+    import tensorflow as tf
+
     from pipeline.training.train_refiner import refine
 
-    write_config(options.run_dir / "config.json", options)
+    tf.config.experimental.enable_op_determinism()  # killed or not, the same options end at the same weights
     refine(options, logger)
 
 

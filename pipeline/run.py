@@ -1,148 +1,55 @@
-"""`python -m pipeline.run`: the stages in turn, from simulated scenes to an evaluated, served localizer."""
+"""`python -m pipeline.run CONFIG.toml`: from a file to a pushed model; every step cached, recorded and safe to kill."""
 
 import dataclasses
-import json
 import logging
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from pipeline.common.log import descriptor
-from pipeline.common.main import FAIL, run_stage
-from pipeline.common.stages import STAGES
+import tyro
 
-MODEL_NAME = "ris_localizer"
-
-
-class StageFailed(RuntimeError):
-    """A stage ended with an error, which it has told of itself."""
+from pipeline.common.main import run_stage
 
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """Simulates, trains, judges, exports, evaluates and serves; each stage is a process of its own.
+    """Runs the stages that a file names, each a process of its own; killed, the same command goes on.
 
-    The defaults are a small set-up in which training pays: impaired scenes, and an estimator that is given no time to
-    search what its first atoms leave unexplained.
+    A stage whose options, inputs and code have not changed is not run again. One whose folder holds the results of
+    others stops the run before anything is touched.
     """
 
-    run_dir: Path = Path("runs/demo")
-    """Where everything goes; the model lands in RUN_DIR/serving/ris_localizer/VERSION."""
-    config: str = "l64_m64_impaired_2000_300_200"
-    """Set of scenes, as for `python -m pipeline.data`."""
+    config: tyro.conf.Positional[Path]
+    """TOML: run_dir, installation, and a table for each stage, [data], [train] and so on, with its options as keys.
+    [score], [learnability], [refine], [bless], [push] and [locate] run only where there is a table."""
+    run_dir: Path | None = None
+    """Where everything goes, in place of the file's run_dir."""
     installation: Path | None = None
-    """An installation file that everything is for, docs/installation.md."""
-    initial: Path | None = None
-    """A backbone.keras to start training from; left out, the untrained one."""
-    additions: int = 0
-    """Rounds in which the estimator may add sources, where --initial does not say it; 2 is the stages' own default."""
-    epochs: int = 4
-    """Training epochs."""
-    steps_per_epoch: int = 125
-    """Batches of 16 scenes an epoch."""
-    learning_rate: float = 2e-3
-    """First learning rate."""
-    validation_scenes: int = 100
-    """Validation scenes that choose the epoch."""
-    judged_scenes: int = 200
-    """Further validation scenes: trained, untrained and sequential maximum likelihood are compared on them."""
-    test_scenes: int = 200
-    """Test scenes of the exported model's evaluation."""
-    located_scenes: int = 2
-    """Fresh scenes that a model server is sent."""
+    """An installation file that everything is for, docs/installation.md, in place of the file's."""
+    plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Shows the plan and stops."""
 
 
-def stages(options: RunOptions) -> dict[str, list[str]]:
-    """Arguments of every stage, in order."""
-    run_dir = options.run_dir
-    place: list[object] = [] if options.installation is None else ["--installation", options.installation]
-    scenes: list[object] = ["--config", options.config, *place, "--data-dir", run_dir / "data"]
-    logs: list[object] = ["--log-dir", run_dir / "logs"]
-    trained, model = run_dir / "train", run_dir / "serving" / MODEL_NAME
-    training: list[object] = [*scenes, "--run-dir", trained, "--validation-scenes", options.validation_scenes]
-    training += ["--epochs", options.epochs]
-    training += ["--steps-per-epoch", options.steps_per_epoch, "--learning-rate", options.learning_rate]
-    if options.initial is None:
-        training += ["--backbone.continuous.additions", options.additions]
-    else:
-        training += ["--initial", options.initial]
-    judged: list[object] = ["--run-dir", trained, "--min-training-scenes", 1]
-    judged += ["--scenes", options.judged_scenes, "--skip-scenes", options.validation_scenes]
-    arguments: dict[str, list[object]] = {
-        "data": scenes,
-        "train": training,
-        "learnability": [*scenes, *judged],
-        "export": ["--backbone", trained / "backbone.keras", "--model-base-path", model, *logs],
-        "evaluate": [
-            *(*scenes, "--saved-model", model, "--scenes", options.test_scenes),
-            *("--output-dir", run_dir / "evaluation"),
-        ],
-        "locate": [
-            *("--model-base-path", model, "--config", options.config, *place, "--scenes", options.located_scenes),
-            *("--output", run_dir / "measurement.npz", *logs),
-        ],
-    }
-    return {name: list(map(str, given)) for name, given in arguments.items()}
-
-
-def run_process(stage: str, arguments: list[str], logger: logging.Logger) -> int:
-    """Runs a stage in a process of its own and passes on what it says; its exit status."""
-    command = [sys.executable, "-m", f"pipeline.{stage}", *arguments]
-    logger.debug(" ".join(command))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=descriptor(sys.stderr), text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            level = logging.DEBUG if line.startswith("log: ") else logging.INFO
-            logger.log(level, line.rstrip())
-    return process.returncode
-
-
-def summary(options: RunOptions) -> list[str]:
-    """What came out of it, where it lies, and what to do next."""
-    run_dir = options.run_dir
-
-    def read(*path: str) -> dict[str, Any]:
-        return json.loads(run_dir.joinpath(*path).read_text(encoding="utf-8"))
-
-    judged, tested = read("train", "learnability.json"), read("evaluation", "metrics.json")["standard"]
-    names = {"untrained": "untrained", "trained": "trained", "sequential_ml": "sequential maximum likelihood"}
-    f1 = ", ".join(f"{name} {judged['scores'][key]['f1']:.3f}" for key, name in names.items())
-    model, measurement = (run_dir / "serving" / MODEL_NAME).absolute(), run_dir / "measurement.npz"
-    served = f"--target localhost:8500 --config {options.config} --data-dir {run_dir / 'data'}"
-    return [
-        f"F1 on {options.judged_scenes} validation scenes that chose nothing: {f1}",
-        f"F1 of the exported model on {options.test_scenes} test scenes: {tested['f1']:.3f}",
-        f"figures: {run_dir / 'evaluation' / 'figures'}/*.png; logs: {run_dir / 'logs'}, and logs/ in every folder",
-        "next, with .venv/bin/ before python:",
-        f"  python -m serving.model_server --port=8500 --model_name={MODEL_NAME} --model_base_path={model}",
-        f"  python -m serving.client --target localhost:8500 --input {measurement} --output sources.json",
-        f"  python -m pipeline.evaluate {served} --scenes {options.test_scenes} --output-dir {run_dir / 'served'}",
-    ]
-
-
-def work(options: RunOptions, logger: logging.Logger) -> None:
-    """Runs the stages.
+def run_directory(options: RunOptions) -> Path:
+    """Where everything goes.
 
     Raises:
-      StageFailed: one of them did; a verdict of FAIL is none.
+      ValueError: the file is no run's.
     """
-    started = time.monotonic()
-    given = stages(options)
-    for number, (name, arguments) in enumerate(given.items(), start=1):
-        logger.info(f"== {number}/{len(given)} {name}: {STAGES[name]} ({time.monotonic() - started:.0f} s so far)")
-        status = run_process(name, arguments, logger)
-        if status not in (0, FAIL):
-            raise StageFailed(f"stage {name} ended with status {status}")
-    logger.info(f"== done in {time.monotonic() - started:.0f} s")
-    for line in summary(options):
-        logger.info(line)
+    from pipeline.running.run_file import read_run_file
+
+    return read_run_file(options.config, options.run_dir).run_dir
+
+
+def work(options: RunOptions, logger: logging.Logger) -> int | None:
+    """Does what is left to do."""
+    from pipeline.running.execution import run
+
+    return run(options, logger)
 
 
 def main() -> None:
-    """Command line entry point."""
-    run_stage("run", RunOptions, work, lambda options: options.run_dir / "logs")
+    """Command line entry point; exit status 1 where a verdict stopped the run, 2 where a stage failed."""
+    run_stage("run", RunOptions, work, lambda options: run_directory(options) / "logs")
 
 
 if __name__ == "__main__":

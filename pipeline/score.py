@@ -20,7 +20,7 @@ class ScoreOptions:
     data_dir: Path = Path("runs/data")
     """Where `python -m pipeline.data` put the scenes."""
     config: tuple[str, ...] = ("l64_m64",)
-    """Sets of scenes, each with an equal share."""
+    """Sets of scenes, each with an equal share; their installations may differ."""
     installation: Path | None = None
     """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     scenes: int = 10_000
@@ -49,10 +49,8 @@ class ScoreOptions:
 
 def work(options: ScoreOptions, logger: logging.Logger) -> None:
     """Collects, fits, validates, saves."""
-    from pipeline.common.records import write_config
     from pipeline.training.train_score import teach
 
-    write_config(options.run_dir / "config.json", options)
     teach(options, logger)
 
 

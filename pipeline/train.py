@@ -11,7 +11,7 @@ from pipeline.common.hyperparameters import read_hyperparameters, replaced
 from pipeline.common.main import run_stage
 from pipeline.training.options import FitOptions
 
-BEST_MODEL = "backbone.keras"
+BEST_MODEL, START_MODEL = "backbone.keras", "start.keras"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +39,9 @@ def work(options: TrainOptions, logger: logging.Logger) -> None:
     """Trains, or goes on with, the run."""
     import tensorflow as tf
 
-    from pipeline.common.records import write_config
     from pipeline.training.train_backbone import train
 
-    if options.hyperparameters is not None:
-        tf.config.experimental.enable_op_determinism()  # the trial's score comes out to the last digit
-    write_config(options.run_dir / "config.json", options)
+    tf.config.experimental.enable_op_determinism()  # killed or tuned, the same options end at the same weights
     train(options, logger)
 
 

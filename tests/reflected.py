@@ -3,13 +3,14 @@
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.coherence import Reflections, explain_reflections
-from models.covariance_estimator.config import CoherenceConfig, ContinuousConfig
+from models.covariance_estimator.config import ContinuousConfig
 from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.likelihood import Atoms
-from models.covariance_estimator.path_search import PathGrid
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.steering import steering_vectors
+from models.reflections.coherence import Reflections, explain_reflections
+from models.reflections.config import CoherenceConfig
+from models.reflections.path_search import PathGrid
 
 ARRAY = RISArray(8, 8)
 GRID = PathGrid(ARRAY)

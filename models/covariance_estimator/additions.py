@@ -15,10 +15,12 @@ from models.covariance_estimator.config import ContinuousConfig
 from models.covariance_estimator.continuous import atoms_at, grid_peaks, refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.exact_search import search_grid
-from models.covariance_estimator.likelihood import Atoms, Evaluation
+from models.covariance_estimator.likelihood import Atoms, Evaluation, error_covariance
 from models.covariance_estimator.new_atom import best_power, gain_at
+from models.physics.config import PathLossConfig
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation
+from models.physics.path_loss import log_evidence
 
 
 class _Unexplained(NamedTuple):
@@ -65,18 +67,48 @@ def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionar
     return atoms_at(indices, powers, gain > config.prune_gain, atoms.noise_power, dictionary)
 
 
-def best_grid_point(
+def best_grid_points(
     observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: ContinuousConfig
 ) -> Atoms:
-    """The grid point that gains most as one more atom, out of all; arguments and result as for `best_peak`.
+    """The grid points that gain most as one more atom, out of all; arguments as for `best_peak`.
 
-    It is tried from a lower gain on: between two grid points much of a gain is lost where the channel is narrow.
+    They are tried from a lower gain on: between two grid points much of a gain is lost where the channel is narrow.
+
+    Returns:
+      `config.narrow_branches` atoms a scene, alternatives to each other.
     """
     found = search_grid(observation, atoms, dictionary, config.directions)
-    gain, indices = tf.math.top_k(found.gain, 1)
+    indices, gain = grid_peaks(found.gain, dictionary, config.narrow_branches)
     powers = tf.gather(found.power, indices, batch_dims=1)
     worth = gain > config.narrow_gain
     return atoms_at(indices, powers, worth, atoms.noise_power, dictionary)
+
+
+def _one_each(atoms: Atoms) -> Atoms:
+    """Alternatives [B, C] as [B C, 1]."""
+    size = tf.size(atoms.active)
+    noise_power = tf.repeat(atoms.noise_power, atoms.active.shape[-1])
+    parameters = tf.reshape(atoms.parameters, [size, 1, atoms.parameters.shape[-1]])
+    return Atoms(parameters, tf.reshape(atoms.active, [size, 1]), noise_power)
+
+
+def _first_least(values: tf.Tensor, owner: tf.Tensor, num_owners: tf.Tensor) -> tf.Tensor:
+    """Of the values [S] of each owner, which come in the owners' order, the number of the first least one."""
+    least = tf.math.unsorted_segment_min(values, owner, num_owners)
+    which = tf.where(values <= tf.gather(least, owner))[:, 0]
+    owners = tf.gather(owner, which)
+    first = tf.concat([tf.ones_like(owners[:1], tf.bool), owners[1:] != owners[:-1]], axis=0)
+    return tf.boolean_mask(which, first)
+
+
+def law_evidence(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
+    """How much more likely free space makes the atoms' powers than chance does, log, [B] (models.physics.path_loss)."""
+    _, _, inverse_range, log_power = tf.unstack(atoms.parameters, axis=-1)
+    covariance = error_covariance(atoms, evaluation)
+    slope = -2.0 / inverse_range
+    variance = covariance[..., 3, 3] + slope**2 * covariance[..., 2, 2] + 2.0 * slope * covariance[..., 2, 3]
+    level = log_power - 2.0 * tf.math.log(inverse_range)
+    return log_evidence(level, tf.maximum(variance, 0.0), atoms.active, PathLossConfig())
 
 
 def _filled(atoms: Atoms, new: Atoms) -> tuple[Atoms, tf.Tensor]:
@@ -111,7 +143,7 @@ def complete_atoms(
     """
     problem = _Problem(observation, dictionary, field_of_view, config)
     state = _rounds(problem, ~narrow, (atoms, evaluation), best_peak, config.addition_steps)
-    return _rounds(problem, narrow, state, best_grid_point, config.narrow_steps)
+    return _rounds(problem, narrow, state, best_grid_points, config.narrow_steps)
 
 
 class _Problem(NamedTuple):
@@ -124,20 +156,50 @@ class _Problem(NamedTuple):
 _Search = Callable[[Observation, Atoms, PolarDictionary, ContinuousConfig], Atoms]
 
 
+def _objective(atoms: Atoms, evaluation: Evaluation, config: ContinuousConfig) -> tf.Tensor:
+    """The likelihood, free space and the number of atoms weighed together, [B]; less is better."""
+    number = tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1)
+    return evaluation.nll + config.prune_gain * number - law_evidence(atoms, evaluation)
+
+
+def _tried(
+    problem: _Problem, scenes: tf.Tensor, base: Atoms, new: Atoms, steps: int
+) -> tuple[tf.Tensor, Atoms, Evaluation]:
+    """Atoms with each scene's best new one, refined.
+
+    Args:
+      problem: whose scenes of numbers `scenes` [S] are worked on.
+      base: what is added to, of S scenes. new: alternatives, [S, C].
+      steps: Fisher scoring steps.
+
+    Returns:
+      Which of the S scenes got one, [T], rising, and their atoms and likelihood.
+    """
+    observation, dictionary, field_of_view, config = problem
+    branches = new.active.shape[-1]
+    owner = tf.repeat(tf.range(tf.size(scenes)), branches)
+    grown, added = _filled(take_scenes(base, owner), _one_each(new))
+    owner, grown = take_scenes((owner, grown), tf.where(added)[:, 0])
+    some = take_scenes(observation, tf.gather(scenes, owner))
+    grown, reached = refine_atoms(some, grown, dictionary.array, field_of_view, config, steps)
+    if branches == 1:
+        return owner, grown, reached
+    best = _first_least(_objective(grown, reached, config), owner, tf.size(scenes))
+    return take_scenes((owner, grown, reached), best)
+
+
 def _rounds(
     problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], search: _Search, steps: int
 ) -> tuple[Atoms, Evaluation]:
     """The state after rounds with those scenes, `which` [B] bool, until none of them gains an atom."""
-    observation, dictionary, field_of_view, config = problem
+    observation, dictionary, _, config = problem
 
     def one_round(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]):
-        some, (old, before) = take_scenes(observation, scenes), take_scenes(state, scenes)
-        grown, added = _filled(old, search(some, old, dictionary, config))
-        kept = tf.where(added)[:, 0]
-        some, grown = take_scenes(some, kept), take_scenes(grown, kept)
-        grown, reached = refine_atoms(some, grown, dictionary.array, field_of_view, config, steps)
-        better = tf.where(reached.nll < tf.gather(before.nll, kept))[:, 0]
-        scenes = tf.gather(scenes, tf.gather(kept, better))
+        old, before = take_scenes(state, scenes)
+        new = search(take_scenes(observation, scenes), old, dictionary, config)
+        owner, grown, reached = _tried(problem, scenes, old, new, steps)
+        better = tf.where(reached.nll < tf.gather(before.nll, owner))[:, 0]
+        scenes = tf.gather(scenes, tf.gather(owner, better))
         return number + 1, scenes, put_scenes(state, scenes, take_scenes((grown, reached), better))
 
     def goes_on(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]) -> tf.Tensor:

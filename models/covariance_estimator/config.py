@@ -55,6 +55,8 @@ class ContinuousConfig:
     """Strongest directions of such a channel that the test of all grid points keeps."""
     narrow_gain: float = 3.0
     """Log-likelihood a grid point must promise there to be tried; refined, it must be worth `prune_gain`."""
+    narrow_branches: int = 3
+    """Grid points a round tries there, each refined on its own: the likeliest stays, its powers weighed."""
     narrow_steps: int = 6
     """Fisher scoring steps after each round there."""
     settling_steps: int = 4
@@ -70,7 +72,7 @@ class ContinuousConfig:
     channel, phase errors or dead elements add acts as noise that follows the signal."""
 
     def __post_init__(self) -> None:
-        for field in ("candidates", "addition_steps", "directions", "narrow_steps"):
+        for field in ("candidates", "addition_steps", "directions", "narrow_branches", "narrow_steps"):
             if getattr(self, field) < 1:
                 raise ValueError(f"ContinuousConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
         amounts = ("steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain", "narrow_gain")
@@ -109,32 +111,3 @@ class BackboneConfig:
             raise ValueError(f"BackboneConfig.active_atoms: expected 1..{self.grid.size}, got {self.active_atoms!r}")
         if self.width < 1 or self.depth < 1:
             raise ValueError(f"BackboneConfig.width, depth: expected at least 1, got {self.width!r}, {self.depth!r}")
-
-
-@dataclasses.dataclass(frozen=True)
-class CoherenceConfig:
-    """Reflected paths of the sources."""
-
-    max_paths: int = 16
-    """Reflected paths a scene may have."""
-    rounds: int = 5
-    """Rounds that add paths; a scene that gains none has had its last. 0 takes every atom for a source of its own."""
-    paths_per_round: int = 6
-    """Paths a round may add."""
-    paths_per_source: int = 2
-    """Of them, of one source."""
-    min_gain: float = 12.0
-    """Log-likelihood a path must be worth. Of all directions and sources of a scene without reflections the best is
-    worth about 7."""
-    steps: int = 3
-    """Fisher scoring steps after each round."""
-
-    def __post_init__(self) -> None:
-        for field in ("max_paths", "paths_per_round", "paths_per_source", "steps"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"CoherenceConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
-        if self.rounds < 0 or self.min_gain <= 0:
-            raise ValueError(
-                "CoherenceConfig.rounds, min_gain: expected at least 0 and a positive number, "
-                f"got {self.rounds!r}, {self.min_gain!r}"
-            )

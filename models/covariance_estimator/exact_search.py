@@ -2,9 +2,9 @@
 
 Through a channel of full rank an atom arrives with nearly the same energy in every snapshot, and peaks of the
 back-projected power are where sources are. Through one of low rank, a line of sight say, alpha_l follows the codes, and
-it is by that pattern over the snapshots that sources are told apart: only the exact gain (new_atom.py) shows
-them. There the channel's few strongest directions W hold nearly all of it: with P = W^H H the covariance of W^H y_l is
-    S_l = W^H Phi_l R Phi_l^H W + sigma^2 I, a few rows wide, and
+it is by that pattern over the snapshots that sources are told apart: only the exact gain (new_atom.py) shows them.
+There the channel's few strongest directions W hold nearly all of it: with P = W^H H the covariance of W^H y_l is
+S_l = W^H Phi_l R Phi_l^H W + sigma^2 I, a few rows wide, and
     alpha_l = |S_l^-1/2 P diag(c_l) d|^2,    b_l = |y_l^H W S_l^-1 P diag(c_l) d|^2.
 """
 

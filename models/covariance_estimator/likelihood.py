@@ -122,3 +122,19 @@ def evaluate_atoms(observation: Observation, atoms: Atoms, array: RISArray) -> E
     noise_fisher = atoms.noise_power**2 * tf.reduce_sum(power[..., :-1], axis=(1, 2, 3))
     fisher = _fisher(real, imag, num_atoms)
     return Evaluation(nll, gradient, fisher, tf.reduce_sum(gains, axis=1), noise_gradient, noise_fisher)
+
+
+def error_covariance(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
+    """Each atom's 4 x 4 block of the inverse Fisher information, all others unknown: [B, A, 4, 4] float32."""
+    num_atoms = atoms.active.shape[-1]
+    fisher = evaluation.fisher
+    diagonal = tf.linalg.diag_part(fisher)
+    scale = tf.math.rsqrt(tf.where(diagonal > 0, diagonal, 1.0))
+    scaled = fisher * scale[:, :, None] * scale[:, None, :]
+    scaled = tf.linalg.set_diag(scaled, tf.ones_like(diagonal) + 1e-5)
+    size = fisher.shape[-1]
+    chol = tf.linalg.cholesky(scaled)
+    inverse = tf.linalg.cholesky_solve(chol, tf.eye(size, batch_shape=[tf.shape(fisher)[0]]))
+    inverse = inverse * scale[:, :, None] * scale[:, None, :]
+    blocks = tf.reshape(inverse, [-1, PARAMETERS_PER_ATOM, num_atoms, PARAMETERS_PER_ATOM, num_atoms])
+    return tf.einsum("bikjk->bkij", blocks)

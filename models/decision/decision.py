@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
+from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation, error_covariance
 from models.decision.config import DecisionConfig
 from models.physics.geometry import FieldOfView
 from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, path_loss_factor
@@ -30,23 +30,8 @@ class Decision(NamedTuple):
     score: tf.Tensor
 
 
+_LAW_RANGE_M = FieldOfView().typical_range_m  # the levels of the path-loss law are a fixed grid about it
 _NUM_NODES, _WIDTH = 41, 4.0  # nodes of inverse range over so many deviations each way
-
-
-def error_covariance(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
-    """Each atom's 4 x 4 block of the inverse Fisher information, all others unknown: [B, A, 4, 4] float32."""
-    num_atoms = atoms.active.shape[-1]
-    fisher = evaluation.fisher
-    diagonal = tf.linalg.diag_part(fisher)
-    scale = tf.math.rsqrt(tf.where(diagonal > 0, diagonal, 1.0))
-    scaled = fisher * scale[:, :, None] * scale[:, None, :]
-    scaled = tf.linalg.set_diag(scaled, tf.ones_like(diagonal) + 1e-5)
-    size = fisher.shape[-1]
-    chol = tf.linalg.cholesky(scaled)
-    inverse = tf.linalg.cholesky_solve(chol, tf.eye(size, batch_shape=[tf.shape(fisher)[0]]))
-    inverse = inverse * scale[:, :, None] * scale[:, None, :]
-    blocks = tf.reshape(inverse, [-1, PARAMETERS_PER_ATOM, num_atoms, PARAMETERS_PER_ATOM, num_atoms])
-    return tf.einsum("bikjk->bkij", blocks)
 
 
 def _normal_mass(error: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
@@ -111,8 +96,7 @@ def decide(
     log_odds = tf.where(atoms.active, log_odds, -np.float32(np.inf))
     power_slope = covariance[..., 3, 2] / variance_w
     candidates = Candidates(
-        range_m=nodes_r
-        * (FieldOfView().typical_range_m / view.typical_range_m),  # levels of the law are a grid of fixed t
+        range_m=_LAW_RANGE_M / view.typical_range_m * nodes_r,
         log_power=log_power[..., None] + power_slope[..., None] * shift,
         log_power_variance=tf.maximum(covariance[..., 3, 3] - power_slope * covariance[..., 3, 2], 0.0),
         weights=weights,

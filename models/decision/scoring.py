@@ -8,12 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from models.covariance_estimator.exact_search import effective_rank
 from models.covariance_estimator.layers import build_in_turn
 from models.covariance_estimator.likelihood import Atoms, Evaluation
 from models.decision.decision import Decision
 from models.physics.geometry import Scenario
+from models.physics.observation import Observation
 
-NUM_FEATURES = 11
+NUM_FEATURES = 12
 _FARTHEST_M = 10.0  # in the field of view that scores were taught in
 _LEAST_SCORE = 4e-5  # scores have four digits, and one of 1 must come back as 1
 
@@ -29,13 +31,13 @@ def score_logit(score: tf.Tensor) -> tf.Tensor:
 
 
 def score_features(
-    decision: Decision, atoms: Atoms, evaluation: Evaluation, reported_noise_power: tf.Tensor, scenario: Scenario
+    decision: Decision, atoms: Atoms, evaluation: Evaluation, observation: Observation, scenario: Scenario
 ) -> tf.Tensor:
     """What the correction reads of each candidate.
 
     Args:
       decision, atoms, evaluation: the candidates, [B, A], as they came out of `models.decision.decision.decide`.
-      reported_noise_power: sigma^2 by the reported SNR, [B] float32.
+      observation: the scenes.
       scenario: what distances and numbers are measured by.
 
     Returns:
@@ -43,7 +45,8 @@ def score_features(
       power, and of the reported one; logs of the range (10 is the farthest there can be), of the position's deviation
       in gates, and of that over the range; log
       power over the strongest; number of candidates; and, of the nearest stronger candidate, the log of its distance in
-      beam widths and that of its power over this one's. Zero for inactive atoms.
+      beam widths and that of its power over this one's; log of the channel's effective rank, since few directions leave
+      several places as likely. Zero for inactive atoms.
     """
     powers, active = atoms.powers(), atoms.active
     variance = tf.linalg.diag_part(decision.position_cov_m2)
@@ -55,6 +58,7 @@ def score_features(
     which = tf.argmin(tf.where(stronger, distance, 20.0), axis=-1)
     its_power = tf.where(tf.reduce_any(stronger, axis=-1), tf.gather(powers, which, batch_dims=1), powers)
     everywhere, view = tf.ones_like(powers), scenario.field_of_view
+    reported_noise_power = observation.noise_power
     features = [
         0.3 * score_logit(decision.score),
         _log(tf.maximum(evaluation.gains, 1.0)) - 4.0,
@@ -67,6 +71,7 @@ def score_features(
         tf.reduce_sum(tf.cast(active, tf.float32), axis=-1, keepdims=True) / scenario.max_sources * everywhere,
         _log(nearest),
         0.5 * _log(its_power / tf.maximum(powers, 1e-8)),
+        0.5 * _log(effective_rank(observation.channel))[:, None] * everywhere,
     ]
     return tf.where(active[..., None], tf.stack(features, axis=-1), 0.0)
 

@@ -31,7 +31,7 @@ class PathLossConfig:
 
     power_spreads_db: tuple[float, ...] = (0.5, 2.0, 5.0, 10.0)
     """Standard deviations of the sources' transmit powers about a common one that a scene may have, dB, rising."""
-    spread_shares: tuple[float, ...] = (0.7, 0.1, 0.1, 0.1)
+    spread_shares: tuple[float, ...] = (0.9, 0.04, 0.03, 0.03)
     """Share of scenes with each of them, before anything is seen; of the sum."""
     unrelated_share: float = 0.05
     """Probability that a source follows no common power; 1 leaves the law out."""

@@ -23,12 +23,13 @@ _DECIBEL = math.log(10.0) / 10.0
 
 def _spreading(config: PathLossConfig) -> np.ndarray:
     """P(a source's level is at a grid point t' | common level t), beyond the least spread, [spread, t, t'] float32."""
-    least, step = config.power_spreads_db[0], _LEVELS[1] - _LEVELS[0]
+    least = config.power_spreads_db[0]
     kernels = [np.eye(_LEVELS.size)]
     for spread in config.power_spreads_db[1:]:
         variance = _DECIBEL**2 * (spread**2 - least**2)
         gap2 = (_LEVELS[:, None] - _LEVELS) ** 2
-        kernels.append(step * np.exp(-0.5 * gap2 / variance) / math.sqrt(2.0 * math.pi * variance))
+        kernel = np.exp(-0.5 * gap2 / variance)
+        kernels.append(kernel / kernel.sum(axis=0))  # a lone source says nothing of its level, at the grid's ends too
     return np.array(kernels, np.float32)
 
 
@@ -59,16 +60,46 @@ def path_loss_factor(candidates: Candidates, config: PathLossConfig) -> tf.Tenso
       [B, A, n] float32, positive; one where `unrelated_share` is one.
     """
     level = candidates.log_power + 2.0 * tf.math.log(candidates.range_m)
-    variance = candidates.log_power_variance + (_DECIBEL * config.power_spreads_db[0]) ** 2 + 1e-4
-    variance = variance[..., None, None]
-    density = tf.exp(-0.5 * (level[..., None] - _LEVELS) ** 2 / variance) / tf.sqrt(2.0 * math.pi * variance)
-    lawful, spreading = (1.0 - config.unrelated_share) * LOG_POWER_WIDTH, tf.constant(_spreading(config))
+    density = _density(level, candidates.log_power_variance[..., None], config)
     at_least_spread = tf.einsum("ban,banu->bau", candidates.weights, density)
-    by_source = lawful * tf.einsum("bau,stu->bast", at_least_spread, spreading) + config.unrelated_share
-    exists = candidates.exists[..., None, None]
-    message = tf.math.log(exists * by_source + 1.0 - exists)
-    prior = np.log(np.array(config.spread_shares, np.float32) / sum(config.spread_shares))[:, None]
-    others = prior + tf.reduce_sum(message, axis=1, keepdims=True) - message
+    message, spreading = _messages(at_least_spread, candidates.exists, config)
+    others = _log_prior(config) + tf.reduce_sum(message, axis=1, keepdims=True) - message
     others -= tf.reduce_logsumexp(others, axis=(2, 3), keepdims=True)
     expected = tf.einsum("bast,stu->bau", tf.exp(others), spreading)
+    lawful = (1.0 - config.unrelated_share) * LOG_POWER_WIDTH
     return lawful * tf.einsum("bau,banu->ban", expected, density) + config.unrelated_share
+
+
+def log_evidence(level: tf.Tensor, variance: tf.Tensor, active: tf.Tensor, config: PathLossConfig) -> tf.Tensor:
+    """How much more probable the law makes all levels together than flat priors of the log powers do.
+
+    Args:
+      level: log p + 2 log r as estimated, [B, A] float32. variance: of it, [B, A]. active: [B, A] bool.
+      config: trust in the law.
+
+    Returns:
+      [B] float32, a logarithm; zero of no source.
+    """
+    message, _ = _messages(_density(level, variance, config), tf.cast(active, tf.float32), config)
+    mean = math.log(_LEVELS.size)
+    return tf.reduce_logsumexp(_log_prior(config) + tf.reduce_sum(message, axis=1), axis=(1, 2)) - mean
+
+
+def _density(level: tf.Tensor, variance: tf.Tensor, config: PathLossConfig) -> tf.Tensor:
+    """Of the level at each grid point at the least spread: [...] -> [..., t]."""
+    variance = (variance + (_DECIBEL * config.power_spreads_db[0]) ** 2 + 1e-4)[..., None]
+    return tf.exp(-0.5 * (level[..., None] - _LEVELS) ** 2 / variance) / tf.sqrt(2.0 * math.pi * variance)
+
+
+def _messages(density: tf.Tensor, exists: tf.Tensor, config: PathLossConfig) -> tuple[tf.Tensor, tf.Tensor]:
+    """Log of what each source says of spread and common level, [B, A, spread, t], from its [B, A, t]; the spreading."""
+    spreading = tf.constant(_spreading(config))
+    lawful = (1.0 - config.unrelated_share) * LOG_POWER_WIDTH
+    by_source = lawful * tf.einsum("bau,stu->bast", density, spreading) + config.unrelated_share
+    exists = exists[..., None, None]
+    return tf.math.log(exists * by_source + 1.0 - exists), spreading
+
+
+def _log_prior(config: PathLossConfig) -> np.ndarray:
+    """Of the spreads, [spread, 1]."""
+    return np.log(np.array(config.spread_shares, np.float32) / sum(config.spread_shares))[:, None]

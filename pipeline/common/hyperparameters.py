@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 Options = TypeVar("Options")
 
@@ -42,19 +42,21 @@ def replaced(options: Options, values: Mapping[str, Any], prefix: str = "") -> O
         if rest:
             nested.setdefault(head, {})[rest] = value
         else:
-            changes[head] = _like(old, value, prefix + name)
+            changes[head] = _like(old, value, get_type_hints(type(options))[head], prefix + name)
     changes |= {head: replaced(getattr(options, head), below, f"{prefix}{head}.") for head, below in nested.items()}
     return dataclasses.replace(options, **changes)  # type: ignore[type-var]
 
 
-def _like(old: Any, value: Any, name: str) -> Any:
-    """A value from JSON in the type of the one it replaces."""
+def _like(old: Any, value: Any, declared: Any, name: str) -> Any:
+    """A value from JSON or TOML in the type of the one it replaces, or of those declared where that is None."""
     if isinstance(old, tuple) and isinstance(value, list):
         return tuple(value)
     if isinstance(old, float) and isinstance(value, int):
         return float(value)
-    if (isinstance(old, Path) or old is None) and isinstance(value, str):
+    if isinstance(value, str) and (isinstance(old, Path) or (old is None and Path in get_args(declared))):
         return Path(value)
+    if old is None and value is not None and not isinstance(value, get_args(declared)):
+        raise ValueError(f"hyperparameters: {name}: expected {declared}, got {value!r}")
     if old is not None and value is not None and not isinstance(value, type(old)):
         raise ValueError(f"hyperparameters: {name}: expected {type(old).__name__}, got {value!r}")
     return value

@@ -1,16 +1,23 @@
 """The stages there are, in the order in which they are used, and what each does."""
 
 STAGES = {
-    "run": "the stages in turn, small: from simulated scenes to a served localizer",
+    "run": "a whole run from a TOML file: from simulated scenes to a pushed model",
     "data": "simulate scenes into TFDS shards",
+    "validate": "are the scenes on disk what they should be? VALID or INVALID",
     "train": "train the covariance backbone",
     "score": "teach the score what a hit looks like",
     "learnability": "did it learn anything? PASS or FAIL",
     "refine": "train the SpectrumRefiner",
     "tune": "search training options",
+    "calibrate": "learn what an installation does otherwise than told, from scenes without labels",
     "export": "write a SavedModel for a model server",
     "evaluate": "score a localizer on simulated scenes, with figures",
+    "bless": "is an exported model good enough? BLESSED or NOT_BLESSED",
+    "infra_validate": "does an exported model load and answer in a server? VALID or INVALID",
+    "push": "take a model to where a server looks for it, or roll back",
+    "lineage": "tell which data, configuration, code and parents a version has",
     "locate": "send fresh scenes to a model server, true against found",
+    "doctor": "is everything there that the stages need? A line a check",
     "bench": "time the localizer and its parts",
     "tradeoff": "accuracy against time of cheaper and dearer settings",
 }

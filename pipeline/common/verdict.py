@@ -1,24 +1,37 @@
-"""The learnability verdict: what stands before costly stages."""
+"""The learnability verdict: what stands before costly stages, and which model it is about."""
 
 import json
 from pathlib import Path
 
+from pipeline.common.artifacts import output_digest
 from tfds_shards.scene_sets import scene_set
+
+UNTRAINED = "untrained"
+"""What stands for the hash of the untrained backbone, whatever its shape: it is the classical estimator."""
 
 
 class GateClosed(ValueError):
     """A costly stage may not go on; says why in one line."""
 
 
-def require_verdict(path: Path | None, *configs: str) -> None:
-    """Lets a stage begin if `python -m pipeline.learnability` said PASS for scenes of the same kind.
+def starting_point(initial: Path | None) -> str:
+    """What a training starts from: the hash of given weights, or `UNTRAINED`."""
+    return UNTRAINED if initial is None else output_digest(initial)
+
+
+def require_verdict(path: Path | None, start: Path | None, *configs: str) -> None:
+    """Lets a stage begin if `python -m pipeline.learnability` said PASS of what it starts from, on such scenes.
+
+    A stage that starts from given weights needs the verdict on those very weights; one that starts from the untrained
+    backbone that of a training which did so, too.
 
     Args:
       path: a learnability.json.
+      start: the weights the stage starts from; None for the untrained backbone.
       configs: the sets of scenes it is for; the verdict is on scenes like one of them.
 
     Raises:
-      GateClosed: no verdict, another one, or one for other scenes.
+      GateClosed: no verdict, another one, one on another model, or one on other scenes.
     """
     expected = "--learnability: expected the learnability.json of a training that PASSed"
     if path is None:
@@ -26,9 +39,16 @@ def require_verdict(path: Path | None, *configs: str) -> None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         verdict, reason, judged = record["verdict"], record["reason"], record["options"]["config"]
+        model, started_from = str(record["model"]), str(record["started_from"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise GateClosed(f"{expected}, got none at {path} ({type(error).__name__})") from None
     if verdict != "PASS":
         raise GateClosed(f"{expected}, got {verdict} in {path}: {reason}")
     if scene_set(judged).config not in [scene_set(config).config for config in configs]:
         raise GateClosed(f"{expected} on scenes like {' or '.join(configs)}, got one on {judged} in {path}")
+    wanted = starting_point(start)
+    if wanted != (started_from if start is None else model):
+        named = "the untrained backbone" if start is None else f"{start} ({wanted[:12]})"
+        raise GateClosed(
+            f"{expected} and is about {named}, got one about {model[:12]}, trained from {started_from[:12]}"
+        )

@@ -11,6 +11,7 @@ from models.localizer import Localizer
 from models.physics.geometry import Scenario
 from models.physics.steering import source_positions_m
 from serving.client import LocalizerClient
+from serving.client.calibration import Calibration
 
 Arrays = dict[str, np.ndarray]
 Estimator = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -72,6 +73,14 @@ def server_estimator(target: str, model_name: str) -> Estimator:
     """
     client = LocalizerClient(target, model_name=model_name)
     return lambda scenes: client.predict({key: np.asarray(scenes[key]) for key in INPUTS}).outputs
+
+
+def calibrated_estimator(estimator: Estimator, calibration: Calibration) -> Estimator:
+    """An estimator told what its installation does otherwise.
+
+    Calls of it raise ValueError for scenes of another surface or channel.
+    """
+    return lambda scenes: estimator(calibration.apply(scenes))
 
 
 def localizer_estimator(localizer: Localizer) -> Estimator:

@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import json
 import logging
 import math
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,20 +19,33 @@ from models.baselines.sequential_ml import SequentialMLConfig, sequential_ml_loc
 from models.localizer import Localizer
 from models.physics.geometry import RISArray, Scenario
 from models.spectrum_localizer import oracle_localizer, spectrum_localizer
+from pipeline.calibration.files import check_surface
+from pipeline.common.artifacts import Artifact, Fingerprint, Input, fingerprint, making, output_digest
 from pipeline.common.records import replacing, write_json
 from pipeline.evaluate import EvaluateOptions
 from pipeline.evaluation.comparison import compare
-from pipeline.evaluation.estimators import Estimator, chance_estimator, saved_model_estimator, server_estimator
+from pipeline.evaluation.estimators import (
+    Estimator,
+    calibrated_estimator,
+    chance_estimator,
+    latest_version,
+    saved_model_estimator,
+    server_estimator,
+)
 from pipeline.evaluation.figures import plots, scene_plots
 from pipeline.evaluation.matching import MatchTable
 from pipeline.evaluation.metrics import Evaluation, MetricsConfig, compute_metrics, metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, load_predictions, run_estimator, save_predictions
 from pipeline.evaluation.summary import comparison_lines, summary_lines
 from pipeline.evaluation.tally import Difference
+from pipeline.release.pushing import model_digest
+from pipeline.scenes.identity import scenes_inputs
 from pipeline.scenes.reading import load_scenes
+from serving.client.calibration import read_calibration
 from tfds_shards.scene_sets import scene_set
 
 _SCENES_SHOWN = 5
+_OUTPUTS = ("metrics.json", "scenes.npz", "matches.csv", "figures")
 
 
 def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, Estimator]:
@@ -95,12 +110,51 @@ def draw_figures(directory: Path, evaluation: Evaluation, metrics: dict[str, Any
     return paths
 
 
-def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Runs an evaluation and leaves its files in the output folder; returns the metrics.
+def asked(options: EvaluateOptions) -> Fingerprint:
+    """What decides an evaluation.
 
     Raises:
+      ValueError, OSError: scenes or a model that are not there.
+    """
+    inputs = scenes_inputs(options.data_dir, [options.config])
+    if options.saved_model is not None:
+        version = latest_version(options.saved_model)
+        inputs["the model"] = Input(model_digest(version), version)
+    if options.compare_with is not None:
+        other = options.compare_with / "scenes.npz"
+        inputs["the evaluation compared with"] = Input(output_digest(other), other)
+    left_out = ("output_dir", "data_dir", "saved_model", "compare_with")
+    return fingerprint("pipeline.evaluate", options, inputs, left_out=left_out)
+
+
+def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]:
+    """Runs an evaluation and leaves its files in the output folder, or finds it done; returns the metrics.
+
+    What a server answers may change, so that --target is asked anew each time.
+
+    Raises:
+      Differs: the folder holds another evaluation.
       ValueError, OSError, ServerError: what was asked for cannot be had; the message says what was wrong.
     """
+    with making(options.output_dir, asked(options), logger, leftovers=_OUTPUTS) as run:
+        if run.state == "done" and options.target is None:
+            found: dict[str, Any] = json.loads((options.output_dir / "metrics.json").read_text(encoding="utf-8"))
+            return found
+        metrics = _evaluate(options, run, logger)
+        run.facts["metrics"] = {name: metrics[name] for name in ("objective", "rmse_xyz_m")}
+        run.facts["metrics"] |= {name: metrics["standard"][name] for name in ("f1", "precision", "recall")}
+        run.finish(*(name for name in _OUTPUTS if (options.output_dir / name).exists()))
+    return metrics
+
+
+def _clear(output_dir: Path) -> None:
+    """Removes what an unfinished evaluation left, so that all there is comes from one run."""
+    for name in _OUTPUTS:
+        path = output_dir / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _evaluate(options: EvaluateOptions, run: Artifact, logger: logging.Logger) -> dict[str, Any]:
     scenes = scene_set(options.config).config
     scenario = scenes.scenario
     batches: Iterable[Mapping[str, Any]] = load_scenes(
@@ -112,8 +166,14 @@ def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]
     if options.compare_with is not None:
         other = evaluate_predictions(load_predictions(options.compare_with / "scenes.npz"), metrics_config(scenario))
     name, estimator = make_estimator(options, scenario)
+    if options.calibration is not None:
+        calibration = read_calibration(options.calibration)
+        check_surface(calibration, scenario.array)
+        name, estimator = f"{name}, told {options.calibration}", calibrated_estimator(estimator, calibration)
     logger.info(f"{name}: {options.scenes} scenes of {options.config}, split {options.split}")
     predictions = run_estimator(estimator, batches, options.scenes)
+    run.begin(options)
+    _clear(options.output_dir)
     save_predictions(options.output_dir / "scenes.npz", predictions)
     evaluation = evaluate_predictions(predictions, metrics_config(scenario))
     metrics = {"estimator": name, "scenes_per_second": predictions.scenes_per_second(), **compute_metrics(evaluation)}

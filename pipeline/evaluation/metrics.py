@@ -32,9 +32,9 @@ class MetricsConfig:
     gospa_cutoff_m: float = 1.0
     """Cut-off c of GOSPA, metres."""
     snr_edges_db: tuple[float, ...] = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
-    """Edges of the SNR bins, dB; the last bin holds its upper edge."""
+    """Edges of the SNR bins, dB; the last bin holds its upper edge. Scenes outside have open bins of their own."""
     range_edges_m: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0)
-    """Edges of the bins of true range, metres; the last bin holds its upper edge."""
+    """Edges of the bins of true range, metres, likewise."""
     resamples: int = 2000
     """Bootstrap resamples of the scenes."""
     confidence: float = 0.95
@@ -130,6 +130,20 @@ def bin_index(values: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
     return np.where((index >= 0) & (index < len(edges) - 1), index, -1)
 
 
+def whole_edges(values: np.ndarray, edges: tuple[float, ...]) -> tuple[float, ...]:
+    """`edges` with an open bin below or above for values that lie outside, so that none is left out."""
+    below = (-math.inf,) if np.any(values < edges[0]) else ()
+    above = (math.inf,) if np.any(values > edges[-1]) else ()
+    return (*below, *edges, *above)
+
+
+def bin_label(low: float, high: float) -> str:
+    """A bin in words: "0 to 5", "below -5", "from 20"."""
+    if math.isinf(low):
+        return f"below {high:g}"
+    return f"from {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
+
+
 def _statistics(tally: Tally, weights: np.ndarray, confidence: float, names: tuple[str, ...]) -> dict[str, Any]:
     """Properties of the summed counts by name, and their intervals as NAME_interval."""
     total, resampled = tally.total(), tally.resampled(weights)
@@ -200,7 +214,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _by_snr(evaluation: Evaluation, weights: np.ndarray) -> list[dict[str, Any]]:
-    edges = evaluation.config.snr_edges_db
+    edges = whole_edges(evaluation.snr_db, evaluation.config.snr_edges_db)
     index = bin_index(evaluation.snr_db, edges)
     return [
         {"snr_db": [low, high], **_core_metrics(evaluation, index == number, weights)}
@@ -241,7 +255,8 @@ def _range_bin(evaluation: Evaluation, rows: np.ndarray, weights: np.ndarray) ->
 
 
 def _by_range(evaluation: Evaluation, weights: np.ndarray) -> list[dict[str, Any]]:
-    edges, table = evaluation.config.range_edges_m, evaluation.table
+    table = evaluation.table
+    edges = whole_edges(table.true_range_m[table.is_true], evaluation.config.range_edges_m)
     index = bin_index(table.true_range_m, edges)
     return [
         {"range_m": [low, high], **_range_bin(evaluation, table.is_true & (index == number), weights)}

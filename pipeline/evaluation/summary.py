@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from pipeline.evaluation.metrics import bin_label
 from pipeline.evaluation.tally import Difference
 
 _HEADER = (
@@ -35,14 +36,13 @@ def summary_lines(metrics: dict[str, Any]) -> list[str]:
     lines = [
         _HEADER.replace("95 %", f"{100 * confidence:g} %"),
         _row("all", metrics),
-        *(_row(f"{row['snr_db'][0]:g} to {row['snr_db'][1]:g}", row) for row in metrics["by_snr"]),
+        *(_row(bin_label(*row["snr_db"]), row) for row in metrics["by_snr"]),
         "",
         "range, m   sources  recall  strict  rmse m  median m  error / bound",
     ]
     for row in metrics["by_range"]:
-        label = f"{row['range_m'][0]:g} to {row['range_m'][1]:g}"
         lines.append(
-            f"{label:<10} {row['sources']:>7}  {_number(row['recall_standard']):<6}  "
+            f"{bin_label(*row['range_m']):<10} {row['sources']:>7}  {_number(row['recall_standard']):<6}  "
             f"{_number(row['recall_strict']):<6}  {_number(row['rmse_xyz_m']):<6}  "
             f"{_number(row['median_position_error_m']):<8}  {_number(row['median_error_over_bound'])}"
         )

@@ -1,1 +1,1 @@
-"""What leaves the pipeline: exported models."""
+"""From an exported model to a served one: blessing, infrastructure validation, pushing, lineage."""

@@ -14,8 +14,14 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from models.artifacts import load_refiner, load_weights, moved_to
 from models.localizer import Localizer
 from models.physics.installation import load_installation
+from pipeline.calibration.files import check_surface
+from pipeline.common.artifacts import Fingerprint, difference, fingerprint, new_record, now, read_manifest
+from pipeline.common.records import write_json
 from pipeline.export import WARMUP_BATCH_SIZES, ExportOptions
+from pipeline.release.calibrated import as_told, calibrated
+from pipeline.release.pushing import EXPORT_FILE, model_digest, sync, versions_in
 from pipeline.scenes.warmup import check_batch_sizes, write_warmup_requests
+from serving.client.calibration import Calibration, read_calibration
 from tfds_shards.scene_sets import scene_set
 
 SIGNATURES = ("serving_default", "localize_real", "covariance", "spectrum")
@@ -33,7 +39,8 @@ def signature_specs(localizer: Localizer) -> dict[str, tf.TensorSpec]:
     }
 
 
-def _archive(localizer: Localizer) -> keras.export.ExportArchive:
+def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.export.ExportArchive:
+    told = as_told if calibration is None else calibrated(calibration)
     specs = signature_specs(localizer)
     real_specs = {
         name: tf.TensorSpec([*spec.shape, 2], tf.float32, name) if spec.dtype.is_complex else spec
@@ -41,20 +48,20 @@ def _archive(localizer: Localizer) -> keras.export.ExportArchive:
     }
 
     def serving_default(snapshots, ris_codes, channel, snr_db):
-        return localizer.localize(snapshots, ris_codes, channel, snr_db)
+        return localizer.localize(snapshots, *told(ris_codes, channel), snr_db)
 
     def localize_real(snapshots, ris_codes, channel, snr_db):
         parts = (tf.complex(part[..., 0], part[..., 1]) for part in (snapshots, ris_codes, channel))
-        return localizer.localize(*parts, snr_db)
+        return serving_default(*parts, snr_db)
 
     def covariance(snapshots, ris_codes, channel, snr_db):
-        observation = localizer.observe(snapshots, ris_codes, channel, snr_db)
+        observation = localizer.observe(snapshots, *told(ris_codes, channel), snr_db)
         predicted = localizer.backbone.predict_covariance(observation).covariance
         scale = tf.cast(tf.shape(predicted.factor)[-2], tf.float32) / predicted.trace()
         return {"covariance": predicted.dense() * tf.cast(scale, tf.complex64)[:, None, None]}
 
     def spectrum(snapshots, ris_codes, channel, snr_db):
-        observation = localizer.observe(snapshots, ris_codes, channel, snr_db)
+        observation = localizer.observe(snapshots, *told(ris_codes, channel), snr_db)
         predicted = localizer.backbone.predict_covariance(observation).covariance
         volume = localizer.mvdr(localizer.effective(predicted, snr_db, tf.shape(snapshots)[1]))
         dictionary, shape, degrees = localizer.mvdr.dictionary, localizer.mvdr.grid.shape, math.degrees(1.0)
@@ -99,18 +106,36 @@ def check_no_jit(graph: tf.compat.v1.GraphDef) -> None:
         )
 
 
-def _sync(folder: Path) -> None:
-    """Flushes a folder and all that lies in it to the disk, so that a version seen after a crash is whole."""
-    for path in (*folder.rglob("*"), folder):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def asked(options: ExportOptions) -> Fingerprint:
+    """What decides an exported model.
+
+    Raises:
+      ValueError: weights that are not there.
+    """
+    return fingerprint("pipeline.export", options, left_out=("model_base_path", "log_dir"))
+
+
+def exported(options: ExportOptions) -> Path | None:
+    """The latest version in the folder that these options would write again, None if there is none.
+
+    Raises:
+      ValueError: weights that are not there.
+    """
+    wanted = asked(options)
+    for version in reversed(versions_in(options.model_base_path)):
+        manifest = read_manifest(version.path / EXPORT_FILE.parent)
+        same = manifest is not None and difference(manifest["fingerprint"], wanted) is None
+        if manifest is not None and same and model_digest(version.path) == manifest["outputs"]["model"]["sha256"]:
+            return version.path
+    return None
 
 
 def export_localizer(
-    localizer: Localizer, model_base_path: Path, warmup_batch_sizes: Sequence[int] = WARMUP_BATCH_SIZES
+    localizer: Localizer,
+    model_base_path: Path,
+    warmup_batch_sizes: Sequence[int] = WARMUP_BATCH_SIZES,
+    calibration: Calibration | None = None,
+    wanted: Fingerprint | None = None,
 ) -> Path:
     """Writes a new version: staged beside it under a name no server takes for a version, then renamed.
 
@@ -118,27 +143,36 @@ def export_localizer(
       localizer: what is exported.
       model_base_path: folder of the versions; its name is the model's.
       warmup_batch_sizes: scenes in each request that a server replays before it serves the version.
+      calibration: what the installation does otherwise than the model's clients say.
+      wanted: what decided the model; recorded in the version, where given.
 
     Returns:
       The version's folder.
 
     Raises:
-      ValueError: the version exists, the graph cannot run in TF Serving, or a batch size is wrong.
+      ValueError: the version exists, the graph cannot run in TF Serving, a batch size is wrong, or the calibration is
+        one of another surface.
     """
     check_batch_sizes(warmup_batch_sizes, len(SIGNATURES))
+    if calibration is not None:
+        check_surface(calibration, localizer.scenario.array)
     version = model_base_path / str(int(time.time()))
     if version.exists():
         raise ValueError(f"{version}: expected a new version, got one that exists; wait a second and export again")
     model_base_path.mkdir(parents=True, exist_ok=True)
     staging = model_base_path / f"staging-{version.name}-{os.getpid()}"
     try:
-        _archive(localizer).write_out(str(staging), verbose=False)
+        _archive(localizer, calibration).write_out(str(staging), verbose=False)
         meta_graph = read_meta_graph(staging)
         check_no_jit(meta_graph.graph_def)
         signatures = {name: meta_graph.signature_def[name] for name in SIGNATURES}
         name = model_base_path.resolve().name
-        write_warmup_requests(staging, signatures, name, localizer.scenario, warmup_batch_sizes)
-        _sync(staging)
+        channel = None if calibration is None else calibration.channel
+        write_warmup_requests(staging, signatures, name, localizer.scenario, warmup_batch_sizes, channel)
+        if wanted is not None:
+            outputs = {"model": {"sha256": model_digest(staging)}}
+            write_json(staging / EXPORT_FILE, new_record(wanted) | {"finished": now(), "outputs": outputs})
+        sync(staging)
         os.rename(staging, version)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -154,4 +188,5 @@ def export(options: ExportOptions) -> Path:
         weights = moved_to(weights, scene_set(options.config).config.scenario)
     refiner = load_refiner(options.refiner) if options.refiner is not None else None
     localizer = Localizer(weights, options.localizer, refiner)
-    return export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes)
+    calibration = read_calibration(options.calibration) if options.calibration is not None else None
+    return export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes, calibration, asked(options))

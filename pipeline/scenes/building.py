@@ -7,6 +7,8 @@ import shutil
 import time
 from pathlib import Path
 
+from pipeline.common.artifacts import Artifact, Fingerprint, alone, state
+from pipeline.common.digests import code_version
 from pipeline.data import DataOptions
 from pipeline.scenes.reading import StoredScenes, open_scenes, scene_directory
 from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig, encode_scene
@@ -18,15 +20,45 @@ def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogge
     """Builds the set unless it is already there, and says what it did.
 
     Raises:
-      ValueError: an unknown config, a size that is not positive, or a damaged set in its place.
+      ValueError: an unknown config, a size that is not positive, or a damaged set or one that other code drew in its
+        place.
+      Busy: another process builds the set.
       OSError: too little space on the disk.
     """
     wanted = scene_set(options.config, options.train, options.validation, options.test)
     directory = scene_directory(options.data_dir, wanted)
-    if directory.exists():
-        stored = open_scenes(options.data_dir, wanted)
-        logger.info(f"Reusing {_summary(stored)}")
-        return stored
+    if not directory.exists():
+        with alone(options.data_dir, f".{wanted.name}.lock"):
+            if not directory.exists():
+                return _built(wanted, directory, options, logger)
+    check_built(options)
+    stored = open_scenes(options.data_dir, wanted)
+    logger.info(f"Reusing {_summary(stored)}")
+    return stored
+
+
+def asked(wanted: SceneSet) -> Fingerprint:
+    """What decides a set: its name, which says config and sizes, and the code that draws and writes it."""
+    return Fingerprint("data", {"config": wanted.name}, {}, code_version(Builder.__module__))
+
+
+def check_built(options: DataOptions) -> bool:
+    """Whether the set is there; if so, it is whole and as this code draws it.
+
+    Raises:
+      ValueError: an unknown config, or a damaged set or one that other code drew in its place.
+    """
+    wanted = scene_set(options.config, options.train, options.validation, options.test)
+    directory = scene_directory(options.data_dir, wanted)
+    if not directory.exists():
+        return False
+    open_scenes(options.data_dir, wanted)
+    if state(directory, asked(wanted)) == "begun":
+        raise ValueError(f"{directory}: its files are not those that were written; delete the folder and build again")
+    return True
+
+
+def _built(wanted: SceneSet, directory: Path, options: DataOptions, logger: logging.Logger) -> StoredScenes:
     _report_leftovers(directory, logger)
     builder = Builder(data_dir=options.data_dir, config=RISSnapshotsConfig.of(options.config, wanted))
     _check_space(builder, wanted, options.data_dir, logger)
@@ -36,6 +68,8 @@ def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogge
     logger.debug(said.getvalue().strip())
     rate = wanted.num_scenes / (time.perf_counter() - start)
     stored = open_scenes(options.data_dir, wanted)
+    files = sorted(path.name for path in directory.iterdir() if path.is_file())
+    Artifact(directory, asked(wanted), "new").finish(*files)
     logger.info(f"Built {_summary(stored)}, {rate:.0f} scenes/s")
     return stored
 

@@ -47,6 +47,7 @@ def write_warmup_requests(
     model_name: str,
     scenario: Scenario,
     batch_sizes: Sequence[int],
+    channel: np.ndarray | None = None,
 ) -> None:
     """Writes a PredictionLog for every signature and batch size to `WARMUP_FILE` of a version; for no size, no file.
 
@@ -56,10 +57,13 @@ def write_warmup_requests(
       model_name: in the requests; a server replays them whatever name it serves the model under.
       scenario: the installation that the scenes are simulated for.
       batch_sizes: scenes a request.
+      channel: [M, N] complex64, of a model that knows one channel alone.
     """
     if not batch_sizes:
         return
     scenes = simulated_inputs(scenario, max(batch_sizes))
+    if channel is not None:
+        scenes["channel"] = np.broadcast_to(channel, scenes["channel"].shape)
     path = version / WARMUP_FILE
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:

@@ -38,6 +38,7 @@ class BackboneTraining(keras.Model):
         self.trackers = {name: keras.metrics.Mean(name) for name in ["loss", *self.weights_by_name]}
         scenario = backbone.scenario
         self.mvdr = MVDR(scenario.array, scenario.field_of_view, backbone.config.grid)
+        self.scenes_seen = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.built = True
 
     @property
@@ -96,6 +97,7 @@ class BackboneTraining(keras.Model):
         variables = self.backbone.grid_variables
         gradients, _ = tf.clip_by_global_norm(tape.gradient(values["loss"], variables), 1.0)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.scenes_seen.assign_add(tf.shape(batch["snr_db"], tf.int64)[0])
         return self._track(values)
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:

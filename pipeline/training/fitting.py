@@ -14,10 +14,12 @@ import keras
 import tensorflow as tf
 
 from models.physics.geometry import Scenario
+from pipeline.common.artifacts import Fingerprint, fingerprint
 from pipeline.common.records import replacing, write_json
 from pipeline.evaluation.estimators import Estimator
 from pipeline.evaluation.metrics import compute_metrics, metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
+from pipeline.scenes.identity import scenes_inputs
 from pipeline.scenes.reading import load_scenes, shuffled_batches
 from pipeline.training.options import FitOptions
 from tfds_shards.scene_sets import scene_set
@@ -65,6 +67,21 @@ def training_batches(options: FitOptions, skip_batches: int) -> tf.data.Dataset:
     )
 
 
+def latest_readable(manager: tf.train.CheckpointManager) -> str | None:
+    """The last checkpoint that is there and whole: its tensors carry checksums."""
+    return next((path for path in reversed(manager.checkpoints) if _readable(path)), None)
+
+
+def _readable(path: str) -> bool:
+    try:
+        reader = tf.train.load_checkpoint(path)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError):  # the reader has one for each kind of damage
+        return False
+    return True
+
+
 class Progress(keras.callbacks.Callback):
     """After each epoch: validate, keep the best models, write to TensorBoard and the log, checkpoint.
 
@@ -102,14 +119,16 @@ class Progress(keras.callbacks.Callback):
             weights=[weight.value for weight in self.learned],  # layers in lists go untracked
             optimizer=model.optimizer,
             epochs_done=self.epochs_done,
+            scenes_seen=model.scenes_seen,
             best_objective=self.best_objective,
         )
         directory = self.options.run_dir / "checkpoints"
         self.manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=2)
-        if self.manager.latest_checkpoint:
-            checkpoint.restore(self.manager.latest_checkpoint).assert_existing_objects_matched()
+        readable = latest_readable(self.manager)
+        if readable is not None:
+            checkpoint.restore(readable).assert_existing_objects_matched()
             self.first_epoch = int(self.epochs_done)
-            self.logger.info(f"resumed after epoch {int(self.epochs_done)} from {self.manager.latest_checkpoint}")
+            self.logger.info(f"resumed after epoch {int(self.epochs_done)} from {readable}")
         else:
             self.score(0, {})
         return int(self.epochs_done)
@@ -148,21 +167,29 @@ class Progress(keras.callbacks.Callback):
         self.score(epoch + 1, logs)
 
 
+def run_fingerprint(module: str, options: FitOptions) -> Fingerprint:
+    """What decides a training: its options, the scenes, given weights, the code.
+
+    Raises:
+      FileNotFoundError, ValueError: scenes or weights that are not there.
+    """
+    scenes = scenes_inputs(options.data_dir, options.config)
+    return fingerprint(module, options, scenes, left_out=("run_dir", "data_dir", "learnability", "force"))
+
+
 def fit(model: keras.Model, progress: Progress) -> None:
     """Trains the compiled model, or goes on with the run, to the last epoch of the progress's options."""
     options, logger = progress.options, progress.logger
     done = progress.restore(model)
-    if done >= options.epochs:
-        logger.info(f"all {options.epochs} epochs are done already")
-        return
-    model.fit(
-        training_batches(options, skip_batches=done * options.steps_per_epoch),
-        epochs=options.epochs,
-        initial_epoch=done,
-        steps_per_epoch=options.steps_per_epoch,
-        callbacks=[progress],
-        shuffle=False,
-        verbose=1 if sys.stdout.isatty() else 0,  # the log has a line an epoch
-    )
+    if done < options.epochs:
+        model.fit(
+            training_batches(options, skip_batches=done * options.steps_per_epoch),
+            epochs=options.epochs,
+            initial_epoch=done,
+            steps_per_epoch=options.steps_per_epoch,
+            callbacks=[progress],
+            shuffle=False,
+            verbose=1 if sys.stdout.isatty() else 0,  # the log has a line an epoch
+        )
     kept = ", ".join(str(options.run_dir / name) for name in progress.kept)
     logger.info(f"best validation objective {float(progress.best_objective):.3f}: {kept}")

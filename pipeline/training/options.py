@@ -19,8 +19,9 @@ class FitOptions:
     """Sets of scenes, as for `python -m pipeline.data`; every batch takes an equal share of each, validation too."""
     installation: Path | None = None
     """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
-    epochs: int = 20
-    """Epochs; a checkpoint and a validation after each."""
+    epochs: int = 25
+    """Epochs; a checkpoint and a validation after each. The default training sees 100,000 scenes, what the learnability
+    verdict asks for."""
     steps_per_epoch: int = 250
     """Batches an epoch."""
     batch_size: int = 16

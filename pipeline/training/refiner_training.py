@@ -34,6 +34,7 @@ class RefinerTraining(keras.Model):
         self.localizer, self.offset_weight, self.joint = localizer, offset_weight, joint
         names = ["loss", "presence", "offset", *(["backbone"] if joint is not None else [])]
         self.trackers = {name: keras.metrics.Mean(name) for name in names}
+        self.scenes_seen = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.built = True
 
     @property
@@ -86,6 +87,7 @@ class RefinerTraining(keras.Model):
             values = self.batch_losses(batch)
         gradients, _ = tf.clip_by_global_norm(tape.gradient(values["loss"], self.learned), 1.0)
         self.optimizer.apply_gradients(zip(gradients, self.learned, strict=True))
+        self.scenes_seen.assign_add(tf.shape(batch["snr_db"], tf.int64)[0])
         for name, value in values.items():
             self.trackers[name].update_state(value)
         return {name: tracker.result() for name, tracker in self.trackers.items()}

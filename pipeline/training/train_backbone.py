@@ -11,10 +11,13 @@ from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.grids import moved_config
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
+from pipeline.common.artifacts import making
+from pipeline.common.records import replacing
+from pipeline.common.verdict import starting_point
 from pipeline.evaluation.estimators import localizer_estimator
-from pipeline.train import BEST_MODEL, TrainOptions
+from pipeline.train import BEST_MODEL, START_MODEL, TrainOptions
 from pipeline.training.backbone_training import BackboneTraining
-from pipeline.training.fitting import Progress, common_scenario, fit, optimizer, validate
+from pipeline.training.fitting import Progress, common_scenario, fit, optimizer, run_fingerprint, validate
 
 
 def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
@@ -52,6 +55,23 @@ def backbone_progress(localizer: Localizer, options: TrainOptions, logger: loggi
 
 
 def train(options: TrainOptions, logger: logging.Logger) -> None:
-    """Trains, or goes on with, the run in options.run_dir."""
+    """Trains, or goes on with, the run in options.run_dir; leaves a finished one alone.
+
+    Raises:
+      Differs: the folder holds a run of other options, scenes, weights or code.
+    """
     localizer, model = prepare(options)
-    fit(model, backbone_progress(localizer, options, logger))
+    asked = run_fingerprint("pipeline.train", options)
+    with making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+        if run.state == "done":
+            return
+        run.begin(options)
+        with replacing(options.run_dir / START_MODEL) as temporary:
+            localizer.weights.save(temporary)
+        fit(model, backbone_progress(localizer, options, logger))
+        run.facts |= {
+            "started_from": starting_point(options.initial),
+            "training_scenes": int(model.scenes_seen),
+            "chosen_on": options.validation_scenes,
+        }
+        run.finish(BEST_MODEL, START_MODEL, "metrics.json")

@@ -15,7 +15,8 @@ from models.artifacts import load_refiner, load_weights, moved_to, with_settings
 from models.localizer import Localizer
 from models.spectrum.refiner import SpectrumRefiner
 from models.spectrum_localizer import read_spectrum, reading, spectrum_localizer
-from pipeline.common.verdict import GateClosed, require_verdict
+from pipeline.common.artifacts import Artifact, chosen_on, making
+from pipeline.common.verdict import GateClosed, require_verdict, starting_point
 from pipeline.evaluation.estimators import INPUTS
 from pipeline.evaluation.figures import spectrum_plots
 from pipeline.evaluation.figures.plots import save_figure
@@ -25,7 +26,7 @@ from pipeline.refine import RefineOptions
 from pipeline.scenes.reading import load_scenes
 from pipeline.train import BEST_MODEL
 from pipeline.training.backbone_training import BackboneTraining
-from pipeline.training.fitting import Progress, common_scenario, fit, optimizer
+from pipeline.training.fitting import Progress, common_scenario, fit, optimizer, run_fingerprint
 from pipeline.training.refiner_training import RefinerTraining
 
 REFINER_MODEL = "refiner.keras"
@@ -140,16 +141,29 @@ def refine(options: RefineOptions, logger: logging.Logger) -> None:
     """Trains, or goes on with, the run in options.run_dir.
 
     Raises:
-      GateClosed: no learnability verdict of PASS.
+      GateClosed: no learnability verdict of PASS on this backbone.
+      Differs: the folder holds a run of other options, scenes, weights or code.
     """
+    asked = run_fingerprint("pipeline.refine", options)
+    with making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+        if run.state != "done":
+            _ask_for_verdict(options, logger)
+            _refine(options, run, logger)
+
+
+def _ask_for_verdict(options: RefineOptions, logger: logging.Logger) -> None:
     try:
-        require_verdict(options.learnability, *options.config)
+        require_verdict(options.learnability, options.backbone, *options.config)
         logger.info(f"learnability: PASS in {options.learnability}")
     except GateClosed as closed:
         if not options.force:
             raise
         logger.info(f"--force: begun without a learnability verdict that holds ({closed})")
+
+
+def _refine(options: RefineOptions, run: Artifact, logger: logging.Logger) -> None:
     localizer, model = prepare(options)
+    run.begin(options)
     validation = Validation(localizer, options)
     kept = {REFINER_MODEL: localizer.refiner, BEST_MODEL: localizer.weights}
     fit(model, Progress(options, logger, validation, kept, model.learned, validation.pictures))
@@ -159,3 +173,9 @@ def refine(options: RefineOptions, logger: logging.Logger) -> None:
     picture = options.run_dir / "figures" / "spectra.png"
     save_figure(Validation(best, options).figure(), picture)
     logger.info(f"spectra before and after: {picture}")
+    run.facts |= {
+        "started_from": starting_point(options.backbone),
+        "training_scenes": int(model.scenes_seen),
+        "chosen_on": max(options.validation_scenes, chosen_on(options.backbone)),
+    }
+    run.finish(REFINER_MODEL, BEST_MODEL, "metrics.json", "figures")

@@ -6,7 +6,7 @@ cross-entropy to tell hits from the rest.
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -16,15 +16,20 @@ import tensorflow as tf
 from models.artifacts import load_weights, moved_to
 from models.decision.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from models.localizer import Localizer
+from models.localizer_weights import LocalizerWeights
+from pipeline.common.artifacts import Fingerprint, chosen_on, fingerprint, making
 from pipeline.common.records import replacing, write_json
+from pipeline.common.verdict import starting_point
 from pipeline.evaluation.estimators import INPUTS, localizer_estimator
 from pipeline.evaluation.matching import found_sources, match_sources, true_sources
 from pipeline.evaluation.metrics import metrics_config
 from pipeline.evaluation.predictions import run_estimator
+from pipeline.scenes.identity import scenes_inputs
 from pipeline.scenes.reading import load_scenes
 from pipeline.score import ScoreOptions
 from pipeline.train import BEST_MODEL
-from pipeline.training.fitting import common_scenario, validate
+from pipeline.training.fitting import validate
+from tfds_shards.scene_sets import scene_set
 
 _HOPELESS_SCORE = 0.02  # candidates below are no one's idea of a source and would only take matches away
 _BATCH_SCENES = 40
@@ -94,37 +99,80 @@ def cross_entropy(candidates: LabelledPeaks) -> float:
     return float(tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(candidates.hit, logit)))
 
 
+def _localizers(weights: LocalizerWeights, configs: Sequence[str]) -> dict[str, Localizer]:
+    """By set, one an installation: what a score says holds for all of them, and one correction is fitted."""
+    scenarios = {config: scene_set(config).config.scenario for config in configs}
+    of_scenario = {scenario: Localizer(moved_to(weights, scenario)) for scenario in dict.fromkeys(scenarios.values())}
+    return {config: of_scenario[scenario] for config, scenario in scenarios.items()}
+
+
+def _validated(localizers: Mapping[str, Localizer], options: ScoreOptions) -> dict[str, dict[str, Any]]:
+    """Metrics of every set with the weights as they are."""
+    found: dict[str, dict[str, Any]] = {}
+    for config, localizer in localizers.items():
+        localize = localizer_estimator(localizer)
+        held_out = (options.data_dir, [config], options.validation_scenes)
+        found |= validate(localize, localizer.scenario, *held_out)
+    return found
+
+
+def asked(options: ScoreOptions) -> Fingerprint:
+    """What decides the fit.
+
+    Raises:
+      FileNotFoundError, ValueError: scenes or weights that are not there.
+    """
+    scenes = scenes_inputs(options.data_dir, options.config)
+    return fingerprint("pipeline.score", options, scenes, left_out=("run_dir", "data_dir"))
+
+
 def teach(options: ScoreOptions, logger: logging.Logger) -> None:
-    """Collects, fits, validates, saves."""
+    """Collects, fits, validates, saves; leaves a finished run alone.
+
+    Raises:
+      Differs: the folder holds a run of other options, scenes, weights or code.
+    """
+    with making(options.run_dir, asked(options), logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+        if run.state == "done":
+            return
+        run.begin(options)
+        _teach(options, logger)
+        run.facts |= {
+            "started_from": starting_point(options.backbone),
+            "chosen_on": max(options.validation_scenes, chosen_on(options.backbone)),
+        }
+        run.finish(BEST_MODEL, "metrics.json")
+
+
+def _teach(options: ScoreOptions, logger: logging.Logger) -> None:
     keras.utils.set_random_seed(options.seed)
-    if (options.run_dir / "checkpoints").exists():
-        raise ValueError(f"--run-dir: expected a folder of its own, got {options.run_dir}, which holds a training")
-    localizer = Localizer(moved_to(load_weights(options.backbone), common_scenario(options.config)))
-    correction = localizer.weights.score_correction
+    weights = load_weights(options.backbone)
+    correction = weights.score_correction
     fresh = ScoreCorrection(correction.width)
     fresh.build((None, NUM_FEATURES))
     correction.set_weights(fresh.get_weights())
+    localizers = _localizers(weights, options.config)
 
     def candidates(split: str, take: int) -> LabelledPeaks:
         parts = []
         for config in options.config:
             batches = load_scenes(options.data_dir, config, split, take=take, batch_size=_BATCH_SCENES)
-            parts.append(collect(localizer, batches, take))
+            parts.append(collect(localizers[config], batches, take))
             share = float(parts[-1].hit.mean())
             logger.info(f"{config} {split}: {take} scenes, {len(parts[-1].hit)} candidates, {share:.3f} of them hits")
         return _joined(parts)
 
     training, validation = candidates("train", options.scenes), candidates("validation", options.validation_scenes)
-    localize = localizer_estimator(localizer)  # with its weights as they are at each call
-    held_out = (localizer.scenario, options.data_dir, options.config, options.validation_scenes)
-    before = validate(localize, *held_out)
+    before = _validated(localizers, options)
     fitted = fit(correction, training, validation, options)
     unfitted = cross_entropy(validation)
     logger.info(f"cross-entropy on validation: {unfitted:.4f} before, {fitted:.4f} after")
     if not fitted < unfitted:
         correction.set_weights(fresh.get_weights())
         logger.info("the fit gained nothing: scores stay without a correction; more --scenes may help")
-    after = validate(localize, *held_out)
+    for localizer in localizers.values():
+        localizer.weights.score_correction.set_weights(correction.get_weights())
+    after = _validated(localizers, options)
     for config in options.config:
         for name, metrics in (("before", before[config]), ("after", after[config])):
             calibration = metrics["calibration"]["expected_calibration_error"]
@@ -133,6 +181,6 @@ def teach(options: ScoreOptions, logger: logging.Logger) -> None:
                 f"calibration error {calibration:.3f}"
             )
     with replacing(options.run_dir / BEST_MODEL) as temporary:
-        localizer.weights.save(temporary)
+        weights.save(temporary)
     write_json(options.run_dir / "metrics.json", {"before": before, "after": after})
     logger.info(f"the weights with their score: {options.run_dir / BEST_MODEL}")

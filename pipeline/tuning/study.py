@@ -57,7 +57,7 @@ class Study:
 
     def _require_verdict(self) -> None:
         try:
-            require_verdict(self.options.learnability, self.options.config)
+            require_verdict(self.options.learnability, self.options.initial, self.options.config)
             self.logger.info(f"learnability: PASS in {self.options.learnability}")
         except GateClosed as closed:
             if not self.options.force:
@@ -184,10 +184,15 @@ class Study:
             "objective_minus_defaults": None,
             "options": whole_record(self.trials.options(best.values)),
         }
-        write_json(options.run_dir / "best.json", record)
         if options.test_scenes:
             against = self._against_defaults(best.values)
-            write_json(options.run_dir / "best.json", {**record, "objective_minus_defaults": against})
+            record["objective_minus_defaults"] = plain(against)
+            if against.difference > 0:
+                (options.run_dir / "best.json").unlink(missing_ok=True)
+                write_json(options.run_dir / "best_trial.json", record)
+                self.note("no best.json: the best trial is worse than the defaults on scenes that chose nothing")
+                return
+        write_json(options.run_dir / "best.json", record)
 
     def _against_defaults(self, values: dict[str, Any]) -> Difference:
         """The best trial minus the same training with nothing tuned, on scenes that chose nothing."""

@@ -9,7 +9,10 @@ a single missed source of a loud scene from outweighing all others; the peaks se
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import tensorflow as tf
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from models.localizer import Localizer, true_covariance
 from models.losses import stein_loss, subspace_alignment_loss
@@ -41,7 +44,8 @@ def surrogate_terms(localizer: Localizer, batch: Mapping[str, tf.Tensor]) -> dic
       batch: B scenes with the truth.
 
     Returns:
-      stein, misalignment, found (sources with a peak in the gate), peaks, sources: [B] float32.
+      stein, misalignment: [B] float32. near: whether a peak lies inside the gate about a source, [B, K_max, T] bool.
+      peaks, sources: how many, [B] float32.
     """
     observation = localizer.observe(*(batch[name] for name in ("snapshots", "ris_codes", "channel", "snr_db")))
     prediction = localizer.backbone.predict_covariance(observation)
@@ -51,14 +55,18 @@ def surrogate_terms(localizer: Localizer, batch: Mapping[str, tf.Tensor]) -> dic
     effective = localizer.effective(prediction.covariance, batch["snr_db"], tf.shape(batch["snapshots"])[1])
     starts = Starts(prediction.atoms.parameters[..., :3], prediction.atoms.active)
     peaks = find_peaks(effective, localizer.mvdr, localizer.config.detection, starts)
-    found = tf.reduce_any(_near(peaks.points, batch, localizer.scenario.field_of_view) & peaks.valid[:, None], axis=-1)
     return {
         "stein": tf.math.log1p(stein_loss(prediction.covariance, true)),
         "misalignment": subspace_alignment_loss(prediction.covariance, directions),
-        "found": tf.reduce_sum(tf.cast(found, tf.float32), axis=-1),
+        "near": _near(peaks.points, batch, localizer.scenario.field_of_view) & peaks.valid[:, None],
         "peaks": tf.reduce_sum(tf.cast(peaks.valid, tf.float32), axis=-1),
         "sources": tf.cast(batch["num_sources"], tf.float32),
     }
+
+
+def pairs_inside(near: np.ndarray) -> int:
+    """Most pairs of a source and a peak near it, each in one pair at most: near [K, T] bool."""
+    return int((maximum_bipartite_matching(csr_array(near)) >= 0).sum())
 
 
 class Surrogate:
@@ -83,7 +91,8 @@ class Surrogate:
                 heartbeat()
                 parts.append(step(batch))
             terms = {name: tf.concat([part[name] for part in parts], 0).numpy().astype(float) for name in parts[0]}
-            f1 = 2.0 * terms["found"].sum() / (terms["peaks"].sum() + terms["sources"].sum())
+            found = sum(pairs_inside(near > 0) for near in terms["near"])
+            f1 = 2.0 * found / (terms["peaks"].sum() + terms["sources"].sum())
             return float(terms["stein"].mean() + terms["misalignment"].mean() + 1.0 - f1)
 
         return score

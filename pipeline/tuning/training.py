@@ -15,7 +15,7 @@ import tensorflow as tf
 from models.localizer import Localizer
 from pipeline.train import TrainOptions
 from pipeline.training.backbone_training import BackboneTraining
-from pipeline.training.fitting import training_batches
+from pipeline.training.fitting import latest_readable, training_batches
 from pipeline.training.train_backbone import prepare
 from pipeline.tuning.surrogate import Surrogate
 
@@ -39,17 +39,6 @@ class Trained:
     def surrogate(self) -> float:
         """That of the best epoch, whose weights the localizer has."""
         return self.surrogates[self.best_epoch]
-
-
-def _readable(path: str) -> bool:
-    """Whether a checkpoint is there and whole: its tensors carry checksums."""
-    try:
-        reader = tf.train.load_checkpoint(path)
-        for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)
-    except (tf.errors.OpError, ValueError, RuntimeError, IndexError):  # the reader has one for each kind of damage
-        return False
-    return True
 
 
 class _Epochs(keras.callbacks.Callback):
@@ -89,9 +78,9 @@ class _Epochs(keras.callbacks.Callback):
             surrogates=self.surrogates,
         )
         self.manager = tf.train.CheckpointManager(checkpoint, str(self.options.run_dir / "checkpoints"), max_to_keep=2)
-        readable = [path for path in self.manager.checkpoints if _readable(path)]
-        if readable:
-            checkpoint.restore(readable[-1]).assert_existing_objects_matched()
+        readable = latest_readable(self.manager)
+        if readable is not None:
+            checkpoint.restore(readable).assert_existing_objects_matched()
         else:
             self.keep(0)
 

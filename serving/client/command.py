@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from serving.client.calibration import read_calibration
 from serving.client.connection import RetryConfig, ServerError, TlsConfig
 from serving.client.localizer_client import DEFAULT_BATCH_SIZE, DEFAULT_SIGNATURE, REAL_SIGNATURE, LocalizerClient
 from serving.client.measurement_file import MeasurementFile
@@ -41,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SIGMA2",
         help="noise power in the units of |snapshots|^2, in place of the files' snr_db or noise_power: "
         "one number, or one for each scene of a file",
+    )
+    parser.add_argument(
+        "--calibration", type=Path, help="calibration file of python -m pipeline.calibrate, applied to what is sent"
     )
     parser.add_argument("--batch_size", type=int, default=DEFAULT_BATCH_SIZE, help="scenes a request")
     parser.add_argument(
@@ -117,8 +121,9 @@ def _locate(options: argparse.Namespace) -> None:
     given = options.noise_power
     noise_power = None if given is None else np.array(given[0] if len(given) == 1 else given)
     files = {path: MeasurementFile(path, noise_power) for path in options.input}
+    calibrated = read_calibration(options.calibration).of if options.calibration else lambda scenes: scenes
     for file in files.values():
-        file.verify(options.batch_size)
+        file.verify(options.batch_size, calibrated)
     for output in outputs:
         _check_place(output, options.input)
     with _client(options) as client:
@@ -128,7 +133,8 @@ def _locate(options: argparse.Namespace) -> None:
         with tqdm(total=num_scenes, unit="scene", desc="locate") as progress:
             for output, inputs in outputs.items():
                 with json_list(output) as append:
-                    for scenes in (batch for path in inputs for batch in files[path].batches(options.batch_size)):
+                    batches = (batch for path in inputs for batch in files[path].batches(options.batch_size))
+                    for scenes in map(calibrated, batches):
                         append(client.localize(scenes, options.batch_size))
                         progress.update(len(scenes))
 

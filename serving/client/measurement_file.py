@@ -1,8 +1,9 @@
 """A measurement file a few scenes at a time: one larger than the memory is sent as well as a small one."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,11 +73,15 @@ class MeasurementFile:
                 arrays[self.layout.level] = level if level.ndim == 0 else level[first : first + size]
                 yield measurement_of(arrays, self.layout, str(self.path), first)
 
-    def verify(self, size: int) -> None:
+    def verify(self, size: int, use: Callable[[Measurement], Any] = lambda scenes: scenes) -> None:
         """Reads the file once, `size` scenes at a time, so that what is wrong is said before anything is sent.
 
+        Args:
+          size: scenes a batch.
+          use: what is made of each batch.
+
         Raises:
-          ValueError: see `batches`.
+          ValueError: see `batches`, and what `use` raises.
         """
-        for _ in self.batches(size):
-            pass
+        for scenes in self.batches(size):
+            use(scenes)

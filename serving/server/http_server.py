@@ -26,7 +26,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 _FRAMING = re.compile(rb"^(?:content-length|transfer-encoding)[ \t]*:([^\n]*)", re.I | re.M)
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 
-logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what strangers send is no news
+logging.getLogger("uvicorn").setLevel(logging.ERROR)  # what strangers send is no news
 
 Respond = Callable[[str, str, bytes, Call], Answer]
 """Method, path, body and the call they are of to an answer."""

@@ -7,11 +7,12 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
-from models.covariance_estimator.additions import _unexplained, add_atoms, best_power, complete_atoms
+from models.covariance_estimator.additions import _filled, _first_least, _unexplained, best_peak, complete_atoms
 from models.covariance_estimator.config import ContinuousConfig, GridConfig
 from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
+from models.covariance_estimator.new_atom import best_power
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation, observe
 from models.physics.steering import steering_vectors
@@ -87,25 +88,35 @@ def test_best_power_is_the_best() -> None:
 
 
 def test_promised_gain_is_what_the_likelihood_gains(observation: Observation, first: Atoms) -> None:
-    """Of the second source's scenes; a threshold just above it adds nothing, just below it adds the atom."""
-    config = ContinuousConfig(atoms_per_addition=1)
-    grown, added = add_atoms(observation, first, GRID, ARRAY, config)
+    """Of the second source's scenes; a threshold just above it tries nothing, just below it tries the atom."""
+    config = ContinuousConfig()
+    new = best_peak(observation, first, GRID, config)
+    np.testing.assert_array_equal(new.active[:, 0], [True, False, True, False])
+    full = Atoms(*(tf.concat([part, part], 1) for part in (first.parameters, first.active)), first.noise_power)
+    room = full._replace(active=tf.concat([first.active, tf.zeros_like(first.active)], 1))
+    grown, added = _filled(room, new)
     np.testing.assert_array_equal(added, [True, False, True, False])
-    before, after = (evaluate_atoms(observation, atoms, ARRAY).nll.numpy() for atoms in (first, grown))
+    before, after = (evaluate_atoms(observation, atoms, ARRAY).nll.numpy() for atoms in (room, grown))
     for scene in (0, 2):
         gain = before[scene] - after[scene]
         assert gain > config.prune_gain
         for share, expected in ((0.99, True), (1.01, False)):
             told = dataclasses.replace(config, prune_gain=float(share * gain))
-            assert bool(add_atoms(observation, first, GRID, ARRAY, told)[1][scene]) == expected
+            assert bool(best_peak(observation, first, GRID, told).active[scene, 0]) == expected
 
 
 def test_completion_leaves_complete_scenes_alone(observation: Observation, first: Atoms) -> None:
     evaluation = evaluate_atoms(observation, first, ARRAY)
-    atoms, reached = complete_atoms(observation, first, evaluation, GRID, VIEW, ContinuousConfig())
+    atoms, reached = complete_atoms(observation, first, evaluation, GRID, VIEW, ContinuousConfig(), tf.fill([4], False))
     np.testing.assert_array_equal(np.sum(atoms.active, axis=1), [2, 1, 2, 1])
     for scene in (1, 3):
         np.testing.assert_array_equal(atoms.parameters[scene], first.parameters[scene])
         np.testing.assert_array_equal(reached.fisher[scene], evaluation.fisher[scene])
     again = evaluate_atoms(observation, atoms, ARRAY)
     np.testing.assert_allclose(reached.nll, again.nll, rtol=1e-5)
+
+
+def test_first_least_of_each_owner() -> None:
+    values, owner = tf.constant([3.0, 1.0, 1.0, 5.0, 2.0, 7.0]), tf.constant([0, 0, 0, 2, 2, 3])
+    np.testing.assert_array_equal(_first_least(values, owner, 4), [1, 4, 5])
+    assert _first_least(values[:0], owner[:0], 4).shape == (0,)

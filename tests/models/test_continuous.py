@@ -1,17 +1,14 @@
 """Continuous stages: atoms reach the maximum of the likelihood, useless ones go, missing ones come."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.additions import add_atoms
+from models.covariance_estimator.additions import _filled, best_peak
 from models.covariance_estimator.config import ContinuousConfig, GridConfig
 from models.covariance_estimator.continuous import grid_peaks, refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
-from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
-from models.decision.decision import error_covariance
+from models.covariance_estimator.likelihood import Atoms, error_covariance, evaluate_atoms
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation, observe
 from models.physics.steering import steering_vectors
@@ -86,9 +83,8 @@ def test_noise_power_is_free_only_as_far_as_told(observation: Observation) -> No
 
 def test_adds_what_is_missing(observation: Observation) -> None:
     grid = PolarDictionary(ARRAY, VIEW, GridConfig())
-    config = dataclasses.replace(ContinuousConfig(), atoms_per_addition=1)
     atoms, _ = refine(observation, atoms_near(observation, PLACES[:1], POWERS[:1]))
-    atoms, added = add_atoms(observation, atoms, grid, ARRAY, config)
+    atoms, added = _filled(atoms, best_peak(observation, atoms, grid, ContinuousConfig()))
     assert np.all(added) and np.all(np.sum(atoms.active, axis=1) == 2)
     atoms, _ = refine(observation, atoms)
     found = np.where(atoms.active[..., None], atoms.parameters[..., :3], np.inf)
@@ -119,7 +115,10 @@ def test_grid_peaks_are_local_maxima_in_falling_order() -> None:
     [
         ("steps", -1),
         ("additions", -1),
-        ("candidates", 1),
+        ("candidates", 0),
+        ("narrow_steps", 0),
+        ("narrow_branches", 0),
+        ("narrow_gain", -1.0),
         ("settling_steps", -1),
         ("tolerance", -0.1),
         ("prune_gain", -1.0),

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.likelihood import Atoms, Evaluation
+from models.covariance_estimator.likelihood import Atoms, Evaluation, error_covariance
 from models.decision.config import DecisionConfig
-from models.decision.decision import Decision, decide, error_covariance
+from models.decision.decision import Decision, decide
 from models.physics.config import PathLossConfig
 from models.physics.geometry import FieldOfView
-from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, path_loss_factor
+from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, log_evidence, path_loss_factor
 
 VIEW = FieldOfView()
 NO_LAW = DecisionConfig(path_loss=PathLossConfig(unrelated_share=1.0))
@@ -109,12 +109,58 @@ def test_the_law_is_its_closed_form_for_two_sources() -> None:
     second = candidates([-3.0], nodes, [1.0])
     both = Candidates(*(tf.concat(parts, axis=1) for parts in zip(first, second, strict=True)))
     share = 1e-6
-    factor = path_loss_factor(both, PathLossConfig(power_spread_db=0.5, unrelated_share=share))[0, 1].numpy()
+    factor = path_loss_factor(both, PathLossConfig((0.5,), (1.0,), unrelated_share=share))[0, 1].numpy()
     gap = -3.0 + 2 * np.log(nodes) - (-1.0 + 2 * np.log(2.0))
     variance = 2 * (0.02 + (0.5 * np.log(10) / 10) ** 2 + 1e-4)
     expected = LOG_POWER_WIDTH * np.exp(-0.5 * gap**2 / variance) / np.sqrt(2 * np.pi * variance)
     np.testing.assert_allclose(factor, expected, rtol=5e-3, atol=2e-3)
     assert nodes[np.argmax(factor)] == pytest.approx(2.0 * np.e, abs=0.1)
+
+
+def slow_factor(sources: Candidates, config: PathLossConfig) -> np.ndarray:
+    """`path_loss_factor` of one scene: for each source, node, spread and common level, one after the other."""
+    common, decibel = np.linspace(-6.0, 6.0, 161), np.log(10.0) / 10.0
+    range_m, log_power, weights = (np.asarray(part[0], float) for part in sources[:2] + sources[3:4])
+    variance, exists = np.asarray(sources.log_power_variance[0], float), np.asarray(sources.exists[0], float)
+    level = log_power + 2.0 * np.log(range_m)
+    relative = np.empty((*level.shape, len(config.power_spreads_db), common.size))  # [A, n, spread, t]
+    for s, spread in enumerate(config.power_spreads_db):
+        total = variance[:, None, None] + (decibel * spread) ** 2 + 1e-4
+        density = np.exp(-0.5 * (level[..., None] - common) ** 2 / total) / np.sqrt(2.0 * np.pi * total)
+        relative[:, :, s] = (1.0 - config.unrelated_share) * LOG_POWER_WIDTH * density + config.unrelated_share
+    seen = exists[:, None, None] * np.einsum("an,anst->ast", weights, relative) + 1.0 - exists[:, None, None]
+    prior = np.array(config.spread_shares)[:, None]
+    factor = np.empty_like(level)
+    for source in range(len(level)):
+        posterior = prior * np.prod(np.delete(seen, source, axis=0), axis=0)
+        factor[source] = np.einsum("st,nst->n", posterior / posterior.sum(), relative[source])
+    return factor
+
+
+@pytest.mark.parametrize("levels", [[-1.0, -1.6, -3.2], [-1.0, -3.0, -4.1]])
+def test_spreads_are_inferred_as_the_slow_sums_have_it(levels: list[float]) -> None:
+    """Whether three sources transmit alike or not."""
+    nodes = np.linspace(2.0, 6.0, 41)
+    sources = candidates(levels, nodes, [1.0, 0.9, 0.7])
+    sharp = np.exp(-0.5 * (nodes - np.array([[3.0], [4.0], [5.0]])) ** 2 / np.array([[0.1], [0.1], [1.0]]))
+    weights = tf.constant((sharp / sharp.sum(axis=1, keepdims=True))[None], tf.float32)
+    sources = sources._replace(weights=weights)
+    found = path_loss_factor(sources, PathLossConfig())[0].numpy()
+    np.testing.assert_allclose(found, slow_factor(sources, PathLossConfig()), rtol=6e-2, atol=2e-3)
+
+
+def test_evidence_of_the_law_is_its_closed_form_for_two_sources() -> None:
+    """Of a pair within one width of the flat prior and of one common level; nothing of one source or none."""
+    config = PathLossConfig((0.5,), (1.0,), unrelated_share=1e-6)
+    levels = tf.constant([[0.3, 0.7], [0.3, 1.2], [0.3, 0.7], [0.3, 0.7]])
+    active = tf.constant([[True, True], [True, True], [True, False], [False, False]])
+    variance = 0.04 + (0.5 * np.log(10) / 10) ** 2 + 1e-4
+    found = log_evidence(levels, tf.fill([4, 2], 0.04), active, config).numpy()
+    span = 12.0 * 161 / 160  # of the common level
+    alone = np.log(LOG_POWER_WIDTH / span)
+    pair = [-0.25 * gap**2 / variance - 0.5 * np.log(4 * np.pi * variance) for gap in (0.4, 0.9)]
+    expected = [alone + np.log(LOG_POWER_WIDTH) + value for value in pair]
+    np.testing.assert_allclose(found, [*expected, alone, 0.0], atol=2e-2)
 
 
 def test_the_law_can_be_left_out_and_needs_a_partner() -> None:
@@ -130,7 +176,8 @@ def test_the_law_can_be_left_out_and_needs_a_partner() -> None:
     [
         (lambda: DecisionConfig(min_score=1.5), "DecisionConfig.min_score: expected a probability, got 1.5"),
         (lambda: DecisionConfig(gate_range_m=0.0), "DecisionConfig.gate_range_m: expected a positive number"),
-        (lambda: PathLossConfig(power_spread_db=-1.0), "PathLossConfig.power_spread_db: expected at least 0"),
+        (lambda: PathLossConfig((2.0, 0.5), (1.0, 1.0)), "PathLossConfig.power_spreads_db: expected rising numbers"),
+        (lambda: PathLossConfig((0.5, 2.0), (1.0,)), "PathLossConfig.spread_shares: expected 2 positive numbers"),
         (lambda: PathLossConfig(unrelated_share=0.0), "PathLossConfig.unrelated_share: expected a share"),
     ],
 )

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.config import CoherenceConfig
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM
-from models.covariance_estimator.path_search import mismatch_ratio, path_scores
-from models.covariance_estimator.paths import no_paths, unmix
 from models.decision.config import InflationConfig
 from models.decision.decision import error_covariance
 from models.decision.inflation import inflation
 from models.physics.observation import observe
+from models.reflections.config import CoherenceConfig
+from models.reflections.path_search import mismatch_ratio, path_scores
+from models.reflections.paths import no_paths, unmix
 from tests.reflected import (
     ARRAY,
     DIRECT,

@@ -45,7 +45,9 @@ def found(localize, inputs) -> dict[str, np.ndarray]:
 def test_slots(found) -> None:
     slots = np.arange(5) < found["num_sources"][:, None]
     for name, value in found.items():
-        if name != "num_sources":
+        if name == "num_paths":
+            assert np.all(value[slots] >= 1) and np.all(value[~slots] == 0)
+        elif name != "num_sources":
             assert np.all(np.isfinite(value[slots])) and np.all(np.isnan(value[~slots])), name
     score = np.where(slots, found["score"], -1.0)
     assert np.all(np.diff(score) <= 0)

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
-from models.covariance_estimator.paths import Paths, evaluate_paths, no_paths, unmix
 from models.physics.geometry import RISArray
 from models.physics.observation import observe
+from models.reflections.paths import Paths, evaluate_paths, no_paths, unmix
 from tests.references import paths as reference
 from tests.references.likelihood import derivatives, fisher_information
 

@@ -7,14 +7,15 @@ from scipy import stats
 
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.coherence import explain_reflections
-from models.covariance_estimator.config import CoherenceConfig, ContinuousConfig
+from models.covariance_estimator.config import ContinuousConfig
 from models.covariance_estimator.continuous import refine_atoms
-from models.covariance_estimator.path_search import coherent_pair, path_scores, search_paths
-from models.covariance_estimator.paths import no_paths, unmix
 from models.localizer import Localizer
 from models.physics.geometry import RISArray, Scenario
 from models.physics.observation import observe
+from models.reflections.coherence import explain_reflections
+from models.reflections.config import CoherenceConfig
+from models.reflections.path_search import coherent_pair, path_scores, search_paths
+from models.reflections.paths import no_paths, unmix
 from tests.reflected import (
     ARRAY,
     DIRECT,

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.covariance_estimator.backbone import Backbone
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
-from pipeline import learnability, train
+from pipeline import learnability, score, train
+from pipeline.common.digests import content_digest
 from pipeline.common.main import FAIL
-from pipeline.common.records import write_config
 from pipeline.evaluation.estimators import chance_estimator, silence_estimator
-from pipeline.evaluation.learnability_check import judge
+from pipeline.evaluation.learnability_check import judge, training_scenes
 from pipeline.evaluation.metrics import Evaluation
 from pipeline.learnability import LearnabilityOptions
 from pipeline.training.train_backbone import train as train_backbone
@@ -24,9 +26,13 @@ SCENES = random_scenes(200, seed=3)
 OPTIONS = LearnabilityOptions(Path("unused"), min_training_scenes=1000)
 
 
-def evaluations(trained: dict[str, np.ndarray], untrained: dict[str, np.ndarray]) -> dict[str, Evaluation]:
+def evaluations(
+    trained: dict[str, np.ndarray], untrained: dict[str, np.ndarray], start: dict[str, np.ndarray] | None = None
+) -> dict[str, Evaluation]:
+    """Of answers; a training starts from the untrained backbone if no start is given."""
     chance, silence = chance_estimator(Scenario())(SCENES), silence_estimator(SCENES)
     answers = {"trained": trained, "untrained": untrained, "chance": chance, "silence": silence}
+    answers["start"] = untrained if start is None else start
     return {name: evaluated(SCENES, answer) for name, answer in answers.items()}
 
 
@@ -53,6 +59,19 @@ def test_no_gain_fails(trained: dict[str, np.ndarray], against: str) -> None:
     assert f"objective against {against}" in reason
 
 
+def test_a_training_that_adds_nothing_to_given_weights_fails() -> None:
+    """However much better than the untrained backbone those were."""
+    verdict, reason = judge(evaluations(perfect(SCENES), worse(), start=perfect(SCENES)), 1000, OPTIONS)
+    assert (verdict, reason) == ("FAIL", "objective against start: +0.000 [+0.000, +0.000], no gain beyond the noise")
+
+
+def test_the_default_training_is_as_long_as_the_default_gate_asks() -> None:
+    """It was 80,000 scenes against 100,000 once."""
+    training = train.TrainOptions(Path("unused"))
+    seen = training.epochs * training.steps_per_epoch * training.batch_size
+    assert seen >= LearnabilityOptions(Path("unused")).min_training_scenes
+
+
 def test_scale_is_asked_for() -> None:
     assert judge(evaluations(perfect(SCENES), worse()), 999, OPTIONS) == (
         "FAIL",
@@ -60,27 +79,83 @@ def test_scale_is_asked_for() -> None:
     )
 
 
-def test_a_small_training_is_judged_on_the_command_line(tmp_path: Path, tiny_scenes: Path, monkeypatch, capsys) -> None:
+def command_line(module: object, monkeypatch: pytest.MonkeyPatch, *options: object) -> str | int | None:
+    """What a stage's main() exits with."""
+    monkeypatch.setattr(sys, "argv", ["stage", *map(str, options)])
+    try:
+        module.main()  # type: ignore[attr-defined]
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> Path:
+    """A training on 8 scenes, 4 validation scenes chose the epoch."""
+    run_dir = tmp_path_factory.mktemp("trained") / "run"
     options = train.TrainOptions(
-        *(tmp_path, tiny_scenes, SCENE_SETS[:1]),
+        *(run_dir, tiny_scenes, SCENE_SETS[:1]),
         epochs=1,
         steps_per_epoch=2,
         batch_size=4,
         validation_scenes=4,
         backbone=TINY,
     )
-    write_config(tmp_path / "config.json", options)
     train_backbone(options, logging.getLogger("quiet"))
-    arguments = ["--run-dir", str(tmp_path), "--data-dir", str(tiny_scenes), "--config", SCENE_SETS[0], "--scenes", "4"]
-    monkeypatch.setattr(sys, "argv", ["learnability", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        learnability.main()
-    assert stop.value.code == FAIL
-    record = json.loads((tmp_path / learnability.VERDICT_FILE).read_text())
+    return run_dir
+
+
+def test_a_small_training_is_judged_on_scenes_that_chose_nothing(
+    trained: Path, tiny_scenes: Path, monkeypatch, capsys, refused
+) -> None:
+    options = ["--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--scenes"]
+    assert command_line(learnability, monkeypatch, *options, 4) == FAIL
+    record = json.loads((trained / learnability.VERDICT_FILE).read_text())
     assert (record["verdict"], record["reason"]) == ("FAIL", "trained on 8 scenes, 100000 are asked for")
     assert record["scores"]["silence"]["f1"] == 0
+    assert record["validation_scenes"] == [4, 8]
+    assert record["model"] == content_digest(trained / train.BEST_MODEL)
+    assert record["started_from"] == "untrained"
     assert record["reason"] in capsys.readouterr().out
+    expected = "--scenes: expected at most 12, as 4 of the 16 validation scenes chose this model, got 13"
+    assert refused("learnability", *options, 13) == expected
+
+
+def test_scenes_are_counted_and_not_computed_from_options(trained: Path, tiny_scenes: Path, refused) -> None:
+    """A finished run that was run again with other options changed its config, and so its verdict, once."""
+    before = {path: path.read_bytes() for path in trained.glob("*.json")}
+    small = [*("--backbone.stages", 1, "--backbone.width", 4, "--backbone.depth", 2, "--backbone.active-atoms", 16)]
+    said = refused(
+        "train", "--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--epochs", 1,
+        "--steps-per-epoch", 200_000, "--batch-size", 4, "--validation-scenes", 4, *small,
+    )  # fmt: skip
+    assert "holds another run: --" in said
+    assert {path: path.read_bytes() for path in trained.glob("*.json")} == before
+    assert training_scenes(trained) == 8
+
+
+def test_a_model_of_another_training_is_not_judged(trained: Path, tiny_scenes: Path, tmp_path: Path, refused) -> None:
+    other = tmp_path / "backbone.keras"
+    LocalizerWeights(Backbone(Scenario(), TINY)).save(other)
+    options = ["--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--scenes", 4]
+    said = refused("learnability", *options, "--backbone", other)
+    assert said.startswith("--backbone: expected ")
+    assert "or one whose score was fitted on it" in said
+
+
+def test_a_fitted_score_counts_its_validation_scenes(
+    trained: Path, tiny_scenes: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """They stopped its fit."""
+    scenes = ["--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--scenes"]
+    fitted = ["--backbone", trained / train.BEST_MODEL, "--run-dir", tmp_path, "--validation-scenes", 8, "--epochs", 2]
+    assert command_line(score, monkeypatch, *fitted, *scenes, 16) == 0
+    judged = ["--run-dir", trained, "--backbone", tmp_path / train.BEST_MODEL]
+    assert command_line(learnability, monkeypatch, *judged, *scenes, 8) == FAIL
+    record = json.loads((trained / learnability.VERDICT_FILE).read_text())
+    assert record["validation_scenes"] == [8, 16]
+    assert record["model"] == content_digest(tmp_path / train.BEST_MODEL)
 
 
 def test_a_folder_without_a_training_gets_one_line(tmp_path: Path, refused) -> None:
-    assert "config.json" in refused("learnability", "--run-dir", tmp_path)
+    assert "no checkpoint in " in refused("learnability", "--run-dir", tmp_path)

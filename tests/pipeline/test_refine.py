@@ -22,6 +22,7 @@ from models.physics.geometry import FieldOfView, RISArray, Scenario
 from models.spectrum.config import RefinerConfig
 from models.spectrum.refiner import SpectrumRefiner
 from pipeline import evaluate, refine
+from pipeline.common.digests import content_digest
 from pipeline.evaluation.estimators import saved_model_estimator
 from pipeline.release.exporting import export_localizer, read_meta_graph
 from pipeline.training import train_refiner
@@ -54,8 +55,15 @@ def arguments(run_dir: Path, data_dir: Path, backbone: Path) -> list[str]:
     ]
 
 
-def verdict(path: Path, config: str) -> Path:
-    record = {"verdict": "PASS", "reason": "better", "options": {"config": config}}
+def verdict(path: Path, config: str, model: Path) -> Path:
+    """A PASS on a model."""
+    record = {
+        "verdict": "PASS",
+        "reason": "as measured",
+        "options": {"config": config},
+        "model": content_digest(model),
+        "started_from": "untrained",
+    }
     path.write_text(json.dumps(record))
     return path
 
@@ -148,7 +156,7 @@ def test_the_level_chosen_is_the_best_of_those_tried(tiny_scenes: Path, backbone
 def run(tiny_scenes: Path, backbone_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run that was killed after its first epoch's checkpoint, and run again: its folder and what it said."""
     folder = tmp_path_factory.mktemp("refine")
-    learnability = verdict(folder / "learnability.json", SCENE_SETS[1])
+    learnability = verdict(folder / "learnability.json", SCENE_SETS[1], backbone_path)
     options = [*arguments(folder / "run", tiny_scenes, backbone_path), "--learnability", str(learnability)]
     killed_stage("pipeline.training.fitting:Progress.score", 2, "refine", *options)  # the start is scored, too
     command = [sys.executable, "-m", "pipeline.refine", *options]
@@ -184,6 +192,18 @@ def test_without_a_verdict_it_refuses(tiny_scenes: Path, backbone_path: Path, tm
     said = refused("refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path))
     assert re.match(r"--learnability: expected .*, got none: run .*, or --force", said)
     assert not (tmp_path / "run" / "refiner.keras").exists()
+
+
+def test_a_verdict_on_another_model_does_not_open_it(
+    tiny_scenes: Path, backbone_path: Path, tmp_path: Path, refused
+) -> None:
+    """One PASS opened the gate for any model once."""
+    other = tmp_path / "other.keras"
+    LocalizerWeights(Backbone(Scenario(), TINY)).save(other)
+    passed = verdict(tmp_path / "learnability.json", SCENE_SETS[1], other)
+    said = refused("refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path), "--learnability", passed)
+    assert re.search(r"is about .* \([0-9a-f]{12}\), got one about [0-9a-f]{12}, trained from untr", said)
+    assert not (tmp_path / "run" / "manifest.json").exists()
 
 
 def test_joint_and_grid_only_change_the_backbone_it_keeps(

@@ -1,4 +1,4 @@
-"""`pipeline.run`: its stages fit together, and it ends with a summary of what they left."""
+"""`pipeline.run`: one file to a pushed model; nothing twice, nothing stale, and an end that says what came of it."""
 
 import importlib
 import json
@@ -6,70 +6,141 @@ import logging
 import re
 import shlex
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from models.localizer import Localizer
-from pipeline import run
+from pipeline.common.digests import content_digest
 from pipeline.common.main import ERROR, FAIL
+from pipeline.common.records import plain
+from pipeline.evaluate import EvaluateOptions
+from pipeline.release.pushing import read_labels, read_release, served_version
+from pipeline.running import execution
+from pipeline.running.command_line import arguments
+from pipeline.running.plan import duration, make_plan
+from pipeline.running.run_file import read_run_file
+from pipeline.running.steps import Step, steps
+from pipeline.train import TrainOptions
 from tests.conftest import MODEL_NAME, SCENE_SETS
 
-SMALL = (
-    *("--config", SCENE_SETS[0], "--epochs", "1", "--steps-per-epoch", "1"),
-    *("--validation-scenes", "8", "--judged-scenes", "8", "--test-scenes", "8", "--located-scenes", "1"),
-)
-MOST_LINES = 60
+FILE = """
+[data]
+config = "{scenes}"
+data_dir = "{data_dir}"
+[train]
+initial = "{initial}"
+epochs = 1
+steps_per_epoch = 1
+batch_size = 4
+validation_scenes = 8
+[learnability]
+scenes = 8
+min_training_scenes = 1
+[export]
+warmup_batch_sizes = []
+[evaluate]
+scenes = 4
+[bless]
+thresholds = "{thresholds}"
+scenes = 4
+[infra_validate]
+infra.scenes = 2
+infra.max_latency_ms = 1e6
+infra.max_memory_mib = 1e6
+[push]
+label = "champion"
+[locate]
+scenes = 1
+"""
+THRESHOLDS = '[[threshold]]\nmetric = "f1"\nat_least = 0.0\nworse_by_at_most = 0.9\n'
+STAGES = [
+    *("data", "validate", "train", "learnability", "export", "evaluate"),
+    *("bless", "infra_validate", "push", "locate"),
+]
+MOST_LINES = 80
+
+
+def here(stage: str, given: Sequence[str], logger: logging.Logger) -> int:
+    """A stage in this process."""
+    sys.argv = [stage, *given]
+    try:
+        importlib.import_module(f"pipeline.{stage}").main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+Run = Callable[..., tuple[int, list[str]]]
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_localizer: Localizer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """The folder of a small run from given weights, its stages in this process, and the console."""
+def run_again(tiny_localizer: Localizer, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs the file in the same folder each time, its stages in this process; exit status and console."""
     folder = tmp_path_factory.mktemp("run")
     tiny_localizer.weights.save(folder / "initial.keras")
-    said = (folder / "console").open("w+")
+    (folder / "thresholds.toml").write_text(THRESHOLDS)
+    places = {"initial": folder / "initial.keras", "data_dir": tiny_scenes, "thresholds": folder / "thresholds.toml"}
+    text = FILE.format(scenes=SCENE_SETS[0], **places)
 
-    def here(stage: str, arguments: list[str], logger: logging.Logger) -> int:
-        sys.argv = [stage, *arguments]
-        try:
-            importlib.import_module(f"pipeline.{stage}").main()
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
+    def run(change: Callable[[str], str] = lambda text: text) -> tuple[int, list[str]]:
+        (folder / "small.toml").write_text(change(text))
+        with pytest.MonkeyPatch.context() as patch, (folder / "console").open("w+") as said:
+            patch.setattr(sys, "stdout", said)
+            patch.setattr(sys, "stderr", said)
+            patch.setattr(execution, "run_process", here)
+            patch.setattr(sys, "argv", ["run", str(folder / "small.toml"), "--run-dir", str(folder / "run")])
+            try:
+                importlib.import_module("pipeline.run").main()
+                status = 0
+            except SystemExit as stop:
+                status = int(stop.code or 0)
+            said.seek(0)
+            return status, said.read().splitlines()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stdout", said)
-        patch.setattr(
-            sys, "argv", ["run", "--run-dir", str(folder), "--initial", str(folder / "initial.keras"), *SMALL]
-        )
-        patch.setattr(run, "run_process", here)
-        run.main()
-    said.seek(0)
-    return folder, said.read().splitlines()
+    run.folder = folder / "run"  # type: ignore[attr-defined]
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(run_again: Run) -> tuple[Path, list[str]]:
+    """The folder of a run that came to its end, and its console."""
+    status, console = run_again()
+    assert status == 0, console
+    return run_again.folder, console  # type: ignore[attr-defined]
 
 
 def test_every_stage_leaves_what_it_promises(finished: tuple[Path, list[str]]) -> None:
     folder, _ = finished
-    for path in ("train/backbone.keras", "train/learnability.json", "measurement.npz"):
+    for path in ("train/backbone.keras", "train/learnability.json", "blessing/blessing.json", "measurement.npz"):
         assert (folder / path).is_file(), path
     assert len(list((folder / "evaluation" / "figures").glob("*.png"))) >= 5
-    (version,) = (folder / "serving" / MODEL_NAME).iterdir()
-    assert version.name.isdecimal()
-    assert len(list((folder / "logs").glob("*.log"))) == 3  # its own, the export's, the server's client's
+    served = served_version(folder / "serving" / MODEL_NAME)
+    assert served is not None
+    assert read_labels(folder / "serving" / MODEL_NAME) == {"champion": served.number}
+
+
+def test_what_a_server_watches_was_evaluated_before(finished: tuple[Path, list[str]]) -> None:
+    """The run exported into that folder before it evaluated once."""
+    folder, console = finished
+    headings = [line for line in console if re.match(r"== \d+/10 ", line)]
+    assert [line.split()[2].rstrip(":") for line in headings] == STAGES
+    assert not [path for path in (folder / "serving" / MODEL_NAME).iterdir() if path.name.startswith("staging")]
 
 
 def test_the_console_is_short_and_ends_with_a_summary(finished: tuple[Path, list[str]]) -> None:
     folder, console = finished
     assert len(console) <= MOST_LINES
-    headings = [line for line in console if re.match(r"== \d/6 ", line)]
-    stages = ["data", "train", "learnability", "export", "evaluate", "locate"]
-    assert [line.split()[2].rstrip(":") for line in headings] == stages
+    assert f"plan of {folder} from" in "\n".join(console)
     end = console[next(n for n, line in enumerate(console) if line.startswith("== done")) + 1 :]
+    assert [line.split()[0] for line in end[: len(STAGES)]] == STAGES
     scores = json.loads((folder / "train" / "learnability.json").read_text())["scores"]
+    text = "\n".join(end)
     for name, shown in (("untrained", "untrained"), ("trained", " trained"), ("sequential_ml", "maximum likelihood")):
-        assert f"{shown} {scores[name]['f1']:.3f}" in end[0]
+        assert f"{shown} {scores[name]['f1']:.3f}" in text
     tested = json.loads((folder / "evaluation" / "metrics.json").read_text())["standard"]["f1"]
-    assert end[1].endswith(f"{tested:.3f}")
+    assert f"F1 of the exported model on 4 test scenes: {tested:.3f}" in text
 
 
 def test_the_next_commands_are_ones(finished: tuple[Path, list[str]], monkeypatch, capsys) -> None:
@@ -78,38 +149,143 @@ def test_the_next_commands_are_ones(finished: tuple[Path, list[str]], monkeypatc
     assert [command[:3] for command in commands] == [
         ["python", "-m", module] for module in ("serving.model_server", "serving.client", "pipeline.evaluate")
     ]
-    module, arguments = commands[2][2], commands[2][3:]
-    monkeypatch.setattr(sys, "argv", [module, *arguments, "--help"])
+    monkeypatch.setattr(sys, "argv", [commands[2][2], *commands[2][3:], "--help"])
     with pytest.raises(SystemExit, match="0"):
-        importlib.import_module(module).main()
-    assert all(option in capsys.readouterr().out for option in ["--target"])
+        importlib.import_module(commands[2][2]).main()
+    assert "--target" in capsys.readouterr().out
+
+
+def test_lineage_answers_for_the_served_version(finished: tuple[Path, list[str]], monkeypatch, capsys) -> None:
+    folder, _ = finished
+    base_path = folder / "serving" / MODEL_NAME
+    lineage = importlib.import_module("pipeline.lineage")
+
+    def told(*options: object) -> str:
+        logs = ["--model-base-path", base_path, "--log-dir", folder / "logs"]
+        monkeypatch.setattr(sys, "argv", ["lineage", *map(str, [*options, *logs])])
+        lineage.main()
+        return capsys.readouterr().out
+
+    text = told("champion")
+    weights = content_digest(folder / "train" / "backbone.keras")
+    for expected in ("BLESSED on test scenes", "VALID: ", "export, run ", "train, run ", "data", "epochs = 1"):
+        assert expected in text
+    assert f"left backbone.keras: {weights[:12]}" in text
+    version = served_version(base_path)
+    assert version is not None
+    for behind in (folder / "train" / "backbone.keras", weights[:12]):
+        assert f"is behind {version.number} of" in told("--of", behind)
+    assert "is behind no version of" in told("--of", "0123456789ab")
+    release = read_release(version.path)
+    assert release is not None
+    assert {manifest["fingerprint"]["stage"] for manifest in release["manifests"]} >= {"data", "train", "export"}
+
+
+def test_a_second_run_does_nothing(finished: tuple[Path, list[str]], run_again: Run) -> None:
+    folder, _ = finished
+    results = ("train", "export", "evaluation", "blessing", "infra_validation", "serving")
+    before = {path: path.stat().st_mtime_ns for name in results for path in (folder / name).rglob("*.*")}
+    status, console = run_again()
+    assert status == 0
+    assert "  nothing to do" in console
+    assert not [line for line in console if re.match(r"== \d+/", line)]
+    assert {path: path.stat().st_mtime_ns for name in results for path in (folder / name).rglob("*.*")} == before
+
+
+def test_other_options_are_refused_before_anything_is_touched(finished, run_again: Run) -> None:
+    folder, _ = finished
+    before = content_digest(folder / "train")
+    status, console = run_again(lambda text: text.replace("epochs = 1", "epochs = 2"))
+    assert status == ERROR
+    assert re.search(r"^pipeline\.run: train: .* holds another run: --epochs is 1 there, 2 here; take", console[-1])
+    assert content_digest(folder / "train") == before
+
+
+def test_what_was_harmed_is_made_again_and_nothing_before_it(finished, run_again: Run) -> None:
+    """As a kill or a full disk leaves it; what follows is found to be as it was."""
+    folder, _ = finished
+    before = served_version(folder / "serving" / MODEL_NAME)
+    f1 = json.loads((folder / "evaluation" / "metrics.json").read_text())["standard"]["f1"]
+    (folder / "evaluation" / "scenes.npz").write_bytes(b"torn")
+    (folder / "evaluation" / "figures" / "stale.png").write_bytes(b"of another run")
+    status, console = run_again()
+    assert status == 0
+    assert [line.split()[2] for line in console if re.match(r"== \d+/", line)] == [f"{name}:" for name in STAGES[5:]]
+    assert json.loads((folder / "evaluation" / "metrics.json").read_text())["standard"]["f1"] == f1
+    assert not (folder / "evaluation" / "figures" / "stale.png").exists()
+    assert served_version(folder / "serving" / MODEL_NAME) == before
+
+
+def test_a_model_that_is_not_blessed_is_not_pushed(finished, run_again: Run) -> None:
+    """What stands against it is named, and the version that is served stays."""
+    folder, _ = finished
+    base_path = folder / "serving" / MODEL_NAME
+    before = served_version(base_path)
+    strict = folder.parent / "strict.toml"
+    strict.write_text('[[threshold]]\nmetric = "f1"\nat_least = 2.0\n')
+
+    place = f'thresholds = "{strict}"\nrun_dir = "{folder / "strict"}"'
+    status, console = run_again(lambda text: re.sub(r'thresholds = ".*"', place, text))
+    assert status == FAIL
+    (line,) = (line for line in console if line.startswith("== stopped"))
+    assert re.search(r"by bless: NOT_BLESSED: f1, overall: \d\.\d+, at least 2 asked", line)
+    assert served_version(base_path) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[trian]\n", r"expected run_dir, installation and tables of data, .*, got 'trian'"),
+        ("[train]\nepoch = 2\n", r"\[train\]: expected names of options, got 'epoch'"),
+        ("[train]\nepochs = 'two'\n", r"\[train\]: epochs: expected int, got 'two'"),
+        ("[push]\nlabel = 7\n[bless]\nscenes = 1\n", r"\[push\]: label: expected .*, got 7"),
+        ("[push]\n", r"\[push\]: expected a table \[bless\] beside it"),
+        (
+            "[evaluate]\nscenes = 400\n[bless]\nscenes = 200\n",
+            "at most 500 test scenes together, got 400 and 200",
+        ),
+        ("epochs = \n", "expected a run's TOML file at"),
+    ],
+)
+def test_files_that_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text if "epochs = \n" in text else f'{text}[data]\nconfig = "l64_m64_small"\n')
+    with pytest.raises(ValueError, match=said):
+        steps(read_run_file(path))
+
+
+def test_options_and_their_command_line_are_one() -> None:
+    """Defaults are left out, whatever else is there comes back."""
+    import tyro
+
+    train = TrainOptions(Path("a"), config=("x", "y"), batch_size=8, initial=Path("b"))
+    evaluate = EvaluateOptions(Path("c"), saved_model=Path("d"), figures=False, scenes=7)
+    for options in (train, evaluate):
+        given = arguments(options)
+        assert plain(tyro.cli(type(options), args=given)) == plain(options)
+    assert arguments(evaluate) == ["--output-dir", "c", "--saved-model", "d", "--scenes", "7", "--no-figures"]
+
+
+def test_a_plan_stops_at_the_first_step_that_is_to_run() -> None:
+    """What lies behind it is not looked at: its inputs will be others."""
+
+    def never() -> bool:
+        pytest.fail("looked at")
+
+    def missing() -> bool:
+        raise FileNotFoundError
+
+    plan = make_plan([Step("a", None, lambda: True, 1), Step("b", None, missing, 1), Step("c", None, never, 1)])
+    assert [planned.is_done for planned in plan] == [True, False, False]
+
+
+def test_durations() -> None:
+    assert [duration(seconds) for seconds in (8, 100, 7200)] == ["8 s", "2 min", "2.0 h"]
 
 
 def test_a_stage_is_a_process_whose_lines_are_passed_on(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     logger = logging.getLogger("test")
-    assert run.run_process("train", ["--help"], logger) == 0
+    assert execution.run_process("train", ["--help"], logger) == 0
     assert "usage: python -m pipeline.train " in caplog.text
-    assert run.run_process("train", ["--run-dir", "x", "--epochs", "0"], logger) == ERROR
-
-
-@pytest.mark.parametrize(("status", "goes_on"), [(FAIL, True), (ERROR, False), (-9, False)])
-def test_an_error_of_a_stage_ends_it_and_a_verdict_does_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, goes_on: bool
-) -> None:
-    begun: list[str] = []
-
-    def fails(stage: str, arguments: list[str], logger: logging.Logger) -> int:
-        begun.append(stage)
-        return status if stage == "learnability" else 0
-
-    monkeypatch.setattr(run, "run_process", fails)
-    monkeypatch.setattr(run, "summary", lambda options: [])
-    options = run.RunOptions(run_dir=tmp_path)
-    if goes_on:
-        run.work(options, logging.getLogger("test"))
-        assert begun == list(run.stages(options))
-    else:
-        with pytest.raises(run.StageFailed, match=f"stage learnability ended with status {status}"):
-            run.work(options, logging.getLogger("test"))
-        assert begun[-1] == "learnability"
+    assert execution.run_process("train", ["--run-dir", "x", "--epochs", "0"], logger) == ERROR

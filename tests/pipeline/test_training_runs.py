@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline import train
+from pipeline.common.digests import content_digest
 from pipeline.training.train_backbone import backbone_progress
 from tests.conftest import SCENE_SETS, TINY
 from tests.rigs.killed_at import killed_stage
@@ -79,6 +81,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(runs) -> None:
         if name.startswith(("weights/", "optimizer/", "epochs_done/", "best_objective/")):
             one, other = (end.get_tensor(name) for end in ends)
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=name)
+    assert content_digest(killed / train.BEST_MODEL) == content_digest(undisturbed / train.BEST_MODEL)
     one, other = (json.loads((run / "metrics.json").read_text()) for run in (killed, undisturbed))
     assert one["epoch"] == other["epoch"]
     for name in SCENE_SETS:
@@ -193,7 +196,7 @@ def test_a_finished_run_is_left_alone(runs, tiny_scenes: Path, monkeypatch, caps
     before = {path: path.read_bytes() for path in (folder / train.BEST_MODEL, folder / "metrics.json")}
     monkeypatch.setattr(sys, "argv", ["train", *arguments(folder, tiny_scenes)])
     train.main()
-    assert f"all {EPOCHS} epochs are done already" in capsys.readouterr().out
+    assert f"nothing has changed, {folder} stays as it is" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -240,6 +243,38 @@ def test_weights_to_start_from_must_be_there_and_fit(tiny_scenes: Path, initial:
     assert "nowhere.keras" in refused("train", *options, str(tmp_path / "nowhere.keras"))
     said = refused("train", *options, str(initial), "--config", "l64_m64_legacy")
     assert "--initial: expected a backbone of the scenario of l64_m64_legacy" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seed", "2"], "--seed is 1 there, 2 here"),
+        (["--losses.stein", "0.5"], f"--losses.stein is {LossConfig().stein} there, 0.5 here"),
+        (["--config", SCENE_SETS[0]], f'--config is ["{SCENE_SETS[0]}", "{SCENE_SETS[1]}"] there, ["{SCENE_SETS[0]}"]'),
+    ],
+)
+def test_a_run_of_other_options_is_neither_resumed_nor_rewritten(
+    runs, tiny_scenes: Path, refused, options: list[str], message: str
+) -> None:
+    folder, _ = runs["undisturbed"]
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert message in refused("train", *arguments(folder, tiny_scenes), *options)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_torn_checkpoint_is_passed_over(runs, tiny_scenes: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """The run goes on from the one before and ends where it ended."""
+    folder = tmp_path / "run"
+    shutil.copytree(runs["undisturbed"][0], folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "outputs": None}))
+    for part in (folder / "checkpoints").glob(f"ckpt-{EPOCHS}.data*"):
+        part.write_bytes(part.read_bytes()[:100])
+    monkeypatch.setattr(sys, "argv", ["train", *arguments(folder, tiny_scenes)])
+    train.main()
+    assert f"resumed after epoch {EPOCHS - 1} from " in capsys.readouterr().out
+    ends = [json.loads((run / "manifest.json").read_text())["facts"] for run in (folder, runs["undisturbed"][0])]
+    assert ends[0] == ends[1]
 
 
 def test_a_run_of_another_shape_is_not_resumed(runs, tiny_scenes: Path, refused) -> None:

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from models.covariance_estimator.config import BackboneConfig, ContinuousConfig
+from pipeline.common.digests import content_digest
 from pipeline.common.hyperparameters import flattened, option, read_hyperparameters, replaced
 from pipeline.common.verdict import GateClosed, require_verdict
 from pipeline.evaluation.tally import Tally
@@ -20,6 +21,7 @@ from pipeline.tuning.report import write_report
 from pipeline.tuning.results import Row, importances, rank_correlation, surrogate_against_objective
 from pipeline.tuning.separation import separation
 from pipeline.tuning.space import SHAPE, SPACE, Choice, Range, hyperparameters, read_space, searched
+from pipeline.tuning.surrogate import pairs_inside
 from pipeline.tuning.trial import Outcome, own_values, whole_record
 
 OPTIONS = TrainOptions(Path("unused"))
@@ -125,21 +127,37 @@ def test_options_that_are_refused(field: str, value: float) -> None:
         TuneOptions(Path("unused"), **{field: value})
 
 
+# The surrogate
+
+
+def test_a_peak_serves_one_source() -> None:
+    """A close pair with one peak between them was found twice once: an F1 of 1.33."""
+    assert pairs_inside(np.array([[True], [True]])) == 1
+    assert pairs_inside(np.array([[True, True], [True, False]])) == 2  # the first leaves its peak to the second
+    assert pairs_inside(np.zeros((5, 4), bool)) == 0
+
+
 # The gate
 
 
 def verdict(path: Path, **changes: Any) -> Path:
-    record = {"verdict": "PASS", "reason": "better", "options": {"config": "l64_m64_512_64_128"}, **changes}
-    path.write_text(json.dumps(record))
+    record = {
+        "verdict": "PASS",
+        "reason": "better",
+        "options": {"config": "l64_m64_512_64_128"},
+        "model": "a" * 64,
+        "started_from": "untrained",
+    }
+    path.write_text(json.dumps({**record, **changes}))
     return path
 
 
 def test_a_pass_on_scenes_of_the_same_kind_opens(tmp_path: Path) -> None:
     passed = verdict(tmp_path / "learnability.json")
-    require_verdict(passed, "l64_m64_4_2_2")
-    require_verdict(passed, "l64_random", "l64_m64")
+    require_verdict(passed, None, "l64_m64_4_2_2")
+    require_verdict(passed, None, "l64_random", "l64_m64")
     with pytest.raises(GateClosed, match="on scenes like l64_random or l64_m64_legacy, got one on l64_m64_512_64_128"):
-        require_verdict(passed, "l64_random", "l64_m64_legacy")
+        require_verdict(passed, None, "l64_random", "l64_m64_legacy")
 
 
 @pytest.mark.parametrize(
@@ -148,18 +166,30 @@ def test_a_pass_on_scenes_of_the_same_kind_opens(tmp_path: Path) -> None:
         ({"verdict": "FAIL", "reason": "no gain beyond the noise"}, "got FAIL in .*: no gain beyond the noise"),
         ({"options": {"config": "l64_random"}}, "on scenes like l64_m64_4_2_2, got one on l64_random"),
         ({"options": {}}, "got none at"),
+        ({"started_from": "b" * 64}, "about the untrained backbone, got one about a{12}, trained from b{12}"),
     ],
 )
 def test_other_verdicts_do_not(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(GateClosed, match=message):
-        require_verdict(verdict(tmp_path / "learnability.json", **changes), "l64_m64_4_2_2")
+        require_verdict(verdict(tmp_path / "learnability.json", **changes), None, "l64_m64_4_2_2")
+
+
+def test_given_weights_need_the_verdict_on_themselves(tmp_path: Path) -> None:
+    """Wherever they lie; one on the training that began with them is none on them."""
+    weights = tmp_path / "weights"
+    weights.write_text("weights")
+    own = verdict(tmp_path / "own.json", model=content_digest(weights), started_from="b" * 64)
+    require_verdict(own, weights.rename(tmp_path / "elsewhere"), "l64_m64")
+    later = verdict(tmp_path / "later.json", started_from=content_digest(tmp_path / "elsewhere"))
+    with pytest.raises(GateClosed, match=r"is about .*elsewhere \([0-9a-f]{12}\), got one about aaaaaaaaaaaa"):
+        require_verdict(later, tmp_path / "elsewhere", "l64_m64")
 
 
 def test_no_verdict_does_not(tmp_path: Path) -> None:
     (tmp_path / "torn.json").write_text('{"verdict": "PA')
     for path in (None, tmp_path / "nowhere.json", tmp_path / "torn.json"):
         with pytest.raises(GateClosed, match=r"--learnability: expected the learnability\.json .*, got none"):
-            require_verdict(path, "l64_m64")
+            require_verdict(path, None, "l64_m64")
 
 
 def candidates(recalls: list[float], scenes: int, seed: int, shared: float = 0.0) -> list[Tally]:

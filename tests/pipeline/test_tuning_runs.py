@@ -39,6 +39,7 @@ def given(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> list[s
     folder = tmp_path_factory.mktemp("given")
     (folder / "space.json").write_text(json.dumps(SPACE))
     record = {"verdict": "PASS", "reason": "as measured", "options": {"config": SCENE_SETS[0]}}
+    record |= {"model": "a" * 64, "started_from": "untrained"}
     (folder / "learnability.json").write_text(json.dumps(record))
     grid = zip(("azimuth", "elevation", "range"), TINY.grid.shape, strict=True)
     return [
@@ -197,8 +198,12 @@ def test_a_finished_study_compares_its_best_with_the_defaults(
     console = capsys.readouterr().out
     assert "trial 1/" not in console
     assert re.search(r"best trial on 4 test scenes: .*\n.*defaults on 4 test scenes: ", console)
-    against = json.loads((run_dir / "best.json").read_text())["objective_minus_defaults"]
+    worse = (run_dir / "best_trial.json").exists()
+    assert (run_dir / "best.json").exists() is not worse
+    record = json.loads((run_dir / ("best_trial.json" if worse else "best.json")).read_text())
+    against = record["objective_minus_defaults"]
     assert against["interval"][0] <= against["difference"] <= against["interval"][1]
+    assert (against["difference"] > 0) is worse
 
 
 # What is refused, in one clear line
@@ -212,7 +217,8 @@ def test_without_a_verdict_it_refuses(given: list[str], tmp_path: Path, refused)
     options = unforced(given)
     place = options.index("--learnability") + 1
     failed = tmp_path / "learnability.json"
-    failed.write_text(json.dumps({"verdict": "FAIL", "reason": "no gain", "options": {"config": SCENE_SETS[0]}}))
+    record = {"verdict": "FAIL", "reason": "no gain", "options": {"config": SCENE_SETS[0]}}
+    failed.write_text(json.dumps({**record, "model": "a" * 64, "started_from": "untrained"}))
     for path, message in ((tmp_path / "nowhere.json", "got none at"), (failed, "got FAIL in")):
         options[place] = str(path)
         said = refused("tune", "--run-dir", str(tmp_path / "run"), *options)

@@ -183,6 +183,19 @@ def test_the_receivers_gain_does_not_matter(target: str, tmp_path: Path, located
     assert_same(ask(target, written(tmp_path / "m.npz", **louder), tmp_path / "out.json"), located)
 
 
+def test_a_calibration_is_applied_to_what_is_sent(target: str, tmp_path: Path, located: list[dict]) -> None:
+    """Codes told without the elements' phases, and these in a calibration file."""
+    response = np.exp(1j * np.random.default_rng(0).uniform(0, 6, SIDE**2)).astype(np.complex64)
+    path = tmp_path / "calibration.npz"
+    np.savez(path, element_response=response, about=np.array("{}"))
+    measurement = written(tmp_path / "m.npz", ris_codes=plain_arrays()["ris_codes"] / response)
+    assert_same(ask(target, measurement, tmp_path / "out.json", "--calibration", str(path)), located)
+    np.savez(path, element_response=response[:100], about=np.array("{}"))
+    assert "expected one of a surface of 144 elements, got one of 100" in refusal(
+        target, measurement, "--calibration", str(path)
+    )
+
+
 # What is refused, in one line
 
 

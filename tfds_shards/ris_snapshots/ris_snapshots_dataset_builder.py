@@ -128,12 +128,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, list[Callable[[], Iterator[tuple[int, dict[str, Any]]]]]]:
         del dl_manager
-        progress = tqdm(
-            total=self.scene_set.num_scenes,
-            desc=self.scene_set.name,
-            unit=" scenes",
-            mininterval=1.0 if sys.stderr.isatty() else 10.0,
-        )
+        progress = _Progress(self.scene_set.name, self.scene_set.num_scenes)
         return {
             split: [
                 functools.partial(
@@ -144,12 +139,36 @@ class Builder(tfds.core.ShardBasedBuilder):
             for split, size in self.scene_set.sizes.items()
         }
 
-    def _generate_shard(self, split: str, indices: range, progress: tqdm) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _generate_shard(
+        self, split: str, indices: range, progress: Callable[[], None]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         for index in indices:
             yield index, encode_scene(simulate_scene(self.scene_set.config, split, index))
-            progress.update()
-        if progress.n == progress.total:
-            progress.close()
+            progress()
+
+
+class _Progress:
+    """A line that counts scenes. Beam sends the shards to other processes by pickle: there it keeps silent."""
+
+    def __init__(self, name: str, total: int) -> None:
+        interval_s = 1.0 if sys.stderr.isatty() else 10.0
+        self.line = tqdm(total=total, desc=name, unit=" scenes", mininterval=interval_s)
+
+    def __call__(self) -> None:
+        self.line.update()
+        if self.line.n == self.line.total:
+            self.line.close()
+
+    def __reduce__(self) -> tuple[Callable[[], Callable[[], None]], tuple[()]]:
+        return _silence, ()
+
+
+def _silence() -> Callable[[], None]:
+    return _nothing
+
+
+def _nothing() -> None:
+    return None
 
 
 def encode_scene(scene: Scene) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Figures of an evaluation, one function a figure. Okabe and Ito's colours: colour-blind readers tell them apart."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from pipeline.common.records import replacing
-from pipeline.evaluation.metrics import Evaluation, bin_index
+from pipeline.evaluation.metrics import Evaluation, bin_index, bin_label, whole_edges
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6E6E6E"
-_SNR_COLOURS = ("#440154", "#3B528B", "#21918C", "#5EC962", "#D9B50F")
+_SNR_COLOURS = ("#440154", "#3B528B", "#21918C", "#5EC962", "#D9B50F", "#E76F51", "#9D9D9D")
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -39,7 +40,17 @@ def _interval_bars(values: npt.ArrayLike, intervals: npt.ArrayLike) -> np.ndarra
 
 
 def _bin_label(low: float, high: float) -> str:
-    return f"{low:g} to {high:g}".replace("-", "\N{MINUS SIGN}")
+    return bin_label(low, high).replace("-", "\N{MINUS SIGN}")
+
+
+def _centres(edges: Sequence[float]) -> np.ndarray:
+    """Middle of every bin; an open one's is half its neighbour's width outside."""
+    closed = np.array(edges, float)
+    if np.isinf(closed[0]):
+        closed[0] = 2.0 * closed[1] - closed[2]
+    if np.isinf(closed[-1]):
+        closed[-1] = 2.0 * closed[-2] - closed[-3]
+    return (closed[1:] + closed[:-1]) / 2.0
 
 
 def _gate_title(name: str, gate: dict[str, float]) -> str:
@@ -51,7 +62,7 @@ def plot_snr(metrics: dict[str, Any]) -> Figure:
     figure = new_figure(10.0, 4.4)
     panels = figure.subplots(1, 2, sharey=True)
     rows = metrics["by_snr"]
-    centres = np.array([np.mean(row["snr_db"]) for row in rows])
+    centres = _centres([rows[0]["snr_db"][0], *(row["snr_db"][1] for row in rows)])
     styles = (
         ("f1", "F1", BLUE, "o", 0.0),
         ("precision", "precision", ORANGE, "s", -0.35),
@@ -80,7 +91,7 @@ def plot_error_distribution(evaluation: Evaluation) -> Figure:
     """Share of the true sources located within a distance, by SNR; sources without a pair keep a curve below 1."""
     figure = new_figure(7.2, 4.6)
     axes = figure.subplots()
-    table, edges = evaluation.table, evaluation.config.snr_edges_db
+    table, edges = evaluation.table, whole_edges(evaluation.snr_db, evaluation.config.snr_edges_db)
     snr_class = bin_index(evaluation.snr_db, edges)[table.scene]
     for number, (low, high) in enumerate(itertools.pairwise(edges)):
         true = table.is_true & (snr_class == number)
@@ -167,10 +178,12 @@ def plot_bound(evaluation: Evaluation) -> Figure:
     figure = new_figure(7.2, 4.8)
     axes = figure.subplots()
     table, config = evaluation.table, evaluation.config
-    centres = np.array([np.mean(edges) for edges in itertools.pairwise(config.snr_edges_db)])
-    snr_class = bin_index(evaluation.snr_db, config.snr_edges_db)[table.scene]
-    range_class = bin_index(table.true_range_m, config.range_edges_m)
-    for number, (low, high) in enumerate(itertools.pairwise(config.range_edges_m)):
+    snr_edges = whole_edges(evaluation.snr_db, config.snr_edges_db)
+    range_edges = whole_edges(table.true_range_m[table.is_true], config.range_edges_m)
+    centres = _centres(snr_edges)
+    snr_class = bin_index(evaluation.snr_db, snr_edges)[table.scene]
+    range_class = bin_index(table.true_range_m, range_edges)
+    for number, (low, high) in enumerate(itertools.pairwise(range_edges)):
         rows = [table.is_pair & (range_class == number) & (snr_class == place) for place in range(centres.size)]
         colour = _SNR_COLOURS[number % len(_SNR_COLOURS)]
         error, bound = (

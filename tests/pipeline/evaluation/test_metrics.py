@@ -1,13 +1,17 @@
 """The objective, slices, calibration and intervals of the evaluation, against known answers."""
 
+import math
+
 import numpy as np
 import pytest
 
 from models.physics.geometry import Scenario
 from pipeline.common.records import plain
 from pipeline.evaluation.estimators import chance_estimator
+from pipeline.evaluation.figures import plots
 from pipeline.evaluation.matching import Gate
 from pipeline.evaluation.metrics import MetricsConfig, bin_index, compute_metrics
+from pipeline.evaluation.summary import summary_lines
 from pipeline.evaluation.tally import Tally, paired_difference, percentile_interval, resample_weights
 from tests.estimates import MAX_SOURCES, answer, evaluated, noisy, one_scene, perfect, random_scenes, silent
 
@@ -135,6 +139,21 @@ def test_snr_bins_add_up() -> None:
         for key in ("true_positives", "false_positives", "false_negatives"):
             assert sum(row[gate][key] for row in metrics["by_snr"]) == metrics[gate][key]
     assert metrics["by_snr"][0]["standard"]["f1"] < metrics["by_snr"][-1]["standard"]["f1"]
+
+
+def test_scenes_of_any_reported_snr_are_counted() -> None:
+    """Of 2,000 scenes of l64_m64_impaired 99 report an SNR outside -5 to 20 dB; bins left them out once."""
+    scenes = random_scenes(120, seed=23)
+    scenes["snr_db"][:7] = [-7.0, -5.5, 20.5, 22.0, 30.0, 20.0, -5.0]
+    metrics = compute_metrics(evaluated(scenes, noisy(scenes, seed=24)))
+    rows = metrics["by_snr"]
+    assert [row["snr_db"] for row in (rows[0], rows[-1])] == [[-math.inf, -5.0], [20.0, math.inf]]
+    assert [rows[0]["scenes"], rows[-1]["scenes"]] == [2, 4]
+    for key in ("scenes", "sources", "estimates", "pairs"):
+        assert sum(row[key] for row in rows) == metrics[key]
+    lines = summary_lines(metrics)
+    assert [line.split()[0] for line in lines[2:9]] == ["below", "-5", "0", "5", "10", "15", "from"]
+    plots.plot_snr(metrics).canvas.draw()
 
 
 def test_range_bins_add_up() -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from models.artifacts import load_weights
+from models.artifacts import load_weights, moved_to, untrained
 from models.localizer import Localizer
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from models.weights import PRETRAINED
+from pipeline.evaluation.comparison import compare
 from pipeline.evaluation.estimators import Estimator, localizer_estimator
 from pipeline.evaluation.metrics import metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
@@ -17,6 +19,7 @@ from tfds_shards.simulator import CONFIGS
 
 CARD = {"l64_m64": 0.910, "l64_m64_impaired": 0.875}
 SCENES, CONFIDENCE = 100, 0.99
+OTHER_WORLDS, FEW_SCENES = ("l64_m64_hall", "l64_m64_world"), 24
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,22 @@ def test_f1_is_that_of_the_card(localize: Estimator, config: str) -> None:
     low, high = percentile_interval(tally.resampled(resample_weights(SCENES, 2000, seed=0)).f1, CONFIDENCE)
     assert low <= CARD[config] <= high, f"F1 {tally.total().f1} [{low}, {high}]"
     assert high - low < 0.15  # narrow enough to tell a broken estimator
+
+
+@pytest.mark.parametrize("config", OTHER_WORLDS)
+def test_training_costs_nothing_in_other_worlds(config: str) -> None:
+    """Reflections alone, and all there is at once: the paired difference from untrained weights reaches zero."""
+    scenario = CONFIGS[config].scenario
+    batch = batch_of(FEW_SCENES, CONFIGS[config])
+
+    def evaluated(weights: LocalizerWeights):
+        localize = localizer_estimator(Localizer(moved_to(weights, scenario)))
+        predictions = run_estimator(localize, [batch], FEW_SCENES, show_progress=False)
+        return evaluate_predictions(predictions, metrics_config(scenario))
+
+    trained = load_weights(PRETRAINED)
+    difference = compare(evaluated(trained), evaluated(untrained(trained)))["f1"]
+    assert difference.interval[1] >= 0.0, difference
 
 
 def test_the_card_says_so() -> None:

@@ -2,7 +2,7 @@
 
 An atom that stands for a reflection has the symbols of its source. It becomes a path of it, one column with the direct
 path, where that is more likely than two independent sources; the stronger of the two is the direct path, since free
-space and walls weaken the other. Further paths are searched by the symbols, `models.covariance_estimator.path_search`.
+space and walls weaken the other. Further paths are searched by the symbols, `models.reflections.path_search`.
 Without them a source's position is biased by its own reflections. Scenes without reflections cost one product.
 """
 
@@ -12,11 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.batches import put_scenes, take_scenes
-from models.covariance_estimator.config import CoherenceConfig, ContinuousConfig
+from models.covariance_estimator.config import ContinuousConfig
 from models.covariance_estimator.continuous import parameter_limits
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
-from models.covariance_estimator.path_refinement import PathState, choose, refine_paths
-from models.covariance_estimator.path_search import (
+from models.physics.geometry import FieldOfView
+from models.physics.observation import Observation
+from models.reflections.config import CoherenceConfig
+from models.reflections.path_refinement import PathState, choose, refine_paths
+from models.reflections.path_search import (
     BEYOND,
     PathGrid,
     coherent_pair,
@@ -25,9 +28,7 @@ from models.covariance_estimator.path_search import (
     path_scores,
     search_paths,
 )
-from models.covariance_estimator.paths import PathEvaluation, Paths, evaluate_paths, no_paths, unmix
-from models.physics.geometry import FieldOfView
-from models.physics.observation import Observation
+from models.reflections.paths import PathEvaluation, Paths, evaluate_paths, no_paths, unmix
 
 _SCREENING_SHARE = 0.75  # of the gain a path must be worth, by a mean channel: what a screening must show
 

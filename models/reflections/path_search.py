@@ -16,10 +16,10 @@ import tensorflow as tf
 
 from models.covariance_estimator.continuous import is_grid_peak
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms
-from models.covariance_estimator.paths import PARAMETERS_PER_PATH, Paths, Unmixed
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation
 from models.physics.steering import steering_jacobian, steering_vectors
+from models.reflections.paths import PARAMETERS_PER_PATH, Paths, Unmixed
 
 _INVERSE_RANGES = (0.03, 0.12, 0.3)  # 1/m
 _GRAZING = 0.97  # largest sine of the angle from boresight

@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.batches import Structure
-from models.covariance_estimator.config import CoherenceConfig
 from models.covariance_estimator.continuous import (
     DAMPING_DOWN,
     DAMPING_START,
@@ -16,11 +15,12 @@ from models.covariance_estimator.continuous import (
     Limits,
 )
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms
-from models.covariance_estimator.path_search import BEYOND, MAX_MOVE, curvature, path_scores, within_half_space
-from models.covariance_estimator.paths import PathEvaluation, Paths, Unmixed, evaluate_paths
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation
 from models.physics.steering import steering_jacobian
+from models.reflections.config import CoherenceConfig
+from models.reflections.path_search import BEYOND, MAX_MOVE, curvature, path_scores, within_half_space
+from models.reflections.paths import PathEvaluation, Paths, Unmixed, evaluate_paths
 
 
 class PathState(NamedTuple):

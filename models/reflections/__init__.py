@@ -1,0 +1,1 @@
+"""What arrives with a source's symbols by other paths: searched, refined, and told as part of that source."""

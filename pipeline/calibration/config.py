@@ -1,0 +1,84 @@
+"""What can be set about a calibration; light, so that options can be read in a moment."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class FitConfig:
+    """When to locate, when to stop."""
+
+    first_scenes: int = 96
+    """With more scenes than twice these, the search begins on so many, spread over all."""
+    locating_passes: int = 3
+    """First passes that locate every scene anew; later ones do where the search would stop."""
+    max_passes: int = 20
+    """At most, for each of the two sets."""
+    tolerance: float = 0.2
+    """Log-likelihood a held-out scene must gain for another pass."""
+
+    def __post_init__(self) -> None:
+        for field in ("first_scenes", "locating_passes", "max_passes"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"FitConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
+        if not self.tolerance > 0:
+            raise ValueError(f"FitConfig.tolerance: expected a positive number, got {self.tolerance!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class DeadConfig:
+    """The test of each element."""
+
+    false_alarm_rate: float = 1e-3
+    """Probability that a live element is declared dead, at most."""
+    least_amplitude: float = 0.2
+    """Amplitude from which on an element is alive, as a share of the median."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.false_alarm_rate < 0.5:
+            raise ValueError(f"DeadConfig.false_alarm_rate: expected 0 to 0.5, got {self.false_alarm_rate!r}")
+        if not 0 < self.least_amplitude < 1:
+            raise ValueError(f"DeadConfig.least_amplitude: expected 0 to 1, got {self.least_amplitude!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelConfig:
+    """How long a channel's correction is sought."""
+
+    passes: int = 8
+    """Steps at most, one pass over the scenes each."""
+    tolerance: float = 0.2
+    """Log-likelihood a scene must gain for another."""
+
+    def __post_init__(self) -> None:
+        if self.passes < 1:
+            raise ValueError(f"ChannelConfig.passes: expected at least 1, got {self.passes!r}")
+        if not self.tolerance > 0:
+            raise ValueError(f"ChannelConfig.tolerance: expected a positive number, got {self.tolerance!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How g and a channel's correction are fitted and the elements tested."""
+
+    fit: FitConfig = FitConfig()
+    dead: DeadConfig = DeadConfig()
+    channel: ChannelConfig = ChannelConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class DriftConfig:
+    """The test of a stored calibration."""
+
+    false_alarm_rate: float = 0.01
+    """Probability that it says drifted where nothing has."""
+    draws: int = 4000
+    """Of the law without drift."""
+    seed: int = 0
+    """Of the draws."""
+
+    def __post_init__(self) -> None:
+        if not 1.0 / self.draws < self.false_alarm_rate < 0.5:
+            raise ValueError(
+                f"DriftConfig.false_alarm_rate: expected 1 / draws = {1 / self.draws:g} to 0.5, "
+                f"got {self.false_alarm_rate!r}"
+            )

@@ -1,0 +1,101 @@
+"""Channels of low rank: every grid point's gain against its definition, and no search worse than sequential ML's."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.artifacts import load_weights
+from models.baselines.measurement import measure
+from models.baselines.sequential_ml import SequentialML
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.config import ContinuousConfig, GridConfig
+from models.covariance_estimator.continuous import refine_atoms
+from models.covariance_estimator.dictionary import PolarDictionary
+from models.covariance_estimator.exact_search import effective_rank, search_grid
+from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
+from models.physics.geometry import Scenario
+from models.physics.observation import Observation, observe
+from models.weights import PRETRAINED
+from tests.simulated import batch_of, inputs_of
+from tfds_shards.simulator import CONFIGS
+
+SCENARIO = Scenario()
+ARRAY, VIEW = SCENARIO.array, SCENARIO.field_of_view
+NUM_SCENES = 6
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, np.ndarray]:
+    return inputs_of(batch_of(NUM_SCENES, CONFIGS["l64_m64_sight"]))
+
+
+@pytest.fixture(scope="module")
+def observation(inputs: dict[str, np.ndarray]) -> Observation:
+    return observe(*(tf.constant(value) for value in inputs.values()))
+
+
+def test_effective_rank() -> None:
+    rng = np.random.default_rng(0)
+    wide = (rng.normal(size=(1, 16, 144, 2)) @ [1, 1j]).astype(np.complex64)
+    narrow = wide[:, :, :1] * wide[:, :1]
+    assert float(effective_rank(tf.constant(narrow))[0]) == pytest.approx(1.0, rel=1e-3)
+    eigenvalues = np.linalg.svd(wide[0], compute_uv=False) ** 2
+    expected = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
+    assert float(effective_rank(tf.constant(wide))[0]) == pytest.approx(expected, rel=1e-3)
+    assert expected > 12
+
+
+def test_gains_of_all_grid_points_are_the_likelihoods(observation: Observation) -> None:
+    """All directions of the channel kept, a new atom at the power that was found gains what was promised."""
+    grid = PolarDictionary(ARRAY, VIEW, GridConfig(6, 4, 3))
+    parameters = tf.tile(tf.constant([[[0.3, 0.1, 0.4, -1.0]]]), [NUM_SCENES, 1, 1])
+    one = Atoms(parameters, tf.fill([NUM_SCENES, 1], True), observation.noise_power)
+    found = search_grid(observation, one, grid, 16)
+    before = evaluate_atoms(observation, one, ARRAY).nll
+    for point in (5, 40, 71):
+        place = [tf.fill([NUM_SCENES], axis[point]) for axis in (grid.azimuth, grid.elevation, grid.inverse_range)]
+        new = tf.stack([*place, tf.math.log(found.power[:, point])], axis=-1)[:, None]
+        both = Atoms(tf.concat([parameters, new], 1), tf.fill([NUM_SCENES, 2], True), observation.noise_power)
+        gain = before - evaluate_atoms(observation, both, ARRAY).nll
+        gains = found.gain[:, point].numpy()
+        np.testing.assert_allclose(gains[gains > 0], gain.numpy()[gains > 0], rtol=2e-3, atol=0.5)
+    few = search_grid(observation, one, grid, 6).gain.numpy()
+    assert np.corrcoef(few.ravel(), found.gain.numpy().ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("weights", [None, PRETRAINED])
+def test_the_search_is_not_below_sequential_ml(inputs, observation: Observation, weights) -> None:
+    """The likelihood reached, less what an atom must be worth for each, against that refined from ML's sources."""
+    backbone = load_weights(weights).backbone
+    config = backbone.config.continuous
+    predict = tf.function(backbone.predict_covariance, autograph=False)
+    prediction = predict(observation)
+    reached = prediction.evaluation.nll + config.prune_gain * count(prediction.atoms)
+    ml = SequentialML(SCENARIO)
+    start = np.zeros((NUM_SCENES, 5, 4), np.float32)
+    active = np.zeros((NUM_SCENES, 5), bool)
+    for scene in range(NUM_SCENES):
+        sources, _ = ml.estimate(measure(*(value[scene] for value in inputs.values())))
+        start[scene, : len(sources)], active[scene, : len(sources)] = sources, True
+    atoms = Atoms(tf.constant(start), tf.constant(active), observation.noise_power)
+    thorough = dataclasses.replace(ContinuousConfig(), settling_steps=20)
+    atoms, evaluation = refine_atoms(observation, atoms, ARRAY, VIEW, thorough, 8)
+    of_ml = evaluation.nll + config.prune_gain * count(atoms)
+    assert np.all(reached - of_ml < 10.0)
+    assert np.mean(reached - of_ml) < 2.0
+
+
+def count(atoms: Atoms) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1)
+
+
+def test_wide_channels_take_the_short_way(inputs) -> None:
+    """Scattered and traced scenes in one batch come out as they do alone."""
+    scattered = inputs_of(batch_of(2))
+    mixed = {name: np.concatenate([scattered[name], inputs[name][:2]]) for name in inputs}
+    predict = Backbone().predict_covariance
+    together = predict(observe(*(tf.constant(value) for value in mixed.values()))).evaluation.nll
+    alone = predict(observe(*(tf.constant(value) for value in scattered.values()))).evaluation.nll
+    np.testing.assert_allclose(together[:2], alone, rtol=1e-4)

@@ -1,0 +1,1 @@
+"""Rows of what self-calibration must show: `python -m tests.rigs.calibration --help`."""

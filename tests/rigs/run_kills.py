@@ -1,0 +1,183 @@
+"""Kills a whole run at random moments and starts it again: `python -m tests.rigs.run_kills --kills 40`.
+
+The end must be that of a run nobody disturbed, weights by their hash and metrics to 1e-6; no folder may stay locked;
+and whoever lists the folder that a server watches must never see half a version.
+"""
+
+import contextlib
+import dataclasses
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import tyro
+
+from pipeline.common.digests import content_digest
+from pipeline.release.pushing import RELEASE_FILE, versions_in
+
+MODEL_NAME = "ris_localizer"
+_MOST_STARTS = 400
+FILE = """
+[data]
+config = "l64_m64_64_24_16"
+[train]
+epochs = 3
+steps_per_epoch = 3
+batch_size = 8
+validation_scenes = 8
+backbone.stages = 1
+backbone.width = 4
+backbone.depth = 2
+backbone.active_atoms = 16
+backbone.grid.num_azimuth = 11
+backbone.grid.num_elevation = 7
+backbone.grid.num_range = 5
+backbone.continuous.steps = 4
+backbone.continuous.additions = 0
+[score]
+scenes = 32
+validation_scenes = 8
+epochs = 5
+[export]
+warmup_batch_sizes = []
+[evaluate]
+scenes = 8
+[bless]
+thresholds = "{thresholds}"
+scenes = 8
+[infra_validate]
+infra.scenes = 2
+infra.max_latency_ms = 1e6
+infra.max_memory_mib = 1e6
+[push]
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class KillOptions:
+    """How often, and where."""
+
+    kills: int = 40
+    """Times the run is killed."""
+    seed: int = 1
+    """Of the moments."""
+    folder: Path | None = None
+    """Where the runs go; left out, a temporary folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """What a run came to. weights: hash of the model with its score. metrics: of the evaluation."""
+
+    weights: str
+    metrics: dict[str, float]
+
+
+def write_file(folder: Path) -> Path:
+    """A small run's file."""
+    (folder / "thresholds.toml").write_text('[[threshold]]\nmetric = "f1"\nat_least = 0.0\n')
+    (folder / "run.toml").write_text(FILE.format(thresholds=folder / "thresholds.toml"))
+    return folder / "run.toml"
+
+
+def start(file: Path, run_dir: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pipeline.run", str(file), "--run-dir", str(run_dir)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def end_of(run_dir: Path) -> End:
+    """What lies in the folder of a run that came to its end."""
+    metrics = json.loads((run_dir / "evaluation" / "metrics.json").read_text())
+    figures = {name: metrics[name] for name in ("objective", "rmse_xyz_m", "scenes")}
+    return End(content_digest(run_dir / "score" / "backbone.keras"), {**figures, "f1": metrics["standard"]["f1"]})
+
+
+def to_the_end(file: Path, run_dir: Path) -> float:
+    """Runs until it is done; seconds.
+
+    Raises:
+      RuntimeError: it ends with an error; its last line.
+    """
+    begun = time.monotonic()
+    process = start(file, run_dir)
+    said = process.communicate()[0]
+    if process.returncode:
+        raise RuntimeError(said.strip().rpartition("\n")[2])
+    return time.monotonic() - begun
+
+
+def killed(file: Path, run_dir: Path, kills: int, span_s: float, moments: random.Random) -> int:
+    """Kills the run, started again each time, at moments up to `span_s` after its start; how often it was.
+
+    Raises:
+      RuntimeError: a start found the folder busy, or ended with another error.
+    """
+    done = 0
+    for _ in range(_MOST_STARTS):
+        if done == kills:
+            return done
+        process = start(file, run_dir)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            said = process.communicate(timeout=moments.uniform(0.0, span_s))[0]
+            if process.returncode:
+                raise RuntimeError(said.strip().rpartition("\n")[2])
+            return done  # it came to its end
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        done += 1
+    return done
+
+
+@contextlib.contextmanager
+def watching(base_path: Path) -> Iterator[list[str]]:
+    """Lists a folder of versions all the while, as a server does; the list of faults it saw."""
+    faults, stop = list[str](), threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.01):
+            for version in versions_in(base_path):
+                if not (version.path / "saved_model.pb").is_file() or not (version.path / RELEASE_FILE).is_file():
+                    faults.append(f"{version.path} was seen in part")
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield faults
+    finally:
+        stop.set()
+        thread.join()
+
+
+def torment(folder: Path, kills: int, seed: int) -> tuple[End, End, int, list[str]]:
+    """An undisturbed run's end, that of one killed so often, how often it was, and what a watcher saw amiss."""
+    file = write_file(folder)
+    span_s = to_the_end(file, folder / "undisturbed")
+    with watching(folder / "killed" / "serving" / MODEL_NAME) as faults:
+        times = killed(file, folder / "killed", kills, span_s, random.Random(seed))
+        to_the_end(file, folder / "killed")
+    return end_of(folder / "undisturbed"), end_of(folder / "killed"), times, faults
+
+
+def main() -> None:
+    """Command line entry point."""
+    options = tyro.cli(KillOptions)
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        undisturbed, disturbed, times, faults = torment(folder, options.kills, options.seed)
+        print(f"killed {times} times; weights {undisturbed.weights[:12]}, {disturbed.weights[:12]}")
+        print(f"undisturbed {undisturbed.metrics}\nkilled      {disturbed.metrics}")
+        print(f"faults a watcher saw: {len(faults)}")
+        if faults or undisturbed.weights != disturbed.weights:
+            sys.exit("run_kills: the runs differ" if not faults else faults[0])
+
+
+if __name__ == "__main__":
+    main()
