@@ -34,6 +34,7 @@ SOURCE_OUTPUTS = {
     **{name: (tf.float32, [-1, K_MAX]) for name in ("azimuth_deg", "elevation_deg", "range_m", "power_db", "score")},
     "position_m": (tf.float32, [-1, K_MAX, 3]),
     "position_cov_m2": (tf.float32, [-1, K_MAX, 3, 3]),
+    "num_paths": (tf.int32, [-1, K_MAX]),
 }
 INPUTS = {
     "snapshots": (tf.complex64, [-1, -1, ANTENNAS]),
@@ -123,7 +124,8 @@ def test_used_slots_are_finite_and_unused_ones_nan(model, inputs) -> None:
     outputs = call(model, "serving_default", inputs)
     used = np.arange(K_MAX) < outputs["num_sources"][:, None]
     assert used.any() and not used.all()
-    for name in SOURCE_OUTPUTS.keys() - {"num_sources"}:
+    np.testing.assert_array_equal(outputs["num_paths"] > 0, used)
+    for name in SOURCE_OUTPUTS.keys() - {"num_sources", "num_paths"}:
         finite = np.isfinite(outputs[name]).reshape(*used.shape, -1)
         np.testing.assert_array_equal(finite, np.broadcast_to(used[..., None], finite.shape), err_msg=name)
         assert np.isnan(outputs[name][~used]).all()
