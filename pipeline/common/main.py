@@ -19,7 +19,7 @@ FAIL, ERROR, INTERRUPTED = 1, 2, 130
 """Exit statuses besides 0: the stage ran and its verdict is FAIL; it could not do what was asked; ctrl-C."""
 
 Options = TypeVar("Options")
-_OWN = ("models", "tfds_shards", "pipeline", "serving")  # whose errors are worded for users
+_OWN = ("__main__", "models", "tfds_shards", "pipeline", "serving")  # whose errors are worded for users
 _FRAME = re.compile("[╭╮╰╯│]")
 
 

@@ -1,5 +1,8 @@
 """The SpectrumRefiner: its loss and decoding against slow references, its guard rails, and what it may not change."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import keras
 import numpy as np
 import pytest
@@ -241,9 +244,30 @@ def test_a_thousand_corrupted_spectra_fall_back_and_change_no_answer(backbone: B
         tried += SCENES
 
 
-@pytest.mark.parametrize("damage", ["nan", "infinite", "nan offset", "saturated", "flat", "crowded"])
-def test_a_heat_map_out_of_order_falls_back(damage: str, backbone: Backbone, inputs) -> None:
+class Damaged(NamedTuple):
+    """A refiner whose weights a test may spoil, what a localizer answers with it, and what one answers without."""
+
+    refiner: SpectrumRefiner
+    answers: Callable[[], list[dict[str, tf.Tensor]]]
+    without: list[dict[str, tf.Tensor]]
+
+
+@pytest.fixture(scope="module")
+def traced(backbone: Backbone, inputs) -> Damaged:
+    """The whole path and the spectrum alone, each traced once: weights are read anew in every call."""
+
+    def of(localizer: Localizer) -> Callable[[], list[dict[str, tf.Tensor]]]:
+        whole, alone = tf.function(localizer.localize, autograph=False), spectrum_localizer(localizer)
+        return lambda: [whole(**inputs), alone(inputs)]
+
     refiner = eager_refiner()
+    return Damaged(refiner, of(Localizer(backbone, refiner=refiner)), of(Localizer(backbone))())
+
+
+@pytest.mark.parametrize("damage", ["nan", "infinite", "nan offset", "saturated", "flat", "crowded"])
+def test_a_heat_map_out_of_order_falls_back(damage: str, traced: Damaged) -> None:
+    refiner = traced.refiner
+    refiner.set_weights(eager_refiner().get_weights())
     if damage == "nan offset":
         refiner.offset.bias.assign([0.0, np.nan, 0.0])
     elif damage == "crowded":
@@ -252,14 +276,16 @@ def test_a_heat_map_out_of_order_falls_back(damage: str, backbone: Backbone, inp
     else:
         bias = {"nan": np.nan, "infinite": -np.inf, "saturated": 9.0, "flat": -30.0}[damage]
         refiner.presence.bias.assign([bias])
-    with_refiner, without = Localizer(backbone, refiner=refiner), Localizer(backbone)
-    for answers in (
-        (with_refiner.localize(**inputs), without.localize(**inputs)),
-        (spectrum_localizer(with_refiner)(inputs), spectrum_localizer(without)(inputs)),
-    ):
-        assert not answers[0].pop("refined").numpy().any()
-        for name, value in answers[1].items():
-            np.testing.assert_allclose(answers[0][name], value, rtol=1e-6)
+    for answer, without in zip(traced.answers(), traced.without, strict=True):
+        assert not answer.pop("refined").numpy().any()
+        for name, value in without.items():
+            np.testing.assert_allclose(answer[name], value, rtol=1e-6)
+
+
+def test_its_weights_are_read_anew(traced: Damaged) -> None:
+    """In order, it is used: else the damages above would show nothing."""
+    traced.refiner.set_weights(eager_refiner().get_weights())
+    assert all(answer["refined"].numpy().any() for answer in traced.answers())
 
 
 @pytest.mark.parametrize(("field", "value"), [("max_share", 0.0), ("max_share", 1.0), ("max_peaks", 0)])

@@ -206,7 +206,7 @@ def test_a_killed_export_is_invisible_and_the_next_one_serves(
     served.reload(single_model(MODEL_NAME, folder))
     assert set(served.statuses(MODEL_NAME)) == {int(version.name)}
     served.stop()
-    new = export_localizer(tiny_localizer, folder)
+    new = export_localizer(tiny_localizer, folder, warmup_batch_sizes=())
     assert versions_in(folder) == [int(version.name), int(new.name)]
     served = ModelManager()
     served.reload(single_model(MODEL_NAME, folder))

@@ -16,7 +16,11 @@ PROMISED = (
 )
 
 
-def test_both_sides_are_timed(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_sides_are_timed(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two servers; the two of the first answers are left to `make bench`."""
+    monkeypatch.setattr("serving.bench.first_answer", lambda *arguments: {"start": 5.0, "answer": 0.25})
     bench(ServingBenchOptions(tiny_model, repeats=1, clients=2, rounds=1))
     lines = capsys.readouterr().out.splitlines()
     found = [re.fullmatch(promised, line) for promised, line in zip(PROMISED, lines, strict=True)]
