@@ -17,7 +17,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 install: $(VENV)/.installed
 
 demo: install
-	@$(BIN)/python -m pipeline.run configs/demo.toml --run-dir $(RUN)
+	@$(BIN)/python -m pipeline.run docs/runs/demo.toml --run-dir $(RUN)
 
 test: install
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
