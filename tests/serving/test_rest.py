@@ -137,6 +137,7 @@ def test_status_and_metadata(connection) -> None:
         ("POST", f"{MODEL}:predict", {"inputs": [1.5], "signature_name": "slow"}, 400,
          "JSON Value: 1.5 Type: Number is not of expected type: int32"),
     ],
+    ids=lambda value: repr(value)[:40],
 )  # fmt: skip
 def test_refusals(connection, method: str, path: str, body: object, status: int, text: str) -> None:
     found, answer = ask(connection, method, path, body)
