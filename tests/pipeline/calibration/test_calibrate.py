@@ -65,7 +65,8 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
 
 @pytest.fixture(scope="module")
 def stored(known: Known) -> StoredCalibration:
-    return calibrate(known.model, known.opened(known.scenes("first", 1))).stored
+    about = provenance(SCENARIO.array, (), NUM_SCENES, None)
+    return calibrate(known.model, known.opened(known.scenes("first", 1)), about=about).stored
 
 
 @pytest.fixture
