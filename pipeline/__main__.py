@@ -13,7 +13,7 @@ def main() -> None:
     if stage in ("--help", "-h"):
         print("usage: ris-mvdr STAGE [options]; ris-mvdr STAGE --help explains them\n")
         for name, line in STAGES.items():
-            print(f"  {name:14}{line}")
+            print(f"  {name:16}{line}")
         return
     if stage not in STAGES:
         print(f"ris-mvdr: expected a stage, one of {', '.join(STAGES)}, got {stage!r}", file=sys.stderr)

@@ -122,8 +122,12 @@ def asked(options: EvaluateOptions) -> Fingerprint:
         inputs["the model"] = Input(model_digest(version), version)
     if options.compare_with is not None:
         other = options.compare_with / "scenes.npz"
+        if not other.exists():
+            raise ValueError(f"scenes.npz: expected an evaluation's file at {other}, got none")
         inputs["the evaluation compared with"] = Input(output_digest(other), other)
-    left_out = ("output_dir", "data_dir", "saved_model", "compare_with")
+    if options.calibration is not None:
+        inputs["the calibration"] = Input(output_digest(options.calibration), options.calibration)
+    left_out = ("output_dir", "data_dir", "saved_model", "compare_with", "calibration")
     return fingerprint("pipeline.evaluate", options, inputs, left_out=left_out)
 
 

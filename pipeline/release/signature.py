@@ -25,6 +25,7 @@ _REAL: dict[str, Spec] = {
 }
 _SOURCES: dict[str, Spec] = {
     "num_sources": ("int32", ("B",)),
+    "num_paths": ("int32", ("B", "K")),
     **dict.fromkeys(("azimuth_deg", "elevation_deg", "range_m", "power_db", "score"), _OF_SLOTS),
     "position_m": ("float32", ("B", "K", "3")),
     "position_cov_m2": ("float32", ("B", "K", "3", "3")),

@@ -282,5 +282,5 @@ def test_figures_of_an_answer_without_any_pair_are_drawn(tmp_path: Path) -> None
 
 
 def test_no_file_is_left_half_written(output_dir: Path) -> None:
-    leftovers = [path for path in output_dir.rglob(".*") if path.is_file()]
-    assert leftovers == []
+    leftovers = {path.name for path in output_dir.rglob(".*") if path.is_file()}
+    assert leftovers <= {".lock"}  # it is held by a process, not by being there

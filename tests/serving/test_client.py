@@ -97,7 +97,7 @@ def located(target: str, tmp_path_factory: pytest.TempPathFactory) -> list[dict]
     folder = tmp_path_factory.mktemp("away")
     written(folder / "measurement.npz")
     command = [sys.executable, "-m", "serving.client", "--target", target, "--model_name", MODEL_NAME]
-    files = ["--input", "measurement.npz", "--output", "found/sources.json"]
+    files = ["--input", "measurement.npz", "--output", "found/sources.json", "--timeout_s", "600"]
     done = subprocess.run(
         [*command, *files], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )

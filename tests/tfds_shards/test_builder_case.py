@@ -1,14 +1,10 @@
 """TFDS's own test case for a builder: features, splits that share nothing, registration, tags."""
 
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import tensorflow_datasets as tfds
 
 from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig
-
-sys.modules.setdefault("dill", ModuleType("dill"))  # tfds.testing imports it for a case of another kind
 
 
 class RISSnapshotsTest(tfds.testing.DatasetBuilderTestCase):
