@@ -37,9 +37,8 @@ def test_every_stage_is_listed_and_says_what_it_does() -> None:
     found = {path.stem for path in (ROOT / "pipeline").glob("*.py")} - {"__init__", "__main__"}
     assert set(STAGES) == found
     for stage in STAGES:
-        assert (import_module(f"pipeline.{stage}").__doc__ or "").startswith(
-            (f"`python -m pipeline.{stage}`: ", f"`python -m pipeline.{stage} ")
-        )
+        said = import_module(f"pipeline.{stage}").__doc__ or ""
+        assert said.startswith((f"`python -m pipeline.{stage}`: ", f"`python -m pipeline.{stage} "))
 
 
 def test_help_imports_nothing_heavy() -> None:
