@@ -19,6 +19,9 @@ from pipeline.running.steps import steps
 from pipeline.running.summary import summary
 from serving.server_process import end_with_parent
 
+_TOLD_WHOLE = ("train", "refine", "tune", "locate")
+"""Stages whose own words a person waits for; the others' are in the log, their result in the summary."""
+
 
 class StageFailed(RuntimeError):
     """A stage ended with an error, which it has told of itself."""
@@ -73,6 +76,11 @@ def run_process(stage: str, given: Sequence[str], logger: logging.Logger) -> int
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            level = logging.DEBUG if line.startswith("log: ") else logging.INFO
-            logger.log(level, line.rstrip())
+            pass_on(stage, line, logger)
     return process.returncode
+
+
+def pass_on(stage: str, line: str, logger: logging.Logger) -> None:
+    """A line that a stage said: to the console or into the log alone."""
+    told = stage in _TOLD_WHOLE and not line.startswith("log: ")
+    logger.log(logging.INFO if told else logging.DEBUG, line.rstrip())

@@ -235,7 +235,6 @@ def test_the_same_batches_give_the_same_answers_in_any_size(model_dir: Path, dat
     ("arguments", "message"),
     [
         (["--saved-model", "nowhere"], "saved-model: expected a SavedModel or numbered versions of one in nowhere"),
-        (["--target", "localhost:1"], "localhost:1: UNAVAILABLE"),
         (["--chance", "--config", "l64_m65"], "config: expected one of l64_m64"),
         (["--chance", "--config", "l64_m64"], "no scenes l64_m64"),
         (["--chance", "--scenes", "31"], "take: expected 1 to 30"),

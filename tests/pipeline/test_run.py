@@ -1,6 +1,8 @@
 """`pipeline.run`: one file to a pushed model; nothing twice, nothing stale, and an end that says what came of it."""
 
+import contextlib
 import importlib
+import io
 import json
 import logging
 import re
@@ -59,17 +61,21 @@ STAGES = [
     *("data", "validate", "train", "learnability", "export", "evaluate"),
     *("bless", "infra_validate", "push", "locate"),
 ]
-MOST_LINES = 80
+MOST_LINES = 60
 
 
 def here(stage: str, given: Sequence[str], logger: logging.Logger) -> int:
     """A stage in this process."""
     sys.argv = [stage, *given]
-    try:
-        importlib.import_module(f"pipeline.{stage}").main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+    said, status = io.StringIO(), 0
+    with contextlib.redirect_stdout(said):
+        try:
+            importlib.import_module(f"pipeline.{stage}").main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+    for line in said.getvalue().splitlines():
+        execution.pass_on(stage, line, logger)
+    return status
 
 
 Run = Callable[..., tuple[int, list[str]]]
@@ -125,7 +131,7 @@ def test_what_a_server_watches_was_evaluated_before(finished: tuple[Path, list[s
     """The run exported into that folder before it evaluated once."""
     folder, console = finished
     headings = [line for line in console if re.match(r"== \d+/10 ", line)]
-    assert [line.split()[2].rstrip(":") for line in headings] == STAGES
+    assert [line.split()[2].rstrip(":") for line in headings] == STAGES[1:]  # the scenes were there
     assert not [path for path in (folder / "serving" / MODEL_NAME).iterdir() if path.name.startswith("staging")]
 
 

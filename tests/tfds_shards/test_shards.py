@@ -277,6 +277,7 @@ def test_sets_of_the_version_before_are_read(tmp_path: Path, caplog: pytest.LogC
     directory = scene_directory(tmp_path, scene_set(name))
     older = directory.with_name("1.0.0")
     directory.rename(older)
+    (older / "manifest.json").unlink()  # sets of before have none
     info = older / "dataset_info.json"
     info.write_text(json.dumps(json.loads(info.read_text()) | {"version": "1.0.0"}))
     build(tmp_path, train=3)
