@@ -83,7 +83,8 @@ Run = Callable[..., tuple[int, list[str]]]
 
 @pytest.fixture(scope="module")
 def run_again(tiny_localizer: Localizer, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs the file in the same folder each time, its stages in this process; exit status and console."""
+    """Runs the file in the same folder each time, its stages in this process; exit status, and what it said
+    or, after an error, complained of."""
     folder = tmp_path_factory.mktemp("run")
     tiny_localizer.weights.save(folder / "initial.keras")
     (folder / "thresholds.toml").write_text(THRESHOLDS)
@@ -92,9 +93,13 @@ def run_again(tiny_localizer: Localizer, tiny_scenes: Path, tmp_path_factory: py
 
     def run(change: Callable[[str], str] = lambda text: text) -> tuple[int, list[str]]:
         (folder / "small.toml").write_text(change(text))
-        with pytest.MonkeyPatch.context() as patch, (folder / "console").open("w+") as said:
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            (folder / "console").open("w+") as said,
+            (folder / "complaints").open("w+") as complained,
+        ):
             patch.setattr(sys, "stdout", said)
-            patch.setattr(sys, "stderr", said)
+            patch.setattr(sys, "stderr", complained)
             patch.setattr(execution, "run_process", here)
             patch.setattr(sys, "argv", ["run", str(folder / "small.toml"), "--run-dir", str(folder / "run")])
             try:
@@ -102,8 +107,9 @@ def run_again(tiny_localizer: Localizer, tiny_scenes: Path, tmp_path_factory: py
                 status = 0
             except SystemExit as stop:
                 status = int(stop.code or 0)
-            said.seek(0)
-            return status, said.read().splitlines()
+            heard = complained if status == ERROR else said
+            heard.seek(0)
+            return status, heard.read().splitlines()
 
     run.folder = folder / "run"  # type: ignore[attr-defined]
     return run
