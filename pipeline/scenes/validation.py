@@ -98,7 +98,9 @@ def measurement_figures(batch: Batch) -> dict[str, np.ndarray]:
     power = np.abs(snapshots) ** 2
     mean = np.maximum(power.mean(axis=(1, 2)), np.finfo(np.float32).tiny)
     covariance = np.einsum("blm,bln->bmn", snapshots, snapshots.conj()) / snapshots.shape[1]
-    eigenvalues = np.linalg.eigvalsh(covariance)
+    finite = np.isfinite(covariance).all(axis=(1, 2))
+    eigenvalues = np.linalg.eigvalsh(np.where(finite[:, None, None], covariance, 0.0))
+    eigenvalues[~finite] = np.nan  # its own fault; of NaN the decomposition does not converge
     gains_db = 20.0 * np.log10(np.maximum(np.abs(channel), 1e-30)).reshape(len(channel), -1)
     return {
         "snr_db": np.asarray(batch["snr_db"], np.float64),
