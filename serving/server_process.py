@@ -105,7 +105,7 @@ def server_process(
             server.kill()
 
 
-def wait_until(condition: Callable[[], bool], deadline_s: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], deadline_s: float = 600.0) -> None:
     """Looks at `condition` until it holds.
 
     Raises:

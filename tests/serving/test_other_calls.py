@@ -11,6 +11,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from serving.server_process import wait_until
 from tests.serving.models import M
 from tests.serving.servers import refusal
 
@@ -60,11 +61,13 @@ def test_metadata_fields(prediction) -> None:
 def test_status(status) -> None:
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = M
-    found = status(request, 60).model_version_status
-    assert [(entry.version, entry.state, entry.status.error_code) for entry in found] == [
-        (2, found[0].AVAILABLE, 0),
-        (1, found[0].AVAILABLE, 0),
-    ]
+
+    def found() -> list[tuple[int, int, int]]:
+        entries = status(request, 60).model_version_status
+        return [(entry.version, entry.state, entry.status.error_code) for entry in entries]
+
+    available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+    wait_until(lambda: found() == [(2, available, 0), (1, available, 0)])  # one may still load
     request.model_spec.version.value = 3
     assert refusal(status, request) == (MISSING, f"Could not find version 3 of model {M}")
     request.model_spec.name = "other"
