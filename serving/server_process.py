@@ -23,6 +23,10 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+class NotServing(RuntimeError):
+    """A server that did not come up."""
+
+
 class ServerProcess:
     """`python -m serving.model_server --port=0` with flags; ready once it is made.
 
@@ -33,7 +37,7 @@ class ServerProcess:
       leave_none: whether it is killed when the calling thread ends; else it outlives one that is killed.
 
     Raises:
-      RuntimeError: it did not come up; one line with the last it said.
+      NotServing: it did not come up; one line with the last it said.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class ServerProcess:
         if not self.lines:
             self.kill()
             said = self.log.read_text().strip().rpartition("\n")[2]
-            raise RuntimeError(f"model server: expected it to load a version, got {said!r}")
+            raise NotServing(f"model server: expected it to load a version, got {said!r}")
         self.read_ports(self.lines[0])
 
     def read_ports(self, line: str) -> None:
@@ -93,7 +97,7 @@ def server_process(
     """A running server, finished with the block; see `ServerProcess`.
 
     Raises:
-      RuntimeError: it did not come up.
+      NotServing: it did not come up.
     """
     with tempfile.NamedTemporaryFile("w", prefix="model-server-", suffix=".log") as log:
         server = ServerProcess(flags, log, module, leave_none)  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from tfds_shards.simulator import Scene, simulate_scene
 
 MODEL_NAME = "ris_localizer"
 _FIRST_FRESH_INDEX = 1_000_000  # beyond any stored split
+_FIRST_ANSWER_S = 600.0  # a graph is optimised before it first answers
 
 
 def _measurement(scenes: list[Scene], phase_bits: int) -> Measurement:
@@ -41,7 +42,7 @@ def running_server(
     """A model server in another process on a free port; its HOST:PORT.
 
     Raises:
-      RuntimeError: it did not come up.
+      NotServing: it did not come up.
     """
     flags = (f"--model_name={model_name}", f"--model_base_path={model_base_path.absolute()}")
     with server_process(*flags) as server:
@@ -75,7 +76,7 @@ def locate(options: LocateOptions, logger: logging.Logger) -> None:
     """Simulates, sends and shows.
 
     Raises:
-      ValueError, OSError, RuntimeError: no such set, no model, or a server that does not come up.
+      ValueError, OSError, NotServing: no such set, no model, or a server that does not come up.
       ServerError: it refuses.
     """
     config = scene_set(options.config).config
@@ -84,7 +85,7 @@ def locate(options: LocateOptions, logger: logging.Logger) -> None:
     write_measurement(options.output, measurement)
     with (
         running_server(options.model_base_path, MODEL_NAME, logger) as target,
-        LocalizerClient(target, MODEL_NAME) as client,
+        LocalizerClient(target, MODEL_NAME, timeout_s=_FIRST_ANSWER_S) as client,
     ):
         client.check(measurement)
         started = time.monotonic()

@@ -4,8 +4,9 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -47,6 +48,11 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
         for name, spec in specs.items()
     }
 
+    def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
+        """What several signatures share stands in the graph once, and is traced once."""
+        return tf.function(function, list(specs.values()), autograph=False).get_concrete_function()
+
+    @traced_once
     def serving_default(snapshots, ris_codes, channel, snr_db):
         return localizer.localize(snapshots, *told(ris_codes, channel), snr_db)
 
@@ -54,15 +60,18 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
         parts = (tf.complex(part[..., 0], part[..., 1]) for part in (snapshots, ris_codes, channel))
         return serving_default(*parts, snr_db)
 
-    def covariance(snapshots, ris_codes, channel, snr_db):
+    @traced_once
+    def predict(snapshots, ris_codes, channel, snr_db):
         observation = localizer.observe(snapshots, *told(ris_codes, channel), snr_db)
-        predicted = localizer.backbone.predict_covariance(observation).covariance
+        return localizer.backbone.predict_covariance(observation).covariance
+
+    def covariance(snapshots, ris_codes, channel, snr_db):
+        predicted = predict(snapshots, ris_codes, channel, snr_db)
         scale = tf.cast(tf.shape(predicted.factor)[-2], tf.float32) / predicted.trace()
         return {"covariance": predicted.dense() * tf.cast(scale, tf.complex64)[:, None, None]}
 
     def spectrum(snapshots, ris_codes, channel, snr_db):
-        observation = localizer.observe(snapshots, *told(ris_codes, channel), snr_db)
-        predicted = localizer.backbone.predict_covariance(observation).covariance
+        predicted = predict(snapshots, ris_codes, channel, snr_db)
         volume = localizer.mvdr(localizer.effective(predicted, snr_db, tf.shape(snapshots)[1]))
         dictionary, shape, degrees = localizer.mvdr.dictionary, localizer.mvdr.grid.shape, math.degrees(1.0)
         axes = {
@@ -78,8 +87,8 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
     archive.track(localizer.weights)
     if localizer.refiner is not None:
         archive.track(localizer.refiner)
-    for endpoint in (serving_default, covariance, spectrum):
-        archive.add_endpoint(endpoint.__name__, endpoint, input_signature=list(specs.values()))
+    for name, endpoint in (("serving_default", serving_default), ("covariance", covariance), ("spectrum", spectrum)):
+        archive.add_endpoint(name, endpoint, input_signature=list(specs.values()))
     archive.add_endpoint("localize_real", localize_real, input_signature=list(real_specs.values()))
     return archive
 

@@ -15,7 +15,7 @@ from models.physics.geometry import FieldOfView, RISArray, Scenario
 SCENARIO = Scenario(
     RISArray(4, 4, wavelength_m=0.1, spacing_m=0.04, wavefront="fresnel", index_offset=-0.5),
     FieldOfView(azimuth_deg=(-50.0, 40.0), elevation_deg=(-20.0, 25.0), range_m=(0.4, 6.0)),
-    num_antennas=6,
+    num_antennas=12,
     max_sources=3,
 )
 CONFIG = BackboneConfig(
@@ -43,7 +43,7 @@ def backbone() -> Backbone:
 @pytest.fixture(scope="module")
 def inputs() -> dict[str, tf.Tensor]:
     rng = np.random.default_rng(1)
-    shapes = {"snapshots": (2, 8, 6), "ris_codes": (2, 8, 16), "channel": (2, 6, 16)}
+    shapes = {"snapshots": (2, 8, 12), "ris_codes": (2, 8, 16), "channel": (2, 12, 16)}
     values = {name: rng.normal(size=(*shape, 2)) @ [1, 1j] for name, shape in shapes.items()}
     values["ris_codes"] /= np.abs(values["ris_codes"])
     return {name: tf.constant(value, tf.complex64) for name, value in values.items()} | {

@@ -46,4 +46,4 @@ def test_every_part_is_timed(tmp_path: Path, monkeypatch, capsys) -> None:
 
 
 def test_a_config_that_is_none_is_refused(refused, tmp_path: Path) -> None:
-    assert "--config: expected one of l64_m64, " in refused("bench", "--config", "none", "--log-dir", tmp_path)
+    assert "config: expected one of l64_m64, " in refused("bench", "--config", "none", "--log-dir", tmp_path)

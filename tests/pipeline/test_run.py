@@ -198,7 +198,7 @@ def test_a_second_run_does_nothing(finished: tuple[Path, list[str]], run_again: 
     results = ("train", "export", "evaluation", "blessing", "infra_validation", "serving")
     before = {path: path.stat().st_mtime_ns for name in results for path in (folder / name).rglob("*.*")}
     status, console = run_again()
-    assert status == 0
+    assert status == 0, console
     assert "  nothing to do" in console
     assert not [line for line in console if re.match(r"== \d+/", line)]
     assert {path: path.stat().st_mtime_ns for name in results for path in (folder / name).rglob("*.*")} == before
@@ -221,7 +221,7 @@ def test_what_was_harmed_is_made_again_and_nothing_before_it(finished, run_again
     (folder / "evaluation" / "scenes.npz").write_bytes(b"torn")
     (folder / "evaluation" / "figures" / "stale.png").write_bytes(b"of another run")
     status, console = run_again()
-    assert status == 0
+    assert status == 0, console
     assert [line.split()[2] for line in console if re.match(r"== \d+/", line)] == [f"{name}:" for name in STAGES[5:]]
     assert json.loads((folder / "evaluation" / "metrics.json").read_text())["standard"]["f1"] == f1
     assert not (folder / "evaluation" / "figures" / "stale.png").exists()
@@ -238,7 +238,7 @@ def test_a_model_that_is_not_blessed_is_not_pushed(finished, run_again: Run) -> 
 
     place = f'thresholds = "{strict}"\nrun_dir = "{folder / "strict"}"'
     status, console = run_again(lambda text: re.sub(r'thresholds = ".*"', place, text))
-    assert status == FAIL
+    assert status == FAIL, console
     (line,) = (line for line in console if line.startswith("== stopped"))
     assert re.search(r"by bless: NOT_BLESSED: f1, overall: \d\.\d+, at least 2 asked", line)
     assert served_version(base_path) == before

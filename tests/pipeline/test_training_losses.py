@@ -179,6 +179,7 @@ def test_gradients_lose_no_imaginary_part(model, batch) -> None:
     logger, handler = tf.get_logger(), logging.Handler()
     heard: list[str] = []
     handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    handler.addFilter(lambda record: "casting an input" in record.getMessage())
     logger.addHandler(handler)
     try:
         with tf.GradientTape() as tape:
@@ -188,4 +189,4 @@ def test_gradients_lose_no_imaginary_part(model, batch) -> None:
     finally:
         logger.removeHandler(handler)
     (witness,) = heard  # that of the cast above, which is no gradient's
-    assert "casting an input of type complex64" in witness
+    assert "of type complex64" in witness

@@ -8,7 +8,7 @@ import pytest
 
 from tests.serving.here import ServerHere, server_here
 from tests.serving.models import M, write_version
-from tests.serving.servers import stubs
+from tests.serving.servers import PATIENCE_S, stubs
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +50,6 @@ def status(shared_server: ServerHere):
 
 @pytest.fixture
 def connection(shared_server: ServerHere) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("localhost", shared_server.rest_port, timeout=60)
+    connection = http.client.HTTPConnection("localhost", shared_server.rest_port, timeout=PATIENCE_S)
     yield connection
     connection.close()

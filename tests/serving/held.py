@@ -21,8 +21,9 @@ from serving.server.manager import ManagerConfig, ModelManager
 from serving.server.metrics import Metrics
 from serving.server.rest import RestApi
 from serving.server.versions import Loaded
+from tests.serving.servers import PATIENCE_S
 
-NAME, PATIENCE_S = "held", 60.0
+NAME = "held"
 
 
 def _signature() -> meta_graph_pb2.SignatureDef:

@@ -14,6 +14,9 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+PATIENCE_S = 600.0
+"""How long an answer is waited for, on a machine that may have other work; nothing is measured by it."""
+
 
 def predict_request(
     model: str | None, signature: str = "", /, version: int | None = None, label: str = "", **inputs: object
@@ -33,7 +36,7 @@ def predict_request(
 
 def refusal(call: Callable, request: object) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.RpcError) as error:
-        call(request, timeout=60)
+        call(request, timeout=PATIENCE_S)
     return error.value.code(), error.value.details()
 
 
@@ -55,7 +58,7 @@ def stubs(target: str, credentials: grpc.ChannelCredentials | None = None):
 def answer_of(target: str, request: predict_pb2.PredictRequest) -> tuple[int, np.ndarray]:
     """Version that answered and its `y`."""
     with stubs(target) as (prediction, _):
-        response = prediction.Predict(request, timeout=60)
+        response = prediction.Predict(request, timeout=PATIENCE_S)
     return response.model_spec.version.value, tf.make_ndarray(response.outputs["y"])
 
 
@@ -64,7 +67,7 @@ def states(target: str, model: str) -> dict[int, tuple[str, int, str]]:
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = model
     with stubs(target) as (_, service):
-        response = service.GetModelStatus(request, timeout=60)
+        response = service.GetModelStatus(request, timeout=PATIENCE_S)
     name = get_model_status_pb2.ModelVersionStatus.State.Name
     return {
         status.version: (name(status.state), status.status.error_code, status.status.error_message)

@@ -16,6 +16,7 @@ from pipeline.scenes.warmup import write_warmup_requests
 from serving.server_process import server_process
 from tests.conftest import MODEL_NAME
 from tests.serving.deployment import command_here, compose_service
+from tests.serving.servers import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 SUITE = ROOT / "serving" / "conformance"
@@ -38,7 +39,7 @@ def healthcheck(rest_port: int) -> int:
     kind, *command = compose_service()["healthcheck"]["test"]
     assert kind == "CMD"
     here = [part.replace("/8501 ", f"/{rest_port} ") for part in command]
-    return subprocess.run(here, capture_output=True, timeout=60).returncode
+    return subprocess.run(here, capture_output=True, timeout=PATIENCE_S).returncode
 
 
 def test_without_a_server_it_is_skipped_and_says_why() -> None:

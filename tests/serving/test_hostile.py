@@ -23,8 +23,8 @@ from serving.server.http_server import HttpConfig
 from serving.server.metrics import Metrics
 from serving.server.tensors import parse_object
 from serving.server_process import wait_until
-from tests.serving.held import NAME, PATIENCE_S, Held, Stack, stack
-from tests.serving.servers import predict_request, refusal, stubs
+from tests.serving.held import NAME, Held, Stack, stack
+from tests.serving.servers import PATIENCE_S, predict_request, refusal, stubs
 
 PREDICT = f"/v1/models/{NAME}:predict"
 ONE = b'{"instances": [4.0]}'

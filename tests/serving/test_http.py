@@ -10,13 +10,14 @@ import pytest
 
 from tests.serving.here import ServerHere
 from tests.serving.rest_client import MODEL, post
+from tests.serving.servers import PATIENCE_S
 
 
 def test_sixteen_clients_on_kept_connections(shared_server: ServerHere) -> None:
     wrong: list[object] = []
 
     def client(number: int) -> None:
-        connection = http.client.HTTPConnection("localhost", shared_server.rest_port, timeout=60)
+        connection = http.client.HTTPConnection("localhost", shared_server.rest_port, timeout=PATIENCE_S)
         connection.connect()
         first = connection.sock
         for turn in range(20):
@@ -34,7 +35,7 @@ def test_sixteen_clients_on_kept_connections(shared_server: ServerHere) -> None:
 
 
 def test_chunked_bodies_and_clients_that_wait_for_100(shared_server: ServerHere) -> None:
-    connection = http.client.HTTPConnection("localhost", shared_server.rest_port, timeout=60)
+    connection = http.client.HTTPConnection("localhost", shared_server.rest_port, timeout=PATIENCE_S)
     pieces = iter([b'{"instances"', b": [2.0", b"]}"])
     connection.request(
         "POST", f"{MODEL}:predict", pieces, encode_chunked=True, headers={"Transfer-Encoding": "chunked"}

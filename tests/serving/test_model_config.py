@@ -12,7 +12,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from serving.model_server import main
 from serving.server_process import wait_until
 from tests.serving.here import ServerHere, server_here
-from tests.serving.servers import answer_of, predict_request, refusal, serving, states, stubs
+from tests.serving.servers import PATIENCE_S, answer_of, predict_request, refusal, serving, states, stubs
 
 QUICK = ("--file_system_poll_wait_seconds=0.1", "--max_num_load_retries=0")
 INVALID, PRECONDITION = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION
@@ -33,7 +33,7 @@ def reload_request(text: str) -> model_management_pb2.ReloadConfigRequest:
 
 def reload(running: ServerHere, text: str) -> None:
     with stubs(running.target) as (_, service):
-        response = service.HandleReloadConfigRequest(reload_request(text), timeout=60)
+        response = service.HandleReloadConfigRequest(reload_request(text), timeout=PATIENCE_S)
     assert response.status.error_code == 0
 
 

@@ -18,7 +18,7 @@ from pipeline.evaluation.fresh_scenes import running_server
 from pipeline.release.exporting import export_localizer
 from serving.client import LocalizerClient
 from serving.server_process import server_process
-from tests.serving.servers import refusal
+from tests.serving.servers import PATIENCE_S, refusal
 from tfds_shards.codebook import code_phasors
 from tfds_shards.simulator import CONFIGS, simulate_scene
 
@@ -73,8 +73,8 @@ def test_in_process_reloaded_and_served_agree(localizer: Localizer, inputs, vers
     local = {name: value.numpy() for name, value in located.items()}
     model = tf.saved_model.load(str(version))
     reloaded = model.signatures["serving_default"](**tensors)
-    with LocalizerClient(target, NAME) as client:
-        served = client.predict(inputs)
+    with LocalizerClient(target, NAME, timeout_s=PATIENCE_S) as client:
+        served = client.predict(inputs).outputs
     assert local["num_sources"].sum() > 0
     for name, value in local.items():
         np.testing.assert_allclose(reloaded[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
@@ -107,7 +107,7 @@ def test_wrong_inputs_are_named(inputs, stub) -> None:
 
 
 def test_metadata_gives_the_shapes(target: str) -> None:
-    with LocalizerClient(target, NAME) as client:
+    with LocalizerClient(target, NAME, timeout_s=PATIENCE_S) as client:
         assert client.input_shapes()["snapshots"] == [-1, -1, 16]
 
 
@@ -129,12 +129,12 @@ def test_a_stock_client_over_grpc_and_rest(inputs, version: Path) -> None:
         request.model_spec.signature_name = "localize_real"
         for name, value in parts.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value, shape=value.shape))
-        result = stub.Predict.future(request, 60.0).result()
+        result = stub.Predict.future(request, PATIENCE_S).result()
         over_grpc = np.array(result.outputs["position_m"].float_val).reshape(len(inputs["snr_db"]), -1, 3)
         instances = [{name: value[scene].tolist() for name, value in parts.items()} for scene in range(3)]
         body = json.dumps({"signature_name": "localize_real", "instances": instances})
         url = f"http://localhost:{running.rest_port}/v1/models/{NAME}:predict"
-        response = requests.post(url, data=body, timeout=60)
+        response = requests.post(url, data=body, timeout=PATIENCE_S)
         response.raise_for_status()
         over_rest = np.array([prediction["position_m"] for prediction in response.json()["predictions"]])
     assert np.isfinite(over_grpc[:, 0]).all()

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.model_server import main
 from tests.serving.here import server_here
-from tests.serving.servers import predict_request, stubs
+from tests.serving.servers import PATIENCE_S, predict_request, stubs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ def predicts(target: str, channel: grpc.ChannelCredentials | None) -> bool:
     with stubs(target, channel) as (prediction, _):
         request = predict_request("default", x=np.float32([2.0]))
         try:
-            return list(prediction.Predict(request, timeout=60).outputs["y"].float_val) == [3.0]
+            return list(prediction.Predict(request, timeout=PATIENCE_S).outputs["y"].float_val) == [3.0]
         except grpc.RpcError as error:
             assert error.code() == grpc.StatusCode.UNAVAILABLE
             return False
@@ -111,10 +111,11 @@ def test_mutual_tls_asks_for_the_clients(mutual: str) -> None:
 
 def test_health_over_it(mutual: str) -> None:
     with grpc.secure_channel(mutual, credentials(AUTHORITY, CLIENT)) as channel:
-        assert channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=60) == b"\x08\x01"  # field 1, SERVING
+        ask = channel.unary_unary("/grpc.health.v1.Health/Check")
+        assert ask(b"", timeout=PATIENCE_S) == b"\x08\x01"  # field 1, SERVING
         check = health_pb2_grpc.HealthStub(channel).Check
         for service in ("PredictionService", "tensorflow.serving.ModelService", "default"):
-            answer = check(health_pb2.HealthCheckRequest(service=service), timeout=60)
+            answer = check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE_S)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 

@@ -17,7 +17,7 @@ from serving.server.app import ModelServer
 from serving.server_process import server_process, wait_until
 from tests.serving.held import NAME, stack
 from tests.serving.here import server_here
-from tests.serving.servers import predict_request, stubs
+from tests.serving.servers import PATIENCE_S, predict_request, stubs
 from tests.serving.test_hostile import ONE, PREDICT, head, post, raw, to_the_end
 
 ENDLESS = np.int32([2**31 - 1])
@@ -66,14 +66,14 @@ def test_the_line_names_both_ports(half_plus: Path) -> None:
 def test_what_is_inside_is_finished_and_the_rest_refused(tmp_path: Path) -> None:
     with stack(tmp_path) as running, stubs(running.target) as (prediction, _):
         request = predict_request(NAME, x=[2.0])
-        prediction.Predict(request, timeout=60)
+        prediction.Predict(request, timeout=PATIENCE_S)
         with running.model.holding(), raw(running, head(f"Content-Length: {len(ONE)}") + ONE) as rest:
-            call = prediction.Predict.future(request, timeout=60)
+            call = prediction.Predict.future(request, timeout=PATIENCE_S)
             wait_until(lambda: running.door.inside == 2)
             drained = running.loop.begin(running.door.drained(60.0))
             wait_until(lambda: running.door.closed)
             with pytest.raises(grpc.RpcError) as refused:
-                prediction.Predict(request, timeout=60)
+                prediction.Predict(request, timeout=PATIENCE_S)
             assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
             assert post(running, ONE) == (503, {"error": "the server is shutting down"})
             assert not drained.done()
@@ -88,7 +88,7 @@ def test_what_is_inside_is_finished_and_the_rest_refused(tmp_path: Path) -> None
 def test_a_second_signal_ends_at_once(half_plus: Path) -> None:
     with server_process(f"--model_base_path={half_plus}") as running, stubs(running.target) as (prediction, _):
         call = prediction.Predict.future(predict_request("default", "slow", turns=ENDLESS))
-        assert prediction.Predict(predict_request("default", x=[2.0]), timeout=60)
+        assert prediction.Predict(predict_request("default", x=[2.0]), timeout=PATIENCE_S)
         running.process.send_signal(signal.SIGINT)
         wait_until(lambda: refuses(prediction))
         assert not call.done()
@@ -98,7 +98,7 @@ def test_a_second_signal_ends_at_once(half_plus: Path) -> None:
 
 def refuses(prediction) -> bool:
     try:
-        prediction.Predict(predict_request("default", x=[2.0]), timeout=60)
+        prediction.Predict(predict_request("default", x=[2.0]), timeout=PATIENCE_S)
     except grpc.RpcError as error:
         return error.code() == grpc.StatusCode.UNAVAILABLE
     return False
@@ -113,7 +113,7 @@ def test_a_call_that_hangs_past_the_limit_does_not_hold_the_interpreter(half_plu
         port = process.stdout.readline().split()[-1]
         with stubs(f"localhost:{port}") as (prediction, _):
             call = prediction.Predict.future(predict_request("default", "slow", turns=ENDLESS))
-            assert prediction.Predict(predict_request("default", x=[2.0]), timeout=60)
+            assert prediction.Predict(predict_request("default", x=[2.0]), timeout=PATIENCE_S)
             process.send_signal(number)
             assert call.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
         assert process.wait(60) == 1  # not everything was finished

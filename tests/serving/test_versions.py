@@ -16,7 +16,7 @@ from serving.server_process import wait_until
 from tests.serving.held import NAME, Held, stack
 from tests.serving.here import ServerHere, server_here
 from tests.serving.models import copy_version, write_version
-from tests.serving.servers import answer_of, predict_request, refusal, serving, states, stubs
+from tests.serving.servers import PATIENCE_S, answer_of, predict_request, refusal, serving, states, stubs
 
 M = "half_plus"
 
@@ -70,7 +70,7 @@ class Load:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             while not self.stopping.is_set():
                 try:
-                    response = stub.Predict(self.request, timeout=60)
+                    response = stub.Predict(self.request, timeout=PATIENCE_S)
                 except grpc.RpcError as error:
                     self.failures.append(error)
                 else:
@@ -202,11 +202,11 @@ def test_a_version_in_use_is_unloaded_after_its_answer(tmp_path: Path) -> None:
 
     with stack(tmp_path, load=load) as running, stubs(running.target) as (prediction, _):
         with models[1].holding():
-            slow = prediction.Predict.future(predict_request(NAME, x=[2.0]), timeout=60)
-            models[1].begun.get(timeout=60)
+            slow = prediction.Predict.future(predict_request(NAME, x=[2.0]), timeout=PATIENCE_S)
+            models[1].begun.get(timeout=PATIENCE_S)
             (tmp_path / NAME / "2").mkdir()
             wait_until(lambda: running.manager.statuses(NAME)[1].state == State.UNLOADING)
-            assert prediction.Predict(predict_request(NAME, x=[2.0]), timeout=60).model_spec.version.value == 2
+            assert prediction.Predict(predict_request(NAME, x=[2.0]), timeout=PATIENCE_S).model_spec.version.value == 2
             assert not slow.done()
         assert slow.result().model_spec.version.value == 1
         wait_until(lambda: running.manager.statuses(NAME)[1].state == State.END)
