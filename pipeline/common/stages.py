@@ -9,6 +9,7 @@ STAGES = {
     "learnability": "did it learn anything? PASS or FAIL",
     "refine": "train the SpectrumRefiner",
     "tune": "search training options",
+    "import_data": "bring measurements of other programs into the measurement file",
     "calibrate": "learn what an installation does otherwise than told, from scenes without labels",
     "export": "write a SavedModel for a model server",
     "evaluate": "score a localizer on simulated scenes, with figures",

@@ -1,0 +1,161 @@
+"""What a map says, docs/import.md; light, so that a map can be checked in a moment."""
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pipeline.importing.tables import from_table
+
+Format = Literal["hdf5", "mat", "npz", "sigmf", "tfrecord"]
+Axis = Literal["scene", "snapshot", "antenna", "element", "row", "column", "part"]
+
+_SUFFIXES: dict[str, Format] = {
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+    ".mat": "mat",
+    ".npz": "npz",
+    ".sigmf-meta": "sigmf",
+    ".sigmf-data": "sigmf",
+    ".tfrecord": "tfrecord",
+    ".tfrecords": "tfrecord",
+}
+_WAYS = (("name",), ("real", "imag"), ("amplitude", "phase"), ("phase",), ("index",))
+
+
+def _check_axes(axes: tuple[str, ...] | None, shape: tuple[int, ...] | None) -> None:
+    if axes is not None and len(set(axes)) < len(axes):
+        raise ValueError(f"axes: expected each axis once, got {list(axes)}")
+    if shape is not None and (sum(size == -1 for size in shape) > 1 or any(size < 1 and size != -1 for size in shape)):
+        raise ValueError(f"shape: expected positive sizes, at most one of them -1, got {list(shape)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayMap:
+    """Where an array is and how it is written."""
+
+    name: str | None = None
+    """Dataset, in groups or structs with slashes: of complex numbers, or of both parts."""
+    real: str | None = None
+    imag: str | None = None
+    """Datasets of the two parts."""
+    amplitude: str | None = None
+    phase: str | None = None
+    """Datasets of the two parts; phase alone has amplitude 1."""
+    index: str | None = None
+    """Dataset of phase indices: exp(2j pi index / 2^bits)."""
+    bits: int | None = None
+    """With `index`."""
+    parts: Literal["complex", "real_imag", "amplitude_phase"] = "complex"
+    """What `name` holds: complex numbers, or two parts along the axis "part"."""
+    axes: tuple[Axis, ...] | None = None
+    """The dataset's axes in order; left out, those of the measurement file, "part" last, "scene" as there are axes."""
+    shape: tuple[int, ...] | None = None
+    """Brings the dataset to this shape first, -1 for what is left; last axis fastest, of MATLAB files the first."""
+    phase_unit: Literal["rad", "deg"] = "rad"
+    amplitude_unit: Literal["linear", "db"] = "linear"
+    """"db" is 20 log10."""
+    scale: float = 1.0
+    """What the array is multiplied by."""
+    conj: bool = False
+    """Conjugates: for phases that rise with distance."""
+    files: tuple[Path, ...] = ()
+    """In place of the map's files."""
+    format: Format | None = None
+
+    def __post_init__(self) -> None:
+        given = self.names
+        if not any(set(given) == set(way) for way in _WAYS):
+            ways = ", ".join(" and ".join(way) for way in _WAYS)
+            raise ValueError(f"name: expected one of {ways}, got {' and '.join(given) or 'none'}")
+        if (self.index is None) != (self.bits is None):
+            raise ValueError(f"bits: expected with index and only there, got {self.bits!r}")
+        if self.bits is not None and not 1 <= self.bits <= 8:
+            raise ValueError(f"bits: expected 1 to 8, got {self.bits}")
+        if self.parts != "complex" and self.name is None:
+            raise ValueError(f'parts: expected with name, got "{self.parts}" without it')
+        if self.axes is not None and ("part" in self.axes) != (self.parts != "complex"):
+            raise ValueError('axes: expected "part" with parts and only there, got ' + str(list(self.axes)))
+        if self.scale == 0:
+            raise ValueError("scale: expected other than 0, got 0")
+        _check_axes(self.axes, self.shape)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Datasets by what they hold."""
+        held = ("name", "real", "imag", "amplitude", "phase", "index")
+        return {key: getattr(self, key) for key in held if getattr(self, key) is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class LevelMap:
+    """SNR or noise power: a dataset or a number."""
+
+    name: str | None = None
+    value: float | None = None
+    """The same in all scenes."""
+    unit: Literal["db", "linear", "w", "dbw", "dbm"] | None = None
+    """Of SNR "db" or "linear"; of noise power "linear", "w", "dbw" or "dbm"."""
+    axes: tuple[Literal["scene"], ...] | None = None
+    """[] is one number a file."""
+    shape: tuple[int, ...] | None = None
+    files: tuple[Path, ...] = ()
+    format: Format | None = None
+
+    def __post_init__(self) -> None:
+        if (self.name is None) == (self.value is None):
+            raise ValueError("name: expected one of name and value, got " + ("both" if self.name else "none"))
+        _check_axes(self.axes, self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportMap:
+    """A map."""
+
+    snapshots: ArrayMap
+    ris_codes: ArrayMap
+    channel: ArrayMap
+    snr: LevelMap | None = None
+    noise_power: LevelMap | None = None
+    files: tuple[Path, ...] = ()
+    """Scenes of one after the other; relative to the map."""
+    format: Format | None = None
+    """Left out, by the files' names."""
+
+    def __post_init__(self) -> None:
+        if (self.snr is None) == (self.noise_power is None):
+            got = "none" if self.snr is None else "both"
+            raise ValueError(f"snr: expected one of the tables [snr] and [noise_power], got {got}")
+        for table, units in (("snr", ("db", "linear")), ("noise_power", ("linear", "w", "dbw", "dbm"))):
+            level = getattr(self, table)
+            if level is not None and level.unit not in units:
+                raise ValueError(f"{table}.unit: expected one of {', '.join(units)}, got {level.unit or 'none'}")
+
+
+def format_of(path: Path, told: Format | None) -> Format:
+    """The format of a file, as told or by its name.
+
+    Raises:
+      ValueError: neither says it.
+    """
+    if told is not None:
+        return told
+    if path.suffix.lower() not in _SUFFIXES:
+        raise ValueError(f"{path}: expected format, or a name that ends with one of {', '.join(_SUFFIXES)}")
+    return _SUFFIXES[path.suffix.lower()]
+
+
+def read_map(path: Path) -> ImportMap:
+    """Reads a map.
+
+    Raises:
+      ValueError: no such file, no TOML, or what it says cannot be; one line.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"--map: expected a TOML file, {path}: {error}") from None
+    try:
+        return from_table(ImportMap, tables, path.parent)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
