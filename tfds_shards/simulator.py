@@ -22,6 +22,7 @@ from models.physics.steering import steering_vectors
 from tfds_shards.codebook import Codebook, code_phase_index, code_phasors
 from tfds_shards.hall import BaseStation, Hall, images
 from tfds_shards.impairments import ImpairmentConfig, displacement_phasors, draw_impairments
+from tfds_shards.reception import received
 from tfds_shards.sources import Sources, Transmission, complex_normal, draw_outside, draw_sources, sources_at
 
 SPLITS = ("train", "validation", "test")
@@ -271,13 +272,9 @@ def simulate_scene(config: SceneConfig, split: str, index: int) -> Scene:
         reported_channel = channel + impairments.channel_error
         reported_snr_db = float(np.float32(snr_db + impairments.snr_error_db))
     vectors = paths.vectors(scenario.array, displacement_m)
-    # einsum, not BLAS: on busy cores its threads wait for each other forty times longer than these products take.
-    arriving = np.einsum("lk,kn->ln", symbols * np.sqrt(power), vectors)
-    clean = np.einsum("ln,mn->lm", coefficients * arriving, channel)
-    noise_power = np.mean(np.abs(clean) ** 2) / 10.0 ** (snr_db / 10.0)
     asked_for = _strongest(power[:num_drawn], scenario.max_sources)
     return Scene(
-        snapshots=(clean + math.sqrt(noise_power) * noise).astype(np.complex64),
+        snapshots=received(symbols * np.sqrt(power), vectors, coefficients, channel, snr_db, noise),
         channel=reported_channel.astype(np.complex64),
         code_phase_index=phase_index,
         snr_db=reported_snr_db,

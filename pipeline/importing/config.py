@@ -1,11 +1,8 @@
 """What a map says, docs/import.md; light, so that a map can be checked in a moment."""
 
 import dataclasses
-import tomllib
 from pathlib import Path
 from typing import Literal
-
-from pipeline.importing.tables import from_table
 
 Format = Literal["hdf5", "mat", "npz", "sigmf", "tfrecord"]
 Axis = Literal["scene", "snapshot", "antenna", "element", "row", "column", "part"]
@@ -143,19 +140,3 @@ def format_of(path: Path, told: Format | None) -> Format:
     if path.suffix.lower() not in _SUFFIXES:
         raise ValueError(f"{path}: expected format, or a name that ends with one of {', '.join(_SUFFIXES)}")
     return _SUFFIXES[path.suffix.lower()]
-
-
-def read_map(path: Path) -> ImportMap:
-    """Reads a map.
-
-    Raises:
-      ValueError: no such file, no TOML, or what it says cannot be; one line.
-    """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--map: expected a TOML file, {path}: {error}") from None
-    try:
-        return from_table(ImportMap, tables, path.parent)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None

@@ -7,21 +7,36 @@ import numpy as np
 from models.physics.geometry import Scenario
 from models.physics.installation import load_installation
 from pipeline.import_data import ImportDataOptions
+from pipeline.importing.adapter_config import DeepMIMOImport, SionnaImport
 from pipeline.importing.assembling import import_measurement
-from pipeline.importing.config import read_map
+from pipeline.importing.map_file import read_map
 from serving.client.measurement import Measurement, write_measurement
 
 
 def run_import(options: ImportDataOptions, logger: logging.Logger) -> Measurement:
     """Reads, checks, writes the file whole, and says what is in it."""
-    scenario = None if options.installation is None else load_installation(options.installation)
-    measurement = import_measurement(read_map(options.map), str(options.map))
-    if scenario is not None:
-        check_sizes(measurement, scenario, str(options.map))
+    measurement = _imported(options)
     write_measurement(options.output, measurement)
     for line in summary_lines(measurement):
         logger.info(line)
     logger.info(f"wrote {options.output}")
+    return measurement
+
+
+def _imported(options: ImportDataOptions) -> Measurement:
+    told, where = read_map(options.map), str(options.map)
+    scenario = Scenario() if options.installation is None else load_installation(options.installation)
+    if isinstance(told, SionnaImport):
+        from pipeline.importing.sionna import import_sionna
+
+        return import_sionna(told, scenario, where)
+    if isinstance(told, DeepMIMOImport):
+        from pipeline.importing.deepmimo import import_deepmimo
+
+        return import_deepmimo(told, scenario, where)
+    measurement = import_measurement(told, where)
+    if options.installation is not None:
+        check_sizes(measurement, scenario, where)
     return measurement
 
 

@@ -1,0 +1,163 @@
+"""What a map of an adapter says, docs/import_sionna.md and docs/import_deepmimo.md; light, as config.py."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from tfds_shards.codebook import Codebook
+from tfds_shards.sources import Symbols
+
+Scenes = tuple[tuple[int, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulation:
+    """How snapshots are drawn from channels that an adapter read."""
+
+    snapshots: int = 64
+    """L, one code a snapshot."""
+    snr_db: tuple[float, ...] = (-5.0, 20.0)
+    """Limits of the uniform draw of each scene's SNR, dB."""
+    codebook: Codebook = "dft"
+    """As in the simulator: "dft", the same in all scenes, or "random"."""
+    phase_bits: int = 3
+    symbols: Symbols = "gaussian"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.snapshots < 1:
+            raise ValueError(f"snapshots: expected at least 1, got {self.snapshots}")
+        if len(self.snr_db) != 2 or not self.snr_db[0] <= self.snr_db[1]:
+            raise ValueError(f"snr_db: expected [low, high] with low <= high, got {list(self.snr_db)}")
+        if not 1 <= self.phase_bits <= 8:
+            raise ValueError(f"phase_bits: expected 1 to 8, got {self.phase_bits}")
+        if self.seed < 0:
+            raise ValueError(f"seed: expected at least 0, got {self.seed}")
+
+
+def _check_scenes(scenes: Scenes) -> None:
+    for members in scenes:
+        if not members or len(set(members)) < len(members) or min(members) < 0:
+            raise ValueError(f"scenes: expected lists of different numbers from 0 on, got {list(members)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SionnaLink:
+    """Coefficients between the surface and the other end, in a .npz, HDF5 or MATLAB file."""
+
+    file: Path
+    ris: Literal["tx", "rx"]
+    """Which end the surface is."""
+    a: str | None = None
+    """Array of complex coefficients, or of real and imaginary parts along a first axis of two."""
+    real: str | None = None
+    imag: str | None = None
+    """Arrays of the two parts, in place of `a`."""
+    tau: str | None = None
+    """Array of delays, s; needed for passband coefficients."""
+    surface: int = 0
+    """Number of the surface among the devices of its end, whose antennas are the elements."""
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("a", "real", "imag") if getattr(self, name) is not None]
+        if given not in (["a"], ["real", "imag"]):
+            raise ValueError(f"a: expected one of a, real and imag, got {' and '.join(given) or 'none'}")
+
+
+@dataclasses.dataclass(frozen=True)
+class SionnaChannel(SionnaLink):
+    """Coefficients between surface and base station."""
+
+    station: int = 0
+    """Number of the base station among the devices of its end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SionnaMap:
+    """Coefficients of Sionna RT."""
+
+    channel: SionnaChannel
+    sources: SionnaLink
+    """Every device of the other end is a source, with one antenna."""
+    coefficients: Literal["baseband", "passband"] = "baseband"
+    """Those of `Paths.cir`, or `Paths.a`, which lack exp(-2j pi f tau)."""
+    frequency_hz: float | None = None
+    """f, needed for passband coefficients."""
+    element_order: Literal["sionna", "row"] = "sionna"
+    """Of the surface's antennas: PlanarArray's columns from top to bottom, or the installation's rows."""
+    scenes: Scenes | None = None
+    """Numbers of the sources in each scene; left out, one scene with all."""
+
+    def __post_init__(self) -> None:
+        if self.coefficients == "passband":
+            if self.frequency_hz is None or not self.frequency_hz > 0:
+                raise ValueError(f"frequency_hz: expected above 0 for passband coefficients, got {self.frequency_hz}")
+            for name in ("channel", "sources"):
+                if getattr(self, name).tau is None:
+                    raise ValueError(f"{name}.tau: expected an array's name for passband coefficients, got none")
+        _check_scenes(self.scenes or ())
+
+
+@dataclasses.dataclass(frozen=True)
+class DeepMIMOLink:
+    """Paths between the surface and the other end."""
+
+    tx_set: int
+    rx_set: int
+    ris: Literal["tx", "rx"]
+    """Which end the surface is."""
+    surface: int
+    """Number of the surface's point in the set of its end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DeepMIMOChannel(DeepMIMOLink):
+    """Paths between surface and base station."""
+
+    station: int
+    """Number of the base station's point in the set of its end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DeepMIMOMap:
+    """A scenario folder of DeepMIMO v4."""
+
+    folder: Path
+    channel: DeepMIMOChannel
+    sources: DeepMIMOLink
+    scenes: Scenes
+    """Points of the other end that are the sources of each scene."""
+    ris_facing_deg: tuple[float, ...] = (0.0, 0.0)
+    """Azimuth and elevation of the surface's boresight in the scenario."""
+    station_facing_deg: tuple[float, ...] = (0.0, 0.0)
+    """The same of the base station's array."""
+    station_rows: int = 1
+    """Of the base station's array, half a wavelength apart; the installation's antennas in as many rows."""
+    wavefront: Literal["spherical", "plane"] = "spherical"
+    """How a path meets the surface: as from the point c tau away in its direction, or as from infinity."""
+    phase: Literal["whole", "without_delay"] | None = None
+    """Whether the phases hold that of the delay, -2 pi f tau; left out, by the ray tracer."""
+
+    def __post_init__(self) -> None:
+        for name in ("ris_facing_deg", "station_facing_deg"):
+            if len(getattr(self, name)) != 2:
+                raise ValueError(f"{name}: expected [azimuth, elevation], got {list(getattr(self, name))}")
+        if not self.scenes:
+            raise ValueError("scenes: expected at least one, got none")
+        _check_scenes(self.scenes)
+
+
+@dataclasses.dataclass(frozen=True)
+class SionnaImport:
+    """A map with a table [sionna]."""
+
+    sionna: SionnaMap
+    simulate: Simulation = Simulation()
+
+
+@dataclasses.dataclass(frozen=True)
+class DeepMIMOImport:
+    """A map with a table [deepmimo]."""
+
+    deepmimo: DeepMIMOMap
+    simulate: Simulation = Simulation()
