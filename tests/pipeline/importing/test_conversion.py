@@ -1,5 +1,6 @@
 """Parts, axes, units, several files; and what a map or its files may get wrong, in one line each."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline import import_data
+from pipeline.importing.map_file import read_map
 from tests.pipeline.importing.written import (
     BITS,
     ORIGINAL,
@@ -250,6 +252,16 @@ def test_the_command(tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch, c
         "--output: expected a name that ends with .npz, got "
     )
     assert sorted(path.name for path in output.parent.iterdir()) == ["logs", "m.npz", "measurement.npz"]
+
+
+@pytest.mark.parametrize("page", ["import", "import_sionna", "import_deepmimo"])
+def test_maps_of_the_docs_are_maps(tmp_path: Path, page: str) -> None:
+    text = (Path(__file__).parents[3] / "docs" / f"{page}.md").read_text()
+    maps = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert maps
+    for content in maps:
+        (tmp_path / "map.toml").write_text(content)
+        read_map(tmp_path / "map.toml")
 
 
 def test_codes_off_the_unit_circle_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
