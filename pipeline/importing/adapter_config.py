@@ -95,6 +95,8 @@ class SionnaMap:
             for name in ("channel", "sources"):
                 if getattr(self, name).tau is None:
                     raise ValueError(f"{name}.tau: expected an array's name for passband coefficients, got none")
+        elif self.frequency_hz is not None or self.channel.tau is not None or self.sources.tau is not None:
+            raise ValueError('coefficients: expected "passband" with frequency_hz and tau, got "baseband"')
         _check_scenes(self.scenes or ())
 
 

@@ -73,6 +73,11 @@ class ArrayMap:
             raise ValueError(f'parts: expected with name, got "{self.parts}" without it')
         if self.axes is not None and ("part" in self.axes) != (self.parts != "complex"):
             raise ValueError('axes: expected "part" with parts and only there, got ' + str(list(self.axes)))
+        for part in ("amplitude", "phase"):
+            key = f"{part}_unit"
+            is_default = getattr(self, key) == type(self).__dataclass_fields__[key].default
+            if not is_default and getattr(self, part) is None and self.parts != "amplitude_phase":
+                raise ValueError(f"{key}: expected with {part} and only there, got {getattr(self, key)}")
         if self.scale == 0:
             raise ValueError("scale: expected other than 0, got 0")
         _check_axes(self.axes, self.shape)
@@ -102,6 +107,8 @@ class LevelMap:
     def __post_init__(self) -> None:
         if (self.name is None) == (self.value is None):
             raise ValueError("name: expected one of name and value, got " + ("both" if self.name else "none"))
+        if self.value is not None and (self.axes is not None or self.shape or self.files or self.format):
+            raise ValueError("value: expected without axes, shape, files and format, got one of them")
         _check_axes(self.axes, self.shape)
 
 

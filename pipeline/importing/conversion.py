@@ -91,7 +91,8 @@ def _axes(field: str, told: ArrayMap | LevelMap, parts: Mapping[str, np.ndarray]
         whole = least >= len(expected)
         return (*(expected if whole else expected[1:]), *trailing)
     inner = ["element" if axis == "column" else axis for axis in told.axes if axis not in ("row", "part")]
-    if ("row" in told.axes) != ("column" in told.axes) or set(inner) - {"scene"} != set(expected) - {"scene"}:
+    inner = sorted(axis for axis in inner if axis != "scene")
+    if ("row" in told.axes) != ("column" in told.axes) or inner != sorted(expected[1:]):
         shown = ", ".join(expected[1:])
         raise ValueError(f"axes: expected {shown or 'none'} and, if there is one, scene, got {list(told.axes)}")
     return told.axes
@@ -128,7 +129,9 @@ def _complex(path: Path, told: ArrayMap, parts: Mapping[str, np.ndarray]) -> np.
                 f"{path}: {told.index}: expected indices 0 to {levels - 1}, got {index.min():g} to {index.max():g}"
             )
         return code_phasors(index.astype(np.intp), told.bits)
-    phase = np.deg2rad(parts["phase"]) if told.phase_unit == "deg" else parts["phase"].astype(np.float64)
+    phase = parts["phase"].astype(np.float64)
+    if told.phase_unit == "deg":
+        phase = np.deg2rad(phase)
     if "amplitude" not in parts:
         return np.exp(1j * phase)
     amplitude = parts["amplitude"].astype(np.float64)

@@ -10,9 +10,10 @@ from `Paths.a` (exporters/sionna_exporter.py), do not.
 """
 
 import dataclasses
+import functools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from serving.client.measurement import Measurement, check_measurement
 from tfds_shards.sources import sources_at
 
 _HAS_PHASE_OF_DELAY = {"Remcom Wireless Insite": True, "Sionna Ray Tracing": False}
+_QUANTITIES = ("power", "phase", "delay", "aod_az", "aod_el", "aoa_az", "aoa_el")
 _MOST_OFF = 0.01
 
 
@@ -35,12 +37,13 @@ _MOST_OFF = 0.01
 class Scenery:
     """What all links of a scenario have in common.
 
-    folder: where its files are. frequency_hz: the carrier. has_phase_of_delay: of the files' phases.
+    frequency_hz: the carrier. has_phase_of_delay: of the files' phases. quantity: of its name and a link's suffix, the
+    array [receiver, path], kept while a link's sources are read.
     """
 
-    folder: Path
     frequency_hz: float
     has_phase_of_delay: bool
+    quantity: Callable[[str, str], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +74,7 @@ def import_deepmimo(told: DeepMIMOImport, scenario: Scenario, where: str) -> Mea
     deepmimo = told.deepmimo
     try:
         scenery = read_scenery(deepmimo)
-        array = _at_wavelength(scenario.array, scenery)
+        array = _at_wavelength(scenario.array, scenery.frequency_hz, deepmimo.folder)
         channel = channel_matrix(deepmimo, scenery, array, scenario.num_antennas)
         responses = [
             np.stack([source_response(deepmimo, scenery, array, source) for source in members])
@@ -102,15 +105,15 @@ def read_scenery(told: DeepMIMOMap) -> Scenery:
     if whole is None:
         known = " or ".join(_HAS_PHASE_OF_DELAY)
         raise ValueError(f'deepmimo.phase: expected "whole" or "without_delay" for paths not of {known}, got none')
-    return Scenery(told.folder, frequency_hz, whole)
+    read = functools.partial(_quantity, told.folder)
+    return Scenery(frequency_hz, whole, functools.lru_cache(maxsize=len(_QUANTITIES))(read))
 
 
-def _at_wavelength(array: RISArray, scenery: Scenery) -> RISArray:
-    wavelength_m = speed_of_light / scenery.frequency_hz
+def _at_wavelength(array: RISArray, frequency_hz: float, folder: Path) -> RISArray:
+    wavelength_m = speed_of_light / frequency_hz
     if abs(wavelength_m / array.wavelength_m - 1.0) > _MOST_OFF:
         raise ValueError(
-            f"--installation: expected array.wavelength_m = {wavelength_m:.6g} as {scenery.folder}, "
-            f"got {array.wavelength_m:g}"
+            f"--installation: expected array.wavelength_m = {wavelength_m:.6g} as {folder}, got {array.wavelength_m:g}"
         )
     return dataclasses.replace(array, wavelength_m=wavelength_m)
 
@@ -162,13 +165,13 @@ def _paths(name: str, link: DeepMIMOLink, other: int, scenery: Scenery) -> Paths
     suffix = f"_t{link.tx_set:03}_tx{transmitter:03}_r{link.rx_set:03}"
 
     def row(quantity: str) -> np.ndarray:
-        values = _quantity(scenery.folder, quantity, suffix)
+        values = scenery.quantity(quantity, suffix)
         if not 0 <= receiver < len(values):
             raise ValueError(f"deepmimo.{name}: expected a receiver 0 to {len(values) - 1}, got {receiver}")
         return values[receiver].astype(np.float64)
 
-    power_dbw, phase_deg, delay_s = row("power"), row("phase"), row("delay")
-    departing, arriving = (_directions(row(f"{end}_az"), row(f"{end}_el")) for end in ("aod", "aoa"))
+    power_dbw, phase_deg, delay_s, *angles_deg = (row(quantity) for quantity in _QUANTITIES)
+    departing, arriving = _directions(*angles_deg[:2]), _directions(*angles_deg[2:])
     phase = np.deg2rad(phase_deg)
     if not scenery.has_phase_of_delay:
         phase = phase - 2.0 * math.pi * scenery.frequency_hz * delay_s

@@ -85,7 +85,7 @@ def _coefficients(link: SionnaLink, told: SionnaMap) -> np.ndarray:
     names = [name for name in (link.a, link.real, link.imag) if name is not None]
     arrays = read_arrays(link.file, names + ([link.tau] if link.tau else []))
     values = arrays[names[0]] if link.a else arrays[names[0]] + 1j * arrays[names[1]]
-    if not np.iscomplexobj(values) and len(values) == 2:
+    if not np.iscomplexobj(values) and values.shape[:1] == (2,):
         values = values[0] + 1j * values[1]
     if not np.iscomplexobj(values):
         raise ValueError(f"{link.file}: {link.a}: expected complex numbers or two parts, got dtype {values.dtype}")

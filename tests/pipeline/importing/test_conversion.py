@@ -75,6 +75,7 @@ def test_parts_of_snapshots(tmp_path: Path, case: str) -> None:
         (ORIGINAL["index"].astype(np.uint8), {"index": "c", "bits": BITS}),
         (ORIGINAL["index"].astype(float), {"index": "c", "bits": BITS}),
         (ORIGINAL["index"] * 360 / 2**BITS, {"phase": "c", "phase_unit": "deg"}),
+        ((ORIGINAL["index"] * 45 - 180).astype(np.int16), {"phase": "c", "phase_unit": "deg", "scale": -1}),
         (
             ORIGINAL["index"].reshape(B, L, 2, 3).transpose(3, 0, 2, 1),
             {"index": "c", "bits": BITS, "axes": ["column", "scene", "row", "snapshot"]},
@@ -151,6 +152,12 @@ WITHOUT_SNR = {name: table for name, table in PLAIN.items() if name != "snr"}
         ({"snr": {"name": "snr", "value": 3, "unit": "db"}}, "snr.name: expected one of name and value, got both"),
         ({"snr": {"value": True, "unit": "db"}}, "snr.value: expected a number, got True"),
         ({"snr": {"name": "snr", "unit": "linear"}}, "snr: expected positive ratios, got -3"),
+        ({"snr": {"value": 3, "unit": "db", "axes": []}}, "snr.value: expected without axes, shape, files and format"),
+        ({"snapshots": {"name": "y", "phase_unit": "deg"}}, "snapshots.phase_unit: expected with phase and only there"),
+        (
+            {"channel": {"phase": "H", "amplitude_unit": "db"}},
+            "channel.amplitude_unit: expected with amplitude",
+        ),
         ({"snapshots": {"real": "y"}}, "snapshots.name: expected one of name, real and imag, .*, got real"),
         ({"snapshots": {"index": "y"}}, "snapshots.bits: expected with index and only there, got None"),
         (
@@ -197,6 +204,10 @@ WITHOUT_SNR = {name: table for name, table in PLAIN.items() if name != "snr"}
         ({"ris_codes": {"index": "re", "bits": 3}}, "ris_codes: .*re: expected indices 0 to 7, got "),
         ({"ris_codes": {"index": "index", "bits": 9}}, "ris_codes.bits: expected 1 to 8, got 9"),
         ({"ris_codes": {"index": "index", "bits": 2}}, "ris_codes: .*index: expected indices 0 to 3, got 0 to 7"),
+        (
+            {"ris_codes": {"index": "index", "bits": 3, "axes": ["element", "row", "column", "snapshot"]}},
+            "ris_codes: axes: expected snapshot, element and, if there is one, scene, got ",
+        ),
         ({"ris_codes": {"name": "H"}}, r"ris_codes: expected shape \[B, L, N\] = \[3, 4, 6\], got \[3, 2, 6\]"),
         ({"channel": {"name": "y"}}, r"channel: expected shape \[B, M, N\] = \[3, 2, 2\], got \[3, 4, 2\]"),
         ({"snr": {"name": "y", "unit": "db"}}, r"snr: .*y: expected axes scene, got shape"),
