@@ -4,7 +4,7 @@ import importlib
 import sys
 
 from pipeline.common.main import ERROR
-from pipeline.common.stages import STAGES
+from pipeline.common.stages import STAGES, module
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
         print(f"ris-mvdr: expected a stage, one of {', '.join(STAGES)}, got {stage!r}", file=sys.stderr)
         sys.exit(ERROR)
     sys.argv = [f"ris-mvdr {stage}", *sys.argv[2:]]
-    importlib.import_module(f"pipeline.{stage}").main()
+    importlib.import_module(module(stage)).main()
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ class PushOptions:
     saved_model: Path | None = None
     """A SavedModel, or the folder of its versions, of which the latest is taken."""
     blessing: Path | None = None
-    """The blessing.json of `python -m pipeline.bless` on that model."""
+    """The blessing.json of `python -m pipeline.checks.bless` on that model."""
     infra_validation: Path | None = None
-    """The infra_validation.json of `python -m pipeline.infra_validate` on that model."""
+    """The infra_validation.json of `python -m pipeline.checks.infra_validate` on that model."""
     label: str | None = None
     """A name for the version, such as champion; an earlier version of that name loses it."""
     rollback: str | None = None

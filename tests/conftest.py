@@ -15,6 +15,7 @@ from models.covariance_estimator.config import BackboneConfig, ContinuousConfig,
 from models.localizer import Localizer
 from models.physics.geometry import Scenario
 from pipeline.common.main import ERROR
+from pipeline.common.stages import module
 from pipeline.data import DataOptions
 from pipeline.release.exporting import export_localizer
 from pipeline.scenes.building import build_scenes
@@ -87,7 +88,7 @@ def refused(
         monkeypatch.setattr(sys, "argv", [stage, *map(str, arguments)])
         monkeypatch.chdir(here)
         with pytest.raises(SystemExit) as stop:
-            importlib.import_module(f"pipeline.{stage}").main()
+            importlib.import_module(module(stage)).main()
         assert stop.value.code == ERROR
         said = capsys.readouterr().err
         assert "Traceback" not in said

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import tyro
 
 from pipeline.common.log import logging_to, quiet_libraries
+from pipeline.common.stages import module
 
 FAIL, ERROR, INTERRUPTED = 1, 2, 130
 """Exit statuses besides 0: the stage ran and its verdict is FAIL; it could not do what was asked; ctrl-C."""
@@ -63,7 +64,7 @@ def run_stage(
 
 def program(stage: str) -> str:
     """How the command was given: `ris-mvdr STAGE` or `python -m pipeline.STAGE`."""
-    return sys.argv[0] if sys.argv[0] == f"ris-mvdr {stage}" else f"python -m pipeline.{stage}"
+    return sys.argv[0] if sys.argv[0] == f"ris-mvdr {stage}" else f"python -m {module(stage)}"
 
 
 def parse(stage: str, options_type: type[Options], arguments: Sequence[str], default: Options | None = None) -> Options:

@@ -22,3 +22,10 @@ STAGES = {
     "bench": "time the localizer and its parts",
     "tradeoff": "accuracy against time of cheaper and dearer settings",
 }
+
+_CHECKS = ("validate", "bless", "infra_validate", "lineage", "locate", "tradeoff")
+
+
+def module(stage: str) -> str:
+    """The module that is a stage's command."""
+    return f"pipeline.checks.{stage}" if stage in _CHECKS else f"pipeline.{stage}"

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from models.physics.geometry import Scenario
+from pipeline.checks.locate import LocateOptions
 from pipeline.evaluation.matching import found_sources, match_sources, true_sources
 from pipeline.evaluation.metrics import metrics_config
-from pipeline.locate import LocateOptions
 from serving.client import LocalizerClient
 from serving.client.measurement import Measurement, check_measurement, write_measurement
 from serving.server_process import server_process

@@ -15,13 +15,13 @@ from models.artifacts import load_weights, moved_to, untrained, with_settings
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.spectrum_localizer import spectrum_localizer
+from pipeline.checks.tradeoff import TradeoffOptions
 from pipeline.common.records import write_config, write_json
 from pipeline.evaluation.estimators import Estimator, localizer_estimator
 from pipeline.evaluation.figures import plots
 from pipeline.evaluation.metrics import compute_metrics, metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
 from pipeline.scenes.reading import load_scenes
-from pipeline.tradeoff import TradeoffOptions
 from tfds_shards.scene_sets import scene_set
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from models.physics.geometry import Scenario
+from pipeline.checks.infra_validate import INFRA_FILE, VALID, InfraConfig, InfraValidateOptions
 from pipeline.common.artifacts import Fingerprint, Input, fingerprint, making
 from pipeline.common.records import plain, write_json
 from pipeline.evaluation.estimators import latest_version, saved_model_estimator
-from pipeline.infra_validate import INFRA_FILE, VALID, InfraConfig, InfraValidateOptions
 from pipeline.release.pushing import model_digest
 from pipeline.release.signature import signature_faults
 from pipeline.training.fitting import common_scenario
@@ -150,7 +150,7 @@ def asked(options: InfraValidateOptions) -> Fingerprint:
     """
     version = latest_version(options.saved_model)
     inputs = {"the model": Input(model_digest(version), version)}
-    return fingerprint("pipeline.infra_validate", options, inputs, left_out=("run_dir", "saved_model"))
+    return fingerprint("pipeline.checks.infra_validate", options, inputs, left_out=("run_dir", "saved_model"))
 
 
 def judge(options: InfraValidateOptions, logger: logging.Logger) -> dict[str, Any]:

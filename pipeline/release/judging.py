@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.bless import BLESSING_FILE, BlessOptions
+from pipeline.checks.bless import BLESSING_FILE, BlessOptions
 from pipeline.common.artifacts import Fingerprint, Input, fingerprint, making
 from pipeline.common.records import plain, write_json
 from pipeline.evaluation.estimators import latest_version, saved_model_estimator
@@ -45,7 +45,7 @@ def asked(options: BlessOptions) -> Fingerprint:
     inputs = scenes_inputs(options.data_dir, options.config)
     inputs["the model"] = Input(model_digest(version), version)
     left_out = ("run_dir", "data_dir", "model_base_path", "saved_model")
-    return fingerprint("pipeline.bless", options, inputs, left_out=left_out)
+    return fingerprint("pipeline.checks.bless", options, inputs, left_out=left_out)
 
 
 def judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:

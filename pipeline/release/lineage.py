@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.checks.lineage import LineageOptions
 from pipeline.common.artifacts import origin, output_digest, read_manifest
-from pipeline.lineage import LineageOptions
 from pipeline.release.pushing import EXPORT_FILE, read_labels, read_release, served_version, versions_in
 
 _SHOWN = 12
@@ -86,7 +86,7 @@ def _digests(release: Mapping[str, Any]) -> Iterator[str]:
 
 
 def answer(options: LineageOptions) -> Iterator[str]:
-    """What `python -m pipeline.lineage` says.
+    """What `python -m pipeline.checks.lineage` says.
 
     Raises:
       ValueError: no such version, or one that was not pushed by `python -m pipeline.push`.

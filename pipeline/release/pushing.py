@@ -189,7 +189,7 @@ def check_verdicts(digest: str, blessing: Mapping[str, Any], infra: Mapping[str,
 
     Args:
       digest: of the model.
-      blessing, infra: the records of `pipeline.bless` and `pipeline.infra_validate`.
+      blessing, infra: the records of `pipeline.checks.bless` and `pipeline.checks.infra_validate`.
 
     Raises:
       ValueError: one of them is another verdict, or about another model.

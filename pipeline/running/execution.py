@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.common.artifacts import alone
 from pipeline.common.log import descriptor
 from pipeline.common.main import FAIL
-from pipeline.common.stages import STAGES
+from pipeline.common.stages import STAGES, module
 from pipeline.run import RunOptions
 from pipeline.running.command_line import arguments
 from pipeline.running.plan import Planned, duration, make_plan, plan_lines
@@ -69,7 +69,7 @@ def _work_off(plan: Sequence[Planned], run_dir: Path, logger: logging.Logger) ->
 
 def run_process(stage: str, given: Sequence[str], logger: logging.Logger) -> int:
     """Runs a stage in a process that ends if this one is killed, and passes on what it says; its exit status."""
-    command = [sys.executable, "-m", f"pipeline.{stage}", *given]
+    command = [sys.executable, "-m", module(stage), *given]
     logger.debug(" ".join(command))
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=descriptor(sys.stderr), text=True, preexec_fn=end_with_parent

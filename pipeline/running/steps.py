@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.bless import BLESSING_FILE, BlessOptions
+from pipeline.checks.bless import BLESSING_FILE, BlessOptions
+from pipeline.checks.infra_validate import INFRA_FILE, InfraValidateOptions
+from pipeline.checks.infra_validate import VALID as INFRA_VALID
+from pipeline.checks.locate import LocateOptions
+from pipeline.checks.validate import VALID, VALIDATION_FILE, ValidateOptions
 from pipeline.common.artifacts import Fingerprint, state
 from pipeline.data import DataOptions
 from pipeline.evaluate import EvaluateOptions
 from pipeline.evaluation import evaluating, learnability_check
 from pipeline.evaluation.estimators import latest_version
 from pipeline.export import ExportOptions
-from pipeline.infra_validate import INFRA_FILE, InfraValidateOptions
-from pipeline.infra_validate import VALID as INFRA_VALID
 from pipeline.learnability import VERDICT_FILE, LearnabilityOptions
-from pipeline.locate import LocateOptions
 from pipeline.push import PushOptions
 from pipeline.refine import RefineOptions
 from pipeline.release import exporting, infra_validation, judging
@@ -29,7 +30,6 @@ from pipeline.train import BEST_MODEL, TrainOptions
 from pipeline.training import train_score
 from pipeline.training.fitting import run_fingerprint
 from pipeline.training.train_refiner import REFINER_MODEL
-from pipeline.validate import VALID, VALIDATION_FILE, ValidateOptions
 from tfds_shards.scene_sets import SceneSet, scene_set
 
 MODEL_NAME = "ris_localizer"

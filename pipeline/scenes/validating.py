@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.checks.validate import VALID, VALIDATION_FILE, ValidateOptions
 from pipeline.common.artifacts import Fingerprint, fingerprint, making
 from pipeline.common.records import plain, write_json
 from pipeline.scenes.identity import scenes_inputs
 from pipeline.scenes.reading import load_scenes
 from pipeline.scenes.validation import Findings, duplicates, inspect, measurement_figures, skew, summary
-from pipeline.validate import VALID, VALIDATION_FILE, ValidateOptions
 from serving.client.measurement import read_measurement
 from tfds_shards.scene_sets import scene_set
 
@@ -28,7 +28,7 @@ def asked(options: ValidateOptions) -> Fingerprint:
       FileNotFoundError, ValueError: scenes or measurements that are not there.
     """
     scenes = scenes_inputs(options.data_dir, [options.config])
-    return fingerprint("pipeline.validate", options, scenes, left_out=("run_dir", "data_dir"))
+    return fingerprint("pipeline.checks.validate", options, scenes, left_out=("run_dir", "data_dir"))
 
 
 def validate(options: ValidateOptions, logger: logging.Logger) -> dict[str, Any]:

@@ -14,31 +14,32 @@ import pytest
 
 from pipeline.__main__ import main
 from pipeline.common.main import ERROR, FAIL, INTERRUPTED, run_stage
-from pipeline.common.stages import STAGES
+from pipeline.common.stages import STAGES, module
 
 ROOT = Path(__file__).resolve().parents[2]
 ASK_ALL_FOR_HELP = """
 import importlib, io, contextlib, sys
-from pipeline.common.stages import STAGES
+from pipeline.common.stages import STAGES, module
 for stage in STAGES:
     sys.argv = [stage, "--help"]
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
-            importlib.import_module(f"pipeline.{stage}").main()
+            importlib.import_module(module(stage)).main()
     except SystemExit as stop:
         assert stop.code == 0, (stage, stop.code)
-    assert f"usage: python -m pipeline.{stage} " in said.getvalue(), said.getvalue()
+    assert f"usage: python -m {module(stage)} " in said.getvalue(), said.getvalue()
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
 
 def test_every_stage_is_listed_and_says_what_it_does() -> None:
-    found = {path.stem for path in (ROOT / "pipeline").glob("*.py")} - {"__init__", "__main__"}
+    folders = (ROOT / "pipeline", ROOT / "pipeline" / "checks")
+    found = {path.stem for folder in folders for path in folder.glob("*.py")} - {"__init__", "__main__"}
     assert set(STAGES) == found
     for stage in STAGES:
-        said = import_module(f"pipeline.{stage}").__doc__ or ""
-        assert said.startswith((f"`python -m pipeline.{stage}`: ", f"`python -m pipeline.{stage} "))
+        said = import_module(module(stage)).__doc__ or ""
+        assert said.startswith((f"`python -m {module(stage)}`: ", f"`python -m {module(stage)} "))
 
 
 def test_help_imports_nothing_heavy() -> None:

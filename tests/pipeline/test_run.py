@@ -17,6 +17,7 @@ from models.localizer import Localizer
 from pipeline.common.digests import content_digest
 from pipeline.common.main import ERROR, FAIL
 from pipeline.common.records import plain
+from pipeline.common.stages import module
 from pipeline.evaluate import EvaluateOptions
 from pipeline.release.pushing import read_labels, read_release, served_version
 from pipeline.running import execution
@@ -70,7 +71,7 @@ def here(stage: str, given: Sequence[str], logger: logging.Logger) -> int:
     said, status = io.StringIO(), 0
     with contextlib.redirect_stdout(said):
         try:
-            importlib.import_module(f"pipeline.{stage}").main()
+            importlib.import_module(module(stage)).main()
         except SystemExit as stop:
             status = int(stop.code or 0)
     for line in said.getvalue().splitlines():
@@ -170,7 +171,7 @@ def test_the_next_commands_are_ones(finished: tuple[Path, list[str]], monkeypatc
 def test_lineage_answers_for_the_served_version(finished: tuple[Path, list[str]], monkeypatch, capsys) -> None:
     folder, _ = finished
     base_path = folder / "serving" / MODEL_NAME
-    lineage = importlib.import_module("pipeline.lineage")
+    lineage = importlib.import_module("pipeline.checks.lineage")
 
     def told(*options: object) -> str:
         logs = ["--model-base-path", base_path, "--log-dir", folder / "logs"]

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from typing import Any
 
+from pipeline.common import stages
+
 
 def kill_after(target: str, count: int) -> None:
     """Replaces a function or method, module:dotted.name, by one that ends this process as it returns that often."""
@@ -46,7 +48,7 @@ def main() -> None:
     target, count, stage, *arguments = sys.argv[1:]
     kill_after(target, int(count))
     sys.argv = [stage, *arguments]
-    importlib.import_module(f"pipeline.{stage}").main()
+    importlib.import_module(stages.module(stage)).main()
 
 
 if __name__ == "__main__":

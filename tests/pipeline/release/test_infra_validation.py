@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from models.physics.geometry import Scenario
+from pipeline.checks.infra_validate import InfraConfig
 from pipeline.evaluation.estimators import latest_version
-from pipeline.infra_validate import InfraConfig
 from pipeline.release import infra_validation, signature
 from pipeline.release.infra_validation import differences, validate_infrastructure
 from pipeline.release.signature import signature_faults

@@ -1,4 +1,4 @@
-"""`python -m pipeline.lineage`: data, configuration, code and parents of a version, and the way back."""
+"""`python -m pipeline.checks.lineage`: data, configuration, code and parents of a version, and the way back."""
 
 import dataclasses
 import logging

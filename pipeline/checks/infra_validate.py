@@ -1,4 +1,4 @@
-"""`python -m pipeline.infra_validate`: does an exported model load and answer in a server? VALID or INVALID."""
+"""`python -m pipeline.checks.infra_validate`: does an exported model load and answer in a server? VALID or INVALID."""
 
 import dataclasses
 import logging

@@ -1,4 +1,4 @@
-"""`python -m pipeline.tradeoff`: F1 against milliseconds a scene, trained and untrained, whole path and MVDR alone."""
+"""`python -m pipeline.checks.tradeoff`: F1 against ms a scene, trained and untrained, whole path and MVDR alone."""
 
 import dataclasses
 import logging

@@ -1,4 +1,4 @@
-"""`python -m pipeline.locate`: fresh scenes through a model server in another process, true against found."""
+"""`python -m pipeline.checks.locate`: fresh scenes through a model server in another process, true against found."""
 
 import dataclasses
 import logging
