@@ -1,6 +1,7 @@
 """One measurement in every format: what is imported is what was written."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,14 @@ def test_sigmf_damaged(tmp_path: Path) -> None:
     np.savez(tmp_path / "rest.npz", **named())
     tables = {"files": ["rest.npz"], **PLAIN, "snapshots": {"name": "samples", "files": ["y.sigmf-meta"]}}
     with pytest.raises(ValueError, match=r"snapshots: .*y.sigmf-meta: expected a SigMF recording, got: .*hash"):
+        imported(tmp_path, tables)
+
+
+def test_sigmf_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sigmf(tmp_path / "y", ORIGINAL["snapshots"], "cf32_le", M)
+    monkeypatch.setitem(sys.modules, "sigmf", None)
+    tables = {**PLAIN, "snapshots": {"name": "samples", "files": ["y.sigmf-data"]}}
+    with pytest.raises(ValueError, match=r"expected the package sigmf, found none; pip install ris-mvdr\[import\]$"):
         imported(tmp_path, tables)
 
 

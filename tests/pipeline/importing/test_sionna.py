@@ -256,7 +256,7 @@ def test_delays_of_a_synthetic_array_are_refused(folder: Path) -> None:
         measured(folder, told)
 
 
-def test_elements_on_no_lattice_come_as_they_are(folder: Path) -> None:
+def test_elements_on_no_lattice_have_no_order_of_sionna() -> None:
     array = RISArray(positions_m=((0.0, 0.0), (0.1, 0.0), (0.0, 0.2)))
     with pytest.raises(ValueError, match=r'element_order: expected "row" with positions_m, got "sionna"'):
         planar_array_order(array)
