@@ -93,9 +93,10 @@ def _advance(
     array: RISArray,
     field_of_view: FieldOfView,
     config: ContinuousConfig,
-    steps: range,
+    first: tf.Tensor,
+    stop: tf.Tensor,
 ) -> tuple[_State, tf.Tensor]:
-    """Takes the steps of those numbers; the state after them, and whether a scene has settled, [B] bool.
+    """Takes the steps from number `first` to before `stop`; the state then, and whether a scene has settled, [B] bool.
 
     A settled scene takes its last step on trust, so that it ends at the same point whether or not it just settled.
     """
@@ -117,7 +118,7 @@ def _advance(
         )
         return step + 1, chosen
 
-    _, state = tf.while_loop(lambda step, _: step < steps.stop, body, (tf.constant(steps.start), state))
+    _, state = tf.while_loop(lambda step, _: step < stop, body, (first, state))
     undamped = state._replace(damping=tf.zeros_like(state.damping))  # damped, a scene that is stuck promises little
     moved, promise = _scoring_step(undamped, limits)
     settled = (promise < config.tolerance) & ~tf.reduce_any(_useless(state, config), axis=-1)
@@ -151,12 +152,20 @@ def refine_atoms(
     state = _State(atoms, damping, evaluate_atoms(observation, atoms, array))
     if steps + config.settling_steps == 0:
         return atoms, state.evaluation
-    state, settled = _advance(observation, state, array, field_of_view, config, range(steps))
-    if config.settling_steps:
-        unsettled = tf.where(~settled)[:, 0]
-        some, further = take_scenes(observation, unsettled), range(steps, steps + config.settling_steps)
-        moved, _ = _advance(some, take_scenes(state, unsettled), array, field_of_view, config, further)
-        state = put_scenes(state, unsettled, moved)
+
+    def advance(leg: tf.Tensor, scenes: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:
+        """All scenes take `steps`, and on the second leg those that have not settled the further ones."""
+        first, stop = leg * steps, steps + leg * config.settling_steps
+        some, here = take_scenes((observation, state), scenes)
+        moved, settled = _advance(some, here, array, field_of_view, config, first, stop)
+        return leg + 1, tf.boolean_mask(scenes, ~settled), put_scenes(state, scenes, moved)
+
+    def goes_on(leg: tf.Tensor, scenes: tf.Tensor, state: _State) -> tf.Tensor:
+        del state
+        return (leg <= int(config.settling_steps > 0)) & (tf.size(scenes) > 0)
+
+    everyone = tf.where(tf.ones_like(damping, tf.bool))[:, 0]
+    _, _, state = tf.while_loop(goes_on, advance, (tf.constant(0), everyone, state))
     return state.atoms, state.evaluation
 
 

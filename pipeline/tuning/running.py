@@ -33,7 +33,6 @@ def tune(options: TuneOptions, logger: logging.Logger) -> None:
     Raises:
       ValueError: a folder that another process works on, or one of another study.
     """
-    tf.get_logger().setLevel(logging.ERROR)  # a graph a trial is what there must be
     tf.config.experimental.enable_op_determinism()  # a killed study ends as an undisturbed one
     with contextlib.nullcontext() if is_worker() else _only_one(options.run_dir):
         study = Study(options, logger)
