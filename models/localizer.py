@@ -1,8 +1,9 @@
 """The whole inference path: measurement -> R_pred -> R_eff -> MVDR spectrum (-> refiner) -> peaks -> sources."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -131,6 +132,21 @@ class Localizer(tf.Module):
         """
         observation = self.observe(snapshots, ris_codes, channel, snr_db)
         return self.report(self.candidates(observation, snr_db), self.config.decision.min_score)
+
+    def input_specs(self) -> dict[str, tf.TensorSpec]:
+        """Inputs of `localize`: batch and L are free, M and N are the installation's."""
+        antennas, elements = self.scenario.num_antennas, self.scenario.array.num_elements
+        return {
+            "snapshots": tf.TensorSpec([None, None, antennas], tf.complex64, "snapshots"),
+            "ris_codes": tf.TensorSpec([None, None, elements], tf.complex64, "ris_codes"),
+            "channel": tf.TensorSpec([None, antennas, elements], tf.complex64, "channel"),
+            "snr_db": tf.TensorSpec([None], tf.float32, "snr_db"),
+        }
+
+    @functools.cached_property
+    def graph(self) -> Callable[..., dict[str, tf.Tensor]]:
+        """`localize` as a graph that is traced once, for any batch and L, with the weights as they are at each call."""
+        return tf.function(self.localize, list(self.input_specs().values()), autograph=False).get_concrete_function()
 
     def analyse(self, observation: Observation, snr_db: tf.Tensor) -> "Analysis":
         """R_pred, R_eff, its MVDR spectrum and what peaks it has."""

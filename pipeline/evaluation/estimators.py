@@ -85,8 +85,8 @@ def calibrated_estimator(estimator: Estimator, calibration: Calibration) -> Esti
 
 def localizer_estimator(localizer: Localizer) -> Estimator:
     """A localizer in this process, as a graph with its weights as they are at each call."""
-    step = tf.function(lambda inputs: localizer.localize(**inputs), autograph=False)
-    return lambda scenes: step({key: scenes[key] for key in INPUTS})
+    specs = localizer.input_specs()
+    return lambda scenes: localizer.graph(**{key: tf.cast(scenes[key], specs[key].dtype) for key in INPUTS})
 
 
 def chance_estimator(scenario: Scenario, seed: int = 0) -> Callable[[Mapping[str, Any]], Arrays]:

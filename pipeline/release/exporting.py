@@ -4,9 +4,8 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -29,49 +28,35 @@ SIGNATURES = ("serving_default", "localize_real", "covariance", "spectrum")
 _MUST_COMPILE = "_XlaMustCompile"
 
 
-def signature_specs(localizer: Localizer) -> dict[str, tf.TensorSpec]:
-    """Inputs of `serving_default`: batch and L are free, M and N are the installation's."""
-    antennas, elements = localizer.scenario.num_antennas, localizer.scenario.array.num_elements
-    return {
-        "snapshots": tf.TensorSpec([None, None, antennas], tf.complex64, "snapshots"),
-        "ris_codes": tf.TensorSpec([None, None, elements], tf.complex64, "ris_codes"),
-        "channel": tf.TensorSpec([None, antennas, elements], tf.complex64, "channel"),
-        "snr_db": tf.TensorSpec([None], tf.float32, "snr_db"),
-    }
-
-
 def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.export.ExportArchive:
     told = as_told if calibration is None else calibrated(calibration)
-    specs = signature_specs(localizer)
+    specs = localizer.input_specs()
     real_specs = {
         name: tf.TensorSpec([*spec.shape, 2], tf.float32, name) if spec.dtype.is_complex else spec
         for name, spec in specs.items()
     }
 
-    def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
-        """What several signatures share stands in the graph once, and is traced once."""
-        return tf.function(function, list(specs.values()), autograph=False).get_concrete_function()
-
-    @traced_once
     def serving_default(snapshots, ris_codes, channel, snr_db):
-        return localizer.localize(snapshots, *told(ris_codes, channel), snr_db)
+        return localizer.graph(snapshots, *told(ris_codes, channel), snr_db)
 
     def localize_real(snapshots, ris_codes, channel, snr_db):
         parts = (tf.complex(part[..., 0], part[..., 1]) for part in (snapshots, ris_codes, channel))
         return serving_default(*parts, snr_db)
 
-    @traced_once
     def predict(snapshots, ris_codes, channel, snr_db):
-        observation = localizer.observe(snapshots, *told(ris_codes, channel), snr_db)
-        return localizer.backbone.predict_covariance(observation).covariance
+        return localizer.backbone.predict_covariance(
+            localizer.observe(snapshots, ris_codes, channel, snr_db)
+        ).covariance
+
+    predicted_graph = tf.function(predict, list(specs.values()), autograph=False).get_concrete_function()
 
     def covariance(snapshots, ris_codes, channel, snr_db):
-        predicted = predict(snapshots, ris_codes, channel, snr_db)
+        predicted = predicted_graph(snapshots, *told(ris_codes, channel), snr_db)
         scale = tf.cast(tf.shape(predicted.factor)[-2], tf.float32) / predicted.trace()
         return {"covariance": predicted.dense() * tf.cast(scale, tf.complex64)[:, None, None]}
 
     def spectrum(snapshots, ris_codes, channel, snr_db):
-        predicted = predict(snapshots, ris_codes, channel, snr_db)
+        predicted = predicted_graph(snapshots, *told(ris_codes, channel), snr_db)
         volume = localizer.mvdr(localizer.effective(predicted, snr_db, tf.shape(snapshots)[1]))
         dictionary, shape, degrees = localizer.mvdr.dictionary, localizer.mvdr.grid.shape, math.degrees(1.0)
         axes = {
@@ -87,8 +72,8 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
     archive.track(localizer.weights)
     if localizer.refiner is not None:
         archive.track(localizer.refiner)
-    for name, endpoint in (("serving_default", serving_default), ("covariance", covariance), ("spectrum", spectrum)):
-        archive.add_endpoint(name, endpoint, input_signature=list(specs.values()))
+    for endpoint in (serving_default, covariance, spectrum):
+        archive.add_endpoint(endpoint.__name__, endpoint, input_signature=list(specs.values()))
     archive.add_endpoint("localize_real", localize_real, input_signature=list(real_specs.values()))
     return archive
 

@@ -17,10 +17,11 @@ from models.artifacts import load_weights, moved_to
 from models.decision.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
+from models.physics.geometry import Scenario
 from pipeline.common.artifacts import Fingerprint, chosen_on, fingerprint, making
 from pipeline.common.records import replacing, write_json
 from pipeline.common.verdict import starting_point
-from pipeline.evaluation.estimators import INPUTS, localizer_estimator
+from pipeline.evaluation.estimators import INPUTS, Estimator, localizer_estimator
 from pipeline.evaluation.matching import found_sources, match_sources, true_sources
 from pipeline.evaluation.metrics import metrics_config
 from pipeline.evaluation.predictions import run_estimator
@@ -43,26 +44,34 @@ class LabelledPeaks(NamedTuple):
     hit: np.ndarray
 
 
-def collect(localizer: Localizer, batches: Iterable[Mapping[str, Any]], num_scenes: int) -> LabelledPeaks:
-    """What the localizer finds in scenes with a truth, down to hopeless scores.
+def proposer(localizer: Localizer) -> Estimator:
+    """Everything that a localizer finds, down to hopeless scores, with what its scores are made of."""
+
+    def propose(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor):
+        candidates = localizer.candidates(localizer.observe(snapshots, ris_codes, channel, snr_db), snr_db)
+        return localizer.report(candidates, _HOPELESS_SCORE, with_features=True)
+
+    step = tf.function(propose, list(localizer.input_specs().values()), autograph=False)
+    return lambda scenes: step(**{name: scenes[name] for name in INPUTS})
+
+
+def collect(
+    propose: Estimator, scenario: Scenario, batches: Iterable[Mapping[str, Any]], num_scenes: int
+) -> LabelledPeaks:
+    """What a localizer finds in scenes with a truth.
 
     Args:
-      localizer: its correction must still be zero, so that its scores are those the correction is added to.
+      propose: its `proposer`; its correction must still be zero, so that its scores are those the correction is added
+        to.
+      scenario: the installation.
       batches: of scenes with their truth.
       num_scenes: how many scenes they hold.
     """
-
-    def propose(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        observation = localizer.observe(**inputs)
-        candidates = localizer.candidates(observation, inputs["snr_db"])
-        return localizer.report(candidates, _HOPELESS_SCORE, with_features=True)
-
-    step = tf.function(propose, autograph=False)
-    found = run_estimator(lambda batch: step({name: batch[name] for name in INPUTS}), batches, num_scenes)
+    found = run_estimator(propose, batches, num_scenes)
     table = match_sources(true_sources(found.truth), found_sources(found.outputs))
     rows = table.is_found
     features = found.outputs["score_features"][table.scene[rows], table.found_slot[rows]]
-    hit = table.hits(metrics_config(localizer.scenario).standard_gate)[rows]
+    hit = table.hits(metrics_config(scenario).standard_gate)[rows]
     return LabelledPeaks(*(x.astype(np.float32) for x in (features, table.score[rows], hit)))
 
 
@@ -152,12 +161,14 @@ def _teach(options: ScoreOptions, logger: logging.Logger) -> None:
     fresh.build((None, NUM_FEATURES))
     correction.set_weights(fresh.get_weights())
     localizers = _localizers(weights, options.config)
+    proposers = {localizer: proposer(localizer) for localizer in localizers.values()}
 
     def candidates(split: str, take: int) -> LabelledPeaks:
         parts = []
         for config in options.config:
             batches = load_scenes(options.data_dir, config, split, take=take, batch_size=_BATCH_SCENES)
-            parts.append(collect(localizers[config], batches, take))
+            localizer = localizers[config]
+            parts.append(collect(proposers[localizer], localizer.scenario, batches, take))
             share = float(parts[-1].hit.mean())
             logger.info(f"{config} {split}: {take} scenes, {len(parts[-1].hit)} candidates, {share:.3f} of them hits")
         return _joined(parts)
