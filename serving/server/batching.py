@@ -210,20 +210,16 @@ class BatchScheduler:
                 for key, queue in self._queues.items():
                     batch = min(queue, key=self._due)
                     if self._due(batch) <= now:
-                        self._take(key, batch)
+                        queue.remove(batch)
+                        del self._queues[key]
+                        if queue:
+                            self._queues[key] = queue  # behind the others
                         return batch
                     soonest = min(soonest, self._due(batch))
                 self._lock.wait(soonest - now if self._queues else None)
 
     def _due(self, batch: _Batch) -> float:
         return batch.tasks[0].enqueued + (0.0 if batch.closed else self.config.batch_timeout_s)
-
-    def _take(self, key: tuple, batch: _Batch) -> None:
-        """Takes a batch out of its queue, which goes behind the others."""
-        queue = self._queues.pop(key)
-        queue.remove(batch)
-        if queue:
-            self._queues[key] = queue
 
     def _run(self, batch: _Batch, tasks: Sequence[_Task]) -> None:
         """Gives every task its values or its error; a task that spoils a batch is found by halving it."""

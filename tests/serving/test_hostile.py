@@ -208,7 +208,7 @@ def test_a_rest_call_ends_in_its_time_wherever_it_is(tmp_path: Path) -> None:
             late = (504, {"error": "Deadline Exceeded"})
             assert post(running, ONE) == late  # while it runs
             assert post(running, ONE) == late  # while it waits for the one thread
-        wait_until(lambda: running.http.workers.inside == 0)
+        wait_until(lambda: not running.http.workers.inside)
         assert running.model.begun.qsize() == 1  # what had waited too long was not begun
 
 
@@ -225,11 +225,11 @@ def test_calls_that_are_given_up_keep_no_thread(tmp_path: Path) -> None:
             running.model.begun.get(timeout=PATIENCE_S)
             given_up = [prediction.Predict.future(predict_request(NAME, x=[3.0])) for _ in range(4)]
             late = [prediction.Predict.future(predict_request(NAME, x=[3.0]), timeout=0.2) for _ in range(4)]
-            wait_until(lambda: running.grpc.workers.inside == 5 or running.grpc.workers.inside == 9)
+            wait_until(lambda: len(running.grpc.workers.inside) in (5, 9))
             for call in given_up:
                 call.cancel()
             assert {call.code() for call in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
-            wait_until(lambda: running.grpc.workers.inside == 1)  # their places are free while the first still runs
+            wait_until(lambda: len(running.grpc.workers.inside) == 1)  # their places are free while the first still runs
         assert list(first.result().outputs["y"].float_val) == [1.0]
         assert running.model.begun.empty()
 
@@ -355,7 +355,7 @@ def test_waiting_reloads_are_few_hold_nobody_up_and_end_with_the_server(tmp_path
         service.HandleReloadConfigRequest(waits, timeout=PATIENCE_S)  # in force already: nothing is new in it
         more = reload_request(tmp_path / NAME, tmp_path / "empty", tmp_path / "more")
         waiting = service.HandleReloadConfigRequest.future(more, timeout=PATIENCE_S)
-        wait_until(lambda: running.grpc._reloads.inside == 1)
+        wait_until(lambda: len(running.grpc._reloads.inside) == 1)
         running.manager.stop()
         assert waiting.code() == grpc.StatusCode.UNAVAILABLE
         assert honest(running)

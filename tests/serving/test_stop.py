@@ -125,10 +125,10 @@ def test_a_deadline_ends_a_run(half_plus: Path) -> None:
         with stubs(running.target) as (prediction, _):
             call = prediction.Predict.future(predict_request("default", "slow", turns=ENDLESS), timeout=0.5)
             assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        wait_until(lambda: workers.inside == 0)
+        wait_until(lambda: not workers.inside)
         with contextlib.closing(socket.create_connection(("localhost", running.rest_port), 60)) as rest:
             body = b'{"signature_name": "slow", "instances": [2147483647]}'
             path = PREDICT.replace(NAME, "default")
             rest.sendall(f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
             assert rest.recv(4096).startswith(b"HTTP/1.1 504 ")
-        wait_until(lambda: running._server._http.workers.inside == 0)
+        wait_until(lambda: not running._server._http.workers.inside)
