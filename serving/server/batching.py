@@ -7,11 +7,12 @@ own, and a batch that fails is run again in halves, so that none pays for its ne
 
 import collections
 import dataclasses
+import functools
 import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -19,8 +20,7 @@ import numpy as np
 
 from serving.server.calls import ENDLESS, Call, failed_precondition, invalid_argument, unavailable, unimplemented
 from serving.server.metrics import Metrics
-from serving.server.servable import Feeds, Run, Signatures
-from serving.server.versions import Loaded
+from serving.server.servable import Feeds, Run, Servable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,6 +190,10 @@ class BatchScheduler:
             self._lock.notify_all()  # every thread must know when the next batch is due
         return task
 
+    def batching(self, servable: Servable) -> Servable:
+        """The same version, whose requests run in batches."""
+        return dataclasses.replace(servable, run=functools.partial(self.run, servable.run))
+
     # What the threads do
 
     def _work(self) -> None:
@@ -239,18 +243,3 @@ class BatchScheduler:
         self._metrics.batch_sizes.add(total)
         for task, part in zip(tasks, parts, strict=False):
             task.values.set_result(part)
-
-
-class BatchingServable:
-    """A loaded version whose requests a scheduler runs in batches."""
-
-    def __init__(self, loaded: Loaded, scheduler: BatchScheduler) -> None:
-        self.version = loaded.version
-        self.signatures: Signatures = loaded.signatures
-        self.close: Callable[[], None] = loaded.close
-        self._run: Run = loaded.run
-        self._scheduler = scheduler
-
-    def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
-        """See `Servable.run`."""
-        return self._scheduler.run(self._run, feeds, fetches, call)

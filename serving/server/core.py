@@ -1,6 +1,7 @@
 """TF Serving's calls on the models of a server: what gRPC and REST share."""
 
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -69,7 +70,7 @@ class ServerCore:
                 self.metrics.runtime_latency.add(_microseconds(started), spec.name, "Predict", "TF1")
                 return values
 
-            return run_predict(loaded.signatures, loaded.version, run, request, call)
+            return run_predict(dataclasses.replace(loaded, run=run), request, call)
 
     def signatures(self, spec: model_pb2.ModelSpec) -> Signatures:
         """Signatures of the version a request asks for."""

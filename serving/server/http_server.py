@@ -196,49 +196,29 @@ class _Body:
 
 
 class HttpServer:
-    """An HTTP server, and the ASGI application it runs. Its port is taken at once, and listens after `start`.
+    """An HTTP server, answering once it is made, and the ASGI application it runs. `respond` is called by several
+    threads; bytes pass in `loop`, every call through `door`.
 
-    Args:
-      respond: answers requests; called by several threads.
-      config: see there.
-      loop: where bytes pass.
-      door: what every call passes.
-
-    Raises:
-      OSError: the port can't be taken.
+    Raises: OSError: the port can't be taken.
     """
 
     def __init__(self, respond: Respond, config: HttpConfig, loop: Loop, door: Door) -> None:
         self.config = config
-        self._respond, self._loop, self._door = respond, loop, door
+        self._respond, self._door = respond, door
         self._room = _Room(config.max_bodies_bytes)
         self.workers = Workers(config.num_threads, config.num_threads, "http")
-        self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind(("0.0.0.0", config.port))
-        except OSError:
-            self._socket.close()
-            raise
-        self.port = self._socket.getsockname()[1]
+        listening = socket.create_server(("0.0.0.0", config.port))
+        self.port = listening.getsockname()[1]
         options: dict[str, Any] = {"interface": "asgi3", "lifespan": "off", "ws": "none", "http": _Protocol}
         options |= {"log_config": None, "access_log": False, "server_header": False, "proxy_headers": False}
         options |= {"timeout_keep_alive": _IDLE_S, "timeout_graceful_shutdown": _LAST_BYTES_S}
         self._server = uvicorn.Server(uvicorn.Config(self, **options))
-
-    def start(self) -> None:
-        """Listens from now on."""
-        self._socket.listen()
-        self._running = self._loop.begin(self._server.serve([self._socket]))
+        self._running = loop.begin(self._server.serve([listening]))
 
     def stop(self) -> None:
         """Takes no more connections and closes those that are idle; the last bytes have some seconds."""
         self._server.should_exit = True
         self._running.result()
-
-    def close(self) -> None:
-        """Gives the port back of a server that did not start."""
-        self._socket.close()
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """A request, as ASGI has it."""

@@ -13,8 +13,8 @@ from tensorflow_serving.apis import model_pb2
 
 from serving.server.calls import ENDLESS, Call, ServingError, invalid_argument, unavailable
 from serving.server.config import ModelServerConfig, aspired_versions, check_transition, checked_labels
-from serving.server.servable import Servable
-from serving.server.versions import Load, Loaded, ModelVersions, RetryConfig, Version, servable_not_found
+from serving.server.servable import Servable, load_servable
+from serving.server.versions import Load, ModelVersions, RetryConfig, Version, servable_not_found
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1
@@ -37,24 +37,20 @@ class ModelManager:
     Args:
       config: see there.
       load: makes a version ready to run.
-      on_available: told of a version that starts to serve, by name and number.
       on_change: told that some version's state is another now.
     """
 
     def __init__(
         self,
         config: ManagerConfig = ManagerConfig(),
-        load: Load = Servable,
-        on_available: Callable[[str, int], None] = lambda name, number: None,
+        load: Load = load_servable,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        self.config = config
-        self._load, self._on_available, self._on_change = load, on_available, on_change
+        self.config, self._load, self._on_change = config, load, on_change
         self._reloading, self._polling, self._lock = threading.Lock(), threading.Lock(), threading.Condition()
         self._server_config: ModelServerConfig | None = None
         self._models: dict[str, ModelVersions] = {}
         self._labels: dict[str, dict[str, int]] = {}
-        self._announced: set[tuple[str, int]] = set()
         self._complaints: dict[str, str] = {}
         self._loads: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopped = threading.Event()
@@ -90,11 +86,7 @@ class ModelManager:
 
     def _changed(self) -> None:
         with self._lock:
-            now = {(name, number) for name, model in self._models.items() for number in model.available()}
-            fresh, self._announced = sorted(now - self._announced), now
             self._lock.notify_all()
-        for name, number in fresh:
-            self._on_available(name, number)
         self._on_change()
 
     def _poll_forever(self) -> None:
@@ -179,7 +171,7 @@ class ModelManager:
     # Requests
 
     @contextlib.contextmanager
-    def use(self, spec: model_pb2.ModelSpec) -> Iterator[Loaded]:
+    def use(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
         """The version a request asks for; it stays loaded until the block ends.
 
         Raises: ServingError: with TF Serving's code and message.
@@ -210,6 +202,6 @@ class ModelManager:
         """Whether the configuration lists a model of that name."""
         return name in self._names()
 
-    def serving(self) -> dict[str, bool]:
-        """Whether a version serves, for every model of the configuration."""
-        return {name: bool(self._model(name).available()) for name in self._names()}
+    def available(self) -> dict[str, list[int]]:
+        """The versions that serve of every model of the configuration."""
+        return {name: self._model(name).available() for name in self._names()}

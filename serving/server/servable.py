@@ -1,5 +1,6 @@
 """One loaded model version, run through a session as TF Serving does, and what Predict asks of its signatures."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -20,14 +21,30 @@ Signature: TypeAlias = meta_graph_pb2.SignatureDef
 Signatures: TypeAlias = Mapping[str, Signature]
 Feeds: TypeAlias = Mapping[str, np.ndarray]
 Run = Callable[[Feeds, Sequence[str], Call], list[np.ndarray]]
-"""Values by tensor name, names of tensors to fetch and the call they are for, to their values. Raises ServingError."""
+"""Values by tensor name, names of tensors to fetch and the call they are for, to their values.
+
+Raises: ServingError: with TF Serving's code and message.
+"""
 
 
+@dataclasses.dataclass(frozen=True)
 class Servable:
-    """A SavedModel with tag `serve`, from a version's folder. Raises: OSError, ValueError, tf.errors.OpError."""
+    """A loaded version. `close` frees it; no run may be on its way then."""
 
-    def __init__(self, directory: Path, version: int) -> None:
-        self.version = version
+    version: int
+    signatures: Signatures
+    run: Run
+    close: Callable[[], None]
+
+
+def load_servable(directory: Path, version: int) -> Servable:
+    """A SavedModel with tag `serve`, from a version's folder. Raises: OSError, ValueError, tf.errors.OpError."""
+    session = _Session(directory)
+    return Servable(version, session.signatures, session.run, session.close)
+
+
+class _Session:
+    def __init__(self, directory: Path) -> None:
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph)
         try:
@@ -39,15 +56,10 @@ class Servable:
         self._session._extend_graph()
         self.signatures: Signatures = meta_graph.signature_def
 
-    def close(self) -> None:
-        """Frees the session; no run may be on its way."""
-        self._session.close()
+        self.close = self._session.close
 
     def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
-        """Values of the tensors `fetches`; the run is ended at the call's deadline.
-
-        Raises: ServingError: with TF Serving's code and message.
-        """
+        """A `Run`, which is ended at the call's deadline."""
         tensors = {name: self._graph.get_tensor_by_name(name) for name in {*feeds, *fetches}}
         for position, name in enumerate(sorted(feeds)):
             wanted = np.dtype(tensors[name].dtype.as_numpy_dtype)
@@ -134,16 +146,16 @@ def resolved_spec(name: str, version: int, signature_name: str = "") -> model_pb
 
 
 def run_predict(
-    signatures: Signatures, version: int, run: Run, request: predict_pb2.PredictRequest, call: Call = ENDLESS
+    servable: Servable, request: predict_pb2.PredictRequest, call: Call = ENDLESS
 ) -> predict_pb2.PredictResponse:
     """The answer of a version to a request. Raises: ServingError: with TF Serving's code and message."""
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-    if name not in signatures:
+    if name not in servable.signatures:
         raise failed_precondition(f'Serving signature key "{name}" not found.')
-    feeds = _feeds(signatures[name], request.inputs)
-    wanted = _fetches(signatures[name], list(request.output_filter))
-    values = _run_signature(run, signatures[name], feeds, wanted, call)
-    response = predict_pb2.PredictResponse(model_spec=resolved_spec(request.model_spec.name, version, name))
+    signature = servable.signatures[name]
+    feeds, wanted = _feeds(signature, request.inputs), _fetches(signature, list(request.output_filter))
+    values = _run_signature(servable.run, signature, feeds, wanted, call)
+    response = predict_pb2.PredictResponse(model_spec=resolved_spec(request.model_spec.name, servable.version, name))
     for alias, value in values.items():
         response.outputs[alias].CopyFrom(proto_of(value))
     return response

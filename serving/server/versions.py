@@ -6,32 +6,16 @@ import enum
 import functools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-
-from serving.server.calls import Call, ServingError, as_serving_error, not_found
-from serving.server.servable import Feeds, Signatures
+from serving.server.calls import ServingError, as_serving_error, not_found
+from serving.server.servable import Servable
 
 _log = logging.getLogger(__name__)
 
-
-class Loaded(Protocol):
-    """A version that can run, as `Servable` and its batching wrapper do."""
-
-    version: int
-    signatures: Signatures
-
-    def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ...) -> list[np.ndarray]:
-        """See `Servable.run`."""
-
-    def close(self) -> None:
-        """Frees it."""
-
-
-Load = Callable[[Path, int], Loaded]
+Load = Callable[[Path, int], Servable]
+"""A version's folder and number to what runs it."""
 Schedule = Callable[[Callable[[], None], float], None]
 """Has an action run by the loading thread after so many seconds."""
 
@@ -59,7 +43,7 @@ class Version:
     gone: bool = False
     attempts: int = 0
     users: int = 0
-    loaded: Loaded | None = None
+    loaded: Servable | None = None
 
 
 class ModelVersions:
@@ -169,7 +153,7 @@ class ModelVersions:
         return errors if wanted and len(errors) == len(wanted) else None
 
     @contextlib.contextmanager
-    def use(self, number: int | None) -> Iterator[Loaded]:
+    def use(self, number: int | None) -> Iterator[Servable]:
         """The version of that number, or the latest; it stays loaded until the block ends.
 
         Raises: ServingError: NOT_FOUND; it does not serve.

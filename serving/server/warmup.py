@@ -17,7 +17,7 @@ MAX_RECORDS = 1000
 def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":
-        run_predict(servable.signatures, servable.version, servable.run, log.predict_log.request)
+        run_predict(servable, log.predict_log.request)
     elif kind is not None:
         raise unimplemented(f"Unsupported log_type for warmup: {kind}")
 

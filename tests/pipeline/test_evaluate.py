@@ -22,6 +22,7 @@ from pipeline.evaluation.metrics import MetricsConfig, compute_metrics
 from pipeline.evaluation.predictions import evaluate_predictions, load_predictions, run_estimator
 from pipeline.scenes.building import build_scenes
 from pipeline.scenes.reading import load_scenes
+from serving.server.calls import Door, Loop
 from serving.server.config import single_model
 from serving.server.core import ServerCore
 from serving.server.grpc_server import GrpcConfig, GrpcServer
@@ -178,8 +179,8 @@ def test_a_served_model_answers_as_the_saved_one_does(
     config = single_model("back_projection", model_dir)
     config.model_config_list.config[0].model_version_policy.specific.versions.append(10)  # 11 is not finished
     manager.reload(config)
-    server = GrpcServer(ServerCore(manager, Metrics()), GrpcConfig(port=0))
-    server.start()
+    loop = Loop()
+    server = GrpcServer(ServerCore(manager, Metrics()), GrpcConfig(port=0), loop, Door())
     try:
         run_main(
             monkeypatch, "--target", f"localhost:{server.port}", "--model-name", "back_projection", "--data-dir",
@@ -187,6 +188,7 @@ def test_a_served_model_answers_as_the_saved_one_does(
         )  # fmt: skip
     finally:
         server.stop(0.0)
+        loop.stop()
         manager.stop()
     served, local = (load_predictions(path / "scenes.npz").outputs for path in (tmp_path, output_dir))
     assert served.keys() == local.keys()

@@ -20,7 +20,7 @@ from pipeline.release import exporting
 from pipeline.release.exporting import export_localizer
 from serving.server.config import single_model
 from serving.server.manager import ModelManager
-from serving.server.servable import Servable
+from serving.server.servable import load_servable
 from tests.conftest import MODEL_NAME, TINY
 from tests.references.mvdr import spectrum as mvdr_reference
 from tests.references.steering import steering_vector
@@ -83,7 +83,7 @@ def spectrum(model, inputs) -> dict[str, np.ndarray]:
 
 
 def test_signatures_are_those_of_the_design(version: Path) -> None:
-    servable = Servable(version, 1)
+    servable = load_servable(version, 1)
 
     def described(infos) -> dict[str, tuple[tf.DType, list[int]]]:
         return {

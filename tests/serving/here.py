@@ -30,7 +30,7 @@ class ServerHere:
         wait_until(lambda: bool(self.announced) or not self._thread.is_alive())
         assert self.announced, self.said()
 
-    def _announce(self, name: str, version: int, port: int | None, rest_port: int | None) -> None:
+    def _announce(self, name: str, version: int, port: int, rest_port: int | None) -> None:
         self.port, self.rest_port = port, rest_port
         self.announced.append((name, version))
 

@@ -229,7 +229,7 @@ def test_calls_that_are_given_up_keep_no_thread(tmp_path: Path) -> None:
             for call in given_up:
                 call.cancel()
             assert {call.code() for call in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
-            wait_until(lambda: len(running.grpc.workers.inside) == 1)  # their places are free while the first still runs
+            wait_until(lambda: len(running.grpc.workers.inside) == 1)  # places are free while the first still runs
         assert list(first.result().outputs["y"].float_val) == [1.0]
         assert running.model.begun.empty()
 

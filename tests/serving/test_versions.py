@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
+from serving.server.servable import Servable
 from serving.server.versions import State
 from serving.server_process import wait_until
 from tests.serving.held import NAME, Held, stack
@@ -197,8 +198,8 @@ def test_a_version_taken_away_leaves_the_older_one_and_may_come_back(base_path: 
 def test_a_version_in_use_is_unloaded_after_its_answer(tmp_path: Path) -> None:
     models: dict[int, Held] = {}
 
-    def load(path: Path, version: int) -> Held:
-        return models.setdefault(version, Held(version))
+    def load(path: Path, version: int) -> Servable:
+        return models.setdefault(version, Held(version)).servable
 
     with stack(tmp_path, load=load) as running, stubs(running.target) as (prediction, _):
         with models[1].holding():
