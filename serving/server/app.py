@@ -26,9 +26,6 @@ _FINISH_S = 60.0
 _MAX_THREADS = 128
 _METRICS_PATH = "/monitoring/prometheus/metrics"
 
-Announce = Callable[[str, int, int, int | None], None]
-"""Name and version of what serves, ports of gRPC and, if it is there, REST."""
-
 
 def _model_config(flags: argparse.Namespace) -> ModelServerConfig:
     if flags.model_config_file:
@@ -107,12 +104,13 @@ def _loader(flags: argparse.Namespace, scheduler: BatchScheduler | None) -> Load
 
 
 class ModelServer:
-    """The server that flags describe; `announce` is told of every version that serves.
+    """The server that flags describe. `announce` is told of every version that serves: name, version, ports of gRPC and
+    of REST, if it has that.
 
     Raises: ServingError: a flag or a file it names is wrong.
     """
 
-    def __init__(self, flags: argparse.Namespace, announce: Announce) -> None:
+    def __init__(self, flags: argparse.Namespace, announce: Callable[[str, int, int, int | None], None]) -> None:
         self._flags, self._announce = flags, announce
         self._config, batching = _model_config(flags), _batching_config(flags)
         self._grpc_config, self._http_config = _grpc_config(flags, batching), _http_config(flags)
@@ -160,7 +158,7 @@ class ModelServer:
         """Takes calls: only now, for a client whose connection is not answered gives up on the server."""
         try:
             if self._http_config is not None:
-                self._http = HttpServer(self._rest.answer, self._http_config, self._loop, self._door)
+                self._http = HttpServer(self._rest, self._http_config, self._loop, self._door)
             self._grpc = GrpcServer(self._core, self._grpc_config, self._loop, self._door)
         except OSError as error:
             raise RuntimeError(f"--rest_api_port: {self._flags.rest_api_port}: {error.strerror}") from None

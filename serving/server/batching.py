@@ -73,14 +73,12 @@ def batching_config(parameters: Any) -> BatchingConfig:
     """
     if parameters.pad_variable_length_inputs:  # snapshots that nobody has taken would move the sources
         raise unimplemented("pad_variable_length_inputs is not supported; unlike shapes run in batches of their own")
-    names = ("max_batch_size", "max_enqueued_batches", "num_batch_threads", "thread_pool_name")
+    names = ["max_batch_size", "max_enqueued_batches", "num_batch_threads", "thread_pool_name"]
+    if parameters.enable_large_batch_splitting.value:
+        names.append("max_execution_batch_size")
     given = {name: getattr(parameters, name).value for name in names if parameters.HasField(name)}
     if parameters.HasField("batch_timeout_micros"):
         given["batch_timeout_s"] = parameters.batch_timeout_micros.value / 1e6
-    if parameters.enable_large_batch_splitting.value:
-        largest = given.get("max_batch_size", BatchingConfig.max_batch_size)
-        asked = parameters.HasField("max_execution_batch_size")
-        given["max_execution_batch_size"] = parameters.max_execution_batch_size.value if asked else largest
     return BatchingConfig(allowed_batch_sizes=tuple(parameters.allowed_batch_sizes), **given)
 
 

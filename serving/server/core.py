@@ -17,15 +17,11 @@ from tensorflow_serving.apis import model_pb2, predict_pb2
 from serving.server.calls import ENDLESS, Call, as_serving_error, invalid_argument, not_found
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
-from serving.server.servable import Feeds, Signatures, resolved_spec, run_predict
+from serving.server.servable import Feeds, Signatures, run_predict
 
 METADATA_FIELD = "signature_def"
 
 _log = logging.getLogger(__name__)
-
-
-def _microseconds(since: float) -> float:
-    return 1e6 * (time.perf_counter() - since)
 
 
 def _named_spec(request: Any) -> model_pb2.ModelSpec:
@@ -56,7 +52,7 @@ class ServerCore:
             if error.code == grpc.StatusCode.INTERNAL:
                 _log.exception("%s of %s failed inside", api or "request", model or "no model")
             raise error from None
-        self.metrics.request_latency.add(_microseconds(started), model, api, entrypoint)
+        self.metrics.request_latency.add(1e6 * (time.perf_counter() - started), model, api, entrypoint)
         self.metrics.request_count.add(model, grpc.StatusCode.OK.name)
 
     def predict(self, request: predict_pb2.PredictRequest, call: Call) -> predict_pb2.PredictResponse:
@@ -67,7 +63,7 @@ class ServerCore:
             def run(feeds: Feeds, fetches: Sequence[str], call: Call) -> list[np.ndarray]:
                 started = time.perf_counter()
                 values = loaded.run(feeds, fetches, call)
-                self.metrics.runtime_latency.add(_microseconds(started), spec.name, "Predict", "TF1")
+                self.metrics.runtime_latency.add(1e6 * (time.perf_counter() - started), spec.name, "Predict", "TF1")
                 return values
 
             return run_predict(dataclasses.replace(loaded, run=run), request, call)
@@ -89,7 +85,7 @@ class ServerCore:
         with self.manager.use(spec) as loaded:
             for name, signature in loaded.signatures.items():
                 signatures.signature_def[name].CopyFrom(signature)
-            resolved = resolved_spec(spec.name, loaded.version)
+            resolved = {"name": spec.name, "version": {"value": loaded.version}}
         response = metadata_pb2.GetModelMetadataResponse(model_spec=resolved)
         response.metadata[METADATA_FIELD].Pack(signatures)
         return response

@@ -1,7 +1,10 @@
 """PredictionService, ModelService and Health over gRPC."""
 
+import asyncio
+import contextlib
 import dataclasses
 import os
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,24 @@ def read_credentials(ssl: Any) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([pair], ssl.custom_ca.encode() or None, ssl.client_verify)
 
 
+class _Health(health.aio.HealthServicer):
+    """Health whose watches can be ended, lest a server that stops wait for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watches: weakref.WeakSet[asyncio.Timeout] = weakref.WeakSet()
+
+    async def Watch(self, request: Any, context: grpc.aio.ServicerContext) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None) as watch:
+                self._watches.add(watch)
+                await super().Watch(request, context)
+
+    def end_watches(self) -> None:
+        for watch in self._watches:
+            watch.reschedule(0.0)
+
+
 class GrpcServer:
     """A gRPC server, answering once it is made: messages pass in `loop`, every call but Health's through `door`.
 
@@ -83,7 +104,7 @@ class GrpcServer:
         options = dict([*lengths, ("grpc.so_reuseport", 0), *self._config.channel_arguments])
         self._server = grpc.aio.server(options=list(options.items()))
         self._server.add_generic_rpc_handlers(self._services())
-        self._health = health.aio.HealthServicer()
+        self._health = _Health()
         self._shown: dict[str, bool] = {}
         await self._show({})
         if self._config.health:
@@ -153,6 +174,10 @@ class GrpcServer:
         """Health answers NOT_SERVING from now on."""
         await self._health.enter_graceful_shutdown()
 
+    async def _stop(self, finish_s: float) -> None:
+        self._health.end_watches()
+        await self._server.stop(finish_s)
+
     def stop(self, finish_s: float = _LAST_BYTES_S) -> None:
         """Takes no more calls; those begun have `finish_s` seconds."""
-        self._loop.run(self._server.stop(finish_s))
+        self._loop.run(self._stop(finish_s))

@@ -13,7 +13,7 @@ from tensorflow_serving.apis import model_pb2
 
 from serving.server.calls import ENDLESS, Call, ServingError, invalid_argument, unavailable
 from serving.server.config import ModelServerConfig, aspired_versions, check_transition, checked_labels
-from serving.server.servable import Servable, load_servable
+from serving.server.servable import Servable
 from serving.server.versions import Load, ModelVersions, RetryConfig, Version, servable_not_found
 
 _log = logging.getLogger(__name__)
@@ -32,38 +32,25 @@ class ManagerConfig:
 
 
 class ModelManager:
-    """Keeps the versions that should serve loaded.
+    """Keeps the versions that should serve loaded; `on_change` is told whenever some version's state is another."""
 
-    Args:
-      config: see there.
-      load: makes a version ready to run.
-      on_change: told that some version's state is another now.
-    """
-
-    def __init__(
-        self,
-        config: ManagerConfig = ManagerConfig(),
-        load: Load = load_servable,
-        on_change: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, config: ManagerConfig, load: Load, on_change: Callable[[], None]) -> None:
         self.config, self._load, self._on_change = config, load, on_change
         self._reloading, self._polling, self._lock = threading.Lock(), threading.Lock(), threading.Condition()
-        self._server_config: ModelServerConfig | None = None
+        self._server_config = ModelServerConfig()
         self._models: dict[str, ModelVersions] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._complaints: dict[str, str] = {}
         self._loads: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopped = threading.Event()
+        threading.Thread(target=self._load_what_is_due, daemon=True, name="load").start()
+        if config.poll_interval_s > 0:
+            threading.Thread(target=self._poll_forever, daemon=True, name="poll").start()
 
     def stop(self) -> None:
         """Loads and looks for nothing more, nor waits; what serves goes on."""
         self._stopped.set()
         self._loads.put(lambda: None)
-
-    def _start(self) -> None:
-        threading.Thread(target=self._load_what_is_due, daemon=True, name="load").start()
-        if self.config.poll_interval_s > 0:
-            threading.Thread(target=self._poll_forever, daemon=True, name="poll").start()
 
     # Loading and looking for versions
 
@@ -98,7 +85,7 @@ class ModelManager:
                 _log.exception("looking for versions failed")
 
     def _look(self) -> None:
-        for model in self._server_config.model_config_list.config if self._server_config is not None else ():
+        for model in self._server_config.model_config_list.config:
             try:
                 paths = aspired_versions(Path(model.base_path), model.model_version_policy)
                 complaint = "" if paths else f"No versions of servable {model.name} found under {model.base_path}"
@@ -139,8 +126,8 @@ class ModelManager:
 
     def _apply(self, config: ModelServerConfig) -> list[str]:
         """Takes a configuration over; the names of models that are new in it."""
-        old, known = self._server_config, self._names()
-        check_transition(old, config)
+        known = self._names()
+        check_transition(self._server_config, config)
         unavailable_too = self.config.allow_labels_for_unavailable
         labels = checked_labels(config, self._labels, lambda name: self._model(name).available(), unavailable_too)
         with self._polling:
@@ -149,8 +136,6 @@ class ModelManager:
                 self._models[name].aspire({})
             if self.config.poll_interval_s >= 0:
                 self._look()
-        if old is None:
-            self._start()
         return sorted(set(self._names()) - set(known))
 
     def _wait_for(self, names: list[str], call: Call) -> None:
@@ -162,7 +147,7 @@ class ModelManager:
             f"{{{{name: {model.name} version: {number}}} due to error: {error}}}, "
             for model in models
             if not model.available()
-            for number, error in sorted((model.failures() or {}).items())
+            for number, error in sorted(model.failures().items())
         ]
         if failed:
             message = f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}"
@@ -195,8 +180,7 @@ class ModelManager:
         return model.statuses() if model is not None else {}
 
     def _names(self) -> list[str]:
-        config = self._server_config
-        return [model.name for model in config.model_config_list.config] if config is not None else []
+        return [model.name for model in self._server_config.model_config_list.config]
 
     def serves(self, name: str) -> bool:
         """Whether the configuration lists a model of that name."""

@@ -16,9 +16,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 from serving.server.calls import Call, ServingError, exhausted, invalid_argument, unimplemented
 from serving.server.core import METADATA_FIELD, ServerCore
 from serving.server.servable import DEFAULT_SIGNATURE
-from serving.server.tensors import array_of, array_of_json, is_base64, json_of_array, numpy_dtype, parse_object, shown
-
-from serving.server.tensors import proto_of  # isort: skip
+from serving.server.tensors import array_of, array_of_json, is_base64, json_of_array, parse_object, proto_of, shown
 
 Inputs = Mapping[str, meta_graph_pb2.TensorInfo]
 
@@ -48,25 +46,13 @@ def error_answer(error: ServingError) -> Answer:
 
 
 class RestApi:
-    """Answers REST requests.
-
-    Args:
-      core: what answers them.
-      metrics_path: where Prometheus reads; empty for nowhere.
-    """
+    """Answers REST requests; Prometheus reads at `metrics_path`, unless that is empty."""
 
     def __init__(self, core: ServerCore, metrics_path: str = "") -> None:
         self._core, self._metrics_path = core, metrics_path
 
     def answer(self, method: str, path: str, body: bytes, call: Call) -> Answer:
-        """The answer to a request, whatever goes wrong.
-
-        Args:
-          method: GET, POST or another.
-          path: without the query.
-          body: all of it.
-          call: see there.
-        """
+        """The answer to a request, whatever goes wrong; `path` is without the query."""
         if method == "GET" and path == self._metrics_path:
             return Answer(200, self._core.metrics.page(), "text/plain")
         if not path.lower().startswith("/v1/"):
@@ -89,11 +75,15 @@ class RestApi:
 
     def _predict(self, spec: model_pb2.ModelSpec, body: bytes, call: Call) -> str:
         document = parse_object(body)
-        spec.signature_name = _signature_name(document)
-        signatures, name = self._core.signatures(spec), spec.signature_name or DEFAULT_SIGNATURE
+        given = document.get("signature_name", "")
+        if not isinstance(given, str):
+            text = "not formatted correctly. 'signature_name' key must be a string value."
+            raise invalid_argument(f"JSON Value: {shown(document)} {text}")
+        signatures, name = self._core.signatures(spec), given or DEFAULT_SIGNATURE
         if name not in signatures:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
         request = predict_pb2.PredictRequest(model_spec=spec)
+        request.model_spec.signature_name = given
         rows = _fill_predict(request, document, signatures[name].inputs)
         del document
         return _predict_body(self._core.predict(request, call).outputs, rows)
@@ -124,16 +114,6 @@ def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.
     if label is not None:
         spec.version_label = unquote(label)
     return spec
-
-
-def _signature_name(document: Mapping[str, Any]) -> str:
-    name = document.get("signature_name", "")
-    if not isinstance(name, str):
-        text = "not formatted correctly. 'signature_name' key must be a string value."
-        raise invalid_argument(f"JSON Value: {shown(document)} {text}")
-    if not name.isprintable():
-        raise invalid_argument(f"Serving signature name: {json.dumps(name)} not found in signature def")
-    return name
 
 
 # Predict
@@ -168,7 +148,7 @@ def _rows(instances: list[Any], inputs: Inputs) -> dict[str, np.ndarray]:
             try:
                 if name not in inputs:
                     raise invalid_argument(f"JSON object: does not have named input: {name}")
-                _appended(arrays[name], array_of_json(value, numpy_dtype(inputs[name].dtype)))
+                _appended(arrays[name], array_of_json(value, inputs[name].dtype))
             except ServingError as error:
                 key = f" key: {name}" if named else ""
                 raise invalid_argument(f"{where}{key} of 'instances' list. Error: {error}") from None
@@ -187,7 +167,7 @@ def _columns(value: Any, inputs: Inputs) -> dict[str, np.ndarray]:
     for name in sorted(inputs):
         if name not in value:
             raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
-    return {name: array_of_json(value[name], numpy_dtype(info.dtype)) for name, info in inputs.items()}
+    return {name: array_of_json(value[name], info.dtype) for name, info in inputs.items()}
 
 
 def _plain(text: str) -> ServingError:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
-from tensorflow_serving.apis import model_pb2, predict_pb2
+from tensorflow_serving.apis import predict_pb2
 
 from serving.server.calls import ENDLESS, Call, as_serving_error, failed_precondition, invalid_argument
 from serving.server.tensors import array_of, dtype_name, proto_of
@@ -78,9 +78,8 @@ class _Session:
         """Session.run would cast dtypes and check shapes, which TF Serving does not; this is what it calls."""
         call.check()
         remaining_s = call.remaining_s()
-        if remaining_s is None:
-            return self._session._call_tf_sessionrun(None, feeds, fetches, [], None)
-        options = config_pb2.RunOptions(timeout_in_ms=min(1 + int(1e3 * remaining_s), 2**31))
+        timeout_ms = 0 if remaining_s is None else min(1 + int(1e3 * remaining_s), 2**31)  # 0 is for ever
+        options = config_pb2.RunOptions(timeout_in_ms=timeout_ms)
         buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
         try:
             return self._session._call_tf_sessionrun(buffer, feeds, fetches, [], None)
@@ -138,13 +137,6 @@ def _run_signature(
     return {alias: values[name] for alias, name in wanted.items()}
 
 
-def resolved_spec(name: str, version: int, signature_name: str = "") -> model_pb2.ModelSpec:
-    """The model_spec of an answer: which version it was."""
-    spec = model_pb2.ModelSpec(name=name, signature_name=signature_name)
-    spec.version.value = version
-    return spec
-
-
 def run_predict(
     servable: Servable, request: predict_pb2.PredictRequest, call: Call = ENDLESS
 ) -> predict_pb2.PredictResponse:
@@ -155,7 +147,8 @@ def run_predict(
     signature = servable.signatures[name]
     feeds, wanted = _feeds(signature, request.inputs), _fetches(signature, list(request.output_filter))
     values = _run_signature(servable.run, signature, feeds, wanted, call)
-    response = predict_pb2.PredictResponse(model_spec=resolved_spec(request.model_spec.name, servable.version, name))
+    spec = {"name": request.model_spec.name, "version": {"value": servable.version}, "signature_name": name}
+    response = predict_pb2.PredictResponse(model_spec=spec)
     for alias, value in values.items():
         response.outputs[alias].CopyFrom(proto_of(value))
     return response

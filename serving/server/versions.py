@@ -146,11 +146,11 @@ class ModelVersions:
         """The versions that serve, in ascending order."""
         return sorted(number for number, version in self.statuses().items() if version.state == State.AVAILABLE)
 
-    def failures(self) -> dict[int, ServingError] | None:
-        """Errors by version if every version that should serve has failed; None while there is hope."""
+    def failures(self) -> dict[int, ServingError]:
+        """Errors by version if every version that should serve has failed; none while there is hope."""
         wanted = [version for version in self.statuses().values() if version.aspired]
         errors = {v.number: v.error for v in wanted if v.state == State.END and v.error is not None}
-        return errors if wanted and len(errors) == len(wanted) else None
+        return errors if len(errors) == len(wanted) else {}
 
     @contextlib.contextmanager
     def use(self, number: int | None) -> Iterator[Servable]:

@@ -26,8 +26,9 @@ from serving.server.calls import Door, Loop
 from serving.server.config import single_model
 from serving.server.core import ServerCore
 from serving.server.grpc_server import GrpcConfig, GrpcServer
-from serving.server.manager import ModelManager
+from serving.server.manager import ManagerConfig, ModelManager
 from serving.server.metrics import Metrics
+from serving.server.servable import load_servable
 from tests.estimates import evaluated, random_scenes, silent
 
 NUM_SCENES = 30
@@ -175,7 +176,7 @@ def test_back_projection_beats_chance(
 def test_a_served_model_answers_as_the_saved_one_does(
     model_dir: Path, data_dir: Path, output_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manager = ModelManager()
+    manager = ModelManager(ManagerConfig(), load_servable, lambda: None)
     config = single_model("back_projection", model_dir)
     config.model_config_list.config[0].model_version_policy.specific.versions.append(10)  # 11 is not finished
     manager.reload(config)

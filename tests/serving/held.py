@@ -102,7 +102,7 @@ def stack(
     core = ServerCore(manager, metrics)
     manager.reload(single_model(NAME, folder / NAME))
     made.append(GrpcServer(core, grpc, loop, door))
-    http_server = HttpServer(RestApi(core, "/metrics").answer, http, loop, door)
+    http_server = HttpServer(RestApi(core, "/metrics"), http, loop, door)
     show()
     try:
         yield Stack(model, manager, metrics, made[0], http_server, loop, door)

@@ -110,10 +110,10 @@ def test_a_zip_bomb_ends_at_the_limit_and_bodies_share_their_room(tmp_path: Path
         assert post(running, bomb, {"Content-Encoding": "gzip"}) == expected
         half = b" " * (5 * MEBIBYTE // 8)
         with raw(running, head(f"Content-Length: {MEBIBYTE}") + half):
-            wait_until(lambda: running.http._room.left < MEBIBYTE // 2)
+            wait_until(lambda: running.http.room < MEBIBYTE // 2)
             assert post(running, half) == (429, {"error": "too many large requests at a time"})
             assert honest(running)
-        wait_until(lambda: running.http._room.left == MEBIBYTE)  # all of it came back
+        wait_until(lambda: running.http.room == MEBIBYTE)  # all of it came back
 
 
 @pytest.mark.parametrize(

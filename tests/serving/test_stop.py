@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.model_server import flag_parser
 from serving.server.app import ModelServer
@@ -81,6 +82,18 @@ def test_what_is_inside_is_finished_and_the_rest_refused(tmp_path: Path) -> None
         assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b'{"predictions": [2.0]}')
         assert b"connection: close" in answer.lower()
         assert drained.result(PATIENCE_S) is True
+
+
+def test_watches_of_health_end_with_the_server(tmp_path: Path) -> None:
+    statuses = health_pb2.HealthCheckResponse
+    with stack(tmp_path) as running, grpc.insecure_channel(running.target) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=NAME))
+        assert next(watch).status == statuses.SERVING
+        running.loop.run(running.grpc.refuse())
+        assert next(watch).status == statuses.NOT_SERVING
+        running.grpc.stop(PATIENCE_S)
+        assert list(watch) == []
+        assert watch.code() == grpc.StatusCode.OK  # one that the server had to cut off would be CANCELLED
 
 
 def test_a_second_signal_ends_at_once(half_plus: Path) -> None:
