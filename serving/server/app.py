@@ -1,7 +1,6 @@
 """A model server put together from flags: models, gRPC, REST, and an end that finishes what it began."""
 
 import argparse
-import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -13,12 +12,12 @@ from serving.server.config import ModelServerConfig, single_model
 from serving.server.core import ServerCore
 from serving.server.grpc_server import GrpcConfig, GrpcServer, parse_channel_arguments, read_credentials
 from serving.server.http_server import HttpConfig, HttpServer
-from serving.server.manager import ManagerConfig, ModelManager
+from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.rest import RestApi
 from serving.server.servable import Servable, load_servable
 from serving.server.text_configs import read_text_proto
-from serving.server.versions import Load, RetryConfig
+from serving.server.versions import Load, ManagerConfig
 from serving.server.warmup import replay_warmup
 
 _log = logging.getLogger(__name__)
@@ -43,7 +42,8 @@ def _model_config(flags: argparse.Namespace) -> ModelServerConfig:
 def _manager_config(flags: argparse.Namespace) -> ManagerConfig:
     return ManagerConfig(
         poll_interval_s=flags.file_system_poll_wait_seconds,
-        retries=RetryConfig(flags.max_num_load_retries, max(0.0, flags.load_retry_interval_micros / 1e6)),
+        max_retries=flags.max_num_load_retries,
+        retry_interval_s=max(0.0, flags.load_retry_interval_micros / 1e6),
         allow_labels_for_unavailable=flags.allow_version_labels_for_unavailable_models,
     )
 
@@ -93,11 +93,8 @@ def _metrics_path(flags: argparse.Namespace) -> str:
 def _loader(flags: argparse.Namespace, scheduler: BatchScheduler | None) -> Load:
     def load(directory: Path, version: int) -> Servable:
         servable = load_servable(directory, version)
-        with contextlib.ExitStack() as unless_warm:
-            unless_warm.callback(servable.close)
-            if flags.enable_model_warmup:
-                _log.info("replayed %d warm-up requests of %s", replay_warmup(servable, directory), directory)
-            unless_warm.pop_all()
+        if flags.enable_model_warmup:
+            _log.info("replayed %d warm-up requests of %s", replay_warmup(servable, directory), directory)
         return servable if scheduler is None else scheduler.batching(servable)
 
     return load

@@ -101,9 +101,6 @@ class _Batch:
     closed: bool = False
 
 
-Queue = collections.deque[_Batch]
-
-
 def _size(feeds: Feeds) -> int:
     if not feeds:
         raise invalid_argument("Batching Run() must have at least one input tensor")
@@ -147,7 +144,7 @@ class BatchScheduler:
     def __init__(self, config: BatchingConfig, metrics: Metrics) -> None:
         self.config, self._metrics = config, metrics
         self._lock = threading.Condition()
-        self._queues: dict[tuple, Queue] = {}  # in the order of their turns
+        self._queues: dict[tuple, collections.deque[_Batch]] = {}  # in the order of their turns
         for _ in range(config.num_batch_threads):
             threading.Thread(target=self._work, daemon=True, name=config.thread_pool_name).start()
 

@@ -81,10 +81,8 @@ class ServerCore:
         for field in request.metadata_field:
             if field != METADATA_FIELD:
                 raise invalid_argument(f"Metadata field {field} is not supported")
-        signatures = metadata_pb2.SignatureDefMap()
         with self.manager.use(spec) as loaded:
-            for name, signature in loaded.signatures.items():
-                signatures.signature_def[name].CopyFrom(signature)
+            signatures = metadata_pb2.SignatureDefMap(signature_def=dict(loaded.signatures))
             resolved = {"name": spec.name, "version": {"value": loaded.version}}
         response = metadata_pb2.GetModelMetadataResponse(model_spec=resolved)
         response.metadata[METADATA_FIELD].Pack(signatures)

@@ -70,21 +70,17 @@ def read_credentials(ssl: Any) -> grpc.ServerCredentials:
 
 
 class _Health(health.aio.HealthServicer):
-    """Health whose watches can be ended, lest a server that stops wait for them."""
+    """Health whose watches have a time limit each, to be moved to now lest a server that stops wait for them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._watches: weakref.WeakSet[asyncio.Timeout] = weakref.WeakSet()
+        self.watches: weakref.WeakSet[asyncio.Timeout] = weakref.WeakSet()
 
     async def Watch(self, request: Any, context: grpc.aio.ServicerContext) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None) as watch:
-                self._watches.add(watch)
+                self.watches.add(watch)
                 await super().Watch(request, context)
-
-    def end_watches(self) -> None:
-        for watch in self._watches:
-            watch.reschedule(0.0)
 
 
 class GrpcServer:
@@ -175,7 +171,8 @@ class GrpcServer:
         await self._health.enter_graceful_shutdown()
 
     async def _stop(self, finish_s: float) -> None:
-        self._health.end_watches()
+        for watch in self._health.watches:
+            watch.reschedule(0.0)
         await self._server.stop(finish_s)
 
     def stop(self, finish_s: float = _LAST_BYTES_S) -> None:

@@ -1,7 +1,6 @@
 """The models of a server: configuration, labels, and the threads that look for versions and load them."""
 
 import contextlib
-import dataclasses
 import logging
 import queue
 import threading
@@ -14,21 +13,10 @@ from tensorflow_serving.apis import model_pb2
 from serving.server.calls import ENDLESS, Call, ServingError, invalid_argument, unavailable
 from serving.server.config import ModelServerConfig, aspired_versions, check_transition, checked_labels
 from serving.server.servable import Servable
-from serving.server.versions import Load, ModelVersions, RetryConfig, Version, servable_not_found
+from serving.server.versions import Load, ManagerConfig, ModelVersions, Version, servable_not_found
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1
-
-
-@dataclasses.dataclass(frozen=True)
-class ManagerConfig:
-    """How a server looks after its models."""
-
-    poll_interval_s: float = 1.0
-    """Time between looks for versions (--file_system_poll_wait_seconds); 0 looks once a configuration, < 0 never."""
-    retries: RetryConfig = RetryConfig()
-    allow_labels_for_unavailable: bool = False
-    """--allow_version_labels_for_unavailable_models."""
 
 
 class ModelManager:
@@ -100,7 +88,7 @@ class ModelManager:
     def _model(self, name: str) -> ModelVersions:
         with self._lock:
             if name not in self._models:
-                self._models[name] = ModelVersions(name, self._load, self._schedule, self.config.retries, self._changed)
+                self._models[name] = ModelVersions(name, self.config, self._load, self._schedule, self._changed)
             return self._models[name]
 
     # Configuration

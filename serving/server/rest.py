@@ -82,10 +82,12 @@ class RestApi:
         signatures, name = self._core.signatures(spec), given or DEFAULT_SIGNATURE
         if name not in signatures:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
-        request = predict_pb2.PredictRequest(model_spec=spec)
-        request.model_spec.signature_name = given
-        rows = _fill_predict(request, document, signatures[name].inputs)
+        spec.signature_name = given
+        arrays, rows = _arrays(document, signatures[name].inputs, given), "instances" in document
         del document
+        protos = {alias: proto_of(array) for alias, array in arrays.items()}
+        request = predict_pb2.PredictRequest(model_spec=spec, inputs=protos)
+        del arrays, protos
         return _predict_body(self._core.predict(request, call).outputs, rows)
 
     def _status(self, spec: model_pb2.ModelSpec) -> Any:
@@ -174,29 +176,25 @@ def _plain(text: str) -> ServingError:
     return invalid_argument(f"{text} as multiple input tensors required as per tensorinfo_map")
 
 
-def _fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any], inputs: Inputs) -> bool:
-    """Puts a body's tensors into a request; whether it was in row form (`instances`), as the answer shall be."""
-    rows = "instances" in document
-    if rows and "inputs" in document:
+def _arrays(document: Mapping[str, Any], inputs: Inputs, signature_name: str) -> dict[str, np.ndarray]:
+    """Arrays by input of a body, in row form (`instances`) or whole (`inputs`)."""
+    if "instances" in document and "inputs" in document:
         text = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
         raise invalid_argument(f"JSON Value: {shown(document)} {text}")
-    if not rows and "inputs" not in document:
+    if "instances" not in document and "inputs" not in document:
         raise invalid_argument("Missing 'inputs' or 'instances' key")
     if not inputs:
-        name = request.model_spec.signature_name or "DEFAULT"
-        raise invalid_argument(f"Failed to get input map for signature: {name}")
-    if rows:
-        instances = document["instances"]
-        if not isinstance(instances, list):
-            raise invalid_argument(f"JSON Value: {shown(document)} Expecting 'instances' to be an list/array")
-        if not instances:
-            raise invalid_argument(f"JSON Value: {shown(document)} No values in 'instances' array")
-        if len(instances) > _MAX_ROWS:
-            raise exhausted(f"{len(instances)} instances; at most {_MAX_ROWS} are taken")
-    arrays = _rows(instances, inputs) if rows else _columns(document["inputs"], inputs)
-    for name, array in arrays.items():
-        request.inputs[name].CopyFrom(proto_of(array))
-    return rows
+        raise invalid_argument(f"Failed to get input map for signature: {signature_name or 'DEFAULT'}")
+    if "inputs" in document:
+        return _columns(document["inputs"], inputs)
+    instances = document["instances"]
+    if not isinstance(instances, list):
+        raise invalid_argument(f"JSON Value: {shown(document)} Expecting 'instances' to be an list/array")
+    if not instances:
+        raise invalid_argument(f"JSON Value: {shown(document)} No values in 'instances' array")
+    if len(instances) > _MAX_ROWS:
+        raise exhausted(f"{len(instances)} instances; at most {_MAX_ROWS} are taken")
+    return _rows(instances, inputs)
 
 
 def _predict_body(outputs: Mapping[str, tensor_pb2.TensorProto], rows: bool) -> str:

@@ -47,12 +47,8 @@ class _Session:
     def __init__(self, directory: Path) -> None:
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph)
-        try:
-            with self._graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.load(self._session, ["serve"], str(directory))
-        except BaseException:
-            self._session.close()
-            raise
+        with self._graph.as_default():
+            meta_graph = tf.compat.v1.saved_model.load(self._session, ["serve"], str(directory))
         self._session._extend_graph()
         self.signatures: Signatures = meta_graph.signature_def
 
@@ -148,7 +144,5 @@ def run_predict(
     feeds, wanted = _feeds(signature, request.inputs), _fetches(signature, list(request.output_filter))
     values = _run_signature(servable.run, signature, feeds, wanted, call)
     spec = {"name": request.model_spec.name, "version": {"value": servable.version}, "signature_name": name}
-    response = predict_pb2.PredictResponse(model_spec=spec)
-    for alias, value in values.items():
-        response.outputs[alias].CopyFrom(proto_of(value))
-    return response
+    outputs = {alias: proto_of(value) for alias, value in values.items()}
+    return predict_pb2.PredictResponse(model_spec=spec, outputs=outputs)

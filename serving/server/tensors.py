@@ -21,10 +21,10 @@ _MAX_LISTS, _MAX_VALUES = 2**20, 2**21  # 32 scenes of 64 snapshots are 400,000 
 _SMALL, _SHOWN = 2**18, 256
 _LARGE = threading.Lock()
 _KINDS = {type(None): "Null", dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
-_NARROW = {name: "int_val" for name in ("int8", "uint8", "int16", "uint16", "int32")}
 _FIELDS = {"float32": "float_val", "float64": "double_val", "complex64": "scomplex_val", "complex128": "dcomplex_val",
            "float16": "half_val", "bfloat16": "half_val", "bool": "bool_val", "object": "string_val",
-           "int64": "int64_val", "uint32": "uint32_val", "uint64": "uint64_val", **_NARROW}  # fmt: skip
+           "int64": "int64_val", "uint32": "uint32_val", "uint64": "uint64_val",
+           **dict.fromkeys(("int8", "uint8", "int16", "uint16", "int32"), "int_val")}  # fmt: skip
 
 
 def dtype_name(dtype: np.dtype) -> str:

@@ -24,11 +24,17 @@ State = enum.IntEnum("State", {"START": 10, "LOADING": 20, "AVAILABLE": 30, "UNL
 
 
 @dataclasses.dataclass(frozen=True)
-class RetryConfig:
-    """How often a load is tried again (--max_num_load_retries) and how long after (--load_retry_interval_micros)."""
+class ManagerConfig:
+    """How a server looks after its models."""
 
+    poll_interval_s: float = 1.0
+    """Time between looks for versions (--file_system_poll_wait_seconds); 0 looks once a configuration, < 0 never."""
     max_retries: int = 5
-    interval_s: float = 60.0
+    """How often a failed load is tried again (--max_num_load_retries)."""
+    retry_interval_s: float = 60.0
+    """How long after (--load_retry_interval_micros)."""
+    allow_labels_for_unavailable: bool = False
+    """--allow_version_labels_for_unavailable_models."""
 
 
 @dataclasses.dataclass
@@ -51,17 +57,17 @@ class ModelVersions:
 
     Args:
       name: the model's name.
+      config: what follows a failed load.
       load: makes a version ready to run; whatever it raises is the version's error.
       schedule: where loads run.
-      retries: what follows a failed load.
       changed: told of every change of state, with no lock held.
     """
 
     def __init__(
-        self, name: str, load: Load, schedule: Schedule, retries: RetryConfig, changed: Callable[[], None]
+        self, name: str, config: ManagerConfig, load: Load, schedule: Schedule, changed: Callable[[], None]
     ) -> None:
-        self.name = name
-        self._load, self._schedule, self._retries, self._changed = load, schedule, retries, changed
+        self.name, self._config = name, config
+        self._load, self._schedule, self._changed = load, schedule, changed
         self._lock = threading.Condition()
         self._versions: dict[int, Version] = {}
 
@@ -105,13 +111,13 @@ class ModelVersions:
     def _failed(self, version: Version, error: ServingError) -> None:
         line = ServingError(error.code, error.message.strip().partition("\n")[0])
         version.attempts += 1
-        again = version.attempts <= self._retries.max_retries and version.aspired
+        again = version.attempts <= self._config.max_retries and version.aspired
         _log.error("%s version %d: attempt %d: %s", self.name, version.number, version.attempts, line)
         with self._lock:
             version.error = line
             version.state = version.state if again else State.END
         if again:
-            self._schedule(functools.partial(self._attempt, version), self._retries.interval_s)
+            self._schedule(functools.partial(self._attempt, version), self._config.retry_interval_s)
 
     def _settle(self) -> None:
         """Lets go of versions no longer wanted, where that leaves one that serves."""

@@ -26,9 +26,10 @@ from serving.server.calls import Door, Loop
 from serving.server.config import single_model
 from serving.server.core import ServerCore
 from serving.server.grpc_server import GrpcConfig, GrpcServer
-from serving.server.manager import ManagerConfig, ModelManager
+from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.servable import load_servable
+from serving.server.versions import ManagerConfig
 from tests.estimates import evaluated, random_scenes, silent
 
 NUM_SCENES = 30

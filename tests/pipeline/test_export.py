@@ -19,8 +19,9 @@ from models.physics.geometry import FieldOfView, RISArray, Scenario
 from pipeline.release import exporting
 from pipeline.release.exporting import export_localizer
 from serving.server.config import single_model
-from serving.server.manager import ManagerConfig, ModelManager
+from serving.server.manager import ModelManager
 from serving.server.servable import load_servable
+from serving.server.versions import ManagerConfig
 from tests.conftest import MODEL_NAME, TINY
 from tests.references.mvdr import spectrum as mvdr_reference
 from tests.references.steering import steering_vector

@@ -17,10 +17,11 @@ from serving.server.config import single_model
 from serving.server.core import ServerCore
 from serving.server.grpc_server import GrpcConfig, GrpcServer
 from serving.server.http_server import HttpConfig, HttpServer
-from serving.server.manager import ManagerConfig, ModelManager
+from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.rest import RestApi
 from serving.server.servable import Servable
+from serving.server.versions import ManagerConfig
 from tests.serving.servers import PATIENCE_S
 
 NAME = "held"
