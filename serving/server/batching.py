@@ -156,10 +156,9 @@ class BatchScheduler:
         size = _size(feeds)
         if size == 0:
             return run(feeds, fetches, call)
-        if size > self.config.max_batch_size:
-            most = self.config.max_batch_size
+        most, step = self.config.max_batch_size, self.config.execution_size
+        if size > most:
             raise invalid_argument(f"Task size {size} is larger than maximum input batch size {most}")
-        step = self.config.execution_size
         parts = [{name: array[at : at + step] for name, array in feeds.items()} for at in range(0, size, step)]
         tasks = [self._enqueue(run, _Task(part, _size(part), call), fetches) for part in parts]
         values = [call.wait(task.values) for task in tasks]

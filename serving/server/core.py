@@ -100,10 +100,10 @@ class ServerCore:
         if not statuses:
             raise not_found(f"Could not find any versions of model {spec.name}")
         response = status_pb2.GetModelStatusResponse()
-        for number, status in sorted(statuses.items(), reverse=True):
-            entry = response.model_version_status.add(version=number, state=int(status.state))
-            entry.status.error_code = status.error.code.value[0] if status.error else 0
-            entry.status.error_message = status.error.message if status.error else ""
+        for number, version in sorted(statuses.items(), reverse=True):
+            error = version.error
+            status = {"error_code": error.code.value[0], "error_message": error.message} if error else {}
+            response.model_version_status.add(version=number, state=int(version.state), status=status)
         return response
 
     def reload(self, request: reload_pb2.ReloadConfigRequest, call: Call) -> reload_pb2.ReloadConfigResponse:
@@ -112,6 +112,4 @@ class ServerCore:
             supported = "Only ModelConfigList is currently supported"
             raise invalid_argument(f"ServerModelConfig type not supported by HandleReloadConfigRequest. {supported}")
         self.manager.reload(request.config, call)
-        response = reload_pb2.ReloadConfigResponse()
-        response.status.SetInParent()
-        return response
+        return reload_pb2.ReloadConfigResponse(status={})

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -105,15 +106,13 @@ class GrpcServer:
         await self._show({})
         if self._config.health:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self.port = self._listen(f"0.0.0.0:{self._config.port}")
+        listen = self._server.add_insecure_port
+        if self._config.credentials is not None:
+            listen = functools.partial(self._server.add_secure_port, server_credentials=self._config.credentials)
+        self.port = listen(f"0.0.0.0:{self._config.port}")
         if self._config.socket_path:
-            self._listen(f"unix:{Path(self._config.socket_path)}")
+            listen(f"unix:{Path(self._config.socket_path)}")
         await self._server.start()
-
-    def _listen(self, address: str) -> int:
-        if self._config.credentials is None:
-            return self._server.add_insecure_port(address)
-        return self._server.add_secure_port(address, self._config.credentials)
 
     def _services(self) -> list[grpc.GenericRpcHandler]:
         core, workers = self._core, self.workers

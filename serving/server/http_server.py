@@ -80,8 +80,7 @@ class _Protocol(H11Protocol):
             self._timers[name] = self.loop.call_later(seconds, self.transport.abort)
 
     def _watch_head(self) -> None:
-        incomplete = self.conn.their_state is h11.IDLE
-        self._within("head", min(_HEAD_S, self._limits.timeout_s) if incomplete else None)
+        self._within("head", min(_HEAD_S, self._limits.timeout_s) if self.conn.their_state is h11.IDLE else None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

@@ -60,11 +60,10 @@ class Histogram:
         """Samples in Prometheus' format."""
         with self._lock:
             found = [(key, list(itertools.accumulate(self._buckets[key])), total) for key, total in self._sums.items()]
-        bounds = [*(f"{bound:g}" for bound in self._bounds), "+Inf"]
+        bounds = [*(f'le="{bound:g}"' for bound in self._bounds), 'le="+Inf"']
         for key, counts, total in found:
             for bound, count in zip(bounds, counts, strict=True):
-                label = f'le="{bound}"'
-                yield f"{self.name}_bucket{_labelled(self._labels, key, label)} {count}"
+                yield f"{self.name}_bucket{_labelled(self._labels, key, bound)} {count}"
             yield f"{self.name}_sum{_labelled(self._labels, key)} {total:g}"
             yield f"{self.name}_count{_labelled(self._labels, key)} {counts[-1]}"
 

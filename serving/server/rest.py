@@ -24,6 +24,7 @@ _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _INFER = re.compile(rf"/v1/models/(?P<model>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.I | re.ASCII)
 _SHOW = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_VERSION}(?:/(?P<method>metadata))?", re.I | re.ASCII)
 _MAX_VERSION, _MAX_ROWS = 2**63 - 1, 2**16
+_MULTIPLE = "as multiple input tensors required as per tensorinfo_map"
 _STATUSES = {
     **{"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "UNAUTHENTICATED": 401},
     **{"PERMISSION_DENIED": 403, "NOT_FOUND": 404, "ALREADY_EXISTS": 409, "ABORTED": 409, "RESOURCE_EXHAUSTED": 429},
@@ -85,9 +86,8 @@ class RestApi:
         spec.signature_name = given
         arrays, rows = _arrays(document, signatures[name].inputs, given), "instances" in document
         del document
-        protos = {alias: proto_of(array) for alias, array in arrays.items()}
-        request = predict_pb2.PredictRequest(model_spec=spec, inputs=protos)
-        del arrays, protos
+        inputs = {alias: proto_of(array) for alias, array in arrays.items()}
+        request = predict_pb2.PredictRequest(model_spec=spec, inputs=inputs)
         return _predict_body(self._core.predict(request, call).outputs, rows)
 
     def _status(self, spec: model_pb2.ModelSpec) -> Any:
@@ -95,9 +95,9 @@ class RestApi:
 
     def _metadata(self, spec: model_pb2.ModelSpec) -> Any:
         request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[METADATA_FIELD])
-        response, signatures = self._core.metadata(request), get_model_metadata_pb2.SignatureDefMap()
-        response.metadata[METADATA_FIELD].Unpack(signatures)
-        return {"model_spec": _as_json(response.model_spec), "metadata": {METADATA_FIELD: _as_json(signatures)}}
+        answer = _as_json(self._core.metadata(request))
+        del answer["metadata"][METADATA_FIELD]["@type"]  # which TF Serving does not write
+        return answer
 
 
 def _as_json(message: Any) -> Any:
@@ -139,7 +139,7 @@ def _rows(instances: list[Any], inputs: Inputs) -> dict[str, np.ndarray]:
     """Arrays by input of a list of instances."""
     named = _is_named(instances[0])
     if len(inputs) > 1 and not isinstance(instances[0], dict):
-        raise _plain("instances is a plain list, but expecting list of objects")
+        raise invalid_argument(f"instances is a plain list, but expecting list of objects {_MULTIPLE}")
     arrays: dict[str, list[np.ndarray]] = {name: [] for name in inputs}
     for number, element in enumerate(instances):
         if named != _is_named(element):
@@ -164,16 +164,12 @@ def _columns(value: Any, inputs: Inputs) -> dict[str, np.ndarray]:
     """Arrays by input of an object of whole tensors, or of the one input's tensor."""
     if not _is_named(value):
         if len(inputs) > 1:
-            raise _plain("inputs is a plain value/list, but expecting an object")
+            raise invalid_argument(f"inputs is a plain value/list, but expecting an object {_MULTIPLE}")
         value = {next(iter(inputs)): value}
     for name in sorted(inputs):
         if name not in value:
             raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
     return {name: array_of_json(value[name], info.dtype) for name, info in inputs.items()}
-
-
-def _plain(text: str) -> ServingError:
-    return invalid_argument(f"{text} as multiple input tensors required as per tensorinfo_map")
 
 
 def _arrays(document: Mapping[str, Any], inputs: Inputs, signature_name: str) -> dict[str, np.ndarray]:

@@ -90,8 +90,7 @@ class ModelVersions:
 
     def _attempt(self, version: Version) -> None:
         with self._lock:
-            version.state = State.LOADING if version.aspired else State.END
-            version.gone = not version.aspired
+            version.state, version.gone = (State.LOADING, False) if version.aspired else (State.END, True)
         if version.aspired:
             self._try_load(version)
         self._changed()
