@@ -19,7 +19,7 @@ from serving.server_process import server_process, wait_until
 from tests.serving.held import NAME, stack
 from tests.serving.here import server_here
 from tests.serving.servers import PATIENCE_S, predict_request, stubs
-from tests.serving.test_hostile import ONE, PREDICT, head, post, raw, to_the_end
+from tests.serving.test_hostile import ONE, head, post, raw, to_the_end, until_in_time
 
 ENDLESS = np.int32([2**31 - 1])
 
@@ -137,9 +137,13 @@ def test_a_deadline_ends_a_run(half_plus: Path) -> None:
             call = prediction.Predict.future(predict_request("default", "slow", turns=ENDLESS), timeout=0.5)
             assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         wait_until(lambda: not workers.inside)
-        with contextlib.closing(socket.create_connection(("localhost", running.rest_port), PATIENCE_S)) as rest:
-            body = b'{"signature_name": "slow", "instances": [2147483647]}'
-            path = PREDICT.replace(NAME, "default")
-            rest.sendall(f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-            assert rest.recv(4096).startswith(b"HTTP/1.1 504 ")
+        body = b'{"signature_name": "slow", "instances": [2147483647]}'
+        sent = head(f"Content-Length: {len(body)}", "Connection: close").replace(NAME.encode(), b"default") + body
+
+        def ask() -> bytes:
+            with socket.create_connection(("localhost", running.rest_port), PATIENCE_S) as rest:
+                rest.sendall(sent)
+                return to_the_end(rest)
+
+        assert until_in_time(ask).startswith(b"HTTP/1.1 504 ")
         wait_until(lambda: not running._server._http.workers.inside)
