@@ -109,7 +109,7 @@ class ModelServer:
 
     def __init__(self, flags: argparse.Namespace, announce: Callable[[str, int, int, int | None], None]) -> None:
         self._flags, self._announce = flags, announce
-        self._config, batching = _model_config(flags), _batching_config(flags)
+        self._config, batching, metrics_path = _model_config(flags), _batching_config(flags), _metrics_path(flags)
         self._grpc_config, self._http_config = _grpc_config(flags, batching), _http_config(flags)
         metrics, self._loop, self._door = Metrics(), Loop(), Door()
         self._grpc: GrpcServer | None = None
@@ -118,7 +118,7 @@ class ModelServer:
         scheduler = BatchScheduler(batching, metrics) if batching is not None else None
         self._manager = ModelManager(_manager_config(flags), _loader(flags, scheduler), self._tell)
         self._core = ServerCore(self._manager, metrics)
-        self._rest = RestApi(self._core, _metrics_path(flags))
+        self._rest = RestApi(self._core, metrics_path)
 
     def _tell(self) -> None:
         """Announces what serves and was not announced, and shows health, once there are ports to ask at."""

@@ -71,7 +71,7 @@ def read_credentials(ssl: Any) -> grpc.ServerCredentials:
 
 
 class _Health(health.aio.HealthServicer):
-    """Health whose watches have a time limit each, to be moved to now lest a server that stops wait for them."""
+    """Health whose watches have limits that can be moved to now, lest a server that stops wait for them."""
 
     def __init__(self) -> None:
         super().__init__()

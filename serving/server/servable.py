@@ -39,7 +39,7 @@ class Servable:
 
 def load_servable(directory: Path, version: int) -> Servable:
     """A SavedModel with tag `serve`, from a version's folder. Raises: OSError, ValueError, tf.errors.OpError."""
-    session = _Session(directory)
+    session = _Session(directory)  # which TensorFlow closes once nobody holds it
     return Servable(version, session.signatures, session.run, session.close)
 
 

@@ -32,7 +32,7 @@ class ManagerConfig:
     max_retries: int = 5
     """How often a failed load is tried again (--max_num_load_retries)."""
     retry_interval_s: float = 60.0
-    """How long after (--load_retry_interval_micros)."""
+    """Time between tries (--load_retry_interval_micros)."""
     allow_labels_for_unavailable: bool = False
     """--allow_version_labels_for_unavailable_models."""
 
