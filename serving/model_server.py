@@ -79,7 +79,7 @@ def _show_versions() -> None:
     print(f"TensorFlow Library: {version('tensorflow')}")
 
 
-def _announce(name: str, version: int, port: int | None, rest_port: int | None) -> None:
+def _announce(name: str, version: int, port: int, rest_port: int | None) -> None:
     rest = "" if rest_port is None else f", REST on port {rest_port}"
     with contextlib.suppress(OSError):  # nobody reads any more
         print(f"serving {name} version {version} on port {port}{rest}", flush=True)

@@ -1,33 +1,29 @@
 """A model server put together from flags: models, gRPC, REST, and an end that finishes what it began."""
 
 import argparse
-import contextlib
 import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from serving.server.batching import BatchingConfig, BatchingServable, BatchScheduler, batching_config
+from serving.server.batching import BatchingConfig, BatchScheduler, batching_config
 from serving.server.calls import Door, Loop, ServingError, invalid_argument
 from serving.server.config import ModelServerConfig, single_model
 from serving.server.core import ServerCore
 from serving.server.grpc_server import GrpcConfig, GrpcServer, parse_channel_arguments, read_credentials
 from serving.server.http_server import HttpConfig, HttpServer
-from serving.server.manager import ManagerConfig, ModelManager
+from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.rest import RestApi
-from serving.server.servable import Servable
+from serving.server.servable import Servable, load_servable
 from serving.server.text_configs import read_text_proto
-from serving.server.versions import Load, Loaded, RetryConfig
+from serving.server.versions import Load, ManagerConfig
 from serving.server.warmup import replay_warmup
 
 _log = logging.getLogger(__name__)
 _FINISH_S = 60.0
 _MAX_THREADS = 128
 _METRICS_PATH = "/monitoring/prometheus/metrics"
-
-Announce = Callable[[str, int, int | None, int | None], None]
-"""Name and version of what serves, ports of gRPC and REST."""
 
 
 def _model_config(flags: argparse.Namespace) -> ModelServerConfig:
@@ -46,7 +42,8 @@ def _model_config(flags: argparse.Namespace) -> ModelServerConfig:
 def _manager_config(flags: argparse.Namespace) -> ManagerConfig:
     return ManagerConfig(
         poll_interval_s=flags.file_system_poll_wait_seconds,
-        retries=RetryConfig(flags.max_num_load_retries, max(0.0, flags.load_retry_interval_micros / 1e6)),
+        max_retries=flags.max_num_load_retries,
+        retry_interval_s=max(0.0, flags.load_retry_interval_micros / 1e6),
         allow_labels_for_unavailable=flags.allow_version_labels_for_unavailable_models,
     )
 
@@ -94,52 +91,45 @@ def _metrics_path(flags: argparse.Namespace) -> str:
 
 
 def _loader(flags: argparse.Namespace, scheduler: BatchScheduler | None) -> Load:
-    def load(directory: Path, version: int) -> Loaded:
-        servable = Servable(directory, version)
-        with contextlib.ExitStack() as unless_warm:
-            unless_warm.callback(servable.close)
-            if flags.enable_model_warmup:
-                _log.info("replayed %d warm-up requests of %s", replay_warmup(servable, directory), directory)
-            unless_warm.pop_all()
-        return servable if scheduler is None else BatchingServable(servable, scheduler)
+    def load(directory: Path, version: int) -> Servable:
+        servable = load_servable(directory, version)
+        if flags.enable_model_warmup:
+            _log.info("replayed %d warm-up requests of %s", replay_warmup(servable, directory), directory)
+        return servable if scheduler is None else scheduler.batching(servable)
 
     return load
 
 
 class ModelServer:
-    """The server that flags describe; `announce` is told of every version that serves.
+    """The server that flags describe. `announce` is told of every version that serves: name, version, ports of gRPC and
+    of REST, if it has that.
 
-    Raises: ServingError: a flag or a file it names is wrong. RuntimeError: the port of REST can't be taken.
+    Raises: ServingError: a flag or a file it names is wrong.
     """
 
-    def __init__(self, flags: argparse.Namespace, announce: Announce) -> None:
+    def __init__(self, flags: argparse.Namespace, announce: Callable[[str, int, int, int | None], None]) -> None:
         self._flags, self._announce = flags, announce
-        self._config, metrics_path = _model_config(flags), _metrics_path(flags)
-        batching, http = _batching_config(flags), _http_config(flags)
-        self._grpc_config = _grpc_config(flags, batching)
+        self._config, batching, metrics_path = _model_config(flags), _batching_config(flags), _metrics_path(flags)
+        self._grpc_config, self._http_config = _grpc_config(flags, batching), _http_config(flags)
         metrics, self._loop, self._door = Metrics(), Loop(), Door()
-        self._state, self._waiting = threading.Lock(), list[tuple[str, int]]()
         self._grpc: GrpcServer | None = None
+        self._http: HttpServer | None = None
+        self._telling, self._told = threading.Lock(), set[tuple[str, int]]()
         scheduler = BatchScheduler(batching, metrics) if batching is not None else None
-        load = _loader(flags, scheduler)
-        self._manager = ModelManager(_manager_config(flags), load, self._available, self._show_health)
+        self._manager = ModelManager(_manager_config(flags), _loader(flags, scheduler), self._tell)
         self._core = ServerCore(self._manager, metrics)
-        try:
-            respond = RestApi(self._core, metrics_path).answer
-            self._http = HttpServer(respond, http, self._loop, self._door) if http is not None else None
-        except OSError as error:
-            raise RuntimeError(f"--rest_api_port: {flags.rest_api_port}: {error.strerror}") from None
+        self._rest = RestApi(self._core, metrics_path)
 
-    def _available(self, name: str, version: int) -> None:
-        with self._state:
+    def _tell(self) -> None:
+        """Announces what serves and was not announced, and shows health, once there are ports to ask at."""
+        with self._telling:
             if self._grpc is None:
-                self._waiting.append((name, version))
-            else:
-                self._announce(name, version, self._grpc.port, self._http.port if self._http is not None else None)
-
-    def _show_health(self) -> None:
-        if self._grpc is not None:
-            self._grpc.show_health(self._manager.serving())
+                return
+            available = self._manager.available()
+            self._grpc.show_health(available)
+            told, self._told = self._told, {(name, number) for name in available for number in available[name]}
+            for name, number in sorted(self._told - told):
+                self._announce(name, number, self._grpc.port, self._http.port if self._http is not None else None)
 
     def serve(self, stop: threading.Event) -> bool:
         """Loads the models, answers until `stop` is set, and finishes what was accepted by then; whether all of it was.
@@ -154,9 +144,6 @@ class ModelServer:
             if stop.is_set():
                 return True
             raise
-        finally:
-            if self._grpc is None and self._http is not None:
-                self._http.close()
         self._watch_config(stop)
         return self._finish()
 
@@ -167,17 +154,14 @@ class ModelServer:
     def _open(self) -> None:
         """Takes calls: only now, for a client whose connection is not answered gives up on the server."""
         try:
-            grpc_server = GrpcServer(self._core, self._grpc_config, self._loop, self._door)
+            if self._http_config is not None:
+                self._http = HttpServer(self._rest, self._http_config, self._loop, self._door)
+            self._grpc = GrpcServer(self._core, self._grpc_config, self._loop, self._door)
+        except OSError as error:
+            raise RuntimeError(f"--rest_api_port: {self._flags.rest_api_port}: {error.strerror}") from None
         except RuntimeError as error:
             raise RuntimeError(f"--port: {error}") from None
-        grpc_server.start()
-        if self._http is not None:
-            self._http.start()
-        with self._state:
-            self._grpc, waiting = grpc_server, self._waiting
-        self._show_health()
-        for name, version in waiting:
-            self._available(name, version)
+        self._tell()
 
     def _finish(self) -> bool:
         assert self._grpc is not None

@@ -7,11 +7,12 @@ own, and a batch that fails is run again in halves, so that none pays for its ne
 
 import collections
 import dataclasses
+import functools
 import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -19,8 +20,7 @@ import numpy as np
 
 from serving.server.calls import ENDLESS, Call, failed_precondition, invalid_argument, unavailable, unimplemented
 from serving.server.metrics import Metrics
-from serving.server.servable import Feeds, Run, Signatures
-from serving.server.versions import Loaded
+from serving.server.servable import Feeds, Run, Servable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +73,12 @@ def batching_config(parameters: Any) -> BatchingConfig:
     """
     if parameters.pad_variable_length_inputs:  # snapshots that nobody has taken would move the sources
         raise unimplemented("pad_variable_length_inputs is not supported; unlike shapes run in batches of their own")
-    names = ("max_batch_size", "max_enqueued_batches", "num_batch_threads", "thread_pool_name")
+    names = ["max_batch_size", "max_enqueued_batches", "num_batch_threads", "thread_pool_name"]
+    if parameters.enable_large_batch_splitting.value:
+        names.append("max_execution_batch_size")
     given = {name: getattr(parameters, name).value for name in names if parameters.HasField(name)}
     if parameters.HasField("batch_timeout_micros"):
         given["batch_timeout_s"] = parameters.batch_timeout_micros.value / 1e6
-    if parameters.enable_large_batch_splitting.value:
-        largest = given.get("max_batch_size", BatchingConfig.max_batch_size)
-        asked = parameters.HasField("max_execution_batch_size")
-        given["max_execution_batch_size"] = parameters.max_execution_batch_size.value if asked else largest
     return BatchingConfig(allowed_batch_sizes=tuple(parameters.allowed_batch_sizes), **given)
 
 
@@ -101,9 +99,6 @@ class _Batch:
     tasks: list[_Task] = dataclasses.field(default_factory=list)
     size: int = 0
     closed: bool = False
-
-
-Queue = collections.deque[_Batch]
 
 
 def _size(feeds: Feeds) -> int:
@@ -149,7 +144,7 @@ class BatchScheduler:
     def __init__(self, config: BatchingConfig, metrics: Metrics) -> None:
         self.config, self._metrics = config, metrics
         self._lock = threading.Condition()
-        self._queues: dict[tuple, Queue] = {}  # in the order of their turns
+        self._queues: dict[tuple, collections.deque[_Batch]] = {}  # in the order of their turns
         for _ in range(config.num_batch_threads):
             threading.Thread(target=self._work, daemon=True, name=config.thread_pool_name).start()
 
@@ -161,10 +156,9 @@ class BatchScheduler:
         size = _size(feeds)
         if size == 0:
             return run(feeds, fetches, call)
-        if size > self.config.max_batch_size:
-            most = self.config.max_batch_size
+        most, step = self.config.max_batch_size, self.config.execution_size
+        if size > most:
             raise invalid_argument(f"Task size {size} is larger than maximum input batch size {most}")
-        step = self.config.execution_size
         parts = [{name: array[at : at + step] for name, array in feeds.items()} for at in range(0, size, step)]
         tasks = [self._enqueue(run, _Task(part, _size(part), call), fetches) for part in parts]
         values = [call.wait(task.values) for task in tasks]
@@ -190,6 +184,10 @@ class BatchScheduler:
             self._lock.notify_all()  # every thread must know when the next batch is due
         return task
 
+    def batching(self, servable: Servable) -> Servable:
+        """The same version, whose requests run in batches."""
+        return dataclasses.replace(servable, run=functools.partial(self.run, servable.run))
+
     # What the threads do
 
     def _work(self) -> None:
@@ -210,20 +208,16 @@ class BatchScheduler:
                 for key, queue in self._queues.items():
                     batch = min(queue, key=self._due)
                     if self._due(batch) <= now:
-                        self._take(key, batch)
+                        queue.remove(batch)
+                        del self._queues[key]
+                        if queue:
+                            self._queues[key] = queue  # behind the others
                         return batch
                     soonest = min(soonest, self._due(batch))
                 self._lock.wait(soonest - now if self._queues else None)
 
     def _due(self, batch: _Batch) -> float:
         return batch.tasks[0].enqueued + (0.0 if batch.closed else self.config.batch_timeout_s)
-
-    def _take(self, key: tuple, batch: _Batch) -> None:
-        """Takes a batch out of its queue, which goes behind the others."""
-        queue = self._queues.pop(key)
-        queue.remove(batch)
-        if queue:
-            self._queues[key] = queue
 
     def _run(self, batch: _Batch, tasks: Sequence[_Task]) -> None:
         """Gives every task its values or its error; a task that spoils a batch is found by halving it."""
@@ -243,18 +237,3 @@ class BatchScheduler:
         self._metrics.batch_sizes.add(total)
         for task, part in zip(tasks, parts, strict=False):
             task.values.set_result(part)
-
-
-class BatchingServable:
-    """A loaded version whose requests a scheduler runs in batches."""
-
-    def __init__(self, loaded: Loaded, scheduler: BatchScheduler) -> None:
-        self.version = loaded.version
-        self.signatures: Signatures = loaded.signatures
-        self.close: Callable[[], None] = loaded.close
-        self._run: Run = loaded.run
-        self._scheduler = scheduler
-
-    def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
-        """See `Servable.run`."""
-        return self._scheduler.run(self._run, feeds, fetches, call)

@@ -81,15 +81,14 @@ class Call:
 
     def wait(self, future: "futures.Future[Result]") -> Result:
         """The future's result; if the call ends before, the future is cancelled. Raises: as `check`, or the future."""
-        while not future.done():
-            ends: tuple[futures.Future[Any], ...] = (future, self._gone)
-            futures.wait(ends, self.remaining_s(), futures.FIRST_COMPLETED)
-            if not future.done():
-                try:
-                    self.check()
-                except ServingError:
-                    future.cancel()
-                    raise
+        ends: tuple[futures.Future[Any], ...] = (future, self._gone)
+        try:
+            while not future.done():
+                self.check()
+                futures.wait(ends, self.remaining_s(), futures.FIRST_COMPLETED)
+        except ServingError:
+            future.cancel()
+            raise
         return future.result()
 
 
@@ -102,11 +101,8 @@ class Workers:
 
     def __init__(self, threads: int, waiting: int, name: str) -> None:
         self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._lock, self._places, self.inside = threading.Lock(), threads + waiting, 0
-
-    def _leave(self, _: object) -> None:
-        with self._lock:
-            self.inside -= 1
+        self._places = threads + waiting
+        self.inside: set[futures.Future[Any]] = set()  # entered in the event loop alone
 
     @staticmethod
     def _work(call: Call, work: Callable[[], Result]) -> Result:
@@ -116,12 +112,11 @@ class Workers:
     async def run(self, call: Call, work: Callable[[], Result]) -> Result:
         """What `work` returns, in a thread; it is not begun once the call has ended, and not waited for after that.
         Raises: ServingError: RESOURCE_EXHAUSTED, too many wait; DEADLINE_EXCEEDED; CANCELLED; or what `work` raises."""
-        with self._lock:
-            if self.inside >= self._places:
-                raise exhausted("too many requests at a time")
-            self.inside += 1
+        if len(self.inside) >= self._places:
+            raise exhausted("too many requests at a time")
         future = self._pool.submit(self._work, call, work)
-        future.add_done_callback(self._leave)
+        self.inside.add(future)
+        future.add_done_callback(self.inside.discard)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), call.remaining_s())
         except TimeoutError:

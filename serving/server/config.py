@@ -1,7 +1,7 @@
 """Model configuration: which models and versions should serve, checked as TF Serving checks it."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,21 +19,12 @@ VersionPolicy: TypeAlias = file_system_storage_path_source_pb2.FileSystemStorage
 
 def single_model(name: str, base_path: Path) -> ModelServerConfig:
     """The configuration that --model_name and --model_base_path stand for."""
-    config = ModelServerConfig()
-    path = str(base_path.absolute())
-    config.model_config_list.config.add(name=name, base_path=path, model_platform=PLATFORM)
-    return config
+    model = ModelConfig(name=name, base_path=str(base_path.absolute()), model_platform=PLATFORM)
+    return ModelServerConfig(model_config_list={"config": [model]})
 
 
-def _platform(model: ModelConfig) -> str:
-    if not model.model_platform:
-        fields = "neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform"
-        raise invalid_argument(f"Illegal setting {fields}, model name is {model.name}")
-    return model.model_platform
-
-
-def check_transition(old: ModelServerConfig | None, new: ModelServerConfig) -> None:
-    """Whether `new` may follow `old`.
+def check_transition(old: ModelServerConfig, new: ModelServerConfig) -> None:
+    """Whether `new` may follow `old`, which holds no model at the start.
 
     Raises: ServingError: FAILED_PRECONDITION, it is no list of models; INVALID_ARGUMENT, a name is listed twice, a base
     path is relative or holds NUL, a platform is not `tensorflow` or changes.
@@ -52,31 +43,31 @@ def check_transition(old: ModelServerConfig | None, new: ModelServerConfig) -> N
             raise invalid_argument(f"Expected model {model.name} to have an absolute path or URI; {got}")
         if "\0" in model.base_path:
             raise invalid_argument(f"Expected model {model.name} to have a path without NUL; got {model.base_path!r}")
-    before = {model.name: _platform(model) for model in old.model_config_list.config} if old is not None else {}
+    before = [model.name for model in old.model_config_list.config]
     for model in models:
-        platform, was = _platform(model), before.get(model.name)
-        if was not in (None, platform):
-            change = f"For model {model.name} platform was {was} and new platform requested is {platform}"
+        platform = model.model_platform
+        if not platform:
+            fields = "neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform"
+            raise invalid_argument(f"Illegal setting {fields}, model name is {model.name}")
+        if platform != PLATFORM and model.name in before:
+            change = f"For model {model.name} platform was {PLATFORM} and new platform requested is {platform}"
             raise invalid_argument(f"Illegal to change a model's platform. {change}")
         if platform != PLATFORM:
             raise invalid_argument(f"Model {model.name} requests unsupported platform {platform}")
 
 
-def _versions_in(base_path: Path) -> Iterator[tuple[int, Path]]:
-    for path in sorted(base_path.iterdir()):
-        if re.fullmatch(r"[+-]?\d+", path.name, re.ASCII) and abs(int(path.name)) <= _MAX_VERSION and path.is_dir():
-            yield int(path.name), path
-
-
 def aspired_versions(base_path: Path, policy: VersionPolicy) -> dict[int, Path]:
     """Folders by version that should serve. Raises: OSError or ValueError: the folder can't be read."""
-    found = dict(_versions_in(base_path))
-    if policy.WhichOneof("policy_choice") == "all":
-        return found
-    if policy.WhichOneof("policy_choice") == "specific":
-        return {version: found[version] for version in policy.specific.versions if version in found}
-    latest = sorted(found, reverse=True)[: max(policy.latest.num_versions, 1)]
-    return {version: found[version] for version in latest}
+    found: dict[int, Path] = {}
+    for path in sorted(base_path.iterdir()):
+        if re.fullmatch(r"[+-]?\d+", path.name, re.ASCII) and abs(int(path.name)) <= _MAX_VERSION and path.is_dir():
+            found[int(path.name)] = path
+    choice, wanted = policy.WhichOneof("policy_choice"), sorted(found, reverse=True)
+    if choice == "specific":
+        wanted = [version for version in policy.specific.versions if version in found]
+    elif choice != "all":
+        wanted = wanted[: max(policy.latest.num_versions, 1)]
+    return {version: found[version] for version in wanted}
 
 
 Labels: TypeAlias = dict[str, dict[str, int]]

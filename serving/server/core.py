@@ -1,6 +1,7 @@
 """TF Serving's calls on the models of a server: what gRPC and REST share."""
 
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -16,15 +17,11 @@ from tensorflow_serving.apis import model_pb2, predict_pb2
 from serving.server.calls import ENDLESS, Call, as_serving_error, invalid_argument, not_found
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
-from serving.server.servable import Feeds, Signatures, resolved_spec, run_predict
+from serving.server.servable import Feeds, Signatures, run_predict
 
 METADATA_FIELD = "signature_def"
 
 _log = logging.getLogger(__name__)
-
-
-def _microseconds(since: float) -> float:
-    return 1e6 * (time.perf_counter() - since)
 
 
 def _named_spec(request: Any) -> model_pb2.ModelSpec:
@@ -55,7 +52,7 @@ class ServerCore:
             if error.code == grpc.StatusCode.INTERNAL:
                 _log.exception("%s of %s failed inside", api or "request", model or "no model")
             raise error from None
-        self.metrics.request_latency.add(_microseconds(started), model, api, entrypoint)
+        self.metrics.request_latency.add(1e6 * (time.perf_counter() - started), model, api, entrypoint)
         self.metrics.request_count.add(model, grpc.StatusCode.OK.name)
 
     def predict(self, request: predict_pb2.PredictRequest, call: Call) -> predict_pb2.PredictResponse:
@@ -66,10 +63,10 @@ class ServerCore:
             def run(feeds: Feeds, fetches: Sequence[str], call: Call) -> list[np.ndarray]:
                 started = time.perf_counter()
                 values = loaded.run(feeds, fetches, call)
-                self.metrics.runtime_latency.add(_microseconds(started), spec.name, "Predict", "TF1")
+                self.metrics.runtime_latency.add(1e6 * (time.perf_counter() - started), spec.name, "Predict", "TF1")
                 return values
 
-            return run_predict(loaded.signatures, loaded.version, run, request, call)
+            return run_predict(dataclasses.replace(loaded, run=run), request, call)
 
     def signatures(self, spec: model_pb2.ModelSpec) -> Signatures:
         """Signatures of the version a request asks for."""
@@ -84,11 +81,9 @@ class ServerCore:
         for field in request.metadata_field:
             if field != METADATA_FIELD:
                 raise invalid_argument(f"Metadata field {field} is not supported")
-        signatures = metadata_pb2.SignatureDefMap()
         with self.manager.use(spec) as loaded:
-            for name, signature in loaded.signatures.items():
-                signatures.signature_def[name].CopyFrom(signature)
-            resolved = resolved_spec(spec.name, loaded.version)
+            signatures = metadata_pb2.SignatureDefMap(signature_def=dict(loaded.signatures))
+            resolved = {"name": spec.name, "version": {"value": loaded.version}}
         response = metadata_pb2.GetModelMetadataResponse(model_spec=resolved)
         response.metadata[METADATA_FIELD].Pack(signatures)
         return response
@@ -105,10 +100,10 @@ class ServerCore:
         if not statuses:
             raise not_found(f"Could not find any versions of model {spec.name}")
         response = status_pb2.GetModelStatusResponse()
-        for number, status in sorted(statuses.items(), reverse=True):
-            entry = response.model_version_status.add(version=number, state=int(status.state))
-            entry.status.error_code = status.error.code.value[0] if status.error else 0
-            entry.status.error_message = status.error.message if status.error else ""
+        for number, version in sorted(statuses.items(), reverse=True):
+            error = version.error
+            status = {"error_code": error.code.value[0], "error_message": error.message} if error else {}
+            response.model_version_status.add(version=number, state=int(version.state), status=status)
         return response
 
     def reload(self, request: reload_pb2.ReloadConfigRequest, call: Call) -> reload_pb2.ReloadConfigResponse:
@@ -117,6 +112,4 @@ class ServerCore:
             supported = "Only ModelConfigList is currently supported"
             raise invalid_argument(f"ServerModelConfig type not supported by HandleReloadConfigRequest. {supported}")
         self.manager.reload(request.config, call)
-        response = reload_pb2.ReloadConfigResponse()
-        response.status.SetInParent()
-        return response
+        return reload_pb2.ReloadConfigResponse(status={})

@@ -1,8 +1,12 @@
 """PredictionService, ModelService and Health over gRPC."""
 
+import asyncio
+import contextlib
 import dataclasses
+import functools
 import os
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +32,8 @@ _SERVICES = ("", *(f"{p}{name}" for p in ("", "tensorflow.serving.") for name in
 class GrpcConfig:
     """Where and how gRPC is spoken."""
 
-    port: int | None = 8500
-    """TCP port on all addresses; 0 takes a free one, None listens on none."""
+    port: int = 8500
+    """TCP port on all addresses; 0 takes a free one."""
     socket_path: str = ""
     """Path of a UNIX socket to listen on, if any."""
     max_threads: int = max(16, 4 * (os.cpu_count() or 1))
@@ -66,24 +70,28 @@ def read_credentials(ssl: Any) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([pair], ssl.custom_ca.encode() or None, ssl.client_verify)
 
 
+class _Health(health.aio.HealthServicer):
+    """Health whose watches have limits that can be moved to now, lest a server that stops wait for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watches: weakref.WeakSet[asyncio.Timeout] = weakref.WeakSet()
+
+    async def Watch(self, request: Any, context: grpc.aio.ServicerContext) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None) as watch:
+                self.watches.add(watch)
+                await super().Watch(request, context)
+
+
 class GrpcServer:
-    """A gRPC server. Its ports take connections once it is made, and it answers after `start`.
+    """A gRPC server, answering once it is made: messages pass in `loop`, every call but Health's through `door`.
 
-    Args:
-      core: answers requests.
-      config: see there.
-      loop: where messages pass; left out, one of its own.
-      door: what every call passes.
-
-    Raises:
-      RuntimeError: a port or socket can't be taken.
+    Raises: RuntimeError: a port or socket can't be taken.
     """
 
-    def __init__(
-        self, core: ServerCore, config: GrpcConfig = GrpcConfig(), loop: Loop | None = None, door: Door | None = None
-    ) -> None:
-        self._core, self._config, self._owns_loop = core, config, loop is None
-        self._loop, self._door = loop or Loop(), door or Door()
+    def __init__(self, core: ServerCore, config: GrpcConfig, loop: Loop, door: Door) -> None:
+        self._core, self._config, self._loop, self._door = core, config, loop, door
         self.workers = Workers(config.max_threads, _WAITING_PER_THREAD * config.max_threads, "grpc")
         self._reloads = Workers(1, _RELOADS_WAITING, "reload")  # they wait for models: in nobody's way
         self._loop.run(self._make())
@@ -93,19 +101,18 @@ class GrpcServer:
         options = dict([*lengths, ("grpc.so_reuseport", 0), *self._config.channel_arguments])
         self._server = grpc.aio.server(options=list(options.items()))
         self._server.add_generic_rpc_handlers(self._services())
-        self._health = health.aio.HealthServicer()
+        self._health = _Health()
         self._shown: dict[str, bool] = {}
         await self._show({})
         if self._config.health:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self.port = self._listen(f"0.0.0.0:{self._config.port}") if self._config.port is not None else None
+        listen = self._server.add_insecure_port
+        if self._config.credentials is not None:
+            listen = functools.partial(self._server.add_secure_port, server_credentials=self._config.credentials)
+        self.port = listen(f"0.0.0.0:{self._config.port}")
         if self._config.socket_path:
-            self._listen(f"unix:{Path(self._config.socket_path)}")
-
-    def _listen(self, address: str) -> int:
-        if self._config.credentials is None:
-            return self._server.add_insecure_port(address)
-        return self._server.add_secure_port(address, self._config.credentials)
+            listen(f"unix:{Path(self._config.socket_path)}")
+        await self._server.start()
 
     def _services(self) -> list[grpc.GenericRpcHandler]:
         core, workers = self._core, self.workers
@@ -146,28 +153,27 @@ class GrpcServer:
 
     # Health
 
-    async def _show(self, serving: Mapping[str, bool]) -> None:
+    async def _show(self, available: Mapping[str, Sequence[int]]) -> None:
+        everything = bool(available) and all(available.values())
+        serving = {name: bool(versions) for name, versions in available.items()}
+        self._shown = {**dict.fromkeys(self._shown, False), **serving, **dict.fromkeys(_SERVICES, everything)}
         statuses = health_pb2.HealthCheckResponse
-        dropped = {name: False for name in self._shown}
-        everything = {service: bool(serving) and all(serving.values()) for service in _SERVICES}
-        self._shown = {**dropped, **serving, **everything}
         for service, serves in self._shown.items():
             await self._health.set(service, statuses.SERVING if serves else statuses.NOT_SERVING)
 
-    def show_health(self, serving: Mapping[str, bool]) -> None:
-        """Tells Health which models serve; the server and its services serve if every model does."""
-        self._loop.begin(self._show(serving))
-
-    def start(self) -> None:
-        """Answers from now on."""
-        self._loop.run(self._server.start())
+    def show_health(self, available: Mapping[str, Sequence[int]]) -> None:
+        """Tells Health which versions of all models serve; the server and its services serve if every model does."""
+        self._loop.begin(self._show(available))
 
     async def refuse(self) -> None:
         """Health answers NOT_SERVING from now on."""
         await self._health.enter_graceful_shutdown()
 
+    async def _stop(self, finish_s: float) -> None:
+        for watch in self._health.watches:
+            watch.reschedule(0.0)
+        await self._server.stop(finish_s)
+
     def stop(self, finish_s: float = _LAST_BYTES_S) -> None:
         """Takes no more calls; those begun have `finish_s` seconds."""
-        self._loop.run(self._server.stop(finish_s))
-        if self._owns_loop:
-            self._loop.stop()
+        self._loop.run(self._stop(finish_s))

@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serving.server.calls import Call, Door, Loop, ServingError, Workers, exhausted, invalid_argument
-from serving.server.rest import Answer, error_answer
+from serving.server.rest import Answer, RestApi, error_answer
 
 _CONNECTIONS_PER_THREAD = 32
 _HEAD_S, _IDLE_S, _LINGER_S, _LAST_BYTES_S = 10.0, 60.0, 1.0, 5
@@ -27,9 +27,6 @@ _FRAMING = re.compile(rb"^(?:content-length|transfer-encoding)[ \t]*:([^\n]*)", 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 
 logging.getLogger("uvicorn").setLevel(logging.ERROR)  # what strangers send is no news
-
-Respond = Callable[[str, str, bytes, Call], Answer]
-"""Method, path, body and the call they are of to an answer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +80,7 @@ class _Protocol(H11Protocol):
             self._timers[name] = self.loop.call_later(seconds, self.transport.abort)
 
     def _watch_head(self) -> None:
-        incomplete = self.conn.their_state is h11.IDLE
-        self._within("head", min(_HEAD_S, self._limits.timeout_s) if incomplete else None)
+        self._within("head", min(_HEAD_S, self._limits.timeout_s) if self.conn.their_state is h11.IDLE else None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -115,35 +111,19 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = json.dumps({"error": msg}).encode()
-            headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
-            response = h11.Response(status_code=400, headers=list(headers.items()))
-            for event in (response, h11.Data(data=body), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else an answer is being sent
+            super().send_400_response(msg)
         self.transport.close()
 
 
-@dataclasses.dataclass
-class _Room:
-    """Bytes that may still be held for all requests together."""
-
-    left: int
-
-    def take(self, size: int) -> None:
-        if size > self.left:
-            raise exhausted("too many large requests at a time")
-        self.left -= size
-
-
 class _Body:
-    """The body of a request, of ASGI's scope and receive; what has come of it is taken out of the room."""
+    """The body of a request, of ASGI's scope and receive; what has come of it is taken out of the server's room."""
 
-    def __init__(self, scope: dict, receive: Callable, room: _Room, limit: int) -> None:
+    def __init__(self, scope: dict, receive: Callable, server: "HttpServer") -> None:
         headers = dict(scope["headers"])
         self._unzip = zlib.decompressobj(_GZIP) if headers.get(b"content-encoding", b"").lower() == b"gzip" else None
         self._declared = int(headers.get(b"content-length", 0))
-        self._receive, self._room, self._limit = receive, room, limit
+        self._receive, self._server = receive, server
         self._held, self.whole = bytearray(), False
 
     async def _next(self) -> bytes:
@@ -167,15 +147,18 @@ class _Body:
 
     async def read(self) -> bytes:
         """All of it, unzipped. Raises: ServingError: INVALID_ARGUMENT or RESOURCE_EXHAUSTED. _Gone."""
-        too_large = exhausted(f"request body larger than {self._limit} bytes")
-        if self._declared > self._limit:
+        limit = self._server.config.max_body_bytes
+        too_large = exhausted(f"request body larger than {limit} bytes")
+        if self._declared > limit:
             raise too_large
         try:
             while not self.whole:
                 for piece in self._pieces(await self._next()):
-                    if len(self._held) + len(piece) > self._limit:
+                    if len(self._held) + len(piece) > limit:
                         raise too_large
-                    self._room.take(len(piece))
+                    if len(piece) > self._server.room:
+                        raise exhausted("too many large requests at a time")
+                    self._server.room -= len(piece)
                     self._held += piece
                     await asyncio.sleep(0)  # others have their turn between the pieces of a bomb
         except zlib.error:
@@ -184,7 +167,7 @@ class _Body:
 
     def release(self) -> None:
         """Gives its room back."""
-        self._room.left += len(self._held)
+        self._server.room += len(self._held)
         self._held = bytearray()
 
     async def let_pass(self) -> None:
@@ -196,53 +179,33 @@ class _Body:
 
 
 class HttpServer:
-    """An HTTP server, and the ASGI application it runs. Its port is taken at once, and listens after `start`.
+    """An HTTP server, answering once it is made, and the ASGI application it runs: bytes pass in `loop`, every call
+    through `door`. `room`: bytes that bodies may still take.
 
-    Args:
-      respond: answers requests; called by several threads.
-      config: see there.
-      loop: where bytes pass.
-      door: what every call passes.
-
-    Raises:
-      OSError: the port can't be taken.
+    Raises: OSError: the port can't be taken.
     """
 
-    def __init__(self, respond: Respond, config: HttpConfig, loop: Loop, door: Door) -> None:
+    def __init__(self, rest: RestApi, config: HttpConfig, loop: Loop, door: Door) -> None:
         self.config = config
-        self._respond, self._loop, self._door = respond, loop, door
-        self._room = _Room(config.max_bodies_bytes)
+        self._rest, self._door = rest, door
+        self.room = config.max_bodies_bytes
         self.workers = Workers(config.num_threads, config.num_threads, "http")
-        self._socket = socket.socket()
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind(("0.0.0.0", config.port))
-        except OSError:
-            self._socket.close()
-            raise
-        self.port = self._socket.getsockname()[1]
+        listening = socket.create_server(("0.0.0.0", config.port))
+        self.port = listening.getsockname()[1]
         options: dict[str, Any] = {"interface": "asgi3", "lifespan": "off", "ws": "none", "http": _Protocol}
         options |= {"log_config": None, "access_log": False, "server_header": False, "proxy_headers": False}
         options |= {"timeout_keep_alive": _IDLE_S, "timeout_graceful_shutdown": _LAST_BYTES_S}
         self._server = uvicorn.Server(uvicorn.Config(self, **options))
-
-    def start(self) -> None:
-        """Listens from now on."""
-        self._socket.listen()
-        self._running = self._loop.begin(self._server.serve([self._socket]))
+        self._running = loop.begin(self._server.serve([listening]))
 
     def stop(self) -> None:
         """Takes no more connections and closes those that are idle; the last bytes have some seconds."""
         self._server.should_exit = True
         self._running.result()
 
-    def close(self) -> None:
-        """Gives the port back of a server that did not start."""
-        self._socket.close()
-
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """A request, as ASGI has it."""
-        body = _Body(scope, receive, self._room, self.config.max_body_bytes)
+        body = _Body(scope, receive, self)
         with contextlib.ExitStack() as inside, contextlib.suppress(_Gone):
             try:
                 inside.enter_context(self._door.entered())
@@ -263,7 +226,7 @@ class HttpServer:
         gone.add_done_callback(lambda _: call.end())
         method, path = scope["method"], scope["raw_path"].decode("ascii")
         try:
-            return await self.workers.run(call, lambda: self._respond(method, path, content, call))
+            return await self.workers.run(call, lambda: self._rest.answer(method, path, content, call))
         finally:
             gone.cancel()
 
@@ -273,7 +236,6 @@ class HttpServer:
         if self._door.closed or not body.whole:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": content, "more_body": not body.whole})
-        if not body.whole:
-            await body.let_pass()
-            await send({"type": "http.response.body"})
+        await send({"type": "http.response.body", "body": content, "more_body": True})
+        await body.let_pass()
+        await send({"type": "http.response.body"})

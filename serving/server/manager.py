@@ -1,7 +1,6 @@
 """The models of a server: configuration, labels, and the threads that look for versions and load them."""
 
 import contextlib
-import dataclasses
 import logging
 import queue
 import threading
@@ -14,60 +13,32 @@ from tensorflow_serving.apis import model_pb2
 from serving.server.calls import ENDLESS, Call, ServingError, invalid_argument, unavailable
 from serving.server.config import ModelServerConfig, aspired_versions, check_transition, checked_labels
 from serving.server.servable import Servable
-from serving.server.versions import Load, Loaded, ModelVersions, RetryConfig, Version, servable_not_found
+from serving.server.versions import Load, ManagerConfig, ModelVersions, Version, servable_not_found
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.1
 
 
-@dataclasses.dataclass(frozen=True)
-class ManagerConfig:
-    """How a server looks after its models."""
-
-    poll_interval_s: float = 1.0
-    """Time between looks for versions (--file_system_poll_wait_seconds); 0 looks once a configuration, < 0 never."""
-    retries: RetryConfig = RetryConfig()
-    allow_labels_for_unavailable: bool = False
-    """--allow_version_labels_for_unavailable_models."""
-
-
 class ModelManager:
-    """Keeps the versions that should serve loaded.
+    """Keeps the versions that should serve loaded; `on_change` is told whenever some version's state is another."""
 
-    Args:
-      config: see there.
-      load: makes a version ready to run.
-      on_available: told of a version that starts to serve, by name and number.
-      on_change: told that some version's state is another now.
-    """
-
-    def __init__(
-        self,
-        config: ManagerConfig = ManagerConfig(),
-        load: Load = Servable,
-        on_available: Callable[[str, int], None] = lambda name, number: None,
-        on_change: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.config = config
-        self._load, self._on_available, self._on_change = load, on_available, on_change
+    def __init__(self, config: ManagerConfig, load: Load, on_change: Callable[[], None]) -> None:
+        self.config, self._load, self._on_change = config, load, on_change
         self._reloading, self._polling, self._lock = threading.Lock(), threading.Lock(), threading.Condition()
-        self._server_config: ModelServerConfig | None = None
+        self._server_config = ModelServerConfig()
         self._models: dict[str, ModelVersions] = {}
         self._labels: dict[str, dict[str, int]] = {}
-        self._announced: set[tuple[str, int]] = set()
         self._complaints: dict[str, str] = {}
         self._loads: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopped = threading.Event()
+        threading.Thread(target=self._load_what_is_due, daemon=True, name="load").start()
+        if config.poll_interval_s > 0:
+            threading.Thread(target=self._poll_forever, daemon=True, name="poll").start()
 
     def stop(self) -> None:
         """Loads and looks for nothing more, nor waits; what serves goes on."""
         self._stopped.set()
         self._loads.put(lambda: None)
-
-    def _start(self) -> None:
-        threading.Thread(target=self._load_what_is_due, daemon=True, name="load").start()
-        if self.config.poll_interval_s > 0:
-            threading.Thread(target=self._poll_forever, daemon=True, name="poll").start()
 
     # Loading and looking for versions
 
@@ -90,11 +61,7 @@ class ModelManager:
 
     def _changed(self) -> None:
         with self._lock:
-            now = {(name, number) for name, model in self._models.items() for number in model.available()}
-            fresh, self._announced = sorted(now - self._announced), now
             self._lock.notify_all()
-        for name, number in fresh:
-            self._on_available(name, number)
         self._on_change()
 
     def _poll_forever(self) -> None:
@@ -106,7 +73,7 @@ class ModelManager:
                 _log.exception("looking for versions failed")
 
     def _look(self) -> None:
-        for model in self._server_config.model_config_list.config if self._server_config is not None else ():
+        for model in self._server_config.model_config_list.config:
             try:
                 paths = aspired_versions(Path(model.base_path), model.model_version_policy)
                 complaint = "" if paths else f"No versions of servable {model.name} found under {model.base_path}"
@@ -121,7 +88,7 @@ class ModelManager:
     def _model(self, name: str) -> ModelVersions:
         with self._lock:
             if name not in self._models:
-                self._models[name] = ModelVersions(name, self._load, self._schedule, self.config.retries, self._changed)
+                self._models[name] = ModelVersions(name, self.config, self._load, self._schedule, self._changed)
             return self._models[name]
 
     # Configuration
@@ -147,8 +114,8 @@ class ModelManager:
 
     def _apply(self, config: ModelServerConfig) -> list[str]:
         """Takes a configuration over; the names of models that are new in it."""
-        old, known = self._server_config, self._names()
-        check_transition(old, config)
+        known = self._names()
+        check_transition(self._server_config, config)
         unavailable_too = self.config.allow_labels_for_unavailable
         labels = checked_labels(config, self._labels, lambda name: self._model(name).available(), unavailable_too)
         with self._polling:
@@ -157,8 +124,6 @@ class ModelManager:
                 self._models[name].aspire({})
             if self.config.poll_interval_s >= 0:
                 self._look()
-        if old is None:
-            self._start()
         return sorted(set(self._names()) - set(known))
 
     def _wait_for(self, names: list[str], call: Call) -> None:
@@ -170,7 +135,7 @@ class ModelManager:
             f"{{{{name: {model.name} version: {number}}} due to error: {error}}}, "
             for model in models
             if not model.available()
-            for number, error in sorted((model.failures() or {}).items())
+            for number, error in sorted(model.failures().items())
         ]
         if failed:
             message = f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}"
@@ -179,7 +144,7 @@ class ModelManager:
     # Requests
 
     @contextlib.contextmanager
-    def use(self, spec: model_pb2.ModelSpec) -> Iterator[Loaded]:
+    def use(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
         """The version a request asks for; it stays loaded until the block ends.
 
         Raises: ServingError: with TF Serving's code and message.
@@ -203,13 +168,12 @@ class ModelManager:
         return model.statuses() if model is not None else {}
 
     def _names(self) -> list[str]:
-        config = self._server_config
-        return [model.name for model in config.model_config_list.config] if config is not None else []
+        return [model.name for model in self._server_config.model_config_list.config]
 
     def serves(self, name: str) -> bool:
         """Whether the configuration lists a model of that name."""
         return name in self._names()
 
-    def serving(self) -> dict[str, bool]:
-        """Whether a version serves, for every model of the configuration."""
-        return {name: bool(self._model(name).available()) for name in self._names()}
+    def available(self) -> dict[str, list[int]]:
+        """The versions that serve of every model of the configuration."""
+        return {name: self._model(name).available() for name in self._names()}

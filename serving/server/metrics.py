@@ -1,10 +1,12 @@
 """Counters and histograms under TF Serving's names, in Prometheus' text format."""
 
 import bisect
+import collections
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 
-_PREFIX = "/tensorflow/serving/"
+_PREFIX = ":tensorflow:serving:"  # a `/` of TF Serving's own names is `:` in Prometheus
 _LATENCY_BOUNDS = tuple(10.0 * 1.8**step for step in range(33))  # microseconds, up to about 20 minutes
 _COUNT_BOUNDS = tuple(float(2**step) for step in range(14))
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
@@ -24,18 +26,18 @@ class Counter:
 
     def __init__(self, name: str, labels: Sequence[str] = ()) -> None:
         self.name, self._labels = _PREFIX + name, labels
-        self._lock, self._counts = threading.Lock(), dict[Labels, int]()
+        self._lock, self._counts = threading.Lock(), collections.Counter[Labels]()
 
     def add(self, *labels: str) -> None:
         """Counts one more."""
         with self._lock:
-            self._counts[labels] = self._counts.get(labels, 0) + 1
+            self._counts[labels] += 1
 
-    def lines(self, exposed_name: str) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
         """Samples in Prometheus' format."""
         with self._lock:
             counts = list(self._counts.items())
-        return (f"{exposed_name}{_labelled(self._labels, key)} {count}" for key, count in counts)
+        return (f"{self.name}{_labelled(self._labels, key)} {count}" for key, count in counts)
 
 
 class Histogram:
@@ -45,29 +47,25 @@ class Histogram:
 
     def __init__(self, name: str, labels: Sequence[str] = (), bounds: Sequence[float] = _LATENCY_BOUNDS) -> None:
         self.name, self._labels, self._bounds = _PREFIX + name, labels, bounds
-        self._lock = threading.Lock()
-        self._buckets: dict[Labels, list[int]] = {}
-        self._sums: dict[Labels, float] = {}
+        self._lock, self._sums = threading.Lock(), collections.defaultdict[Labels, float](float)
+        self._buckets = collections.defaultdict[Labels, list[int]](lambda: [0] * (len(bounds) + 1))
 
     def add(self, value: float, *labels: str) -> None:
         """Takes in a value."""
         with self._lock:
-            buckets = self._buckets.setdefault(labels, [0] * (len(self._bounds) + 1))
-            buckets[bisect.bisect_left(self._bounds, value)] += 1
-            self._sums[labels] = self._sums.get(labels, 0.0) + value
+            self._buckets[labels][bisect.bisect_left(self._bounds, value)] += 1
+            self._sums[labels] += value
 
-    def lines(self, exposed_name: str) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
         """Samples in Prometheus' format."""
         with self._lock:
-            found = [(key, list(buckets), self._sums[key]) for key, buckets in self._buckets.items()]
-        for key, buckets, total in found:
-            count = 0
-            for bound, inside in zip((*(f"{bound:g}" for bound in self._bounds), "+Inf"), buckets, strict=True):
-                count += inside
-                label = f'le="{bound}"'
-                yield f"{exposed_name}_bucket{_labelled(self._labels, key, label)} {count}"
-            yield f"{exposed_name}_sum{_labelled(self._labels, key)} {total:g}"
-            yield f"{exposed_name}_count{_labelled(self._labels, key)} {count}"
+            found = [(key, list(itertools.accumulate(self._buckets[key])), total) for key, total in self._sums.items()]
+        bounds = [*(f'le="{bound:g}"' for bound in self._bounds), 'le="+Inf"']
+        for key, counts, total in found:
+            for bound, count in zip(bounds, counts, strict=True):
+                yield f"{self.name}_bucket{_labelled(self._labels, key, bound)} {count}"
+            yield f"{self.name}_sum{_labelled(self._labels, key)} {total:g}"
+            yield f"{self.name}_count{_labelled(self._labels, key)} {counts[-1]}"
 
 
 class Metrics:
@@ -77,13 +75,12 @@ class Metrics:
         self.request_count = Counter("request_count", ("model_name", "status"))
         self.request_latency = Histogram("request_latency", ("model_name", "API", "entrypoint"))
         self.runtime_latency = Histogram("runtime_latency", ("model_name", "API", "runtime"))
-        self.batch_sizes = Histogram("batching_session/processed_batch_size", (), _COUNT_BOUNDS)
-        self.queuing_latency = Histogram("batching_session/queuing_latency", ("thread_pool_name",))
+        self.batch_sizes = Histogram("batching_session:processed_batch_size", (), _COUNT_BOUNDS)
+        self.queuing_latency = Histogram("batching_session:queuing_latency", ("thread_pool_name",))
 
     def page(self) -> str:
-        """Everything in Prometheus' text format; `/` in a name becomes `:`."""
+        """Everything in Prometheus' text format."""
         lines: list[str] = []
         for metric in vars(self).values():
-            exposed_name = metric.name.replace("/", ":")
-            lines += [f"# TYPE {exposed_name} {metric.kind}", *metric.lines(exposed_name)]
+            lines += [f"# TYPE {metric.name} {metric.kind}", *metric.lines()]
         return "\n".join(lines) + "\n"

@@ -16,9 +16,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 from serving.server.calls import Call, ServingError, exhausted, invalid_argument, unimplemented
 from serving.server.core import METADATA_FIELD, ServerCore
 from serving.server.servable import DEFAULT_SIGNATURE
-from serving.server.tensors import array_of, array_of_json, is_base64, json_of_array, numpy_dtype, parse_object, shown
-
-from serving.server.tensors import proto_of  # isort: skip
+from serving.server.tensors import array_of, array_of_json, is_base64, json_of_array, parse_object, proto_of, shown
 
 Inputs = Mapping[str, meta_graph_pb2.TensorInfo]
 
@@ -26,6 +24,7 @@ _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _INFER = re.compile(rf"/v1/models/(?P<model>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.I | re.ASCII)
 _SHOW = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_VERSION}(?:/(?P<method>metadata))?", re.I | re.ASCII)
 _MAX_VERSION, _MAX_ROWS = 2**63 - 1, 2**16
+_MULTIPLE = "as multiple input tensors required as per tensorinfo_map"
 _STATUSES = {
     **{"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400, "UNAUTHENTICATED": 401},
     **{"PERMISSION_DENIED": 403, "NOT_FOUND": 404, "ALREADY_EXISTS": 409, "ABORTED": 409, "RESOURCE_EXHAUSTED": 429},
@@ -48,25 +47,13 @@ def error_answer(error: ServingError) -> Answer:
 
 
 class RestApi:
-    """Answers REST requests.
-
-    Args:
-      core: what answers them.
-      metrics_path: where Prometheus reads; empty for nowhere.
-    """
+    """Answers REST requests; Prometheus reads at `metrics_path`, unless that is empty."""
 
     def __init__(self, core: ServerCore, metrics_path: str = "") -> None:
         self._core, self._metrics_path = core, metrics_path
 
     def answer(self, method: str, path: str, body: bytes, call: Call) -> Answer:
-        """The answer to a request, whatever goes wrong.
-
-        Args:
-          method: GET, POST or another.
-          path: without the query.
-          body: all of it.
-          call: see there.
-        """
+        """The answer to a request, whatever goes wrong; `path` is without the query."""
         if method == "GET" and path == self._metrics_path:
             return Answer(200, self._core.metrics.page(), "text/plain")
         if not path.lower().startswith("/v1/"):
@@ -89,13 +76,18 @@ class RestApi:
 
     def _predict(self, spec: model_pb2.ModelSpec, body: bytes, call: Call) -> str:
         document = parse_object(body)
-        spec.signature_name = _signature_name(document)
-        signatures, name = self._core.signatures(spec), spec.signature_name or DEFAULT_SIGNATURE
+        given = document.get("signature_name", "")
+        if not isinstance(given, str):
+            text = "not formatted correctly. 'signature_name' key must be a string value."
+            raise invalid_argument(f"JSON Value: {shown(document)} {text}")
+        signatures, name = self._core.signatures(spec), given or DEFAULT_SIGNATURE
         if name not in signatures:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
-        request = predict_pb2.PredictRequest(model_spec=spec)
-        rows = _fill_predict(request, document, signatures[name].inputs)
+        spec.signature_name = given
+        arrays, rows = _arrays(document, signatures[name].inputs, given), "instances" in document
         del document
+        inputs = {alias: proto_of(array) for alias, array in arrays.items()}
+        request = predict_pb2.PredictRequest(model_spec=spec, inputs=inputs)
         return _predict_body(self._core.predict(request, call).outputs, rows)
 
     def _status(self, spec: model_pb2.ModelSpec) -> Any:
@@ -103,9 +95,9 @@ class RestApi:
 
     def _metadata(self, spec: model_pb2.ModelSpec) -> Any:
         request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[METADATA_FIELD])
-        response, signatures = self._core.metadata(request), get_model_metadata_pb2.SignatureDefMap()
-        response.metadata[METADATA_FIELD].Unpack(signatures)
-        return {"model_spec": _as_json(response.model_spec), "metadata": {METADATA_FIELD: _as_json(signatures)}}
+        answer = _as_json(self._core.metadata(request))
+        del answer["metadata"][METADATA_FIELD]["@type"]  # which TF Serving does not write
+        return answer
 
 
 def _as_json(message: Any) -> Any:
@@ -124,16 +116,6 @@ def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.
     if label is not None:
         spec.version_label = unquote(label)
     return spec
-
-
-def _signature_name(document: Mapping[str, Any]) -> str:
-    name = document.get("signature_name", "")
-    if not isinstance(name, str):
-        text = "not formatted correctly. 'signature_name' key must be a string value."
-        raise invalid_argument(f"JSON Value: {shown(document)} {text}")
-    if not name.isprintable():
-        raise invalid_argument(f"Serving signature name: {json.dumps(name)} not found in signature def")
-    return name
 
 
 # Predict
@@ -157,7 +139,7 @@ def _rows(instances: list[Any], inputs: Inputs) -> dict[str, np.ndarray]:
     """Arrays by input of a list of instances."""
     named = _is_named(instances[0])
     if len(inputs) > 1 and not isinstance(instances[0], dict):
-        raise _plain("instances is a plain list, but expecting list of objects")
+        raise invalid_argument(f"instances is a plain list, but expecting list of objects {_MULTIPLE}")
     arrays: dict[str, list[np.ndarray]] = {name: [] for name in inputs}
     for number, element in enumerate(instances):
         if named != _is_named(element):
@@ -168,7 +150,7 @@ def _rows(instances: list[Any], inputs: Inputs) -> dict[str, np.ndarray]:
             try:
                 if name not in inputs:
                     raise invalid_argument(f"JSON object: does not have named input: {name}")
-                _appended(arrays[name], array_of_json(value, numpy_dtype(inputs[name].dtype)))
+                _appended(arrays[name], array_of_json(value, inputs[name].dtype))
             except ServingError as error:
                 key = f" key: {name}" if named else ""
                 raise invalid_argument(f"{where}{key} of 'instances' list. Error: {error}") from None
@@ -182,41 +164,33 @@ def _columns(value: Any, inputs: Inputs) -> dict[str, np.ndarray]:
     """Arrays by input of an object of whole tensors, or of the one input's tensor."""
     if not _is_named(value):
         if len(inputs) > 1:
-            raise _plain("inputs is a plain value/list, but expecting an object")
+            raise invalid_argument(f"inputs is a plain value/list, but expecting an object {_MULTIPLE}")
         value = {next(iter(inputs)): value}
     for name in sorted(inputs):
         if name not in value:
             raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
-    return {name: array_of_json(value[name], numpy_dtype(info.dtype)) for name, info in inputs.items()}
+    return {name: array_of_json(value[name], info.dtype) for name, info in inputs.items()}
 
 
-def _plain(text: str) -> ServingError:
-    return invalid_argument(f"{text} as multiple input tensors required as per tensorinfo_map")
-
-
-def _fill_predict(request: predict_pb2.PredictRequest, document: Mapping[str, Any], inputs: Inputs) -> bool:
-    """Puts a body's tensors into a request; whether it was in row form (`instances`), as the answer shall be."""
-    rows = "instances" in document
-    if rows and "inputs" in document:
+def _arrays(document: Mapping[str, Any], inputs: Inputs, signature_name: str) -> dict[str, np.ndarray]:
+    """Arrays by input of a body, in row form (`instances`) or whole (`inputs`)."""
+    if "instances" in document and "inputs" in document:
         text = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
         raise invalid_argument(f"JSON Value: {shown(document)} {text}")
-    if not rows and "inputs" not in document:
+    if "instances" not in document and "inputs" not in document:
         raise invalid_argument("Missing 'inputs' or 'instances' key")
     if not inputs:
-        name = request.model_spec.signature_name or "DEFAULT"
-        raise invalid_argument(f"Failed to get input map for signature: {name}")
-    if rows:
-        instances = document["instances"]
-        if not isinstance(instances, list):
-            raise invalid_argument(f"JSON Value: {shown(document)} Expecting 'instances' to be an list/array")
-        if not instances:
-            raise invalid_argument(f"JSON Value: {shown(document)} No values in 'instances' array")
-        if len(instances) > _MAX_ROWS:
-            raise exhausted(f"{len(instances)} instances; at most {_MAX_ROWS} are taken")
-    arrays = _rows(instances, inputs) if rows else _columns(document["inputs"], inputs)
-    for name, array in arrays.items():
-        request.inputs[name].CopyFrom(proto_of(array))
-    return rows
+        raise invalid_argument(f"Failed to get input map for signature: {signature_name or 'DEFAULT'}")
+    if "inputs" in document:
+        return _columns(document["inputs"], inputs)
+    instances = document["instances"]
+    if not isinstance(instances, list):
+        raise invalid_argument(f"JSON Value: {shown(document)} Expecting 'instances' to be an list/array")
+    if not instances:
+        raise invalid_argument(f"JSON Value: {shown(document)} No values in 'instances' array")
+    if len(instances) > _MAX_ROWS:
+        raise exhausted(f"{len(instances)} instances; at most {_MAX_ROWS} are taken")
+    return _rows(instances, inputs)
 
 
 def _predict_body(outputs: Mapping[str, tensor_pb2.TensorProto], rows: bool) -> str:

@@ -1,5 +1,6 @@
 """One loaded model version, run through a session as TF Serving does, and what Predict asks of its signatures."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -9,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
-from tensorflow_serving.apis import model_pb2, predict_pb2
+from tensorflow_serving.apis import predict_pb2
 
 from serving.server.calls import ENDLESS, Call, as_serving_error, failed_precondition, invalid_argument
 from serving.server.tensors import array_of, dtype_name, proto_of
@@ -20,34 +21,41 @@ Signature: TypeAlias = meta_graph_pb2.SignatureDef
 Signatures: TypeAlias = Mapping[str, Signature]
 Feeds: TypeAlias = Mapping[str, np.ndarray]
 Run = Callable[[Feeds, Sequence[str], Call], list[np.ndarray]]
-"""Values by tensor name, names of tensors to fetch and the call they are for, to their values. Raises ServingError."""
+"""Values by tensor name, names of tensors to fetch and the call they are for, to their values.
+
+Raises: ServingError: with TF Serving's code and message.
+"""
 
 
+@dataclasses.dataclass(frozen=True)
 class Servable:
-    """A SavedModel with tag `serve`, from a version's folder. Raises: OSError, ValueError, tf.errors.OpError."""
+    """A loaded version. `close` frees it; no run may be on its way then."""
 
-    def __init__(self, directory: Path, version: int) -> None:
-        self.version = version
+    version: int
+    signatures: Signatures
+    run: Run
+    close: Callable[[], None]
+
+
+def load_servable(directory: Path, version: int) -> Servable:
+    """A SavedModel with tag `serve`, from a version's folder. Raises: OSError, ValueError, tf.errors.OpError."""
+    session = _Session(directory)  # which TensorFlow closes once nobody holds it
+    return Servable(version, session.signatures, session.run, session.close)
+
+
+class _Session:
+    def __init__(self, directory: Path) -> None:
         self._graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=self._graph)
-        try:
-            with self._graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.load(self._session, ["serve"], str(directory))
-        except BaseException:
-            self._session.close()
-            raise
+        with self._graph.as_default():
+            meta_graph = tf.compat.v1.saved_model.load(self._session, ["serve"], str(directory))
         self._session._extend_graph()
         self.signatures: Signatures = meta_graph.signature_def
 
-    def close(self) -> None:
-        """Frees the session; no run may be on its way."""
-        self._session.close()
+        self.close = self._session.close
 
     def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
-        """Values of the tensors `fetches`; the run is ended at the call's deadline.
-
-        Raises: ServingError: with TF Serving's code and message.
-        """
+        """A `Run`, which is ended at the call's deadline."""
         tensors = {name: self._graph.get_tensor_by_name(name) for name in {*feeds, *fetches}}
         for position, name in enumerate(sorted(feeds)):
             wanted = np.dtype(tensors[name].dtype.as_numpy_dtype)
@@ -66,9 +74,8 @@ class Servable:
         """Session.run would cast dtypes and check shapes, which TF Serving does not; this is what it calls."""
         call.check()
         remaining_s = call.remaining_s()
-        if remaining_s is None:
-            return self._session._call_tf_sessionrun(None, feeds, fetches, [], None)
-        options = config_pb2.RunOptions(timeout_in_ms=min(1 + int(1e3 * remaining_s), 2**31))
+        timeout_ms = 0 if remaining_s is None else min(1 + int(1e3 * remaining_s), 2**31)  # 0 is for ever
+        options = config_pb2.RunOptions(timeout_in_ms=timeout_ms)
         buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
         try:
             return self._session._call_tf_sessionrun(buffer, feeds, fetches, [], None)
@@ -126,24 +133,16 @@ def _run_signature(
     return {alias: values[name] for alias, name in wanted.items()}
 
 
-def resolved_spec(name: str, version: int, signature_name: str = "") -> model_pb2.ModelSpec:
-    """The model_spec of an answer: which version it was."""
-    spec = model_pb2.ModelSpec(name=name, signature_name=signature_name)
-    spec.version.value = version
-    return spec
-
-
 def run_predict(
-    signatures: Signatures, version: int, run: Run, request: predict_pb2.PredictRequest, call: Call = ENDLESS
+    servable: Servable, request: predict_pb2.PredictRequest, call: Call = ENDLESS
 ) -> predict_pb2.PredictResponse:
     """The answer of a version to a request. Raises: ServingError: with TF Serving's code and message."""
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-    if name not in signatures:
+    if name not in servable.signatures:
         raise failed_precondition(f'Serving signature key "{name}" not found.')
-    feeds = _feeds(signatures[name], request.inputs)
-    wanted = _fetches(signatures[name], list(request.output_filter))
-    values = _run_signature(run, signatures[name], feeds, wanted, call)
-    response = predict_pb2.PredictResponse(model_spec=resolved_spec(request.model_spec.name, version, name))
-    for alias, value in values.items():
-        response.outputs[alias].CopyFrom(proto_of(value))
-    return response
+    signature = servable.signatures[name]
+    feeds, wanted = _feeds(signature, request.inputs), _fetches(signature, list(request.output_filter))
+    values = _run_signature(servable.run, signature, feeds, wanted, call)
+    spec = {"name": request.model_spec.name, "version": {"value": servable.version}, "signature_name": name}
+    outputs = {alias: proto_of(value) for alias, value in values.items()}
+    return predict_pb2.PredictResponse(model_spec=spec, outputs=outputs)

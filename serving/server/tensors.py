@@ -3,6 +3,7 @@
 import base64
 import binascii
 import gc
+import itertools
 import json
 import math
 import threading
@@ -20,19 +21,18 @@ _MAX_LISTS, _MAX_VALUES = 2**20, 2**21  # 32 scenes of 64 snapshots are 400,000 
 _SMALL, _SHOWN = 2**18, 256
 _LARGE = threading.Lock()
 _KINDS = {type(None): "Null", dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
-_TENSORFLOW_NAMES = {"float32": "float", "float64": "double", "float16": "half", "object": "string"}
-_NARROW = {name: "int_val" for name in ("int8", "uint8", "int16", "uint16", "int32")}
 _FIELDS = {"float32": "float_val", "float64": "double_val", "complex64": "scomplex_val", "complex128": "dcomplex_val",
            "float16": "half_val", "bfloat16": "half_val", "bool": "bool_val", "object": "string_val",
-           "int64": "int64_val", "uint32": "uint32_val", "uint64": "uint64_val", **_NARROW}  # fmt: skip
+           "int64": "int64_val", "uint32": "uint32_val", "uint64": "uint64_val",
+           **dict.fromkeys(("int8", "uint8", "int16", "uint16", "int32"), "int_val")}  # fmt: skip
 
 
 def dtype_name(dtype: np.dtype) -> str:
     """TensorFlow's name of a dtype: float, double, complex64, string."""
-    return _TENSORFLOW_NAMES.get(dtype.name, dtype.name)
+    return types_pb2.DataType.Name(tf.as_dtype(dtype).as_datatype_enum).removeprefix("DT_").lower()
 
 
-def numpy_dtype(number: int) -> np.dtype:
+def _numpy_dtype(number: int) -> np.dtype:
     """NumPy's dtype for a DataType number. Raises: KeyError or TypeError: NumPy has none."""
     if number in (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT):
         raise KeyError(number)
@@ -40,18 +40,18 @@ def numpy_dtype(number: int) -> np.dtype:
 
 
 def _parsed(proto: tensor_pb2.TensorProto) -> np.ndarray:
-    dtype, shape = numpy_dtype(proto.dtype), [dim.size for dim in proto.tensor_shape.dim]
+    dtype, shape = _numpy_dtype(proto.dtype), [dim.size for dim in proto.tensor_shape.dim]
     elements, field = math.prod(shape), _FIELDS[dtype.name]
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape) or elements >= 2**63:
         raise ValueError("no rank, or a negative or too large a shape")
-    held = getattr(proto, field)
-    given = len(held) // (2 if dtype.kind == "c" else 1)
+    held, numbers = getattr(proto, field), 2 if dtype.kind == "c" else 1
+    given = len(held) // numbers
     if proto.tensor_content and (dtype.kind == "O" or len(proto.tensor_content) != elements * dtype.itemsize):
         raise ValueError("content does not fill the shape")
     if not proto.tensor_content and given < elements and elements * dtype.itemsize > _MAX_FILLED_BYTES:
         raise ValueError("a large shape without content")
     if given > elements:  # TensorFlow takes the first
-        del held[elements * (2 if dtype.kind == "c" else 1) :]
+        del held[elements * numbers :]
     if given == 0 and not proto.tensor_content:
         return np.full(shape, b"" if dtype.kind == "O" else 0, dtype)
     return tf.make_ndarray(proto)
@@ -70,9 +70,8 @@ def array_of(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
 
 def proto_of(array: np.ndarray) -> tensor_pb2.TensorProto:
     """The array in the typed field of its dtype, where TF Serving puts it and its stock clients read it."""
-    proto = tensor_pb2.TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum)
-    for size in array.shape:
-        proto.tensor_shape.dim.add(size=size)
+    shape, number = tf.TensorShape(array.shape).as_proto(), tf.as_dtype(array.dtype).as_datatype_enum
+    proto = tensor_pb2.TensorProto(dtype=number, tensor_shape=shape)
     flat, field = np.ascontiguousarray(array).reshape(-1), _FIELDS[array.dtype.name]
     if array.dtype.kind == "c":
         flat = flat.view(flat.real.dtype)
@@ -87,12 +86,7 @@ def proto_of(array: np.ndarray) -> tensor_pb2.TensorProto:
 
 def shown(value: Any) -> str:
     """A JSON value as errors quote it, cut after 256 characters."""
-    text = ""
-    for piece in json.JSONEncoder().iterencode(value):
-        text += piece
-        if len(text) >= _SHOWN:
-            break
-    return text[:_SHOWN]
+    return "".join(itertools.islice(json.JSONEncoder().iterencode(value), _SHOWN))[:_SHOWN]
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -139,22 +133,19 @@ def is_base64(value: Any) -> bool:
 
 def _leaves(value: Any) -> tuple[list[int], list[Any]]:
     """Shape and scalars of nested lists, the shape being that of the first element all the way down."""
-    shape: list[int] = []
-    scalars: list[Any] = [value]
-    first: Any
-    while scalars and isinstance(scalars[0], list):
-        level, size = len(shape), len(scalars[0])
+    shape, first = [], value
+    while isinstance(first, list):
+        shape.append(len(first))
+        first = first[0] if first else None
+    scalars = [value]
+    for level, size in enumerate(shape):
         for part in scalars:
             if not isinstance(part, list):
-                depth, first = level, scalars[0]
-                while isinstance(first, list):
-                    depth, first = depth + 1, first[0] if first else None
-                text = f"found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {depth}"
+                text = f"found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {len(shape)}"
                 raise invalid_argument(f"JSON Value: {shown(part)} {text}")
             if len(part) != size:
                 text = f"Encountered list at unexpected size: {len(part)} at level: {level} expected size: {size}"
                 raise invalid_argument(text)
-        shape.append(size)
         scalars = [scalar for part in scalars for scalar in part]
     if any(isinstance(scalar, list) for scalar in scalars):
         raise invalid_argument(f"Encountered list at unexpected level: {len(shape)} expected < {len(shape)}")
@@ -171,12 +162,12 @@ def _as_bytes(value: Any) -> Any:
         raise invalid_argument("Unable to base64 decode") from None
 
 
-def array_of_json(value: Any, dtype: np.dtype) -> np.ndarray:
-    """Nested lists as an array; strings are text or {"b64": TEXT}.
+def array_of_json(value: Any, number: int) -> np.ndarray:
+    """Nested lists as an array of a DataType; strings are text or {"b64": TEXT}.
 
     Raises: ServingError: INVALID_ARGUMENT, the lists are ragged or hold no such values; UNIMPLEMENTED, JSON has none.
     """
-    shape, scalars = _leaves(value)
+    dtype, (shape, scalars) = _numpy_dtype(number), _leaves(value)
     types = {"f": (int, float), "b": (bool,), "O": (bytes,), "i": (int,), "u": (int,)}.get(dtype.kind)
     if types is None:
         first = shown(scalars[0] if scalars else value)

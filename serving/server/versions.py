@@ -6,32 +6,16 @@ import enum
 import functools
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-
-from serving.server.calls import Call, ServingError, as_serving_error, not_found
-from serving.server.servable import Feeds, Signatures
+from serving.server.calls import ServingError, as_serving_error, not_found
+from serving.server.servable import Servable
 
 _log = logging.getLogger(__name__)
 
-
-class Loaded(Protocol):
-    """A version that can run, as `Servable` and its batching wrapper do."""
-
-    version: int
-    signatures: Signatures
-
-    def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ...) -> list[np.ndarray]:
-        """See `Servable.run`."""
-
-    def close(self) -> None:
-        """Frees it."""
-
-
-Load = Callable[[Path, int], Loaded]
+Load = Callable[[Path, int], Servable]
+"""A version's folder and number to what runs it."""
 Schedule = Callable[[Callable[[], None], float], None]
 """Has an action run by the loading thread after so many seconds."""
 
@@ -40,11 +24,17 @@ State = enum.IntEnum("State", {"START": 10, "LOADING": 20, "AVAILABLE": 30, "UNL
 
 
 @dataclasses.dataclass(frozen=True)
-class RetryConfig:
-    """How often a load is tried again (--max_num_load_retries) and how long after (--load_retry_interval_micros)."""
+class ManagerConfig:
+    """How a server looks after its models."""
 
+    poll_interval_s: float = 1.0
+    """Time between looks for versions (--file_system_poll_wait_seconds); 0 looks once a configuration, < 0 never."""
     max_retries: int = 5
-    interval_s: float = 60.0
+    """How often a failed load is tried again (--max_num_load_retries)."""
+    retry_interval_s: float = 60.0
+    """Time between tries (--load_retry_interval_micros)."""
+    allow_labels_for_unavailable: bool = False
+    """--allow_version_labels_for_unavailable_models."""
 
 
 @dataclasses.dataclass
@@ -59,7 +49,7 @@ class Version:
     gone: bool = False
     attempts: int = 0
     users: int = 0
-    loaded: Loaded | None = None
+    loaded: Servable | None = None
 
 
 class ModelVersions:
@@ -67,17 +57,17 @@ class ModelVersions:
 
     Args:
       name: the model's name.
+      config: what follows a failed load.
       load: makes a version ready to run; whatever it raises is the version's error.
       schedule: where loads run.
-      retries: what follows a failed load.
       changed: told of every change of state, with no lock held.
     """
 
     def __init__(
-        self, name: str, load: Load, schedule: Schedule, retries: RetryConfig, changed: Callable[[], None]
+        self, name: str, config: ManagerConfig, load: Load, schedule: Schedule, changed: Callable[[], None]
     ) -> None:
-        self.name = name
-        self._load, self._schedule, self._retries, self._changed = load, schedule, retries, changed
+        self.name, self._config = name, config
+        self._load, self._schedule, self._changed = load, schedule, changed
         self._lock = threading.Condition()
         self._versions: dict[int, Version] = {}
 
@@ -100,8 +90,7 @@ class ModelVersions:
 
     def _attempt(self, version: Version) -> None:
         with self._lock:
-            version.state = State.LOADING if version.aspired else State.END
-            version.gone = not version.aspired
+            version.state, version.gone = (State.LOADING, False) if version.aspired else (State.END, True)
         if version.aspired:
             self._try_load(version)
         self._changed()
@@ -121,13 +110,13 @@ class ModelVersions:
     def _failed(self, version: Version, error: ServingError) -> None:
         line = ServingError(error.code, error.message.strip().partition("\n")[0])
         version.attempts += 1
-        again = version.attempts <= self._retries.max_retries and version.aspired
+        again = version.attempts <= self._config.max_retries and version.aspired
         _log.error("%s version %d: attempt %d: %s", self.name, version.number, version.attempts, line)
         with self._lock:
             version.error = line
             version.state = version.state if again else State.END
         if again:
-            self._schedule(functools.partial(self._attempt, version), self._retries.interval_s)
+            self._schedule(functools.partial(self._attempt, version), self._config.retry_interval_s)
 
     def _settle(self) -> None:
         """Lets go of versions no longer wanted, where that leaves one that serves."""
@@ -162,14 +151,14 @@ class ModelVersions:
         """The versions that serve, in ascending order."""
         return sorted(number for number, version in self.statuses().items() if version.state == State.AVAILABLE)
 
-    def failures(self) -> dict[int, ServingError] | None:
-        """Errors by version if every version that should serve has failed; None while there is hope."""
+    def failures(self) -> dict[int, ServingError]:
+        """Errors by version if every version that should serve has failed; none while there is hope."""
         wanted = [version for version in self.statuses().values() if version.aspired]
         errors = {v.number: v.error for v in wanted if v.state == State.END and v.error is not None}
-        return errors if wanted and len(errors) == len(wanted) else None
+        return errors if len(errors) == len(wanted) else {}
 
     @contextlib.contextmanager
-    def use(self, number: int | None) -> Iterator[Loaded]:
+    def use(self, number: int | None) -> Iterator[Servable]:
         """The version of that number, or the latest; it stays loaded until the block ends.
 
         Raises: ServingError: NOT_FOUND; it does not serve.

@@ -14,14 +14,6 @@ WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS = 1000
 
 
-def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
-    kind = log.WhichOneof("log_type")
-    if kind == "predict_log":
-        run_predict(servable.signatures, servable.version, servable.run, log.predict_log.request)
-    elif kind is not None:
-        raise unimplemented(f"Unsupported log_type for warmup: {kind}")
-
-
 def replay_warmup(servable: Servable, directory: Path) -> int:
     """Runs the requests in the version's TFRecord of PredictionLog, if there is one; how many there were.
 
@@ -34,7 +26,12 @@ def replay_warmup(servable: Servable, directory: Path) -> int:
         for count, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator(), 1):
             if count > MAX_RECORDS:
                 raise invalid_argument(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")
-            _replay(servable, prediction_log_pb2.PredictionLog.FromString(record))
+            log = prediction_log_pb2.PredictionLog.FromString(record)
+            kind = log.WhichOneof("log_type")
+            if kind == "predict_log":
+                run_predict(servable, log.predict_log.request)
+            elif kind is not None:
+                raise unimplemented(f"Unsupported log_type for warmup: {kind}")
     except DecodeError as error:
         raise invalid_argument(f"Failed to parse warmup record: {error} from {path}") from None
     except tf.errors.DataLossError as error:

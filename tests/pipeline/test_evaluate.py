@@ -22,11 +22,14 @@ from pipeline.evaluation.metrics import MetricsConfig, compute_metrics
 from pipeline.evaluation.predictions import evaluate_predictions, load_predictions, run_estimator
 from pipeline.scenes.building import build_scenes
 from pipeline.scenes.reading import load_scenes
+from serving.server.calls import Door, Loop
 from serving.server.config import single_model
 from serving.server.core import ServerCore
 from serving.server.grpc_server import GrpcConfig, GrpcServer
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
+from serving.server.servable import load_servable
+from serving.server.versions import ManagerConfig
 from tests.estimates import evaluated, random_scenes, silent
 
 NUM_SCENES = 30
@@ -174,12 +177,12 @@ def test_back_projection_beats_chance(
 def test_a_served_model_answers_as_the_saved_one_does(
     model_dir: Path, data_dir: Path, output_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    manager = ModelManager()
+    manager = ModelManager(ManagerConfig(), load_servable, lambda: None)
     config = single_model("back_projection", model_dir)
     config.model_config_list.config[0].model_version_policy.specific.versions.append(10)  # 11 is not finished
     manager.reload(config)
-    server = GrpcServer(ServerCore(manager, Metrics()), GrpcConfig(port=0))
-    server.start()
+    loop = Loop()
+    server = GrpcServer(ServerCore(manager, Metrics()), GrpcConfig(port=0), loop, Door())
     try:
         run_main(
             monkeypatch, "--target", f"localhost:{server.port}", "--model-name", "back_projection", "--data-dir",
@@ -187,6 +190,7 @@ def test_a_served_model_answers_as_the_saved_one_does(
         )  # fmt: skip
     finally:
         server.stop(0.0)
+        loop.stop()
         manager.stop()
     served, local = (load_predictions(path / "scenes.npz").outputs for path in (tmp_path, output_dir))
     assert served.keys() == local.keys()

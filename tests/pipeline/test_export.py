@@ -20,7 +20,8 @@ from pipeline.release import exporting
 from pipeline.release.exporting import export_localizer
 from serving.server.config import single_model
 from serving.server.manager import ModelManager
-from serving.server.servable import Servable
+from serving.server.servable import load_servable
+from serving.server.versions import ManagerConfig
 from tests.conftest import MODEL_NAME, TINY
 from tests.references.mvdr import spectrum as mvdr_reference
 from tests.references.steering import steering_vector
@@ -83,7 +84,7 @@ def spectrum(model, inputs) -> dict[str, np.ndarray]:
 
 
 def test_signatures_are_those_of_the_design(version: Path) -> None:
-    servable = Servable(version, 1)
+    servable = load_servable(version, 1)
 
     def described(infos) -> dict[str, tuple[tf.DType, list[int]]]:
         return {
@@ -202,13 +203,13 @@ def test_a_killed_export_is_invisible_and_the_next_one_serves(
     killed_stage("pipeline.release.exporting:read_meta_graph", 1, "export", *options)  # before warm-up and renaming
     assert versions_in(folder) == [int(version.name)]
     assert list(folder.glob("staging-*"))
-    served = ModelManager()
+    served = ModelManager(ManagerConfig(), load_servable, lambda: None)
     served.reload(single_model(MODEL_NAME, folder))
     assert set(served.statuses(MODEL_NAME)) == {int(version.name)}
     served.stop()
     new = export_localizer(tiny_localizer, folder, warmup_batch_sizes=())
     assert versions_in(folder) == [int(version.name), int(new.name)]
-    served = ModelManager()
+    served = ModelManager(ManagerConfig(), load_servable, lambda: None)
     served.reload(single_model(MODEL_NAME, folder))
     assert set(served.statuses(MODEL_NAME)) == {int(new.name)}
     served.stop()

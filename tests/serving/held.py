@@ -11,16 +11,17 @@ import numpy as np
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.server.batching import BatchingServable, BatchScheduler
+from serving.server.batching import BatchScheduler
 from serving.server.calls import ENDLESS, Call, Door, Loop
 from serving.server.config import single_model
 from serving.server.core import ServerCore
 from serving.server.grpc_server import GrpcConfig, GrpcServer
 from serving.server.http_server import HttpConfig, HttpServer
-from serving.server.manager import ManagerConfig, ModelManager
+from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.rest import RestApi
-from serving.server.versions import Loaded
+from serving.server.servable import Servable
+from serving.server.versions import ManagerConfig
 from tests.serving.servers import PATIENCE_S
 
 NAME = "held"
@@ -35,8 +36,7 @@ class Held:
     """y = x / 2; a run tells that it has begun, and ends once it may go on. 13 breaks it."""
 
     def __init__(self, version: int = 1) -> None:
-        self.version = version
-        self.signatures = {"serving_default": _signature()}
+        self.servable = Servable(version, {"serving_default": _signature()}, self.run, lambda: None)
         self.begun: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
         self.go_on = threading.Event()
         self.go_on.set()
@@ -48,9 +48,6 @@ class Held:
         if (x == 13).any():
             raise ZeroDivisionError("thirteen")
         return [x / 2]
-
-    def close(self) -> None:
-        pass
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
@@ -85,7 +82,7 @@ def stack(
     grpc: GrpcConfig = GrpcConfig(port=0, health=True),
     http: HttpConfig = HttpConfig(port=0),
     scheduler: BatchScheduler | None = None,
-    load: Callable[[Path, int], Loaded] | None = None,
+    load: Callable[[Path, int], Servable] | None = None,
 ) -> Iterator[Stack]:
     """A server of `held`, version 1, on free ports.
 
@@ -95,22 +92,18 @@ def stack(
     """
     (folder / NAME / "1").mkdir(parents=True)
     model, metrics, loop, door = Held(), Metrics(), Loop(), Door()
-    loaded = model if scheduler is None else BatchingServable(model, scheduler)
-    manager = ModelManager(
-        ManagerConfig(poll_interval_s=0.02), load or (lambda path, version: loaded), on_change=lambda: show()
-    )
-    core = ServerCore(manager, metrics)
+    servable = model.servable if scheduler is None else scheduler.batching(model.servable)
     made: list[GrpcServer] = []
 
     def show() -> None:
         for server in made:
-            server.show_health(manager.serving())
+            server.show_health(manager.available())
 
+    manager = ModelManager(ManagerConfig(poll_interval_s=0.02), load or (lambda path, version: servable), show)
+    core = ServerCore(manager, metrics)
     manager.reload(single_model(NAME, folder / NAME))
     made.append(GrpcServer(core, grpc, loop, door))
-    http_server = HttpServer(RestApi(core, "/metrics").answer, http, loop, door)
-    made[0].start()
-    http_server.start()
+    http_server = HttpServer(RestApi(core, "/metrics"), http, loop, door)
     show()
     try:
         yield Stack(model, manager, metrics, made[0], http_server, loop, door)

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from serving.model_server import flag_parser
 from serving.server.app import ModelServer
 from serving.server_process import wait_until
+from tests.serving.servers import PATIENCE_S
 
 
 class ServerHere:
     """What runs, and what it says.
 
     Args:
-      flags: as on the command line; gRPC takes a free port.
+      flags: as on the command line; gRPC takes a free port, and REST has time.
     """
 
     def __init__(self, *flags: str) -> None:
@@ -24,13 +25,14 @@ class ServerHere:
         self._log = io.StringIO()
         self.stop = threading.Event()
         self.finished: bool | None = None
-        self._server = ModelServer(flag_parser().parse_args(["--port=0", *flags]), self._announce)
+        always = ("--port=0", f"--rest_api_timeout_in_ms={PATIENCE_S * 1e3:.0f}")
+        self._server = ModelServer(flag_parser().parse_args([*always, *flags]), self._announce)
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
         wait_until(lambda: bool(self.announced) or not self._thread.is_alive())
         assert self.announced, self.said()
 
-    def _announce(self, name: str, version: int, port: int | None, rest_port: int | None) -> None:
+    def _announce(self, name: str, version: int, port: int, rest_port: int | None) -> None:
         self.port, self.rest_port = port, rest_port
         self.announced.append((name, version))
 

@@ -14,25 +14,25 @@ from serving.model_server import main
 from serving.server.batching import BatchingConfig, BatchScheduler, batching_config
 from serving.server.calls import ServingError
 from serving.server.metrics import Metrics
-from serving.server.servable import Servable
+from serving.server.servable import load_servable
 from serving.server.text_configs import read_text_proto
 from serving.server_process import wait_until
 from tests.serving.here import server_here
-from tests.serving.servers import predict_request, refusal, stubs
+from tests.serving.servers import PATIENCE_S, predict_request, refusal, stubs
 
 
 class Model:
     """The small model, which notes the batches it was given and can be held up."""
 
     def __init__(self, directory: Path) -> None:
-        self.servable = Servable(directory, 2)
+        self.servable = load_servable(directory, 2)
         self.shapes: list[tuple[int, ...]] = []
         self.hold = threading.Event()
         self.hold.set()
 
     def run(self, feeds, fetches, call) -> list[np.ndarray]:
         self.shapes.append(next(iter(feeds.values())).shape)
-        assert self.hold.wait(60)
+        assert self.hold.wait(PATIENCE_S)
         return self.servable.run(feeds, fetches, call)
 
     def names(self, signature: str, output: str) -> tuple[list[str], str]:

@@ -18,6 +18,7 @@ from serving.client.measurement import read_measurement
 from serving.server_process import server_process
 from tests.conftest import MODEL_NAME
 from tests.serving.ports import held_port
+from tests.serving.servers import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 ANTENNAS, SIDE, SNAPSHOTS, K_MAX = 16, 12, 64, 5
@@ -25,6 +26,7 @@ WAVELENGTH_M = 0.3
 # azimuth_deg, elevation_deg, range_m of the sources of each scene
 SCENES = [[(20.0, -10.0, 1.5)], [(-35.0, 12.0, 2.0), (15.0, 5.0, 1.2)], [(0.0, 0.0, 3.0), (40.0, -20.0, 1.0)]]
 NEVER_ASKED = "localhost:1"
+PATIENT = ("--timeout_s", str(PATIENCE_S))
 NOISE_POWER = np.array([2e-9, 5e-9, 1e-8])
 FIELDS = {
     "azimuth_deg": (),
@@ -87,7 +89,8 @@ def version(tiny_model: Path) -> int:
 
 
 def ask(target: str, measurement: Path, output: Path, *options: str) -> list[dict]:
-    main(["--target", target, "--input", str(measurement), "--output", str(output), *options])
+    files = ("--input", str(measurement), "--output", str(output))
+    main(["--target", target, *files, *PATIENT, *options])
     return json.loads(output.read_text(), parse_constant=pytest.fail)
 
 
@@ -97,7 +100,7 @@ def located(target: str, tmp_path_factory: pytest.TempPathFactory) -> list[dict]
     folder = tmp_path_factory.mktemp("away")
     written(folder / "measurement.npz")
     command = [sys.executable, "-m", "serving.client", "--target", target, "--model_name", MODEL_NAME]
-    files = ["--input", "measurement.npz", "--output", "found/sources.json", "--timeout_s", "600"]
+    files = ["--input", "measurement.npz", "--output", "found/sources.json", *PATIENT]
     done = subprocess.run(
         [*command, *files], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
@@ -308,7 +311,7 @@ def test_several_inputs_are_one_list_or_a_file_each(target: str, tmp_path: Path,
     one, two = written(tmp_path / "one.npz"), written(tmp_path / "two.npz", snapshots=plain_arrays()["snapshots"][::-1])
     noise = ["--noise-power", *map(str, NOISE_POWER)]
     found = tmp_path / "found"
-    main(["--target", target, "--input", str(one), str(two), "--output-dir", str(found), "--batch_size", "2"])
+    main(["--target", target, "--input", str(one), str(two), "--output-dir", str(found), "--batch_size", "2", *PATIENT])
     assert sorted(path.name for path in found.iterdir()) == ["one.json", "two.json"]
     apart = [json.loads((found / name).read_text()) for name in ("one.json", "two.json")]
     assert_same(apart[0], located)

@@ -12,6 +12,7 @@ import pytest
 
 from serving.server_process import server_process
 from tests.conftest import MODEL_NAME
+from tests.serving.servers import PATIENCE_S
 from tests.simulated import batch_of, inputs_of, loud
 
 ROOT = Path(__file__).parents[2]
@@ -21,9 +22,9 @@ import json, sys
 from serving.client import LocalizerClient, MeasurementFile
 from pathlib import Path
 
-target, measurement = sys.argv[1:]
-with LocalizerClient(target) as client:
-    assert client.ready()
+target, measurement, patience_s = sys.argv[1:]
+with LocalizerClient(target, timeout_s=float(patience_s)) as client:
+    assert client.ready(float(patience_s))
     print(json.dumps(client.localize(MeasurementFile(Path(measurement)))))
 """
 
@@ -62,9 +63,9 @@ def test_the_client_works_there(site: Path, tiny_model: Path, tmp_path: Path) ->
     scenes = batch_of(3, loud(2))
     np.savez(measurement, **inputs_of(scenes))
     with server_process(f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}") as server:
-        files = ("--input", str(measurement), "--output", str(output))
+        files = ("--input", str(measurement), "--output", str(output), "--timeout_s", str(PATIENCE_S))
         by_command = alone(site, "-m", "serving.client", "--target", server.target, *files)
-        by_import = alone(site, "-c", LOCALIZE, server.target, str(measurement))
+        by_import = alone(site, "-c", LOCALIZE, server.target, str(measurement), str(PATIENCE_S))
     assert by_command.returncode == 0, by_command.stderr
     assert by_import.returncode == 0, by_import.stderr
     found = json.loads(output.read_text())

@@ -65,7 +65,7 @@ def test_our_server_passes_all_of_it_under_the_deployments_configuration(warm_mo
     flags = command_here(tmp_path / "config", warm_model, rest_port=-1)
     with server_process(*flags) as running:
         targets = ("--target", running.target, "--rest-target", f"localhost:{running.rest_port}")
-        done = run_suite(*targets, "--model-name", MODEL_NAME)
+        done = run_suite(*targets, "--model-name", MODEL_NAME, "--deadline-s", str(PATIENCE_S))
         assert healthcheck(running.rest_port) == 0
     assert healthcheck(running.rest_port) != 0
     assert done.returncode == 0, done.stdout[-6000:]

@@ -43,7 +43,7 @@ def test_chunked_bodies_and_clients_that_wait_for_100(shared_server: ServerHere)
     assert json.loads(connection.getresponse().read()) == {"predictions": [3.0]}
     connection.close()
     body = b'{"instances": [2.0]}'
-    with socket.create_connection(("localhost", shared_server.rest_port), 60) as raw:
+    with socket.create_connection(("localhost", shared_server.rest_port), PATIENCE_S) as raw:
         head = (f"POST {MODEL}:predict HTTP/1.1", "Host: here", "Expect: 100-continue", "Connection: close")
         raw.sendall("\r\n".join((*head, f"Content-Length: {len(body)}", "", "")).encode())
         assert raw.recv(1000).startswith(b"HTTP/1.1 100")
@@ -81,7 +81,7 @@ def test_gzipped_bodies(connection, body: bytes, status: int, text: str) -> None
     ids=["nonsense", "long path", "long head", "huge body", "negative", "wrong chunk", "short body", "nothing"],
 )
 def test_hostile_bytes_are_refused_or_dropped(shared_server: ServerHere, sent: bytes, status: int | None) -> None:
-    with socket.create_connection(("localhost", shared_server.rest_port), 60) as raw:
+    with socket.create_connection(("localhost", shared_server.rest_port), PATIENCE_S) as raw:
         raw.sendall(sent)
         raw.shutdown(socket.SHUT_WR)
         answer = raw.recv(1000)

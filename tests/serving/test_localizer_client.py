@@ -11,6 +11,7 @@ from serving.client.measurement import check_measurement
 from serving.client.tensors import array_of
 from tests.serving.ports import held_port
 from tests.serving.scripted_server import ANTENNAS, ELEMENTS, ScriptedServer, found, outputs_of, refusing
+from tests.serving.servers import PATIENCE_S
 
 SCENES = 5
 SOURCE = {
@@ -93,7 +94,7 @@ def test_ready_tells_whether_a_version_serves() -> None:
             ((), False),
         ):
             server.status = lambda request, context, states=states: server.states(*states)
-            assert client.ready() is ready
+            assert client.ready(PATIENCE_S) is ready
 
 
 def test_ready_asks_for_the_version_of_the_client() -> None:
@@ -105,7 +106,7 @@ def test_ready_asks_for_the_version_of_the_client() -> None:
             return server.states(messages.AVAILABLE)
 
         server.status = status
-        assert client.ready()
+        assert client.ready(PATIENCE_S)
         assert asked == [("other", 3)]
 
 
@@ -114,10 +115,10 @@ def test_a_server_that_does_not_know_is_not_ready_and_one_that_fails_is_an_error
     with ScriptedServer(found) as server, LocalizerClient(server.target) as client:
         server.status = refusing(code, 1)
         if code is not grpc.StatusCode.INTERNAL:
-            assert not client.ready()
+            assert not client.ready(PATIENCE_S)
             return
         with pytest.raises(ServerError, match="INTERNAL: not now") as error:
-            client.ready()
+            client.ready(PATIENCE_S)
         assert error.value.code is code
 
 

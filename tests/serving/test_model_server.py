@@ -116,7 +116,8 @@ def test_metadata_gives_the_shapes(target: str) -> None:
 
 def test_a_stock_client_over_grpc_and_rest(inputs, version: Path) -> None:
     """After tensorflow_serving/example: a future with a deadline, an output's float_val; `requests` on the row form."""
-    flags = (f"--model_name={NAME}", f"--model_base_path={version.parent}", "--rest_api_port=-1")
+    patient = f"--rest_api_timeout_in_ms={PATIENCE_S * 1e3:.0f}"
+    flags = (f"--model_name={NAME}", f"--model_base_path={version.parent}", "--rest_api_port=-1", patient)
     parts = {
         name: np.stack([value.real, value.imag], -1) if np.iscomplexobj(value) else value
         for name, value in inputs.items()

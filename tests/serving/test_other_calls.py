@@ -13,7 +13,7 @@ from tensorflow_serving.apis import (
 
 from serving.server_process import wait_until
 from tests.serving.models import M
-from tests.serving.servers import refusal
+from tests.serving.servers import PATIENCE_S, refusal
 
 INVALID, MISSING = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 
@@ -63,7 +63,7 @@ def test_status(status) -> None:
     request.model_spec.name = M
 
     def found() -> list[tuple[int, int, int]]:
-        entries = status(request, 60).model_version_status
+        entries = status(request, PATIENCE_S).model_version_status
         return [(entry.version, entry.state, entry.status.error_code) for entry in entries]
 
     available = get_model_status_pb2.ModelVersionStatus.AVAILABLE

@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.model_server import flag_parser
 from serving.server.app import ModelServer
@@ -18,7 +19,7 @@ from serving.server_process import server_process, wait_until
 from tests.serving.held import NAME, stack
 from tests.serving.here import server_here
 from tests.serving.servers import PATIENCE_S, predict_request, stubs
-from tests.serving.test_hostile import ONE, PREDICT, head, post, raw, to_the_end
+from tests.serving.test_hostile import ONE, head, post, raw, to_the_end, until_in_time
 
 ENDLESS = np.int32([2**31 - 1])
 
@@ -35,23 +36,21 @@ def test_ports_take_connections_when_there_is_something_to_serve(
 
     def slow_warmup(*_: object) -> int:
         loading.set()
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE_S)
         return 0
 
     monkeypatch.setattr("serving.server.app.replay_warmup", slow_warmup)
     made: list[object] = []
-    monkeypatch.setattr("serving.server.app.GrpcServer", made.append)
+    for entrance in ("GrpcServer", "HttpServer"):
+        monkeypatch.setattr(f"serving.server.app.{entrance}", lambda *arguments: made.append(arguments))
     flags = flag_parser().parse_args(["--port=0", "--rest_api_port=-1", f"--model_base_path={half_plus}"])
     server, stop = ModelServer(flags, lambda *_: announced.set()), threading.Event()
     thread = threading.Thread(target=server.serve, args=(stop,))
     thread.start()
-    assert loading.wait(60)
-    assert server._http is not None
-    assert not taken(server._http.port)
+    assert loading.wait(PATIENCE_S)
     assert made == []
     stop.set()  # a model that loads holds nobody up either
-    thread.join(60)
-    assert not thread.is_alive()
+    thread.join()
     go_on.set()
 
 
@@ -70,7 +69,7 @@ def test_what_is_inside_is_finished_and_the_rest_refused(tmp_path: Path) -> None
         with running.model.holding(), raw(running, head(f"Content-Length: {len(ONE)}") + ONE) as rest:
             call = prediction.Predict.future(request, timeout=PATIENCE_S)
             wait_until(lambda: running.door.inside == 2)
-            drained = running.loop.begin(running.door.drained(60.0))
+            drained = running.loop.begin(running.door.drained(PATIENCE_S))
             wait_until(lambda: running.door.closed)
             with pytest.raises(grpc.RpcError) as refused:
                 prediction.Predict(request, timeout=PATIENCE_S)
@@ -82,7 +81,19 @@ def test_what_is_inside_is_finished_and_the_rest_refused(tmp_path: Path) -> None
             answer = to_the_end(rest)  # and the connection ends with it
         assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b'{"predictions": [2.0]}')
         assert b"connection: close" in answer.lower()
-        assert drained.result(60) is True
+        assert drained.result(PATIENCE_S) is True
+
+
+def test_watches_of_health_end_with_the_server(tmp_path: Path) -> None:
+    statuses = health_pb2.HealthCheckResponse
+    with stack(tmp_path) as running, grpc.insecure_channel(running.target) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=NAME))
+        assert next(watch).status == statuses.SERVING
+        running.loop.run(running.grpc.refuse())
+        assert next(watch).status == statuses.NOT_SERVING
+        running.grpc.stop(PATIENCE_S)
+        assert list(watch) == []
+        assert watch.code() == grpc.StatusCode.OK  # one that the server had to cut off would be CANCELLED
 
 
 def test_a_second_signal_ends_at_once(half_plus: Path) -> None:
@@ -93,7 +104,7 @@ def test_a_second_signal_ends_at_once(half_plus: Path) -> None:
         wait_until(lambda: refuses(prediction))
         assert not call.done()
         running.process.send_signal(signal.SIGINT)
-        assert running.process.wait(60) == 128 + signal.SIGINT
+        assert running.process.wait(PATIENCE_S) == 128 + signal.SIGINT
 
 
 def refuses(prediction) -> bool:
@@ -116,7 +127,7 @@ def test_a_call_that_hangs_past_the_limit_does_not_hold_the_interpreter(half_plu
             assert prediction.Predict(predict_request("default", x=[2.0]), timeout=PATIENCE_S)
             process.send_signal(number)
             assert call.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-        assert process.wait(60) == 1  # not everything was finished
+        assert process.wait(PATIENCE_S) == 1  # not everything was finished
 
 
 def test_a_deadline_ends_a_run(half_plus: Path) -> None:
@@ -125,10 +136,14 @@ def test_a_deadline_ends_a_run(half_plus: Path) -> None:
         with stubs(running.target) as (prediction, _):
             call = prediction.Predict.future(predict_request("default", "slow", turns=ENDLESS), timeout=0.5)
             assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        wait_until(lambda: workers.inside == 0)
-        with contextlib.closing(socket.create_connection(("localhost", running.rest_port), 60)) as rest:
-            body = b'{"signature_name": "slow", "instances": [2147483647]}'
-            path = PREDICT.replace(NAME, "default")
-            rest.sendall(f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-            assert rest.recv(4096).startswith(b"HTTP/1.1 504 ")
-        wait_until(lambda: running._server._http.workers.inside == 0)
+        wait_until(lambda: not workers.inside)
+        body = b'{"signature_name": "slow", "instances": [2147483647]}'
+        sent = head(f"Content-Length: {len(body)}", "Connection: close").replace(NAME.encode(), b"default") + body
+
+        def ask() -> bytes:
+            with socket.create_connection(("localhost", running.rest_port), PATIENCE_S) as rest:
+                rest.sendall(sent)
+                return to_the_end(rest)
+
+        assert until_in_time(ask).startswith(b"HTTP/1.1 504 ")
+        wait_until(lambda: not running._server._http.workers.inside)

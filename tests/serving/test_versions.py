@@ -11,7 +11,11 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
-from serving.server.versions import State
+from serving.server.calls import ServingError
+from serving.server.config import single_model
+from serving.server.manager import ModelManager
+from serving.server.servable import Servable
+from serving.server.versions import ManagerConfig, State
 from serving.server_process import wait_until
 from tests.serving.held import NAME, Held, stack
 from tests.serving.here import ServerHere, server_here
@@ -36,7 +40,7 @@ def running(base_path: Path) -> Iterator[ServerHere]:
         f"--model_base_path={base_path}",
         "--file_system_poll_wait_seconds=0.1",
         "--max_num_load_retries=1",
-        "--load_retry_interval_micros=300000",
+        "--load_retry_interval_micros=10000",
     ) as running:
         yield running
 
@@ -160,16 +164,34 @@ def test_a_broken_version_is_reported_and_the_good_one_goes_on(
     wait_until(lambda: state(running, broken) == "END")
     _, code, message = states(running.target, M)[broken]
     assert (code != 0, text in message, "\n" in message) == (True, True, False), message
+    attempts = [f"{M} version {broken}: attempt {number}:" in running.said() for number in (1, 2, 3)]
+    assert attempts == [True, True, False]  # --max_num_load_retries=1
     assert states(running.target, M)[good] == ("AVAILABLE", 0, "")
     assert answer_of(running.target, predict_request(M, x=[2.0]))[0] == good
 
 
-def test_a_failed_load_is_tried_again(base_path: Path, running: ServerHere) -> None:
-    good, version = latest(running), next_version(base_path)
-    (base_path / str(version)).mkdir()
-    wait_until(lambda: f"{M} version {version}: attempt 1" in running.said())
-    shutil.copytree(base_path / str(good), base_path / str(version), dirs_exist_ok=True)
-    wait_until(lambda: serving(running.target, M) == {version})
+@pytest.mark.parametrize("failures", [0, 2, 3])
+def test_a_failed_load_is_tried_again_so_often_and_no_more(tmp_path: Path, failures: int) -> None:
+    (tmp_path / NAME / "1").mkdir(parents=True)
+    tries: list[int] = []
+
+    def load(path: Path, version: int) -> Servable:
+        tries.append(version)
+        if len(tries) <= failures:
+            raise OSError(f"failure {len(tries)}")
+        return Held(version).servable
+
+    manager = ModelManager(ManagerConfig(max_retries=2, retry_interval_s=0.01), load, lambda: None)
+    if failures <= 2:
+        manager.reload(single_model(NAME, tmp_path / NAME))
+        assert manager.available() == {NAME: [1]}
+        assert manager.statuses(NAME)[1].error is None
+    else:
+        with pytest.raises(ServingError, match="due to error: NOT_FOUND: failure 3"):
+            manager.reload(single_model(NAME, tmp_path / NAME))
+        assert manager.statuses(NAME)[1].state == State.END
+    assert tries == [1] * min(1 + failures, 3)
+    manager.stop()
 
 
 def test_a_version_taken_away_leaves_the_older_one_and_may_come_back(base_path: Path, running: ServerHere) -> None:
@@ -197,8 +219,8 @@ def test_a_version_taken_away_leaves_the_older_one_and_may_come_back(base_path: 
 def test_a_version_in_use_is_unloaded_after_its_answer(tmp_path: Path) -> None:
     models: dict[int, Held] = {}
 
-    def load(path: Path, version: int) -> Held:
-        return models.setdefault(version, Held(version))
+    def load(path: Path, version: int) -> Servable:
+        return models.setdefault(version, Held(version)).servable
 
     with stack(tmp_path, load=load) as running, stubs(running.target) as (prediction, _):
         with models[1].holding():

@@ -20,9 +20,10 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving.server_process import ServerProcess, server_process, wait_until
 from tests.rigs.soak.model import NAME, request_of, write_version
+from tests.serving.servers import PATIENCE_S
 
 _ARRIVED_S = 0.1
-_TIMEOUT_S = 120.0
+_TURNED_AWAY = "the server is shutting down"
 
 
 @dataclasses.dataclass
@@ -30,11 +31,12 @@ class EndReport:
     """What clients saw."""
 
     statuses: Counter[str] = dataclasses.field(default_factory=Counter)
-    """All calls by status; `refused` if the connection was."""
+    """All calls by status; `turned away` if the server said that it stops, `refused` if the connection was."""
     in_flight: int = 0
     """Calls that had been sent for 0.1 s and were not answered when the signal came."""
     lost: list[str] = dataclasses.field(default_factory=list)
-    """Those of them that were not answered OK, and any status other than OK and UNAVAILABLE."""
+    """Those of them that were neither answered OK nor turned away, which means that they had not come in yet, and any
+    status other than these, UNAVAILABLE and `refused`."""
     ends: Counter[str] = dataclasses.field(default_factory=Counter)
     """What the servers said at their ends."""
     seconds: list[float] = dataclasses.field(default_factory=list)
@@ -68,7 +70,7 @@ class _Clients:
             self._report.statuses[status] += 1
             waiting = time.monotonic() > self._signalled > sent + _ARRIVED_S
             self._report.in_flight += waiting
-            if (waiting and status != "OK") or status not in ("OK", "UNAVAILABLE", "refused"):
+            if status not in (("OK", "turned away") if waiting else ("OK", "turned away", "UNAVAILABLE", "refused")):
                 self._report.lost.append(status)
 
     def grpc(self) -> None:
@@ -78,16 +80,16 @@ class _Clients:
             for turns in self._turns():
                 sent, status = time.monotonic(), "OK"
                 try:
-                    stub.Predict(request_of("slow", turns=np.array([turns], np.int32)), timeout=_TIMEOUT_S)
+                    stub.Predict(request_of("slow", turns=np.array([turns], np.int32)), timeout=PATIENCE_S)
                 except grpc.RpcError as error:
-                    status = error.code().name
+                    status = "turned away" if error.details() == _TURNED_AWAY else error.code().name
                 self._note(sent, status)
                 if status != "OK":
                     return
 
     def rest(self) -> None:
         """Asks over REST on a connection that is kept as long as the server keeps it."""
-        connection = http.client.HTTPConnection("localhost", self._server.rest_port, timeout=_TIMEOUT_S)
+        connection = http.client.HTTPConnection("localhost", self._server.rest_port, timeout=PATIENCE_S)
         for turns in self._turns():
             sent = time.monotonic()
             try:
@@ -95,7 +97,8 @@ class _Clients:
                 connection.request("POST", f"/v1/models/{NAME}:predict", body)
                 response = connection.getresponse()
                 content = response.read()
-                status = {200: "OK", 503: "UNAVAILABLE"}.get(response.status, f"{response.status} {content!r}")
+                away = response.status == 503 and json.loads(content)["error"] == _TURNED_AWAY
+                status = "turned away" if away else "OK" if response.status == 200 else f"{response.status} {content!r}"
             except (ConnectionError, http.client.HTTPException):
                 status = "refused"
             self._note(sent, status)
@@ -108,7 +111,7 @@ def _threads(clients: _Clients, over_grpc: int, over_rest: int) -> list[threadin
     threads = [threading.Thread(target=target) for target in targets]
     for thread in threads:
         thread.start()
-    wait_until(lambda: clients.answered >= 2 * len(threads), 2 * _TIMEOUT_S)
+    wait_until(lambda: clients.answered >= 2 * len(threads))
     return threads
 
 
@@ -127,7 +130,7 @@ def ends_under_load(folder: Path, clients: int, rest_clients: int, stops: int, s
     flags = (f"--model_name={NAME}", f"--model_base_path={folder}", "--rest_api_port=-1")
     with server_process(*flags, module="tests.rigs.soak.again") as server:
         for stop in range(stops):
-            wait_until(lambda stop=stop: len(server.lines) > 2 * stop, _TIMEOUT_S)  # type: ignore[misc]
+            wait_until(lambda stop=stop: len(server.lines) > 2 * stop)  # type: ignore[misc]
             server.read_ports(server.lines[2 * stop])
             asked = _Clients(server, report, seed + stop)
             threads = _threads(asked, clients, rest_clients)
@@ -135,7 +138,7 @@ def ends_under_load(folder: Path, clients: int, rest_clients: int, stops: int, s
             asked.signalled()
             started = time.monotonic()
             server.process.terminate()
-            wait_until(lambda stop=stop: len(server.lines) > 2 * stop + 1, _TIMEOUT_S)  # type: ignore[misc]
+            wait_until(lambda stop=stop: len(server.lines) > 2 * stop + 1)  # type: ignore[misc]
             report.seconds.append(time.monotonic() - started)
             report.ends[server.lines[2 * stop + 1]] += 1
             for thread in threads:

@@ -19,6 +19,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving.server_process import ServerProcess, server_process
 from tests.rigs.soak.model import NAME, request_of, write_version
+from tests.serving.servers import PATIENCE_S
 
 _GIANT = 6 * 2**20
 _LIMIT = 4 * 2**20
@@ -100,9 +101,8 @@ class Attacker:
 
     def honest(self) -> bool:
         """Whether an honest request is still answered."""
-        return (
-            self._stub.Predict(request_of(x=np.array([2.0], np.float32)), timeout=30).outputs["y"].float_val[0] == 2.0
-        )
+        response = self._stub.Predict(request_of(x=np.array([2.0], np.float32)), timeout=PATIENCE_S)
+        return response.outputs["y"].float_val[0] == 2.0
 
     # Parts of requests
 
@@ -114,7 +114,7 @@ class Attacker:
 
     # gRPC
 
-    def _grpc(self, call: Callable[..., Any], request: object, timeout_s: float = 30.0) -> str:
+    def _grpc(self, call: Callable[..., Any], request: object, timeout_s: float = PATIENCE_S) -> str:
         try:
             call(request, timeout=timeout_s)
         except grpc.RpcError as error:
@@ -154,7 +154,7 @@ class Attacker:
     # REST and bare connections
 
     def _rest(self, body: bytes, model: str = NAME, headers: Mapping[str, str] = MappingProxyType({})) -> str:
-        connection = http.client.HTTPConnection("localhost", self._rest_port, timeout=30)
+        connection = http.client.HTTPConnection("localhost", self._rest_port, timeout=PATIENCE_S)
         try:
             connection.request("POST", f"/v1/models/{model}:predict", body, headers)
             return str(connection.getresponse().status)

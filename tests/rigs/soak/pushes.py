@@ -12,6 +12,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving.server_process import server_process, wait_until
 from tests.rigs.soak.model import NAME, request_of, write_version
+from tests.serving.servers import PATIENCE_S
 
 
 @dataclasses.dataclass
@@ -49,7 +50,7 @@ def push_versions(folder: Path, versions: int, clients: int, requests: int) -> P
             while not done.is_set() or sent < requests:
                 number = next(asked)
                 try:
-                    response = stub.Predict(request_of(x=np.array([number % 1000], np.float32)), timeout=60)
+                    response = stub.Predict(request_of(x=np.array([number % 1000], np.float32)), timeout=PATIENCE_S)
                 except grpc.RpcError as error:
                     with lock:
                         report.failures.append(f"{error.code().name}: {error.details()}")
@@ -69,9 +70,9 @@ def push_versions(folder: Path, versions: int, clients: int, requests: int) -> P
         try:
             for version in range(2, versions + 2):
                 due = requests * (version - 1) // (versions + 1)
-                wait_until(lambda due=due: sent >= due, 600.0)  # type: ignore[misc]
+                wait_until(lambda due=due: sent >= due)  # type: ignore[misc]
                 write_version(folder, version)
-                wait_until(lambda version=version: report.answers[version] > 0, 60.0)  # type: ignore[misc]
+                wait_until(lambda version=version: report.answers[version] > 0)  # type: ignore[misc]
         finally:
             done.set()
             for thread in threads:
