@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from models.covariance_estimator.backbone import Backbone
 from models.localizer import Localizer
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from models.physics.steering import source_positions_m
 from serving.client import LocalizerClient
@@ -87,6 +89,22 @@ def localizer_estimator(localizer: Localizer) -> Estimator:
     """A localizer in this process, as a graph with its weights as they are at each call."""
     specs = localizer.input_specs()
     return lambda scenes: localizer.graph(**{key: tf.cast(scenes[key], specs[key].dtype) for key in INPUTS})
+
+
+def weights_estimators(**weights: LocalizerWeights) -> dict[str, Estimator]:
+    """Localizers by name that differ in their weights alone, not in shape or installation: one graph for all."""
+    like = next(iter(weights.values()))
+    localizer = Localizer(like.with_backbone(Backbone(like.backbone.scenario, like.backbone.config)))
+    localize = localizer_estimator(localizer)
+
+    def having(values: list[np.ndarray]) -> Estimator:
+        def estimate(scenes: Mapping[str, Any]) -> Mapping[str, Any]:
+            localizer.weights.set_weights(values)
+            return localize(scenes)
+
+        return estimate
+
+    return {name: having(one.get_weights()) for name, one in weights.items()}
 
 
 def chance_estimator(scenario: Scenario, seed: int = 0) -> Callable[[Mapping[str, Any]], Arrays]:

@@ -15,11 +15,10 @@ import tensorflow as tf
 
 from models.artifacts import load_weights, moved_to, untrained
 from models.baselines.sequential_ml import sequential_ml_localizer
-from models.localizer import Localizer
 from pipeline.common.artifacts import Fingerprint, Input, difference, fingerprint, origin, output_digest
 from pipeline.common.records import write_json
 from pipeline.evaluation.comparison import compare
-from pipeline.evaluation.estimators import Estimator, chance_estimator, localizer_estimator, silence_estimator
+from pipeline.evaluation.estimators import Estimator, chance_estimator, silence_estimator, weights_estimators
 from pipeline.evaluation.metrics import Evaluation, compute_metrics, metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
 from pipeline.learnability import VERDICT_FILE, LearnabilityOptions
@@ -136,9 +135,7 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
     scenario = scene_set(options.config).config.scenario
     trained, start = (moved_to(load_weights(path), scenario) for path in (judged.model, judged.start))
     estimators: dict[str, Estimator] = {
-        "trained": localizer_estimator(Localizer(trained)),
-        "start": localizer_estimator(Localizer(start)),
-        "untrained": localizer_estimator(Localizer(untrained(trained))),
+        **weights_estimators(trained=trained, start=start, untrained=untrained(trained)),
         "sequential_ml": sequential_ml_localizer(scenario),
         "chance": chance_estimator(scenario),
         "silence": silence_estimator,

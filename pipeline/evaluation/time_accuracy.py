@@ -17,7 +17,7 @@ from models.localizer_weights import LocalizerWeights
 from models.spectrum_localizer import spectrum_localizer
 from pipeline.checks.tradeoff import TradeoffOptions
 from pipeline.common.records import write_config, write_json
-from pipeline.evaluation.estimators import Estimator, localizer_estimator
+from pipeline.evaluation.estimators import Estimator, weights_estimators
 from pipeline.evaluation.figures import plots
 from pipeline.evaluation.metrics import compute_metrics, metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
@@ -37,12 +37,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def estimators(trained: LocalizerWeights) -> Iterator[tuple[str, str, Estimator]]:
     """What each estimator is, its settings, and itself."""
-    classical = untrained(trained)
     for name, settings in SETTINGS.items():
-        localizer = Localizer(with_settings(trained, settings))
-        yield "trained", name, localizer_estimator(localizer)
-        yield "untrained", name, localizer_estimator(Localizer(with_settings(classical, settings)))
-        yield "MVDR on R_pred alone", name, spectrum_localizer(localizer)
+        given = with_settings(trained, settings)
+        for kind, estimator in weights_estimators(trained=given, untrained=untrained(given)).items():
+            yield kind, name, estimator
+        yield "MVDR on R_pred alone", name, spectrum_localizer(Localizer(given))
 
 
 def measure(options: TradeoffOptions, logger: logging.Logger) -> list[dict[str, Any]]:

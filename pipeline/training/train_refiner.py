@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from models.artifacts import load_refiner, load_weights, moved_to, with_settings
 from models.localizer import Localizer
 from models.spectrum.refiner import SpectrumRefiner
-from models.spectrum_localizer import read_spectrum, reading, spectrum_localizer
+from models.spectrum_localizer import Reading, read_spectrum, reading
 from pipeline.common.artifacts import Artifact, chosen_on, making
 from pipeline.common.verdict import GateClosed, require_verdict, starting_point
 from pipeline.evaluation.estimators import INPUTS
@@ -63,11 +63,10 @@ class Validation:
     def __init__(self, localizer: Localizer, options: RefineOptions) -> None:
         assert localizer.refiner is not None
         self.localizer, self.options, self.refiner = localizer, options, localizer.refiner
-        self.locate = spectrum_localizer(localizer)
-        self.before = spectrum_localizer(Localizer(localizer.weights, localizer.config))
-        self.shown = tf.function(self._heat_map, autograph=False)
-        sweep = tf.function(self._at_every_level, autograph=False)
-        self.sweep = lambda scenes: sweep({name: scenes[name] for name in INPUTS})
+        specs = list(localizer.input_specs().values())
+        self.shown = tf.function(self._before_and_after, specs, autograph=False)
+        sweep = tf.function(self._at_every_level, specs, autograph=False)
+        self.sweep = lambda scenes: sweep(*(scenes[name] for name in INPUTS))
 
     def __call__(self) -> dict[str, dict[str, Any]]:
         """Sets the level of presence with the highest mean F1 over the sets; metrics of every set there."""
@@ -85,29 +84,37 @@ class Validation:
         answers = [{name: value[:, index] for name, value in found.outputs.items()} for index in range(len(_LEVELS))]
         return [evaluate_predictions(dataclasses.replace(found, outputs=one), judged) for one in answers]
 
-    def _at_every_level(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _read(self, *inputs: tf.Tensor) -> Reading:
+        observation = self.localizer.observe(*inputs)
+        return reading(self.localizer, self.localizer.analyse(observation, inputs[-1]), observation)
+
+    def _at_every_level(self, *inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """What `spectrum_localizer` would answer at each level, [B, levels, ...]."""
-        observation = self.localizer.observe(**inputs)
-        given = reading(self.localizer, self.localizer.analyse(observation, inputs["snr_db"]), observation)
+        given = self._read(*inputs)
         answers = []
         for level in _LEVELS:
             self.refiner.min_presence.assign(level)
             answers.append(read_spectrum(self.localizer, given))
         return {name: tf.stack([answer[name] for answer in answers], axis=1) for name in answers[0]}
 
-    def _heat_map(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        observation = self.localizer.observe(**inputs)
-        analysis = self.localizer.analyse(observation, inputs["snr_db"])
-        presence = tf.sigmoid(self.localizer.heat_map(analysis, observation).logits)
-        return {"spectrum": 10.0 / math.log(10.0) * tf.math.log(analysis.contrast()), "presence": presence}
+    def _before_and_after(self, *inputs: tf.Tensor) -> dict[str, Any]:
+        """The spectrum, dB above its floor, the presence, and what `spectrum_localizer` answers without and with it."""
+        given = self._read(*inputs)
+        assert given.heat_map is not None
+        return {
+            "spectrum": 10.0 / math.log(10.0) * tf.math.log(given.analysis.contrast()),
+            "presence": tf.sigmoid(given.heat_map.logits),
+            "before": read_spectrum(self.localizer, given._replace(heat_map=None)),
+            "after": read_spectrum(self.localizer, given),
+        }
 
     def figure(self) -> Figure:
         """The first validation scenes as spectra, before and after."""
         options, localizer = self.options, self.localizer
         shown = {"take": _SCENES_SHOWN, "batch_size": _SCENES_SHOWN}
         batch = next(iter(load_scenes(options.data_dir, options.config[0], "validation", **shown)))
-        inputs = {name: batch[name] for name in INPUTS}
-        volumes, after, before = self.shown(inputs), self.locate(batch), self.before(batch)
+        answer = self.shown(*(batch[name] for name in INPUTS))
+        before, after = answer["before"], answer["after"]
         degrees = math.degrees(1.0)
         truth = {
             "azimuth_deg": degrees * batch["azimuth"],
@@ -120,7 +127,7 @@ class Validation:
             true, found, refined = (_places(sources, scene) for sources in (truth, before, after))
             path = "" if bool(after["refined"][scene]) else ", not refined"
             title = f"scene {scene}, SNR {snr_db:.0f} dB{path}"
-            spectrum, presence = (volumes[name][scene].numpy() for name in ("spectrum", "presence"))
+            spectrum, presence = (answer[name][scene].numpy() for name in ("spectrum", "presence"))
             views.append(spectrum_plots.SpectrumView(spectrum, presence, true, found, refined, title))
         return spectrum_plots.plot_spectra(views, localizer.mvdr.dictionary, localizer.backbone.dictionary)
 
@@ -167,11 +174,10 @@ def _refine(options: RefineOptions, run: Artifact, logger: logging.Logger) -> No
     validation = Validation(localizer, options)
     kept = {REFINER_MODEL: localizer.refiner, BEST_MODEL: localizer.weights}
     fit(model, Progress(options, logger, validation, kept, model.learned, validation.pictures))
-    best = Localizer(
-        load_weights(options.run_dir / BEST_MODEL), localizer.config, load_refiner(options.run_dir / REFINER_MODEL)
-    )
+    localizer.weights.set_weights(load_weights(options.run_dir / BEST_MODEL).get_weights())
+    validation.refiner.set_weights(load_refiner(options.run_dir / REFINER_MODEL).get_weights())
     picture = options.run_dir / "figures" / "spectra.png"
-    save_figure(Validation(best, options).figure(), picture)
+    save_figure(validation.figure(), picture)
     logger.info(f"spectra before and after: {picture}")
     run.facts |= {
         "started_from": starting_point(options.backbone),

@@ -6,11 +6,10 @@ import pytest
 
 from models.artifacts import load_weights, moved_to, untrained
 from models.localizer import Localizer
-from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from models.weights import PRETRAINED
 from pipeline.evaluation.comparison import compare
-from pipeline.evaluation.estimators import Estimator, localizer_estimator
+from pipeline.evaluation.estimators import Estimator, localizer_estimator, weights_estimators
 from pipeline.evaluation.metrics import metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
 from pipeline.evaluation.tally import percentile_interval, resample_weights
@@ -44,13 +43,14 @@ def test_training_costs_nothing_in_other_worlds(config: str) -> None:
     scenario = CONFIGS[config].scenario
     batch = batch_of(FEW_SCENES, CONFIGS[config])
 
-    def evaluated(weights: LocalizerWeights):
-        localize = localizer_estimator(Localizer(moved_to(weights, scenario)))
-        predictions = run_estimator(localize, [batch], FEW_SCENES, show_progress=False)
-        return evaluate_predictions(predictions, metrics_config(scenario))
-
-    trained = load_weights(PRETRAINED)
-    difference = compare(evaluated(trained), evaluated(untrained(trained)))["f1"]
+    trained = moved_to(load_weights(PRETRAINED), scenario)
+    found = {
+        name: evaluate_predictions(
+            run_estimator(localize, [batch], FEW_SCENES, show_progress=False), metrics_config(scenario)
+        )
+        for name, localize in weights_estimators(trained=trained, untrained=untrained(trained)).items()
+    }
+    difference = compare(found["trained"], found["untrained"])["f1"]
     assert difference.interval[1] >= 0.0, difference
 
 
