@@ -14,6 +14,7 @@ from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
 from models.localizer import Localizer
 from models.physics.geometry import Scenario
+from models.reflections.config import CoherenceConfig
 from pipeline.common.main import ERROR
 from pipeline.common.stages import module
 from pipeline.data import DataOptions
@@ -52,8 +53,9 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 
 @pytest.fixture(scope="session")
 def tiny_localizer() -> Localizer:
-    """The untrained localizer on coarse grids: good enough for loud sources that lie apart."""
-    return Localizer(Backbone(Scenario(), TINY), LocalizerConfig(spectrum_grid=GridConfig(22, 13, 10)))
+    """The untrained localizer on coarse grids, blind for reflections: good enough for loud sources that lie apart."""
+    config = LocalizerConfig(spectrum_grid=GridConfig(22, 13, 10), coherence=CoherenceConfig(rounds=0))
+    return Localizer(Backbone(Scenario(), TINY), config)
 
 
 @pytest.fixture(scope="session")

@@ -141,6 +141,8 @@ def complete_atoms(
       dictionary, field_of_view, config: as for `best_peak` and `refine_atoms`.
       narrow: scenes whose channel has few directions, [B] bool.
     """
+    if config.additions == 0:
+        return atoms, evaluation
     problem = _Problem(observation, dictionary, field_of_view, config)
     state = _rounds(problem, ~narrow, (atoms, evaluation), best_peak, config.addition_steps)
     return _rounds(problem, narrow, state, best_grid_points, config.narrow_steps)
