@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -144,9 +144,9 @@ class Localizer(tf.Module):
         }
 
     @functools.cached_property
-    def graph(self) -> Callable[..., dict[str, tf.Tensor]]:
+    def graph(self) -> tf.types.experimental.PolymorphicFunction:
         """`localize` as a graph that is traced once, for any batch and L, with the weights as they are at each call."""
-        return tf.function(self.localize, list(self.input_specs().values()), autograph=False).get_concrete_function()
+        return tf.function(self.localize, list(self.input_specs().values()), autograph=False)
 
     def analyse(self, observation: Observation, snr_db: tf.Tensor) -> "Analysis":
         """R_pred, R_eff, its MVDR spectrum and what peaks it has."""

@@ -36,8 +36,10 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
         for name, spec in specs.items()
     }
 
+    localize = localizer.graph.get_concrete_function()
+
     def serving_default(snapshots, ris_codes, channel, snr_db):
-        return localizer.graph(snapshots, *told(ris_codes, channel), snr_db)
+        return localize(snapshots, *told(ris_codes, channel), snr_db)
 
     def localize_real(snapshots, ris_codes, channel, snr_db):
         parts = (tf.complex(part[..., 0], part[..., 1]) for part in (snapshots, ris_codes, channel))
