@@ -1,4 +1,4 @@
-"""`ris-mvdr STAGE ...`, the same as `python -m pipeline.STAGE ...`; alone, it lists the stages."""
+"""`ris-mvdr STAGE ...`, the same as running the stage's module with `python -m`; alone, it lists the stages."""
 
 import importlib
 import sys

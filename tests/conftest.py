@@ -95,7 +95,7 @@ def refused(
         said = capsys.readouterr().err
         assert "Traceback" not in said
         line = said.splitlines()[-1]
-        assert line.startswith(f"pipeline.{stage}: ")
-        return line.removeprefix(f"pipeline.{stage}: ")
+        assert line.startswith(f"{module(stage)}: ")
+        return line.removeprefix(f"{module(stage)}: ")
 
     return stopped

@@ -33,11 +33,11 @@ def run_stage(
 ) -> None:
     """Runs a stage as a command; returns where all went well and exits otherwise.
 
-    An error is one line on stderr, `pipeline.STAGE: ...`, its traceback in the log file; so is what libraries write to
+    An error is one line on stderr, the module's name before it, its traceback in the log file; so is what libraries write to
     stderr.
 
     Args:
-      stage: its name, `python -m pipeline.STAGE`.
+      stage: its name, as in `ris-mvdr STAGE`.
       options_type: a dataclass; nothing heavy may be imported for it, so that --help is there at once.
       work: does it all, told by its logger; imports what is heavy, and returns FAIL or nothing.
       log_dir: where the log goes.
@@ -55,15 +55,15 @@ def run_stage(
             logger.info(f"log: {log}")
             status = work(options, logger)
     except KeyboardInterrupt:
-        _stop(f"pipeline.{stage}: interrupted", INTERRUPTED)
+        _stop(f"{module(stage)}: interrupted", INTERRUPTED)
     except Exception as error:
-        _stop(f"pipeline.{stage}: {_line(error, log)}", ERROR)
+        _stop(f"{module(stage)}: {_line(error, log)}", ERROR)
     if status:
         sys.exit(status)
 
 
 def program(stage: str) -> str:
-    """How the command was given: `ris-mvdr STAGE` or `python -m pipeline.STAGE`."""
+    """How the command was given: `ris-mvdr STAGE` or `python -m MODULE`."""
     return sys.argv[0] if sys.argv[0] == f"ris-mvdr {stage}" else f"python -m {module(stage)}"
 
 

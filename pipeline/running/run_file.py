@@ -1,4 +1,4 @@
-"""A run's file: a table for each stage, with the options of `python -m pipeline.STAGE --help` as keys."""
+"""A run's file: a table for each stage, with the options of `ris-mvdr STAGE --help` as keys."""
 
 import dataclasses
 import tomllib

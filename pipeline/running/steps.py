@@ -39,7 +39,7 @@ MODEL_NAME = "ris_localizer"
 class Step:
     """One stage of a run.
 
-    name: of its module in pipeline/. options: its dataclass. is_done: whether its results are there and unchanged; may
+    name: the stage's. options: its dataclass. is_done: whether its results are there and unchanged; may
     raise `Differs`, and ValueError or OSError while what it reads is not there. seconds: about how long it takes on two
     cores. verdict: file of the verdict it leaves. good: the verdict without which the run ends, where there is one.
     """
