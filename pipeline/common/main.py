@@ -33,8 +33,8 @@ def run_stage(
 ) -> None:
     """Runs a stage as a command; returns where all went well and exits otherwise.
 
-    An error is one line on stderr, the module's name before it, its traceback in the log file; so is what libraries write to
-    stderr.
+    An error is one line on stderr, the module's name before it, its traceback in the log file; so is what libraries
+    write to stderr.
 
     Args:
       stage: its name, as in `ris-mvdr STAGE`.
