@@ -27,6 +27,7 @@ from pipeline.running.run_file import read_run_file
 from pipeline.running.steps import Step, steps
 from pipeline.train import TrainOptions
 from tests.conftest import MODEL_NAME, SCENE_SETS
+from tests.rigs.without_graphs import without_graphs
 
 FILE = """
 [data]
@@ -43,6 +44,7 @@ scenes = 8
 min_training_scenes = 1
 [export]
 warmup_batch_sizes = []
+localizer.coherence.rounds = 0
 [evaluate]
 scenes = 4
 [bless]
@@ -66,10 +68,10 @@ MOST_LINES = 60
 
 
 def here(stage: str, given: Sequence[str], logger: logging.Logger) -> int:
-    """A stage in this process."""
+    """A stage in this process, without graphs."""
     sys.argv = [stage, *given]
     said, status = io.StringIO(), 0
-    with contextlib.redirect_stdout(said):
+    with contextlib.redirect_stdout(said), without_graphs():
         try:
             importlib.import_module(module(stage)).main()
         except SystemExit as stop:

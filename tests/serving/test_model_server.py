@@ -1,6 +1,7 @@
 """The exported localizer, in process, reloaded and over gRPC in another process."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -14,10 +15,9 @@ from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
 from models.localizer import Localizer
 from models.physics.geometry import Scenario
-from pipeline.evaluation.fresh_scenes import running_server
 from pipeline.release.exporting import export_localizer
 from serving.client import LocalizerClient
-from serving.server_process import server_process
+from serving.server_process import ServerProcess, server_process
 from tests.serving.servers import PATIENCE_S, refusal
 from tfds_shards.codebook import code_phasors
 from tfds_shards.simulator import CONFIGS, simulate_scene
@@ -44,13 +44,20 @@ def inputs() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def version(localizer: Localizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_localizer(localizer, tmp_path_factory.mktemp("models") / NAME)
+    return export_localizer(localizer, tmp_path_factory.mktemp("models") / NAME, warmup_batch_sizes=())
 
 
 @pytest.fixture(scope="module")
-def target(version: Path):
-    with running_server(version.parent, NAME) as address:
-        yield address
+def server(version: Path) -> Iterator[ServerProcess]:
+    patient = f"--rest_api_timeout_in_ms={PATIENCE_S * 1e3:.0f}"
+    flags = (f"--model_name={NAME}", f"--model_base_path={version.parent}", "--rest_api_port=-1", patient)
+    with server_process(*flags) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def target(server: ServerProcess) -> str:
+    return server.target
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +76,7 @@ def request_for(inputs: dict[str, np.ndarray], name: str = NAME) -> predict_pb2.
 
 def test_in_process_reloaded_and_served_agree(localizer: Localizer, inputs, version: Path, target: str) -> None:
     tensors = {name: tf.constant(value) for name, value in inputs.items()}
-    located = tf.function(localizer.localize, autograph=False)(**tensors)
-    local = {name: value.numpy() for name, value in located.items()}
+    local = {name: value.numpy() for name, value in localizer.graph(**tensors).items()}
     model = tf.saved_model.load(str(version))
     reloaded = model.signatures["serving_default"](**tensors)
     with LocalizerClient(target, NAME, timeout_s=PATIENCE_S) as client:
@@ -114,29 +120,26 @@ def test_metadata_gives_the_shapes(target: str) -> None:
 # A client as TF Serving's examples write it
 
 
-def test_a_stock_client_over_grpc_and_rest(inputs, version: Path) -> None:
+def test_a_stock_client_over_grpc_and_rest(inputs, server: ServerProcess) -> None:
     """After tensorflow_serving/example: a future with a deadline, an output's float_val; `requests` on the row form."""
-    patient = f"--rest_api_timeout_in_ms={PATIENCE_S * 1e3:.0f}"
-    flags = (f"--model_name={NAME}", f"--model_base_path={version.parent}", "--rest_api_port=-1", patient)
     parts = {
         name: np.stack([value.real, value.imag], -1) if np.iscomplexobj(value) else value
         for name, value in inputs.items()
     }
-    with server_process(*flags) as running:
-        channel = grpc.insecure_channel(running.target)
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = NAME
-        request.model_spec.signature_name = "localize_real"
-        for name, value in parts.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value, shape=value.shape))
-        result = stub.Predict.future(request, PATIENCE_S).result()
-        over_grpc = np.array(result.outputs["position_m"].float_val).reshape(len(inputs["snr_db"]), -1, 3)
-        instances = [{name: value[scene].tolist() for name, value in parts.items()} for scene in range(3)]
-        body = json.dumps({"signature_name": "localize_real", "instances": instances})
-        url = f"http://localhost:{running.rest_port}/v1/models/{NAME}:predict"
-        response = requests.post(url, data=body, timeout=PATIENCE_S)
-        response.raise_for_status()
-        over_rest = np.array([prediction["position_m"] for prediction in response.json()["predictions"]])
+    channel = grpc.insecure_channel(server.target)
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = NAME
+    request.model_spec.signature_name = "localize_real"
+    for name, value in parts.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value, shape=value.shape))
+    result = stub.Predict.future(request, PATIENCE_S).result()
+    over_grpc = np.array(result.outputs["position_m"].float_val).reshape(len(inputs["snr_db"]), -1, 3)
+    instances = [{name: value[scene].tolist() for name, value in parts.items()} for scene in range(3)]
+    body = json.dumps({"signature_name": "localize_real", "instances": instances})
+    url = f"http://localhost:{server.rest_port}/v1/models/{NAME}:predict"
+    response = requests.post(url, data=body, timeout=PATIENCE_S)
+    response.raise_for_status()
+    over_rest = np.array([prediction["position_m"] for prediction in response.json()["predictions"]])
     assert np.isfinite(over_grpc[:, 0]).all()
     np.testing.assert_allclose(over_rest, over_grpc, rtol=1e-4, atol=1e-4)
