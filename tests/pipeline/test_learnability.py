@@ -21,7 +21,6 @@ from pipeline.learnability import LearnabilityOptions
 from pipeline.training.train_backbone import train as train_backbone
 from tests.conftest import SCENE_SETS, TINY
 from tests.estimates import evaluated, perfect, random_scenes
-from tests.rigs.without_graphs import without_graphs
 
 SCENES = random_scenes(200, seed=3)
 OPTIONS = LearnabilityOptions(Path("unused"), min_training_scenes=1000)
@@ -84,8 +83,7 @@ def command_line(module: object, monkeypatch: pytest.MonkeyPatch, *options: obje
     """What a stage's main() exits with."""
     monkeypatch.setattr(sys, "argv", ["stage", *map(str, options)])
     try:
-        with without_graphs():
-            module.main()  # type: ignore[attr-defined]
+        module.main()  # type: ignore[attr-defined]
     except SystemExit as stop:
         return stop.code
     return 0
@@ -103,8 +101,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> Path
         validation_scenes=4,
         backbone=TINY,
     )
-    with without_graphs():
-        train_backbone(options, logging.getLogger("quiet"))
+    train_backbone(options, logging.getLogger("quiet"))
     return run_dir
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,7 +34,6 @@ from pipeline.training.refiner_training import RefinerTraining
 from serving.client.sources import scenes_of
 from tests.conftest import SCENE_SETS, TINY
 from tests.rigs.killed_at import killed_stage
-from tests.rigs.without_graphs import start, without_graphs
 from tests.simulated import batch_of, inputs_of, loud
 
 GRID = GridConfig(11, 13, 5)  # of which the spectrum's grid is a multiple
@@ -138,8 +138,7 @@ def test_the_level_chosen_is_the_best_of_those_tried(tiny_scenes: Path, backbone
     refiner = localizer.refiner
     refiner.presence.kernel.assign(2.0 * tf.random.stateless_normal(refiner.presence.kernel.shape, seed=(3, 4)))
     validation = train_refiner.Validation(localizer, options)
-    with without_graphs():
-        validation()
+    validation()
     chosen, locate = float(refiner.min_presence), spectrum_localizer(localizer)
 
     def f1(level: float) -> float:
@@ -161,10 +160,9 @@ def run(tiny_scenes: Path, backbone_path: Path, tmp_path_factory: pytest.TempPat
     learnability = verdict(folder / "learnability.json", SCENE_SETS[1], backbone_path)
     options = [*arguments(folder / "run", tiny_scenes, backbone_path), "--learnability", str(learnability)]
     killed_stage("pipeline.training.fitting:Progress.score", 2, "refine", *options)  # the start is scored, too
-    again = start("refine", *options)
-    said = again.communicate()[0]
-    assert again.returncode == 0
-    return folder / "run", said
+    command = [sys.executable, "-m", "pipeline.refine", *options]
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    return folder / "run", again.stdout
 
 
 def test_a_killed_run_goes_on(run) -> None:
@@ -224,8 +222,7 @@ def test_joint_and_grid_only_change_the_backbone_it_keeps(
         "0.01",
     ]
     monkeypatch.setattr(sys, "argv", ["refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path), *options])
-    with without_graphs():
-        refine.main()
+    refine.main()
     kept = load_weights(tmp_path / "run" / "backbone.keras").backbone
     assert (kept.config.continuous.steps, kept.config.continuous.additions) == (0, 0)
     end = tf.train.load_checkpoint(str(tmp_path / "run" / "checkpoints"))

@@ -27,7 +27,6 @@ from pipeline.running.run_file import read_run_file
 from pipeline.running.steps import Step, steps
 from pipeline.train import TrainOptions
 from tests.conftest import MODEL_NAME, SCENE_SETS
-from tests.rigs.without_graphs import without_graphs
 
 FILE = """
 [data]
@@ -68,10 +67,10 @@ MOST_LINES = 60
 
 
 def here(stage: str, given: Sequence[str], logger: logging.Logger) -> int:
-    """A stage in this process, without graphs."""
+    """A stage in this process."""
     sys.argv = [stage, *given]
     said, status = io.StringIO(), 0
-    with contextlib.redirect_stdout(said), without_graphs():
+    with contextlib.redirect_stdout(said):
         try:
             importlib.import_module(module(stage)).main()
         except SystemExit as stop:

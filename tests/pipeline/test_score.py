@@ -17,7 +17,6 @@ from pipeline import score
 from pipeline.train import BEST_MODEL
 from pipeline.training import train_score
 from tests.conftest import SCENE_SETS, TINY
-from tests.rigs.without_graphs import without_graphs
 
 
 def made_up(count: int, seed: int, mismatch_matters: bool) -> train_score.LabelledPeaks:
@@ -61,8 +60,7 @@ def test_stage_fits_the_score_and_leaves_the_grid_stages(
     options = ["--backbone", str(tmp_path / "initial.keras"), "--run-dir", str(tmp_path / "run"), "--epochs", "5"]
     options += ["--data-dir", str(tiny_scenes), "--scenes", "16", "--validation-scenes", "16", "--config", *SCENE_SETS]
     monkeypatch.setattr(sys, "argv", ["score", *options])
-    with without_graphs():
-        score.main()
+    score.main()
     fitted = load_weights(tmp_path / "run" / BEST_MODEL)
     for old, new in zip(backbone.grid_variables, fitted.backbone.grid_variables, strict=True):
         np.testing.assert_array_equal(old, new)

@@ -14,7 +14,6 @@ from models.physics.geometry import Scenario
 from pipeline.checks import tradeoff
 from pipeline.evaluation import time_accuracy
 from tests.conftest import SCENE_SETS, TINY
-from tests.rigs.without_graphs import without_graphs
 
 
 def test_every_kind_and_setting_is_measured(tiny_scenes: Path, tmp_path: Path, monkeypatch, capsys) -> None:
@@ -25,8 +24,7 @@ def test_every_kind_and_setting_is_measured(tiny_scenes: Path, tmp_path: Path, m
     options = ["--backbone", str(tmp_path / "backbone.keras"), "--output-dir", str(tmp_path / "out")]
     options += ["--data-dir", str(tiny_scenes), "--config", SCENE_SETS[0], "--scenes", "8", "--batch-size", "4"]
     monkeypatch.setattr(sys, "argv", ["tradeoff", *options])
-    with without_graphs():
-        tradeoff.main()
+    tradeoff.main()
     rows = json.loads((tmp_path / "out" / "tradeoff.json").read_text())
     assert {(row["kind"], row["settings"]) for row in rows} == {
         (kind, settings)

@@ -6,6 +6,7 @@ import logging
 import math
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,7 +26,6 @@ from pipeline.common.digests import content_digest
 from pipeline.training.train_backbone import backbone_progress
 from tests.conftest import SCENE_SETS, TINY
 from tests.rigs.killed_at import killed_stage
-from tests.rigs.without_graphs import start
 
 EPOCHS, STEPS = 3, 2
 
@@ -42,6 +42,11 @@ def arguments(run_dir: Path, data_dir: Path) -> list[str]:
     ]
 
 
+def start(run_dir: Path, data_dir: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "pipeline.train", *arguments(run_dir, data_dir)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
 def epoch_lines(text: str) -> dict[int, dict[str, float]]:
     """Figures of the lines "epoch E/EPOCHS  name value ..." by epoch."""
     found = re.findall(rf"epoch (\d+)/{EPOCHS}  (.*?)  \d+ s left", text)
@@ -54,11 +59,11 @@ def epoch_lines(text: str) -> dict[int, dict[str, float]]:
 def runs(tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
     """Folder and console of an undisturbed run, and of one killed after its first epoch's checkpoint and run again."""
     folder = tmp_path_factory.mktemp("runs")
-    undisturbed = start("train", *arguments(folder / "undisturbed", tiny_scenes))
+    undisturbed = start(folder / "undisturbed", tiny_scenes)
     after_epoch_1 = ("pipeline.training.fitting:Progress.score", 2)  # the start is scored, too
     first_part = killed_stage(*after_epoch_1, "train", *arguments(folder / "killed", tiny_scenes))
     assert max(epoch_lines(first_part)) == 1 < EPOCHS
-    again = start("train", *arguments(folder / "killed", tiny_scenes))
+    again = start(folder / "killed", tiny_scenes)
     consoles = {"undisturbed": undisturbed.communicate()[0], "killed": first_part + again.communicate()[0]}
     assert (undisturbed.returncode, again.returncode) == (0, 0)
     return {name: (folder / name, console) for name, console in consoles.items()}

@@ -22,7 +22,6 @@ from pipeline.common.hyperparameters import read_hyperparameters
 from pipeline.train import TrainOptions
 from pipeline.tuning import running
 from tests.conftest import SCENE_SETS, TINY
-from tests.rigs import without_graphs
 from tests.rigs.killed_at import killed_stage
 
 TRIALS, TOP = 2, 2
@@ -55,7 +54,10 @@ def given(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> list[s
 
 
 def start(options: list[str], **environment: str) -> subprocess.Popen:
-    return without_graphs.start("tune", *options, stderr=subprocess.STDOUT, env={**os.environ, **environment})
+    command = [sys.executable, "-m", "pipeline.tune", *options]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}
+    )
 
 
 def table(run_dir: Path) -> Any:
@@ -172,9 +174,11 @@ def test_chief_and_two_workers_one_of_them_killed(undisturbed, given: list[str],
 
 def test_best_json_reproduces_the_trials_score(undisturbed, tiny_scenes: Path, tmp_path: Path) -> None:
     best = json.loads((undisturbed[0] / "best.json").read_text())
-    best_values = ["--hyperparameters", undisturbed[0] / "best.json"]
-    training = without_graphs.start("train", "--run-dir", tmp_path, "--data-dir", tiny_scenes, *best_values)
-    objectives = dict(re.findall(r"epoch (\d)/2 .*?val_objective (\S+)", training.communicate()[0]))
+    command = [sys.executable, "-m", "pipeline.train", "--run-dir", str(tmp_path), "--data-dir", str(tiny_scenes)]
+    done = subprocess.run(
+        [*command, "--hyperparameters", str(undisturbed[0] / "best.json")], capture_output=True, text=True, check=True
+    )
+    objectives = dict(re.findall(r"epoch (\d)/2 .*?val_objective (\S+)", done.stdout))
     outcome = best["outcome"]
     assert float(objectives[str(outcome["best_epoch"])]) == pytest.approx(outcome["objective"], abs=1e-4)
     trained = json.loads((tmp_path / "config.json").read_text())["options"]
@@ -189,8 +193,7 @@ def test_a_finished_study_compares_its_best_with_the_defaults(
     run_dir, _ = undisturbed
     before = {path: path.read_bytes() for path in run_dir.rglob("outcome-*.json")}
     monkeypatch.setattr(sys, "argv", ["tune", "--run-dir", str(run_dir), *given, "--test-scenes", "4"])
-    with without_graphs.without_graphs():
-        tune.main()
+    tune.main()
     assert {path: path.read_bytes() for path in run_dir.rglob("outcome-*.json")} == before
     console = capsys.readouterr().out
     assert "trial 1/" not in console

@@ -25,7 +25,6 @@ from pipeline.tuning.surrogate import Surrogate
 from pipeline.tuning.trial import Trials
 from pipeline.tuning.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner
 from tests.conftest import SCENE_SETS, TINY
-from tests.rigs.without_graphs import without_graphs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")
 
@@ -66,8 +65,9 @@ def trials(tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         learning_rate=1e-2,
         backbone=BASE,
     )
-    with without_graphs():
-        yield Trials(options, Surrogate(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
+    tf.config.run_functions_eagerly(True)
+    yield Trials(options, Surrogate(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
+    tf.config.run_functions_eagerly(False)
 
 
 def test_a_training_that_diverges_is_a_failed_trial(trials: Trials, tmp_path: Path, caplog, capfd) -> None:

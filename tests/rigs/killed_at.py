@@ -1,6 +1,6 @@
 """`python -m tests.rigs.killed_at MODULE:FUNCTION COUNT STAGE ...`: a stage that SIGKILL ends at a chosen moment.
 
-The moment is the COUNT-th return of FUNCTION, so that a kill falls where it is meant to on any machine. Without graphs.
+The moment is the COUNT-th return of FUNCTION, so that a kill falls where it is meant to on any machine.
 """
 
 import functools
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
-from tests.rigs.without_graphs import run_here
+from pipeline.common import stages
 
 
 def kill_after(target: str, count: int) -> None:
@@ -47,7 +47,8 @@ def main() -> None:
     """Command line entry point."""
     target, count, stage, *arguments = sys.argv[1:]
     kill_after(target, int(count))
-    run_here(stage, arguments)
+    sys.argv = [stage, *arguments]
+    importlib.import_module(stages.module(stage)).main()
 
 
 if __name__ == "__main__":
