@@ -152,15 +152,23 @@ def two_ports() -> Iterator[int]:
 
 
 def test_chief_and_two_workers_one_of_them_killed(undisturbed, given: list[str], tmp_path: Path) -> None:
+    """The second begins once the first has a trial: it may not take them all before that."""
     options = ["--run-dir", str(tmp_path), *given]
-    with two_ports() as port:
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(two_ports())
         place = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port)}
-        chief = start(options, KERASTUNER_TUNER_ID="chief", **place)
-        lost, other = (start(options, KERASTUNER_TUNER_ID=f"worker{n}", **place) for n in range(2))
+
+        def started(name: str) -> subprocess.Popen:
+            process = start(options, KERASTUNER_TUNER_ID=name, **place)
+            stack.callback(process.kill)
+            return process
+
+        chief, lost = started("chief"), started("worker0")
         working = tmp_path / STUDIES[0] / "oracle.json"
         while not (working.exists() and "worker0" in json.loads(working.read_text())["ongoing_trials"]):
             assert chief.poll() is None and lost.poll() is None
             time.sleep(0.05)
+        other = started("worker1")
         lost.kill()
         lost.communicate()
         consoles = [process.communicate()[0] for process in (other, chief)]
