@@ -160,11 +160,17 @@ class BatchScheduler:
         if size > most:
             raise invalid_argument(f"Task size {size} is larger than maximum input batch size {most}")
         parts = [{name: array[at : at + step] for name, array in feeds.items()} for at in range(0, size, step)]
-        tasks = [self._enqueue(run, _Task(part, _size(part), call), fetches) for part in parts]
-        values = [call.wait(task.values) for task in tasks]
+        tasks = [_Task(part, _size(part), call) for part in parts]
+        try:
+            for task in tasks:
+                self._enqueue(run, task, fetches)
+            values = [call.wait(task.values) for task in tasks]
+        finally:
+            for task in tasks:  # once a part has failed, nobody waits for the others
+                task.values.cancel()
         return values[0] if len(values) == 1 else [np.concatenate(column) for column in zip(*values, strict=True)]
 
-    def _enqueue(self, run: Run, task: _Task, fetches: Sequence[str]) -> _Task:
+    def _enqueue(self, run: Run, task: _Task, fetches: Sequence[str]) -> None:
         alike = tuple((name, array.dtype.str, array.shape[1:]) for name, array in sorted(task.feeds.items()))
         with self._lock:
             queue = self._queues.setdefault((run, tuple(fetches), tuple(sorted(task.feeds))), collections.deque())
@@ -182,7 +188,6 @@ class BatchScheduler:
             batch.size += task.size
             batch.closed = batch.size >= self.config.execution_size
             self._lock.notify_all()  # every thread must know when the next batch is due
-        return task
 
     def batching(self, servable: Servable) -> Servable:
         """The same version, whose requests run in batches."""
