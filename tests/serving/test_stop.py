@@ -194,5 +194,5 @@ def test_a_deadline_ends_a_run(half_plus: Path) -> None:
                 rest.sendall(sent)
                 return to_the_end(rest)
 
-        assert until_in_time(ask).startswith(b"HTTP/1.1 504 ")
+        assert until_in_time(504, ask).startswith(b"HTTP/1.1 504 ")
         wait_until(lambda: not running._server._http.workers.inside)
