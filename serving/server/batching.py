@@ -40,16 +40,14 @@ class BatchingConfig:
     """With `enable_large_batch_splitting`: the size larger requests are split to. None splits nothing."""
 
     def __post_init__(self) -> None:
-        sizes, largest = self.allowed_batch_sizes, self.max_batch_size
+        sizes, largest, executed = self.allowed_batch_sizes, self.max_batch_size, self.execution_size
         for field in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
             if getattr(self, field) < 1:
                 raise invalid_argument(f"{field} must be positive; was {getattr(self, field)}")
         if self.batch_timeout_s < 0:
             raise invalid_argument(f"batch_timeout_micros must be non-negative; was {self.batch_timeout_s * 1e6:.0f}")
-        if not 1 <= self.execution_size <= largest:
-            raise invalid_argument(
-                f"max_execution_batch_size must be from 1 to max_batch_size; was {self.execution_size}"
-            )
+        if not 1 <= executed <= largest:
+            raise invalid_argument(f"max_execution_batch_size must be from 1 to max_batch_size; was {executed}")
         if any(size < 1 for size in sizes) or any(a >= b for a, b in itertools.pairwise(sizes)):
             raise invalid_argument(f"allowed_batch_sizes must be positive and increase; were {list(sizes)}")
         if sizes and sizes[-1] != largest:

@@ -57,9 +57,11 @@ def as_serving_error(error: Exception) -> ServingError:
 
 
 class Call:
-    """How long a call has (None: for ever), and whether anybody still waits for its answer."""
+    """How long a call has (None: for ever), and whether anybody still waits for its answer. `model`: as it is counted,
+    once that is known."""
 
     def __init__(self, timeout_s: float | None = None) -> None:
+        self.model: str | None = None
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._gone: futures.Future[None] = futures.Future()
 

@@ -154,13 +154,13 @@ class GrpcServer:
             except DecodeError:
                 raise ServingError(grpc.StatusCode.INTERNAL, "Failed to parse the request") from None
             name = request.model_spec.name if "model_spec" in message.DESCRIPTOR.fields_by_name else ""
-            with self._core.recorded(name, api, "GRPC"):
+            with self._core.recorded(call, name, api, "GRPC"):
                 return method(request, call).SerializeToString()
 
         async def behave(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
             call = Call(context.time_remaining())
             try:
-                with self._door.entered():
+                with self._core.counted(call), self._door.entered():
                     return await workers.run(call, lambda: work(body, call))
             except ServingError as error:
                 return await context.abort(error.code, error.details)
@@ -179,10 +179,7 @@ class GrpcServer:
         """Health answers NOT_SERVING from now on."""
         await self._health.show({}, for_good=True)
 
-    async def _stop(self, finish_s: float) -> None:
-        await self._health.show({}, for_good=True, ended=True)
-        await self._server.stop(finish_s)
-
     def stop(self, finish_s: float = _LAST_BYTES_S) -> None:
         """Takes no more calls; those begun have `finish_s` seconds."""
-        self._loop.run(self._stop(finish_s))
+        self._loop.run(self._health.show({}, for_good=True, ended=True))
+        self._loop.run(self._server.stop(finish_s))

@@ -205,11 +205,12 @@ class HttpServer:
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """A request, as ASGI has it."""
-        body = _Body(scope, receive, self)
+        body, call = _Body(scope, receive, self), Call(self.config.timeout_s)
         with contextlib.ExitStack() as inside, contextlib.suppress(_Gone):
             try:
-                inside.enter_context(self._door.entered())
-                answer = await self._answer(scope, receive, body)
+                with self._rest.core.counted(call):
+                    inside.enter_context(self._door.entered())
+                    answer = await self._answer(scope, receive, body, call)
             except ServingError as error:
                 answer = error_answer(error)
             except TimeoutError:
@@ -218,8 +219,7 @@ class HttpServer:
                 body.release()
             await self._send(send, answer, body)
 
-    async def _answer(self, scope: dict, receive: Callable, body: _Body) -> Answer:
-        call = Call(self.config.timeout_s)
+    async def _answer(self, scope: dict, receive: Callable, body: _Body, call: Call) -> Answer:
         async with asyncio.timeout(call.remaining_s()):
             content = await body.read()
         gone = asyncio.ensure_future(receive())  # nothing but the end can come now

@@ -96,9 +96,8 @@ class ModelManager:
     def reload(self, config: ModelServerConfig, call: Call = ENDLESS) -> None:
         """Serves the models of `config` from now on and waits until every new one does, or the call has ended.
 
-        Raises:
-          ServingError: the configuration is refused; UNKNOWN, a new model has no version that loads; UNAVAILABLE, the
-            manager was stopped; DEADLINE_EXCEEDED or CANCELLED, with the configuration in force.
+        Raises: ServingError: the configuration is refused; UNKNOWN, a new model has no version that loads; UNAVAILABLE,
+        the manager was stopped; DEADLINE_EXCEEDED or CANCELLED, with the configuration in force.
         """
         while not self._reloading.acquire(timeout=_LOOK_S):
             self._check(call)

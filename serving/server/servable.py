@@ -51,7 +51,6 @@ class _Session:
             meta_graph = tf.compat.v1.saved_model.load(self._session, ["serve"], str(directory))
         self._session._extend_graph()
         self.signatures: Signatures = meta_graph.signature_def
-
         self.close = self._session.close
 
     def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
@@ -64,9 +63,7 @@ class _Session:
                 raise invalid_argument(f"Expects arg[{position}] to be {dtype_name(wanted)} but {got} is provided")
         outputs = {name: tensor._as_tf_output() for name, tensor in tensors.items()}
         try:
-            return self._run(
-                {outputs[name]: value for name, value in feeds.items()}, [outputs[f] for f in fetches], call
-            )
+            return self._run({outputs[name]: fed for name, fed in feeds.items()}, [outputs[f] for f in fetches], call)
         except tf.errors.OpError as error:
             raise as_serving_error(error) from None
 

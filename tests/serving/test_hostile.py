@@ -4,8 +4,10 @@ import contextlib
 import gzip
 import http.client
 import json
+import re
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -326,6 +328,48 @@ def test_what_breaks_inside_is_internal_logged_and_counted(served: Stack, caplog
     assert caplog.text.count("ZeroDivisionError: thirteen") == 2
     assert f'request_count{{model_name="{NAME}",status="INTERNAL"}} 2' in served.metrics.page()
     assert honest(served)
+
+
+def counted(running: Stack) -> Counter[str]:
+    """Calls by model and status."""
+    samples = re.findall(r':request_count{model_name="(\w*)",status="(\w+)"} (\d+)', running.metrics.page())
+    return Counter({f"{model} {status}".strip(): int(count) for model, status, count in samples})
+
+
+def test_refusals_are_counted_once_wherever_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = HttpConfig(port=0, num_threads=1, max_body_bytes=100, timeout_s=PATIENCE_S)
+    one = predict_request(NAME, x=[2.0])
+    with (
+        stack(tmp_path, GrpcConfig(port=0, max_threads=1), limits) as running,
+        grpc.insecure_channel(running.target) as channel,
+        stubs(running.target) as (prediction, _),
+    ):
+        with running.model.holding():
+            late = prediction.Predict.future(one, timeout=0.5)
+            assert late.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            late_ones = (f"{NAME} DEADLINE_EXCEEDED", f"{NAME} CANCELLED", "DEADLINE_EXCEEDED", "CANCELLED")
+            wait_until(lambda: sum(counted(running)[late_one] for late_one in late_ones) == 1)  # the client may say so
+            calls = [prediction.Predict.future(one, timeout=PATIENCE_S) for _ in range(11)]
+            wait_until(lambda: sum(call.done() for call in calls) in (2, 3))
+        refused = sum(call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED for call in calls)
+        expected = Counter({f"{NAME} OK": 11 - refused, "RESOURCE_EXHAUSTED": refused})
+        found = counted(running)
+        assert sum(found.pop(late_one, 0) for late_one in late_ones) == 1  # not by its worker as well
+        assert found == expected
+        before = counted(running)
+        raw_predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        assert refusal(raw_predict, b"\xff")[0] == grpc.StatusCode.INTERNAL
+        assert post(running, b" " * 101)[0] == 429
+        running.door.closed = True
+        assert refusal(prediction.Predict, one)[0] == grpc.StatusCode.UNAVAILABLE
+        assert post(running, ONE)[0] == 503
+        running.door.closed = False
+        assert counted(running) - before == Counter(INTERNAL=1, RESOURCE_EXHAUSTED=1, UNAVAILABLE=2)
+        before = counted(running)
+        monkeypatch.setattr("serving.server.http_server.Call", lambda _: Call(0.0))
+        with raw(running, head("Content-Length: 10", "Connection: close")) as never_whole:
+            assert to_the_end(never_whole).startswith(b"HTTP/1.1 408 ")
+        assert counted(running) - before == Counter(DEADLINE_EXCEEDED=1)
 
 
 @pytest.mark.parametrize("text", [r'"\ud800"', r'{"b64": "\ud800"}', r'"\u0000"'])
