@@ -71,8 +71,7 @@ def read_credentials(ssl: Any) -> grpc.ServerCredentials:
 
 
 class _Health(health_pb2_grpc.HealthServicer):
-    """Health as grpcio-health-checking's servicer has it, but no change and no watcher waits for another watcher, who
-    may not read. Used in the event loop only."""
+    """Health as grpcio-health-checking has it, but nobody waits for a watcher that does not read; in the loop only."""
 
     def __init__(self) -> None:
         self._serves: dict[str, bool] = {}

@@ -72,7 +72,7 @@ class RestApi:
             return Answer(200, json.dumps(self._metadata(spec) if api else self._status(spec), indent=1))
 
     def _predict(self, spec: model_pb2.ModelSpec, body: bytes, call: Call) -> str:
-        document = parse_object(body)
+        document = parse_object(body, call)
         given = document.get("signature_name", "")
         if not isinstance(given, str):
             text = "not formatted correctly. 'signature_name' key must be a string value."

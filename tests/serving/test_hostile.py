@@ -1,6 +1,7 @@
 """What a review did to the server, each refused or bounded while an honest client is served throughout."""
 
 import contextlib
+import gc
 import gzip
 import http.client
 import json
@@ -244,6 +245,37 @@ def test_a_rest_call_ends_in_its_time_wherever_it_is(tmp_path: Path) -> None:
         wait_until(lambda: not running.http.workers.inside)
         assert running.model.begun.get().tolist() == [4.0]
         assert running.model.begun.empty()  # what had waited too long was not begun
+
+
+def test_a_body_has_its_room_until_its_work_has_ended(tmp_path: Path) -> None:
+    with stack(tmp_path, http=HttpConfig(port=0, timeout_s=0.5, max_bodies_bytes=100)) as running:
+
+        def ask() -> bytes:
+            with raw(running, head(f"Content-Length: {len(ONE)}", "Connection: close") + ONE) as connection:
+                return to_the_end(connection)
+
+        with running.model.holding():
+            while running.model.begun.empty():
+                assert until_in_time(504, ask).startswith(b"HTTP/1.1 504 ")
+            wait_until(lambda: running.http.room == 100 - len(ONE))
+            assert len(running.http.workers.inside) == 1
+        wait_until(lambda: running.http.room == 100)
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_large_json_takes_turns_within_the_calls_time(monkeypatch: pytest.MonkeyPatch, collects: bool) -> None:
+    large, turn, before = b'{"a": "' + b" " * MEBIBYTE + b'"}', threading.Lock(), gc.isenabled()
+    monkeypatch.setattr("serving.server.tensors._LARGE", turn)
+    with turn, pytest.raises(ServingError) as error:
+        parse_object(large, Call(0.05))
+    assert error.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    try:
+        (gc.enable if collects else gc.disable)()
+        assert parse_object(large, Call(PATIENCE_S)) == {"a": " " * MEBIBYTE}
+        assert gc.isenabled() == collects
+        assert not turn.locked()
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 # gRPC: deadlines and health
