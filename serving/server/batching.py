@@ -40,16 +40,14 @@ class BatchingConfig:
     """With `enable_large_batch_splitting`: the size larger requests are split to. None splits nothing."""
 
     def __post_init__(self) -> None:
-        sizes, largest = self.allowed_batch_sizes, self.max_batch_size
+        sizes, largest, executed = self.allowed_batch_sizes, self.max_batch_size, self.execution_size
         for field in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
             if getattr(self, field) < 1:
                 raise invalid_argument(f"{field} must be positive; was {getattr(self, field)}")
         if self.batch_timeout_s < 0:
             raise invalid_argument(f"batch_timeout_micros must be non-negative; was {self.batch_timeout_s * 1e6:.0f}")
-        if not 1 <= self.execution_size <= largest:
-            raise invalid_argument(
-                f"max_execution_batch_size must be from 1 to max_batch_size; was {self.execution_size}"
-            )
+        if not 1 <= executed <= largest:
+            raise invalid_argument(f"max_execution_batch_size must be from 1 to max_batch_size; was {executed}")
         if any(size < 1 for size in sizes) or any(a >= b for a, b in itertools.pairwise(sizes)):
             raise invalid_argument(f"allowed_batch_sizes must be positive and increase; were {list(sizes)}")
         if sizes and sizes[-1] != largest:
@@ -160,11 +158,17 @@ class BatchScheduler:
         if size > most:
             raise invalid_argument(f"Task size {size} is larger than maximum input batch size {most}")
         parts = [{name: array[at : at + step] for name, array in feeds.items()} for at in range(0, size, step)]
-        tasks = [self._enqueue(run, _Task(part, _size(part), call), fetches) for part in parts]
-        values = [call.wait(task.values) for task in tasks]
+        tasks = [_Task(part, _size(part), call) for part in parts]
+        try:
+            for task in tasks:
+                self._enqueue(run, task, fetches)
+            values = [call.wait(task.values) for task in tasks]
+        finally:
+            for task in tasks:  # once a part has failed, nobody waits for the others
+                task.values.cancel()
         return values[0] if len(values) == 1 else [np.concatenate(column) for column in zip(*values, strict=True)]
 
-    def _enqueue(self, run: Run, task: _Task, fetches: Sequence[str]) -> _Task:
+    def _enqueue(self, run: Run, task: _Task, fetches: Sequence[str]) -> None:
         alike = tuple((name, array.dtype.str, array.shape[1:]) for name, array in sorted(task.feeds.items()))
         with self._lock:
             queue = self._queues.setdefault((run, tuple(fetches), tuple(sorted(task.feeds))), collections.deque())
@@ -182,7 +186,6 @@ class BatchScheduler:
             batch.size += task.size
             batch.closed = batch.size >= self.config.execution_size
             self._lock.notify_all()  # every thread must know when the next batch is due
-        return task
 
     def batching(self, servable: Servable) -> Servable:
         """The same version, whose requests run in batches."""

@@ -57,9 +57,13 @@ def as_serving_error(error: Exception) -> ServingError:
 
 
 class Call:
-    """How long a call has (None: for ever), and whether anybody still waits for its answer."""
+    """How long a call has (None: for ever), and whether anybody still waits for its answer. `model`: as it is counted,
+    once that is known; `work`: what a worker does for it, if anything."""
 
     def __init__(self, timeout_s: float | None = None) -> None:
+        self.model: str | None = None
+        self.work: futures.Future[Any] = futures.Future()
+        self.work.set_result(None)
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._gone: futures.Future[None] = futures.Future()
 
@@ -114,7 +118,7 @@ class Workers:
         Raises: ServingError: RESOURCE_EXHAUSTED, too many wait; DEADLINE_EXCEEDED; CANCELLED; or what `work` raises."""
         if len(self.inside) >= self._places:
             raise exhausted("too many requests at a time")
-        future = self._pool.submit(self._work, call, work)
+        call.work = future = self._pool.submit(self._work, call, work)
         self.inside.add(future)
         future.add_done_callback(self.inside.discard)
         try:

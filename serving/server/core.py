@@ -1,5 +1,6 @@
 """TF Serving's calls on the models of a server: what gRPC and REST share."""
 
+import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -14,13 +15,14 @@ from tensorflow_serving.apis import get_model_status_pb2 as status_pb2
 from tensorflow_serving.apis import model_management_pb2 as reload_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
-from serving.server.calls import ENDLESS, Call, as_serving_error, invalid_argument, not_found
+from serving.server.calls import ENDLESS, Call, ServingError, as_serving_error, invalid_argument, not_found
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.servable import Feeds, Signatures, run_predict
 
 METADATA_FIELD = "signature_def"
 
+_ENDS = {TimeoutError: grpc.StatusCode.DEADLINE_EXCEEDED, asyncio.CancelledError: grpc.StatusCode.CANCELLED}
 _log = logging.getLogger(__name__)
 
 
@@ -37,23 +39,33 @@ class ServerCore:
         self.manager, self.metrics = manager, metrics
 
     @contextlib.contextmanager
-    def recorded(self, name: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Counts a request and its time. A name no model has is counted without it, lest strangers fill the memory.
+    def counted(self, call: Call) -> Iterator[None]:
+        """Counts a call where it is answered, refused or given up: by the end of the block, however its work ends."""
+        try:
+            yield
+        except (ServingError, TimeoutError, asyncio.CancelledError) as error:
+            code = error.code if isinstance(error, ServingError) else _ENDS[type(error)]
+            self.metrics.request_count.add(call.model or "", code.name)
+            raise
+        if call.model is not None:  # else it asked no model, but for metrics
+            self.metrics.request_count.add(call.model, grpc.StatusCode.OK.name)
+
+    @contextlib.contextmanager
+    def recorded(self, call: Call, name: str, api: str, entrypoint: str) -> Iterator[None]:
+        """Takes a call's time. A name no model has is counted without it, lest strangers fill the memory.
 
         Raises: ServingError: whatever the block raises; what nobody foresaw is INTERNAL, and logged.
         """
-        model = name if self.manager.serves(name) else ""
+        call.model = name if self.manager.serves(name) else ""
         started = time.perf_counter()
         try:
             yield
         except Exception as raised:
             error = as_serving_error(raised)
-            self.metrics.request_count.add(model, error.code.name)
             if error.code == grpc.StatusCode.INTERNAL:
-                _log.exception("%s of %s failed inside", api or "request", model or "no model")
+                _log.exception("%s of %s failed inside", api or "request", call.model or "no model")
             raise error from None
-        self.metrics.request_latency.add(1e6 * (time.perf_counter() - started), model, api, entrypoint)
-        self.metrics.request_count.add(model, grpc.StatusCode.OK.name)
+        self.metrics.request_latency.add(1e6 * (time.perf_counter() - started), call.model, api, entrypoint)
 
     def predict(self, request: predict_pb2.PredictRequest, call: Call) -> predict_pb2.PredictResponse:
         """Runs a signature."""

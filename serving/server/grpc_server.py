@@ -1,18 +1,16 @@
 """PredictionService, ModelService and Health over gRPC."""
 
 import asyncio
-import contextlib
 import dataclasses
 import functools
 import os
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import get_model_metadata_pb2 as metadata_pb2
 from tensorflow_serving.apis import get_model_status_pb2 as status_pb2
 from tensorflow_serving.apis import model_management_pb2 as reload_pb2
@@ -25,6 +23,8 @@ _INT32_MAX = 2**31 - 1
 _WAITING_PER_THREAD = 8
 _RELOADS_WAITING = 3
 _LAST_BYTES_S = 5.0
+_STATUSES = {True: "SERVING", False: "NOT_SERVING", None: "SERVICE_UNKNOWN"}
+_HEALTH = {serves: health_pb2.HealthCheckResponse(status=name) for serves, name in _STATUSES.items()}
 _SERVICES = ("", *(f"{p}{name}" for p in ("", "tensorflow.serving.") for name in ("PredictionService", "ModelService")))
 
 
@@ -70,18 +70,34 @@ def read_credentials(ssl: Any) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([pair], ssl.custom_ca.encode() or None, ssl.client_verify)
 
 
-class _Health(health.aio.HealthServicer):
-    """Health whose watches have limits that can be moved to now, lest a server that stops wait for them."""
+class _Health(health_pb2_grpc.HealthServicer):
+    """Health as grpcio-health-checking has it, but nobody waits for a watcher that does not read; in the loop only."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.watches: weakref.WeakSet[asyncio.Timeout] = weakref.WeakSet()
+        self._serves: dict[str, bool] = {}
+        self._changed, self._refuses, self._ended = asyncio.Event(), False, False
+
+    async def show(self, serves: Mapping[str, bool], for_good: bool = False, ended: bool = False) -> None:
+        """From now on, or for good, these serve or do not, and what is not among them does not; or watches end."""
+        if not self._refuses:
+            self._serves, self._refuses = {**dict.fromkeys(self._serves, False), **serves}, for_good
+        self._ended = ended
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def Check(self, request: Any, context: grpc.aio.ServicerContext) -> Any:
+        if request.service not in self._serves:
+            await context.abort(grpc.StatusCode.NOT_FOUND)
+        return _HEALTH[self._serves[request.service]]
 
     async def Watch(self, request: Any, context: grpc.aio.ServicerContext) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(None) as watch:
-                self.watches.add(watch)
-                await super().Watch(request, context)
+        told = None
+        while not self._ended:
+            changed, answer = self._changed, _HEALTH[self._serves.get(request.service)]
+            if answer is not told:
+                await context.write(answer)
+            told = answer
+            await changed.wait()
 
 
 class GrpcServer:
@@ -102,8 +118,7 @@ class GrpcServer:
         self._server = grpc.aio.server(options=list(options.items()))
         self._server.add_generic_rpc_handlers(self._services())
         self._health = _Health()
-        self._shown: dict[str, bool] = {}
-        await self._show({})
+        await self._health.show(dict.fromkeys(_SERVICES, False))
         if self._config.health:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         listen = self._server.add_insecure_port
@@ -138,13 +153,13 @@ class GrpcServer:
             except DecodeError:
                 raise ServingError(grpc.StatusCode.INTERNAL, "Failed to parse the request") from None
             name = request.model_spec.name if "model_spec" in message.DESCRIPTOR.fields_by_name else ""
-            with self._core.recorded(name, api, "GRPC"):
+            with self._core.recorded(call, name, api, "GRPC"):
                 return method(request, call).SerializeToString()
 
         async def behave(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
             call = Call(context.time_remaining())
             try:
-                with self._door.entered():
+                with self._core.counted(call), self._door.entered():
                     return await workers.run(call, lambda: work(body, call))
             except ServingError as error:
                 return await context.abort(error.code, error.details)
@@ -153,27 +168,17 @@ class GrpcServer:
 
     # Health
 
-    async def _show(self, available: Mapping[str, Sequence[int]]) -> None:
-        everything = bool(available) and all(available.values())
-        serving = {name: bool(versions) for name, versions in available.items()}
-        self._shown = {**dict.fromkeys(self._shown, False), **serving, **dict.fromkeys(_SERVICES, everything)}
-        statuses = health_pb2.HealthCheckResponse
-        for service, serves in self._shown.items():
-            await self._health.set(service, statuses.SERVING if serves else statuses.NOT_SERVING)
-
     def show_health(self, available: Mapping[str, Sequence[int]]) -> None:
         """Tells Health which versions of all models serve; the server and its services serve if every model does."""
-        self._loop.begin(self._show(available))
+        everything = bool(available) and all(available.values())
+        serves = {name: bool(versions) for name, versions in available.items()} | dict.fromkeys(_SERVICES, everything)
+        self._loop.begin(self._health.show(serves))
 
     async def refuse(self) -> None:
         """Health answers NOT_SERVING from now on."""
-        await self._health.enter_graceful_shutdown()
-
-    async def _stop(self, finish_s: float) -> None:
-        for watch in self._health.watches:
-            watch.reschedule(0.0)
-        await self._server.stop(finish_s)
+        await self._health.show({}, for_good=True)
 
     def stop(self, finish_s: float = _LAST_BYTES_S) -> None:
         """Takes no more calls; those begun have `finish_s` seconds."""
-        self._loop.run(self._stop(finish_s))
+        self._loop.run(self._health.show({}, for_good=True, ended=True))
+        self._loop.run(self._server.stop(finish_s))

@@ -124,7 +124,7 @@ class _Body:
         self._unzip = zlib.decompressobj(_GZIP) if headers.get(b"content-encoding", b"").lower() == b"gzip" else None
         self._declared = int(headers.get(b"content-length", 0))
         self._receive, self._server = receive, server
-        self._held, self.whole = bytearray(), False
+        self.held, self.whole = bytearray(), False
 
     async def _next(self) -> bytes:
         message = await self._receive()
@@ -145,8 +145,8 @@ class _Body:
             if not self._unzip.eof:
                 raise zlib.error
 
-    async def read(self) -> bytes:
-        """All of it, unzipped. Raises: ServingError: INVALID_ARGUMENT or RESOURCE_EXHAUSTED. _Gone."""
+    async def read(self) -> None:
+        """Takes all of it in, unzipped. Raises: ServingError: INVALID_ARGUMENT or RESOURCE_EXHAUSTED. _Gone."""
         limit = self._server.config.max_body_bytes
         too_large = exhausted(f"request body larger than {limit} bytes")
         if self._declared > limit:
@@ -154,21 +154,20 @@ class _Body:
         try:
             while not self.whole:
                 for piece in self._pieces(await self._next()):
-                    if len(self._held) + len(piece) > limit:
+                    if len(self.held) + len(piece) > limit:
                         raise too_large
                     if len(piece) > self._server.room:
                         raise exhausted("too many large requests at a time")
                     self._server.room -= len(piece)
-                    self._held += piece
+                    self.held += piece
                     await asyncio.sleep(0)  # others have their turn between the pieces of a bomb
         except zlib.error:
             raise invalid_argument("Failed to uncompress the gzipped body") from None
-        return bytes(self._held)
 
     def release(self) -> None:
         """Gives its room back."""
-        self._server.room += len(self._held)
-        self._held = bytearray()
+        self._server.room += len(self.held)
+        self.held = bytearray()
 
     async def let_pass(self) -> None:
         """Reads on for a moment and drops it: a connection closed on unread bytes would take the answer with it."""
@@ -205,28 +204,29 @@ class HttpServer:
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """A request, as ASGI has it."""
-        body = _Body(scope, receive, self)
+        body, call = _Body(scope, receive, self), Call(self.config.timeout_s)
         with contextlib.ExitStack() as inside, contextlib.suppress(_Gone):
             try:
-                inside.enter_context(self._door.entered())
-                answer = await self._answer(scope, receive, body)
+                with self._rest.core.counted(call):
+                    inside.enter_context(self._door.entered())
+                    answer = await self._answer(scope, receive, body, call)
             except ServingError as error:
                 answer = error_answer(error)
             except TimeoutError:
                 answer = Answer(408, json.dumps({"error": "the request did not arrive in time"}))
-            finally:
-                body.release()
+            finally:  # a worker may outlive its call
+                loop = asyncio.get_running_loop()
+                call.work.add_done_callback(lambda _: loop.call_soon_threadsafe(body.release))
             await self._send(send, answer, body)
 
-    async def _answer(self, scope: dict, receive: Callable, body: _Body) -> Answer:
-        call = Call(self.config.timeout_s)
+    async def _answer(self, scope: dict, receive: Callable, body: _Body, call: Call) -> Answer:
         async with asyncio.timeout(call.remaining_s()):
-            content = await body.read()
+            await body.read()
         gone = asyncio.ensure_future(receive())  # nothing but the end can come now
         gone.add_done_callback(lambda _: call.end())
         method, path = scope["method"], scope["raw_path"].decode("ascii")
         try:
-            return await self.workers.run(call, lambda: self._rest.answer(method, path, content, call))
+            return await self.workers.run(call, lambda: self._rest.answer(method, path, bytes(body.held), call))
         finally:
             gone.cancel()
 

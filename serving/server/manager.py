@@ -96,9 +96,8 @@ class ModelManager:
     def reload(self, config: ModelServerConfig, call: Call = ENDLESS) -> None:
         """Serves the models of `config` from now on and waits until every new one does, or the call has ended.
 
-        Raises:
-          ServingError: the configuration is refused; UNKNOWN, a new model has no version that loads; UNAVAILABLE, the
-            manager was stopped; DEADLINE_EXCEEDED or CANCELLED, with the configuration in force.
+        Raises: ServingError: the configuration is refused; UNKNOWN, a new model has no version that loads; UNAVAILABLE,
+        the manager was stopped; DEADLINE_EXCEEDED or CANCELLED, with the configuration in force.
         """
         while not self._reloading.acquire(timeout=_LOOK_S):
             self._check(call)
@@ -114,10 +113,10 @@ class ModelManager:
 
     def _apply(self, config: ModelServerConfig) -> list[str]:
         """Takes a configuration over; the names of models that are new in it."""
-        known = self._names()
+        known, models = self._names(), self._models
         check_transition(self._server_config, config)
-        unavailable_too = self.config.allow_labels_for_unavailable
-        labels = checked_labels(config, self._labels, lambda name: self._model(name).available(), unavailable_too)
+        allow = self.config.allow_labels_for_unavailable
+        labels = checked_labels(config, self._labels, lambda n: models[n].available() if n in models else [], allow)
         with self._polling:
             self._server_config, self._labels = config, labels
             for name in set(self._models) - set(self._names()):
@@ -145,10 +144,7 @@ class ModelManager:
 
     @contextlib.contextmanager
     def use(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
-        """The version a request asks for; it stays loaded until the block ends.
-
-        Raises: ServingError: with TF Serving's code and message.
-        """
+        """The version a request asks for, loaded until the block ends. Raises: ServingError: in TF Serving's words."""
         if not spec.name:
             raise invalid_argument("ModelSpec has no name specified.")
         number = spec.version.value if spec.HasField("version") else None

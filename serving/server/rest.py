@@ -50,37 +50,34 @@ class RestApi:
     """Answers REST requests; Prometheus reads at `metrics_path`, unless that is empty."""
 
     def __init__(self, core: ServerCore, metrics_path: str = "") -> None:
-        self._core, self._metrics_path = core, metrics_path
+        self.core, self._metrics_path = core, metrics_path
 
     def answer(self, method: str, path: str, body: bytes, call: Call) -> Answer:
-        """The answer to a request, whatever goes wrong; `path` is without the query."""
+        """The answer to a request; `path` is without the query. Raises: ServingError."""
         if method == "GET" and path == self._metrics_path:
-            return Answer(200, self._core.metrics.page(), "text/plain")
+            return Answer(200, self.core.metrics.page(), "text/plain")
         if not path.lower().startswith("/v1/"):
             return Answer(404, json.dumps({"error": f"Not found: {path}"}))
         route = {"POST": _INFER, "GET": _SHOW}.get(method)
         match = route.fullmatch(path) if route else None
         name, api = (unquote(match["model"] or ""), (match["method"] or "").lower()) if match else ("", "")
-        try:
-            with self._core.recorded(name, api, "REST"):
-                if match is None:
-                    raise invalid_argument(f"Malformed request: {method} {path}")
-                if api in ("classify", "regress"):
-                    raise unimplemented(f"{api.capitalize()} is not served here")
-                spec = _model_spec(name, match["version"], match["label"])
-                if api == "predict":
-                    return Answer(200, self._predict(spec, body, call))
-                return Answer(200, json.dumps(self._metadata(spec) if api else self._status(spec), indent=1))
-        except ServingError as error:
-            return error_answer(error)
+        with self.core.recorded(call, name, api, "REST"):
+            if match is None:
+                raise invalid_argument(f"Malformed request: {method} {path}")
+            if api in ("classify", "regress"):
+                raise unimplemented(f"{api.capitalize()} is not served here")
+            spec = _model_spec(name, match["version"], match["label"])
+            if api == "predict":
+                return Answer(200, self._predict(spec, body, call))
+            return Answer(200, json.dumps(self._metadata(spec) if api else self._status(spec), indent=1))
 
     def _predict(self, spec: model_pb2.ModelSpec, body: bytes, call: Call) -> str:
-        document = parse_object(body)
+        document = parse_object(body, call)
         given = document.get("signature_name", "")
         if not isinstance(given, str):
             text = "not formatted correctly. 'signature_name' key must be a string value."
             raise invalid_argument(f"JSON Value: {shown(document)} {text}")
-        signatures, name = self._core.signatures(spec), given or DEFAULT_SIGNATURE
+        signatures, name = self.core.signatures(spec), given or DEFAULT_SIGNATURE
         if name not in signatures:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
         spec.signature_name = given
@@ -88,14 +85,14 @@ class RestApi:
         del document
         inputs = {alias: proto_of(array) for alias, array in arrays.items()}
         request = predict_pb2.PredictRequest(model_spec=spec, inputs=inputs)
-        return _predict_body(self._core.predict(request, call).outputs, rows)
+        return _predict_body(self.core.predict(request, call).outputs, rows)
 
     def _status(self, spec: model_pb2.ModelSpec) -> Any:
-        return _as_json(self._core.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec)))
+        return _as_json(self.core.status(get_model_status_pb2.GetModelStatusRequest(model_spec=spec)))
 
     def _metadata(self, spec: model_pb2.ModelSpec) -> Any:
         request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[METADATA_FIELD])
-        answer = _as_json(self._core.metadata(request))
+        answer = _as_json(self.core.metadata(request))
         del answer["metadata"][METADATA_FIELD]["@type"]  # which TF Serving does not write
         return answer
 

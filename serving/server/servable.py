@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
-from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
 from serving.server.calls import ENDLESS, Call, as_serving_error, failed_precondition, invalid_argument
 from serving.server.tensors import array_of, dtype_name, proto_of
@@ -22,9 +22,7 @@ Signatures: TypeAlias = Mapping[str, Signature]
 Feeds: TypeAlias = Mapping[str, np.ndarray]
 Run = Callable[[Feeds, Sequence[str], Call], list[np.ndarray]]
 """Values by tensor name, names of tensors to fetch and the call they are for, to their values.
-
-Raises: ServingError: with TF Serving's code and message.
-"""
+Raises: ServingError: with TF Serving's code and message."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +49,6 @@ class _Session:
             meta_graph = tf.compat.v1.saved_model.load(self._session, ["serve"], str(directory))
         self._session._extend_graph()
         self.signatures: Signatures = meta_graph.signature_def
-
         self.close = self._session.close
 
     def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
@@ -64,9 +61,7 @@ class _Session:
                 raise invalid_argument(f"Expects arg[{position}] to be {dtype_name(wanted)} but {got} is provided")
         outputs = {name: tensor._as_tf_output() for name, tensor in tensors.items()}
         try:
-            return self._run(
-                {outputs[name]: value for name, value in feeds.items()}, [outputs[f] for f in fetches], call
-            )
+            return self._run({outputs[name]: fed for name, fed in feeds.items()}, [outputs[f] for f in fetches], call)
         except tf.errors.OpError as error:
             raise as_serving_error(error) from None
 
@@ -121,9 +116,7 @@ def _fetches(signature: Signature, output_filter: Sequence[str]) -> dict[str, st
     return {alias: signature.outputs[alias].name for alias in output_filter or sorted(signature.outputs)}
 
 
-def _run_signature(
-    run: Run, signature: Signature, feeds: Feeds, wanted: Mapping[str, str], call: Call
-) -> dict[str, np.ndarray]:
+def _run_signature(run: Run, signature: Signature, feeds: Feeds, wanted: Mapping[str, str], call: Call) -> Feeds:
     """Values by alias; `wanted` holds tensor names by alias. One operation that yields every output runs whole whatever
     is wanted, so all are fetched then, and requests that differ only in the filter share a batch."""
     every = {alias: info.name for alias, info in signature.outputs.items()}
@@ -133,9 +126,7 @@ def _run_signature(
     return {alias: values[name] for alias, name in wanted.items()}
 
 
-def run_predict(
-    servable: Servable, request: predict_pb2.PredictRequest, call: Call = ENDLESS
-) -> predict_pb2.PredictResponse:
+def run_predict(servable: Servable, request: PredictRequest, call: Call = ENDLESS) -> PredictResponse:
     """The answer of a version to a request. Raises: ServingError: with TF Serving's code and message."""
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
     if name not in servable.signatures:
@@ -145,4 +136,4 @@ def run_predict(
     values = _run_signature(servable.run, signature, feeds, wanted, call)
     spec = {"name": request.model_spec.name, "version": {"value": servable.version}, "signature_name": name}
     outputs = {alias: proto_of(value) for alias, value in values.items()}
-    return predict_pb2.PredictResponse(model_spec=spec, outputs=outputs)
+    return PredictResponse(model_spec=spec, outputs=outputs)

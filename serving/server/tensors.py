@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving.server.calls import exhausted, invalid_argument, unimplemented
+from serving.server.calls import ENDLESS, Call, exhausted, invalid_argument, unimplemented
 
 _MAX_FILLED_BYTES = 16 * 2**20
 _MAX_LISTS, _MAX_VALUES = 2**20, 2**21  # 32 scenes of 64 snapshots are 400,000 lists of 800,000 numbers
-_SMALL, _SHOWN = 2**18, 256
+_SMALL, _SHOWN, _LOOK_S = 2**18, 256, 0.1
 _LARGE = threading.Lock()
 _KINDS = {type(None): "Null", dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
 _FIELDS = {"float32": "float_val", "float64": "double_val", "complex64": "scomplex_val", "complex128": "dcomplex_val",
@@ -89,10 +89,11 @@ def shown(value: Any) -> str:
     return "".join(itertools.islice(json.JSONEncoder().iterencode(value), _SHOWN))[:_SHOWN]
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes, call: Call = ENDLESS) -> dict[str, Any]:
     """The JSON object a body starts with; its size is bounded before it is parsed.
 
-    Raises: ServingError: INVALID_ARGUMENT, there is none; RESOURCE_EXHAUSTED, it holds too many lists or values.
+    Raises: ServingError: INVALID_ARGUMENT, there is none; RESOURCE_EXHAUSTED, it holds too many lists or values; as
+    `Call.check`, the call has ended before its turn came.
     """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
@@ -101,7 +102,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         limits = f"at most {_MAX_LISTS} lists and {_MAX_VALUES} values are taken"
         raise exhausted(f"JSON document of {lists} lists and {values} values: {limits}")
     try:
-        value = _parsed_json(body.decode().lstrip())
+        value = _parsed_json(body.decode().lstrip(), call)
     except json.JSONDecodeError as error:
         raise invalid_argument(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
     except UnicodeDecodeError as error:
@@ -113,17 +114,20 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _parsed_json(text: str) -> Any:
+def _parsed_json(text: str, call: Call) -> Any:
     """One large document at a time, lest memory be taken for many; the parser makes no garbage, and every look for it
     would visit all its lists, which takes longer than parsing."""
     if len(text) <= _SMALL:
         return json.JSONDecoder().raw_decode(text)[0]
-    with _LARGE:
-        gc.disable()
-        try:
-            return json.JSONDecoder().raw_decode(text)[0]
-        finally:
-            gc.enable()
+    while not _LARGE.acquire(timeout=_LOOK_S):
+        call.check()
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return json.JSONDecoder().raw_decode(text)[0]
+    finally:
+        (gc.enable if collects else gc.disable)()
+        _LARGE.release()
 
 
 def is_base64(value: Any) -> bool:

@@ -17,8 +17,7 @@ _BOOL_VALUE, _INT64_VALUE, _STRING_VALUE = (
 )
 _PACKAGE = "tensorflow.serving"
 
-# Fields by message, as in session_bundle_config.proto, monitoring_config.proto and ssl_config.proto, in the order of
-# their numbers.
+# Fields by message in the order of their numbers, as in {session_bundle,monitoring,ssl}_config.proto.
 _MESSAGES: dict[str, dict[str, dict[str, Any]]] = {
     "BatchingParameters": {
         "max_batch_size": _INT64_VALUE,

@@ -159,10 +159,7 @@ class ModelVersions:
 
     @contextlib.contextmanager
     def use(self, number: int | None) -> Iterator[Servable]:
-        """The version of that number, or the latest; it stays loaded until the block ends.
-
-        Raises: ServingError: NOT_FOUND; it does not serve.
-        """
+        """The version of that number, or the latest, loaded until the block ends. Raises: ServingError: NOT_FOUND."""
         with self._lock:
             serving = [v for v in self._versions.values() if v.state == State.AVAILABLE and number in (None, v.number)]
             if not serving:

@@ -12,7 +12,7 @@ import pytest
 
 from serving.model_server import main
 from serving.server.batching import BatchingConfig, BatchScheduler, batching_config
-from serving.server.calls import ServingError
+from serving.server.calls import Call, ServingError
 from serving.server.metrics import Metrics
 from serving.server.servable import load_servable
 from serving.server.text_configs import read_text_proto
@@ -242,6 +242,26 @@ def test_large_requests_are_split_if_asked(model: Model) -> None:
     (call,) = predicts(BatchScheduler(config, Metrics()), model, [2.0, 4.0, 6.0, 8.0, 10.0])
     assert call().tolist() == [3.0, 4.0, 5.0, 6.0, 7.0]
     assert [shape[0] for shape in model.shapes] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("ends", ["in time", "at a full queue"])
+def test_parts_of_a_request_that_has_failed_are_not_run(model: Model, ends: str) -> None:
+    scheduler = scheduled(max_batch_size=10, max_execution_batch_size=1, max_enqueued_batches=2)
+    rows, call = ([2.0, 4.0], Call(0.1)) if ends == "in time" else ([2.0, 4.0, 6.0], Call(PATIENCE_S))
+    (x,), y = model.names("serving_default", "y")
+
+    with futures.ThreadPoolExecutor(1) as pool:
+        model.hold.clear()
+        (first,) = [pool.submit(call) for call in predicts(scheduler, model, [0.0])]
+        wait_until(lambda: len(model.shapes) == 1)
+        with pytest.raises(ServingError) as error:
+            scheduler.run(model.run, {x: np.float32(rows)}, [y], call)
+        assert error.value.code.name == ("DEADLINE_EXCEEDED" if ends == "in time" else "UNAVAILABLE")
+        model.hold.set()
+        assert first.result().tolist() == [2.0]
+    wait_until(lambda: not scheduler._queues)
+    assert predicts(scheduler, model, [8.0])[0]().tolist() == [6.0]  # after whatever had waited
+    assert model.shapes == [(1,), (1,)]
 
 
 # The file

@@ -121,9 +121,13 @@ def test_a_client_started_with_the_server_gets_its_answer(tiny_model: Path, meas
         files = ["--input", str(measurement), "--output", str(tmp_path / "sources.json")]
         command = [sys.executable, "-m", "serving.client", "--target", f"localhost:{port}", *files]
         client = subprocess.Popen([*command, "--timeout_s", str(PATIENCE_S)], stderr=subprocess.PIPE, text=True)
+        assert client.stderr is not None
+        said = ""
+        while "waiting for" not in said and (line := client.stderr.readline()):
+            said += line
         flags = (f"--model_base_path={tiny_model}", "--grpc_channel_arguments=grpc.so_reuseport=1")
-        with server_process(f"--port={port}", f"--model_name={MODEL_NAME}", *flags):
-            said = client.communicate(timeout=PATIENCE_S)[1]
+        with client, server_process(f"--port={port}", f"--model_name={MODEL_NAME}", *flags):
+            said += client.stderr.read()
     assert client.returncode == 0, said
     assert len(json.loads((tmp_path / "sources.json").read_text())) == 3
     lines = [line for line in said.splitlines() if "waiting for" in line]

@@ -357,7 +357,7 @@ def test_alerts_ask_for_metrics_that_there_are() -> None:
     }
     for rule in (down, *rules.values()):
         assert {"alert", "expr", "for", "labels", "annotations"} == rule.keys()
-        assert set(re.findall(r'model_name="(\w+)"', rule["expr"])) <= {MODEL_NAME}
+        assert set(re.findall(r'model_name=~?"(\w+)', rule["expr"])) <= {MODEL_NAME}
 
 
 def test_panels_lie_beside_each_other() -> None:

@@ -1,11 +1,14 @@
 """What a review did to the server, each refused or bounded while an honest client is served throughout."""
 
 import contextlib
+import gc
 import gzip
 import http.client
 import json
+import re
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -169,10 +172,11 @@ def test_framing_that_can_be_read_in_two_ways_is_refused(served: Stack, lines: t
     assert honest(served)
 
 
-def until_in_time(ask: Callable[[], bytes]) -> bytes:
-    """An answer; a request whose head was late on this machine was cut off without one, and is made again."""
+def until_in_time(status: int, ask: Callable[[], bytes]) -> bytes:
+    """The answer to a request that should end with `status`; one whose head or body was late on this machine, and which
+    was cut off or got 408, is made again."""
     answer = b""
-    while not answer:
+    while not answer or (status != 408 and answer.startswith(b"HTTP/1.1 408 ")):
         with contextlib.suppress(ConnectionError):
             answer = ask()
     return answer
@@ -200,11 +204,11 @@ def test_headers_that_drip_are_cut_off_and_so_are_bodies(tmp_path: Path, monkeyp
         with monkeypatch.context() as patched:
             patched.setattr("serving.server.http_server._HEAD_S", 0.5)
             assert drip(f"POST {PREDICT} HTTP/1.1\r\nHost: ".encode()) == b""
-            answer = until_in_time(begins_another)  # the second request never becomes whole
+            answer = until_in_time(200, begins_another)  # the second request never becomes whole
             assert (answer.count(b"HTTP/1.1 200 "), answer.count(b"HTTP/1.1 ")) == (1, 1)
         with monkeypatch.context() as patched:
             patched.setattr(running.http, "config", HttpConfig(timeout_s=0.5))
-            answer = until_in_time(lambda: drip(head("Content-Length: 100000")))
+            answer = until_in_time(408, lambda: drip(head("Content-Length: 100000")))
             assert answer.startswith(b"HTTP/1.1 408 ")
         assert honest(running)
 
@@ -231,7 +235,7 @@ def test_a_rest_call_ends_in_its_time_wherever_it_is(tmp_path: Path) -> None:
                 with raw(running, head(f"Content-Length: {len(body)}", "Connection: close") + body) as connection:
                     return to_the_end(connection)
 
-            answer = until_in_time(ask)
+            answer = until_in_time(504, ask)
             return answer.startswith(b"HTTP/1.1 504 ") and answer.endswith(b'{"error": "Deadline Exceeded"}')
 
         with running.model.holding():
@@ -241,6 +245,37 @@ def test_a_rest_call_ends_in_its_time_wherever_it_is(tmp_path: Path) -> None:
         wait_until(lambda: not running.http.workers.inside)
         assert running.model.begun.get().tolist() == [4.0]
         assert running.model.begun.empty()  # what had waited too long was not begun
+
+
+def test_a_body_has_its_room_until_its_work_has_ended(tmp_path: Path) -> None:
+    with stack(tmp_path, http=HttpConfig(port=0, timeout_s=0.5, max_bodies_bytes=100)) as running:
+
+        def ask() -> bytes:
+            with raw(running, head(f"Content-Length: {len(ONE)}", "Connection: close") + ONE) as connection:
+                return to_the_end(connection)
+
+        with running.model.holding():
+            while running.model.begun.empty():
+                assert until_in_time(504, ask).startswith(b"HTTP/1.1 504 ")
+            wait_until(lambda: running.http.room == 100 - len(ONE))
+            assert len(running.http.workers.inside) == 1
+        wait_until(lambda: running.http.room == 100)
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_large_json_takes_turns_within_the_calls_time(monkeypatch: pytest.MonkeyPatch, collects: bool) -> None:
+    large, turn, before = b'{"a": "' + b" " * MEBIBYTE + b'"}', threading.Lock(), gc.isenabled()
+    monkeypatch.setattr("serving.server.tensors._LARGE", turn)
+    with turn, pytest.raises(ServingError) as error:
+        parse_object(large, Call(0.05))
+    assert error.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    try:
+        (gc.enable if collects else gc.disable)()
+        assert parse_object(large, Call(PATIENCE_S)) == {"a": " " * MEBIBYTE}
+        assert gc.isenabled() == collects
+        assert not turn.locked()
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 # gRPC: deadlines and health
@@ -325,6 +360,48 @@ def test_what_breaks_inside_is_internal_logged_and_counted(served: Stack, caplog
     assert caplog.text.count("ZeroDivisionError: thirteen") == 2
     assert f'request_count{{model_name="{NAME}",status="INTERNAL"}} 2' in served.metrics.page()
     assert honest(served)
+
+
+def counted(running: Stack) -> Counter[str]:
+    """Calls by model and status."""
+    samples = re.findall(r':request_count{model_name="(\w*)",status="(\w+)"} (\d+)', running.metrics.page())
+    return Counter({f"{model} {status}".strip(): int(count) for model, status, count in samples})
+
+
+def test_refusals_are_counted_once_wherever_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = HttpConfig(port=0, num_threads=1, max_body_bytes=100, timeout_s=PATIENCE_S)
+    one = predict_request(NAME, x=[2.0])
+    with (
+        stack(tmp_path, GrpcConfig(port=0, max_threads=1), limits) as running,
+        grpc.insecure_channel(running.target) as channel,
+        stubs(running.target) as (prediction, _),
+    ):
+        with running.model.holding():
+            late = prediction.Predict.future(one, timeout=0.5)
+            assert late.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            late_ones = (f"{NAME} DEADLINE_EXCEEDED", f"{NAME} CANCELLED", "DEADLINE_EXCEEDED", "CANCELLED")
+            wait_until(lambda: sum(counted(running)[late_one] for late_one in late_ones) == 1)  # the client may say so
+            calls = [prediction.Predict.future(one, timeout=PATIENCE_S) for _ in range(11)]
+            wait_until(lambda: sum(call.done() for call in calls) in (2, 3))
+        refused = sum(call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED for call in calls)
+        expected = Counter({f"{NAME} OK": 11 - refused, "RESOURCE_EXHAUSTED": refused})
+        found = counted(running)
+        assert sum(found.pop(late_one, 0) for late_one in late_ones) == 1  # not by its worker as well
+        assert found == expected
+        before = counted(running)
+        raw_predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        assert refusal(raw_predict, b"\xff")[0] == grpc.StatusCode.INTERNAL
+        assert post(running, b" " * 101)[0] == 429
+        running.door.closed = True
+        assert refusal(prediction.Predict, one)[0] == grpc.StatusCode.UNAVAILABLE
+        assert post(running, ONE)[0] == 503
+        running.door.closed = False
+        assert counted(running) - before == Counter(INTERNAL=1, RESOURCE_EXHAUSTED=1, UNAVAILABLE=2)
+        before = counted(running)
+        monkeypatch.setattr("serving.server.http_server.Call", lambda _: Call(0.0))
+        with raw(running, head("Content-Length: 10", "Connection: close")) as never_whole:
+            assert to_the_end(never_whole).startswith(b"HTTP/1.1 408 ")
+        assert counted(running) - before == Counter(DEADLINE_EXCEEDED=1)
 
 
 @pytest.mark.parametrize("text", [r'"\ud800"', r'{"b64": "\ud800"}', r'"\u0000"'])

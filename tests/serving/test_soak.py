@@ -1,4 +1,4 @@
-"""The long checks of `tests.rigs.soak`, short."""
+"""The long checks of `tests.rigs.soak`, short; what memory does and what was in flight, they alone can tell."""
 
 from pathlib import Path
 
@@ -17,12 +17,10 @@ def test_versions_pushed_under_load(tmp_path: Path) -> None:
 def test_hostile_requests(tmp_path: Path) -> None:
     report = be_hostile(tmp_path, requests=400)
     assert report.wrong == []
-    assert report.growth() < 0.1
     assert len(report.statuses) >= 20  # every kind had its turn
 
 
 def test_stops_under_load_lose_no_call(tmp_path: Path) -> None:
     report = ends_under_load(tmp_path, clients=3, rest_clients=3, stops=5)
     assert report.lost == []
-    assert report.in_flight > 0
     assert report.ends == {"stopped well": 5}

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -96,6 +97,54 @@ def test_watches_of_health_end_with_the_server(tmp_path: Path) -> None:
         assert watch.code() == grpc.StatusCode.OK  # one that the server had to cut off would be CANCELLED
 
 
+def test_a_watch_that_ends_leaves_the_others_theirs(tmp_path: Path) -> None:
+    statuses, request = health_pb2.HealthCheckResponse, health_pb2.HealthCheckRequest(service=NAME)
+    with stack(tmp_path) as running, grpc.insecure_channel(running.target) as channel:
+        leaves, stays = (health_pb2_grpc.HealthStub(channel).Watch(request, timeout=PATIENCE_S) for _ in range(2))
+        assert (next(leaves).status, next(stays).status) == (statuses.SERVING, statuses.SERVING)
+        leaves.cancel()
+        wait_until(lambda: len(running.grpc._health._changed._waiters) == 1)
+        running.loop.run(running.grpc.refuse())
+        assert next(stays).status == statuses.NOT_SERVING
+
+
+_DATA, _HEADERS, _SETTINGS = 0, 1, 4
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """Of HTTP/2."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def watches_without_reading() -> bytes:
+    """What an HTTP/2 client sends that watches health and lets no byte of an answer through."""
+    heads = {":method": "POST", ":scheme": "http", ":path": "/grpc.health.v1.Health/Watch", ":authority": "here"}
+    heads |= {"te": "trailers", "content-type": "application/grpc"}
+    packed = b"".join(bytes([0, len(k)]) + k.encode() + bytes([len(v)]) + v.encode() for k, v in heads.items())
+    no_window = frame(_SETTINGS, 0, 0, struct.pack(">HI", 4, 0))
+    message = health_pb2.HealthCheckRequest(service=NAME).SerializeToString()
+    body = frame(_DATA, 1, 1, b"\0" + struct.pack(">I", len(message)) + message)
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + no_window + frame(_HEADERS, 4, 1, packed) + body
+
+
+def test_a_watcher_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
+    statuses, request = health_pb2.HealthCheckResponse, health_pb2.HealthCheckRequest(service=NAME)
+    with (
+        stack(tmp_path) as running,
+        grpc.insecure_channel(running.target) as channel,
+        socket.create_connection(("localhost", running.grpc.port), PATIENCE_S) as silent,
+    ):
+        silent.sendall(watches_without_reading())
+        with silent.makefile("rb") as frames:
+            while (begin := frames.read(9))[3] != _HEADERS:  # with them the first status is on its way, and stays there
+                frames.read(int.from_bytes(begin[:3], "big"))
+        watch = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=PATIENCE_S)
+        assert next(watch).status == statuses.SERVING
+        running.loop.begin(running.grpc.refuse()).result(PATIENCE_S)
+        assert next(watch).status == statuses.NOT_SERVING
+        running.grpc.stop(0.1)
+
+
 def test_a_second_signal_ends_at_once(half_plus: Path) -> None:
     with server_process(f"--model_base_path={half_plus}") as running, stubs(running.target) as (prediction, _):
         call = prediction.Predict.future(predict_request("default", "slow", turns=ENDLESS))
@@ -145,5 +194,5 @@ def test_a_deadline_ends_a_run(half_plus: Path) -> None:
                 rest.sendall(sent)
                 return to_the_end(rest)
 
-        assert until_in_time(ask).startswith(b"HTTP/1.1 504 ")
+        assert until_in_time(504, ask).startswith(b"HTTP/1.1 504 ")
         wait_until(lambda: not running._server._http.workers.inside)

@@ -246,3 +246,15 @@ def test_warmup_can_be_switched_off(half_plus: Path, tmp_path: Path) -> None:
     warmed_up(predict_request(M, "none"))(shutil.copytree(half_plus / "1", tmp_path / "1"))
     with server_here(f"--model_base_path={tmp_path}", "--enable_model_warmup=false") as running:
         assert answer_of(running.target, predict_request("default", x=[2.0])) == (1, [2.0])
+
+
+def test_a_configuration_that_is_refused_leaves_no_model(tmp_path: Path) -> None:
+    manager = ModelManager(ManagerConfig(), lambda *_: Held().servable, lambda: None)
+    config = single_model(NAME, tmp_path)
+    config.model_config_list.config[0].version_labels["stable"] = 1
+    for _ in range(2):
+        with pytest.raises(ServingError) as error:
+            manager.reload(config)
+        assert error.value.code == grpc.StatusCode.FAILED_PRECONDITION
+    assert not manager._models
+    manager.stop()

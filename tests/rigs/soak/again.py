@@ -1,14 +1,36 @@
 """`python -m tests.rigs.soak.again FLAGS`: the model server again and again in one process.
 
-SIGTERM stops a server; it says how that went, and the next one starts. The process goes on until it is killed.
+SIGTERM stops a server; it says how that went, how many calls it had accepted and how many of them it had still to
+answer when it closed its door, and the next one starts. The process goes on until it is killed.
 """
 
+import contextlib
 import gc
 import signal
 import threading
+from collections.abc import Iterator
 
 from serving.model_server import _announce, flag_parser
 from serving.server.app import ModelServer
+from serving.server.calls import Door
+
+
+class CountingDoor(Door):
+    """Counts all that it lets in. `accepted`: calls so far; `unfinished`: those of them inside when it was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accepted = self.unfinished = 0
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        with super().entered():
+            self.accepted += 1
+            yield
+
+    async def drained(self, finish_s: float) -> bool:
+        self.unfinished = self.inside
+        return await super().drained(finish_s)
 
 
 def main() -> None:
@@ -17,8 +39,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     while True:
         stop.clear()
-        finished = ModelServer(flags, _announce).serve(stop)
-        print("stopped well" if finished else "stopped with calls unfinished", flush=True)
+        server, door = ModelServer(flags, _announce), CountingDoor()
+        server._door = door
+        how = "stopped well" if server.serve(stop) else "stopped with calls unfinished"
+        print(f"{how}: {door.accepted} calls accepted, {door.unfinished} unfinished at the signal", flush=True)
+        del server, door
         gc.collect()  # idle threads end with the server that had them
 
 

@@ -1,5 +1,7 @@
 """SIGTERM while clients ask: every call that was accepted is answered, the rest refused, and the server ends well.
 
+What was accepted the server says itself: as many answers must have come to the clients, whenever they asked.
+
 A client asks one slow thing after the other, so its next call comes just as the last answer goes; answers are timed to
 fall all over the moments in which a server stops.
 """
@@ -8,6 +10,7 @@ import dataclasses
 import http.client
 import json
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -22,7 +25,6 @@ from serving.server_process import ServerProcess, server_process, wait_until
 from tests.rigs.soak.model import NAME, request_of, write_version
 from tests.serving.servers import PATIENCE_S
 
-_ARRIVED_S = 0.1
 _TURNED_AWAY = "the server is shutting down"
 
 
@@ -33,10 +35,10 @@ class EndReport:
     statuses: Counter[str] = dataclasses.field(default_factory=Counter)
     """All calls by status; `turned away` if the server said that it stops, `refused` if the connection was."""
     in_flight: int = 0
-    """Calls that had been sent for 0.1 s and were not answered when the signal came."""
+    """Calls that the servers had accepted and not answered when the signal came."""
     lost: list[str] = dataclasses.field(default_factory=list)
-    """Those of them that were neither answered OK nor turned away, which means that they had not come in yet, and any
-    status other than these, UNAVAILABLE and `refused`."""
+    """Accepted calls whose clients had no answer, by server; any status but OK before the signal, and any status other
+    than OK, `turned away`, UNAVAILABLE and `refused` after it."""
     ends: Counter[str] = dataclasses.field(default_factory=Counter)
     """What the servers said at their ends."""
     seconds: list[float] = dataclasses.field(default_factory=list)
@@ -48,7 +50,9 @@ class _Clients:
 
     def __init__(self, server: ServerProcess, report: EndReport, seed: int) -> None:
         self._server, self._report, self._random = server, report, random.Random(seed)
-        self._lock, self._signalled = threading.Lock(), float("inf")
+        self._lock = threading.Lock()
+        self.signalled = False
+        """Whether the server may have been told to stop."""
         self.answered = 0
 
     def _turns(self) -> Iterator[int]:
@@ -60,17 +64,11 @@ class _Clients:
             taken = max(1e-3, time.monotonic() - started)
             turns = max(1, min(10 * turns, round(turns * self._random.uniform(0.1, 0.6) / taken)))
 
-    def signalled(self) -> None:
-        """The server is told to stop now."""
-        self._signalled = time.monotonic()
-
-    def _note(self, sent: float, status: str) -> None:
+    def _note(self, status: str) -> None:
         with self._lock:
             self.answered += status == "OK"
             self._report.statuses[status] += 1
-            waiting = time.monotonic() > self._signalled > sent + _ARRIVED_S
-            self._report.in_flight += waiting
-            if status not in (("OK", "turned away") if waiting else ("OK", "turned away", "UNAVAILABLE", "refused")):
+            if status not in (("OK", "turned away", "UNAVAILABLE", "refused") if self.signalled else ("OK",)):
                 self._report.lost.append(status)
 
     def grpc(self) -> None:
@@ -78,12 +76,12 @@ class _Clients:
         with grpc.insecure_channel(self._server.target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             for turns in self._turns():
-                sent, status = time.monotonic(), "OK"
+                status = "OK"
                 try:
                     stub.Predict(request_of("slow", turns=np.array([turns], np.int32)), timeout=PATIENCE_S)
                 except grpc.RpcError as error:
                     status = "turned away" if error.details() == _TURNED_AWAY else error.code().name
-                self._note(sent, status)
+                self._note(status)
                 if status != "OK":
                     return
 
@@ -91,7 +89,6 @@ class _Clients:
         """Asks over REST on a connection that is kept as long as the server keeps it."""
         connection = http.client.HTTPConnection("localhost", self._server.rest_port, timeout=PATIENCE_S)
         for turns in self._turns():
-            sent = time.monotonic()
             try:
                 body = json.dumps({"signature_name": "slow", "instances": [turns]})
                 connection.request("POST", f"/v1/models/{NAME}:predict", body)
@@ -101,7 +98,7 @@ class _Clients:
                 status = "turned away" if away else "OK" if response.status == 200 else f"{response.status} {content!r}"
             except (ConnectionError, http.client.HTTPException):
                 status = "refused"
-            self._note(sent, status)
+            self._note(status)
             if status != "OK":
                 return
 
@@ -127,7 +124,13 @@ def ends_under_load(folder: Path, clients: int, rest_clients: int, stops: int, s
     """
     report, drawn = EndReport(), random.Random(seed)
     write_version(folder, 1)
-    flags = (f"--model_name={NAME}", f"--model_base_path={folder}", "--rest_api_port=-1")
+    time_ms = f"{1e3 * PATIENCE_S:.0f}"
+    flags = (
+        f"--model_name={NAME}",
+        f"--model_base_path={folder}",
+        "--rest_api_port=-1",
+        f"--rest_api_timeout_in_ms={time_ms}",
+    )
     with server_process(*flags, module="tests.rigs.soak.again") as server:
         for stop in range(stops):
             wait_until(lambda stop=stop: len(server.lines) > 2 * stop)  # type: ignore[misc]
@@ -135,12 +138,17 @@ def ends_under_load(folder: Path, clients: int, rest_clients: int, stops: int, s
             asked = _Clients(server, report, seed + stop)
             threads = _threads(asked, clients, rest_clients)
             time.sleep(drawn.uniform(0.0, 0.5))
-            asked.signalled()
+            asked.signalled = True
             started = time.monotonic()
             server.process.terminate()
             wait_until(lambda stop=stop: len(server.lines) > 2 * stop + 1)  # type: ignore[misc]
             report.seconds.append(time.monotonic() - started)
-            report.ends[server.lines[2 * stop + 1]] += 1
             for thread in threads:
                 thread.join()
+            end, _, counts = server.lines[2 * stop + 1].partition(": ")
+            accepted, unfinished = (int(number) for number in re.findall(r"\d+", counts))
+            report.ends[end] += 1
+            report.in_flight += unfinished
+            if accepted != asked.answered:
+                report.lost.append(f"server {stop + 1}: {asked.answered} of {accepted} accepted calls answered")
     return report

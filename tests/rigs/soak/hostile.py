@@ -176,7 +176,7 @@ class Attacker:
     @staticmethod
     def _bytes(port: int, data: bytes) -> str:
         """Sends bytes, closes one half, and reads to the end: an HTTP status, or closed."""
-        with socket.create_connection(("localhost", port), 30) as connection:
+        with socket.create_connection(("localhost", port), PATIENCE_S) as connection:
             answer = b""
             try:
                 connection.sendall(data)
@@ -205,6 +205,7 @@ def be_hostile(folder: Path, requests: int, seed: int = 0) -> HostileReport:
         f"--model_name={NAME}",
         f"--model_base_path={folder}",
         "--rest_api_port=-1",
+        f"--rest_api_timeout_in_ms={1e3 * PATIENCE_S:.0f}",
         f"--grpc_channel_arguments=grpc.max_receive_message_length={_LIMIT}",
     )
     with server_process(*flags) as server:
