@@ -28,7 +28,7 @@ def localize() -> Estimator:
 
 @pytest.mark.parametrize("config", CARD)
 def test_f1_is_that_of_the_card(localize: Estimator, config: str) -> None:
-    """The card's F1, of 2,000 test scenes, lies within the 99 % bootstrap interval of the first hundred's."""
+    """The card's F1 lies within the 99 % bootstrap interval of the first hundred test scenes'."""
     batches = [batch_of(SCENES // 2, CONFIGS[config], first=half * SCENES // 2) for half in (0, 1)]
     predictions = run_estimator(localize, batches, SCENES, show_progress=False)
     tally = evaluate_predictions(predictions, metrics_config(Scenario())).standard
