@@ -14,7 +14,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from models.artifacts import load_refiner, load_weights, moved_to
 from models.localizer import Localizer
 from models.physics.installation import load_installation
-from pipeline.calibration.files import check_surface
+from pipeline.calibration.files import check_surface, surface_fingerprint
 from pipeline.common.artifacts import Fingerprint, difference, fingerprint, new_record, now, read_manifest
 from pipeline.common.records import write_json
 from pipeline.export import WARMUP_BATCH_SIZES, ExportOptions
@@ -25,6 +25,7 @@ from serving.client.calibration import Calibration, read_calibration
 from tfds_shards.scene_sets import scene_set
 
 SIGNATURES = ("serving_default", "localize_real", "covariance", "spectrum")
+"""Those of measurements; beside them `surface` says what the model is of."""
 _MUST_COMPILE = "_XlaMustCompile"
 
 
@@ -70,12 +71,23 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
         batch = tf.shape(snapshots)[0]
         return {"spectrum": volume} | {name: tf.tile(axis[None], [batch, 1]) for name, axis in axes.items()}
 
+    digest = list(bytes.fromhex(surface_fingerprint(localizer.scenario.array)))
+
+    def surface(snr_db):
+        """Which surface it is a model of, and whether it knows a calibration of it: for clients that have one."""
+        batch = tf.shape(snr_db)[:1]
+        return {
+            "surface_sha256": tf.tile(tf.constant([digest], tf.uint8), tf.concat([batch, [1]], 0)),
+            "calibrated": tf.fill(batch, calibration is not None),
+        }
+
     archive = keras.export.ExportArchive()
     archive.track(localizer.weights)
     if localizer.refiner is not None:
         archive.track(localizer.refiner)
     for endpoint in (serving_default, covariance, spectrum):
         archive.add_endpoint(endpoint.__name__, endpoint, input_signature=list(specs.values()))
+    archive.add_endpoint("surface", surface, input_signature=[specs["snr_db"]])
     archive.add_endpoint("localize_real", localize_real, input_signature=list(real_specs.values()))
     return archive
 

@@ -121,12 +121,15 @@ def _locate(options: argparse.Namespace) -> None:
     given = options.noise_power
     noise_power = None if given is None else np.array(given[0] if len(given) == 1 else given)
     files = {path: MeasurementFile(path, noise_power) for path in options.input}
-    calibrated = read_calibration(options.calibration).of if options.calibration else lambda scenes: scenes
+    calibration = read_calibration(options.calibration) if options.calibration else None
+    calibrated = calibration.of if calibration is not None else lambda scenes: scenes
     for file in files.values():
         file.verify(options.batch_size, calibrated)
     for output in outputs:
         _check_place(output, options.input)
     with _client(options) as client:
+        if calibration is not None:
+            client.check_calibration(calibration)
         for file in files.values():
             client.check(file)
         num_scenes = sum(len(files[path]) for inputs in outputs.values() for path in inputs)

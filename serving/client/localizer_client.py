@@ -8,12 +8,13 @@ import grpc
 import numpy as np
 
 from serving.client import messages
+from serving.client.calibration import Calibration
 from serving.client.connection import Connection, RetryConfig, ServerError, TlsConfig
 from serving.client.measurement import Measurement, check_measurement
 from serving.client.sources import Scene, scenes_of
 from serving.client.tensors import array_of, tensor_of
 
-DEFAULT_SIGNATURE, REAL_SIGNATURE = "serving_default", "localize_real"
+DEFAULT_SIGNATURE, REAL_SIGNATURE, SURFACE_SIGNATURE = "serving_default", "localize_real", "surface"
 DEFAULT_BATCH_SIZE = 32
 """Scenes a request, the largest batch of serving/deploy/config/batching.config: nothing is padded."""
 _SERVICE = "/tensorflow.serving"
@@ -121,15 +122,18 @@ class LocalizerClient:
             raise
         return any(version.state == messages.AVAILABLE for version in status.model_version_status)
 
+    def _signatures(self) -> Any:
+        request = messages.GetModelMetadataRequest(model_spec=self._spec(), metadata_field=["signature_def"])
+        response = self._connection.ask(self._metadata, request, self.timeout_s)
+        return messages.SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
+
     def input_shapes(self) -> dict[str, list[int]]:
         """Shapes of the inputs of the signature asked, -1 where any size goes.
 
         Raises:
           ValueError: the model has no such signature. ServerError: the server is away or does not know the model.
         """
-        request = messages.GetModelMetadataRequest(model_spec=self._spec(), metadata_field=["signature_def"])
-        response = self._connection.ask(self._metadata, request, self.timeout_s)
-        signatures = messages.SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
+        signatures = self._signatures()
         if self.signature_name not in signatures:
             raise ValueError(
                 f"signature_name: expected one of {', '.join(sorted(signatures))} of the model {self.model_name}, "
@@ -154,6 +158,27 @@ class LocalizerClient:
             if size not in (-1, got):
                 raise ValueError(f"channel: expected {letter} = {size} as the model {self.model_name}, got {got}")
         self._fitting.add(sizes)
+
+    def check_calibration(self, calibration: Calibration) -> None:
+        """Whether a calibration that is to be applied here is one for the model, as far as the model can say.
+
+        Raises:
+          ValueError: it was made for another surface, or the model holds a calibration already. ServerError: the server
+            is away or does not know the model.
+        """
+        if SURFACE_SIGNATURE not in self._signatures():
+            return
+        said = self._ask(SURFACE_SIGNATURE, {"snr_db": np.zeros(1, np.float32)}).outputs
+        if said["calibrated"][0]:
+            raise ValueError(
+                f"--calibration: expected a model without a calibration inside, {self.model_name} was exported with one"
+            )
+        expected, made_for = bytes(said["surface_sha256"][0]).hex(), calibration.about.get("surface_fingerprint")
+        if made_for != expected:
+            raise ValueError(
+                f"--calibration: expected one of the surface of the model {self.model_name}, sha256 {expected[:12]}, "
+                f"got one of {str(made_for)[:12]}"
+            )
 
     def localize(
         self, measurement: Scenes | Mapping[str, np.ndarray], batch_size: int = DEFAULT_BATCH_SIZE
@@ -186,9 +211,12 @@ class LocalizerClient:
         Raises:
           ValueError: an input or output that is no array of numbers. ServerError: the server is away or refuses.
         """
-        request = messages.PredictRequest(model_spec=self._spec(self.signature_name), output_filter=output_filter)
+        return self._ask(self.signature_name, inputs, output_filter)
+
+    def _ask(self, signature_name: str, inputs: Mapping[str, np.ndarray], output_filter: Iterable[str] = ()) -> Answer:
+        request = messages.PredictRequest(model_spec=self._spec(signature_name), output_filter=output_filter)
         for name, value in inputs.items():
-            sent = _as_real(value) if self.signature_name == REAL_SIGNATURE else value
+            sent = _as_real(value) if signature_name == REAL_SIGNATURE else value
             request.inputs[name].CopyFrom(tensor_of(sent, name))
         response = self._connection.ask(self._predict, request, self.timeout_s)
         outputs = {name: array_of(tensor, f"output {name}") for name, tensor in response.outputs.items()}

@@ -17,7 +17,7 @@ from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from pipeline.release import exporting
-from pipeline.release.exporting import export_localizer
+from pipeline.release.exporting import SIGNATURES, export_localizer
 from serving.server.config import single_model
 from serving.server.manager import ModelManager
 from serving.server.servable import load_servable
@@ -96,7 +96,8 @@ def test_signatures_are_those_of_the_design(version: Path) -> None:
         for name, (dtype, shape) in INPUTS.items()
     }
     found = {name: signature for name, signature in servable.signatures.items() if not name.startswith("__")}
-    assert set(found) == {"serving_default", "localize_real", "covariance", "spectrum"}
+    assert set(found) == {*SIGNATURES, "surface"}
+    assert described(found["surface"].inputs) == {"snr_db": INPUTS["snr_db"]}
     assert described(found["serving_default"].inputs) == INPUTS
     assert described(found["localize_real"].inputs) == real
     assert described(found["serving_default"].outputs) == SOURCE_OUTPUTS

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.physics.geometry import RISArray
+from pipeline.calibration.files import surface_fingerprint
 from serving.client.command import main
 from serving.client.measurement import read_measurement
 from serving.server_process import server_process
@@ -190,10 +192,15 @@ def test_a_calibration_is_applied_to_what_is_sent(target: str, tmp_path: Path, l
     """Codes told without the elements' phases, and these in a calibration file."""
     response = np.exp(1j * np.random.default_rng(0).uniform(0, 6, SIDE**2)).astype(np.complex64)
     path = tmp_path / "calibration.npz"
-    np.savez(path, element_response=response, about=np.array("{}"))
+    about = {"surface_fingerprint": surface_fingerprint(RISArray())}
+    np.savez(path, element_response=response, about=np.array(json.dumps(about)))
     measurement = written(tmp_path / "m.npz", ris_codes=plain_arrays()["ris_codes"] / response)
     assert_same(ask(target, measurement, tmp_path / "out.json", "--calibration", str(path)), located)
-    np.savez(path, element_response=response[:100], about=np.array("{}"))
+    other = {"surface_fingerprint": surface_fingerprint(RISArray(wavelength_m=0.4))}
+    np.savez(path, element_response=response, about=np.array(json.dumps(other)))
+    said = refusal(target, measurement, "--calibration", str(path))
+    assert "--calibration: expected one of the surface of the model ris_localizer, sha256 " in said
+    np.savez(path, element_response=response[:100], about=np.array(json.dumps(about)))
     assert "expected one of a surface of 144 elements, got one of 100" in refusal(
         target, measurement, "--calibration", str(path)
     )

@@ -58,6 +58,9 @@ def test_an_exported_model_has_it_inside(inputs, calibration: Calibration, tiny_
     for answer in (found, model.signatures["localize_real"](**real)):
         np.testing.assert_array_equal(answer["num_sources"], expected["num_sources"])
         np.testing.assert_allclose(answer["azimuth_deg"], expected["azimuth_deg"], atol=1e-2)
+    said = model.signatures["surface"](snr_db=told["snr_db"])
+    assert said["calibrated"].numpy().tolist() == [True] * 3
+    assert bytes(said["surface_sha256"].numpy()[2]).hex() == calibration.about["surface_fingerprint"]
     without = localizer_estimator(tiny_localizer)(inputs)
     assert not np.allclose(found["score"], without["score"], equal_nan=True)
     assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
