@@ -44,6 +44,8 @@ class ScriptedServer:
     ) -> None:
         self.answer, self.version = predict, version
         self.status: Callable[[Any, grpc.ServicerContext], Any] = lambda *_: self.states(messages.AVAILABLE)
+        self.signatures: tuple[str, ...] = ()
+        """Further ones of the model, by name."""
         self.peers: list[str] = []
         """Who asked, a connection's address for every Predict."""
         self.requests: list[Any] = []
@@ -77,6 +79,8 @@ class ScriptedServer:
         signatures = messages.SignatureDefMap()
         for size in (-1, ANTENNAS, ELEMENTS):
             signatures.signature_def["serving_default"].inputs["channel"].tensor_shape.dim.add(size=size)
+        for name in self.signatures:
+            signatures.signature_def[name].SetInParent()
         response = messages.GetModelMetadataResponse()
         response.metadata["signature_def"].value = signatures.SerializeToString()
         return response

@@ -1,5 +1,6 @@
 """`LocalizerClient` from Python: what it takes, what it says, whether the model is ready."""
 
+import contextlib
 from pathlib import Path
 
 import grpc
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from serving.client import LocalizerClient, MeasurementFile, RetryConfig, ServerError, messages, scenes_of
+from serving.client.calibration import Calibration
 from serving.client.measurement import check_measurement
 from serving.client.tensors import array_of
 from tests.serving.ports import held_port
@@ -135,3 +137,33 @@ def test_a_closed_client_answers_no_more(arrays) -> None:
         client.close()
         with pytest.raises(ValueError, match="closed"):
             client.localize(arrays)
+
+
+# Calibrations
+
+
+@pytest.mark.parametrize(
+    ("calibrated", "surface", "line"),
+    [
+        (False, "ab" * 32, None),
+        (
+            False,
+            "cd" * 32,
+            "expected one of the surface of the model ris_localizer, sha256 abababababab, got one of cdcd",
+        ),
+        (True, "ab" * 32, "expected a model without a calibration inside, ris_localizer was exported with one"),
+    ],
+)
+def test_a_calibration_is_one_for_the_model(calibrated: bool, surface: str, line: str | None) -> None:
+    said = {
+        "surface_sha256": np.frombuffer(bytes.fromhex("ab" * 32), np.uint8)[None],
+        "calibrated": np.array([calibrated]),
+    }
+    calibration = Calibration(np.ones(ELEMENTS, np.complex64), None, None, {"surface_fingerprint": surface})
+    with ScriptedServer(lambda *_: said) as server, LocalizerClient(server.target) as client:
+        client.check_calibration(calibration)  # a model that does not say
+        assert not server.requests
+        server.signatures = ("surface",)
+        with contextlib.nullcontext() if line is None else pytest.raises(ValueError, match=line):
+            client.check_calibration(calibration)
+        assert [request.model_spec.signature_name for request in server.requests] == ["surface"]
