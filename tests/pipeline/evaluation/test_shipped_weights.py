@@ -18,7 +18,7 @@ from tfds_shards.simulator import CONFIGS
 
 CARD = {"l64_m64": 0.907, "l64_m64_impaired": 0.894}
 SCENES, CONFIDENCE = 100, 0.99
-OTHER_WORLD, FEW_SCENES = "l64_m64_world", 24
+OTHER_WORLDS, FEW_SCENES = ("l64_m64_hall", "l64_m64_world"), 24
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +37,11 @@ def test_f1_is_that_of_the_card(localize: Estimator, config: str) -> None:
     assert high - low < 0.15  # narrow enough to tell a broken estimator
 
 
-def test_training_costs_nothing_in_another_world() -> None:
-    """Where there is everything at once the paired difference from untrained weights reaches zero."""
-    scenario = CONFIGS[OTHER_WORLD].scenario
-    batch = batch_of(FEW_SCENES, CONFIGS[OTHER_WORLD])
+@pytest.mark.parametrize("config", OTHER_WORLDS)
+def test_training_costs_nothing_in_other_worlds(config: str) -> None:
+    """Reflections alone, and all there is at once: the paired difference from untrained weights reaches zero."""
+    scenario = CONFIGS[config].scenario
+    batch = batch_of(FEW_SCENES, CONFIGS[config])
 
     trained = moved_to(load_weights(PRETRAINED), scenario)
     found = {
