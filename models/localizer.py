@@ -18,7 +18,7 @@ from models.decision.scoring import score_features
 from models.localizer_weights import LocalizerWeights
 from models.physics.covariance import LowRankCovariance, effective_low_rank
 from models.physics.geometry import Scenario
-from models.physics.observation import Observation, observe
+from models.physics.observation import Observation, measurement_specs, observe
 from models.physics.steering import steering_norm2, steering_vectors
 from models.reflections.coherence import explain_reflections
 from models.reflections.path_search import PathGrid
@@ -135,13 +135,7 @@ class Localizer(tf.Module):
 
     def input_specs(self) -> dict[str, tf.TensorSpec]:
         """Inputs of `localize`: batch and L are free, M and N are the installation's."""
-        antennas, elements = self.scenario.num_antennas, self.scenario.array.num_elements
-        return {
-            "snapshots": tf.TensorSpec([None, None, antennas], tf.complex64, "snapshots"),
-            "ris_codes": tf.TensorSpec([None, None, elements], tf.complex64, "ris_codes"),
-            "channel": tf.TensorSpec([None, antennas, elements], tf.complex64, "channel"),
-            "snr_db": tf.TensorSpec([None], tf.float32, "snr_db"),
-        }
+        return measurement_specs(self.scenario.num_antennas, self.scenario.array.num_elements)
 
     @functools.cached_property
     def graph(self) -> tf.types.experimental.PolymorphicFunction:

@@ -70,6 +70,16 @@ def _operator_rows(channel: tf.Tensor, ris_codes: tf.Tensor) -> tf.Tensor:
     return tf.reshape(rows, [tf.shape(rows)[0], -1, 2 * channel.shape[-1]])
 
 
+def measurement_specs(num_antennas: int, num_elements: int) -> dict[str, tf.TensorSpec]:
+    """Arguments of `observe` in their order; batch and L are free, M and N are the installation's."""
+    return {
+        "snapshots": tf.TensorSpec([None, None, num_antennas], tf.complex64, "snapshots"),
+        "ris_codes": tf.TensorSpec([None, None, num_elements], tf.complex64, "ris_codes"),
+        "channel": tf.TensorSpec([None, num_antennas, num_elements], tf.complex64, "channel"),
+        "snr_db": tf.TensorSpec([None], tf.float32, "snr_db"),
+    }
+
+
 def observe(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
     """Normalises a measurement.
 

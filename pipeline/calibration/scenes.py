@@ -11,7 +11,7 @@ import tensorflow as tf
 from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms
-from models.physics.observation import observe
+from models.physics.observation import measurement_specs, observe
 from pipeline.calibration.anchors import Anchors
 from pipeline.calibration.statistics import prior_precision, scene_statistics
 from pipeline.calibration.sums import Sums, no_scenes
@@ -181,14 +181,9 @@ class SceneModel:
 
     def input_specs(self) -> list[tf.TensorSpec]:
         """Of the inputs and the element response."""
-        antennas, elements = self.num_antennas, self.array.num_elements
-        return [
-            tf.TensorSpec([None, None, antennas], tf.complex64),
-            tf.TensorSpec([None, None, elements], tf.complex64),
-            tf.TensorSpec([None, antennas, elements], tf.complex64),
-            tf.TensorSpec([None], tf.float32),
-            tf.TensorSpec([elements], tf.complex64),
-        ]
+        elements = self.array.num_elements
+        measured = measurement_specs(self.num_antennas, elements)
+        return [*measured.values(), tf.TensorSpec([elements], tf.complex64, "response")]
 
     @staticmethod
     def atom_specs(slots: int) -> list[tf.TensorSpec]:
