@@ -9,6 +9,7 @@ import keras
 
 from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.grids import moved_config
+from models.decision.scoring import ScoreCorrection
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from models.spectrum.refiner import SpectrumRefiner
@@ -31,7 +32,8 @@ def with_settings(weights: LocalizerWeights, settings: Mapping[str, Any]) -> Loc
 
 def untrained(like: LocalizerWeights) -> LocalizerWeights:
     """Weights of the same shape and installation that have learned nothing: the classical estimator."""
-    return LocalizerWeights(Backbone(like.backbone.scenario, like.backbone.config))
+    correction = ScoreCorrection(like.score_correction.width, name="score_correction")
+    return LocalizerWeights(Backbone(like.backbone.scenario, like.backbone.config), correction)
 
 
 def load_refiner(path: Path) -> SpectrumRefiner:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.backbone import Backbone
+from models.artifacts import untrained
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
@@ -93,8 +93,7 @@ def localizer_estimator(localizer: Localizer) -> Estimator:
 
 def weights_estimators(**weights: LocalizerWeights) -> dict[str, Estimator]:
     """Localizers by name that differ in their weights alone, not in shape or installation: one graph for all."""
-    like = next(iter(weights.values()))
-    localizer = Localizer(like.with_backbone(Backbone(like.backbone.scenario, like.backbone.config)))
+    localizer = Localizer(untrained(next(iter(weights.values()))))
     localize = localizer_estimator(localizer)
 
     def having(values: list[np.ndarray]) -> Estimator:
