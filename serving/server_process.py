@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO
 
 _PR_SET_PDEATHSIG = 1
-_START_S = 600.0  # the machine may have other work
+PATIENCE_S = 600.0
+"""How long a start or a first answer, which waits for its graph, is waited for; the machine may have other work."""
 _STOP_S = 120.0
 
 
@@ -52,7 +53,7 @@ class ServerProcess:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, preexec_fn=before)
         threading.Thread(target=self._read, daemon=True).start()
         with self._printed:
-            self._printed.wait_for(lambda: self.lines or self.process.poll() is not None, _START_S)
+            self._printed.wait_for(lambda: self.lines or self.process.poll() is not None, PATIENCE_S)
         if not self.lines:
             self.kill()
             said = self.log.read_text().strip().rpartition("\n")[2]
@@ -109,7 +110,7 @@ def server_process(
             server.kill()
 
 
-def wait_until(condition: Callable[[], bool], deadline_s: float = 600.0) -> None:
+def wait_until(condition: Callable[[], bool], deadline_s: float = PATIENCE_S) -> None:
     """Looks at `condition` until it holds.
 
     Raises:

@@ -14,14 +14,13 @@ from pipeline.evaluation.matching import found_sources, match_sources, true_sour
 from pipeline.evaluation.metrics import metrics_config
 from serving.client import LocalizerClient
 from serving.client.measurement import Measurement, check_measurement, write_measurement
-from serving.server_process import server_process
+from serving.server_process import PATIENCE_S, server_process
 from tfds_shards.codebook import code_phasors
 from tfds_shards.scene_sets import scene_set
 from tfds_shards.simulator import Scene, simulate_scene
 
 MODEL_NAME = "ris_localizer"
 _FIRST_FRESH_INDEX = 1_000_000  # beyond any stored split
-_FIRST_ANSWER_S = 600.0  # a graph is optimised before it first answers
 
 
 def _measurement(scenes: list[Scene], phase_bits: int) -> Measurement:
@@ -85,7 +84,7 @@ def locate(options: LocateOptions, logger: logging.Logger) -> None:
     write_measurement(options.output, measurement)
     with (
         running_server(options.model_base_path, MODEL_NAME, logger) as target,
-        LocalizerClient(target, MODEL_NAME, timeout_s=_FIRST_ANSWER_S) as client,
+        LocalizerClient(target, MODEL_NAME, timeout_s=PATIENCE_S) as client,
     ):
         client.check(measurement)
         started = time.monotonic()

@@ -47,9 +47,8 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
         return serving_default(*parts, snr_db)
 
     def predict(snapshots, ris_codes, channel, snr_db):
-        return localizer.backbone.predict_covariance(
-            localizer.observe(snapshots, ris_codes, channel, snr_db)
-        ).covariance
+        observation = localizer.observe(snapshots, ris_codes, channel, snr_db)
+        return localizer.backbone.predict_covariance(observation).covariance
 
     predicted_graph = tf.function(predict, list(specs.values()), autograph=False).get_concrete_function()
 
@@ -75,10 +74,9 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
 
     def surface(snr_db):
         """Which surface it is a model of, and whether it knows a calibration of it: for clients that have one."""
-        batch = tf.shape(snr_db)[:1]
         return {
-            "surface_sha256": tf.tile(tf.constant([digest], tf.uint8), tf.concat([batch, [1]], 0)),
-            "calibrated": tf.fill(batch, calibration is not None),
+            "surface_sha256": tf.tile(tf.constant([digest], tf.uint8), [tf.size(snr_db), 1]),
+            "calibrated": tf.fill(tf.shape(snr_db), calibration is not None),
         }
 
     archive = keras.export.ExportArchive()

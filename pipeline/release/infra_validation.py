@@ -23,13 +23,12 @@ from pipeline.release.pushing import model_digest
 from pipeline.release.signature import signature_faults
 from pipeline.training.fitting import common_scenario
 from serving.client import LocalizerClient, ServerError
-from serving.server_process import NotServing, ServerProcess, server_process
+from serving.server_process import PATIENCE_S, NotServing, ServerProcess, server_process
 from tfds_shards.inputs import simulated_inputs
 
 INVALID = "INVALID"
 _MODEL_NAME = "ris_localizer"
 _COMPARED = ("azimuth_deg", "elevation_deg", "range_m", "power_db", "score", "position_m")
-_ANSWER_S = 600.0  # a graph is optimised before it first answers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +57,7 @@ def validate_infrastructure(version: Path, scenario: Scenario, config: InfraConf
         f"--model_name={_MODEL_NAME}",
         f"--model_base_path={version.parent.absolute()}",
         "--rest_api_port=-1",
-        f"--rest_api_timeout_in_ms={1e3 * _ANSWER_S:.0f}",
+        f"--rest_api_timeout_in_ms={1e3 * PATIENCE_S:.0f}",
     )
     try:
         expected = {name: np.asarray(value) for name, value in saved_model_estimator(version)(inputs).items()}
@@ -74,7 +73,7 @@ def _requests(
     expected: Mapping[str, np.ndarray],
     config: InfraConfig,
 ) -> InfraValidation:
-    with LocalizerClient(server.target, _MODEL_NAME, timeout_s=_ANSWER_S) as client:
+    with LocalizerClient(server.target, _MODEL_NAME, timeout_s=PATIENCE_S) as client:
         answers: dict[str, Callable[[], Mapping[str, np.ndarray]]] = {
             "gRPC": lambda: client.predict(inputs).outputs,
             "REST": lambda: _over_rest(server.rest_port, inputs, expected),
@@ -120,7 +119,7 @@ def _over_rest(port: int, inputs: Mapping[str, np.ndarray], like: Mapping[str, n
         {"Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=_ANSWER_S) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
             outputs: dict[str, Any] = json.load(response)["outputs"]
     except urllib.error.HTTPError as error:
         raise ValueError(f"REST: HTTP {error.code}: {error.read(300).decode(errors='replace')}") from None
