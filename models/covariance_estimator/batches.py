@@ -19,6 +19,5 @@ def take_scenes(values: Structure, scenes: tf.Tensor) -> Structure:
 
 def put_scenes(values: Structure, scenes: tf.Tensor, new: Structure) -> Structure:
     """`values` with the scenes of those numbers replaced; `new` is what `take_scenes` would give."""
-    return tf.nest.map_structure(
-        lambda value, part: tf.tensor_scatter_nd_update(value, scenes[:, None], part), values, new
-    )
+    rows = scenes[:, None]
+    return tf.nest.map_structure(lambda value, part: tf.tensor_scatter_nd_update(value, rows, part), values, new)

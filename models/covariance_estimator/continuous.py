@@ -59,8 +59,8 @@ def _scoring_step(state: _State, limits: Limits) -> tuple[Atoms, tf.Tensor]:
     parameters, active, noise_power = state.atoms
     batch = tf.shape(active)[0]
     num_atoms = active.shape[-1]
-    scale = tf.repeat(tf.constant(limits.scale), num_atoms)
-    fisher = state.evaluation.fisher * scale[:, None] * scale[None, :]
+    scale = np.repeat(limits.scale, num_atoms)
+    fisher = state.evaluation.fisher * scale[:, None] * scale
     gradient = state.evaluation.gradient * scale
     diagonal = tf.linalg.diag_part(fisher)
     loaded = diagonal * (1.0 + state.damping[:, None]) + tf.where(diagonal > 0, 1e-6, 1.0)
@@ -76,6 +76,16 @@ def _scoring_step(state: _State, limits: Limits) -> tuple[Atoms, tf.Tensor]:
     promise = tf.reduce_sum(slopes * tf.linalg.matrix_transpose(moved - parameters), axis=(1, 2))
     promise += state.evaluation.noise_gradient * tf.math.log(moved_noise / noise_power)
     return Atoms(moved, active, moved_noise), -0.5 * promise
+
+
+def _unknown(atoms: Atoms) -> Evaluation:
+    """In place of a likelihood that is not known yet: any other is better, no atom is useless, no step leads on."""
+    num_scenes, num_atoms = tf.shape(atoms.active)[0], atoms.active.shape[-1]
+    size = PARAMETERS_PER_ATOM * num_atoms
+    worst = tf.fill([num_scenes], np.float32(np.inf))
+    gains = tf.fill([num_scenes, num_atoms], np.float32(np.inf))
+    flat = tf.zeros([num_scenes])
+    return Evaluation(worst, tf.zeros([num_scenes, size]), tf.zeros([num_scenes, size, size]), gains, flat, flat + 1.0)
 
 
 def _useless(state: _State, config: ContinuousConfig) -> tf.Tensor:
@@ -98,19 +108,20 @@ def _advance(
 ) -> tuple[_State, tf.Tensor]:
     """Takes the steps from number `first` to before `stop`; the state then, and whether a scene has settled, [B] bool.
 
-    A settled scene takes its last step on trust, so that it ends at the same point whether or not it just settled.
+    Step -1 stays where it is and finds the likelihood there. A settled scene takes its last step on trust, so that it
+    ends at the same point whether or not it just settled.
     """
     limits = parameter_limits(array, field_of_view, observation.noise_power, config.noise_range_db)
 
     def body(step: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
         useless = _useless(state, config)
-        prune = tf.reduce_any(useless, axis=-1) & (step >= config.prune_after)
+        stay = (tf.reduce_any(useless, axis=-1) & (step >= config.prune_after)) | (step < 0)
         pruned = state.atoms._replace(active=state.atoms.active & ~useless)
         moved, _ = _scoring_step(state, limits)
-        candidate = Atoms(*(_choose(prune, a, b) for a, b in zip(pruned, moved, strict=True)))
+        candidate = Atoms(*(_choose(stay, a, b) for a, b in zip(pruned, moved, strict=True)))
         evaluation = evaluate_atoms(observation, candidate, array)
-        accept = prune | (evaluation.nll < state.evaluation.nll + NLL_RESOLUTION)
-        factor = tf.where(prune, 1.0, tf.where(accept, DAMPING_DOWN, DAMPING_UP))
+        accept = stay | (evaluation.nll < state.evaluation.nll + NLL_RESOLUTION)
+        factor = tf.where(stay, 1.0, tf.where(accept, DAMPING_DOWN, DAMPING_UP))
         chosen = _State(
             Atoms(*(_choose(accept, a, b) for a, b in zip(candidate, state.atoms, strict=True))),
             tf.clip_by_value(state.damping * factor, 1e-4, 1e4),
@@ -148,14 +159,14 @@ def refine_atoms(
     Returns:
       The atoms and the likelihood there; after few steps an active atom may still be below the pruning gain.
     """
-    damping = tf.fill([tf.shape(atoms.active)[0]], DAMPING_START)
-    state = _State(atoms, damping, evaluate_atoms(observation, atoms, array))
     if steps + config.settling_steps == 0:
-        return atoms, state.evaluation
+        return atoms, evaluate_atoms(observation, atoms, array)
+    damping = tf.fill([tf.shape(atoms.active)[0]], DAMPING_START)
+    state = _State(atoms, damping, _unknown(atoms))
 
     def advance(leg: tf.Tensor, scenes: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:
         """All scenes take `steps`, and on the second leg those that have not settled the further ones."""
-        first, stop = leg * steps, steps + leg * config.settling_steps
+        first, stop = leg * (steps + 1) - 1, steps + leg * config.settling_steps
         some, here = take_scenes((observation, state), scenes)
         moved, settled = _advance(some, here, array, field_of_view, config, first, stop)
         return leg + 1, tf.boolean_mask(scenes, ~settled), put_scenes(state, scenes, moved)

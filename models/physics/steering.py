@@ -21,53 +21,55 @@ class _Paths(NamedTuple):
     delta: r - |q - p_n|, metres, in the approximation of the array's wavefront.
     distance: s = |u - w p| = |q - p| / r, exact.
     phase_distance: s as the wavefront's approximation has it: 1 for Fresnel.
-    by_azimuth, by_elevation: p . u_phi and p . u_theta, metres.
-    by_inverse_range: w |p|^2 - u . p, metres.
-    norm2: |p_n|^2, m^2, [N].
+    projection: p . u, metres.
+    y, z, norm2: of the elements, metres and |p_n|^2, m^2, [N].
     w: 1/r, [..., 1].
     """
 
     delta: tf.Tensor
     distance: tf.Tensor
     phase_distance: tf.Tensor
-    by_azimuth: tf.Tensor
-    by_elevation: tf.Tensor
-    by_inverse_range: tf.Tensor
+    projection: tf.Tensor
+    y: tf.Tensor
+    z: tf.Tensor
     norm2: tf.Tensor
     w: tf.Tensor
 
 
-def _paths(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray) -> _Paths:
+class _Direction(NamedTuple):
+    """Sines and cosines of azimuth and elevation, [..., 1]."""
+
+    sin_az: tf.Tensor
+    cos_az: tf.Tensor
+    sin_el: tf.Tensor
+    cos_el: tf.Tensor
+
+
+def _direction(azimuth: tf.Tensor, elevation: tf.Tensor) -> _Direction:
+    azimuth, elevation = tf.expand_dims(azimuth, -1), tf.expand_dims(elevation, -1)
+    return _Direction(tf.sin(azimuth), tf.cos(azimuth), tf.sin(elevation), tf.cos(elevation))
+
+
+def _paths(to: _Direction, inverse_range: tf.Tensor, array: RISArray) -> _Paths:
     """delta_n = r - |q - p_n| and what its derivatives need.
 
         delta = (1 - s) / w = (2 u.p - w |p|^2) / (1 + s),    s = |u - w p|,
     which loses no digits at long range and has the far field as its limit w = 0. The Fresnel approximation is
     s = 1: delta = u.p - w |p|^2 / 2.
     """
-    dtype = azimuth.dtype
-    positions = tf.constant(array.element_positions_m(), dtype)
-    y, z = positions[:, 0], positions[:, 1]
-    azimuth, elevation, w = azimuth[..., None], elevation[..., None], inverse_range[..., None]
-    sin_az, cos_az, sin_el, cos_el = tf.sin(azimuth), tf.cos(azimuth), tf.sin(elevation), tf.cos(elevation)
-    norm2 = y**2 + z**2
-    projection = sin_az * cos_el * y + sin_el * z
-    distance = tf.sqrt(1.0 - 2.0 * w * projection + w**2 * norm2)
+    dtype = to.sin_az.dtype
+    y, z = array.element_positions_m().astype(dtype.as_numpy_dtype).T
+    y, z, norm2 = tf.constant(y), tf.constant(z), tf.constant(y**2 + z**2)
+    w = tf.expand_dims(inverse_range, -1)
+    projection = to.sin_az * to.cos_el * y + to.sin_el * z
+    distance = tf.sqrt(1.0 - 2.0 * w * projection + tf.square(w) * norm2)
     if array.wavefront == "fresnel":
         phase_distance = tf.ones_like(projection)
         delta = projection - 0.5 * w * norm2
     else:
         phase_distance = distance
         delta = (2.0 * projection - w * norm2) / (1.0 + distance)
-    return _Paths(
-        delta=delta,
-        distance=distance,
-        phase_distance=phase_distance,
-        by_azimuth=cos_az * cos_el * y,
-        by_elevation=cos_el * z - sin_az * sin_el * y,
-        by_inverse_range=w * norm2 - projection,
-        norm2=norm2,
-        w=w,
-    )
+    return _Paths(delta, distance, phase_distance, projection, y, z, norm2, w)
 
 
 def _cosine(azimuth: tf.Tensor, elevation: tf.Tensor) -> tf.Tensor:
@@ -81,8 +83,8 @@ def _distance_exponent(array: RISArray) -> float:
 
 
 def _vectors(azimuth: tf.Tensor, elevation: tf.Tensor, paths: _Paths, array: RISArray) -> tf.Tensor:
-    phase = tf.constant(array.wavenumber, azimuth.dtype) * paths.delta
-    modulus = tf.cast(array.num_elements, phase.dtype) ** -0.5
+    phase = array.wavenumber * paths.delta
+    modulus = tf.constant(array.num_elements**-0.5, phase.dtype)
     if not array.has_unit_modulus:
         modulus *= paths.distance ** -_distance_exponent(array)
         modulus *= _cosine(azimuth, elevation) ** array.element_exponent
@@ -104,7 +106,8 @@ def steering_vectors(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf
       large-scale MIMO", 2022, extended to a plane, and of the phase alone.
     """
     azimuth, elevation = tf.convert_to_tensor(azimuth), tf.convert_to_tensor(elevation)
-    return _vectors(azimuth, elevation, _paths(azimuth, elevation, inverse_range, array), array)
+    paths = _paths(_direction(azimuth, elevation), inverse_range, array)
+    return _vectors(azimuth, elevation, paths, array)
 
 
 def steering_jacobian(
@@ -125,24 +128,34 @@ def steering_jacobian(
       a [..., N] and da [..., 3, N], complex: derivatives a radian, a radian and a 1/m.
     """
     azimuth, elevation = tf.convert_to_tensor(azimuth), tf.convert_to_tensor(elevation)
-    paths = _paths(azimuth, elevation, inverse_range, array)
+    to = _direction(azimuth, elevation)
+    paths = _paths(to, inverse_range, array)
     vectors = _vectors(azimuth, elevation, paths, array)
-    curvature = paths.norm2 if array.wavefront == "fresnel" else paths.norm2 - paths.delta**2
-    slopes = [part / paths.phase_distance for part in (paths.by_azimuth, paths.by_elevation, -0.5 * curvature)]
-    of_phase = tf.constant(array.wavenumber, azimuth.dtype) * tf.stack(slopes, axis=-2)
+    by_azimuth = to.cos_az * to.cos_el * paths.y
+    by_elevation = to.cos_el * paths.z - to.sin_az * to.sin_el * paths.y
+    curvature = paths.norm2 if array.wavefront == "fresnel" else paths.norm2 - tf.square(paths.delta)
+    slopes = [part / paths.phase_distance for part in (by_azimuth, by_elevation, -0.5 * curvature)]
+    of_phase = array.wavenumber * tf.stack(slopes, axis=-2)
     of_modulus = tf.zeros_like(of_phase)
     if not array.has_unit_modulus:
-        of_modulus = _modulus_slopes(azimuth, elevation, paths, array)
-    return vectors, tf.complex(of_modulus, of_phase) * vectors[..., None, :]
+        of_modulus = _modulus_slopes(azimuth, elevation, by_azimuth, by_elevation, paths, array)
+    return vectors, tf.complex(of_modulus, of_phase) * tf.expand_dims(vectors, -2)
 
 
-def _modulus_slopes(azimuth: tf.Tensor, elevation: tf.Tensor, paths: _Paths, array: RISArray) -> tf.Tensor:
-    """d log|a_n| by azimuth, elevation and inverse range, [..., 3, N]."""
-    by_distance = -_distance_exponent(array) / paths.distance**2
+def _modulus_slopes(
+    azimuth: tf.Tensor,
+    elevation: tf.Tensor,
+    by_azimuth: tf.Tensor,
+    by_elevation: tf.Tensor,
+    paths: _Paths,
+    array: RISArray,
+) -> tf.Tensor:
+    """d log|a_n| by azimuth, elevation and inverse range, [..., 3, N], from p . u_phi and p . u_theta."""
+    by_distance = -_distance_exponent(array) / tf.square(paths.distance)
     slopes = [
-        -paths.w * paths.by_azimuth * by_distance,
-        -paths.w * paths.by_elevation * by_distance,
-        paths.by_inverse_range * by_distance,
+        -paths.w * by_azimuth * by_distance,
+        -paths.w * by_elevation * by_distance,
+        (paths.w * paths.norm2 - paths.projection) * by_distance,
     ]
     in_front = tf.cast(tf.cos(azimuth) * tf.cos(elevation) > _LEAST_COSINE, azimuth.dtype)
     tilt = [-array.element_exponent * in_front * tf.tan(angle) for angle in (azimuth, elevation)]

@@ -18,7 +18,7 @@ from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, E
 from models.physics.geometry import FieldOfView
 from models.physics.observation import Observation
 from models.reflections.config import CoherenceConfig
-from models.reflections.path_refinement import PathState, choose, refine_paths
+from models.reflections.path_refinement import choose, refine_paths
 from models.reflections.path_search import (
     BEYOND,
     PathGrid,
@@ -28,7 +28,7 @@ from models.reflections.path_search import (
     path_scores,
     search_paths,
 )
-from models.reflections.paths import PathEvaluation, Paths, evaluate_paths, no_paths, unmix
+from models.reflections.paths import PathEvaluation, Paths, Unmixed, no_paths, unmix
 
 _SCREENING_SHARE = 0.75  # of the gain a path must be worth, by a mean channel: what a screening must show
 
@@ -43,6 +43,16 @@ class Reflections(NamedTuple):
     paths: Paths
     evaluation: Evaluation
     mismatch: tf.Tensor
+
+
+class _State(NamedTuple):
+    """Sources, their paths, the likelihood by the atoms alone, and what follows: `unmix` and `path_scores`."""
+
+    atoms: Atoms
+    paths: Paths
+    evaluation: Evaluation
+    unmixed: Unmixed
+    scores: tf.Tensor
 
 
 def _lead_by_strongest(atoms: Atoms, paths: Paths, view: FieldOfView) -> tuple[Atoms, Paths]:
@@ -102,7 +112,7 @@ def _of_atoms(evaluation: PathEvaluation, num_atoms: int) -> Evaluation:
 
 def _grown(
     observation: Observation,
-    state: PathState,
+    state: _State,
     grid: PathGrid,
     config: CoherenceConfig,
     view: FieldOfView,
@@ -113,13 +123,10 @@ def _grown(
     Returns:
       atoms, paths, whether a scene has something to try and whether that is a merger, [B] bool.
     """
-    atoms, paths = state.atoms, state.paths
-    scores = path_scores(observation, state.unmixed)
-    weak, path, gain = coherent_pair(atoms, paths, state.unmixed, scores, grid.array)
+    atoms, paths, _, unmixed, scores = state
+    weak, path, gain = coherent_pair(atoms, paths, unmixed, scores, grid.array)
     merged = merges & (gain > config.min_gain)
-    found = search_paths(
-        observation, atoms, state.unmixed, scores, grid, config.paths_per_source, config.paths_per_round
-    )
+    found = search_paths(observation, atoms, unmixed, scores, grid, config.paths_per_source, config.paths_per_round)
     wanted = found.paths._replace(active=(found.gains > config.min_gain) & ~merged[:, None])
     new = Paths(*(tf.concat(pair, axis=1) for pair in zip(path._replace(active=merged[:, None]), wanted, strict=True)))
     gone = (tf.range(atoms.active.shape[-1]) == weak[:, None]) & merged[:, None]
@@ -133,7 +140,7 @@ class _Work(NamedTuple):
 
     scenes: tf.Tensor
     observation: Observation
-    state: PathState
+    state: _State
     merges: tf.Tensor
 
 
@@ -145,7 +152,14 @@ def _round(
     kept = tf.where(changed)[:, 0]
     work, atoms, paths, merged = take_scenes((work, atoms, paths, merged), kept)
     limits = parameter_limits(grid.array, view, work.observation.noise_power, continuous.noise_range_db)
-    reached = refine_paths(work.observation, atoms, paths, grid.array, limits, config, continuous.prune_gain)
+    refined = refine_paths(work.observation, atoms, paths, grid.array, limits, config, continuous.prune_gain)
+    reached = _State(
+        refined.atoms,
+        refined.paths,
+        _of_atoms(refined.evaluation, atoms.active.shape[-1]),
+        refined.unmixed,
+        path_scores(work.observation, refined.unmixed),
+    )
     better = reached.evaluation.nll < work.state.evaluation.nll
     work = work._replace(state=choose(better, reached, work.state), merges=work.merges & (better | ~merged))
     return take_scenes(work, tf.where(better | merged)[:, 0])
@@ -172,43 +186,39 @@ def explain_reflections(
     Returns:
       The reflections; of a scene without any, atoms and evaluation are those given.
     """
-    num_scenes, num_atoms = tf.shape(atoms.active)[0], atoms.active.shape[-1]
-    paths = no_paths(num_scenes, config.max_paths)
+    paths = no_paths(tf.shape(atoms.active)[0], config.max_paths)
     unmixed = unmix(observation, atoms, paths, grid.array)
-    scores = path_scores(observation, unmixed)
+    known = _State(atoms, paths, evaluation, unmixed, path_scores(observation, unmixed))
+    if config.rounds > 0:
+        known = _in_rounds(observation, known, grid, field_of_view, continuous, config)
+    atoms, paths, evaluation, unmixed, scores = known
     mismatch = mismatch_ratio(observation, atoms, paths, unmixed, scores, grid.array)
-    known = Reflections(atoms, paths, evaluation, mismatch)
-    if config.rounds == 0:
-        return known
+    return Reflections(atoms, paths, evaluation, mismatch)
+
+
+def _in_rounds(
+    observation: Observation,
+    known: _State,
+    grid: PathGrid,
+    view: FieldOfView,
+    continuous: ContinuousConfig,
+    config: CoherenceConfig,
+) -> _State:
+    """`known` after rounds with those scenes that may have reflections, until none of them gains from one."""
+    atoms, paths, _, unmixed, scores = known
     pair = coherent_pair(atoms, paths, unmixed, scores, grid.array)[2] > config.min_gain
     suspicious = pair | may_reflect(observation, atoms, unmixed, scores, grid, _SCREENING_SHARE * config.min_gain)
     scenes = tf.where(suspicious)[:, 0]
-    some, some_atoms, some_paths = take_scenes((observation, atoms, paths), scenes)
-    start = evaluate_paths(some, some_atoms, some_paths, grid.array)
-    state = PathState(some_atoms, some_paths, tf.zeros_like(some_atoms.noise_power), *start)
+    work = _Work(scenes, *take_scenes((observation, known), scenes), tf.ones_like(scenes, tf.bool))
 
-    def body(number: tf.Tensor, work: _Work, known: Reflections) -> tuple[tf.Tensor, _Work, Reflections]:
-        work = _round(work, grid, field_of_view, continuous, config)
-        state = work.state
-        found = Reflections(
-            state.atoms,
-            state.paths,
-            _of_atoms(state.evaluation, num_atoms),
-            mismatch_ratio(
-                work.observation,
-                state.atoms,
-                state.paths,
-                state.unmixed,
-                path_scores(work.observation, state.unmixed),
-                grid.array,
-            ),
-        )
-        return number + 1, work, put_scenes(known, work.scenes, found)
+    def body(number: tf.Tensor, work: _Work, known: _State) -> tuple[tf.Tensor, _Work, _State]:
+        work = _round(work, grid, view, continuous, config)
+        return number + 1, work, put_scenes(known, work.scenes, work.state)
 
-    def more(number: tf.Tensor, work: _Work, _: Reflections) -> tf.Tensor:
+    def more(number: tf.Tensor, work: _Work, _: _State) -> tf.Tensor:
         return (number < config.rounds) & (tf.size(work.scenes) > 0)
 
-    loop = (tf.constant(0), _Work(scenes, some, state, tf.ones_like(scenes, tf.bool)), known)
+    loop = (tf.constant(0), work, known)
     any_scenes = tf.nest.map_structure(lambda value: tf.TensorShape([None, *value.shape[1:]]), loop[1:])
     shapes = (tf.TensorShape([]), *any_scenes)
     return tf.while_loop(more, body, loop, shape_invariants=shapes)[2]

@@ -92,6 +92,26 @@ def _moved_points(observation: Observation, state: PathState, array: RISArray) -
     return tf.where(paths.active[..., None], moved, paths.points)
 
 
+def _unknown(observation: Observation, atoms: Atoms, paths: Paths) -> tuple[PathEvaluation, Unmixed]:
+    """In place of what is not evaluated yet: any other likelihood is better, nothing is useless, no step leads on."""
+    batch, num_snapshots = tf.unstack(tf.shape(observation.snapshots)[:2])
+    num_antennas, num_atoms, num_paths = observation.channel.shape[1], atoms.active.shape[-1], paths.active.shape[-1]
+    size = PARAMETERS_PER_ATOM * num_atoms + 2 * num_paths
+    worst, flat = tf.fill([batch], np.float32(np.inf)), tf.zeros([batch])
+    gains = tf.fill([batch, num_atoms + num_paths], np.float32(np.inf))
+    gains, path_gains = tf.split(gains, [num_atoms, num_paths], axis=-1)
+    gradient, fisher = tf.zeros([batch, size]), tf.zeros([batch, size, size])
+    certainty = tf.zeros([batch, num_snapshots, num_atoms])
+    unmixed = Unmixed(
+        sources=tf.zeros([batch, num_snapshots, num_antennas, num_atoms], tf.complex64),
+        snapshots=observation.snapshots,
+        symbols=tf.cast(certainty, tf.complex64),
+        certainty=certainty,
+        root=tf.zeros([batch, num_snapshots, num_antennas, num_antennas], tf.complex64),
+    )
+    return PathEvaluation(worst, gradient, fisher, gains, path_gains, flat, flat + 1.0), unmixed
+
+
 def refine_paths(
     observation: Observation,
     atoms: Atoms,
@@ -101,7 +121,10 @@ def refine_paths(
     config: CoherenceConfig,
     prune_gain: float,
 ) -> PathState:
-    """Joint Fisher scoring of atoms and path amplitudes; the last step drops what is not worth its gain."""
+    """Joint Fisher scoring of atoms and path amplitudes; the last step drops what is not worth its gain.
+
+    Step -1 stays where it is and finds the likelihood there.
+    """
 
     def body(step: tf.Tensor, state: PathState) -> tuple[tf.Tensor, PathState]:
         last = step == config.steps
@@ -110,14 +133,14 @@ def refine_paths(
         kept &= tf.gather(active, state.paths.source, batch_dims=1)
         pruned = (state.atoms._replace(active=active), state.paths._replace(active=kept))
         some = tf.reduce_any(active != state.atoms.active, -1) | tf.reduce_any(kept != state.paths.active, -1)
-        prune = last & some
-        atoms, paths = choose(prune, pruned, _scoring_step(observation, state, limits, array))
+        stay = (last & some) | (step < 0)
+        atoms, paths = choose(stay, pruned, _scoring_step(observation, state, limits, array))
         evaluation, unmixed = evaluate_paths(observation, atoms, paths, array)
-        accept = prune | (evaluation.nll < state.evaluation.nll + NLL_RESOLUTION)
+        accept = stay | (evaluation.nll < state.evaluation.nll + NLL_RESOLUTION)
         damping = state.damping * tf.where(accept, DAMPING_DOWN, DAMPING_UP)
         new = PathState(atoms, paths, damping, evaluation, unmixed)
         return step + 1, choose(accept, new, state._replace(damping=damping))
 
-    damping = tf.fill([tf.shape(atoms.active)[0]], DAMPING_START)
-    start = PathState(atoms, paths, damping, *evaluate_paths(observation, atoms, paths, array))
-    return tf.while_loop(lambda step, _: step <= config.steps, body, (tf.constant(0), start))[1]
+    damping = tf.fill([tf.shape(atoms.active)[0]], np.float32(DAMPING_START / DAMPING_DOWN))  # step -1 is accepted
+    start = PathState(atoms, paths, damping, *_unknown(observation, atoms, paths))
+    return tf.while_loop(lambda step, _: step <= config.steps, body, (tf.constant(-1), start))[1]
