@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from models.covariance_estimator.config import BackboneConfig
+from models.reflections.config import CoherenceConfig
 from pipeline.scenes.installations import apply_installation
 from pipeline.train import TrainOptions
 
@@ -69,6 +70,8 @@ class TuneOptions:
     """A backbone.keras all trials start from; stages, width, depth and grid are then its own."""
     backbone: BackboneConfig = BackboneConfig()
     """What the space leaves as it is."""
+    coherence: CoherenceConfig = CoherenceConfig()
+    """As for `python -m pipeline.train`."""
 
     def __post_init__(self) -> None:
         apply_installation(self)
@@ -109,4 +112,5 @@ class TuneOptions:
             initial=self.initial,
             hyperparameters=self.run_dir / "best.json",  # --backbone.* hold beside --initial
             backbone=backbone,
+            coherence=self.coherence,
         )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
 from models.covariance_estimator.dictionary import PolarDictionary
@@ -15,16 +16,19 @@ from models.covariance_estimator.likelihood import Atoms
 from models.localizer import Analysis, Localizer
 from models.losses import focal_loss, lorentzian
 from models.physics.geometry import FieldOfView, RISArray, Scenario
+from models.reflections.config import CoherenceConfig
 from models.spectrum.config import GuardRails, RefinerConfig
 from models.spectrum.detection import Peaks
 from models.spectrum.guard_rails import within_rails
 from models.spectrum.proposals import Proposals, join_proposals, proposals, rate_peaks
 from models.spectrum.refiner import NUM_FEATURES, HeatMap, SpectrumRefiner, _drawn, _pooled
 from models.spectrum_localizer import read_spectrum, reading, spectrum_localizer
+from tests.conftest import TINY
 from tests.references import heat_map as reference
 from tests.simulated import batch_of, inputs_of
 
-GRID = GridConfig(11, 7, 5)
+GRID = TINY.grid
+CONFIG = LocalizerConfig(spectrum_grid=GridConfig(22, 14, 10), coherence=CoherenceConfig(rounds=0))
 VIEW = FieldOfView()
 SCENES = 6
 CELLS = {"peak": (2, 2, 2), "beside the peak": (3, 2, 2), "new": (8, 5, 1), "unlikely peak": (5, 0, 4)}
@@ -52,7 +56,7 @@ def eager_refiner(bias: float = 2.0) -> SpectrumRefiner:
 
 @pytest.fixture(scope="module")
 def backbone() -> Backbone:
-    return Backbone()
+    return Backbone(Scenario(), TINY)
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +220,7 @@ def test_rails_are_their_definition(kind: str) -> None:
 
 
 def test_a_thousand_corrupted_spectra_fall_back_and_change_no_answer(backbone: Backbone, inputs) -> None:
-    localizer = Localizer(backbone, refiner=eager_refiner())
+    localizer = Localizer(backbone, CONFIG, eager_refiner())
     observation = localizer.observe(**inputs)
     analysis = localizer.analyse(observation, inputs["snr_db"])
 
@@ -227,7 +231,7 @@ def test_a_thousand_corrupted_spectra_fall_back_and_change_no_answer(backbone: B
 
         return tf.function(read, autograph=False)
 
-    read, raw = reader(localizer), reader(Localizer(backbone))
+    read, raw = reader(localizer), reader(Localizer(backbone, CONFIG))
     assert read(analysis.spectrum)["refined"].numpy().all()  # else the rest shows nothing
     rng = np.random.default_rng(5)
     kinds = ("nan", "constant", "saturated", "random")
@@ -261,7 +265,7 @@ def traced(backbone: Backbone, inputs) -> Damaged:
         return lambda: [whole(**inputs), alone(inputs)]
 
     refiner = eager_refiner()
-    return Damaged(refiner, of(Localizer(backbone, refiner=refiner)), of(Localizer(backbone))())
+    return Damaged(refiner, of(Localizer(backbone, CONFIG, refiner)), of(Localizer(backbone, CONFIG))())
 
 
 @pytest.mark.parametrize("damage", ["nan", "infinite", "nan offset", "saturated", "flat", "crowded"])
@@ -298,9 +302,9 @@ def test_rails_refuse_what_is_none(field: str, value: float) -> None:
 
 
 def test_before_training_it_is_out_of_the_way(backbone: Backbone, inputs) -> None:
-    located = Localizer(backbone, refiner=SpectrumRefiner()).localize(**inputs)
+    located = Localizer(backbone, CONFIG, SpectrumRefiner()).localize(**inputs)
     assert not located.pop("refined").numpy().any()
-    plain = Localizer(backbone).localize(**inputs)
+    plain = Localizer(backbone, CONFIG).localize(**inputs)
     assert plain.keys() == located.keys()
     for name, value in plain.items():
         np.testing.assert_array_equal(located[name], value)
@@ -309,8 +313,8 @@ def test_before_training_it_is_out_of_the_way(backbone: Backbone, inputs) -> Non
 def test_what_the_heat_map_shows_is_read_off_it(backbone: Backbone, inputs) -> None:
     """One that shows the spectrum's peaks gives the spectrum's sources, to the offset it adds."""
     refiner = eager_refiner()
-    localizer = Localizer(backbone, refiner=refiner)
-    read, raw = spectrum_localizer(localizer)(inputs), spectrum_localizer(Localizer(backbone))(inputs)
+    localizer = Localizer(backbone, CONFIG, refiner)
+    read, raw = spectrum_localizer(localizer)(inputs), spectrum_localizer(Localizer(backbone, CONFIG))(inputs)
     refined = read["refined"].numpy()
     assert refined.any()
     cell = float(np.max(np.degrees(np.arcsin(backbone.dictionary.cell_size()[:2]))))

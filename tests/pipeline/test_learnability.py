@@ -11,6 +11,7 @@ import pytest
 from models.covariance_estimator.backbone import Backbone
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
+from models.reflections.config import CoherenceConfig
 from pipeline import learnability, score, train
 from pipeline.common.digests import content_digest
 from pipeline.common.main import FAIL
@@ -100,6 +101,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> Path
         batch_size=4,
         validation_scenes=4,
         backbone=TINY,
+        coherence=CoherenceConfig(rounds=0),
     )
     train_backbone(options, logging.getLogger("quiet"))
     return run_dir

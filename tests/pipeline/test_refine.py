@@ -12,13 +12,14 @@ import pytest
 import tensorflow as tf
 
 from models.artifacts import load_refiner, load_weights
-from models.config import LossConfig
+from models.config import LocalizerConfig, LossConfig
 from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import GridConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import FieldOfView, RISArray, Scenario
+from models.reflections.config import CoherenceConfig
 from models.spectrum.config import RefinerConfig
 from models.spectrum.refiner import SpectrumRefiner
 from models.spectrum_localizer import spectrum_localizer
@@ -38,6 +39,8 @@ from tests.simulated import batch_of, inputs_of, loud
 
 GRID = GridConfig(11, 13, 5)  # of which the spectrum's grid is a multiple
 SMALL = dataclasses.replace(TINY, grid=GRID)
+BLIND = LocalizerConfig(coherence=CoherenceConfig(rounds=0))
+"""For reflections."""
 EPOCHS = 2
 
 
@@ -261,7 +264,7 @@ def test_the_exported_switch(backbone_path: Path, tiny_model: Path, tmp_path: Pa
     """With it the answer says which path a scene took; without it there is no trace of one."""
     weights, scenes = load_weights(backbone_path), inputs_of(batch_of(3))
     refiner = SpectrumRefiner(RefinerConfig(width=4, depth=2))
-    with_refiner = export_localizer(Localizer(weights, refiner=refiner), tmp_path / "with", ())
+    with_refiner = export_localizer(Localizer(weights, BLIND, refiner), tmp_path / "with", ())
     (without,) = tiny_model.iterdir()
     answers = {path: saved_model_estimator(path)(scenes) for path in (with_refiner, without)}
     refined = answers[with_refiner].pop("refined")

@@ -38,6 +38,7 @@ epochs = 1
 steps_per_epoch = 1
 batch_size = 4
 validation_scenes = 8
+coherence.rounds = 0
 [learnability]
 scenes = 8
 min_training_scenes = 1

@@ -39,6 +39,7 @@ def arguments(run_dir: Path, data_dir: Path) -> list[str]:
         *("--backbone.stages", "1", "--backbone.width", "4", "--backbone.depth", "2", "--backbone.active-atoms", "16"),
         *(part for axis, cells in grid for part in (f"--backbone.grid.num-{axis}", str(cells))),
         *("--backbone.continuous.steps", "4", "--backbone.continuous.additions", "0"),
+        *("--coherence.rounds", "0"),
     ]
 
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_tuner.engine.trial import TrialStatus
 
 from models.covariance_estimator.config import ContinuousConfig
+from models.reflections.config import CoherenceConfig
 from pipeline.common.hyperparameters import option
 from pipeline.train import TrainOptions
 from pipeline.training.fitting import training_batches
@@ -64,6 +65,7 @@ def trials(tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         batch_size=4,
         learning_rate=1e-2,
         backbone=BASE,
+        coherence=CoherenceConfig(rounds=0),
     )
     tf.config.run_functions_eagerly(True)
     yield Trials(options, Surrogate(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
