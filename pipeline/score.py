@@ -5,6 +5,7 @@ import logging
 import math
 from pathlib import Path
 
+from models.reflections.config import CoherenceConfig
 from pipeline.common.main import run_stage
 from pipeline.scenes.installations import apply_installation
 
@@ -32,9 +33,11 @@ class ScoreOptions:
     learning_rate: float = 2e-3
     """Adam's first learning rate; falls to zero by a cosine."""
     batch_size: int = 512
-    """LabelledPeaks a batch."""
+    """Candidates a batch."""
     seed: int = 1
     """Seeds weights and the order of the candidates."""
+    coherence: CoherenceConfig = CoherenceConfig()
+    """Reflections, which the localizer looks for; --coherence.rounds 0 saves that time where scenes have none."""
 
     def __post_init__(self) -> None:
         apply_installation(self)

@@ -6,7 +6,7 @@ cross-entropy to tell hits from the rest.
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -14,14 +14,14 @@ import numpy as np
 import tensorflow as tf
 
 from models.artifacts import load_weights, moved_to
+from models.config import LocalizerConfig
 from models.decision.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
-from models.physics.geometry import Scenario
 from pipeline.common.artifacts import Fingerprint, chosen_on, fingerprint, making
 from pipeline.common.records import replacing, write_json
 from pipeline.common.verdict import starting_point
-from pipeline.evaluation.estimators import INPUTS, Estimator, localizer_estimator
+from pipeline.evaluation.estimators import INPUTS
 from pipeline.evaluation.matching import found_sources, match_sources, true_sources
 from pipeline.evaluation.metrics import metrics_config
 from pipeline.evaluation.predictions import run_estimator
@@ -37,41 +37,50 @@ _BATCH_SCENES = 40
 
 
 class LabelledPeaks(NamedTuple):
-    """LabelledPeaks of many scenes: features [n, NUM_FEATURES], score without correction [n], hit [n]; all float32."""
+    """What was found in many scenes: features [n, NUM_FEATURES], score without correction [n], hit [n]; all float32."""
 
     features: np.ndarray
     score: np.ndarray
     hit: np.ndarray
 
 
-def proposer(localizer: Localizer) -> Estimator:
-    """Everything that a localizer finds, down to hopeless scores, with what its scores are made of."""
+class Taught:
+    """A localizer whose score is taught, as two estimators that share a graph, its weights as they are at each call."""
 
-    def propose(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor):
+    def __init__(self, localizer: Localizer) -> None:
+        self.localizer = localizer
+        self._graph = tf.function(self._reports, list(localizer.input_specs().values()), autograph=False)
+
+    def _reports(
+        self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        localizer = self.localizer
         candidates = localizer.candidates(localizer.observe(snapshots, ris_codes, channel, snr_db), snr_db)
-        return localizer.report(candidates, _HOPELESS_SCORE, with_features=True)
+        reported = localizer.report(candidates, localizer.config.decision.min_score)
+        return reported, localizer.report(candidates, _HOPELESS_SCORE, with_features=True)
 
-    step = tf.function(propose, list(localizer.input_specs().values()), autograph=False)
-    return lambda scenes: step(**{name: scenes[name] for name in INPUTS})
+    def localize(self, scenes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What it reports."""
+        return self._graph(*(scenes[name] for name in INPUTS))[0]
+
+    def propose(self, scenes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Everything that it finds, down to hopeless scores, with what its scores are made of."""
+        return self._graph(*(scenes[name] for name in INPUTS))[1]
 
 
-def collect(
-    propose: Estimator, scenario: Scenario, batches: Iterable[Mapping[str, Any]], num_scenes: int
-) -> LabelledPeaks:
+def collect(taught: Taught, batches: Iterable[Mapping[str, Any]], num_scenes: int) -> LabelledPeaks:
     """What a localizer finds in scenes with a truth.
 
     Args:
-      propose: its `proposer`; its correction must still be zero, so that its scores are those the correction is added
-        to.
-      scenario: the installation.
+      taught: its correction must still be zero, so that its scores are those the correction is added to.
       batches: of scenes with their truth.
       num_scenes: how many scenes they hold.
     """
-    found = run_estimator(propose, batches, num_scenes)
+    found = run_estimator(taught.propose, batches, num_scenes)
     table = match_sources(true_sources(found.truth), found_sources(found.outputs))
     rows = table.is_found
     features = found.outputs["score_features"][table.scene[rows], table.found_slot[rows]]
-    hit = table.hits(metrics_config(scenario).standard_gate)[rows]
+    hit = table.hits(metrics_config(taught.localizer.scenario).standard_gate)[rows]
     return LabelledPeaks(*(x.astype(np.float32) for x in (features, table.score[rows], hit)))
 
 
@@ -108,20 +117,23 @@ def cross_entropy(candidates: LabelledPeaks) -> float:
     return float(tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(candidates.hit, logit)))
 
 
-def _localizers(weights: LocalizerWeights, configs: Sequence[str]) -> dict[str, Localizer]:
+def _by_set(weights: LocalizerWeights, options: ScoreOptions) -> dict[str, Taught]:
     """By set, one an installation: what a score says holds for all of them, and one correction is fitted."""
-    scenarios = {config: scene_set(config).config.scenario for config in configs}
-    of_scenario = {scenario: Localizer(moved_to(weights, scenario)) for scenario in dict.fromkeys(scenarios.values())}
+    scenarios = {config: scene_set(config).config.scenario for config in options.config}
+    config = LocalizerConfig(coherence=options.coherence)
+    of_scenario = {
+        scenario: Taught(Localizer(moved_to(weights, scenario), config))
+        for scenario in dict.fromkeys(scenarios.values())
+    }
     return {config: of_scenario[scenario] for config, scenario in scenarios.items()}
 
 
-def _validated(localizers: Mapping[str, Localizer], options: ScoreOptions) -> dict[str, dict[str, Any]]:
+def _validated(taught: Mapping[str, Taught], options: ScoreOptions) -> dict[str, dict[str, Any]]:
     """Metrics of every set with the weights as they are."""
     found: dict[str, dict[str, Any]] = {}
-    for config, localizer in localizers.items():
-        localize = localizer_estimator(localizer)
+    for config, one in taught.items():
         held_out = (options.data_dir, [config], options.validation_scenes)
-        found |= validate(localize, localizer.scenario, *held_out)
+        found |= validate(one.localize, one.localizer.scenario, *held_out)
     return found
 
 
@@ -160,30 +172,28 @@ def _teach(options: ScoreOptions, logger: logging.Logger) -> None:
     fresh = ScoreCorrection(correction.width)
     fresh.build((None, NUM_FEATURES))
     correction.set_weights(fresh.get_weights())
-    localizers = _localizers(weights, options.config)
-    proposers = {localizer: proposer(localizer) for localizer in localizers.values()}
+    taught = _by_set(weights, options)
 
     def candidates(split: str, take: int) -> LabelledPeaks:
         parts = []
         for config in options.config:
             batches = load_scenes(options.data_dir, config, split, take=take, batch_size=_BATCH_SCENES)
-            localizer = localizers[config]
-            parts.append(collect(proposers[localizer], localizer.scenario, batches, take))
+            parts.append(collect(taught[config], batches, take))
             share = float(parts[-1].hit.mean())
             logger.info(f"{config} {split}: {take} scenes, {len(parts[-1].hit)} candidates, {share:.3f} of them hits")
         return _joined(parts)
 
     training, validation = candidates("train", options.scenes), candidates("validation", options.validation_scenes)
-    before = _validated(localizers, options)
+    before = _validated(taught, options)
     fitted = fit(correction, training, validation, options)
     unfitted = cross_entropy(validation)
     logger.info(f"cross-entropy on validation: {unfitted:.4f} before, {fitted:.4f} after")
     if not fitted < unfitted:
         correction.set_weights(fresh.get_weights())
         logger.info("the fit gained nothing: scores stay without a correction; more --scenes may help")
-    for localizer in localizers.values():
-        localizer.weights.score_correction.set_weights(correction.get_weights())
-    after = _validated(localizers, options)
+    for one in taught.values():
+        one.localizer.weights.score_correction.set_weights(correction.get_weights())
+    after = _validated(taught, options)
     for config in options.config:
         for name, metrics in (("before", before[config]), ("after", after[config])):
             calibration = metrics["calibration"]["expected_calibration_error"]

@@ -151,7 +151,7 @@ def test_a_fitted_score_counts_its_validation_scenes(
     """They stopped its fit."""
     scenes = ["--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--scenes"]
     fitted = ["--backbone", trained / train.BEST_MODEL, "--run-dir", tmp_path, "--validation-scenes", 8, "--epochs", 2]
-    assert command_line(score, monkeypatch, *fitted, *scenes, 16) == 0
+    assert command_line(score, monkeypatch, *fitted, *scenes, 16, "--coherence.rounds", 0) == 0
     judged = ["--run-dir", trained, "--backbone", tmp_path / train.BEST_MODEL]
     assert command_line(learnability, monkeypatch, *judged, *scenes, 8) == FAIL
     record = json.loads((trained / learnability.VERDICT_FILE).read_text())
