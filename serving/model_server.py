@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from models.lean_keras import import_keras_lean
+
 
 def _boolean(text: str) -> bool:
     values = {"true": True, "1": True, "false": False, "0": False}
@@ -106,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _show_versions()
         return
     # TensorFlow takes seconds to import: only once the flags are right.
+    import_keras_lean()
     from serving.server.app import ModelServer
     from serving.server.calls import ServingError
 
