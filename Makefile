@@ -1,11 +1,12 @@
-# `make demo` runs the main job end to end, `make test` the tests; both set up .venv themselves (Python 3.11).
+# `make demo` runs the main job end to end, `make test` the tests, `make docs` builds site/; all set up .venv themselves
+# (Python 3.11).
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check install --root-user-action ignore --no-warn-script-location
 RUN := runs/demo
 
-.PHONY: demo test bench check lint types install
+.PHONY: demo test bench check lint types docs install
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@echo "installing what requirements.lock lists into $(VENV)"
@@ -28,6 +29,13 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+
+$(VENV)/.docs: $(VENV)/.installed
+	@$(PIP) --no-build-isolation --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: install
 	$(BIN)/python -m pipeline.bench

@@ -1,11 +1,15 @@
-"""Commands of README and docs are ones: every line that calls a stage is read by its parser."""
+"""Commands of the docs are ones, read by the parsers of their stages; links lead somewhere, the menu is whole."""
 
 import importlib
 import re
 import shlex
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from pipeline.common.main import parse
 from pipeline.common.stages import STAGES, module
@@ -15,6 +19,10 @@ from pipeline.running.steps import steps
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")))
 MODULES = {module(stage): stage for stage in STAGES}
+MOST_README_LINES = 120
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CALL = re.compile(r"(?:python -m (pipeline\.[\w.]+)|ris-mvdr (\w+))((?: [^`|\n#]*)?)")
 
 
@@ -65,3 +73,66 @@ def test_run_files_are_ones(path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     if path.stem.endswith("_thresholds"):
         return
     assert [step.name for step in steps(read_run_file(path))][-1] == "locate"
+
+
+def prose(path: Path) -> str:
+    """A page without its code."""
+    return re.sub(r"`[^`\n]*`", "", _FENCED.sub("", path.read_text(encoding="utf-8")))
+
+
+def anchors(path: Path) -> set[str]:
+    """What the headings of a page are called in links, as GitHub does and MkDocs."""
+    headings = _HEADING.findall(_FENCED.sub("", path.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_pictures_are_there(page: str) -> None:
+    for link in _LINK.findall(prose(ROOT / page)):
+        if re.match(r"\w+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / name if name else ROOT / page
+        assert target.is_file(), f"{page}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page}: {link}"
+
+
+def test_pages_do_not_leave_the_site() -> None:
+    """README may link anything of the repository; a page only what the site has, too."""
+    for page in PAGES[1:]:
+        assert not [link for link in _LINK.findall(prose(ROOT / page)) if link.startswith("..")], page
+
+
+def pages_of(menu: Any) -> Iterator[str]:
+    """The pages that a nav of mkdocs.yml names, in order."""
+    if isinstance(menu, str):
+        yield menu
+    else:
+        for entry in menu.values() if isinstance(menu, dict) else menu:
+            yield from pages_of(entry)
+
+
+def test_every_page_is_in_the_menu_once() -> None:
+    menu = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    there = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    assert sorted(pages_of(menu)) == sorted(there)
+
+
+def test_documented_modules_are_there() -> None:
+    """What the pages of the API ask mkdocstrings for."""
+    for page in PAGES:
+        for name in re.findall(r"^::: ([\w.]+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE):
+            module_name, _, attribute = name.rpartition(".")
+            named = attribute[0].isupper()
+            found = importlib.import_module(module_name if named else name)
+            assert not named or hasattr(found, attribute), f"{page}: {name}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= MOST_README_LINES
+
+
+def test_the_tutorial_shows_its_installation_file() -> None:
+    shown = re.search(r"```toml\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert shown is not None
+    assert tomllib.loads(shown[1]) == tomllib.loads((ROOT / "docs/installations/lab.toml").read_text(encoding="utf-8"))
