@@ -73,7 +73,7 @@ class Localizer(tf.Module):
     Raises:
       ValueError: a refiner, and a spectrum_grid that is no whole multiple of the backbone's grid.
 
-    Example:
+    Examples:
       >>> localizer = Localizer(Backbone())
       >>> sources = localizer.localize(snapshots, ris_codes, channel, snr_db)
       >>> sources["position_m"]  # [B, K_max, 3]

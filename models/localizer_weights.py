@@ -16,7 +16,7 @@ class LocalizerWeights(keras.Model):
       backbone: the covariance estimator.
       score_correction: left out, one that is not trained and corrects nothing.
 
-    Example:
+    Examples:
       >>> weights = LocalizerWeights(Backbone())
       >>> weights.save("backbone.keras")
       >>> Localizer(weights).localize(snapshots, ris_codes, channel, snr_db)

@@ -102,7 +102,7 @@ class Backbone(keras.Model):
       scenario: surface, field of view, M, K_max.
       config: stages, grid, corrections.
 
-    Example:
+    Examples:
       >>> backbone = Backbone(Scenario(), BackboneConfig())
       >>> prediction = backbone.predict_covariance(observe(snapshots, ris_codes, channel, snr_db))
       >>> prediction.covariance.dense()  # [B, N, N]

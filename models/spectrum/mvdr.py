@@ -54,7 +54,7 @@ class MVDR(keras.layers.Layer):
     Args:
       array, field_of_view, grid: where the spectrum is evaluated.
 
-    Example:
+    Examples:
       >>> MVDR(RISArray(), FieldOfView(), GridConfig())(r_eff).shape  # [B, N, N] -> [B, azimuth, elevation, range]
     """
 

@@ -112,7 +112,7 @@ class SpectrumRefiner(keras.Model):
       min_presence: a local maximum of the heat map at least this high is a source; a weight that validation sets, not
         gradients.
 
-    Example:
+    Examples:
       >>> heat_map = SpectrumRefiner()(features)  # [B, azimuth, elevation, range, NUM_FEATURES]
       >>> heat_map.logits.shape, heat_map.offset.shape
     """

@@ -61,7 +61,7 @@ class LocalizerClient:
     Raises:
       ValueError: a file of `tls` cannot be used.
 
-    Example:
+    Examples:
       >>> with LocalizerClient("localhost:8500") as client:
       ...     for scene in client.localize(read_measurement(Path("measurement.npz"))):
       ...         print([source["position_m"] for source in scene["sources"]])

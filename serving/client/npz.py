@@ -47,7 +47,7 @@ class NpzReader:
     Raises:
       ValueError: it is absent, no `.npz`, or cut short; one line that begins with the path.
 
-    Example:
+    Examples:
       >>> with NpzReader(path) as file:
       ...     for rows in file.rows("snapshots", 100):
       ...         ...
