@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from pipeline.common.records import replacing
+from pipeline.evaluation.curves import error_distribution
 from pipeline.evaluation.metrics import Evaluation, bin_index, bin_label, whole_edges
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6E6E6E"
@@ -33,17 +34,18 @@ def tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _interval_bars(values: npt.ArrayLike, intervals: npt.ArrayLike) -> np.ndarray:
+def interval_bars(values: npt.ArrayLike, intervals: npt.ArrayLike) -> np.ndarray:
     """Lengths of error bars, [2, n]."""
     middle, bounds = np.asarray(values, float), np.asarray(intervals, float)
     return np.clip(np.stack([middle - bounds[:, 0], bounds[:, 1] - middle]), 0.0, None)
 
 
-def _bin_label(low: float, high: float) -> str:
+def bin_text(low: float, high: float) -> str:
+    """A bin's limits with a true minus sign."""
     return bin_label(low, high).replace("-", "\N{MINUS SIGN}")
 
 
-def _centres(edges: Sequence[float]) -> np.ndarray:
+def bin_centres(edges: Sequence[float]) -> np.ndarray:
     """Middle of every bin; an open one's is half its neighbour's width outside."""
     closed = np.array(edges, float)
     if np.isinf(closed[0]):
@@ -62,7 +64,7 @@ def plot_snr(metrics: dict[str, Any]) -> Figure:
     figure = new_figure(10.0, 4.4)
     panels = figure.subplots(1, 2, sharey=True)
     rows = metrics["by_snr"]
-    centres = _centres([rows[0]["snr_db"][0], *(row["snr_db"][1] for row in rows)])
+    centres = bin_centres([rows[0]["snr_db"][0], *(row["snr_db"][1] for row in rows)])
     styles = (
         ("f1", "F1", BLUE, "o", 0.0),
         ("precision", "precision", ORANGE, "s", -0.35),
@@ -71,7 +73,7 @@ def plot_snr(metrics: dict[str, Any]) -> Figure:
     for axes, gate in zip(panels, ("standard", "strict"), strict=True):
         for key, label, colour, marker, shift in styles:
             values = [row[gate][key] for row in rows]
-            bars = _interval_bars(values, [row[gate][f"{key}_interval"] for row in rows])
+            bars = interval_bars(values, [row[gate][f"{key}_interval"] for row in rows])
             axes.errorbar(
                 centres + shift, values, yerr=bars, color=colour, marker=marker, label=label, capsize=3, lw=1.8
             )
@@ -94,17 +96,14 @@ def plot_error_distribution(evaluation: Evaluation) -> Figure:
     table, edges = evaluation.table, whole_edges(evaluation.snr_db, evaluation.config.snr_edges_db)
     snr_class = bin_index(evaluation.snr_db, edges)[table.scene]
     for number, (low, high) in enumerate(itertools.pairwise(edges)):
-        true = table.is_true & (snr_class == number)
-        if true.any():
-            errors = np.sort(table.position_error_m[true & table.is_pair])
-            found = np.arange(errors.size + 1) / true.sum()
+        rows = snr_class == number
+        if (table.is_true & rows).any():
             axes.step(
-                np.concatenate([[0.0], errors, [evaluation.config.max_error_m]]),
-                np.append(found, found[-1]),
+                *error_distribution(table, rows, evaluation.config.max_error_m),
                 where="post",
                 color=_SNR_COLOURS[number % len(_SNR_COLOURS)],
                 lw=2,
-                label=f"{_bin_label(low, high)} dB",
+                label=f"{bin_text(low, high)} dB",
             )
     axes.set_xscale("log")
     axes.set_xlim(1e-3, evaluation.config.max_error_m)
@@ -140,19 +139,19 @@ def plot_range(metrics: dict[str, Any]) -> Figure:
     """Recall at both gates, and the position error of pairs, by the source's true range."""
     rows = metrics["by_range"]
     place = np.arange(len(rows))
-    labels = [f"{_bin_label(*row['range_m'])}\n({row['sources']})" for row in rows]
+    labels = [f"{bin_text(*row['range_m'])}\n({row['sources']})" for row in rows]
     figure = new_figure(10.0, 4.4)
     left, right = figure.subplots(1, 2)
     for shift, gate, colour in ((-0.2, "standard", BLUE), (0.2, "strict", ORANGE)):
         recall = [row[f"recall_{gate}"] for row in rows]
-        bars = _interval_bars(recall, [row[f"recall_{gate}_interval"] for row in rows])
+        bars = interval_bars(recall, [row[f"recall_{gate}_interval"] for row in rows])
         left.bar(
             place + shift, recall, 0.38, color=colour, yerr=bars, ecolor="#333333", capsize=3, label=f"{gate} gate"
         )
     left.set(ylabel="recall", ylim=(0.0, 1.2), yticks=np.linspace(0.0, 1.0, 6), title="Sources found")
     left.legend(frameon=False, loc="upper right", ncols=2)
     median = np.array([row["median_position_error_m"] for row in rows])
-    bars = _interval_bars(median, [row["quartiles_position_error_m"] for row in rows])
+    bars = interval_bars(median, [row["quartiles_position_error_m"] for row in rows])
     right.errorbar(
         place, median, yerr=bars, color=BLUE, marker="o", ms=7, capsize=4, lw=1.8, label="median and quartiles"
     )
@@ -180,7 +179,7 @@ def plot_bound(evaluation: Evaluation) -> Figure:
     table, config = evaluation.table, evaluation.config
     snr_edges = whole_edges(evaluation.snr_db, config.snr_edges_db)
     range_edges = whole_edges(table.true_range_m[table.is_true], config.range_edges_m)
-    centres = _centres(snr_edges)
+    centres = bin_centres(snr_edges)
     snr_class = bin_index(evaluation.snr_db, snr_edges)[table.scene]
     range_class = bin_index(table.true_range_m, range_edges)
     for number, (low, high) in enumerate(itertools.pairwise(range_edges)):
@@ -190,7 +189,7 @@ def plot_bound(evaluation: Evaluation) -> Figure:
             [np.median(values[row]) if row.any() else np.nan for row in rows]
             for values in (table.position_error_m, table.bound_m)
         )
-        axes.plot(centres, error, color=colour, marker="o", lw=1.8, label=f"{_bin_label(low, high)} m")
+        axes.plot(centres, error, color=colour, marker="o", lw=1.8, label=f"{bin_text(low, high)} m")
         axes.plot(centres, bound, color=colour, ls="--", lw=1.2)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -207,7 +206,7 @@ def plot_reliability(calibration: dict[str, Any]) -> Figure:
     figure = new_figure(5.6, 5.8)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     hit_rate = [item["hit_rate"] for item in bins]
-    bars = _interval_bars(hit_rate, [item["hit_rate_interval"] for item in bins])
+    bars = interval_bars(hit_rate, [item["hit_rate_interval"] for item in bins])
     top.plot([0, 1], [0, 1], color=GREY, ls="--", label="perfectly calibrated")
     top.errorbar(
         [item["mean_score"] for item in bins],

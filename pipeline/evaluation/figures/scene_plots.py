@@ -140,3 +140,15 @@ def plot_scenes(evaluation: Evaluation, scenario: Scenario, scenes: list[int]) -
     panels[1, 0].set_ylabel("from the side: z, m")
     figure.legend(handles=_legend_handles(), loc="outside lower center", ncols=6, frameon=False)
     return figure
+
+
+def plot_scene(evaluation: Evaluation, scenario: Scenario, scene: int) -> Figure:
+    """One scene of `plot_scenes`, from above and from the side beside each other."""
+    figure = new_figure(8.4, 4.6)
+    for axes, side in zip(figure.subplots(1, 2), (False, True), strict=True):
+        _draw_scene(axes, evaluation, scenario, scene, side)
+        axes.set_xlabel("horizontal distance, m" if side else "x, m")
+        axes.set_ylabel("from the side: z, m" if side else "from above: y, m")
+    figure.suptitle(_scene_title(evaluation, scene).replace("\n", ": "), fontsize=11)
+    figure.legend(handles=_legend_handles(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
