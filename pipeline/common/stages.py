@@ -13,6 +13,7 @@ STAGES = {
     "calibrate": "learn what an installation does otherwise than told, from scenes without labels",
     "export": "write a SavedModel for a model server",
     "evaluate": "score a localizer on simulated scenes, with figures",
+    "report": "one page of a run, figures and all, in a single HTML file",
     "bless": "is an exported model good enough? BLESSED or NOT_BLESSED",
     "infra_validate": "does an exported model load and answer in a server? VALID or INVALID",
     "push": "take a model to where a server looks for it, or roll back",
@@ -23,7 +24,7 @@ STAGES = {
     "tradeoff": "accuracy against time of cheaper and dearer settings",
 }
 
-_CHECKS = ("validate", "bless", "infra_validate", "lineage", "locate", "tradeoff")
+_CHECKS = ("validate", "report", "bless", "infra_validate", "lineage", "locate", "tradeoff")
 
 
 def module(stage: str) -> str:
