@@ -39,11 +39,13 @@ def log_directory(options: ReportOptions) -> Path:
     """Where the log goes; a folder that is no run is left as it is.
 
     Raises:
-      ValueError: the folder is no run's.
+      ValueError: the folder is no run's, or the page's place is a folder.
     """
     from pipeline.reporting.folders import find_run
 
     find_run(options.run_dir)
+    if options.page.is_dir():
+        raise ValueError(f"--output: expected a file to write, got the folder {options.page}")
     return options.page.parent / "logs"
 
 

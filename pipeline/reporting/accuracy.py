@@ -33,7 +33,7 @@ def _snr_centres(rows: Sequence[Mapping[str, Any]]) -> list[float | None]:
 
 def _column(rows: Sequence[Mapping[str, Any]], key: str) -> list[float | None]:
     """A figure of every bin."""
-    return styles.numbers([row[key] for row in rows])
+    return styles.numbers([row.get(key) for row in rows])
 
 
 def _look(number: int) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def _add_bound(
 
 
 def _with_bound(shown: Sequence[Stored]) -> str:
-    if all(item.metrics[_BOUND] is None for item in shown):
+    if all(item.metrics.get(_BOUND) is None for item in shown):
         return "."
     return (
         ", and dotted the median of the Cramér-Rao bounds of the same sources; the bound is of the root mean square, "

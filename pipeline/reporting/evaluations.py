@@ -87,16 +87,23 @@ def _read(folder: Path, name: str) -> Stored:
 
 
 def _counted_by(settings: dict[str, Any]) -> MetricsConfig:
-    """The settings as metrics.json has them."""
-    gates = {name: Gate(**settings[name]) for name in ("standard_gate", "strict_gate")}
-    edges = {name: tuple(settings[name]) for name in ("snr_edges_db", "range_edges_m")}
-    return MetricsConfig(**{**settings, **gates, **edges})
+    """The settings as metrics.json has them.
+
+    Raises:
+      ValueError: they are none.
+    """
+    try:
+        gates = {name: Gate(**settings[name]) for name in ("standard_gate", "strict_gate")}
+        edges = {name: tuple(settings[name]) for name in ("snr_edges_db", "range_edges_m")}
+        return MetricsConfig(**{**settings, **gates, **edges})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"metrics.json: settings: expected those of an evaluation, got others: {error}") from None
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
     """The last parts of each path, as many as tell all of them apart; of a run's evaluation/ the run's, too."""
     whole = [folder.absolute().parts for folder in folders]
-    depth = next((n for n in range(1, max(map(len, whole))) if len({parts[-n:] for parts in whole}) == len(whole)), 99)
+    depth = next((n for n in range(1, max(map(len, whole))) if len({parts[-n:] for parts in whole}) == len(whole)), 1)
     return ["/".join(parts[-max(depth, 2 if parts[-1] == "evaluation" else 1) :]) for parts in whole]
 
 

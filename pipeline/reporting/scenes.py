@@ -86,7 +86,7 @@ def _frame(drawn: go.Figure) -> None:
         scene={
             **{f"{name}axis": {**axis, "title": {"text": f"{name}, m"}} for name in "xyz"},
             "aspectmode": "data",
-            "camera": {"eye": {"x": -1.25, "y": -1.65, "z": 0.9}, "center": {"x": 0, "y": 0, "z": -0.12}},
+            "camera": {"eye": {"x": -1.35, "y": -1.8, "z": 0.95}, "center": {"x": 0, "y": 0, "z": -0.12}},
             "dragmode": "orbit",
         },
     )

@@ -61,26 +61,20 @@ def _plot(
 
 
 def _map(stored: StoredCalibration, array: RISArray, values: np.ndarray, look: dict[str, Any]) -> go.Figure:
-    """Values [N] at the places of the elements."""
-    places = array.element_positions_m()
-    size = float(np.clip(300.0 / np.sqrt(values.size), 4.0, 26.0))
-    square = {"symbol": "square", "size": size, "color": styles.numbers(values), "colorbar": {"thickness": 12}, **look}
+    """Values [N] at the places of the elements that reflect, crosses at the others."""
+    size = float(np.clip(216.0 / np.sqrt(values.size), 4.0, 24.0))
+    colours = {"color": styles.numbers(values[~stored.dead]), "colorbar": {"thickness": 12}, **look}
+    crossed = {"symbol": "square-x", "color": "#EEEEEE", "line": {"color": VERMILION, "width": 2}}
     drawn = styles.drawing("y, m", "z, m", height=440)
-    alive = go.Scatter(
-        x=styles.numbers(places[:, 0]),
-        y=styles.numbers(places[:, 1]),
-        mode="markers",
-        marker=square,
-        name="element",
-        text=[f"element {number}" for number in range(values.size)],
-        hovertemplate="%{text}: %{marker.color:.3f}<extra></extra>",
-        showlegend=False,
-    )
-    drawn.add_trace(alive)
-    if stored.dead.any():
-        crossed = {"symbol": "x-thin", "size": 0.6 * size, "line": {"color": VERMILION, "width": 3}}
-        at = {"x": styles.numbers(places[stored.dead, 0]), "y": styles.numbers(places[stored.dead, 1])}
-        drawn.add_trace(go.Scatter(**at, mode="markers", marker=crossed, name="dead", hoverinfo="skip"))
+    kinds = (("element", ~stored.dead, {"symbol": "square", **colours}), ("dead element", stored.dead, crossed))
+    for name, which, marker in kinds:
+        if which.any():
+            place = [styles.numbers(column) for column in array.element_positions_m()[which].T]
+            said = [f"{name} {number}" for number in np.flatnonzero(which)]
+            hover = "%{text}" + (": %{marker.color:.3f}" if marker is kinds[0][2] else "") + "<extra></extra>"
+            shown = {"text": said, "hovertemplate": hover, "marker": {"size": size, **marker}}
+            drawn.add_trace(go.Scatter(x=place[0], y=place[1], name=name, mode="markers", **shown))
+    drawn.update_layout(showlegend=bool(stored.dead.any()))
     drawn.update_yaxes(scaleanchor="x", constrain="domain")
     drawn.update_xaxes(constrain="domain")
     return drawn

@@ -89,15 +89,20 @@ def verdicts(run: RunFolder) -> Iterator[Part]:
         )
     for path in run.verdicts:
         if path.name == _LEARNABILITY:
-            yield _learned(read_record(path))
+            yield _learned(path)
 
 
-def _learned(record: Mapping[str, Any]) -> Table:
-    scores = record["scores"]
-    rows = [[name.replace("_", " "), _value(one["f1"]), _value(one["objective"])] for name, one in scores.items()]
-    low, high = record["validation_scenes"]
+def _learned(path: Path) -> Table:
+    record = read_record(path)
+    try:
+        scores = {name.replace("_", " "): (one["f1"], one["objective"]) for name, one in record["scores"].items()}
+        low, high = record["validation_scenes"]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ValueError(f"{path.name}: expected a record of python -m pipeline.learnability at {path}") from None
+    rows = [[name, _value(f1), _value(objective)] for name, (f1, objective) in scores.items()]
     says = (
-        f"The trained backbone beside others on {high - low} scenes that chose nothing in it; low objectives are good."
+        f"The trained backbone beside others on {high - low} validation scenes that chose nothing in it; "
+        "a low objective is good."
     )
     return Table("learned", "What was learned", says, ["", "F1", "objective"], rows)
 

@@ -243,8 +243,8 @@ def test_the_last_value_of_an_epoch_counts(folder: Path) -> None:
 
 def test_dead_elements_are_crossed_out(page: Page) -> None:
     element, dead = page.drawings["surface-phase"]["data"]
-    assert len(element["x"]) == 12 and len(dead["x"]) == 1
-    assert (dead["x"][0], dead["y"][0]) == (element["x"][5], element["y"][5])
+    assert len(element["x"]) == 11 and dead["text"] == ["dead element 5"]
+    np.testing.assert_allclose([dead["x"][0], dead["y"][0]], RISArray(4, 3).element_positions_m()[5], atol=1e-6)
 
 
 def test_without_pairs_scores_bounds_and_scenes_the_rest_is_shown(tmp_path: Path) -> None:
@@ -305,6 +305,7 @@ def test_bad_input_is_one_line(folder: Path, tmp_path: Path, refused) -> None:
         f"--compare-with: expected an evaluation's folder, with metrics.json and scenes.npz, got {tmp_path} without"
     )
     assert refused("report", run, "--scenes", "9").startswith("--scenes: expected 0 to 8, got 9;")
+    assert refused("report", run, "--output", tmp_path).startswith("--output: expected a file to write, got the folder")
     for name in ("metrics.json", "scenes.npz"):
         leave_evaluation(tmp_path / name, silent(SCENES))
         (tmp_path / name / name).write_text("[]")
