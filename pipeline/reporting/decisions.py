@@ -61,11 +61,11 @@ def reliability(shown: Sequence[Stored]) -> Plot:
         score = styles.numbers([row["mean_score"] for row in bins])
         drawn.add_trace(go.Scatter(x=score, y=styles.numbers(rate), name=item.name, mode="lines+markers", **look), 1, 1)
         middle, count = [float(np.mean(row["score"])) for row in bins], [row["estimates"] for row in bins]
-        amount = go.Bar(x=styles.numbers(middle), y=count, marker=styles.bars(number), name=item.name, showlegend=False)
-        drawn.add_trace(amount, 2, 1)
+        bar = {"marker": styles.bars(number), "width": 0.085 / len(judged), "showlegend": False, "name": item.name}
+        drawn.add_trace(go.Bar(x=styles.numbers(middle), y=count, **bar), 2, 1)
     dotted = {"color": GREY, "dash": "dot", "width": 1.4}
     drawn.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line=dotted, row=1, col=1)
-    drawn.update_xaxes(range=[0, 1])
+    drawn.update_xaxes(range=[0, 1.02])
     drawn.update_xaxes(title="score", row=2, col=1)
     drawn.update_yaxes(title="share of hits", range=[0, 1.02], row=1, col=1)
     drawn.update_yaxes(title="estimates", row=2, col=1)

@@ -17,6 +17,9 @@
     if (inSpace && !hasWebGL) return; // its picture stays
     const plot = part.querySelector(".plot");
     const { data, layout } = JSON.parse(part.querySelector("script").textContent);
+    if (inSpace && innerWidth < 700) {
+      for (const axis of "xyz") layout.scene.camera.eye[axis] *= 1.35; // a narrow picture cuts off its sides
+    }
     if (touched && !inSpace) layout.dragmode = false; // a finger scrolls the page
     part.classList.add("drawn"); // before it is drawn, so that it has a width
     try {
