@@ -24,7 +24,6 @@ from pipeline.evaluate import EvaluateOptions
 from pipeline.evaluation.curves import error_distribution, precision_recall
 from pipeline.evaluation.metrics import STANDARD_GATE, MetricsConfig, compute_metrics
 from pipeline.evaluation.predictions import Predictions, evaluate_predictions, save_predictions
-from pipeline.reporting import writing
 from pipeline.reporting.evaluations import short_names
 from pipeline.reporting.training import read_scalars
 from pipeline.reporting.writing import write_report
@@ -37,10 +36,12 @@ EVERY_FIGURE = {"error-snr", "f1-snr", "error-cdf", "error-cdf-snr", "recall-ran
 OF_SCORES = {"precision-recall", "reliability"}
 
 
-def leave_evaluation(folder: Path, outputs: dict[str, np.ndarray], *, bounds: bool = True, seed: int = 1) -> dict:
-    """What an evaluation of `random_scenes` leaves; its metrics."""
-    truth = random_scenes(SCENES, seed)
-    snr_db = truth.pop("snr_db")
+def leave_evaluation(
+    folder: Path, outputs: dict[str, np.ndarray], *, bounds: bool = True, lower_db: float = 0.0
+) -> None:
+    """What an evaluation of `random_scenes` leaves, at an SNR that is lower by so much."""
+    truth = random_scenes(SCENES, 1)
+    snr_db = truth.pop("snr_db") - lower_db
     if bounds:
         truth["bound_m"] = 0.01 * truth["range_m"] ** 2 * 10.0 ** (-snr_db[:, None] / 20.0)
     predictions = Predictions(snr_db, truth, outputs)
@@ -50,7 +51,6 @@ def leave_evaluation(folder: Path, outputs: dict[str, np.ndarray], *, bounds: bo
         save_predictions(folder / "scenes.npz", predictions)
         write_json(folder / "metrics.json", {"estimator": "a middling <one>", **metrics})
         run.finish("metrics.json", "scenes.npz")
-    return metrics
 
 
 class Page(HTMLParser):
@@ -277,12 +277,27 @@ def test_killed_while_writing_the_old_page_stays(folder: Path, tmp_path: Path, m
     assert output.read_text() == "the old one"
 
 
-def test_scenes_of_others_have_no_differences(folder: Path, tmp_path: Path) -> None:
-    leave_evaluation(tmp_path / "others", perfect(random_scenes(SCENES, 5)), seed=5)
+def test_scenes_of_others_have_curves_but_no_differences(folder: Path, tmp_path: Path) -> None:
+    leave_other_scenes(tmp_path / "others")
     path = tmp_path / "page.html"
-    page = Page(writing.write_report(ReportOptions(folder / "perfect", (tmp_path / "others",), path, 0), LOGGER))
+    page = Page(write_report(ReportOptions(folder / "perfect", (tmp_path / "others",), path, 0), LOGGER))
     assert "Differences" not in page.text.replace(page.scripts[0], "")
     assert page.names("error-cdf") == ["perfect", "others"]
+
+
+def leave_other_scenes(folder: Path) -> None:
+    """An evaluation of half of the scenes."""
+    truth = {name: values[: SCENES // 2] for name, values in random_scenes(SCENES, 1).items()}
+    predictions = Predictions(truth.pop("snr_db"), truth, perfect(truth))
+    save_predictions(folder / "scenes.npz", predictions)
+    write_json(folder / "metrics.json", compute_metrics(evaluate_predictions(predictions, MetricsConfig(resamples=50))))
+
+
+def test_scenes_below_the_bins_have_one(tmp_path: Path) -> None:
+    leave_evaluation(tmp_path, perfect(random_scenes(SCENES, 1)), lower_db=4.0)
+    page = Page(write_report(ReportOptions(tmp_path, scenes=0), LOGGER))
+    assert page.drawings["f1-snr"]["data"][0]["x"] == [-7.5, -2.5, 2.5, 7.5, 12.5, 17.5]
+    assert page.names("error-cdf-snr")[0] == "below \N{MINUS SIGN}5 dB"
 
 
 def test_names_tell_folders_apart() -> None:
