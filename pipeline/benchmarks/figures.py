@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.benchmarks.measuring import Row
+from pipeline.benchmarks.names import BLIND, KNOWN
 from pipeline.benchmarks.suites import Suite
 from pipeline.evaluation.figures import plots
 
@@ -21,8 +22,21 @@ METRICS = {
 }
 """Figures by the column they show, with their axes' names."""
 _ON_LOGARITHMS = ("median_error_m", "seconds_a_scene")
-_COLOURS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.VERMILION, "#CC79A7", "#56B4E9", "#000000", plots.GREY)
-_MARKERS = "osv^D<>Pp"
+_COLOURS = (
+    plots.BLUE,
+    plots.ORANGE,
+    plots.GREEN,
+    plots.VERMILION,
+    "#CC79A7",
+    "#56B4E9",
+    "#882255",
+    plots.GREY,
+    "#B2A300",
+    "#BBBBBB",
+)
+_MARKERS = "osv^D<>Ppx"
+_STYLES = {name: (colour, marker) for name, colour, marker in zip((*BLIND, "chance"), _COLOURS, _MARKERS, strict=True)}
+"""Of the estimators; one that is told the number of sources has its own, dashed."""
 
 
 def _places(suite: Suite) -> dict[str, float]:
@@ -35,13 +49,15 @@ def _places(suite: Suite) -> dict[str, float]:
 
 
 def _draw(axes: Axes, rows: Sequence[Row], metric: str, places: dict[str, float], number: int) -> None:
+    name = rows[0]["estimator"]
     seen = [row for row in rows if row[metric] is not None]
     if not seen:
         return
     x = [places[row["label"]] for row in seen]
     y = np.array([row[metric] for row in seen], float)
-    colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
-    axes.plot(x, y, color=colour, marker=marker, lw=1.5, ms=4, label=rows[0]["estimator"])
+    colour, marker = _STYLES[name.removesuffix("_known")]
+    line = "--" if name in KNOWN else "-"
+    axes.plot(x, y, color=colour, marker=marker, ls=line, lw=1.5, ms=4, label=name, zorder=10.0 - 0.1 * number)
     if f"{metric}_low" in seen[0]:
         low, high = (np.array([row[f"{metric}_{end}"] for row in seen], float) for end in ("low", "high"))
         axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
@@ -56,8 +72,8 @@ def plot_metric(suite: Suite, rows: Sequence[Row], metric: str) -> Figure:
     for number, name in enumerate(names):
         _draw(axes, [row for row in rows if row["estimator"] == name], metric, places, number)
     if metric == "median_error_m":
-        bounds = {row["label"]: row["median_bound_m"] for row in rows if row["median_bound_m"] is not None}
-        axes.plot([places[label] for label in bounds], list(bounds.values()), color="black", ls="--", label="CRB")
+        bounds = {row["label"]: row["median_bound_all_m"] for row in rows if row["median_bound_all_m"] is not None}
+        axes.plot([places[label] for label in bounds], list(bounds.values()), color="black", ls=":", label="CRB")
     plots.tidy(axes)
     if metric in _ON_LOGARITHMS:
         axes.set_yscale("log")

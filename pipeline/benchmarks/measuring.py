@@ -22,6 +22,12 @@ def resolved(evaluation: Evaluation) -> tuple[float, tuple[float, float]]:
     return float(whole.mean()), percentile_interval(ratio(weights @ whole, weights.sum(axis=1)), config.confidence)
 
 
+def bound_of_all(evaluation: Evaluation) -> float | None:
+    """Median Cramer-Rao bound of all true sources, found or not, metres: the same for all estimators."""
+    bound_m = evaluation.truth.bound_m
+    return None if bound_m is None else float(np.nanmedian(bound_m))
+
+
 def measure(cell: Cell, estimator: Estimator, batches: Sequence[Mapping[str, Any]]) -> Row:
     """F1, precision, recall at the standard gate, errors, bound and time; names with _low and _high are intervals.
 
@@ -41,6 +47,7 @@ def measure(cell: Cell, estimator: Estimator, batches: Sequence[Mapping[str, Any
     row["median_error_m"] = metrics["median_position_error_m"]
     row |= _with_interval("rms_error_m", metrics["rmse_xyz_m"], metrics["rmse_xyz_m_interval"])
     row |= {name: metrics[name] for name in ("median_bound_m", "median_error_over_bound")}
+    row["median_bound_all_m"] = bound_of_all(evaluation)
     row |= _with_interval("resolved", *resolved(evaluation))
     return row | {"seconds_a_scene": None if rate is None else 1.0 / rate, "scenes": num_scenes}
 

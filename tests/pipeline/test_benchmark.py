@@ -14,7 +14,7 @@ import pytest
 from models.physics.geometry import RISArray, Scenario
 from pipeline.benchmarks import running
 from pipeline.benchmarks.cells import Cell, batch_of, cell_batches, cell_scenes, separation_beams
-from pipeline.benchmarks.figures import METRICS
+from pipeline.benchmarks.figures import METRICS, plot_metric
 from pipeline.benchmarks.measuring import measure, resolved
 from pipeline.benchmarks.names import ESTIMATORS, FIXED_NUMBER, KNOWN, SUITES, default_estimators
 from pipeline.benchmarks.roster import Roster, applies
@@ -143,7 +143,24 @@ def test_a_row_has_no_value_where_there_is_none() -> None:
     batches = cell_batches(cell, 2, 2, seed=0)
     row = measure(cell, lambda batch: silent(len(batch["snr_db"])), batches)
     assert row["recall"] == 0.0 and math.isnan(row["precision"]) and math.isnan(row["median_error_m"])
+    assert row["median_bound_all_m"] == pytest.approx(np.nanmedian(batches[0]["bound_m"]))
     assert row["seconds_a_scene"] is None  # one batch, which pays for tracing
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_figures_show_every_estimator_and_stand_gaps(metric: str) -> None:
+    cells = benchmark_suite("codebook").cells
+    rows = [
+        {"estimator": name, "label": cell.label, "scenes": 2, **dict.fromkeys(METRICS, 0.5), "median_bound_all_m": 0.1}
+        for name in ESTIMATORS
+        for cell in cells
+    ]
+    rows[0][metric] = None
+    (axes,) = plot_metric(benchmark_suite("codebook"), rows, metric).axes
+    expected = [*ESTIMATORS, "CRB"] if metric == "median_error_m" else list(ESTIMATORS)
+    assert [line.get_label() for line in axes.get_lines()] == expected
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in axes.get_lines()}
+    assert len(looks) == len(expected)
 
 
 # The whole
