@@ -1,21 +1,22 @@
 """Modified MUSIC for sources in the near field of a symmetric surface, angles first and ranges after.
 
-Ramezani, Kosasih and Bjornson, "An Efficient Modified MUSIC Algorithm for RIS-Assisted Near-Field Localization", arXiv
-2409.14152. To second order a path's length has an odd, linear part, the direction, and an even one, the curvature:
+The three ideas that the abstract of Ramezani, Kosasih and Bjornson, "An Efficient Modified MUSIC Algorithm for
+RIS-Assisted Near-Field Localization", arXiv 2409.14152, names, worked out for this measurement; its body was not at
+hand, so that details may differ from theirs. To second order a path's length has an odd, linear part, the direction,
+and an even one, the curvature:
 
     a_n conj(a_-n) ~ exp(2 j k0 u . p_n) / N,    u = (sin azimuth cos elevation, sin elevation),
 
 so that the entries R[n, -n] (the antidiagonal) are a sum of plane waves that know no range.
 
-Carried over: the antidiagonal that takes the range out of the angles' search; smoothing over overlapping parts of the
-surface, which gives the covariance of that one vector its rank; MUSIC over the angles, then a search over the range
-alone at every angle found, with the noise subspace of R itself.
+Carried over: the surface's symmetry decouples angles from ranges; smoothing over overlapping parts of the surface gives
+the covariance of that one vector its rank; MUSIC over the angles, then a search over the range alone at each of them.
 
-Not carried over: the recovery of the whole field. It takes as many configurations as there are elements while the
-symbols stand still; here both change at every snapshot, and R is `surface_covariance`, which sees M of N dimensions
-of a snapshot and is biased towards the identity. The spacing at which exp(2 j k0 u . p_n) is free of aliases, a quarter
-wavelength: at half a wavelength aliases come out as angles, too, and the second search ranks them. A known number of
-sources: where none is told, eigenvalues are counted down to `depth_db` below the largest.
+Not carried over: a covariance of the field as received under fixed or repeated codes. Here codes and symbols change at
+every snapshot, and R is `surface_covariance`, which sees M of N dimensions of a snapshot and is biased towards the
+identity. No aliases: exp(2 j k0 u . p_n) is free of them at a quarter wavelength only; at half a wavelength they come
+out as angles, too, and the second search, by the noise subspace of R itself, ranks them. Where the number of sources is
+not told, eigenvalues are counted down to `depth_db` below the largest.
 """
 
 import dataclasses
