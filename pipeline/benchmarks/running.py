@@ -129,4 +129,6 @@ def _write_results(options: BenchmarkOptions, suite: Suite, rows: list[Row]) -> 
     record: dict[str, Any] = {"options": plain(options), "axis": suite.axis, "rows": rows}
     write_json(options.output_dir / "results.json", record | {"versions": versions(), "git_commit": git_commit()})
     for metric in METRICS:
+        if all(row[metric] is None for row in rows):
+            continue  # seconds, where all scenes were one call
         save_figure(plot_metric(suite, rows, metric), options.output_dir / "figures" / f"{metric}.png")

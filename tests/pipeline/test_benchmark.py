@@ -217,6 +217,14 @@ def test_other_options_are_refused_by_what_differs(tiny: None, tmp_path: Path) -
         assert "\n" not in str(refusal.value)
 
 
+def test_time_is_not_drawn_where_it_was_not_taken(tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All scenes in one call: it pays for tracing."""
+    monkeypatch.setattr(running, "METRICS", {name: METRICS[name] for name in ("resolved", "seconds_a_scene")})
+    rows = running.benchmark(options(tmp_path, estimators=("chance",)), LOGGER)
+    assert [row["seconds_a_scene"] for row in rows] == [None, None]
+    assert [path.stem for path in (tmp_path / "figures").iterdir()] == ["resolved"]
+
+
 def test_quick_is_few_scenes(tmp_path: Path) -> None:
     quick = BenchmarkOptions("snr", tmp_path, quick=True)
     assert (quick.scenes_a_cell, BenchmarkOptions("snr", tmp_path).scenes_a_cell) == (20, 200)
