@@ -17,7 +17,7 @@ from pipeline.benchmarks.suites import Suite, benchmark_suite
 from pipeline.checks.benchmark import BenchmarkOptions
 from pipeline.common.artifacts import Fingerprint, Input, fingerprint, making, output_digest
 from pipeline.common.digests import ROOT
-from pipeline.common.records import git_commit, plain, replacing, versions, write_json
+from pipeline.common.records import plain, replacing, versions, write_json
 from pipeline.evaluation.figures.plots import save_figure
 
 _SHIPPED = ROOT / "models" / "weights" / "backbone.keras"
@@ -127,7 +127,7 @@ def benchmark(options: BenchmarkOptions, logger: logging.Logger) -> list[Row]:
 def _write_results(options: BenchmarkOptions, suite: Suite, rows: list[Row]) -> None:
     write_table(options.output_dir / "results.csv", rows)
     record: dict[str, Any] = {"options": plain(options), "axis": suite.axis, "rows": rows}
-    write_json(options.output_dir / "results.json", record | {"versions": versions(), "git_commit": git_commit()})
+    write_json(options.output_dir / "results.json", record | {"versions": versions()})
     for metric in METRICS:
         if all(row[metric] is None for row in rows):
             continue  # seconds, where all scenes were one call
