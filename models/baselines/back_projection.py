@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 import scipy.linalg
-import scipy.ndimage
 
 from models.baselines.grid import SearchGrid, squared
 from models.baselines.measurement import Measurement, measure
+from models.baselines.peaks import below_db, grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
 from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import Scenario
@@ -75,10 +75,8 @@ class BackProjection:
           snapshots: [L, M] complex. ris_codes: [L, N] complex. channel: [M, N] complex. snr_db: dB.
         """
         spectrum = self.spectrum(measure(snapshots, ris_codes, channel, snr_db))
-        relative = spectrum / spectrum.max()
-        is_peak = spectrum == scipy.ndimage.maximum_filter(spectrum, size=3, mode="nearest")
-        peaks = np.flatnonzero(is_peak & (relative >= 10.0 ** (-self.config.depth_db / 10.0)))
-        return SceneReport(self.grid.points[peaks], relative.ravel()[peaks])
+        peaks = grid_peaks(spectrum, below_db(spectrum.max(), self.config.depth_db))
+        return SceneReport(self.grid.points[peaks], spectrum.ravel()[peaks] / spectrum.max())
 
 
 def back_projection_localizer(

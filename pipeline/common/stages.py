@@ -22,9 +22,10 @@ STAGES = {
     "doctor": "is everything there that the stages need? A line a check",
     "bench": "time the localizer and its parts",
     "tradeoff": "accuracy against time of cheaper and dearer settings",
+    "benchmark": "estimators along one axis of the scenes: a table and figures",
 }
 
-_CHECKS = ("validate", "report", "bless", "infra_validate", "lineage", "locate", "tradeoff")
+_CHECKS = ("validate", "report", "bless", "infra_validate", "lineage", "locate", "tradeoff", "benchmark")
 
 
 def module(stage: str) -> str:

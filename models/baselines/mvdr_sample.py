@@ -1,0 +1,77 @@
+"""MVDR on the sample covariance of the back-projected snapshots: what R_samp is worth without a model of the sources.
+
+    P(g) = 1 / (a_g^H R^-1 a_g),    R = (1 - c) R_samp + c (tr R_samp / N) I
+
+Capon, "High-resolution frequency-wavenumber spectrum analysis", 1969; diagonal loading: Carlson, "Covariance matrix
+estimation errors and diagonal loading in adaptive arrays", 1988. R_samp is `surface_covariance`'s.
+"""
+
+import dataclasses
+
+import numpy as np
+import scipy.linalg
+
+from models.baselines.grid import SearchGrid, squared
+from models.baselines.measurement import Measurement, measure
+from models.baselines.peaks import below_db, check_peaks, grid_peaks
+from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.baselines.surface_covariance import surface_covariance
+from models.covariance_estimator.config import GridConfig
+from models.physics.geometry import Scenario
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleMVDRConfig:
+    """Loading and peaks."""
+
+    loading: float = 0.1
+    """c, the identity's share of R; R_samp alone is singular where N > L."""
+    grid: GridConfig | None = None
+    """Grid of the spectrum; sources are reported on it; left out, the installation's."""
+    depth_db: float = 3.0
+    """Peaks at most this far below the strongest are reported, dB."""
+    num_sources: int | None = None
+    """K where it is told: the K highest peaks, whatever their depth."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.loading < 1:
+            raise ValueError(f"SampleMVDRConfig.loading: expected a share in (0, 1), got {self.loading!r}")
+        check_peaks("SampleMVDRConfig", self.num_sources, self.depth_db)
+
+
+class SampleMVDR:
+    """Sources as the peaks of the MVDR spectrum of R_samp.
+
+    Args:
+      scenario: surface, field of view and most sources.
+      config: loading and peaks.
+    """
+
+    def __init__(self, scenario: Scenario, config: SampleMVDRConfig = SampleMVDRConfig()) -> None:
+        self.config = config
+        self.grid = SearchGrid(scenario, config.grid)
+
+    def spectrum(self, measurement: Measurement) -> np.ndarray:
+        """P of steering vectors at unit norm, [azimuth, elevation, range] float64."""
+        sample, vectors = surface_covariance(measurement), self.grid.vectors
+        size, loading = len(sample), self.config.loading
+        loaded = (1.0 - loading) * sample + loading * np.trace(sample).real / size * np.eye(size)
+        white = scipy.linalg.solve_triangular(np.linalg.cholesky(loaded), vectors, lower=True)
+        return (squared(vectors).sum(axis=0) / squared(white).sum(axis=0)).reshape(self.grid.shape)
+
+    def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
+        """The peaks of one measurement; the score is the height over that of the strongest.
+
+        Args:
+          snapshots: [L, M] complex. ris_codes: [L, N] complex. channel: [M, N] complex. snr_db: dB.
+        """
+        spectrum = self.spectrum(measure(snapshots, ris_codes, channel, snr_db))
+        told = self.config.num_sources
+        least = 0.0 if told is not None else below_db(spectrum.max(), self.config.depth_db)
+        peaks = grid_peaks(spectrum, least, told)
+        return SceneReport(self.grid.points[peaks], spectrum.ravel()[peaks] / spectrum.max())
+
+
+def mvdr_sample_localizer(scenario: Scenario, config: SampleMVDRConfig = SampleMVDRConfig()) -> BatchLocalizer:
+    """`SampleMVDR` as an estimator of batches; scores are heights over that of a scene's strongest peak."""
+    return batch_localizer(SampleMVDR(scenario, config).locate, scenario.max_sources)
