@@ -55,7 +55,7 @@ def run_estimator(
       batches: dictionaries of arrays or tensors, batch first, with the inputs, snr_db and the truth, and bound_m where
         the Cramer-Rao bound is known.
       num_scenes: how many scenes the batches hold, for the progress line.
-      show_progress: a progress line with rate and time left on stderr.
+      show_progress: a progress line with rate and time left on stderr, gone when done.
 
     Raises:
       ValueError: no batch, or a batch without the truth.
@@ -63,7 +63,7 @@ def run_estimator(
     truths: list[Arrays] = []
     answers: list[Arrays] = []
     seconds: list[float] = []
-    with tqdm(total=num_scenes, unit="scene", desc="evaluate", disable=not show_progress) as progress:
+    with tqdm(total=num_scenes, unit="scene", desc="evaluate", disable=not show_progress, leave=False) as progress:
         for batch in batches:
             require_arrays("scenes", batch, (*TRUTH, "snr_db"))
             truths.append({key: np.asarray(batch[key]) for key in (*TRUTH, "snr_db", "bound_m") if key in batch})
