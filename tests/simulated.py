@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from models.physics.geometry import Scenario
-from tfds_shards.codebook import code_phasors
+from tfds_shards.inputs import scene_batch
 from tfds_shards.simulator import CONFIGS, SceneConfig, simulate_scene
 
 INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
@@ -14,13 +14,7 @@ INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
 def batch_of(num_scenes: int, config: SceneConfig = CONFIGS["l64_m64"], first: int = 0) -> dict[str, np.ndarray]:
     """The first test scenes of a config."""
     scenes = [simulate_scene(config, "test", first + number) for number in range(num_scenes)]
-    truth = ("snapshots", "channel", "azimuth", "elevation", "range_m", "power")
-    codes = [code_phasors(scene.code_phase_index, config.phase_bits) for scene in scenes]
-    return {name: np.stack([getattr(scene, name) for scene in scenes]) for name in truth} | {
-        "ris_codes": np.stack(codes).astype(np.complex64),
-        "snr_db": np.array([scene.snr_db for scene in scenes], np.float32),
-        "num_sources": np.array([scene.num_sources for scene in scenes], np.int32),
-    }
+    return scene_batch(scenes, config.phase_bits)
 
 
 def inputs_of(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

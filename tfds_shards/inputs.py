@@ -1,10 +1,25 @@
-"""Simulated scenes as a model server takes them."""
+"""Simulated scenes as a model gets them."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from models.physics.geometry import Scenario
 from tfds_shards.codebook import code_phasors
-from tfds_shards.simulator import SceneConfig, simulate_scene
+from tfds_shards.simulator import Scene, SceneConfig, simulate_scene
+
+_STACKED = ("snapshots", "channel", "azimuth", "elevation", "range_m", "power")
+_INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
+
+
+def scene_batch(scenes: Sequence[Scene], phase_bits: int) -> dict[str, np.ndarray]:
+    """Scenes as an estimator gets them, the truth beside the inputs; arrays batch first."""
+    codes = [code_phasors(scene.code_phase_index, phase_bits) for scene in scenes]
+    return {name: np.stack([getattr(scene, name) for scene in scenes]) for name in _STACKED} | {
+        "ris_codes": np.stack(codes).astype(np.complex64),
+        "snr_db": np.array([scene.snr_db for scene in scenes], np.float32),
+        "num_sources": np.array([scene.num_sources for scene in scenes], np.int32),
+    }
 
 
 def simulated_inputs(scenario: Scenario, num_scenes: int) -> dict[str, np.ndarray]:
@@ -18,11 +33,5 @@ def simulated_inputs(scenario: Scenario, num_scenes: int) -> dict[str, np.ndarra
       snapshots [B, 64, M], ris_codes [B, 64, N], channel [B, M, N] complex64; snr_db [B] float32, dB.
     """
     config = SceneConfig("warmup", scenario, codebook="random")
-    scenes = [simulate_scene(config, "test", number) for number in range(num_scenes)]
-    codes = [code_phasors(scene.code_phase_index, config.phase_bits) for scene in scenes]
-    return {
-        "snapshots": np.stack([scene.snapshots for scene in scenes]),
-        "ris_codes": np.stack(codes).astype(np.complex64),
-        "channel": np.stack([scene.channel for scene in scenes]),
-        "snr_db": np.array([scene.snr_db for scene in scenes], np.float32),
-    }
+    batch = scene_batch([simulate_scene(config, "test", number) for number in range(num_scenes)], config.phase_bits)
+    return {name: batch[name] for name in _INPUTS}

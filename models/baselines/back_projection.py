@@ -14,7 +14,7 @@ import scipy.linalg
 
 from models.baselines.grid import SearchGrid, squared
 from models.baselines.measurement import Measurement, measure
-from models.baselines.peaks import below_db, grid_peaks
+from models.baselines.peaks import below_db, check_peaks, grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
 from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import Scenario
@@ -37,8 +37,7 @@ class BackProjectionConfig:
                 'BackProjectionConfig.projection: expected "matched_filter" or "pseudo_inverse", '
                 f"got {self.projection!r}"
             )
-        if not self.depth_db >= 0:
-            raise ValueError(f"BackProjectionConfig.depth_db: expected at least 0, got {self.depth_db!r}")
+        check_peaks("BackProjectionConfig", None, self.depth_db)
 
 
 def whiten_antennas(measurement: Measurement) -> Measurement:

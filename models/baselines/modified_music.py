@@ -22,12 +22,11 @@ not told, eigenvalues are counted down to `depth_db` below the largest.
 import dataclasses
 
 import numpy as np
-import scipy.ndimage
 from numpy.lib.stride_tricks import sliding_window_view
 
 from models.baselines.grid import squared
 from models.baselines.measurement import measure, steering_columns
-from models.baselines.peaks import check_peaks
+from models.baselines.peaks import below_db, check_peaks, grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
 from models.baselines.surface_covariance import surface_covariance
 from models.covariance_estimator.grids import natural_grid
@@ -124,15 +123,13 @@ class ModifiedMusic:
         if self.config.num_sources is not None:
             return self.config.num_sources
         values = np.linalg.eigvalsh(covariance)
-        return min(int(np.sum(values >= values[-1] * 10.0 ** (-self.config.depth_db / 10.0))), self.most)
+        return min(int(np.sum(values >= below_db(values[-1], self.config.depth_db))), self.most)
 
     def angles(self, covariance: np.ndarray, num_sources: int) -> np.ndarray:
         """Azimuth and elevation, radians, of the highest peaks of the angles' spectrum, aliases among them, [P, 2]."""
         smoothed = smoothed_covariance(antidiagonal(covariance, self.array), self.part_shape)
         height = music_height(smoothed, self.plane_waves, num_sources).reshape(self.azimuth.shape)
-        is_peak = height == scipy.ndimage.maximum_filter(height, size=3, mode="nearest")
-        peaks = np.flatnonzero(is_peak)
-        peaks = peaks[np.argsort(-height.ravel()[peaks], kind="stable")][: _ANGLES_TRIED * num_sources]
+        peaks = grid_peaks(height, 0.0, _ANGLES_TRIED * num_sources)
         return np.stack([self.azimuth.ravel()[peaks], self.elevation.ravel()[peaks]], axis=-1)
 
     def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:

@@ -1,14 +1,14 @@
-"""Peaks of a spectrum on the polar grid."""
+"""Peaks of a spectrum on a grid."""
 
 import numpy as np
 import scipy.ndimage
 
 
 def grid_peaks(spectrum: np.ndarray, least: float, most: int | None = None) -> np.ndarray:
-    """Grid points that no neighbour (of 26) exceeds, by falling height.
+    """Grid points that no neighbour (of 26, of 8 over angles alone) exceeds, by falling height.
 
     Args:
-      spectrum: [azimuth, elevation, range] float64.
+      spectrum: [azimuth, elevation, range] or [azimuth, elevation] float64.
       least: height of the lowest peak that counts.
       most: how many at most, the highest; None for all.
 

@@ -21,3 +21,10 @@ def put_scenes(values: Structure, scenes: tf.Tensor, new: Structure) -> Structur
     """`values` with the scenes of those numbers replaced; `new` is what `take_scenes` would give."""
     rows = scenes[:, None]
     return tf.nest.map_structure(lambda value, part: tf.tensor_scatter_nd_update(value, rows, part), values, new)
+
+
+def choose(accept: tf.Tensor, new: Structure, old: Structure) -> Structure:
+    """`new` where accept [B], else `old`: a tensor [B, ...] or a (nested) named tuple of them."""
+    return tf.nest.map_structure(
+        lambda a, b: tf.where(tf.reshape(accept, [-1] + [1] * (a.shape.rank - 1)), a, b), new, old
+    )

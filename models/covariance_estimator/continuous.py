@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.batches import put_scenes, take_scenes
+from models.covariance_estimator.batches import choose, put_scenes, take_scenes
 from models.covariance_estimator.config import ContinuousConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation, evaluate_atoms
@@ -93,10 +93,6 @@ def _useless(state: _State, config: ContinuousConfig) -> tf.Tensor:
     return state.atoms.active & (state.evaluation.gains < config.prune_gain)
 
 
-def _choose(accept: tf.Tensor, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
-    return tf.where(tf.reshape(accept, [-1] + [1] * (new.shape.rank - 1)), new, old)
-
-
 def _advance(
     observation: Observation,
     state: _State,
@@ -118,23 +114,19 @@ def _advance(
         stay = (tf.reduce_any(useless, axis=-1) & (step >= config.prune_after)) | (step < 0)
         pruned = state.atoms._replace(active=state.atoms.active & ~useless)
         moved, _ = _scoring_step(state, limits)
-        candidate = Atoms(*(_choose(stay, a, b) for a, b in zip(pruned, moved, strict=True)))
+        candidate = choose(stay, pruned, moved)
         evaluation = evaluate_atoms(observation, candidate, array)
         accept = stay | (evaluation.nll < state.evaluation.nll + NLL_RESOLUTION)
         factor = tf.where(stay, 1.0, tf.where(accept, DAMPING_DOWN, DAMPING_UP))
-        chosen = _State(
-            Atoms(*(_choose(accept, a, b) for a, b in zip(candidate, state.atoms, strict=True))),
-            tf.clip_by_value(state.damping * factor, 1e-4, 1e4),
-            Evaluation(*(_choose(accept, a, b) for a, b in zip(evaluation, state.evaluation, strict=True))),
-        )
-        return step + 1, chosen
+        damping = tf.clip_by_value(state.damping * factor, 1e-4, 1e4)
+        atoms, evaluation = choose(accept, (candidate, evaluation), (state.atoms, state.evaluation))
+        return step + 1, _State(atoms, damping, evaluation)
 
     _, state = tf.while_loop(lambda step, _: step < stop, body, (first, state))
     undamped = state._replace(damping=tf.zeros_like(state.damping))  # damped, a scene that is stuck promises little
     moved, promise = _scoring_step(undamped, limits)
     settled = (promise < config.tolerance) & ~tf.reduce_any(_useless(state, config), axis=-1)
-    atoms = Atoms(*(_choose(settled, a, b) for a, b in zip(moved, state.atoms, strict=True)))
-    return state._replace(atoms=atoms), settled
+    return state._replace(atoms=choose(settled, moved, state.atoms)), settled
 
 
 def refine_atoms(

@@ -11,14 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.batches import put_scenes, take_scenes
+from models.covariance_estimator.batches import choose, put_scenes, take_scenes
 from models.covariance_estimator.config import ContinuousConfig
 from models.covariance_estimator.continuous import parameter_limits
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
 from models.physics.geometry import FieldOfView
 from models.physics.observation import Observation
 from models.reflections.config import CoherenceConfig
-from models.reflections.path_refinement import choose, refine_paths
+from models.reflections.path_refinement import refine_paths
 from models.reflections.path_search import (
     BEYOND,
     PathGrid,

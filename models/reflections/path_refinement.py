@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.batches import Structure
+from models.covariance_estimator.batches import choose
 from models.covariance_estimator.continuous import (
     DAMPING_DOWN,
     DAMPING_START,
@@ -35,13 +35,6 @@ class PathState(NamedTuple):
 
 _PATH_SCALE = (1.0, 0.5)  # log power, phase
 _LOG_POWER = (-13.8, 4.6)
-
-
-def choose(accept: tf.Tensor, new: Structure, old: Structure) -> Structure:
-    """`new` where accept [B], else `old`: (nested) named tuples of tensors [B, ...]."""
-    return tf.nest.map_structure(
-        lambda a, b: tf.where(tf.reshape(accept, [-1] + [1] * (a.shape.rank - 1)), a, b), new, old
-    )
 
 
 def _scoring_step(observation: Observation, state: PathState, limits: Limits, array: RISArray) -> tuple[Atoms, Paths]:

@@ -7,12 +7,11 @@ import numpy as np
 
 from models.baselines.crb import scene_bounds
 from models.physics.geometry import RISArray, Scenario
-from tfds_shards.codebook import code_phasors
+from tfds_shards.inputs import scene_batch
 from tfds_shards.simulator import Scene, SceneConfig, simulate_scene
 
 _SEED_STRIDE = 1_000_000  # scenes of one seed; the first ones of seed 0 are those of the stored sets
 _SPLIT = "test"
-_STACKED = ("snapshots", "channel", "azimuth", "elevation", "range_m", "power")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,23 +66,13 @@ def cell_scenes(cell: Cell, seed: int) -> Iterator[Scene]:
     raise ValueError(f"{cell.label}: expected more scenes, got all {_SEED_STRIDE} that seed {seed} has")
 
 
-def batch_of(scenes: list[Scene], phase_bits: int) -> dict[str, np.ndarray]:
-    """Scenes as an estimator gets them, the truth beside the inputs; arrays batch first."""
-    codes = [code_phasors(scene.code_phase_index, phase_bits) for scene in scenes]
-    return {name: np.stack([getattr(scene, name) for scene in scenes]) for name in _STACKED} | {
-        "ris_codes": np.stack(codes).astype(np.complex64),
-        "snr_db": np.array([scene.snr_db for scene in scenes], np.float32),
-        "num_sources": np.array([scene.num_sources for scene in scenes], np.int32),
-    }
-
-
 def cell_batches(cell: Cell, num_scenes: int, batch_size: int, seed: int) -> list[dict[str, np.ndarray]]:
     """The first scenes of a cell; with bound_m, the Cramer-Rao bound in metres, where the model is as told."""
     drawn = cell_scenes(cell, seed)
     batches = []
     for first in range(0, num_scenes, batch_size):
         scenes = [next(drawn) for _ in range(min(batch_size, num_scenes - first))]
-        batches.append(batch_of(scenes, cell.config.phase_bits))
+        batches.append(scene_batch(scenes, cell.config.phase_bits))
         if cell.config.is_as_told:
             batches[-1]["bound_m"] = scene_bounds(batches[-1], cell.scenario.array).error_m
     return batches

@@ -20,7 +20,7 @@ from models.spectrum.refiner import SpectrumRefiner
 from pipeline.bench import BenchOptions
 from pipeline.evaluation.estimators import INPUTS, localizer_estimator
 from pipeline.training.backbone_training import BackboneTraining
-from tfds_shards.codebook import code_phasors
+from tfds_shards.inputs import scene_batch
 from tfds_shards.scene_sets import scene_set
 from tfds_shards.simulator import simulate_scene
 
@@ -29,11 +29,7 @@ def bench_scenes(options: BenchOptions) -> dict[str, tf.Tensor]:
     """Validation scenes with their truth, one batch."""
     config = scene_set(options.config).config
     scenes = [simulate_scene(config, "validation", number) for number in range(options.scenes)]
-    names = ("snapshots", "channel", "snr_db", "num_sources", "azimuth", "elevation", "range_m", "power")
-    batch = {name: np.stack([getattr(scene, name) for scene in scenes]) for name in names}
-    codes = np.stack([code_phasors(scene.code_phase_index, config.phase_bits) for scene in scenes])
-    batch |= {"ris_codes": codes.astype(np.complex64), "snr_db": batch["snr_db"].astype(np.float32)}
-    return {name: tf.constant(value) for name, value in batch.items()}
+    return {name: tf.constant(value) for name, value in scene_batch(scenes, config.phase_bits).items()}
 
 
 def seconds(action: Callable[[], Any], repeats: int) -> float:

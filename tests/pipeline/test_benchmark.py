@@ -13,7 +13,7 @@ import pytest
 
 from models.physics.geometry import RISArray, Scenario
 from pipeline.benchmarks import running
-from pipeline.benchmarks.cells import Cell, batch_of, cell_batches, cell_scenes, separation_beams
+from pipeline.benchmarks.cells import Cell, cell_batches, cell_scenes, separation_beams
 from pipeline.benchmarks.figures import METRICS, plot_metric
 from pipeline.benchmarks.measuring import measure, resolved
 from pipeline.benchmarks.names import ESTIMATORS, FIXED_NUMBER, KNOWN, SUITES, default_estimators
@@ -23,6 +23,7 @@ from pipeline.checks.benchmark import BenchmarkOptions
 from pipeline.common.artifacts import Differs
 from tests.estimates import evaluated, perfect, random_scenes, silent
 from tests.simulated import batch_of as simulated
+from tfds_shards.inputs import scene_batch
 from tfds_shards.simulator import SceneConfig, simulate_scene
 
 LOGGER = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def test_the_narrow_view_is_the_scenes_not_the_estimators() -> None:
 
 def test_a_told_number_is_what_is_reported() -> None:
     cell = Cell("two", TINY.cells[0].config, SMALL, num_sources=2)
-    batch = batch_of([simulate_scene(cell.config, "test", 0)], 3)
+    batch = scene_batch([simulate_scene(cell.config, "test", 0)], 3)
     roster = Roster(Path("unused.keras"))
     for name in KNOWN:
         assert roster.estimator(name, cell)(batch)["num_sources"][0] == 2, name
