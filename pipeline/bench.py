@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from pathlib import Path
 
+from models.reflections.config import CoherenceConfig
 from pipeline.common.main import run_stage
 from pipeline.scenes.installations import apply_installation
 
@@ -22,6 +23,8 @@ class BenchOptions:
     """Scenes, and the largest batch."""
     repeats: int = 5
     """Times each is run after a warm-up; the fastest counts."""
+    coherence: CoherenceConfig = CoherenceConfig()
+    """Reflections, which the localizer looks for; --coherence.rounds 0 leaves out what that takes."""
     output: Path | None = None
     """Where the figures go as JSON."""
     log_dir: Path = Path("runs/logs")

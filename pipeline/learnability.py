@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from pathlib import Path
 
+from models.reflections.config import CoherenceConfig
 from pipeline.common.main import FAIL, run_stage
 from pipeline.scenes.installations import apply_installation
 
@@ -29,6 +30,9 @@ class LearnabilityOptions:
     """Validation scenes, the first ones after those that chose the best epoch or stopped the fit of the score."""
     min_training_scenes: int = 100_000
     """A training on fewer scenes than this, repeats counted, is no proof."""
+
+    coherence: CoherenceConfig = CoherenceConfig()
+    """As for `python -m pipeline.train`."""
 
     def __post_init__(self) -> None:
         apply_installation(self)

@@ -7,7 +7,6 @@ from pathlib import Path
 from models.config import LossConfig
 from models.covariance_estimator.config import BackboneConfig
 from models.physics.config import ShrinkageConfig
-from models.reflections.config import CoherenceConfig
 from pipeline.common.hyperparameters import read_hyperparameters, replaced
 from pipeline.common.main import run_stage
 from pipeline.training.options import FitOptions
@@ -27,8 +26,6 @@ class TrainOptions(FitOptions):
     backbone: BackboneConfig = BackboneConfig()
     losses: LossConfig = LossConfig()
     shrinkage: ShrinkageConfig = ShrinkageConfig()
-    coherence: CoherenceConfig = CoherenceConfig()
-    """Reflections, which validation looks for; --coherence.rounds 0 saves that time where scenes have none."""
 
 
 def _tuned(options: TrainOptions) -> TrainOptions | None:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from models.lean_keras import import_keras_lean
+from models.lean_start import start_lean
 
 
 def _boolean(text: str) -> bool:
@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _show_versions()
         return
     # TensorFlow takes seconds to import: only once the flags are right.
-    import_keras_lean()
+    start_lean()
     from serving.server.app import ModelServer
     from serving.server.calls import ServingError
 

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
+from models.lean_start import start_lean
 from models.localizer import Localizer
 from models.physics.geometry import Scenario
 from models.reflections.config import CoherenceConfig
@@ -20,6 +22,11 @@ from pipeline.common.stages import module
 from pipeline.data import DataOptions
 from pipeline.release.exporting import export_localizer
 from pipeline.scenes.building import build_scenes
+
+start_lean()
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+"""Graphs of this process run as they are traced: to optimize one takes a fifth of what it takes to make, and here most
+run a few times. Stages and servers in processes of their own optimize theirs."""
 
 MODEL_NAME = "ris_localizer"
 SCENE_SETS = ("l64_m64_32_16_8", "l64_random_16_16_2")

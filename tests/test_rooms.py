@@ -88,7 +88,7 @@ def test_serving_imports_no_pipeline() -> None:
     """The conformance suite and the bench take scenes of the simulator; what is shipped knows of none."""
     for name, target in arrows("serving"):
         measured = within(name, "serving.conformance", "serving.bench") and within(target, "models", "tfds_shards")
-        allowed = within(target, "serving", "models.lean_keras") or measured
+        allowed = within(target, "serving", "models.lean_start") or measured
         assert allowed, f"{name} imports {target}"
 
 

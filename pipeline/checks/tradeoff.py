@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from pathlib import Path
 
+from models.reflections.config import CoherenceConfig
 from pipeline.common.main import run_stage
 from pipeline.scenes.installations import apply_installation
 
@@ -26,6 +27,9 @@ class TradeoffOptions:
     """Test scenes, the first ones."""
     batch_size: int = 50
     """Scenes a call."""
+
+    coherence: CoherenceConfig = CoherenceConfig()
+    """Reflections, which all settings look for; --coherence.rounds 0: none does."""
 
     def __post_init__(self) -> None:
         apply_installation(self)

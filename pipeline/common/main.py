@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from models.lean_keras import import_keras_lean
+from models.lean_start import start_lean
 from pipeline.common.log import logging_to, quiet_libraries
 from pipeline.common.stages import module
 
@@ -47,7 +47,7 @@ def run_stage(
     Raises:
       SystemExit: 0 after --help, FAIL, ERROR or INTERRUPTED.
     """
-    import_keras_lean()
+    start_lean()
     log: Path | None = None
     try:
         options = parse(stage, options_type, sys.argv[1:])

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from models.artifacts import load_weights, moved_to, untrained
 from models.baselines.sequential_ml import sequential_ml_localizer
+from models.config import LocalizerConfig
 from pipeline.common.artifacts import Fingerprint, Input, difference, fingerprint, origin, output_digest
 from pipeline.common.records import write_json
 from pipeline.evaluation.comparison import compare
@@ -135,7 +136,9 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
     scenario = scene_set(options.config).config.scenario
     trained, start = (moved_to(load_weights(path), scenario) for path in (judged.model, judged.start))
     estimators: dict[str, Estimator] = {
-        **weights_estimators(trained=trained, start=start, untrained=untrained(trained)),
+        **weights_estimators(
+            LocalizerConfig(coherence=options.coherence), trained=trained, start=start, untrained=untrained(trained)
+        ),
         "sequential_ml": sequential_ml_localizer(scenario),
         "chance": chance_estimator(scenario),
         "silence": silence_estimator,

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from models.artifacts import load_weights, moved_to, untrained, with_settings
+from models.config import LocalizerConfig
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.spectrum_localizer import spectrum_localizer
@@ -35,13 +36,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Changes to `ContinuousConfig`, cheapest first."""
 
 
-def estimators(trained: LocalizerWeights) -> Iterator[tuple[str, str, Estimator]]:
+def estimators(trained: LocalizerWeights, config: LocalizerConfig) -> Iterator[tuple[str, str, Estimator]]:
     """What each estimator is, its settings, and itself."""
     for name, settings in SETTINGS.items():
         given = with_settings(trained, settings)
-        for kind, estimator in weights_estimators(trained=given, untrained=untrained(given)).items():
+        for kind, estimator in weights_estimators(config, trained=given, untrained=untrained(given)).items():
             yield kind, name, estimator
-        yield "MVDR on R_pred alone", name, spectrum_localizer(Localizer(given))
+        yield "MVDR on R_pred alone", name, spectrum_localizer(Localizer(given, config))
 
 
 def measure(options: TradeoffOptions, logger: logging.Logger) -> list[dict[str, Any]]:
@@ -51,7 +52,7 @@ def measure(options: TradeoffOptions, logger: logging.Logger) -> list[dict[str, 
     stored = load_scenes(options.data_dir, options.config, "test", take=options.scenes, batch_size=options.batch_size)
     batches = list(stored)
     rows = []
-    for kind, settings, estimator in estimators(trained):
+    for kind, settings, estimator in estimators(trained, LocalizerConfig(coherence=options.coherence)):
         warm_up = run_estimator(estimator, batches[:1] + batches, options.scenes, show_progress=False)
         predictions = run_estimator(estimator, batches, options.scenes, show_progress=False)
         standard = compute_metrics(evaluate_predictions(predictions, judged))["standard"]

@@ -52,10 +52,11 @@ def bench(options: BenchOptions) -> dict[str, float]:
     one = {name: value[:1] for name, value in inputs.items()}
     scenario = scene_set(options.config).config.scenario
     weights = moved_to(load_weights(options.backbone), scenario)
-    localizer = Localizer(weights, LocalizerConfig())
+    settings = LocalizerConfig(coherence=options.coherence)
+    localizer = Localizer(weights, settings)
     backbone = localizer.backbone
     localize = localizer_estimator(localizer)
-    refined = localizer_estimator(Localizer(weights, refiner=SpectrumRefiner()))  # weights do not change its time
+    refined = localizer_estimator(Localizer(weights, settings, SpectrumRefiner()))  # weights do not change its time
     predict = tf.function(lambda scenes: backbone.predict_covariance(localizer.observe(**scenes)), autograph=False)
     stages = tf.function(lambda scenes: backbone.grid_stages(localizer.observe(**scenes))[-1], autograph=False)
     covariance = predict(inputs).covariance

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+from models.reflections.config import CoherenceConfig
 from pipeline.scenes.installations import apply_installation
 
 
@@ -32,6 +33,9 @@ class FitOptions:
     """Validation scenes of each set, the first ones of the split, scored by the findings' objective."""
     seed: int = 1
     """Seeds weights and the order of the scenes."""
+
+    coherence: CoherenceConfig = CoherenceConfig()
+    """Reflections, which validation looks for; --coherence.rounds 0 saves that time where scenes have none."""
 
     def __post_init__(self) -> None:
         apply_installation(self)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from models.artifacts import load_refiner, load_weights, moved_to, with_settings
+from models.config import LocalizerConfig
 from models.localizer import Localizer
 from models.spectrum.refiner import SpectrumRefiner
 from models.spectrum_localizer import Reading, read_spectrum, reading
@@ -45,7 +46,7 @@ def prepare(options: RefineOptions) -> tuple[Localizer, RefinerTraining]:
     weights = moved_to(load_weights(options.backbone), common_scenario(options.config))
     if options.grid_only:
         weights = with_settings(weights, _GRID_ONLY)
-    localizer = Localizer(weights, refiner=SpectrumRefiner(options.refiner))
+    localizer = Localizer(weights, LocalizerConfig(coherence=options.coherence), SpectrumRefiner(options.refiner))
     joint = BackboneTraining(localizer.backbone, options.losses, localizer.config.shrinkage) if options.joint else None
     model = RefinerTraining(localizer, options.offset_weight, joint)
     model.compile(optimizer=optimizer(options), jit_compile=False)

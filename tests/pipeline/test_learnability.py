@@ -24,6 +24,7 @@ from tests.conftest import SCENE_SETS, TINY
 from tests.estimates import evaluated, perfect, random_scenes
 
 SCENES = random_scenes(200, seed=3)
+BLIND = ("--coherence.rounds", 0)  # for reflections
 OPTIONS = LearnabilityOptions(Path("unused"), min_training_scenes=1000)
 
 
@@ -110,7 +111,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> Path
 def test_a_small_training_is_judged_on_scenes_that_chose_nothing(
     trained: Path, tiny_scenes: Path, monkeypatch, capsys, refused
 ) -> None:
-    options = ["--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--scenes"]
+    options = ["--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], *BLIND, "--scenes"]
     assert command_line(learnability, monkeypatch, *options, 4) == FAIL
     record = json.loads((trained / learnability.VERDICT_FILE).read_text())
     assert (record["verdict"], record["reason"]) == ("FAIL", "trained on 8 scenes, 100000 are asked for")
@@ -151,9 +152,9 @@ def test_a_fitted_score_counts_its_validation_scenes(
     """They stopped its fit."""
     scenes = ["--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--scenes"]
     fitted = ["--backbone", trained / train.BEST_MODEL, "--run-dir", tmp_path, "--validation-scenes", 8, "--epochs", 2]
-    assert command_line(score, monkeypatch, *fitted, *scenes, 16, "--coherence.rounds", 0) == 0
+    assert command_line(score, monkeypatch, *fitted, *scenes, 16, *BLIND) == 0
     judged = ["--run-dir", trained, "--backbone", tmp_path / train.BEST_MODEL]
-    assert command_line(learnability, monkeypatch, *judged, *scenes, 8) == FAIL
+    assert command_line(learnability, monkeypatch, *judged, *scenes, 8, *BLIND) == FAIL
     record = json.loads((trained / learnability.VERDICT_FILE).read_text())
     assert record["validation_scenes"] == [8, 16]
     assert record["model"] == content_digest(tmp_path / train.BEST_MODEL)

@@ -56,7 +56,7 @@ def arguments(run_dir: Path, data_dir: Path, backbone: Path) -> list[str]:
     return [
         *("--run-dir", str(run_dir), "--data-dir", str(data_dir), "--config", *SCENE_SETS),
         *("--backbone", str(backbone), "--epochs", str(EPOCHS), "--steps-per-epoch", "2", "--batch-size", "4"),
-        *("--validation-scenes", "8", "--refiner.width", "4", "--refiner.depth", "2"),
+        *("--validation-scenes", "8", "--refiner.width", "4", "--refiner.depth", "2", "--coherence.rounds", "0"),
     ]
 
 
@@ -102,7 +102,7 @@ def test_training_finds_what_it_is_shown(joint: bool) -> None:
     keras.utils.set_random_seed(1)  # else the weights it starts from follow the tests before, and some are slow
     batch = {name: tf.constant(value) for name, value in batch_of(4, loud(2)).items()}
     backbone = Backbone(Scenario(max_sources=2), SMALL)
-    localizer = Localizer(backbone, refiner=SpectrumRefiner(RefinerConfig(width=16, depth=3)))
+    localizer = Localizer(backbone, BLIND, SpectrumRefiner(RefinerConfig(width=16, depth=3)))
     model = RefinerTraining(localizer, 1.0, BackboneTraining(backbone, LossConfig()) if joint else None)
     model.compile(optimizer="adam", jit_compile=False)
     model.optimizer.learning_rate = 0.003
@@ -127,7 +127,7 @@ def test_the_heat_map_teaches_the_grid_stages() -> None:
     backbone = Backbone(Scenario(max_sources=2), SMALL)
     refiner = SpectrumRefiner(RefinerConfig(width=4, depth=2))
     refiner.presence.kernel.assign(tf.random.stateless_normal(refiner.presence.kernel.shape, seed=(1, 2)))
-    model = RefinerTraining(Localizer(backbone, refiner=refiner), 1.0)
+    model = RefinerTraining(Localizer(backbone, BLIND, refiner), 1.0)
     with tf.GradientTape() as tape:
         presence = model.batch_losses(batch)["presence"]
     gradients = tape.gradient(presence, backbone.grid_variables[-2:])  # the others pass the readout, which is zero
@@ -137,7 +137,13 @@ def test_the_heat_map_teaches_the_grid_stages() -> None:
 def test_the_level_chosen_is_the_best_of_those_tried(tiny_scenes: Path, backbone_path: Path, tmp_path: Path) -> None:
     """Each judged as it would run, guard rails included."""
     options = refine.RefineOptions(
-        tmp_path, tiny_scenes, SCENE_SETS, backbone=backbone_path, validation_scenes=8, batch_size=2
+        tmp_path,
+        tiny_scenes,
+        SCENE_SETS,
+        backbone=backbone_path,
+        validation_scenes=8,
+        batch_size=2,
+        coherence=BLIND.coherence,
     )
     localizer, _ = train_refiner.prepare(options)
     refiner = localizer.refiner

@@ -40,6 +40,7 @@ batch_size = 4
 validation_scenes = 8
 coherence.rounds = 0
 [learnability]
+coherence.rounds = 0
 scenes = 8
 min_training_scenes = 1
 [export]

@@ -23,6 +23,7 @@ def test_every_kind_and_setting_is_measured(tiny_scenes: Path, tmp_path: Path, m
     LocalizerWeights(Backbone(Scenario(), TINY)).save(tmp_path / "backbone.keras")
     options = ["--backbone", str(tmp_path / "backbone.keras"), "--output-dir", str(tmp_path / "out")]
     options += ["--data-dir", str(tiny_scenes), "--config", SCENE_SETS[0], "--scenes", "8", "--batch-size", "4"]
+    options += ["--coherence.rounds", "0"]
     monkeypatch.setattr(sys, "argv", ["tradeoff", *options])
     tradeoff.main()
     rows = json.loads((tmp_path / "out" / "tradeoff.json").read_text())

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
+from models.lean_start import start_lean
 from pipeline.common import stages
 
 
@@ -45,6 +46,7 @@ def killed_stage(target: str, count: int, stage: str, *arguments: object) -> str
 
 def main() -> None:
     """Command line entry point."""
+    start_lean()  # as the stage would, before its modules are imported for the kill
     target, count, stage, *arguments = sys.argv[1:]
     kill_after(target, int(count))
     sys.argv = [stage, *arguments]

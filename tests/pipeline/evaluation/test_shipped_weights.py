@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.artifacts import load_weights, moved_to, untrained
+from models.config import LocalizerConfig
 from models.localizer import Localizer
 from models.physics.geometry import Scenario
 from models.weights import PRETRAINED
@@ -48,7 +49,9 @@ def test_training_costs_nothing_in_other_worlds(config: str) -> None:
         name: evaluate_predictions(
             run_estimator(localize, [batch], FEW_SCENES, show_progress=False), metrics_config(scenario)
         )
-        for name, localize in weights_estimators(trained=trained, untrained=untrained(trained)).items()
+        for name, localize in weights_estimators(
+            LocalizerConfig(), trained=trained, untrained=untrained(trained)
+        ).items()
     }
     difference = compare(found["trained"], found["untrained"])["f1"]
     assert difference.interval[1] >= 0.0, difference

@@ -5,8 +5,8 @@ import sys
 
 SCRIPT = """
 import sys
-from models.lean_keras import import_keras_lean
-import_keras_lean()
+from models.lean_start import start_lean
+start_lean()
 import tensorflow as tf
 assert not {"sklearn", "matplotlib", "pandas", "PIL"} & set(sys.modules)
 import keras, matplotlib.pyplot, pandas, PIL.Image, sklearn.ensemble
