@@ -158,10 +158,11 @@ def reproduce(options: ReproduceOptions, logger: logging.Logger) -> bool:
         write_json(folder / "reproduction.json", record)
         run.finish(*_OUTPUTS)
     for name in chosen:
-        own = [row for row in rows if row["table"] == name]
-        apart = sum(not row["agrees"] for row in own)
-        logger.info(f"{name}: {f'{apart} of {len(own)} figures DIFFER' if apart else f'all {len(own)} figures agree'}")
-        for row in own:
-            logger.info(f"  {line(row)}")
-    logger.info(f"reproduction.json in {folder}")
-    return all(row["agrees"] for row in rows)
+        logger.info(f"{name}:")
+        for row in rows:
+            if row["table"] == name:
+                logger.info(f"  {line(row)}")
+    apart = sum(not row["agrees"] for row in rows)
+    verdict = f"FAIL: {apart} of {len(rows)} figures differ" if apart else f"PASS: all {len(rows)} figures agree"
+    logger.info(f"{verdict}; reproduction.json in {folder}")
+    return not apart
