@@ -8,6 +8,8 @@ from typing import Literal
 from pipeline.common.main import run_stage
 from pipeline.scenes.installations import apply_installation
 
+_MOST_SPECTRA = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
@@ -17,7 +19,7 @@ class EvaluateOptions:
     """
 
     output_dir: Path
-    """Where metrics.json, scenes.npz, matches.csv, config.json, figures/ and logs/ go."""
+    """Where metrics.json, scenes.npz, matches.csv, config.json, figures/, spectra.npz and logs/ go."""
     saved_model: Path | None = None
     """A SavedModel, or the folder of its versions, of which the latest is taken."""
     target: str | None = None
@@ -57,6 +59,8 @@ class EvaluateOptions:
     """Compare errors with the Cramer-Rao bound; of scenes that are as told."""
     figures: bool = True
     """Draw the figures."""
+    spectra: int = 0
+    """With --saved-model: keeps the MVDR spectra of so many scenes, the first ones, for `report`."""
 
     def __post_init__(self) -> None:
         apply_installation(self)
@@ -75,6 +79,10 @@ class EvaluateOptions:
             raise ValueError(
                 f"--refiner: needs --spectrum-of, got {self.refiner} without it; exported models hold theirs"
             )
+        if self.spectra and self.saved_model is None:
+            raise ValueError(f"--spectra: needs --saved-model, got {self.spectra} without it")
+        if not 0 <= self.spectra <= _MOST_SPECTRA:
+            raise ValueError(f"--spectra: expected 0 to {_MOST_SPECTRA}, got {self.spectra}")
         for field in ("scenes", "batch_size"):
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")

@@ -14,8 +14,10 @@ SuiteName = Literal[
     "dead_elements",
     "phase_errors",
     "rician",
+    "channel_rank",
     "worlds",
     "installations",
+    "modified_music",
 ]
 EstimatorName = Literal[
     "ours",
@@ -41,10 +43,10 @@ SUITES: tuple[SuiteName, ...] = get_args(SuiteName)
 ESTIMATORS: tuple[EstimatorName, ...] = get_args(EstimatorName)
 KNOWN = tuple(name for name in ESTIMATORS if name.endswith("_known"))
 BLIND = tuple(name for name in ESTIMATORS if name not in (*KNOWN, "chance"))
-FIXED_NUMBER = ("sources", "separation")
+FIXED_NUMBER = ("sources", "separation", "modified_music")
 """Suites in whose cells the number of sources is fixed, so that it can be told."""
 
 
 def default_estimators(suite: str) -> tuple[EstimatorName, ...]:
     """What a suite runs if nothing else is said."""
-    return (*BLIND, *KNOWN) if suite == "sources" else BLIND
+    return (*BLIND, *KNOWN) if suite in ("sources", "modified_music") else BLIND

@@ -12,11 +12,14 @@ from pipeline.benchmarks.cells import Cell
 from pipeline.benchmarks.names import SUITES
 from pipeline.common.digests import ROOT
 from tfds_shards.codebook import Codebook
+from tfds_shards.hall import Hall
 from tfds_shards.impairments import ImpairmentConfig
 from tfds_shards.simulator import CONFIGS, SceneConfig
 
 BASE = CONFIGS["l64_m64"]
-_INSTALLATIONS = tuple(ROOT / "docs" / "installations" / f"{name}.toml" for name in ("28ghz", "missing_quarter"))
+_FILES = ROOT / "docs" / "installations"
+_INSTALLATIONS = tuple(sorted(_FILES.glob("*.toml")))
+_MODIFIED_MUSIC = _FILES / "modified_music.toml"
 _OFF = (0.0, 0.0)
 _AS_TOLD = ImpairmentConfig((float("-inf"), float("-inf")), _OFF, _OFF, _OFF, _OFF)
 
@@ -132,6 +135,18 @@ def _rician() -> Suite:
     return Suite("rician", "Rician factor", _values(values, lambda k: dataclasses.replace(base, rician_factor=(k, k))))
 
 
+def _channel_rank() -> Suite:
+    """H traced through a hall along its first paths, by the most bounces, and scattered: from one direction to full
+    rank."""
+    paths = ("1", "7", "25")  # images of the base station in a box of up to 0, 1 and 2 bounces
+    configs = {
+        label: dataclasses.replace(BASE, hall=Hall(), channel_bounces=bounces) for bounces, label in enumerate(paths)
+    }
+    configs["scattered"] = dataclasses.replace(BASE, rician_factor=_OFF)
+    cells = tuple(Cell(label, config, BASE.scenario) for label, config in configs.items())
+    return Suite("channel_rank", "paths between surface and base station", cells)
+
+
 def _worlds() -> Suite:
     return Suite("worlds", "set", tuple(Cell(name, config, config.scenario) for name, config in CONFIGS.items()))
 
@@ -140,6 +155,18 @@ def _installations() -> Suite:
     scenarios = {"default": Scenario(), **{path.stem: load_installation(path) for path in _INSTALLATIONS}}
     cells = tuple(Cell(name, BASE.at(scenario), scenario) for name, scenario in scenarios.items())
     return Suite("installations", "installation", cells, _INSTALLATIONS)
+
+
+def _modified_music() -> Suite:
+    """Two sources in the setting of modified MUSIC (arXiv 2409.14152), as far as its abstract says it."""
+    scenario = load_installation(_MODIFIED_MUSIC)
+    told = BASE.at(scenario)
+
+    def cells() -> Iterator[Cell]:
+        for db in (-5.0, 5.0, 15.0, 25.0):
+            yield Cell(f"{db:g}", dataclasses.replace(told, snr_db=(db, db)), scenario, db, num_sources=2)
+
+    return Suite("modified_music", "SNR, dB", tuple(cells()), (_MODIFIED_MUSIC,))
 
 
 _MAKERS: dict[str, Callable[[], Suite]] = {
@@ -154,8 +181,10 @@ _MAKERS: dict[str, Callable[[], Suite]] = {
     "dead_elements": _dead_elements,
     "phase_errors": _phase_errors,
     "rician": _rician,
+    "channel_rank": _channel_rank,
     "worlds": _worlds,
     "installations": _installations,
+    "modified_music": _modified_music,
 }
 
 

@@ -23,9 +23,10 @@ STAGES = {
     "bench": "time the localizer and its parts",
     "tradeoff": "accuracy against time of cheaper and dearer settings",
     "benchmark": "estimators along one axis of the scenes: a table and figures",
+    "reproduce": "the figures of README and docs measured anew: do they agree? PASS or FAIL",
 }
 
-_CHECKS = ("validate", "report", "bless", "infra_validate", "lineage", "locate", "tradeoff", "benchmark")
+_CHECKS = ("validate", "report", "bless", "infra_validate", "lineage", "locate", "tradeoff", "benchmark", "reproduce")
 
 
 def module(stage: str) -> str:

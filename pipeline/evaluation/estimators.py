@@ -40,27 +40,28 @@ def latest_version(directory: Path) -> Path:
     return max(versions, key=lambda child: int(child.name))
 
 
-def saved_model_estimator(directory: Path) -> Estimator:
-    """The signature `serving_default` of an exported model.
+def saved_model_estimator(directory: Path, name: str = SIGNATURE) -> Estimator:
+    """A signature of an exported model; `serving_default` is an estimator, others have outputs of their own.
 
     Args:
       directory: a SavedModel, or the folder of its versions.
+      name: of the signature.
 
     Raises:
       ValueError: no SavedModel, or one without the signature or its inputs.
     """
     path = latest_version(directory)
     model = tf.saved_model.load(str(path))
-    if SIGNATURE not in model.signatures:
-        raise ValueError(f"saved-model: expected the signature {SIGNATURE} in {path}, got {sorted(model.signatures)}")
-    signature = model.signatures[SIGNATURE]
+    if name not in model.signatures:
+        raise ValueError(f"saved-model: expected the signature {name} in {path}, got {sorted(model.signatures)}")
+    signature = model.signatures[name]
     inputs = signature.structured_input_signature[1]
     if set(inputs) != set(INPUTS):
         raise ValueError(f"saved-model: expected the inputs {sorted(INPUTS)} in {path}, got {sorted(inputs)}")
 
     def estimate(scenes: Mapping[str, Any]) -> Mapping[str, Any]:
         # `model` is named here so that it outlives this call: a signature alone does not keep its variables.
-        return model.signatures[SIGNATURE](**{key: tf.cast(scenes[key], inputs[key].dtype) for key in INPUTS})
+        return model.signatures[name](**{key: tf.cast(scenes[key], inputs[key].dtype) for key in INPUTS})
 
     return estimate
 

@@ -36,6 +36,7 @@ from pipeline.evaluation.figures import plots, scene_plots
 from pipeline.evaluation.matching import MatchTable
 from pipeline.evaluation.metrics import Evaluation, MetricsConfig, compute_metrics, metrics_config
 from pipeline.evaluation.predictions import evaluate_predictions, load_predictions, run_estimator, save_predictions
+from pipeline.evaluation.spectra import SPECTRA_FILE, save_spectra, spectra_of
 from pipeline.evaluation.summary import comparison_lines, summary_lines
 from pipeline.evaluation.tally import Difference
 from pipeline.release.pushing import model_digest
@@ -45,7 +46,7 @@ from serving.client.calibration import read_calibration
 from tfds_shards.scene_sets import scene_set
 
 _SCENES_SHOWN = 5
-_OUTPUTS = ("metrics.json", "scenes.npz", "matches.csv", "figures")
+_OUTPUTS = ("metrics.json", "scenes.npz", "matches.csv", "figures", SPECTRA_FILE)
 
 
 def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, Estimator]:
@@ -170,15 +171,14 @@ def _evaluate(options: EvaluateOptions, run: Artifact, logger: logging.Logger) -
     if options.compare_with is not None:
         other = evaluate_predictions(load_predictions(options.compare_with / "scenes.npz"), metrics_config(scenario))
     name, estimator = make_estimator(options, scenario)
-    if options.calibration is not None:
-        calibration = read_calibration(options.calibration)
-        check_surface(calibration, scenario.array)
-        name, estimator = f"{name}, told {options.calibration}", calibrated_estimator(estimator, calibration)
+    name, estimator = _told(name, estimator, options, scenario.array)
     logger.info(f"{name}: {options.scenes} scenes of {options.config}, split {options.split}")
     predictions = run_estimator(estimator, batches, options.scenes)
     run.begin(options)
     _clear(options.output_dir)
     save_predictions(options.output_dir / "scenes.npz", predictions)
+    if options.spectra:
+        _keep_spectra(options, scenario.array)
     evaluation = evaluate_predictions(predictions, metrics_config(scenario))
     metrics = {"estimator": name, "scenes_per_second": predictions.scenes_per_second(), **compute_metrics(evaluation)}
     differences = compare(evaluation, other) if other is not None else {}
@@ -190,6 +190,24 @@ def _evaluate(options: EvaluateOptions, run: Artifact, logger: logging.Logger) -
     write_json(options.output_dir / "metrics.json", metrics)
     _log_summary(logger, metrics, differences, options)
     return metrics
+
+
+def _told(name: str, estimator: Estimator, options: EvaluateOptions, array: RISArray) -> tuple[str, Estimator]:
+    """Name and estimator, told the calibration if there is one."""
+    if options.calibration is None:
+        return name, estimator
+    calibration = read_calibration(options.calibration)
+    check_surface(calibration, array)
+    return f"{name}, told {options.calibration}", calibrated_estimator(estimator, calibration)
+
+
+def _keep_spectra(options: EvaluateOptions, array: RISArray) -> None:
+    """Writes the spectra of the first scenes."""
+    assert options.saved_model is not None
+    count = min(options.spectra, options.scenes)
+    scenes = load_scenes(options.data_dir, options.config, options.split, take=count, batch_size=count)
+    _, spectrum = _told("", saved_model_estimator(options.saved_model, "spectrum"), options, array)
+    save_spectra(options.output_dir / SPECTRA_FILE, spectra_of(spectrum, next(iter(scenes))))
 
 
 def _log_summary(

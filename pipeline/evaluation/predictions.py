@@ -40,6 +40,11 @@ class Predictions:
             return None
         return sum(self.batch_scenes[1:]) / sum(self.seconds[1:])
 
+    def first(self, count: int) -> "Predictions":
+        """Those to the first scenes."""
+        truth, outputs = ({key: value[:count] for key, value in group.items()} for group in (self.truth, self.outputs))
+        return Predictions(self.snr_db[:count], truth, outputs)
+
 
 def _stacked(batches: list[Arrays], keys: Iterable[str]) -> Arrays:
     return {key: np.concatenate([batch[key] for batch in batches]) for key in keys}

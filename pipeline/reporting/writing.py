@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.checks.report import ReportOptions
 from pipeline.common.artifacts import now
 from pipeline.common.records import git_commit, replacing
+from pipeline.evaluation.spectra import SPECTRA_FILE, load_spectra
 from pipeline.reporting.accuracy import accuracy
 from pipeline.reporting.decisions import decisions
 from pipeline.reporting.evaluations import Stored, read_evaluations
@@ -14,6 +15,7 @@ from pipeline.reporting.folders import RunFolder, find_run
 from pipeline.reporting.page import page
 from pipeline.reporting.parts import Section
 from pipeline.reporting.scenes import scenes
+from pipeline.reporting.spectra import spectra_section
 from pipeline.reporting.surface import surface
 from pipeline.reporting.tables import command, headline, lineage
 from pipeline.reporting.training import training_plots
@@ -62,6 +64,8 @@ def _sections(
             logger.info(f"no scenes in 3-D: {shown[0].folder} does not say of what installation they are")
         elif options.scenes:
             yield scenes(shown[0], scenario, options.scenes)
+        if (shown[0].folder / SPECTRA_FILE).is_file() and options.scenes:
+            yield spectra_section(shown[0].evaluation, load_spectra(shown[0].folder / SPECTRA_FILE))
     if run.calibration is not None:
         yield surface(run.calibration)
     trained = [plot for folder in run.trainings for plot in training_plots(folder, folder.absolute().name)]

@@ -1,0 +1,1 @@
+"""The figures that the pages quote, measured anew and compared."""

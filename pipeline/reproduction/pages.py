@@ -1,0 +1,71 @@
+"""Figures as a page prints them: the cells of its tables, and numbers in its sentences."""
+
+import dataclasses
+import re
+
+_NUMBER = r"[+\-\u2212]?\d+\.\d+"
+_FIGURE = re.compile(rf"({_NUMBER})(?: \[({_NUMBER}), ({_NUMBER})\])?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Quoted:
+    """A printed figure.
+
+    value: as printed. interval: its 95 % interval, None without. rounding: half a unit of the last digit.
+    """
+
+    value: float
+    interval: tuple[float, float] | None
+    rounding: float
+
+
+def figures(text: str) -> list[Quoted]:
+    """All figures in a text, in order; numbers without a decimal point are none."""
+    return [_quoted(match) for match in _FIGURE.finditer(text)]
+
+
+def _quoted(match: re.Match[str]) -> Quoted:
+    value, low, high = (None if part is None else float(part.replace("\u2212", "-")) for part in match.groups())
+    assert value is not None
+    digits = len(match[1].partition(".")[2])
+    return Quoted(value, None if low is None or high is None else (low, high), 0.5 * 10.0**-digits)
+
+
+def table_cells(page: str, header: str) -> dict[tuple[str, str], str]:
+    """The cells of the table whose header line begins with `header`, by row and column name.
+
+    Raises:
+      ValueError: there is no such table, or there are several.
+    """
+    lines = page.splitlines()
+    begins = "".join(("| ", header.strip(" |"))) if header.strip() == header else f"|{header}"
+    starts = [number for number, line in enumerate(lines) if line.startswith(begins)]
+    if len(starts) != 1:
+        raise ValueError(f"header: expected one table that begins with {begins!r}, got {len(starts)}")
+    _, *columns = _split(lines[starts[0]])
+    found: dict[tuple[str, str], str] = {}
+    for line in lines[starts[0] + 2 :]:
+        if not line.startswith("|"):
+            break
+        row, *cells = _split(line)
+        found |= {(row, column): cell for column, cell in zip(columns, cells, strict=True)}
+    return found
+
+
+def _split(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
+
+
+def figure_after(page: str, text: str) -> Quoted:
+    """The figure that follows a text, wherever lines break.
+
+    Raises:
+      ValueError: the text is not there once, or no figure follows it at once.
+    """
+    flat, wanted = " ".join(page.split()), " ".join(text.split()) + " "
+    if flat.count(wanted) != 1:
+        raise ValueError(f"after: expected the text {text!r} once, got it {flat.count(wanted)} times")
+    match = _FIGURE.match(flat, flat.index(wanted) + len(wanted))
+    if match is None:
+        raise ValueError(f"after: expected a figure after {text!r}, got none")
+    return _quoted(match)
