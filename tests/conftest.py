@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
@@ -24,9 +23,6 @@ from pipeline.release.exporting import export_localizer
 from pipeline.scenes.building import build_scenes
 
 start_lean()
-tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-"""Graphs of this process run as they are traced: to optimize one takes a fifth of what it takes to make, and here most
-run a few times. Stages and servers in processes of their own optimize theirs."""
 
 MODEL_NAME = "ris_localizer"
 SCENE_SETS = ("l64_m64_32_16_8", "l64_random_16_16_2")
