@@ -19,13 +19,14 @@ STAGES = {
     "push": "take a model to where a server looks for it, or roll back",
     "lineage": "tell which data, configuration, code and parents a version has",
     "locate": "send fresh scenes to a model server, true against found",
+    "view": "a local page that shows a model server at work, scene by scene",
     "doctor": "is everything there that the stages need? A line a check",
     "bench": "time the localizer and its parts",
     "tradeoff": "accuracy against time of cheaper and dearer settings",
     "benchmark": "estimators along one axis of the scenes: a table and figures",
 }
 
-_CHECKS = ("validate", "report", "bless", "infra_validate", "lineage", "locate", "tradeoff", "benchmark")
+_CHECKS = ("validate", "report", "bless", "infra_validate", "lineage", "locate", "view", "tradeoff", "benchmark")
 
 
 def module(stage: str) -> str:
