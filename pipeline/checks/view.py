@@ -13,8 +13,8 @@ SLOWEST_HZ, FASTEST_HZ = 0.2, 50.0
 
 @dataclasses.dataclass(frozen=True)
 class ViewOptions:
-    """Opens a page on this machine that shows what a model server finds, until SIGTERM or ctrl-C. Simulated scenes, moving
-    sources, or measurement files that are dropped on it."""
+    """Serves a page on this machine that shows what a model server finds, until SIGTERM or ctrl-C: in simulated scenes,
+    of moving sources, or in measurement files that are dropped on it."""
 
     target: str
     """HOST:PORT of the model server, which need not be there yet."""

@@ -65,8 +65,8 @@ def _places(azimuth: np.ndarray | float, elevation: np.ndarray | float, range_m:
 
 
 def semi_axes_m(covariance_m2: np.ndarray) -> np.ndarray | None:
-    """A [3, 3], metres, so that centre + A u over the unit sphere is {q: (q - centre)^T C^-1 (q - centre) <= chi-square}
-    of a covariance C [3, 3], which holds the source with `PROBABILITY`; None where C is not finite."""
+    """A [3, 3], metres, so that centre + A u over the unit sphere is {q: (q - centre)^T C^-1 (q - centre) <= c}
+    of a covariance C [3, 3], which holds a source with `PROBABILITY`; None where C is not finite."""
     if not np.isfinite(covariance_m2).all():
         return None
     variances, axes = np.linalg.eigh(covariance_m2)

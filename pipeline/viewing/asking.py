@@ -37,7 +37,7 @@ class Model:
     """
 
     def __init__(self, target: str, name: str) -> None:
-        self._target, self._name = target, name
+        self._target, self._name, self._closed = target, name, False
         self._open()
 
     def _open(self) -> None:
@@ -51,14 +51,17 @@ class Model:
         return LocalizerClient(self._target, self._name, ANSWER_S, signature_name=signature, retry=_ONCE)
 
     def close(self) -> None:
-        """Ends the connections; what is being asked fails."""
+        """Ends the connections for good; what is being asked fails."""
+        self._closed = True
         self._localizer.close()
         self._spectrum.close()
 
     def reopen(self) -> None:
         """Forgets what is known of the server."""
-        self.close()
-        self._open()
+        if not self._closed:
+            self._localizer.close()
+            self._spectrum.close()
+            self._open()
 
     def ready(self) -> bool:
         """Whether the model serves now; a server that refuses to say does not."""
@@ -82,8 +85,8 @@ class Model:
         self._meet()
         if shot.surface_sha256 is not None and self._surface_sha256 not in (None, shot.surface_sha256):
             raise ValueError(
-                f"--config, --installation: expected the surface of the model {self._name}, got another one; measurement "
-                "files can be shown"
+                f"--config, --installation: expected the surface of the model {self._name}, got another one; "
+                "measurement files can be shown"
             )
         inputs = shot.measurement.inputs(0, 1)
         started = time.perf_counter()

@@ -1,7 +1,7 @@
 """The page's figures without their data: what stays, how the rest looks, and axes that do not move with it.
 
-Curves that the page fills are told apart by `meta`: trail, true, hit, miss, found (where no truth is known), and hit-error and so on
-for their error ellipsoids.
+Curves that the page fills are told apart by `meta`: trail, true, hit, miss, found (where no truth is known), and
+hit-error and so on for their error ellipsoids.
 """
 
 import json
@@ -16,7 +16,7 @@ from models.physics.geometry import FieldOfView, Scenario
 from pipeline.evaluation.figures.plots import BLUE, VERMILION
 from pipeline.reporting import space, styles
 
-_TRAIL = ("trail", "a moment ago", "#8FA3B0", "circle", 2)
+_TRAIL = ("trail", "a moment ago", "#8FA3B0", "circle", 3)
 _TRUE = ("true", "true source", styles.BLACK, "circle-open", 9)
 _FOUND = (
     ("found", "source", BLUE, "circle", 5),
@@ -31,11 +31,12 @@ def drawings(scenario: Scenario) -> dict[str, Any]:
     """space: the scene in 3-D. flat: from above and from the side. spectrum: by range and by elevation. sphere: what
     ellipsoids are made of, points and the triangles between them."""
     points, triangles = space.unit_sphere()
-    figures = {"space": _space(scenario), "flat": _flat(scenario.field_of_view), "spectrum": _spectrum(scenario)}
+    figures = {"space": _space(scenario), "flat": _flat(scenario), "spectrum": _spectrum(scenario)}
     return {
         **{name: json.loads(drawn.to_json()) for name, drawn in figures.items()},
         "sphere": {"points": np.round(points, 4).tolist(), **triangles},
         "probability": space.PROBABILITY,
+        "most_sources": scenario.max_sources,
     }
 
 
@@ -76,15 +77,22 @@ def _space(scenario: Scenario) -> go.Figure:
     return drawn
 
 
-def _flat(view: FieldOfView) -> go.Figure:
+def _flat(scenario: Scenario) -> go.Figure:
     """From above, x to the right and y up the page; from the side, x and z. One scale for all."""
-    limits = extent_m(view)
+    limits = extent_m(scenario.field_of_view)
+    edges, plate = space.edges(scenario.field_of_view), space.surface(scenario.array)
     heights = np.ptp(limits[1:], axis=1)
     drawn = styles.drawing("", "")
     drawn = make_subplots(
         rows=2, cols=1, row_heights=(heights / heights.sum()).tolist(), vertical_spacing=0.12, figure=drawn
     )
     for row, (across, title) in enumerate((("y", "y, m, from above"), ("z", "z, m, from the side")), start=1):
+        for still, look in ((edges, {"color": "#A9B2BA", "width": 1.5}), (plate, {"color": styles.BLACK, "width": 5})):
+            drawn.add_trace(
+                go.Scatter(x=still.x, y=getattr(still, across), mode="lines", line=look, hoverinfo="skip"),
+                row=row,
+                col=1,
+            )
         for name, _, colour, _, _ in _FOUND:
             look = {"color": colour, "width": 1.5}
             drawn.add_trace(
@@ -93,7 +101,13 @@ def _flat(view: FieldOfView) -> go.Figure:
                 col=1,
             )
         for name, _, colour, symbol, size in (_TRAIL, _TRUE, *_FOUND):
-            look = {"symbol": symbol, "size": size + 4, "color": colour, "line": {"width": 2, "color": colour}}
+            bold = 0 if name == "trail" else 2
+            look = {
+                "symbol": symbol,
+                "size": size + 2 * bold,
+                "color": colour,
+                "line": {"width": bold, "color": colour},
+            }
             drawn.add_trace(
                 go.Scatter(x=[], y=[], meta=f"{name}-{across}", mode="markers", marker=look, hovertemplate="%{text}"),
                 row=row,
@@ -109,7 +123,7 @@ def _flat(view: FieldOfView) -> go.Figure:
             row=row,
             col=1,
         )
-    drawn.update_layout(uirevision="kept", showlegend=False, height=760, margin={"l": 62, "r": 14, "t": 8, "b": 54})
+    drawn.update_layout(uirevision="kept", showlegend=False, height=760, margin={"l": 62, "r": 14, "t": 16, "b": 54})
     return drawn
 
 
@@ -137,7 +151,9 @@ def _spectrum(scenario: Scenario) -> go.Figure:
     drawn.update_xaxes(range=view.azimuth_deg, nticks=9)
     drawn.update_xaxes(title="azimuth, degrees", row=2, col=1)
     logs = [math.log10(limit) for limit in view.range_m]
-    drawn.update_yaxes(type="log", range=logs, tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], title="range, m", row=1, col=1)
-    drawn.update_yaxes(range=view.elevation_deg, title="elevation, degrees", row=2, col=1)
-    drawn.update_layout(uirevision="kept", showlegend=False, height=560, margin={"l": 62, "r": 8, "t": 8, "b": 54})
+    drawn.update_yaxes(
+        type="log", range=logs, tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], title="range, m", row=1, col=1
+    )
+    drawn.update_yaxes(range=view.elevation_deg, nticks=8, title="elevation, degrees", row=2, col=1)
+    drawn.update_layout(uirevision="kept", showlegend=False, height=480, margin={"l": 62, "r": 8, "t": 16, "b": 54})
     return drawn

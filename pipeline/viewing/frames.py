@@ -42,7 +42,7 @@ def _hits(truth: Sources, found: Sources, gate: Gate) -> np.ndarray:
     return hits
 
 
-def _places(sources: Sources) -> list[list[float]]:
+def _places(sources: Sources) -> list[list[float | None]]:
     return [[_short(value) for value in place] for place in sources.position_m[0, sources.used[0]]]
 
 
@@ -68,7 +68,7 @@ def spectrum(outputs: dict[str, np.ndarray]) -> dict[str, Any]:
     """
     power = outputs["spectrum"][0]
     level_db = 10.0 * np.log10(np.maximum(power / power.max(), 10.0 ** (_FLOOR_DB / 10.0)))
-    azimuth, elevation, range_ = np.unravel_index(np.argmax(power), power.shape)
+    _, elevation, range_ = np.unravel_index(np.argmax(power), power.shape)
     axes = {name: outputs[name][0] for name in ("azimuth_deg", "elevation_deg", "range_m")}
     pictures = {
         "range": level_db.max(axis=1).T,

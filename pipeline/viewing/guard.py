@@ -1,4 +1,4 @@
-"""Who may use the page: nobody's site but its own. Browsers say in Host and Origin what they think whom they talk to."""
+"""Who may use the page: no site but its own. Browsers say in Host and Origin whom they talk to, and for whom."""
 
 import ipaddress
 import socket
@@ -38,8 +38,8 @@ def is_own_host(host: str) -> bool:
 
 
 class Guard:
-    """An ASGI application behind checks: foreign hosts are answered 403, and so is what acts, a WebSocket or a POST, from
-    another site's page. Every answer carries the headers that keep the page to itself."""
+    """An ASGI application behind checks: foreign hosts are answered 403, and so is what acts, a WebSocket or a POST,
+    from another site's page. Every answer carries the headers that keep the page to itself."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self._app = app

@@ -41,7 +41,10 @@ def view(options: ViewOptions, logger: logging.Logger) -> None:
     listening = _listen(options.host, options.port)
     uploads, model = Uploads(options.upload_mb * 10**6), Model(options.target, options.model_name)
     with contextlib.closing(uploads), contextlib.closing(model), listening:
-        asyncio.run(_serve(options, logger, listening, uploads, model, config))
+        outboxes = Outboxes()
+        stream = Stream(model, config, outboxes, options.show, options.rate_hz)
+        app = Guard(view_app(stream, outboxes, uploads, options.target))
+        asyncio.run(_serve(options, logger, listening, model, app))
     logger.info("ended")
 
 
@@ -50,13 +53,14 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ValueError(f"--host, --port: expected an address to serve on, got {host}:{port}: {error.strerror}") from None
+        raise ValueError(
+            f"--host, --port: expected an address to serve on, got {host}:{port}: {error.strerror}"
+        ) from None
 
 
-async def _serve(options, logger, listening, uploads, model, config) -> None:
-    outboxes = Outboxes()
-    stream = Stream(model, config, outboxes, options.show, options.rate_hz)
-    app = Guard(view_app(stream, outboxes, uploads, options.target))
+async def _serve(
+    options: ViewOptions, logger: logging.Logger, listening: socket.socket, model: Model, app: Guard
+) -> None:
     server = _Server(
         uvicorn.Config(
             app,

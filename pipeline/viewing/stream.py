@@ -9,6 +9,8 @@ import json
 import time
 from typing import Any, Literal, Protocol
 
+import grpc
+
 from models.physics.geometry import Scenario
 from pipeline.checks.view import FASTEST_HZ, SLOWEST_HZ
 from pipeline.viewing.asking import Answer
@@ -143,7 +145,7 @@ class Stream:
             try:
                 answer = await asyncio.to_thread(self._model.ask, waiting[1], self.state.spectrum)
             except ServerError as error:
-                await self._away(f"{error.code.name}: {error.details}")
+                await self._away(_reason(error))
                 continue
             except ValueError as error:
                 self._stop(str(error))
@@ -160,7 +162,7 @@ class Stream:
             self._stop(str(error))
             return None
         if shot is None:
-            self._stop("that was the last scene; start shows them again")
+            self._stop("That was the last scene; Start shows them again.")
         return shot
 
     def _show_answer(self, shot: Shot, answer: Answer) -> None:
@@ -213,3 +215,10 @@ class Stream:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), seconds)
         self._woken.clear()
+
+
+def _reason(error: ServerError) -> str:
+    """In a few words: gRPC says of one that is away which addresses it tried, and at the end what happened."""
+    if error.code is grpc.StatusCode.UNAVAILABLE:
+        return error.details.rpartition(": ")[2]
+    return f"{error.code.name}: {error.details}"

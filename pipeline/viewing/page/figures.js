@@ -21,7 +21,8 @@ export class Figure {
     if (touched && !layout.scene) layout.dragmode = false; // a finger scrolls the page
     if (innerWidth < 700 && layout.scene) {
       for (const axis of "xyz") layout.scene.camera.eye[axis] *= 1.25; // a narrow picture cuts off its sides
-      layout.height = 420;
+      layout.height = 330;
+      layout.margin.l = 12;
     }
     this.show(null);
   }

@@ -29,12 +29,12 @@ const begin = (message) => {
 const tell = (message) => {
   state = message;
   const is = state.serving === null ? "unknown" : state.serving ? "serving" : "away";
-  at("server").dataset.is = is;
-  at("server").textContent = {
+  const says = {
     unknown: `asking ${hello.target}`,
     serving: `${hello.target} answers`,
     away: `waiting for ${hello.target}: ${state.server_says}`,
-  }[is];
+  };
+  status(is, says[is]);
   for (const button of document.querySelectorAll("[data-show]")) {
     button.ariaPressed = String(button.dataset.show === state.show);
     if (button.dataset.show === "file") button.disabled = state.file === null;
@@ -53,6 +53,13 @@ const tell = (message) => {
   }
   at("spectrum").hidden = !state.spectrum;
   note();
+};
+
+// What is drawn is the last that came, and looks it where nothing more comes.
+const status = (is, says) => {
+  at("server").dataset.is = is;
+  if (at("server").textContent !== says) at("server").textContent = says;
+  document.body.classList.toggle("stale", is === "away");
 };
 
 const note = () => {
@@ -80,9 +87,18 @@ const show = (frame) => {
   for (const key of document.querySelectorAll("[data-truth]")) key.hidden = (key.dataset.truth === "yes") !== truth;
   document.querySelector(".key.true").hidden = !truth;
   document.querySelector(".key.trail").hidden = !frame.moving;
-  at("sources").querySelector("tbody").replaceChildren(...frame.found.map(row));
+  at("sources").querySelector("tbody").replaceChildren(...frame.found.map(row), ...blankRows(frame));
   for (const figure of Object.values(figures)) if (figure !== figures.spectrum || state?.spectrum) figure.show(frame);
 };
+
+// What is below stays where it is, however many sources there are.
+const blankRows = (frame) =>
+  Array.from({ length: Math.max(hello.most_sources - frame.found.length, 0) }, () => {
+    const line = document.createElement("tr");
+    line.ariaHidden = "true";
+    line.append(Object.assign(document.createElement("td"), { colSpan: 6, textContent: "\u00a0" }));
+    return line;
+  });
 
 const row = (source) => {
   const line = document.createElement("tr");
@@ -102,10 +118,7 @@ const row = (source) => {
   return line;
 };
 
-const send = connect(hear, () => {
-  at("server").dataset.is = "away";
-  at("server").textContent = "the view itself has ended; waiting for it to come back";
-});
+const send = connect(hear, () => status("away", "the view itself has ended; waiting for it to come back"));
 
 const act = (command, value) => {
   complain("");
