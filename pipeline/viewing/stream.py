@@ -148,7 +148,8 @@ class Stream:
                 await self._away(_reason(error))
                 continue
             except ValueError as error:
-                self._stop(str(error))
+                waiting = None
+                self._stop(shots, str(error))
                 continue
             shot, waiting = waiting[1], None
             if self._shots is shots:
@@ -159,10 +160,10 @@ class Stream:
         try:
             shot = await asyncio.to_thread(shots.following, 1.0 / self.state.rate_hz)
         except ValueError as error:
-            self._stop(str(error))
+            self._stop(shots, str(error))
             return None
         if shot is None:
-            self._stop("That was the last scene; Start shows them again.")
+            self._stop(shots, "That was the last scene; Start shows them again.")
         return shot
 
     def _show_answer(self, shot: Shot, answer: Answer) -> None:
@@ -184,9 +185,11 @@ class Stream:
         """The installation that scenes are simulated for."""
         return self._config.scenario
 
-    def _stop(self, note: str) -> None:
-        self.state.running, self.state.note, self._steps = False, note, 0
-        self._tell()
+    def _stop(self, shots: Shots, note: str) -> None:
+        """Ends a series, unless another one is shown by now."""
+        if self._shots is shots:
+            self.state.running, self.state.note, self._steps = False, note, 0
+            self._tell()
 
     def _serves(self, serving: bool, says: str, has_spectrum: bool | None) -> None:
         state = self.state
