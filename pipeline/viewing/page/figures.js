@@ -41,7 +41,10 @@ export class Figure {
       const filled = frame ? this.fill(frame) : {};
       this.data = this.data.map((trace) => ({ ...trace, ...filled[trace.meta] }));
       await Plotly.react(this.element, this.data, this.layout, this.config);
-      if (frame) this.element.dataset.frame = frame.number;
+      if (frame) {
+        this.element.dataset.frame = frame.number;
+        this.element.dataset.drawn = Number(this.element.dataset.drawn ?? 0) + 1;
+      }
     }
     this.busy = false;
   }
