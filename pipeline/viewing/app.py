@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
 from importlib.resources import files
 
 import pydantic
@@ -35,23 +34,15 @@ def view_app(stream: Stream, outboxes: Outboxes, uploads: Uploads, target: str) 
     """The application, without the guard that stands before it.
 
     Args:
-      stream: runs as long as the application.
+      stream: what is shown and controlled.
       outboxes: what it fills.
       uploads: where dropped files go.
       target: the server, as the page names it.
     """
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        hello = {"type": "hello", "target": target, "upload_bytes": uploads.most_bytes, **drawings(stream.scenario)}
-        outboxes.put("hello", json.dumps(hello))
-        running = asyncio.create_task(stream.run())
-        yield
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-
-    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    hello = {"type": "hello", "target": target, "upload_bytes": uploads.most_bytes, **drawings(stream.scenario)}
+    outboxes.put("hello", json.dumps(hello))
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     static = _static()
 
     @app.post("/measurement")

@@ -21,6 +21,7 @@ from tfds_shards.scene_sets import scene_set
 _MOST_CONNECTIONS = 64
 _LONGEST_COMMAND_BYTES = 4096
 _LAST_BYTES_S = 2
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class _Server(uvicorn.Server):
@@ -44,7 +45,10 @@ def view(options: ViewOptions, logger: logging.Logger) -> None:
         outboxes = Outboxes()
         stream = Stream(model, config, outboxes, options.show, options.rate_hz)
         app = Guard(view_app(stream, outboxes, uploads, options.target))
-        asyncio.run(_serve(options, logger, listening, model, app))
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        port = listening.getsockname()[1]
+        logger.info(f"showing {options.model_name} on {options.target}: open http://{host}:{port}/")
+        asyncio.run(_serve(listening, app, stream, model))
     logger.info("ended")
 
 
@@ -58,12 +62,12 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-async def _serve(
-    options: ViewOptions, logger: logging.Logger, listening: socket.socket, model: Model, app: Guard
-) -> None:
+async def _serve(listening: socket.socket, app: Guard, stream: Stream, model: Model) -> None:
+    """Until a signal comes, or the stream breaks, which raises what broke it."""
     server = _Server(
         uvicorn.Config(
             app,
+            lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
@@ -76,14 +80,18 @@ async def _serve(
         )
     )
     loop = asyncio.get_running_loop()
+    running = asyncio.create_task(stream.run())
 
-    def end(number: int) -> None:
+    def end() -> None:
         server.should_exit = True
         model.close()  # breaks off what is being asked
-        loop.remove_signal_handler(number)
+        for number in _ENDING:
+            loop.remove_signal_handler(number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, number)
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    logger.info(f"showing {options.model_name} on {options.target}: open http://{host}:{listening.getsockname()[1]}/")
+    for number in _ENDING:
+        loop.add_signal_handler(number, end)
+    running.add_done_callback(lambda _: end())
     await server.serve([listening])
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running

@@ -101,7 +101,9 @@ class Stream:
                 raise ValueError(f"rate: expected {SLOWEST_HZ:g} to {FASTEST_HZ:g} Hz, got {value!r}")
             state.rate_hz = float(value)
         elif do == "spectrum":
-            state.spectrum = bool(value)
+            if not isinstance(value, bool):
+                raise ValueError(f"spectrum: expected true or false, got {value!r}")
+            state.spectrum = value
         else:
             self._show(value)
         self._times.clear()
@@ -143,7 +145,7 @@ class Stream:
                     continue
                 waiting = (shots, shot)
             try:
-                answer = await asyncio.to_thread(self._model.ask, waiting[1], self.state.spectrum)
+                told = await asyncio.to_thread(self._told, waiting[1], self.state.spectrum)
             except ServerError as error:
                 await self._away(_reason(error))
                 continue
@@ -151,9 +153,9 @@ class Stream:
                 waiting = None
                 self._stop(shots, str(error))
                 continue
-            shot, waiting = waiting[1], None
+            waiting = None
             if self._shots is shots:
-                self._show_answer(shot, answer)
+                self._show_answer(told)
             await self._pause_s(started + 1.0 / self.state.rate_hz - time.monotonic())
 
     async def _following(self, shots: Shots) -> Shot | None:
@@ -166,19 +168,22 @@ class Stream:
             self._stop(shots, "That was the last scene; Start shows them again.")
         return shot
 
-    def _show_answer(self, shot: Shot, answer: Answer) -> None:
+    def _told(self, shot: Shot, spectrum: bool) -> dict[str, Any]:
+        return frame(shot, self._model.ask(shot, spectrum), self.scenario)
+
+    def _show_answer(self, told: dict[str, Any]) -> None:
         self._steps = 0
         self._serves(True, "", self._model.has_spectrum)
         self._times.append(time.monotonic())
         passed_s = self._times[-1] - self._times[0]
         rate_hz = round((len(self._times) - 1) / passed_s, 1) if passed_s > 0 else None
-        told = frame(shot, answer, self.scenario) | {
+        more = {
             "number": next(self._frames),
             "rate_hz": rate_hz,
             "series": self._series,
             "moving": self.state.show == "moving",
         }
-        self._outboxes.put("frame", json.dumps({"type": "frame", **told}, allow_nan=False))
+        self._outboxes.put("frame", json.dumps({"type": "frame", **told, **more}, allow_nan=False))
 
     @property
     def scenario(self) -> Scenario:

@@ -7,6 +7,7 @@ time; the browser's patience is there for machines that have other work.
 import contextlib
 import http.client
 import json
+import logging
 import re
 import shutil
 import socket
@@ -26,7 +27,6 @@ from serving.server_process import PATIENCE_S, server_process
 from tests.conftest import MODEL_NAME
 from tests.estimates import noisy, random_scenes
 from tests.evaluation_folder import SCENES, leave_evaluation
-from tests.pipeline.test_report import LOGGER
 from tests.serving.ports import held_port
 from tests.serving.relay import Relay
 from tests.simulated import batch_of, inputs_of, loud
@@ -125,7 +125,7 @@ def drawn(page: Page, figure: str, past: int = 0) -> int:
 @in_browser
 def test_the_report_opens(browser: Browser, tmp_path: Path) -> None:
     leave_evaluation(tmp_path, noisy(random_scenes(SCENES, 1), 2))
-    path = write_report(ReportOptions(tmp_path, scenes=1), LOGGER)
+    path = write_report(ReportOptions(tmp_path, scenes=1), logging.getLogger("test"))
     with opened(browser, path.as_uri()) as watched:
         expect(watched.page.locator("html")).to_have_attribute("data-drawn", "all")
         filled = watched.page.locator(".plot").evaluate_all(DATA)

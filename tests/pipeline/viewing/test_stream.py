@@ -193,6 +193,7 @@ def test_a_scene_of_another_installation_is_refused(tmp_path: Path) -> None:
         (Command("rate", "fast"), "rate: expected 0.2 to 50 Hz, got 'fast'"),
         (Command("rate", True), "rate: expected 0.2 to 50 Hz, got True"),
         (Command("show", "file"), "show: expected scenes, moving, or file once there is one, got 'file'"),
+        (Command("spectrum", 1), "spectrum: expected true or false, got 1"),
         (Command("show", 3), "show: expected scenes, moving, or file once there is one, got 3"),
     ],
 )
