@@ -5,6 +5,7 @@ const at = (id) => document.getElementById(id);
 const MINUS = "\u2212";
 const shown = (value, digits = 0) => (value === null ? "–" : value.toFixed(digits).replace("-", MINUS));
 let hello = null;
+let greeting = "";
 let state = null;
 let last = null; // the last frame
 let wrong = ""; // what was wrong with what was done here
@@ -18,6 +19,9 @@ const hear = (message) => {
 };
 
 const begin = (message) => {
+  const text = JSON.stringify(message); // figures change what they are given
+  if (greeting && text !== greeting) location.reload(); // the view is another one now
+  greeting = text;
   hello = message;
   at("probability").textContent = `${Math.round(100 * hello.probability)} %`;
   if (figures.scene) return; // the server of this page has come back; what was drawn is as it was
