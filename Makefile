@@ -21,7 +21,7 @@ demo: install
 	@$(BIN)/python -m pipeline.run docs/runs/demo.toml --run-dir $(RUN)
 
 test: install
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations 25
+	$(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --durations 25
 
 lint: install
 	$(BIN)/ruff check .

@@ -16,8 +16,12 @@ SERVER_TALKERS = {
     "pipeline.evaluation.fresh_scenes",
     "pipeline.release.infra_validation",
     "pipeline.scenes.validating",
+    "pipeline.viewing.asking",
+    "pipeline.viewing.stream",
 }
-FILES_OF_THE_CLIENT = {f"serving.client.{name}" for name in ("files", "measurement", "measurement_file", "calibration")}
+FILES_OF_THE_CLIENT = {
+    f"serving.client.{name}" for name in ("files", "npz", "measurement", "measurement_file", "calibration")
+}
 """They read and write files and talk to nobody."""
 
 

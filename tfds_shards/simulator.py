@@ -231,7 +231,18 @@ class Scene:
     index: int
 
 
-def simulate_scene(config: SceneConfig, split: str, index: int) -> Scene:
+class Moment(NamedTuple):
+    """A later moment of a scene: its installation, codes, channel and SNR stay, its sources have moved.
+
+    number: of the moment; symbols and noise are drawn by it.
+    sources: where those in the field of view are now, in place of the scene's own.
+    """
+
+    number: int
+    sources: Sources
+
+
+def simulate_scene(config: SceneConfig, split: str, index: int, moment: Moment | None = None) -> Scene:
     """The scene of that number: the same whatever the order, the process or the machine.
 
     Draws, all independent: SNR, kappa uniform in their limits; K uniform in 1..K_max; azimuth, elevation and range
@@ -243,6 +254,7 @@ def simulate_scene(config: SceneConfig, split: str, index: int) -> Scene:
       config: what to draw.
       split: "train", "validation" or "test". Part of the seed, so splits never share a scene.
       index: 0 to 2^32 - 1, part of the seed.
+      moment: a later one; None is the scene of that number itself.
 
     Returns:
       The scene. Machines may differ in the last bit of a sine; nothing else depends on them.
@@ -255,13 +267,18 @@ def simulate_scene(config: SceneConfig, split: str, index: int) -> Scene:
     snr_db = float(np.float32(rng.uniform(*config.snr_db)))  # the float32 that is stored is the one realised
     num_drawn = int(rng.integers(1, config.most_sources_drawn + 1))
     sources = _draw_all_sources(rng, config, num_drawn)
+    fleeting = rng
+    if moment is not None:
+        sources = Sources(*(np.append(now, was[num_drawn:]) for now, was in zip(moment.sources, sources, strict=True)))
+        num_drawn = moment.sources.range_m.size
+        fleeting = _scene_generator(config.name, split, index, moment.number)
     paths = _paths_to_surface(config, sources)
     channel = _draw_channel(rng, config)
     phase_index = code_phase_index(rng, config.codebook, scenario.array, num_snapshots, config.phase_bits)
     power = (scenario.array.wavelength_m / (4.0 * math.pi * sources.range_m)) ** 2
     power *= config.transmission.draw_gains(rng, power.size)
-    symbols = config.transmission.draw_symbols(rng, num_snapshots, power.size)
-    noise = complex_normal(rng, (num_snapshots, scenario.num_antennas))
+    symbols = config.transmission.draw_symbols(fleeting, num_snapshots, power.size)
+    noise = complex_normal(fleeting, (num_snapshots, scenario.num_antennas))
     coefficients = code_phasors(phase_index, config.phase_bits)
     reported_channel, reported_snr_db = channel, snr_db
     displacement_m = None
@@ -285,14 +302,14 @@ def simulate_scene(config: SceneConfig, split: str, index: int) -> Scene:
     )
 
 
-def _scene_generator(name: str, split: str, index: int) -> np.random.Generator:
-    """A generator of its own for every (name, split, index)."""
+def _scene_generator(name: str, split: str, index: int, *moment: int) -> np.random.Generator:
+    """A generator of its own for every (name, split, index), and every moment of each."""
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
     if not 0 <= index < 2**32:
         raise ValueError(f"index: expected 0 to 2^32 - 1, got {index!r}")
     name_hash = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big")
-    return np.random.default_rng(np.random.SeedSequence(name_hash, spawn_key=(SPLITS.index(split), index)))
+    return np.random.default_rng(np.random.SeedSequence(name_hash, spawn_key=(SPLITS.index(split), index, *moment)))
 
 
 def _draw_all_sources(rng: np.random.Generator, config: SceneConfig, num_drawn: int) -> Sources:

@@ -19,6 +19,7 @@ STAGES = {
     "push": "take a model to where a server looks for it, or roll back",
     "lineage": "tell which data, configuration, code and parents a version has",
     "locate": "send fresh scenes to a model server, true against found",
+    "view": "a local page that shows a model server at work, scene by scene",
     "doctor": "is everything there that the stages need? A line a check",
     "bench": "time the localizer and its parts",
     "tradeoff": "accuracy against time of cheaper and dearer settings",
@@ -26,7 +27,9 @@ STAGES = {
     "reproduce": "the figures of README and docs measured anew: do they agree? PASS or FAIL",
 }
 
-_CHECKS = ("validate", "report", "bless", "infra_validate", "lineage", "locate", "tradeoff", "benchmark", "reproduce")
+_CHECKS = (
+    "validate", "report", "bless", "infra_validate", "lineage", "locate", "view", "tradeoff", "benchmark", "reproduce",
+)  # fmt: skip
 
 
 def module(stage: str) -> str:

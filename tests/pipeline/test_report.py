@@ -18,9 +18,7 @@ from pipeline.calibration.files import StoredCalibration, surface_fingerprint, w
 from pipeline.calibration.solution import Prior
 from pipeline.calibration.sums import no_scenes
 from pipeline.checks.report import ReportOptions
-from pipeline.common.artifacts import Fingerprint, making
 from pipeline.common.records import plain, write_json
-from pipeline.evaluate import EvaluateOptions
 from pipeline.evaluation.curves import error_distribution, precision_recall
 from pipeline.evaluation.metrics import STANDARD_GATE, MetricsConfig, compute_metrics
 from pipeline.evaluation.predictions import Predictions, evaluate_predictions, save_predictions
@@ -28,29 +26,12 @@ from pipeline.reporting.evaluations import short_names
 from pipeline.reporting.training import read_scalars
 from pipeline.reporting.writing import write_report
 from tests.estimates import evaluated, noisy, perfect, random_scenes, silent
+from tests.evaluation_folder import SCENES, leave_evaluation
 
 LOGGER = logging.getLogger("test")
-SCENES = 60
 MOST_BYTES = 8_000_000
 EVERY_FIGURE = {"error-snr", "f1-snr", "error-cdf", "error-cdf-snr", "recall-range", "error-range", "num-sources"}
 OF_SCORES = {"precision-recall", "reliability"}
-
-
-def leave_evaluation(
-    folder: Path, outputs: dict[str, np.ndarray], *, bounds: bool = True, lower_db: float = 0.0
-) -> None:
-    """What an evaluation of `random_scenes` leaves, at an SNR that is lower by so much."""
-    truth = random_scenes(SCENES, 1)
-    snr_db = truth.pop("snr_db") - lower_db
-    if bounds:
-        truth["bound_m"] = 0.01 * truth["range_m"] ** 2 * 10.0 ** (-snr_db[:, None] / 20.0)
-    predictions = Predictions(snr_db, truth, outputs)
-    metrics = compute_metrics(evaluate_predictions(predictions, MetricsConfig(resamples=50)))
-    with making(folder, Fingerprint("evaluate", {}, {"the model": "f" * 64}, {}), LOGGER) as run:
-        run.begin(EvaluateOptions(folder, chance=True, config="l64_m64_1_1_60", scenes=SCENES))
-        save_predictions(folder / "scenes.npz", predictions)
-        write_json(folder / "metrics.json", {"estimator": "a middling <one>", **metrics})
-        run.finish("metrics.json", "scenes.npz")
 
 
 class Page(HTMLParser):

@@ -52,10 +52,10 @@ class Relay:
         self._loop = asyncio.new_event_loop()
         listening = self._held.dup() if self._held else socket.create_server(("127.0.0.1", 0))
         start = asyncio.start_server(self._relay, sock=listening, ssl=self._tls)
-        self._server = self._loop.run_until_complete(start)
-        self.port = self._server.sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result()
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def _stop(self) -> None:

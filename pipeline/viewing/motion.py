@@ -1,0 +1,36 @@
+"""Sources that move: every coordinate runs evenly from one limit of the field of view to the other and back."""
+
+import dataclasses
+
+import numpy as np
+
+from models.physics.geometry import FieldOfView
+from tfds_shards.sources import Sources
+
+_CROSSING_S = (30.0, 90.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """Where K sources are at a time.
+
+    view: the region they stay in. start: where they are at time 0, inside it.
+    rate: spans of the region a second, [3, K], of azimuth, elevation and range; negative towards the lower limit.
+    """
+
+    view: FieldOfView
+    start: Sources
+    rate: np.ndarray
+
+    def at(self, time_s: float) -> Sources:
+        """The sources at `time_s`, seconds."""
+        limits = np.array([self.view.azimuth, self.view.elevation, self.view.range_m])
+        low, span = limits[:, :1], np.ptp(limits, axis=1, keepdims=True)
+        way = (np.stack(self.start) - low) / span + self.rate * time_s
+        return Sources(*(low + span * (1.0 - np.abs(1.0 - way % 2.0))))
+
+
+def draw_motion(rng: np.random.Generator, view: FieldOfView, start: Sources) -> Motion:
+    """Each coordinate crosses the region in a time uniform in 30 to 90 s, in either direction."""
+    shape = (3, start.range_m.size)
+    return Motion(view, start, rng.choice([-1.0, 1.0], shape) / rng.uniform(*_CROSSING_S, shape))

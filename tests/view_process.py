@@ -1,0 +1,55 @@
+"""The live view in a process of its own, as a user starts it."""
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from serving.server_process import PATIENCE_S, end_with_parent
+
+
+class ViewProcess:
+    """`python -m pipeline.checks.view --port 0`; its page is there once it is made.
+
+    Args:
+      options: of the command line.
+      log_dir: where its log goes.
+    """
+
+    def __init__(self, options: tuple[str, ...], log_dir: Path) -> None:
+        command = [sys.executable, "-m", "pipeline.checks.view", "--port", "0", "--log-dir", str(log_dir), *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent)
+        assert self.process.stdout is not None
+        self.said = []
+        for line in self.process.stdout:
+            self.said.append(line)
+            if found := re.search(r"open (http://[\d.]+:(\d+)/)", line):
+                self.url, self.port = found[1], int(found[2])
+                return
+        raise AssertionError(f"expected a view, got {self.said}")
+
+    def resident_bytes(self) -> int:
+        """Memory it holds now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Signals it and waits; its exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_S)
+
+
+@contextlib.contextmanager
+def view_process(*options: str) -> Iterator[ViewProcess]:
+    """A view that runs, killed with the block if it has not ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        view = ViewProcess(options, Path(folder))
+        try:
+            yield view
+        finally:
+            view.process.kill()
+            view.process.wait()
