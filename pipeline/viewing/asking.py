@@ -64,11 +64,15 @@ class Model:
             self._open()
 
     def ready(self) -> bool:
-        """Whether the model serves now; a server that refuses to say does not."""
+        """Whether the model serves now; a server that refuses to say does not, nor is one asked after `close`."""
         try:
             return self._localizer.ready(_READY_S)
         except ServerError:
             return False
+        except ValueError:  # of gRPC, where a connection is closed while it is used
+            if self._closed:
+                return False
+            raise
 
     def ask(self, shot: Shot, spectrum: bool) -> Answer:
         """The answer for a scene.

@@ -186,6 +186,13 @@ def test_a_scene_of_another_installation_is_refused(tmp_path: Path) -> None:
         model.close()
 
 
+def test_a_model_that_is_closed_while_the_stream_looks_at_it_is_not_there() -> None:
+    """It ended the view with an error of gRPC's once."""
+    model = Model("localhost:1", "ris_localizer")
+    model.close()
+    assert not model.ready()
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
