@@ -84,6 +84,25 @@ def run_estimator(
     return Predictions(truth.pop("snr_db"), truth, _stacked(answers, answers[0]), tuple(seconds), sizes)
 
 
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an npz of an evaluation."""
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
+def load_arrays(path: Path) -> Arrays:
+    """Reads what `save_arrays` wrote.
+
+    Raises:
+      ValueError: no such file, or no npz.
+    """
+    try:
+        with np.load(path) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path.name}: expected an evaluation's file at {path}, got: {error}") from None
+
+
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Writes an npz: snr_db, the truth as true_NAME, the outputs as found_NAME."""
     arrays = {
@@ -91,8 +110,7 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
         **{_TRUE + key: value for key, value in predictions.truth.items()},
         **{_FOUND + key: value for key, value in predictions.outputs.items()},
     }
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+    save_arrays(path, arrays)
 
 
 def load_predictions(path: Path) -> Predictions:
@@ -101,11 +119,7 @@ def load_predictions(path: Path) -> Predictions:
     Raises:
       ValueError: no such file, or not one of these.
     """
-    try:
-        with np.load(path) as stored:
-            arrays = dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"scenes.npz: expected an evaluation's file at {path}, got: {error}") from None
+    arrays = load_arrays(path)
 
     def group(prefix: str) -> Arrays:
         return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}

@@ -1,16 +1,15 @@
 """MVDR spectra of an evaluation's first scenes on disk, for pictures."""
 
 import dataclasses
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.common.records import replacing
 from pipeline.evaluation.estimators import Estimator
 from pipeline.evaluation.matching import require_arrays
+from pipeline.evaluation.predictions import load_arrays, save_arrays
 
 SPECTRA_FILE = "spectra.npz"
 _AXES = ("azimuth_deg", "elevation_deg", "range_m")
@@ -44,9 +43,7 @@ def spectra_of(estimator: Estimator, scenes: Mapping[str, Any]) -> Spectra:
 
 def save_spectra(path: Path, spectra: Spectra) -> None:
     """Writes an npz, an array a field."""
-    arrays = {field.name: getattr(spectra, field.name) for field in dataclasses.fields(spectra)}
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+    save_arrays(path, {field.name: getattr(spectra, field.name) for field in dataclasses.fields(spectra)})
 
 
 def load_spectra(path: Path) -> Spectra:
@@ -55,11 +52,7 @@ def load_spectra(path: Path) -> Spectra:
     Raises:
       ValueError: no such file, or not one of these.
     """
-    try:
-        with np.load(path) as stored:
-            arrays = dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{SPECTRA_FILE}: expected an evaluation's file at {path}, got: {error}") from None
+    arrays = load_arrays(path)
     names = ("spectrum_db", *_AXES)
     require_arrays(str(path), arrays, names)
     return Spectra(*(arrays[name] for name in names))
