@@ -85,19 +85,27 @@ class Model:
           ServerError: the server is away or refuses.
           ValueError: the scene is of another installation than the model's.
         """
-        self._localizer.check(shot.measurement)
+        try:
+            self._localizer.check(shot.measurement)
+        except ValueError as error:
+            if shot.surface_sha256 is None:
+                raise
+            raise self._of_another_installation(f" ({error})") from None
         self._meet()
         if shot.surface_sha256 is not None and self._surface_sha256 not in (None, shot.surface_sha256):
-            raise ValueError(
-                f"--config, --installation: expected the surface of the model {self._name}, got another one; "
-                "measurement files can be shown"
-            )
+            raise self._of_another_installation()
         inputs = shot.measurement.inputs(0, 1)
         started = time.perf_counter()
         answer = self._localizer.predict(inputs)
         latency_ms = 1e3 * (time.perf_counter() - started)
         shown = self._spectrum.predict(inputs).outputs if spectrum and self.has_spectrum else None
         return Answer(answer.outputs, shown, latency_ms, answer.model_version)
+
+    def _of_another_installation(self, how: str = "") -> ValueError:
+        return ValueError(
+            f"--installation: expected that of the model {self._name}, got another one{how}; files can be shown, with "
+            "the region and the surface of the wrong one about their sources"
+        )
 
     def _meet(self) -> None:
         """Asks once whether the model gives a spectrum, and of which surface it is."""

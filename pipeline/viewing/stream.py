@@ -111,9 +111,10 @@ class Stream:
         self._woken.set()
 
     def show_file(self, scenes: FileScenes) -> None:
-        """Shows the scenes of a file, from its first on."""
+        """Shows the first scene of a file, and waits for who wants to see the others."""
         self._file, self.state.file = scenes, scenes.title
-        self.obey(Command("show", "file"))
+        self._show("file")
+        self.obey(Command("step"))
 
     def _show(self, name: Any) -> None:
         self._series += 1

@@ -198,6 +198,7 @@ def test_a_dropped_file_appears_as_sources_and_a_bad_one_as_a_line(
         expect(page.locator("#server")).to_contain_text("answers")
         page.evaluate(drop, ["loud.npz", list((tmp_path / "loud.npz").read_bytes())])
         expect(page.locator("#title")).to_have_text("scene 1 of 1")
+        page.click("#run")
         expect(page.locator("#note")).to_contain_text("last scene")
         rows = page.locator("#sources tbody tr:not([aria-hidden])")
         expect(rows).to_have_count(int(batch["num_sources"][0]))
