@@ -22,7 +22,7 @@ from pipeline.data import DataOptions
 from pipeline.release.exporting import export_localizer
 from pipeline.scenes.building import build_scenes
 
-start_lean()
+start_lean()  # after all imports: for its collector, which graphs keep busy, too
 
 MODEL_NAME = "ris_localizer"
 SCENE_SETS = ("l64_m64_32_16_8", "l64_random_16_16_2")

@@ -9,7 +9,8 @@ from tfds_shards.codebook import code_phasors
 from tfds_shards.simulator import Scene, SceneConfig, simulate_scene
 
 _STACKED = ("snapshots", "channel", "azimuth", "elevation", "range_m", "power")
-_INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
+INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
+"""What of a batch is measured or told; the rest is the truth."""
 
 
 def scene_batch(scenes: Sequence[Scene], phase_bits: int) -> dict[str, np.ndarray]:
@@ -34,4 +35,4 @@ def simulated_inputs(scenario: Scenario, num_scenes: int) -> dict[str, np.ndarra
     """
     config = SceneConfig("warmup", scenario, codebook="random")
     batch = scene_batch([simulate_scene(config, "test", number) for number in range(num_scenes)], config.phase_bits)
-    return {name: batch[name] for name in _INPUTS}
+    return {name: batch[name] for name in INPUTS}

@@ -10,28 +10,17 @@ import numpy as np
 
 from models.physics.geometry import Scenario
 from pipeline.checks.locate import LocateOptions
-from pipeline.evaluation.matching import found_sources, match_sources, true_sources
+from pipeline.evaluation.matching import Sources, found_sources, match_sources, true_sources
 from pipeline.evaluation.metrics import metrics_config
 from serving.client import LocalizerClient
-from serving.client.measurement import Measurement, check_measurement, write_measurement
+from serving.client.measurement import check_measurement, write_measurement
 from serving.server_process import PATIENCE_S, server_process
-from tfds_shards.codebook import code_phasors
+from tfds_shards.inputs import INPUTS, scene_batch
 from tfds_shards.scene_sets import scene_set
 from tfds_shards.simulator import Scene, simulate_scene
 
 MODEL_NAME = "ris_localizer"
 _FIRST_FRESH_INDEX = 1_000_000  # beyond any stored split
-
-
-def _measurement(scenes: list[Scene], phase_bits: int) -> Measurement:
-    return check_measurement(
-        {
-            "snapshots": np.stack([scene.snapshots for scene in scenes]),
-            "ris_codes": np.stack([code_phasors(scene.code_phase_index, phase_bits) for scene in scenes]),
-            "channel": np.stack([scene.channel for scene in scenes]),
-            "snr_db": np.array([scene.snr_db for scene in scenes]),
-        }
-    )
 
 
 @contextlib.contextmanager
@@ -49,8 +38,9 @@ def running_server(
         yield server.target
 
 
-def _show(scenes: list[Scene], outputs: dict[str, np.ndarray], scenario: Scenario, logger: logging.Logger) -> None:
-    truth = true_sources({key: np.stack([getattr(scene, key) for scene in scenes]) for key in _TRUTH})
+def _show(
+    scenes: list[Scene], truth: Sources, outputs: dict[str, np.ndarray], scenario: Scenario, logger: logging.Logger
+) -> None:
     table = match_sources(truth, found_sources(outputs))
     hits = table.hits(metrics_config(scenario).standard_gate)
     for number, scene in enumerate(scenes):
@@ -68,9 +58,6 @@ def _show(scenes: list[Scene], outputs: dict[str, np.ndarray], scenario: Scenari
             logger.info(f"   found  {azimuth:7.2f} deg {elevation:7.2f} deg {range_m:6.2f} m   score {score:.2f}")
 
 
-_TRUTH = ("num_sources", "azimuth", "elevation", "range_m")
-
-
 def locate(options: LocateOptions, logger: logging.Logger) -> None:
     """Simulates, sends and shows.
 
@@ -80,7 +67,8 @@ def locate(options: LocateOptions, logger: logging.Logger) -> None:
     """
     config = scene_set(options.config).config
     scenes = [simulate_scene(config, "test", _FIRST_FRESH_INDEX + number) for number in range(options.scenes)]
-    measurement = _measurement(scenes, config.phase_bits)
+    batch = scene_batch(scenes, config.phase_bits)
+    measurement = check_measurement({name: batch[name] for name in INPUTS})
     write_measurement(options.output, measurement)
     with (
         running_server(options.model_base_path, MODEL_NAME, logger) as target,
@@ -90,4 +78,4 @@ def locate(options: LocateOptions, logger: logging.Logger) -> None:
         started = time.monotonic()
         outputs = client.predict(measurement.inputs(0, len(measurement))).outputs
         logger.info(f"{len(measurement)} scenes over gRPC in {time.monotonic() - started:.1f} s, tracing included")
-    _show(scenes, outputs, config.scenario, logger)
+    _show(scenes, true_sources(batch), outputs, config.scenario, logger)

@@ -82,8 +82,9 @@ def _points(places_m: np.ndarray, name: str, look: dict[str, object], score: np.
             f"{text}, score {value:.2f}" if np.isfinite(value) else text
             for text, value in zip(said, score, strict=True)
         ]
-    hover = "%{text}<br>x %{x:.2f}, y %{y:.2f}, z %{z:.2f} m"
-    return go.Scatter3d(**space.xyz(places_m), name=name, mode="markers", marker=look, text=said, hovertemplate=hover)
+    return go.Scatter3d(
+        **space.xyz(places_m), name=name, mode="markers", marker=look, text=said, hovertemplate=space.HOVER
+    )
 
 
 def _lines(pairs: list[tuple[np.ndarray, np.ndarray]]) -> go.Scatter3d:

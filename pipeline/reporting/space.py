@@ -12,6 +12,8 @@ from pipeline.reporting import styles
 
 PROBABILITY = 0.9
 """That a source lies within its ellipsoid."""
+HOVER = "%{text}<br>x %{x:.2f}, y %{y:.2f}, z %{z:.2f} m"
+"""What is said of a marker that has a text."""
 _AROUND, _UP = 16, 9  # points of an ellipsoid
 _ARC = 13  # points of an edge of the field of view
 

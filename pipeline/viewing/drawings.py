@@ -54,9 +54,8 @@ def _space(scenario: Scenario) -> go.Figure:
     drawn.add_trace(space.edges(scenario.field_of_view))
     for name, text, colour, symbol, size in (_TRAIL, _TRUE, *_FOUND):
         look = {"symbol": symbol, "size": size, "color": colour}
-        hover = "%{text}<br>x %{x:.2f}, y %{y:.2f}, z %{z:.2f} m"
         drawn.add_trace(
-            go.Scatter3d(x=[], y=[], z=[], meta=name, name=text, mode="markers", marker=look, hovertemplate=hover)
+            go.Scatter3d(x=[], y=[], z=[], meta=name, name=text, mode="markers", marker=look, hovertemplate=space.HOVER)
         )
     for name, _, colour, _, _ in _FOUND:
         look = space.ellipsoid_look(colour)
@@ -87,7 +86,10 @@ def _flat(scenario: Scenario) -> go.Figure:
         rows=2, cols=1, row_heights=(heights / heights.sum()).tolist(), vertical_spacing=0.12, figure=drawn
     )
     for row, (across, title) in enumerate((("y", "y, m, from above"), ("z", "z, m, from the side")), start=1):
-        for still, look in ((edges, {"color": "#A9B2BA", "width": 1.5}), (plate, {"color": styles.BLACK, "width": 5})):
+        for still, look in (
+            (edges, {"color": edges.line.color, "width": 1.5}),
+            (plate, {"color": styles.BLACK, "width": 5}),
+        ):
             drawn.add_trace(
                 go.Scatter(x=still.x, y=getattr(still, across), mode="lines", line=look, hoverinfo="skip"),
                 row=row,

@@ -8,14 +8,13 @@ import numpy as np
 from pipeline.calibration.files import surface_fingerprint
 from pipeline.evaluation.matching import Sources, true_sources
 from pipeline.viewing.motion import draw_motion
-from serving.client.measurement import LEVELS, Measurement, check_measurement
+from serving.client.measurement import Measurement, check_measurement
 from serving.client.measurement_file import MeasurementFile
-from tfds_shards.inputs import scene_batch
+from tfds_shards.inputs import INPUTS, scene_batch
 from tfds_shards.simulator import Moment, Scene, SceneConfig, simulate_scene
 from tfds_shards.sources import Sources as Places
 
 _FIRST_FRESH_INDEX = 2_000_000  # beyond any stored split, and what `locate` draws
-_INPUTS = ("snapshots", "ris_codes", "channel", LEVELS[0])
 
 
 class Shot(NamedTuple):
@@ -48,7 +47,7 @@ class Shots(Protocol):
 
 def _shot(title: str, config: SceneConfig, scene: Scene) -> Shot:
     batch = scene_batch([scene], config.phase_bits)
-    measurement = check_measurement({name: batch[name] for name in _INPUTS})
+    measurement = check_measurement({name: batch[name] for name in INPUTS})
     return Shot(title, measurement, true_sources(batch), surface_fingerprint(config.scenario.array))
 
 
