@@ -58,8 +58,8 @@ def _scoring_step(state: _State, limits: Limits) -> tuple[Atoms, tf.Tensor]:
     """The damped step -(F + lambda diag F)^-1 g, clipped, inside the limits; the log-likelihood it promises, [B]."""
     parameters, active, noise_power = state.atoms
     batch = tf.shape(active)[0]
-    num_atoms = active.shape[-1]
-    scale = np.repeat(limits.scale, num_atoms)
+    num_atoms = tf.shape(active)[-1]
+    scale = tf.repeat(limits.scale, num_atoms)
     fisher = state.evaluation.fisher * scale[:, None] * scale
     gradient = state.evaluation.gradient * scale
     diagonal = tf.linalg.diag_part(fisher)
@@ -86,6 +86,52 @@ def _unknown(atoms: Atoms) -> Evaluation:
     gains = tf.fill([num_scenes, num_atoms], np.float32(np.inf))
     flat = tf.zeros([num_scenes])
     return Evaluation(worst, tf.zeros([num_scenes, size]), tf.zeros([num_scenes, size, size]), gains, flat, flat + 1.0)
+
+
+def _active_first(atoms: Atoms) -> Atoms:
+    """The same atoms, the active ones in the first slots."""
+    order = tf.argsort(tf.cast(atoms.active, tf.int32), direction="DESCENDING", stable=True)
+    parameters, active = (tf.gather(values, order, batch_dims=1) for values in (atoms.parameters, atoms.active))
+    return Atoms(parameters, active, atoms.noise_power)
+
+
+def _used_slots(active: tf.Tensor) -> tf.Tensor:
+    """How many of the first slots hold all active atoms, at least one: [B, A] bool -> [B] int32."""
+    slots = tf.range(1, active.shape[-1] + 1)
+    return tf.maximum(tf.reduce_max(tf.where(active, slots, 0), axis=-1), 1)
+
+
+def _with_slots(evaluation: Evaluation, count: tf.Tensor) -> Evaluation:
+    """The evaluation with that many slots of atoms: later ones left out, or new ones empty."""
+    old = tf.shape(evaluation.gains)[-1]
+    more = tf.maximum(count - old, 0)
+    per_parameter = [-1, PARAMETERS_PER_ATOM, old]
+    gradient = tf.reshape(evaluation.gradient, per_parameter)[..., :count]
+    fisher = tf.reshape(evaluation.fisher, [*per_parameter, PARAMETERS_PER_ATOM, old])[:, :, :count, :, :count]
+    gradient = tf.pad(gradient, [[0, 0], [0, 0], [0, more]])
+    fisher = tf.pad(fisher, [[0, 0], [0, 0], [0, more], [0, 0], [0, more]])
+    size = PARAMETERS_PER_ATOM * count
+    return evaluation._replace(
+        gradient=tf.reshape(gradient, [-1, size]),
+        fisher=tf.reshape(fisher, [-1, size, size]),
+        gains=tf.pad(evaluation.gains[:, :count], [[0, 0], [0, more]]),
+    )
+
+
+def _narrowed(state: _State, count: tf.Tensor) -> _State:
+    """The first slots of the atoms, `_used_slots` of them."""
+    parameters, active, noise_power = state.atoms
+    atoms = Atoms(parameters[:, :count], active[:, :count], noise_power)
+    return _State(atoms, state.damping, _with_slots(state.evaluation, count))
+
+
+def _widened(state: _State, whole: _State) -> _State:
+    """What became of `_narrowed(whole)`, in the slots of `whole`."""
+    count, slots = tf.shape(state.atoms.active)[-1], whole.atoms.active.shape[-1]
+    parameters = tf.concat([state.atoms.parameters, whole.atoms.parameters[:, count:]], axis=1)
+    active = tf.concat([state.atoms.active, whole.atoms.active[:, count:]], axis=1)
+    atoms = Atoms(parameters, active, state.atoms.noise_power)
+    return _State(atoms, state.damping, _with_slots(state.evaluation, slots))
 
 
 def _useless(state: _State, config: ContinuousConfig) -> tf.Tensor:
@@ -154,21 +200,41 @@ def refine_atoms(
     if steps + config.settling_steps == 0:
         return atoms, evaluate_atoms(observation, atoms, array)
     damping = tf.fill([tf.shape(atoms.active)[0]], DAMPING_START)
-    state = _State(atoms, damping, _unknown(atoms))
+    state = _State(_active_first(atoms), damping, _unknown(atoms))
+    everyone = tf.range(tf.size(damping))
 
-    def advance(leg: tf.Tensor, scenes: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:
-        """All scenes take `steps`, and on the second leg those that have not settled the further ones."""
-        first, stop = leg * (steps + 1) - 1, steps + leg * config.settling_steps
-        some, here = take_scenes((observation, state), scenes)
-        moved, settled = _advance(some, here, array, field_of_view, config, first, stop)
-        return leg + 1, tf.boolean_mask(scenes, ~settled), put_scenes(state, scenes, moved)
+    def leg(number: tf.Tensor, scenes: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:
+        """All scenes take `steps`, and on the second leg those that have not settled the further ones.
 
-    def goes_on(leg: tf.Tensor, scenes: tf.Tensor, state: _State) -> tf.Tensor:
+        Scenes that use as many slots go together, in systems of that size.
+        """
+        first, stop = number * (steps + 1) - 1, steps + number * config.settling_steps
+        used = _used_slots(tf.gather(state.atoms.active, scenes))
+        counts = tf.unique(used).y
+
+        def group(turn: tf.Tensor, unsettled: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:
+            some = tf.boolean_mask(scenes, used == counts[turn])
+            whole = take_scenes(state, some)
+            here = _narrowed(whole, counts[turn])
+            moved, settled = _advance(take_scenes(observation, some), here, array, field_of_view, config, first, stop)
+            unsettled = tf.concat([unsettled, tf.boolean_mask(some, ~settled)], axis=0)
+            return turn + 1, unsettled, put_scenes(state, some, _widened(moved, whole))
+
+        loop = (tf.constant(0), scenes[:0], state)
+        shapes = tf.nest.map_structure(lambda value: value.shape, loop)
+        shapes = (shapes[0], tf.TensorShape([None]), shapes[2])
+        _, unsettled, state = tf.while_loop(
+            lambda turn, *_: turn < tf.size(counts), group, loop, shape_invariants=shapes
+        )
+        return number + 1, unsettled, state
+
+    def goes_on(number: tf.Tensor, scenes: tf.Tensor, state: _State) -> tf.Tensor:
         del state
-        return (leg <= int(config.settling_steps > 0)) & (tf.size(scenes) > 0)
+        return (number <= int(config.settling_steps > 0)) & (tf.size(scenes) > 0)
 
-    everyone = tf.where(tf.ones_like(damping, tf.bool))[:, 0]
-    _, _, state = tf.while_loop(goes_on, advance, (tf.constant(0), everyone, state))
+    loop = (tf.constant(0), everyone, state)
+    shapes = tf.nest.map_structure(lambda value: value.shape, loop)
+    _, _, state = tf.while_loop(goes_on, leg, loop, shape_invariants=(shapes[0], tf.TensorShape([None]), shapes[2]))
     return state.atoms, state.evaluation
 
 

@@ -8,6 +8,11 @@ p_ki = sqrt(gamma_k) Phi_l da_k/dpsi_i (b/2 for the log power), so that dS_l = p
 the log-likelihood lost when atom k is removed. F is also the bound of Stoica and Nehorai (1990) for Gaussian symbols.
 For the log of the noise power
     dNLL     = sigma^2 sum_l [tr S^-1 - |S^-1 y|^2],   F = sigma^4 sum_l tr S^-2.
+With A sources and M antennas nothing larger than A x A is factorised: for B = [b_1 .. b_A], W = B^H B + sigma^2 I,
+z = W^-1 B^H y and the residual e = y - B z, Woodbury's identity gives
+    B^H S^-1 x = W^-1 B^H x,    x^H S^-1 v = (x^H v - (B^H x)^H W^-1 B^H v) / sigma^2,    S^-1 y = e / sigma^2,
+    y^H S^-1 y = |e|^2 / sigma^2 + |z|^2,    log |S| = log |W| + (M - A) log sigma^2,    u = z,
+    1 - alpha_k = sigma^2 (W^-1)_kk,    tr S^-n = (M - A) / sigma^2n + tr W^-n.
 """
 
 from typing import NamedTuple
@@ -67,15 +72,20 @@ def _columns(atoms: Atoms, array: RISArray) -> tf.Tensor:
     columns = tf.concat([slopes, 0.5 * vectors[..., None, :]], axis=-2)  # [B, A, 4, N]
     columns *= tf.cast(tf.sqrt(atoms.powers()), columns.dtype)[..., None, None]
     columns = tf.transpose(columns, [0, 3, 2, 1])
-    return tf.reshape(columns, [tf.shape(columns)[0], array.num_elements, PARAMETERS_PER_ATOM * columns.shape[-1]])
+    size = PARAMETERS_PER_ATOM * tf.shape(columns)[-1]
+    return tf.reshape(columns, [tf.shape(columns)[0], array.num_elements, size])
 
 
-def _fisher(real: tf.Tensor, imag: tf.Tensor, num_atoms: int) -> tf.Tensor:
-    """Fisher information from G(p_ki, p_jm), [B, L, 4A, 4A] as its two parts, in real arithmetic (twice as fast)."""
-    rows = [tf.tile(part[..., -num_atoms:, :], [1, 1, PARAMETERS_PER_ATOM, 1]) for part in (real, imag)]
-    own = [tf.tile(row[..., -num_atoms:], [1, 1, 1, PARAMETERS_PER_ATOM]) for row in rows]
-    first = rows[0] * tf.linalg.matrix_transpose(rows[0]) - rows[1] * tf.linalg.matrix_transpose(rows[1])
-    return 8.0 * tf.reduce_sum(first + own[0] * real + own[1] * imag, axis=1)
+def _fisher(rows: tf.Tensor, products: tf.Tensor) -> tf.Tensor:
+    """Fisher information, [B, 4A, 4A], from G(b_k, p_jm) [B, L, A, 4A] and G(p_ki, p_jm) [B, L, 4A, 4A]."""
+    num_snapshots, num_atoms = tf.shape(rows)[1], tf.shape(rows)[2]
+    rows = tf.reshape(rows, [-1, num_snapshots, num_atoms, PARAMETERS_PER_ATOM, num_atoms])
+    shape = [-1, num_snapshots, PARAMETERS_PER_ATOM, num_atoms, PARAMETERS_PER_ATOM, num_atoms]
+    own = 2.0 * tf.math.conj(rows[..., -1, :])  # G(b_j, b_k)
+    fisher = tf.einsum("blkmj,bljik->bikmj", rows, rows)
+    fisher += tf.einsum("blkj,blikmj->bikmj", own, tf.reshape(products, shape))
+    size = PARAMETERS_PER_ATOM * num_atoms
+    return 2.0 * tf.reshape(tf.math.real(fisher), [-1, size, size])
 
 
 def evaluate_atoms(observation: Observation, atoms: Atoms, array: RISArray) -> Evaluation:
@@ -87,41 +97,46 @@ def evaluate_atoms(observation: Observation, atoms: Atoms, array: RISArray) -> E
       array: the surface.
 
     Returns:
-      The evaluation. About 8 L M N 4A real operations a scene, the rest is small.
+      The evaluation. About 8 L M N 4A real operations a scene, and 8 L (4A)^2 (M + A) on small matrices.
     """
-    num_atoms = atoms.active.shape[-1]
-    response = observation.respond(_columns(atoms, array))  # p_ki, [B, L, M, 4A]
-    sources = 2.0 * response[..., -num_atoms:]
-    identity = tf.eye(observation.channel.shape[1], dtype=response.dtype)
-    noise = tf.cast(atoms.noise_power, response.dtype)[:, None, None, None]
-    chol = tf.linalg.cholesky(tf.matmul(sources, sources, adjoint_b=True) + noise * identity)
-    identities = tf.broadcast_to(identity, tf.shape(chol))
-    white = tf.linalg.triangular_solve(chol, tf.concat([response, observation.snapshots[..., None], identities], -1))
-    size = response.shape[-1]
-    data, inverse_root = white[..., : size + 1], white[..., size + 1 :]
-    gram = tf.matmul(data, data, adjoint_a=True)
-    real, imag = tf.math.real(gram[..., :-1, :-1]), tf.math.imag(gram[..., :-1, :-1])
+    num_snapshots, num_antennas = tf.shape(observation.snapshots)[1], observation.channel.shape[1]
+    num_atoms = tf.shape(atoms.active)[-1]
+    per_atom = (PARAMETERS_PER_ATOM, num_atoms)
+    response = observation.respond(_columns(atoms, array))  # P: p_ki, [B, L, M, 4A]
+    snapshots = observation.snapshots
+    gram = tf.matmul(response, response, adjoint_a=True)  # P^H P
+    correlation = tf.linalg.matvec(response, snapshots, adjoint_a=True)  # P^H y
+    seen, seen_snapshots = 2.0 * gram[..., -num_atoms:, :], 2.0 * correlation[..., -num_atoms:]  # B^H P, B^H y
+    noise_power = atoms.noise_power
+    noise = tf.cast(noise_power, gram.dtype)[:, None, None, None]
+    identity = tf.eye(num_atoms, dtype=gram.dtype)
+    chol = tf.linalg.cholesky(2.0 * seen[..., -num_atoms:] + noise * identity)
+    inverse = tf.linalg.cholesky_solve(chol, tf.broadcast_to(identity, tf.shape(chol)))
+    rows = tf.matmul(inverse, seen)  # G(b_k, p_jm)
+    symbols = tf.linalg.matvec(inverse, seen_snapshots)  # z
+    precision = tf.cast(1.0 / noise_power, gram.dtype)[:, None, None]
+    projected = (gram - tf.matmul(seen, rows, adjoint_a=True)) * precision[..., None]  # G(p_ki, p_jm)
+    told = (correlation - tf.linalg.matvec(rows, seen_snapshots, adjoint_a=True)) * precision  # G(p_ki, y)
 
-    log_det = 2.0 * tf.reduce_sum(tf.math.log(tf.math.real(tf.linalg.diag_part(chol))), axis=(-2, -1))
-    nll = log_det + tf.reduce_sum(tf.math.real(gram[..., -1, -1]), axis=-1)
+    residual = snapshots - 2.0 * tf.linalg.matvec(response[..., -num_atoms:], symbols)  # e
+    misfit = tf.reduce_sum(tf.abs(residual) ** 2, axis=(1, 2)) / noise_power
+    noise_alone = tf.cast(num_snapshots * (num_antennas - num_atoms), noise_power.dtype)  # dimensions without a source
+    log_det = 2.0 * tf.reduce_sum(tf.math.log(tf.math.real(tf.linalg.diag_part(chol))), axis=(1, 2))
+    log_det += noise_alone * tf.math.log(noise_power)
+    nll = log_det + misfit + tf.reduce_sum(tf.abs(symbols) ** 2, axis=(1, 2))
 
-    picks_own = tf.tile(tf.eye(num_atoms), [1, PARAMETERS_PER_ATOM])
-    own = tf.reduce_sum(2.0 * tf.reduce_sum(real[..., -num_atoms:, :], axis=1) * picks_own, axis=-2)
-    p_y = gram[..., :-1, -1]
-    b_y = 2.0 * p_y[..., -num_atoms:]
-    seen = tf.math.real(tf.tile(b_y, [1, 1, PARAMETERS_PER_ATOM]) * tf.math.conj(p_y))
-    gradient = 2.0 * (own - tf.reduce_sum(seen, axis=1))
+    own = tf.einsum("blkik->bik", tf.reshape(tf.math.real(rows), [-1, num_snapshots, num_atoms, *per_atom]))
+    told = tf.reshape(told, [-1, num_snapshots, *per_atom])
+    gradient = own - tf.math.real(tf.einsum("blk,blik->bik", symbols, tf.math.conj(told)))
+    gradient = tf.reshape(2.0 * gradient, [-1, PARAMETERS_PER_ATOM * num_atoms])
 
-    remaining = tf.maximum(1.0 - 4.0 * tf.linalg.diag_part(real)[..., -num_atoms:], 1e-6)
-    gains = tf.math.log(remaining) + tf.abs(b_y) ** 2 / remaining
+    variance = tf.math.real(tf.linalg.diag_part(inverse))
+    remaining = noise_power[:, None, None] * variance  # 1 - alpha
+    gains = tf.reduce_sum(tf.math.log(remaining) + tf.abs(symbols) ** 2 / remaining, axis=1)
 
-    inverse = tf.matmul(inverse_root, tf.concat([inverse_root, data[..., -1:]], axis=-1), adjoint_a=True)
-    power = tf.abs(inverse) ** 2
-    trace = tf.reduce_sum(tf.abs(inverse_root) ** 2, axis=(1, 2, 3))
-    noise_gradient = atoms.noise_power * (trace - tf.reduce_sum(power[..., -1], axis=(1, 2)))
-    noise_fisher = atoms.noise_power**2 * tf.reduce_sum(power[..., :-1], axis=(1, 2, 3))
-    fisher = _fisher(real, imag, num_atoms)
-    return Evaluation(nll, gradient, fisher, tf.reduce_sum(gains, axis=1), noise_gradient, noise_fisher)
+    noise_gradient = noise_alone + noise_power * tf.reduce_sum(variance, axis=(1, 2)) - misfit
+    noise_fisher = noise_alone + noise_power**2 * tf.reduce_sum(tf.abs(inverse) ** 2, axis=(1, 2, 3))
+    return Evaluation(nll, gradient, _fisher(rows, projected), gains, noise_gradient, noise_fisher)
 
 
 def error_covariance(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:

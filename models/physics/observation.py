@@ -29,12 +29,13 @@ class Observation(NamedTuple):
         return self.channel[:, None] * self.ris_codes[:, :, None]
 
     def respond(self, vectors: tf.Tensor) -> tf.Tensor:
-        """Phi_l x_j for every snapshot: x [B, N, J] -> [B, L, M, J], as one real product."""
+        """Phi_l x_j for every snapshot: x [B, N, J] -> [B, L, M, J], as one real product; no gradient passes it."""
         num_snapshots, num_antennas = tf.shape(self.snapshots)[1], self.channel.shape[1]
-        real, imag = tf.math.real(vectors), tf.math.imag(vectors)
-        embedded = tf.concat([tf.concat([real, imag], -1), tf.concat([-imag, real], -1)], -2)
-        parts = tf.split(tf.matmul(self.rows, embedded), 2, axis=-1)
-        return tf.reshape(tf.complex(*parts), [-1, num_snapshots, num_antennas, vectors.shape[-1]])
+        shape = tf.shape(vectors)
+        embedded = tf.concat([tf.bitcast(vectors, tf.float32), tf.bitcast(1j * vectors, tf.float32)], axis=1)
+        products = tf.matmul(self.rows, tf.reshape(embedded, [shape[0], 2 * vectors.shape[1], 2 * shape[2]]))
+        products = tf.reshape(products, [shape[0], num_snapshots, num_antennas, shape[2], 2])
+        return tf.bitcast(products, tf.complex64)
 
     def back_project(self, values: tf.Tensor) -> tf.Tensor:
         """Phi_l^H x_l for one vector a snapshot: x [B, L, M] -> [B, L, N], as one product with H."""
