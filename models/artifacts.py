@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 
 import keras
 
+from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.grids import moved_config
 from models.decision.scoring import ScoreCorrection
+from models.effort import Effort, at_effort
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from models.spectrum.refiner import SpectrumRefiner
@@ -28,6 +30,16 @@ def with_settings(weights: LocalizerWeights, settings: Mapping[str, Any]) -> Loc
     config = weights.backbone.config
     changed = dataclasses.replace(config, continuous=dataclasses.replace(config.continuous, **settings))
     return weights.with_backbone(Backbone(weights.backbone.scenario, changed))
+
+
+def with_effort(
+    weights: LocalizerWeights, config: LocalizerConfig, effort: Effort
+) -> tuple[LocalizerWeights, LocalizerConfig]:
+    """The same weights and settings, of the default effort, at another one."""
+    backbone = weights.backbone.config
+    changed = dataclasses.replace(backbone, continuous=at_effort(backbone.continuous, effort))
+    config = dataclasses.replace(config, coherence=at_effort(config.coherence, effort))
+    return weights.with_backbone(Backbone(weights.backbone.scenario, changed)), config
 
 
 def untrained(like: LocalizerWeights) -> LocalizerWeights:

@@ -42,6 +42,8 @@ class LossConfig:
     """Share of R_pred's energy outside the span of the true steering vectors."""
     peak_contrast: float = 0.0
     """Height of the MVDR spectrum at the sources against its mean; off: peaks are the refiner's business."""
+    start: float = 1.0
+    """Set matching of the start's candidates with the sources."""
     gap: float = 0.0
     """Refused unless zero."""
     margin: float = 0.0
@@ -54,6 +56,6 @@ class LossConfig:
                     f"LossConfig.{field}: expected 0, got {getattr(self, field)!r}: this loss back-propagates through "
                     "eigenvalues, which is unstable where they meet; use subspace_alignment"
                 )
-        for field in ("heat_map", "stein", "subspace_alignment", "peak_contrast"):
+        for field in ("heat_map", "stein", "subspace_alignment", "peak_contrast", "start"):
             if not getattr(self, field) >= 0.0:
                 raise ValueError(f"LossConfig.{field}: expected a weight of at least 0, got {getattr(self, field)!r}")

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from models.config import LocalizerConfig
+from models.effort import Effort
 from pipeline.common.main import run_stage
 
 WARMUP_BATCH_SIZES = (1, 4)
@@ -31,6 +32,8 @@ class ExportOptions:
     warmup_batch_sizes: tuple[int, ...] = WARMUP_BATCH_SIZES
     """Scenes in each request that a server replays before it serves the version, for every signature; none leaves the
     requests out."""
+    effort: Effort = "default"
+    """How much the model does for a scene: fast, default or thorough, docs/model_card.md has their figures."""
     localizer: LocalizerConfig = LocalizerConfig()
     log_dir: Path = Path("runs/logs")
     """Where the log goes."""

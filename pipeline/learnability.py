@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from pathlib import Path
 
+from models.effort import Effort
 from models.reflections.config import CoherenceConfig
 from pipeline.common.main import FAIL, run_stage
 from pipeline.scenes.installations import apply_installation
@@ -31,6 +32,8 @@ class LearnabilityOptions:
     min_training_scenes: int = 100_000
     """A training on fewer scenes than this, repeats counted, is no proof."""
 
+    effort: Effort = "default"
+    """At which all are judged; training pays most where it is fast."""
     coherence: CoherenceConfig = CoherenceConfig()
     """As for `python -m pipeline.train`."""
 

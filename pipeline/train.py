@@ -6,6 +6,7 @@ from pathlib import Path
 
 from models.config import LossConfig
 from models.covariance_estimator.config import BackboneConfig
+from models.effort import Effort
 from models.physics.config import ShrinkageConfig
 from pipeline.common.hyperparameters import read_hyperparameters, replaced
 from pipeline.common.main import run_stage
@@ -23,6 +24,8 @@ class TrainOptions(FitOptions):
     hyperparameters: Path | None = None
     """A best.json of `python -m pipeline.tune`: its values in place of the defaults, --backbone.* beside --initial too;
     options given here win over it."""
+    effort: Effort = "default"
+    """At which validation judges an epoch; what the start has learned shows most where it is fast."""
     backbone: BackboneConfig = BackboneConfig()
     losses: LossConfig = LossConfig()
     shrinkage: ShrinkageConfig = ShrinkageConfig()

@@ -2,8 +2,8 @@
 
 Grid stages update gamma <- gamma (v / q)^beta exp(correction); the corrections' last layers start at zero, so that
 the untrained backbone is the classical fixed point (Wipf and Rao 2004; Learned-SBL, arXiv 1909.08185, is the unrolled
-relative). Continuous stages turn the strongest clusters of gamma into off-grid atoms. R_pred is the atoms plus a
-floor: positive, on the manifold, sharp. Weights never see H or the codes.
+relative). A learned start and continuous stages turn the strongest clusters of gamma into off-grid atoms. R_pred is the
+atoms plus a floor: positive, on the manifold, sharp. Weights never see H or the codes.
 """
 
 import dataclasses
@@ -13,13 +13,14 @@ import keras
 import tensorflow as tf
 
 from models.covariance_estimator.additions import complete_atoms
-from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
-from models.covariance_estimator.continuous import atoms_at, grid_peaks, refine_atoms
+from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig, StartConfig
+from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.exact_search import effective_rank
 from models.covariance_estimator.layers import build_in_turn
 from models.covariance_estimator.likelihood import Atoms, Evaluation
 from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
+from models.covariance_estimator.start import Candidates, StartNetwork, find_candidates, started_atoms
 from models.physics.covariance import LowRankCovariance
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from models.physics.observation import Observation, observe
@@ -118,12 +119,18 @@ class Backbone(keras.Model):
         ]
         for correction in self.corrections:
             correction.build((None, *config.grid.shape, NUM_FEATURES))
+        self.start = StartNetwork(config.start, name="start")
         self.built = True
 
     @property
     def grid_variables(self) -> list[keras.Variable]:
         """Weights of the grid stages."""
         return [variable for correction in self.corrections for variable in correction.trainable_variables]
+
+    @property
+    def learned_variables(self) -> list[keras.Variable]:
+        """Weights of the grid stages and of the start."""
+        return [*self.grid_variables, *self.start.trainable_variables]
 
     def get_config(self) -> dict:
         return {"scenario": dataclasses.asdict(self.scenario), "config": dataclasses.asdict(self.config)}
@@ -135,6 +142,7 @@ class Backbone(keras.Model):
         scenario["array"], scenario["field_of_view"] = RISArray(**scenario["array"]), FieldOfView(**view)
         continuous = {**shape["continuous"], "noise_range_db": tuple(shape["continuous"]["noise_range_db"])}
         shape["grid"], shape["continuous"] = GridConfig(**shape["grid"]), ContinuousConfig(**continuous)
+        shape["start"] = StartConfig(**shape["start"])
         return cls(Scenario(**scenario), BackboneConfig(**shape))
 
     def split(self, gamma: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -164,15 +172,20 @@ class Backbone(keras.Model):
             states.append(GridState(gamma, maps))
         return states
 
+    def candidates(self, state: GridState, noise_power: tf.Tensor) -> Candidates:
+        """The peaks that a start is read off."""
+        count = max(self.config.start.candidates, self._num_atoms)
+        return find_candidates(state.gamma, state.maps, noise_power, self.dictionary, count)
+
+    @property
+    def _num_atoms(self) -> int:
+        return self.scenario.max_sources + self.config.continuous.spare_atoms
+
     def first_atoms(self, state: GridState, noise_power: tf.Tensor) -> Atoms:
-        """The strongest clusters of gamma: peaks of gamma q, each with the power of its 3 x 3 x 3 neighbourhood."""
-        config, shape = self.config.continuous, self.config.grid.shape
-        count = self.scenario.max_sources + config.spare_atoms
-        indices, values = grid_peaks(state.gamma * state.maps.q, self.dictionary, count)
-        volume = tf.reshape(state.gamma, [-1, *shape, 1])
-        neighbourhood = 27.0 * tf.nn.avg_pool3d(tf.pad(volume, [[0, 0], [1, 1], [1, 1], [1, 1], [0, 0]]), 3, 1, "VALID")
-        powers = tf.gather(tf.reshape(neighbourhood, [-1, self.config.grid.size]), indices, batch_dims=1)
-        return atoms_at(indices, powers, values > 0.0, noise_power, self.dictionary)
+        """The learned start: candidates that the network takes for sources, where it says that they are."""
+        found = self.candidates(state, noise_power)
+        least = self.config.start.min_presence
+        return started_atoms(found, self.start(found), noise_power, self.dictionary, self._num_atoms, least)
 
     def predict_covariance(self, observation: Observation) -> Prediction:
         """Grid stages, then continuous stages: the whole estimator. No gradient passes the continuous stages."""

@@ -86,6 +86,32 @@ class ContinuousConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class StartConfig:
+    """The network that reads a start off the last grid stage."""
+
+    candidates: int = 12
+    """Peaks it looks at."""
+    width: int = 48
+    """Size of its layers."""
+    messages: int = 2
+    """Rounds of messages between the candidates."""
+    min_presence: float = 0.15
+    """Probability of being a source below which a candidate is no atom at the start."""
+
+    def __post_init__(self) -> None:
+        for field in ("candidates", "messages"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"StartConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
+        if self.width < 2:
+            raise ValueError(f"StartConfig.width: expected at least 2, got {self.width!r}")
+        if not 0.0 < self.min_presence < 0.5:
+            raise ValueError(
+                f"StartConfig.min_presence: expected a number in (0, 0.5), got {self.min_presence!r}: an untrained "
+                "network gives every peak one half"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
 class BackboneConfig:
     """Shape of the unrolled estimator."""
 
@@ -102,6 +128,7 @@ class BackboneConfig:
     depth: int = 3
     """Convolutions of a correction."""
     grid: GridConfig = GridConfig()
+    start: StartConfig = StartConfig()
     continuous: ContinuousConfig = ContinuousConfig()
 
     def __post_init__(self) -> None:

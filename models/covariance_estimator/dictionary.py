@@ -59,9 +59,14 @@ class PolarDictionary:
 
     def cell_size(self) -> np.ndarray:
         """Extent of a grid cell in the coordinates of `places`, float32 [3]."""
+        low, high = self.edges()
+        return (high - low) / np.array(self.config.shape, np.float32)
+
+    def edges(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest coordinates of the field of view, as those of `places`, float32 [3] each."""
         view = self.field_of_view
         low, high = np.transpose([np.sin(view.azimuth), np.sin(view.elevation), view.inverse_range])
-        return ((high - low) / np.array(self.config.shape)).astype(np.float32)
+        return low.astype(np.float32), high.astype(np.float32)
 
     def in_cells(self, points: tf.Tensor) -> tf.Tensor:
         """Points (azimuth, elevation, inverse range) [..., 3] in units of cells, from the first grid point on."""

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from models.artifacts import untrained
+from models.artifacts import untrained, with_effort
 from models.config import LocalizerConfig
+from models.effort import Effort
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
@@ -93,9 +94,9 @@ def localizer_estimator(localizer: Localizer) -> Estimator:
     return lambda scenes: localizer.graph(**{key: tf.cast(scenes[key], specs[key].dtype) for key in INPUTS})
 
 
-def weights_estimators(config: LocalizerConfig, **weights: LocalizerWeights) -> dict[str, Estimator]:
+def weights_estimators(config: LocalizerConfig, effort: Effort, **weights: LocalizerWeights) -> dict[str, Estimator]:
     """Localizers by name that differ in their weights alone, not in shape or installation: one graph for all."""
-    localizer = Localizer(untrained(next(iter(weights.values()))), config)
+    localizer = Localizer(*with_effort(untrained(next(iter(weights.values()))), config, effort))
     localize = localizer_estimator(localizer)
 
     def having(values: list[np.ndarray]) -> Estimator:

@@ -137,7 +137,11 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
     trained, start = (moved_to(load_weights(path), scenario) for path in (judged.model, judged.start))
     estimators: dict[str, Estimator] = {
         **weights_estimators(
-            LocalizerConfig(coherence=options.coherence), trained=trained, start=start, untrained=untrained(trained)
+            LocalizerConfig(coherence=options.coherence),
+            options.effort,
+            trained=trained,
+            start=start,
+            untrained=untrained(trained),
         ),
         "sequential_ml": sequential_ml_localizer(scenario),
         "chance": chance_estimator(scenario),

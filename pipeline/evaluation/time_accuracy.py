@@ -40,7 +40,7 @@ def estimators(trained: LocalizerWeights, config: LocalizerConfig) -> Iterator[t
     """What each estimator is, its settings, and itself."""
     for name, settings in SETTINGS.items():
         given = with_settings(trained, settings)
-        for kind, estimator in weights_estimators(config, trained=given, untrained=untrained(given)).items():
+        for kind, estimator in weights_estimators(config, "default", trained=given, untrained=untrained(given)).items():
             yield kind, name, estimator
         yield "MVDR on R_pred alone", name, spectrum_localizer(Localizer(given, config))
 

@@ -3,6 +3,7 @@
 All in one process and one run, on scenes simulated on the spot. Machines are noisy: read the ratios.
 """
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,9 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models.artifacts import load_weights, moved_to
+from models.artifacts import load_weights, moved_to, untrained, with_effort
 from models.baselines.sequential_ml import sequential_ml_localizer
 from models.config import LocalizerConfig, LossConfig
+from models.effort import EFFORTS
 from models.localizer import Localizer
 from models.spectrum.detection import find_peaks
 from models.spectrum.refiner import SpectrumRefiner
@@ -49,13 +51,15 @@ def bench(options: BenchOptions) -> dict[str, float]:
     """Milliseconds a scene by name."""
     batch = bench_scenes(options)
     inputs = {name: batch[name] for name in INPUTS}
-    one = {name: value[:1] for name, value in inputs.items()}
+    smaller = {size: {name: value[:size] for name, value in inputs.items()} for size in (1, 8) if size < options.scenes}
     scenario = scene_set(options.config).config.scenario
     weights = moved_to(load_weights(options.backbone), scenario)
     settings = LocalizerConfig(coherence=options.coherence)
     localizer = Localizer(weights, settings)
     backbone = localizer.backbone
-    localize = localizer_estimator(localizer)
+    at_efforts = {effort: localizer_estimator(Localizer(*with_effort(weights, settings, effort))) for effort in EFFORTS}
+    classical = localizer_estimator(Localizer(untrained(weights), settings))
+    localize = at_efforts["default"]
     refined = localizer_estimator(Localizer(weights, settings, SpectrumRefiner()))  # weights do not change its time
     predict = tf.function(lambda scenes: backbone.predict_covariance(localizer.observe(**scenes)), autograph=False)
     stages = tf.function(lambda scenes: backbone.grid_stages(localizer.observe(**scenes))[-1], autograph=False)
@@ -71,9 +75,13 @@ def bench(options: BenchOptions) -> dict[str, float]:
     maximum_likelihood = sequential_ml_localizer(scenario)
     actions: dict[str, tuple[Callable[[], Any], int]] = {
         "sequential maximum likelihood": (lambda: maximum_likelihood(inputs), options.scenes),
-        f"localizer, batch {options.scenes}": (lambda: localize(inputs), options.scenes),
+        **{
+            f"localizer, {effort}, batch {options.scenes}": (functools.partial(run, inputs), options.scenes)
+            for effort, run in at_efforts.items()
+        },
+        f"untrained localizer, batch {options.scenes}": (lambda: classical(inputs), options.scenes),
         f"localizer with a refiner, batch {options.scenes}": (lambda: refined(inputs), options.scenes),
-        "localizer, batch 1": (lambda: localize(one), 1),
+        **{f"localizer, batch {size}": (functools.partial(localize, few), size) for size, few in smaller.items()},
         "  grid stages": (lambda: stages(inputs), options.scenes),
         "  R_pred": (lambda: predict(inputs), options.scenes),
         "  MVDR spectrum and its peaks": (tf.function(peaks, autograph=False), options.scenes),
@@ -86,7 +94,7 @@ def table(found: Mapping[str, float], options: BenchOptions) -> list[str]:
     """Lines of milliseconds, rates and ratios to the first."""
     reference = next(iter(found.values()))
     lines = [f"{options.scenes} scenes of {options.config}, fastest of {options.repeats}"]
-    lines.append(f"{'':34} ms a scene   scenes/s   times faster")
+    lines.append(f"{'':40} ms a scene   scenes/s   times faster")
     for name, value in found.items():
-        lines.append(f"{name:34} {value:10.2f} {1e3 / value:10.1f} {reference / value:14.1f}")
+        lines.append(f"{name:40} {value:10.2f} {1e3 / value:10.1f} {reference / value:14.1f}")
     return lines

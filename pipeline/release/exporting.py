@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from models.artifacts import load_refiner, load_weights, moved_to
+from models.artifacts import load_refiner, load_weights, moved_to, with_effort
 from models.localizer import Localizer
 from models.physics.installation import load_installation
 from pipeline.calibration.files import check_surface, surface_fingerprint
@@ -193,6 +193,6 @@ def export(options: ExportOptions) -> Path:
     elif options.config is not None:
         weights = moved_to(weights, scene_set(options.config).config.scenario)
     refiner = load_refiner(options.refiner) if options.refiner is not None else None
-    localizer = Localizer(weights, options.localizer, refiner)
+    localizer = Localizer(*with_effort(weights, options.localizer, options.effort), refiner)
     calibration = read_calibration(options.calibration) if options.calibration is not None else None
     return export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes, calibration, asked(options))

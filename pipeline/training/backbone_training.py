@@ -12,15 +12,17 @@ from models.localizer import true_covariance
 from models.losses import heat_map_loss, peak_contrast_loss, stein_loss, subspace_alignment_loss
 from models.physics.config import ShrinkageConfig
 from models.physics.covariance import LowRankCovariance, as_complex, effective_low_rank
-from models.physics.observation import observe
+from models.physics.observation import Observation, observe
 from models.spectrum.mvdr import MVDR, inverse_quadratic
 from pipeline.training.heat_map_targets import cells_away, true_places
+from pipeline.training.start_targets import start_loss, start_target
 
 Batch = Mapping[str, tf.Tensor]
 
 
 class BackboneTraining(keras.Model):
-    """Deep supervision of the grid stages: every stage's R_pred against R_true, later stages weighing more.
+    """Deep supervision of the grid stages: every stage's R_pred against R_true, later stages weighing more; and set
+    matching of the start, whose gradient stays with the start's own weights.
 
     Args:
       backbone: what is trained; the continuous stages have no weights and take no part.
@@ -31,7 +33,7 @@ class BackboneTraining(keras.Model):
     def __init__(self, backbone: Backbone, losses: LossConfig, shrinkage: ShrinkageConfig = ShrinkageConfig()) -> None:
         super().__init__()
         self.backbone, self.shrinkage = backbone, shrinkage
-        names = ["heat_map", "stein", "subspace_alignment", "peak_contrast"]
+        names = ["heat_map", "stein", "subspace_alignment", "peak_contrast", "start"]
         self.weights_by_name = {name: getattr(losses, name) for name in names if getattr(losses, name) > 0}
         if not self.weights_by_name:
             raise ValueError("LossConfig: expected at least one loss with a positive weight, got none")
@@ -83,8 +85,17 @@ class BackboneTraining(keras.Model):
         parts = {
             name: tf.add_n([float(w) * stage[name] for w, stage in zip(stage_weights, stages, strict=True)])
             for name in self.weights_by_name
+            if name != "start"
         }
+        if "start" in self.weights_by_name:
+            parts["start"] = self._start_loss(states[-1], observation, batch)
         return {"loss": tf.add_n([self.weights_by_name[name] * part for name, part in parts.items()]), **parts}
+
+    def _start_loss(self, state: GridState, observation: Observation, batch: Batch) -> tf.Tensor:
+        state = GridState(tf.stop_gradient(state.gamma), state.maps)
+        candidates = self.backbone.candidates(state, observation.noise_power)
+        target = start_target(candidates, batch, observation.noise_power, self.backbone.dictionary)
+        return tf.reduce_mean(start_loss(self.backbone.start(candidates), target))
 
     def _track(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         for name, value in values.items():
@@ -94,9 +105,14 @@ class BackboneTraining(keras.Model):
     def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             values = self.batch_losses(batch)
-        variables = self.backbone.grid_variables
-        gradients, _ = tf.clip_by_global_norm(tape.gradient(values["loss"], variables), 1.0)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        backbone = self.backbone
+        groups = [
+            [variable.value for variable in group]
+            for group in (backbone.grid_variables, backbone.start.trainable_variables)
+        ]
+        parts = tape.gradient(values["loss"], groups, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = [gradient for part in parts for gradient in tf.clip_by_global_norm(part, 1.0)[0]]
+        self.optimizer.apply_gradients(zip(gradients, backbone.learned_variables, strict=True))
         self.scenes_seen.assign_add(tf.shape(batch["snr_db"], tf.int64)[0])
         return self._track(values)
 

@@ -46,7 +46,7 @@ class RefinerTraining(keras.Model):
         """Weights that training changes."""
         assert self.localizer.refiner is not None
         own = list(self.localizer.refiner.trainable_variables)
-        return own if self.joint is None else own + self.localizer.backbone.grid_variables
+        return own if self.joint is None else own + self.localizer.backbone.learned_variables
 
     def _offset_loss(self, heat_map: HeatMap, target: RefinerTarget) -> tf.Tensor:
         """Lorentzian loss of the offset in gates, weighted by presence, [B]: far off is hardly worse than off."""

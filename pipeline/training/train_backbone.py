@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from models.artifacts import load_weights, moved_to
+from models.artifacts import load_weights, moved_to, with_effort
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.grids import moved_config
@@ -46,12 +46,14 @@ def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
 
 def backbone_progress(localizer: Localizer, options: TrainOptions, logger: logging.Logger) -> Progress:
     """Validates the whole localizer and keeps its weights."""
-    localize = localizer_estimator(localizer)
+    judged = Localizer(*with_effort(localizer.weights, localizer.config, options.effort))
+    localize = localizer_estimator(judged)
 
     def judge() -> dict[str, dict[str, Any]]:
+        judged.weights.set_weights(localizer.weights.get_weights())
         return validate(localize, localizer.scenario, options.data_dir, options.config, options.validation_scenes)
 
-    return Progress(options, logger, judge, {BEST_MODEL: localizer.weights}, localizer.backbone.grid_variables)
+    return Progress(options, logger, judge, {BEST_MODEL: localizer.weights}, localizer.backbone.learned_variables)
 
 
 def train(options: TrainOptions, logger: logging.Logger) -> None:

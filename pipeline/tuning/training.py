@@ -50,7 +50,7 @@ class _Epochs(keras.callbacks.Callback):
         super().__init__()
         self.localizer, self.options, self.patience, self.heartbeat = localizer, options, patience, heartbeat
         self.score = surrogate.scorer(localizer)
-        weights = localizer.backbone.grid_variables
+        weights = localizer.backbone.learned_variables
         self.best = [tf.Variable(weight) for weight in weights]
         self.surrogates = tf.Variable(np.full(options.epochs + 1, np.nan), dtype=tf.float64)
         self.manager: tf.train.CheckpointManager | None = None
@@ -70,9 +70,9 @@ class _Epochs(keras.callbacks.Callback):
 
     def restore(self, model: BackboneTraining) -> None:
         """Takes up the last checkpoint that can be read; scores the start if there is none."""
-        model.optimizer.build(model.backbone.grid_variables)
+        model.optimizer.build(model.backbone.learned_variables)
         checkpoint = tf.train.Checkpoint(
-            weights=[weight.value for weight in model.backbone.grid_variables],
+            weights=[weight.value for weight in model.backbone.learned_variables],
             best=self.best,
             optimizer=model.optimizer,
             surrogates=self.surrogates,
@@ -91,7 +91,7 @@ class _Epochs(keras.callbacks.Callback):
             raise NotFinite(f"epoch {epoch}: the surrogate is no longer finite")
         self.surrogates[epoch].assign(value)
         if self.best_epoch == epoch:
-            for best, weight in zip(self.best, self.localizer.backbone.grid_variables, strict=True):
+            for best, weight in zip(self.best, self.localizer.backbone.learned_variables, strict=True):
                 best.assign(weight)
         if self.manager is not None:
             self.manager.save(checkpoint_number=epoch)
@@ -135,7 +135,7 @@ def train_trial(
             shuffle=False,
             verbose=0,
         )
-    for weight, best in zip(localizer.backbone.grid_variables, progress.best, strict=True):
+    for weight, best in zip(localizer.backbone.learned_variables, progress.best, strict=True):
         weight.assign(best)
     values = tuple(progress.surrogates.numpy()[: progress.done + 1].tolist())
     return Trained(localizer, values, progress.best_epoch)

@@ -17,7 +17,10 @@ from tests.conftest import TINY
 
 PROMISED = (
     "sequential maximum likelihood",
-    "localizer, batch 2",
+    "localizer, fast, batch 2",
+    "localizer, default, batch 2",
+    "localizer, thorough, batch 2",
+    "untrained localizer, batch 2",
     "localizer with a refiner, batch 2",
     "localizer, batch 1",
     "  grid stages",

@@ -240,7 +240,7 @@ def test_joint_and_grid_only_change_the_backbone_it_keeps(
     names = [name for name in end.get_variable_to_shape_map() if name.startswith("weights/")]
     refiner = load_refiner(tmp_path / "run" / "refiner.keras")
     assert not refiner.config.keep_peaks
-    assert len(names) == len(refiner.trainable_variables) + len(kept.grid_variables)
+    assert len(names) == len(refiner.trainable_variables) + len(kept.learned_variables)
 
 
 @pytest.mark.parametrize(

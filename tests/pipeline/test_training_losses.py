@@ -25,7 +25,9 @@ from tests.references.steering import steering_vector
 from tests.simulated import INPUTS
 
 ARRAY, VIEW = RISArray(), FieldOfView()
-WEIGHTS = LossConfig(heat_map=0.7, stein=0.03, subspace_alignment=0.2, peak_contrast=0.5)
+WEIGHTS = LossConfig(
+    heat_map=0.7, stein=0.03, subspace_alignment=0.2, peak_contrast=0.5, start=0.0
+)  # has tests of its own
 SHRINKAGE = ShrinkageConfig(base_alpha=2e-3)
 
 
@@ -171,7 +173,7 @@ def test_training_lowers_the_losses_it_is_given(batch) -> None:
     for name, value in before.items():
         assert after[name] < value, name
     with pytest.raises(ValueError, match="LossConfig: expected at least one loss with a positive weight"):
-        BackboneTraining(backbone, LossConfig(0.0, 0.0, 0.0, 0.0))
+        BackboneTraining(backbone, LossConfig(0.0, 0.0, 0.0, 0.0, 0.0))
 
 
 def test_gradients_lose_no_imaginary_part(model, batch, caplog: pytest.LogCaptureFixture) -> None:

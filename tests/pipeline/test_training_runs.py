@@ -76,7 +76,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(runs) -> None:
     ends = [tf.train.load_checkpoint(str(run / "checkpoints")) for run in (killed, undisturbed)]
     names = ends[0].get_variable_to_shape_map().keys()
     assert names == ends[1].get_variable_to_shape_map().keys()
-    weights = load_weights(undisturbed / train.BEST_MODEL).backbone.grid_variables
+    weights = load_weights(undisturbed / train.BEST_MODEL).backbone.learned_variables
     assert len([name for name in names if name.startswith("weights/")]) == len(weights)
     for name in names:
         if name.startswith(("weights/", "optimizer/", "epochs_done/", "best_objective/")):
@@ -142,7 +142,7 @@ def test_tensorboard_holds_the_figures_of_the_log(runs, name: str) -> None:
 def test_logged_loss_is_the_weighted_sum_of_its_logged_parts(runs) -> None:
     lines, weights = epoch_lines(runs["undisturbed"][1]), LossConfig()
     for epoch in range(1, EPOCHS + 1):
-        parts = {name: lines[epoch][name] for name in ("heat_map", "stein", "subspace_alignment")}
+        parts = {name: lines[epoch][name] for name in ("heat_map", "stein", "subspace_alignment", "start")}
         total = sum(getattr(weights, name) * part for name, part in parts.items())
         assert lines[epoch]["loss"] == pytest.approx(total, abs=2e-4)
 
