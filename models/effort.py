@@ -13,7 +13,7 @@ Effort = Literal["fast", "default", "thorough"]
 EFFORTS: tuple[Effort, ...] = ("fast", "default", "thorough")
 
 _AT_MOST = {
-    ContinuousConfig: {"steps": 2, "additions": 1, "addition_steps": 2, "settling_steps": 0, "prune_after": 1},
+    ContinuousConfig: {"additions": 2, "settling_steps": 0},
     CoherenceConfig: {"rounds": 2},
 }
 _AT_LEAST = {

@@ -144,8 +144,10 @@ def complete_atoms(
     if config.additions == 0:
         return atoms, evaluation
     problem = _Problem(observation, dictionary, field_of_view, config)
-    state = _rounds(problem, ~narrow, (atoms, evaluation), best_peak, config.addition_steps)
-    return _rounds(problem, narrow, state, best_grid_points, config.narrow_steps)
+    wide = _Effort(best_peak, config.additions, config.addition_steps)
+    state = _rounds(problem, ~narrow, (atoms, evaluation), wide)
+    exact = _Effort(best_grid_points, config.narrow_additions, config.narrow_steps)
+    return _rounds(problem, narrow, state, exact)
 
 
 class _Problem(NamedTuple):
@@ -190,23 +192,31 @@ def _tried(
     return take_scenes((owner, grown, reached), best)
 
 
+class _Effort(NamedTuple):
+    """How a round searches, how many there are at most, and the Fisher scoring steps after each."""
+
+    search: _Search
+    rounds: int
+    steps: int
+
+
 def _rounds(
-    problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], search: _Search, steps: int
+    problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], effort: _Effort
 ) -> tuple[Atoms, Evaluation]:
     """The state after rounds with those scenes, `which` [B] bool, until none of them gains an atom."""
     observation, dictionary, _, config = problem
 
     def one_round(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]):
         old, before = take_scenes(state, scenes)
-        new = search(take_scenes(observation, scenes), old, dictionary, config)
-        owner, grown, reached = _tried(problem, scenes, old, new, steps)
+        new = effort.search(take_scenes(observation, scenes), old, dictionary, config)
+        owner, grown, reached = _tried(problem, scenes, old, new, effort.steps)
         better = tf.where(reached.nll < tf.gather(before.nll, owner))[:, 0]
         scenes = tf.gather(scenes, tf.gather(owner, better))
         return number + 1, scenes, put_scenes(state, scenes, take_scenes((grown, reached), better))
 
     def goes_on(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]) -> tf.Tensor:
         del state
-        return (number < config.additions) & (tf.size(scenes) > 0)
+        return (number < effort.rounds) & (tf.size(scenes) > 0)
 
     _, _, state = tf.while_loop(goes_on, one_round, (tf.constant(0), tf.where(which)[:, 0], state))
     return state

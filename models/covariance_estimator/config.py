@@ -41,16 +41,18 @@ class ContinuousConfig:
 
     spare_atoms: int = 0
     """Atom slots beyond K_max."""
-    steps: int = 4
+    steps: int = 2
     """Fisher scoring steps after the grid stages; 0, without settling steps, leaves atoms where the grid has them."""
     additions: int = 8
     """Most rounds in which what the atoms leave unexplained may add an atom; a scene that gains none has its last."""
     candidates: int = 8
     """Peaks of the unexplained power that a round tests for the likelihood they would add."""
-    addition_steps: int = 3
+    addition_steps: int = 2
     """Fisher scoring steps after each round."""
     narrow_rank: float = 6.0
     """Scenes whose channel has a lower effective rank start from no atom, and rounds test every grid point."""
+    narrow_additions: int = 8
+    """Most rounds there, where every atom takes one; none where `additions` is 0."""
     directions: int = 6
     """Strongest directions of such a channel that the test of all grid points keeps."""
     narrow_gain: float = 3.0
@@ -59,20 +61,21 @@ class ContinuousConfig:
     """Grid points a round tries there, each refined on its own: the likeliest stays, its powers weighed."""
     narrow_steps: int = 6
     """Fisher scoring steps after each round there."""
-    settling_steps: int = 4
+    settling_steps: int = 3
     """Further steps, each time, of the scenes that have not settled."""
     tolerance: float = 0.003
     """A scene has settled when a step promises less log-likelihood than this and every atom is worth its gain."""
     prune_gain: float = 10.0
     """Log-likelihood an atom must be worth to stay, and a new one must bring."""
-    prune_after: int = 2
+    prune_after: int = 1
     """Steps before atoms may be dropped."""
     noise_range_db: tuple[float, float] = (-3.0, 20.0)
     """Limits of the estimated noise power above the reported one, dB; (0, 0) trusts the report. What a mismatched
     channel, phase errors or dead elements add acts as noise that follows the signal."""
 
     def __post_init__(self) -> None:
-        for field in ("candidates", "addition_steps", "directions", "narrow_branches", "narrow_steps"):
+        counts = ("candidates", "addition_steps", "directions", "narrow_additions", "narrow_branches", "narrow_steps")
+        for field in counts:
             if getattr(self, field) < 1:
                 raise ValueError(f"ContinuousConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
         amounts = ("steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain", "narrow_gain")
