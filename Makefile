@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check install --root-user-action ignore --no-warn-script-location
 RUN := runs/demo
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .PHONY: demo test bench check lint types docs install
 
@@ -38,7 +39,7 @@ docs: $(VENV)/.docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: install
-	$(BIN)/python -m pipeline.bench
+	$(BIN)/python -m pipeline.bench --backbone models/weights/backbone.keras --output docs/benchmarks/$(VERSION).json
 	$(BIN)/python -m pipeline.export --backbone models/weights/backbone.keras --model-base-path runs/bench/ris_localizer
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m serving.bench --model-base-path runs/bench/ris_localizer
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 from pathlib import Path
 
 from models.reflections.config import CoherenceConfig
@@ -46,7 +47,8 @@ def work(options: BenchOptions, logger: logging.Logger) -> None:
     for line in table(found, options):
         logger.info(line)
     if options.output is not None:
-        write_json(options.output, {"options": options, "ms_a_scene": found})
+        told = {name: getattr(options, name) for name in ("config", "scenes", "repeats", "coherence")}
+        write_json(options.output, {"options": told, "cores": os.cpu_count(), "ms_a_scene": found})
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from models.covariance_estimator.batches import choose, put_scenes, take_scenes
 from models.covariance_estimator.config import ContinuousConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation, evaluate_atoms
+from models.covariance_estimator.slots import active_first, first_slots, used_slots, with_rest_of, with_slots
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation
 
@@ -88,50 +89,15 @@ def _unknown(atoms: Atoms) -> Evaluation:
     return Evaluation(worst, tf.zeros([num_scenes, size]), tf.zeros([num_scenes, size, size]), gains, flat, flat + 1.0)
 
 
-def _active_first(atoms: Atoms) -> Atoms:
-    """The same atoms, the active ones in the first slots."""
-    order = tf.argsort(tf.cast(atoms.active, tf.int32), direction="DESCENDING", stable=True)
-    parameters, active = (tf.gather(values, order, batch_dims=1) for values in (atoms.parameters, atoms.active))
-    return Atoms(parameters, active, atoms.noise_power)
-
-
-def _used_slots(active: tf.Tensor) -> tf.Tensor:
-    """How many of the first slots hold all active atoms, at least one: [B, A] bool -> [B] int32."""
-    slots = tf.range(1, active.shape[-1] + 1)
-    return tf.maximum(tf.reduce_max(tf.where(active, slots, 0), axis=-1), 1)
-
-
-def _with_slots(evaluation: Evaluation, count: tf.Tensor) -> Evaluation:
-    """The evaluation with that many slots of atoms: later ones left out, or new ones empty."""
-    old = tf.shape(evaluation.gains)[-1]
-    more = tf.maximum(count - old, 0)
-    per_parameter = [-1, PARAMETERS_PER_ATOM, old]
-    gradient = tf.reshape(evaluation.gradient, per_parameter)[..., :count]
-    fisher = tf.reshape(evaluation.fisher, [*per_parameter, PARAMETERS_PER_ATOM, old])[:, :, :count, :, :count]
-    gradient = tf.pad(gradient, [[0, 0], [0, 0], [0, more]])
-    fisher = tf.pad(fisher, [[0, 0], [0, 0], [0, more], [0, 0], [0, more]])
-    size = PARAMETERS_PER_ATOM * count
-    return evaluation._replace(
-        gradient=tf.reshape(gradient, [-1, size]),
-        fisher=tf.reshape(fisher, [-1, size, size]),
-        gains=tf.pad(evaluation.gains[:, :count], [[0, 0], [0, more]]),
-    )
-
-
 def _narrowed(state: _State, count: tf.Tensor) -> _State:
-    """The first slots of the atoms, `_used_slots` of them."""
-    parameters, active, noise_power = state.atoms
-    atoms = Atoms(parameters[:, :count], active[:, :count], noise_power)
-    return _State(atoms, state.damping, _with_slots(state.evaluation, count))
+    """The state with the first slots alone."""
+    return _State(first_slots(state.atoms, count), state.damping, with_slots(state.evaluation, count))
 
 
 def _widened(state: _State, whole: _State) -> _State:
     """What became of `_narrowed(whole)`, in the slots of `whole`."""
-    count, slots = tf.shape(state.atoms.active)[-1], whole.atoms.active.shape[-1]
-    parameters = tf.concat([state.atoms.parameters, whole.atoms.parameters[:, count:]], axis=1)
-    active = tf.concat([state.atoms.active, whole.atoms.active[:, count:]], axis=1)
-    atoms = Atoms(parameters, active, state.atoms.noise_power)
-    return _State(atoms, state.damping, _with_slots(state.evaluation, slots))
+    slots = whole.atoms.active.shape[-1]
+    return _State(with_rest_of(state.atoms, whole.atoms), state.damping, with_slots(state.evaluation, slots))
 
 
 def _useless(state: _State, config: ContinuousConfig) -> tf.Tensor:
@@ -200,7 +166,7 @@ def refine_atoms(
     if steps + config.settling_steps == 0:
         return atoms, evaluate_atoms(observation, atoms, array)
     damping = tf.fill([tf.shape(atoms.active)[0]], DAMPING_START)
-    state = _State(_active_first(atoms), damping, _unknown(atoms))
+    state = _State(active_first(atoms), damping, _unknown(atoms))
     everyone = tf.range(tf.size(damping))
 
     def leg(number: tf.Tensor, scenes: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:
@@ -209,7 +175,7 @@ def refine_atoms(
         Scenes that use as many slots go together, in systems of that size.
         """
         first, stop = number * (steps + 1) - 1, steps + number * config.settling_steps
-        used = _used_slots(tf.gather(state.atoms.active, scenes))
+        used = used_slots(tf.gather(state.atoms.active, scenes))
         counts = tf.unique(used).y
 
         def group(turn: tf.Tensor, unsettled: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,17 @@ def test_every_part_is_timed(tmp_path: Path, monkeypatch, capsys) -> None:
         shown = [float(value) for value in line.removeprefix(name).split()]
         ratio = found[PROMISED[0]] / milliseconds
         assert shown == pytest.approx([milliseconds, 1e3 / milliseconds, ratio], rel=0.01, abs=0.051)
+
+
+def test_the_record_of_the_release_holds_what_the_bench_measures() -> None:
+    """Names and positive numbers; times are the machine's."""
+    root = Path(__file__).parents[2]
+    version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    record = json.loads((root / "docs" / "benchmarks" / f"{version}.json").read_text())
+    assert set(record) == {"options", "cores", "ms_a_scene"}
+    names = [name.replace("batch 2", f"batch {record['options']['scenes']}") for name in PROMISED]
+    assert [name for name in record["ms_a_scene"] if name != "localizer, batch 8"] == names
+    assert all(value > 0 for value in record["ms_a_scene"].values())
 
 
 def test_a_config_that_is_none_is_refused(refused, tmp_path: Path) -> None:

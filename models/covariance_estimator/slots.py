@@ -1,0 +1,47 @@
+"""Slots of atoms: scenes that use few of them are worked on in systems of that size."""
+
+import tensorflow as tf
+
+from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
+
+
+def active_first(atoms: Atoms) -> Atoms:
+    """The same atoms, the active ones in the first slots."""
+    order = tf.argsort(tf.cast(atoms.active, tf.int32), direction="DESCENDING", stable=True)
+    parameters, active = (tf.gather(values, order, batch_dims=1) for values in (atoms.parameters, atoms.active))
+    return Atoms(parameters, active, atoms.noise_power)
+
+
+def used_slots(active: tf.Tensor) -> tf.Tensor:
+    """How many of the first slots hold all active atoms, at least one: [B, A] bool -> [B] int32."""
+    slots = tf.range(1, active.shape[-1] + 1)
+    return tf.maximum(tf.reduce_max(tf.where(active, slots, 0), axis=-1), 1)
+
+
+def first_slots(atoms: Atoms, count: tf.Tensor) -> Atoms:
+    """The atoms in the first `count` slots."""
+    return Atoms(atoms.parameters[:, :count], atoms.active[:, :count], atoms.noise_power)
+
+
+def with_rest_of(atoms: Atoms, whole: Atoms) -> Atoms:
+    """Atoms in the first slots, and behind them those of `whole`, whose number of slots is kept."""
+    count = tf.shape(atoms.active)[-1]
+    parameters = tf.concat([atoms.parameters, whole.parameters[:, count:]], axis=1)
+    return Atoms(parameters, tf.concat([atoms.active, whole.active[:, count:]], axis=1), atoms.noise_power)
+
+
+def with_slots(evaluation: Evaluation, count: tf.Tensor | int) -> Evaluation:
+    """The evaluation with `count` slots of atoms: later ones left out, new ones empty."""
+    old = tf.shape(evaluation.gains)[-1]
+    more = tf.maximum(count - old, 0)
+    per_parameter = [-1, PARAMETERS_PER_ATOM, old]
+    gradient = tf.reshape(evaluation.gradient, per_parameter)[..., :count]
+    fisher = tf.reshape(evaluation.fisher, [*per_parameter, PARAMETERS_PER_ATOM, old])[:, :, :count, :, :count]
+    gradient = tf.pad(gradient, [[0, 0], [0, 0], [0, more]])
+    fisher = tf.pad(fisher, [[0, 0], [0, 0], [0, more], [0, 0], [0, more]])
+    size = PARAMETERS_PER_ATOM * count
+    return evaluation._replace(
+        gradient=tf.reshape(gradient, [-1, size]),
+        fisher=tf.reshape(fisher, [-1, size, size]),
+        gains=tf.pad(evaluation.gains[:, :count], [[0, 0], [0, more]]),
+    )

@@ -1,0 +1,85 @@
+"""Scenes of different numbers of atoms in one batch: what a scene comes to does not depend on the company it is in."""
+
+import numpy as np
+import tensorflow as tf
+
+from models.covariance_estimator.config import ContinuousConfig
+from models.covariance_estimator.continuous import refine_atoms
+from models.covariance_estimator.likelihood import Atoms, Evaluation, evaluate_atoms
+from models.covariance_estimator.slots import first_slots, used_slots, with_rest_of, with_slots
+from models.physics.geometry import Scenario
+from models.physics.observation import Observation, observe
+from tests.simulated import batch_of, inputs_of
+
+SCENARIO = Scenario()
+SCENES = 8
+
+
+def near_the_truth() -> tuple[Observation, Atoms]:
+    """Scenes, and atoms a little off their true sources, scattered over the slots."""
+    batch = batch_of(SCENES)
+    observation = observe(**{name: tf.constant(value) for name, value in inputs_of(batch).items()})
+    used = np.arange(5) < batch["num_sources"][:, None]
+    power = np.where(used, batch["power"], 1.0)
+    log_power = np.log(power / np.sum(np.where(used, power, 0.0), axis=1, keepdims=True))
+    inverse_range = 1.0 / np.where(used, batch["range_m"], 1.0)
+    parameters = np.stack([batch["azimuth"] + 0.01, batch["elevation"] - 0.01, inverse_range, log_power], axis=-1)
+    order = np.random.default_rng(1).permuted(np.tile(np.arange(5), (SCENES, 1)), axis=1)
+    parameters = np.take_along_axis(np.where(used[..., None], parameters, 0.3), order[..., None], axis=1)
+    active = np.take_along_axis(used, order, axis=1)
+    return observation, Atoms(tf.constant(parameters, tf.float32), tf.constant(active), observation.noise_power)
+
+
+def test_a_scene_is_refined_alike_in_any_company() -> None:
+    observation, atoms = near_the_truth()
+    assert len(set(np.sum(atoms.active, axis=1))) > 2
+    array, view = SCENARIO.array, SCENARIO.field_of_view
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def refined(observation: Observation, atoms: Atoms) -> tuple[Atoms, Evaluation]:
+        return refine_atoms(observation, atoms, array, view, ContinuousConfig(), 3)
+
+    together, evaluation = refined(observation, atoms)
+    for scene in range(SCENES):
+        one = [tf.nest.map_structure(lambda value: value[scene : scene + 1], part) for part in (observation, atoms)]  # noqa: B023
+        alone, of_alone = refined(*one)
+        np.testing.assert_array_equal(alone.active[0], together.active[scene])
+        np.testing.assert_allclose(of_alone.nll[0], evaluation.nll[scene], atol=0.02)
+        kept = together.active[scene].numpy()
+        np.testing.assert_allclose(
+            alone.parameters[0].numpy()[kept], together.parameters[scene].numpy()[kept], atol=2e-3
+        )
+
+
+def test_where_it_ends_is_where_the_likelihood_is_told() -> None:
+    """Evaluated anew with all slots, the refined atoms have the evaluation that came with them."""
+    observation, atoms = near_the_truth()
+    config = ContinuousConfig(settling_steps=0, prune_gain=0.0)
+    refined, told = refine_atoms(observation, atoms, SCENARIO.array, SCENARIO.field_of_view, config, 2)
+    again = evaluate_atoms(observation, refined, SCENARIO.array)
+    active = refined.active.numpy()
+    np.testing.assert_allclose(told.nll, again.nll, atol=0.5)  # settled scenes took their last step on trust
+    np.testing.assert_allclose(
+        np.where(active, told.gains, 0.0), np.where(active, again.gains, 0.0), rtol=0.01, atol=0.5
+    )
+
+
+def test_slots_left_out_and_put_back_leave_the_rest_as_it_was() -> None:
+    observation, atoms = near_the_truth()
+    atoms = Atoms(tf.sort(atoms.parameters, axis=1), atoms.active, atoms.noise_power)
+    np.testing.assert_array_equal(
+        used_slots(tf.constant([[False] * 3, [True, False, False], [False, True, False], [True, False, True]])),
+        [1, 1, 2, 3],
+    )
+    whole = with_rest_of(first_slots(atoms, 2), atoms)
+    for before, after in zip(atoms, whole, strict=True):
+        np.testing.assert_array_equal(before, after)
+    evaluation = evaluate_atoms(observation, atoms, SCENARIO.array)
+    narrow = with_slots(evaluation, 2)
+    assert narrow.fisher.shape == (SCENES, 8, 8)
+    wide = with_slots(narrow, 5)
+    index = np.flatnonzero(np.tile(np.arange(5) < 2, 4))  # parameter i of atom k is i A + k
+    np.testing.assert_array_equal(wide.gradient.numpy()[:, index], evaluation.gradient.numpy()[:, index])
+    block = np.ix_(range(SCENES), index, index)
+    np.testing.assert_array_equal(wide.fisher.numpy()[block], evaluation.fisher.numpy()[block])
+    assert np.count_nonzero(wide.fisher) == np.count_nonzero(wide.fisher.numpy()[block])
