@@ -104,21 +104,22 @@ def evaluate_atoms(observation: Observation, atoms: Atoms, array: RISArray) -> E
     per_atom = (PARAMETERS_PER_ATOM, num_atoms)
     response = observation.respond(_columns(atoms, array))  # P: p_ki, [B, L, M, 4A]
     snapshots = observation.snapshots
+    sources = 2.0 * response[..., -num_atoms:]  # B
     gram = tf.matmul(response, response, adjoint_a=True)  # P^H P
-    correlation = tf.linalg.matvec(response, snapshots, adjoint_a=True)  # P^H y
-    seen, seen_snapshots = 2.0 * gram[..., -num_atoms:, :], 2.0 * correlation[..., -num_atoms:]  # B^H P, B^H y
+    seen = 2.0 * gram[..., -num_atoms:, :]  # B^H P
     noise_power = atoms.noise_power
     noise = tf.cast(noise_power, gram.dtype)[:, None, None, None]
     identity = tf.eye(num_atoms, dtype=gram.dtype)
     chol = tf.linalg.cholesky(2.0 * seen[..., -num_atoms:] + noise * identity)
     inverse = tf.linalg.cholesky_solve(chol, tf.broadcast_to(identity, tf.shape(chol)))
     rows = tf.matmul(inverse, seen)  # G(b_k, p_jm)
-    symbols = tf.linalg.matvec(inverse, seen_snapshots)  # z
+    symbols = tf.linalg.matvec(inverse, tf.linalg.matvec(sources, snapshots, adjoint_a=True))  # z
+    residual = snapshots - tf.linalg.matvec(sources, symbols)  # e
     precision = tf.cast(1.0 / noise_power, gram.dtype)[:, None, None]
     projected = (gram - tf.matmul(seen, rows, adjoint_a=True)) * precision[..., None]  # G(p_ki, p_jm)
-    told = (correlation - tf.linalg.matvec(rows, seen_snapshots, adjoint_a=True)) * precision  # G(p_ki, y)
+    of_places = tf.linalg.matvec(response[..., :-num_atoms], residual, adjoint_a=True) * precision
+    told = tf.concat([of_places, 0.5 * symbols], axis=-1)  # G(p_ki, y); by e and z no digits cancel
 
-    residual = snapshots - 2.0 * tf.linalg.matvec(response[..., -num_atoms:], symbols)  # e
     misfit = tf.reduce_sum(tf.abs(residual) ** 2, axis=(1, 2)) / noise_power
     noise_alone = tf.cast(num_snapshots * (num_antennas - num_atoms), noise_power.dtype)  # dimensions without a source
     log_det = 2.0 * tf.reduce_sum(tf.math.log(tf.math.real(tf.linalg.diag_part(chol))), axis=(1, 2))

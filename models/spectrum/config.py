@@ -7,9 +7,9 @@ import dataclasses
 class DetectionConfig:
     """Peak search on the spectrum."""
 
-    candidates: int = 12
+    candidates: int = 8
     """Grid maxima that are polished."""
-    polish_steps: int = 8
+    polish_steps: int = 4
     """Damped Gauss-Newton steps of the polish."""
     contrast_db: float = 4.0
     """A peak stands this far above the floor of R_eff, which is the spectrum's value away from all sources, dB."""
