@@ -61,7 +61,7 @@ def load_weights(path: Path | None) -> LocalizerWeights:
     """The weights in a backbone.keras, or untrained ones.
 
     Raises:
-      ValueError: there is no such file, or it holds something else.
+      ValueError: there is no such file, or it holds something else, or weights of another version.
     """
     if path is None:
         return LocalizerWeights(Backbone())
@@ -69,7 +69,13 @@ def load_weights(path: Path | None) -> LocalizerWeights:
 
 
 def _loaded(path: Path, kind: type[Model]) -> Model:
-    model = keras.models.load_model(path)
+    try:
+        model = keras.models.load_model(path)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: expected the settings of a {kind.__name__} of this version, got others ({error}): weights of "
+            "another version do not load, train them anew"
+        ) from error
     if not isinstance(model, kind):
         raise ValueError(f"{path}: expected a {kind.__name__}, got {type(model).__name__}")
     return model

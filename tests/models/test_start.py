@@ -1,15 +1,23 @@
 """The learned start: what it reads, what it says untrained, and that the order of its candidates means nothing."""
 
 import itertools
+import json
+import zipfile
+from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
+from models.artifacts import load_weights
+from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import GridConfig, StartConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.spectral_maps import LikelihoodMaps
 from models.covariance_estimator.start import Candidates, Start, StartNetwork, find_candidates, started_atoms
+from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import FieldOfView, RISArray
+from tests.conftest import TINY
 
 GRID = GridConfig(8, 6, 5)
 DICTIONARY = PolarDictionary(RISArray(), FieldOfView(), GRID)
@@ -95,6 +103,22 @@ def test_a_candidate_that_is_not_there_never_starts() -> None:
     found = found._replace(valid=tf.constant([[True, False, True]] * 2))
     start = Start(tf.constant([[0.0, 9.0, 0.0]] * 2), tf.zeros([2, 3, 3]), tf.zeros([2, 3]))
     np.testing.assert_array_equal(started_atoms(found, start, NOISE, DICTIONARY, 3, 0.15).active, [[1, 1, 0]] * 2)
+
+
+def test_weights_of_before_are_refused_in_one_line(tmp_path: Path) -> None:
+    """A file whose settings know of no start, as those of earlier versions."""
+    new, old = tmp_path / "new.keras", tmp_path / "old.keras"
+    LocalizerWeights(Backbone(config=TINY)).save(new)
+    with zipfile.ZipFile(new) as source, zipfile.ZipFile(old, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "config.json":
+                whole = json.loads(content)
+                del whole["config"]["backbone"]["config"]["config"]["start"]
+                content = json.dumps(whole).encode()
+            target.writestr(name, content)
+    with pytest.raises(ValueError, match=r"old\.keras: expected the settings of a LocalizerWeights of this version"):
+        load_weights(old)
 
 
 def test_the_order_of_the_candidates_means_nothing() -> None:

@@ -17,7 +17,7 @@ from pipeline.evaluation.tally import percentile_interval, resample_weights
 from tests.simulated import batch_of
 from tfds_shards.simulator import CONFIGS
 
-CARD = {"l64_m64": 0.907, "l64_m64_impaired": 0.872}
+CARD = {"l64_m64": 0.909, "l64_m64_impaired": 0.872}
 SCENES, CONFIDENCE = 100, 0.99
 OTHER_WORLDS, FEW_SCENES = ("l64_m64_hall", "l64_m64_world"), 24
 
@@ -50,7 +50,7 @@ def test_training_costs_nothing_in_other_worlds(config: str) -> None:
             run_estimator(localize, [batch], FEW_SCENES, show_progress=False), metrics_config(scenario)
         )
         for name, localize in weights_estimators(
-            LocalizerConfig(), trained=trained, untrained=untrained(trained)
+            LocalizerConfig(), "default", trained=trained, untrained=untrained(trained)
         ).items()
     }
     difference = compare(found["trained"], found["untrained"])["f1"]
