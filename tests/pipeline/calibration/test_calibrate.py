@@ -55,7 +55,9 @@ class Known:
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
-    backbone = Backbone(SCENARIO, dataclasses.replace(TINY, continuous=ContinuousConfig(additions=1)))
+    backbone = Backbone(
+        SCENARIO, dataclasses.replace(TINY, continuous=ContinuousConfig(additions=1, narrow_additions=1))
+    )
     return Known(
         draw_installation(3, ERRORS, WORLD),
         tmp_path_factory.mktemp("calibration"),
