@@ -36,10 +36,9 @@ def with_effort(
     weights: LocalizerWeights, config: LocalizerConfig, effort: Effort
 ) -> tuple[LocalizerWeights, LocalizerConfig]:
     """The same weights and settings, of the default effort, at another one."""
-    backbone = weights.backbone.config
-    changed = dataclasses.replace(backbone, continuous=at_effort(backbone.continuous, effort))
+    continuous = at_effort(weights.backbone.config.continuous, effort)
     config = dataclasses.replace(config, coherence=at_effort(config.coherence, effort))
-    return weights.with_backbone(Backbone(weights.backbone.scenario, changed)), config
+    return with_settings(weights, vars(continuous)), config
 
 
 def untrained(like: LocalizerWeights) -> LocalizerWeights:

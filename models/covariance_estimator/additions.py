@@ -144,9 +144,9 @@ def complete_atoms(
     if config.additions == 0:
         return atoms, evaluation
     problem = _Problem(observation, dictionary, field_of_view, config)
-    wide = _Effort(best_peak, config.additions, config.addition_steps)
+    wide = _Manner(best_peak, config.additions, config.addition_steps)
     state = _rounds(problem, ~narrow, (atoms, evaluation), wide)
-    exact = _Effort(best_grid_points, config.narrow_additions, config.narrow_steps)
+    exact = _Manner(best_grid_points, config.narrow_additions, config.narrow_steps)
     return _rounds(problem, narrow, state, exact)
 
 
@@ -192,7 +192,7 @@ def _tried(
     return take_scenes((owner, grown, reached), best)
 
 
-class _Effort(NamedTuple):
+class _Manner(NamedTuple):
     """How a round searches, how many there are at most, and the Fisher scoring steps after each."""
 
     search: _Search
@@ -201,22 +201,22 @@ class _Effort(NamedTuple):
 
 
 def _rounds(
-    problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], effort: _Effort
+    problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], manner: _Manner
 ) -> tuple[Atoms, Evaluation]:
     """The state after rounds with those scenes, `which` [B] bool, until none of them gains an atom."""
     observation, dictionary, _, config = problem
 
     def one_round(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]):
         old, before = take_scenes(state, scenes)
-        new = effort.search(take_scenes(observation, scenes), old, dictionary, config)
-        owner, grown, reached = _tried(problem, scenes, old, new, effort.steps)
+        new = manner.search(take_scenes(observation, scenes), old, dictionary, config)
+        owner, grown, reached = _tried(problem, scenes, old, new, manner.steps)
         better = tf.where(reached.nll < tf.gather(before.nll, owner))[:, 0]
         scenes = tf.gather(scenes, tf.gather(owner, better))
         return number + 1, scenes, put_scenes(state, scenes, take_scenes((grown, reached), better))
 
     def goes_on(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]) -> tf.Tensor:
         del state
-        return (number < effort.rounds) & (tf.size(scenes) > 0)
+        return (number < manner.rounds) & (tf.size(scenes) > 0)
 
     _, _, state = tf.while_loop(goes_on, one_round, (tf.constant(0), tf.where(which)[:, 0], state))
     return state

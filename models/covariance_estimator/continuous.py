@@ -168,6 +168,7 @@ def refine_atoms(
     damping = tf.fill([tf.shape(atoms.active)[0]], DAMPING_START)
     state = _State(active_first(atoms), damping, _unknown(atoms))
     everyone = tf.range(tf.size(damping))
+    shapes = (tf.TensorShape([]), tf.TensorShape([None]), tf.nest.map_structure(lambda value: value.shape, state))
 
     def leg(number: tf.Tensor, scenes: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:
         """All scenes take `steps`, and on the second leg those that have not settled the further ones.
@@ -187,8 +188,6 @@ def refine_atoms(
             return turn + 1, unsettled, put_scenes(state, some, _widened(moved, whole))
 
         loop = (tf.constant(0), scenes[:0], state)
-        shapes = tf.nest.map_structure(lambda value: value.shape, loop)
-        shapes = (shapes[0], tf.TensorShape([None]), shapes[2])
         _, unsettled, state = tf.while_loop(
             lambda turn, *_: turn < tf.size(counts), group, loop, shape_invariants=shapes
         )
@@ -198,9 +197,7 @@ def refine_atoms(
         del state
         return (number <= int(config.settling_steps > 0)) & (tf.size(scenes) > 0)
 
-    loop = (tf.constant(0), everyone, state)
-    shapes = tf.nest.map_structure(lambda value: value.shape, loop)
-    _, _, state = tf.while_loop(goes_on, leg, loop, shape_invariants=(shapes[0], tf.TensorShape([None]), shapes[2]))
+    _, _, state = tf.while_loop(goes_on, leg, (tf.constant(0), everyone, state), shape_invariants=shapes)
     return state.atoms, state.evaluation
 
 

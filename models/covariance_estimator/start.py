@@ -49,16 +49,11 @@ class Start(NamedTuple):
     log_power: tf.Tensor
 
 
-def _neighbourhoods(values: tf.Tensor, indices: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
-    """The 3 x 3 x 3 cells about grid points, edges repeated: [B, G], [B, T] -> [B, T, 27]."""
+def _neighbourhoods(values: tf.Tensor, cells: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+    """The 3 x 3 x 3 cells about some, edges repeated: [B, G], int32 [B, T, 3] -> [B, T, 27]."""
     padded = tf.pad(tf.reshape(values, [-1, *shape]), [[0, 0], [1, 1], [1, 1], [1, 1]], mode="SYMMETRIC")
     rows, columns = shape[1] + 2, shape[2] + 2
-    azimuth, elevation, inverse_range = (
-        indices // (shape[1] * shape[2]),
-        indices // shape[2] % shape[1],
-        indices % shape[2],
-    )
-    corner = (azimuth * rows + elevation) * columns + inverse_range
+    corner = tf.reduce_sum(cells * (rows * columns, columns, 1), axis=-1)
     about = np.add.outer(np.add.outer(np.arange(3) * rows, np.arange(3)) * columns, np.arange(3)).ravel()
     flat = tf.reshape(padded, [-1, (shape[0] + 2) * rows * columns])
     return tf.gather(flat, corner[..., None] + about.astype(np.int32), batch_dims=1)
@@ -77,10 +72,10 @@ def find_candidates(
       count: T.
     """
     shape = dictionary.config.shape
-    height = gamma * maps.q
-    indices, values = grid_peaks(height, dictionary, count)
-    log_gamma = _neighbourhoods(tf.math.log(gamma + 1e-9), indices, shape)
-    log_ratio = _neighbourhoods(tf.math.log((maps.v + 1e-6) / (maps.q + 1e-6)), indices, shape)
+    indices, values = grid_peaks(gamma * maps.q, dictionary, count)
+    cells = tf.reshape(tf.transpose(tf.unravel_index(tf.reshape(indices, [-1]), shape)), [-1, count, 3])
+    log_gamma = _neighbourhoods(tf.math.log(gamma + 1e-9), cells, shape)
+    log_ratio = _neighbourhoods(tf.math.log((maps.v + 1e-6) / (maps.q + 1e-6)), cells, shape)
     log_power = tf.reduce_logsumexp(log_gamma, axis=-1)
     amplitude = tf.exp(0.5 * log_power)
     share = amplitude / tf.reduce_sum(amplitude, axis=1, keepdims=True)
@@ -96,18 +91,17 @@ def find_candidates(
     ]
     middle = log_gamma[..., _NEIGHBOURS // 2, None]
     last = np.array(shape, np.float32) - 1.0
-    cells = tf.cast(tf.transpose(tf.unravel_index(tf.reshape(indices, [-1]), shape)), tf.float32)
-    cells = tf.reshape(cells, [-1, count, 3])
+    place = tf.cast(cells, tf.float32)
     features = tf.concat(
         [
             tf.clip_by_value(log_gamma - middle, -6.0, 6.0) / 3.0,
             tf.clip_by_value(log_ratio, -3.0, 3.0),
             tf.stack(scalars, axis=-1),
-            2.0 * cells / last - 1.0,
+            2.0 * place / last - 1.0,
         ],
         axis=-1,
     )
-    apart = tf.clip_by_value(cells[:, :, None] - cells[:, None], -_FAR_CELLS, _FAR_CELLS) * (2.0 / _FAR_CELLS)
+    apart = tf.clip_by_value(place[:, :, None] - place[:, None], -_FAR_CELLS, _FAR_CELLS) * (2.0 / _FAR_CELLS)
     louder = tf.clip_by_value(log_power[:, :, None] - log_power[:, None], -6.0, 6.0) / 3.0
     relations = tf.concat([apart, louder[..., None], tf.abs(apart)], axis=-1)
     return Candidates(indices, valid, log_power, features, relations)

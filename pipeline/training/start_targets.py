@@ -36,8 +36,7 @@ def start_target(
       dictionary: the grid of the candidates.
     """
     sources = true_places(truth)
-    inverse_range = 1.0 / tf.where(sources.used, truth["range_m"], 1.0)
-    norm2 = steering_norm2(truth["azimuth"], truth["elevation"], inverse_range, dictionary.array)
+    norm2 = steering_norm2(truth["azimuth"], truth["elevation"], sources.places[..., 2], dictionary.array)
     received = tf.where(sources.used, truth["power"] * norm2, 0.0)
     received *= ((1.0 - noise_power) / tf.reduce_sum(received, axis=-1))[:, None]
     log_power = tf.math.log(tf.maximum(received, 1e-9))
