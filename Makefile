@@ -41,6 +41,6 @@ docs: $(VENV)/.docs
 bench: install
 	$(BIN)/python -m pipeline.bench --backbone models/weights/backbone.keras --output docs/benchmarks/$(VERSION).json
 	$(BIN)/python -m pipeline.export --backbone models/weights/backbone.keras --model-base-path runs/bench/ris_localizer
-	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m serving.bench --model-base-path runs/bench/ris_localizer
+	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m serving.bench --model-base-path runs/bench/ris_localizer --record docs/benchmarks/$(VERSION).json
 
 check: lint types test

@@ -188,12 +188,12 @@ class Localizer(tf.Module):
             observation, atoms, evaluation, self.path_grid, view, self.backbone.config.continuous, self.config.coherence
         )
         decision = decide(atoms, evaluation, view, self.config.decision, inflation(mismatch, self.config.inflation))
-        features = score_features(decision, atoms, evaluation, observation, self.scenario)
-        score = self.weights.score_correction.correct(decision.score, features)
+        features = score_features(decision, atoms, evaluation, mismatch, observation, self.scenario)
+        decision = self.weights.score_correction.correct(decision, features)
         response = observation.respond(source_columns(atoms, paths, self.scenario.array))
         power = tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
         num_paths = 1 + tf.reduce_sum(tf.cast(paths.of_source(atoms.active.shape[-1]), tf.int32), axis=1)
-        return ScoredPeaks(decision._replace(score=score), power, num_paths, features, refined)
+        return ScoredPeaks(decision, power, num_paths, features, refined)
 
     def _peak_atoms(
         self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor

@@ -1,4 +1,4 @@
-"""`python -m pipeline.bench`: time a scene of the localizer, its parts, a training step, and sequential ML."""
+"""`python -m pipeline.bench`: time a scene: of the localizer, its parts, a training step, simulation, sequential ML."""
 
 import dataclasses
 import logging

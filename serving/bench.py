@@ -1,11 +1,14 @@
 """`python -m serving.bench`: the embedded server against the same SavedModel in this process.
 
-A scene alone, sixteen clients with batching, and how soon a fresh server answers. Machines are noisy: both sides take
-turns, and ratios are of medians.
+A scene alone, sixteen clients with batching, how soon a fresh server answers, and how much memory a batch takes.
+Machines are noisy: both sides take turns, and ratios are of medians.
 """
 
 import dataclasses
 import functools
+import json
+import multiprocessing
+import resource
 import shutil
 import statistics
 import sys
@@ -21,6 +24,7 @@ import tensorflow as tf
 import tyro
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
+from serving.client.files import replacing
 from serving.server.warmup import WARMUP_FILE
 from serving.server_process import server_process
 from tfds_shards.codebook import code_phasors
@@ -48,13 +52,19 @@ class ServingBenchOptions:
     """Clients with a scene each at the same time."""
     rounds: int = 5
     """Requests a client makes in each of five turns."""
+    memory_scenes: int = 32
+    """Scenes of the batch whose memory is measured."""
+    record: Path | None = None
+    """A record of `python -m pipeline.bench --output` that the figures are added to."""
 
     def __post_init__(self) -> None:
-        for field in ("repeats", "clients", "rounds"):
+        for field in ("repeats", "clients", "rounds", "memory_scenes"):
             if getattr(self, field) < 1:
                 raise ValueError(f"--{field}: expected 1 or more, got {getattr(self, field)}")
         if self.config not in CONFIGS:
             raise ValueError(f"--config: expected one of {', '.join(CONFIGS)}, got {self.config!r}")
+        if self.record is not None and not self.record.is_file():
+            raise ValueError(f"--record: expected a record of `python -m pipeline.bench`, found no file {self.record}")
 
     def latest(self) -> Path:
         """The version to serve.
@@ -66,6 +76,40 @@ class ServingBenchOptions:
         if not versions:
             raise ValueError(f"--model-base-path: expected a folder of versions, got {self.model_base_path}")
         return max(versions, key=lambda path: int(path.name))
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedFigures:
+    """What is measured: medians, and ratios of both sides' turns."""
+
+    one_scene_ms: float
+    one_scene_served_ms: float
+    one_scene_ratio: float
+    clients: int
+    scenes_per_s: float
+    scenes_per_s_served: float
+    clients_ratio: float
+    start_s: float
+    first_answer_s: float
+    warm_start_s: float
+    warm_first_answer_s: float
+    memory_scenes: int
+    peak_memory_mib: float
+
+    def lines(self) -> tuple[str, ...]:
+        """To read."""
+        return (
+            f"one scene: {self.one_scene_ms:.1f} ms in process, {self.one_scene_served_ms:.1f} ms served, "
+            f"ratio {self.one_scene_ratio:.3f}",
+            f"{self.clients} clients: {self.scenes_per_s:.1f} scenes/s in process at best, "
+            f"{self.scenes_per_s_served:.1f} served in batches, ratio {self.clients_ratio:.3f}",
+            f"without warm-up: {self.start_s:.1f} s from start to first answer, "
+            f"of which {self.first_answer_s:.2f} s for the answer",
+            f"with warm-up: {self.warm_start_s:.1f} s from start to first answer, "
+            f"of which {self.warm_first_answer_s:.2f} s for the answer",
+            f"a process with the model alone: {self.peak_memory_mib:.0f} MiB at most, "
+            f"in batches of {self.memory_scenes}",
+        )
 
 
 def bench_inputs(config_name: str, count: int) -> dict[str, np.ndarray]:
@@ -182,6 +226,14 @@ def first_answer(model_base_path: Path, request: predict_pb2.PredictRequest) -> 
         return {"start": time.perf_counter() - started, "answer": answer}
 
 
+def peak_memory_mib(version: Path, config_name: str, scenes: int) -> float:
+    """The most memory this process has held so far, after a few batches: to be called in a process of its own."""
+    local = InProcess(version, bench_inputs(config_name, scenes))
+    for _ in range(3):
+        local.run(scenes)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+
+
 def _copy(version: Path, folder: Path, warmup: predict_pb2.PredictRequest | None) -> Path:
     """A model folder with that version, with that warm-up request or none."""
     copy = shutil.copytree(version, folder / version.name)
@@ -195,11 +247,13 @@ def _copy(version: Path, folder: Path, warmup: predict_pb2.PredictRequest | None
     return folder
 
 
-def bench(options: ServingBenchOptions) -> None:
-    """Runs everything and prints it."""
+def bench(options: ServingBenchOptions) -> ServedFigures:
+    """Measures everything."""
     version = options.latest()
     inputs = bench_inputs(options.config, options.clients)
     requests = bench_requests(inputs)
+    with futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        memory = pool.submit(peak_memory_mib, version, options.config, options.memory_scenes).result()
     local = InProcess(version, inputs)
     with tempfile.TemporaryDirectory() as temporary:
         batching = Path(temporary) / "batching.config"
@@ -210,20 +264,40 @@ def bench(options: ServingBenchOptions) -> None:
         flags = ("--enable_batching", f"--batching_parameters_file={batching}")
         with server_process(f"--model_name={_NAME}", folder, *flags) as server:
             many = throughput(local, requests, server.target, options.rounds)
-        print(f"one scene: {one['in process']:.1f} ms in process, {one['server']:.1f} ms served, "
-              f"ratio {one['server'] / one['in process']:.3f}")  # fmt: skip
-        print(f"{options.clients} clients: {many['in process']:.1f} scenes/s in process at best, "
-              f"{many['server']:.1f} served in batches, ratio {many['ratio']:.3f}")  # fmt: skip
-        for name, warmup in (("without", None), ("with", requests[0])):
-            found = first_answer(_copy(version, Path(temporary) / name, warmup), requests[0])
-            print(f"{name} warm-up: {found['start']:.1f} s from start to first answer, "
-                  f"of which {found['answer']:.2f} s for the answer")  # fmt: skip
+        cold = first_answer(_copy(version, Path(temporary) / "without", None), requests[0])
+        warm = first_answer(_copy(version, Path(temporary) / "with", requests[0]), requests[0])
+    return ServedFigures(
+        one_scene_ms=one["in process"],
+        one_scene_served_ms=one["server"],
+        one_scene_ratio=one["server"] / one["in process"],
+        clients=options.clients,
+        scenes_per_s=many["in process"],
+        scenes_per_s_served=many["server"],
+        clients_ratio=many["ratio"],
+        start_s=cold["start"],
+        first_answer_s=cold["answer"],
+        warm_start_s=warm["start"],
+        warm_first_answer_s=warm["answer"],
+        memory_scenes=options.memory_scenes,
+        peak_memory_mib=memory,
+    )
+
+
+def add_to_record(record: Path, figures: ServedFigures) -> None:
+    """Puts the figures beside those of `python -m pipeline.bench`; the record is never seen half written."""
+    found = json.loads(record.read_text()) | {"served": dataclasses.asdict(figures)}
+    with replacing(record) as beside:
+        beside.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def main() -> None:
     """Command line entry point."""
     try:
-        bench(tyro.cli(ServingBenchOptions, prog="python -m serving.bench"))
+        options = tyro.cli(ServingBenchOptions, prog="python -m serving.bench")
+        figures = bench(options)
+        print("\n".join(figures.lines()))
+        if options.record is not None:
+            add_to_record(options.record, figures)
     except (ValueError, OSError, RuntimeError, grpc.RpcError) as error:
         first_line = str(error).strip().partition("\n")[0]
         sys.exit(f"serving.bench: {first_line}")

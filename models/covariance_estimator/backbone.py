@@ -19,6 +19,7 @@ from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.exact_search import effective_rank
 from models.covariance_estimator.layers import build_in_turn
 from models.covariance_estimator.likelihood import Atoms, Evaluation
+from models.covariance_estimator.slots import with_spare_slots
 from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 from models.covariance_estimator.start import Candidates, StartNetwork, find_candidates, started_atoms
 from models.physics.covariance import LowRankCovariance
@@ -174,18 +175,18 @@ class Backbone(keras.Model):
 
     def candidates(self, state: GridState, noise_power: tf.Tensor) -> Candidates:
         """The peaks that a start is read off."""
-        count = max(self.config.start.candidates, self._num_atoms)
+        count = max(self.config.start.candidates, self.scenario.max_sources)
         return find_candidates(state.gamma, state.maps, noise_power, self.dictionary, count)
 
-    @property
-    def _num_atoms(self) -> int:
-        return self.scenario.max_sources + self.config.continuous.spare_atoms
-
     def first_atoms(self, state: GridState, noise_power: tf.Tensor) -> Atoms:
-        """The learned start: candidates that the network takes for sources, where it says that they are."""
-        found = self.candidates(state, noise_power)
-        least = self.config.start.min_presence
-        return started_atoms(found, self.start(found), noise_power, self.dictionary, self._num_atoms, least)
+        """The learned start: at most K_max candidates that the network takes for sources, where it says that they are.
+
+        Spare slots are for rounds of additions: many atoms about a loud source would hinder each other.
+        """
+        found, least = self.candidates(state, noise_power), self.config.start.min_presence
+        count = self.scenario.max_sources
+        atoms = started_atoms(found, self.start(found), noise_power, self.dictionary, count, least)
+        return with_spare_slots(atoms, self.config.continuous.spare_atoms)
 
     def predict_covariance(self, observation: Observation) -> Prediction:
         """Grid stages, then continuous stages: the whole estimator. No gradient passes the continuous stages."""

@@ -39,8 +39,8 @@ class GridConfig:
 class ContinuousConfig:
     """Off-grid refinement of the backbone."""
 
-    spare_atoms: int = 0
-    """Atom slots beyond K_max."""
+    spare_atoms: int = 3
+    """Atom slots beyond K_max, for what looks like a source until reflections and scores are known."""
     steps: int = 2
     """Fisher scoring steps after the grid stages; 0, without settling steps, leaves atoms where the grid has them."""
     additions: int = 8

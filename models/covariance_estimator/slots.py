@@ -4,12 +4,21 @@ import tensorflow as tf
 
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
 
+_ANYWHERE = 0.1  # azimuth, elevation, inverse range and log power of a slot without an atom
+
 
 def active_first(atoms: Atoms) -> Atoms:
     """The same atoms, the active ones in the first slots."""
     order = tf.argsort(tf.cast(atoms.active, tf.int32), direction="DESCENDING", stable=True)
     parameters, active = (tf.gather(values, order, batch_dims=1) for values in (atoms.parameters, atoms.active))
     return Atoms(parameters, active, atoms.noise_power)
+
+
+def with_spare_slots(atoms: Atoms, count: int) -> Atoms:
+    """The same atoms and `count` more slots, without an atom yet."""
+    spare = [[0, 0], [0, count]]
+    parameters = tf.pad(atoms.parameters, [*spare, [0, 0]], constant_values=_ANYWHERE)
+    return Atoms(parameters, tf.pad(atoms.active, spare), atoms.noise_power)
 
 
 def used_slots(active: tf.Tensor) -> tf.Tensor:

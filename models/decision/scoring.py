@@ -1,8 +1,11 @@
-"""The score of a candidate, corrected by what was learned: ghosts of a channel that is not as told look like sources.
+"""What is said of a candidate, corrected by what was learned: ghosts of a channel not as told look like sources.
 
-The Laplace score of `decide` is right where the model is. A small network reads what a scene shows of its mismatch
-and of a candidate's surroundings, and adds to the logit of that score; untrained it adds nothing.
+The Laplace score and covariance of `decide` are right where the model is. A small network reads what a scene shows of
+its mismatch and of a candidate's surroundings, adds to the logit of that score and stretches that covariance;
+untrained it changes nothing.
 """
+
+import math
 
 import keras
 import numpy as np
@@ -15,8 +18,9 @@ from models.decision.decision import Decision
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation
 
-NUM_FEATURES = 12
+NUM_FEATURES = 13
 _FARTHEST_M = 10.0  # in the field of view that scores were taught in
+_MAX_LOG_STRETCH = math.log(30.0)
 _LEAST_SCORE = 4e-5  # scores have four digits, and one of 1 must come back as 1
 
 
@@ -31,12 +35,18 @@ def score_logit(score: tf.Tensor) -> tf.Tensor:
 
 
 def score_features(
-    decision: Decision, atoms: Atoms, evaluation: Evaluation, observation: Observation, scenario: Scenario
+    decision: Decision,
+    atoms: Atoms,
+    evaluation: Evaluation,
+    mismatch: tf.Tensor,
+    observation: Observation,
+    scenario: Scenario,
 ) -> tf.Tensor:
     """What the correction reads of each candidate.
 
     Args:
       decision, atoms, evaluation: the candidates, [B, A], as they came out of `models.decision.decision.decide`.
+      mismatch: their mismatch ratios, [B, A].
       observation: the scenes.
       scenario: what distances and numbers are measured by.
 
@@ -46,7 +56,7 @@ def score_features(
       in gates, and of that over the range; log
       power over the strongest; number of candidates; and, of the nearest stronger candidate, the log of its distance in
       beam widths and that of its power over this one's; log of the channel's effective rank, since few directions leave
-      several places as likely. Zero for inactive atoms.
+      several places as likely; log of the mismatch ratio. Zero for inactive atoms.
     """
     powers, active = atoms.powers(), atoms.active
     variance = tf.linalg.diag_part(decision.position_cov_m2)
@@ -72,6 +82,7 @@ def score_features(
         _log(nearest),
         0.5 * _log(its_power / tf.maximum(powers, 1e-8)),
         0.5 * _log(effective_rank(observation.channel))[:, None] * everywhere,
+        _log(mismatch),
     ]
     return tf.where(active[..., None], tf.stack(features, axis=-1), 0.0)
 
@@ -85,7 +96,7 @@ def _resolution(scenario: Scenario) -> np.ndarray:
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class ScoreCorrection(keras.layers.Layer):
-    """A small network from a candidate's features to what is added to the logit of its score; zero until trained.
+    """A small network from a candidate's features to corrections of its score and covariance; zero until trained.
 
     Args:
       width: units of each of the two hidden layers.
@@ -95,21 +106,27 @@ class ScoreCorrection(keras.layers.Layer):
         super().__init__(**kwargs)
         self.width = width
         self.hidden = [keras.layers.Dense(width, activation="gelu", name=f"hidden_{i}") for i in range(2)]
-        self.readout = keras.layers.Dense(1, kernel_initializer="zeros", name="readout")
+        self.readout = keras.layers.Dense(2, kernel_initializer="zeros", name="readout")
 
     def build(self, input_shape) -> None:
         build_in_turn([*self.hidden, self.readout], input_shape)
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """features [..., NUM_FEATURES] float32 -> [...] float32."""
+        """features [..., NUM_FEATURES] -> what is added to the logit of the score, and to the log of the covariance:
+        [..., 2] float32."""
         for layer in self.hidden:
             features = layer(features)
-        return self.readout(features)[..., 0]
+        to_logit, log_stretch = tf.unstack(self.readout(features), axis=-1)
+        return tf.stack([to_logit, tf.clip_by_value(log_stretch, -1.0, _MAX_LOG_STRETCH)], axis=-1)
 
-    def correct(self, score: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-        """Scores [B, A] with the correction; a score of zero stays zero."""
-        corrected = tf.sigmoid(score_logit(score) + self(features))
-        return tf.where(score > 0.0, tf.round(1e4 * corrected) / 1e4, 0.0)
+    def correct(self, decision: Decision, features: tf.Tensor) -> Decision:
+        """The decision with corrected scores and covariances; a score of zero stays zero."""
+        to_logit, log_stretch = tf.unstack(self(features), axis=-1)
+        corrected = tf.round(1e4 * tf.sigmoid(score_logit(decision.score) + to_logit)) / 1e4
+        return decision._replace(
+            score=tf.where(decision.score > 0.0, corrected, 0.0),
+            position_cov_m2=decision.position_cov_m2 * tf.exp(log_stretch)[..., None, None],
+        )
 
     def get_config(self) -> dict:
         return {**super().get_config(), "width": self.width}

@@ -98,14 +98,15 @@ def mismatch_ratio(
 
 def power_map(scores: tf.Tensor, atoms: Atoms, grid: PathGrid) -> tf.Tensor:
     """|g|^2 of every source, zero where no reflection of it can come from: [B, A, G] float32."""
-    rows = tf.reshape(tf.linalg.matrix_transpose(scores), [-1, grid.array.num_elements])
+    active = tf.where(atoms.active)
+    rows = tf.gather_nd(tf.linalg.matrix_transpose(scores), active)
     vectors = np.concatenate([grid.vectors.real, grid.vectors.imag], axis=-1).T  # [2N, G]
     real, imag = tf.math.real(rows), tf.math.imag(rows)
     embedded = tf.concat([tf.concat([real, imag], -1), tf.concat([imag, -real], -1)], axis=0)
     parts = tf.reduce_sum(tf.reshape(tf.matmul(embedded, vectors), [2, -1, vectors.shape[-1]]) ** 2, axis=0)
-    power = tf.reshape(parts, [-1, atoms.active.shape[-1], vectors.shape[-1]])
-    farther = grid.points[:, 2] <= BEYOND * atoms.parameters[..., 2:3]
-    return tf.where(grid.inside & farther & atoms.active[..., None], power, 0.0)
+    farther = grid.points[:, 2] <= BEYOND * tf.gather_nd(atoms.parameters[..., 2:3], active)
+    shape = tf.concat([tf.shape(atoms.active), [vectors.shape[-1]]], axis=0)
+    return tf.scatter_nd(active, tf.where(grid.inside & farther, parts, 0.0), tf.cast(shape, active.dtype))
 
 
 def may_reflect(

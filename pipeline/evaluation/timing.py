@@ -1,4 +1,4 @@
-"""Time a scene of the localizer, its parts, a training step and sequential maximum likelihood.
+"""Time a scene of the localizer, its parts, a training step, its simulation and sequential maximum likelihood.
 
 All in one process and one run, on scenes simulated on the spot. Machines are noisy: read the ratios.
 """
@@ -86,6 +86,7 @@ def bench(options: BenchOptions) -> dict[str, float]:
         "  R_pred": (lambda: predict(inputs), options.scenes),
         "  MVDR spectrum and its peaks": (tf.function(peaks, autograph=False), options.scenes),
         "training step": (lambda: train_step(batch), options.scenes),
+        "simulation of a scene": (lambda: bench_scenes(options), options.scenes),
     }
     return {name: 1e3 * seconds(run, options.repeats) / count for name, (run, count) in actions.items()}
 

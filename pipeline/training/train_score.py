@@ -1,7 +1,7 @@
-"""Fits the correction of the score (models/decision/scoring.py).
+"""Fits the correction of scores and covariances (models/decision/scoring.py).
 
 The localizer runs over training scenes, what it finds is matched with the truth, and the correction learns by
-cross-entropy to tell hits from the rest.
+cross-entropy to tell hits from the rest, and by the likelihood of the hits' errors how large these are.
 """
 
 import logging
@@ -22,7 +22,7 @@ from pipeline.common.artifacts import Fingerprint, chosen_on, fingerprint, makin
 from pipeline.common.records import replacing, write_json
 from pipeline.common.verdict import starting_point
 from pipeline.evaluation.estimators import INPUTS
-from pipeline.evaluation.matching import found_sources, match_sources, true_sources
+from pipeline.evaluation.matching import Gate, found_sources, match_sources, true_sources
 from pipeline.evaluation.metrics import metrics_config
 from pipeline.evaluation.predictions import run_estimator
 from pipeline.scenes.identity import scenes_inputs
@@ -37,11 +37,22 @@ _BATCH_SCENES = 40
 
 
 class LabelledPeaks(NamedTuple):
-    """What was found in many scenes: features [n, NUM_FEATURES], score without correction [n], hit [n]; all float32."""
+    """What was found in many scenes, all float32, without correction.
+
+    features: [n, NUM_FEATURES]. score: [n]. hit: [n], 0 or 1.
+    squared: [n], squared Mahalanobis distance of a hit from the truth, 0 of what is none.
+    gate: [n, 3], half widths of the gate in azimuth, elevation and range, in deviations of the found source.
+    """
 
     features: np.ndarray
     score: np.ndarray
     hit: np.ndarray
+    squared: np.ndarray
+    gate: np.ndarray
+
+    def labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the two losses of `fit` ask for: hit [n], and hit, squared and gate [n, 5]."""
+        return self.hit, np.column_stack([self.hit, self.squared, self.gate])
 
 
 class Taught:
@@ -77,11 +88,50 @@ def collect(taught: Taught, batches: Iterable[Mapping[str, Any]], num_scenes: in
       num_scenes: how many scenes they hold.
     """
     found = run_estimator(taught.propose, batches, num_scenes)
-    table = match_sources(true_sources(found.truth), found_sources(found.outputs))
+    sources, gate = found_sources(found.outputs), metrics_config(taught.localizer.scenario).standard_gate
+    table = match_sources(true_sources(found.truth), sources)
     rows = table.is_found
-    features = found.outputs["score_features"][table.scene[rows], table.found_slot[rows]]
-    hit = table.hits(metrics_config(taught.localizer.scenario).standard_gate)[rows]
-    return LabelledPeaks(*(x.astype(np.float32) for x in (features, table.score[rows], hit)))
+    where = table.scene[rows], table.found_slot[rows]
+    hit = table.hits(gate)[rows]
+    squared = np.where(hit, table.squared_mahalanobis[rows], 0.0)
+    widths = gate_in_deviations(sources.position_m[where], sources.position_cov_m2[where], gate)
+    columns = (found.outputs["score_features"][where], table.score[rows], hit, squared, widths)
+    return LabelledPeaks(*(x.astype(np.float32) for x in columns))
+
+
+def gate_in_deviations(position_m: np.ndarray, position_cov_m2: np.ndarray, gate: Gate) -> np.ndarray:
+    """Half widths of the gate in azimuth, elevation and range over the deviations at [n] found positions: [n, 3]."""
+    range_m = np.linalg.norm(position_m, axis=-1)
+    across = np.linalg.norm(position_m[:, :2], axis=-1)
+    x, y, z = (position_m / range_m[:, None]).T
+    level = across / range_m
+    axes = np.stack(
+        [
+            np.stack([-y / level, x / level, np.zeros_like(x)], axis=-1),
+            np.stack([-z * x / level, -z * y / level, level], axis=-1),
+            np.stack([x, y, z], axis=-1),
+        ],
+        axis=1,
+    )
+    deviation_m = np.sqrt(np.einsum("nai,nij,naj->na", axes, position_cov_m2, axes))
+    half_widths = [math.radians(gate.azimuth_deg) * across, math.radians(gate.elevation_deg) * range_m]
+    return np.stack([*half_widths, np.full_like(range_m, gate.range_m)], axis=-1) / deviation_m
+
+
+def covariance_loss(labels: tf.Tensor, log_stretch: tf.Tensor) -> tf.Tensor:
+    """-log p of the hits' errors, normal with stretched covariances and cut off by the gate, nats a candidate, [n].
+
+    -log p = (3 s + d^2 e^-s) / 2 + sum over axes of log P(|x| <= g), x ~ N(0, e^s), up to a constant; the axes as if
+    independent.
+
+    Args:
+      labels: [n, 5], see `LabelledPeaks.labels`.
+      log_stretch: s, [n].
+    """
+    hit, squared, gate = labels[:, 0], labels[:, 1], labels[:, 2:]
+    inside = tf.math.erf(gate * tf.exp(-0.5 * log_stretch)[:, None] / math.sqrt(2.0))
+    cut_off = tf.reduce_sum(tf.math.log(tf.maximum(inside, 1e-6)), axis=-1)
+    return hit * (0.5 * (3.0 * log_stretch + squared * tf.exp(-log_stretch)) + cut_off)
 
 
 def _joined(parts: list[LabelledPeaks]) -> LabelledPeaks:
@@ -91,18 +141,20 @@ def _joined(parts: list[LabelledPeaks]) -> LabelledPeaks:
 def fit(
     correction: ScoreCorrection, training: LabelledPeaks, validation: LabelledPeaks, options: ScoreOptions
 ) -> float:
-    """Fits the correction in place and keeps the epoch that validates best; its cross-entropy there, nats each."""
+    """Fits the correction in place and keeps the epoch that validates best; its loss there, see `loss_without`."""
     features, logit = keras.Input([NUM_FEATURES]), keras.Input([])
-    model = keras.Model([features, logit], logit + correction(features))
+    corrections = correction(features)
+    model = keras.Model([features, logit], [logit + corrections[..., 0], corrections[..., 1]])
     steps = math.ceil(len(training.hit) / options.batch_size)
     schedule = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.epochs * steps)
-    model.compile(keras.optimizers.Adam(schedule), keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
+    losses = [keras.losses.BinaryCrossentropy(from_logits=True), covariance_loss]
+    model.compile(keras.optimizers.Adam(schedule), losses, jit_compile=False)
     stop = keras.callbacks.EarlyStopping("val_loss", patience=20, restore_best_weights=True)
     inputs = [[part.features, score_logit(part.score)] for part in (training, validation)]
     history = model.fit(
         inputs[0],
-        training.hit,
-        validation_data=(inputs[1], validation.hit),
+        training.labels(),
+        validation_data=(inputs[1], validation.labels()),
         epochs=options.epochs,
         batch_size=options.batch_size,
         callbacks=[stop],
@@ -111,10 +163,12 @@ def fit(
     return min(history.history["val_loss"])
 
 
-def cross_entropy(candidates: LabelledPeaks) -> float:
-    """Of the scores without a correction, nats a candidate."""
+def loss_without(candidates: LabelledPeaks) -> float:
+    """Of scores and covariances without a correction, nats a candidate: cross-entropy, and `covariance_loss`."""
     logit = score_logit(tf.constant(candidates.score))
-    return float(tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(candidates.hit, logit)))
+    hit, pairs = candidates.labels()
+    loss = tf.nn.sigmoid_cross_entropy_with_logits(hit, logit) + covariance_loss(pairs, tf.zeros_like(logit))
+    return float(tf.reduce_mean(loss))
 
 
 def _by_set(weights: LocalizerWeights, options: ScoreOptions) -> dict[str, Taught]:
@@ -186,20 +240,21 @@ def _teach(options: ScoreOptions, logger: logging.Logger) -> None:
     training, validation = candidates("train", options.scenes), candidates("validation", options.validation_scenes)
     before = _validated(taught, options)
     fitted = fit(correction, training, validation, options)
-    unfitted = cross_entropy(validation)
-    logger.info(f"cross-entropy on validation: {unfitted:.4f} before, {fitted:.4f} after")
+    unfitted = loss_without(validation)
+    logger.info(f"loss on validation: {unfitted:.4f} before, {fitted:.4f} after")
     if not fitted < unfitted:
         correction.set_weights(fresh.get_weights())
-        logger.info("the fit gained nothing: scores stay without a correction; more --scenes may help")
+        logger.info("the fit gained nothing: scores and covariances stay without a correction; more --scenes may help")
     for one in taught.values():
         one.localizer.weights.score_correction.set_weights(correction.get_weights())
     after = _validated(taught, options)
     for config in options.config:
         for name, metrics in (("before", before[config]), ("after", after[config])):
             calibration = metrics["calibration"]["expected_calibration_error"]
+            squared_error = (metrics["position_covariance"] or {"nees_over_3": math.nan})["nees_over_3"]
             logger.info(
                 f"{config} {name:6}: F1 {metrics['standard']['f1']:.4f}  objective {metrics['objective']:.3f}  "
-                f"calibration error {calibration:.3f}"
+                f"calibration error {calibration:.3f}  NEES / 3 {squared_error:.2f}"
             )
     with replacing(options.run_dir / BEST_MODEL) as temporary:
         weights.save(temporary)

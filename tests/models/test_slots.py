@@ -6,7 +6,7 @@ import tensorflow as tf
 from models.covariance_estimator.config import ContinuousConfig
 from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.likelihood import Atoms, Evaluation, evaluate_atoms
-from models.covariance_estimator.slots import first_slots, used_slots, with_rest_of, with_slots
+from models.covariance_estimator.slots import first_slots, used_slots, with_rest_of, with_slots, with_spare_slots
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation, observe
 from tests.simulated import batch_of, inputs_of
@@ -83,3 +83,14 @@ def test_slots_left_out_and_put_back_leave_the_rest_as_it_was() -> None:
     block = np.ix_(range(SCENES), index, index)
     np.testing.assert_array_equal(wide.fisher.numpy()[block], evaluation.fisher.numpy()[block])
     assert np.count_nonzero(wide.fisher) == np.count_nonzero(wide.fisher.numpy()[block])
+
+
+def test_spare_slots_hold_no_atom_and_change_nothing() -> None:
+    observation, atoms = near_the_truth()
+    spared = with_spare_slots(atoms, 3)
+    assert not np.any(spared.active[:, 5:])
+    array, view = SCENARIO.array, SCENARIO.field_of_view
+    refined, evaluation = refine_atoms(observation, spared, array, view, ContinuousConfig(), 3)
+    expected, without = refine_atoms(observation, atoms, array, view, ContinuousConfig(), 3)
+    np.testing.assert_array_equal(refined.active[:, :5], expected.active)
+    np.testing.assert_allclose(evaluation.nll, without.nll, atol=0.02)

@@ -16,6 +16,7 @@ import tyro
 
 from models.artifacts import load_weights, moved_to
 from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.slots import with_spare_slots
 from models.localizer import Localizer
 from models.physics.covariance import LowRankCovariance
 from models.physics.steering import steering_norm2
@@ -57,8 +58,8 @@ class StartedAtTruth(Localizer):
         share = tf.where(used, scenes["power"], 1.0) / tf.reduce_sum(received, axis=-1, keepdims=True)
         log_power = tf.math.log(share * (1.0 - noise_power[:, None]))
         parameters = tf.stack([*points, log_power], axis=-1)
-        spare = [[0, 0], [0, self.scenario.max_sources + self.backbone.config.continuous.spare_atoms - used.shape[-1]]]
-        self.start = Atoms(tf.pad(parameters, [*spare, [0, 0]], constant_values=0.1), tf.pad(used, spare), noise_power)
+        spare = self.scenario.max_sources + self.backbone.config.continuous.spare_atoms - used.shape[-1]
+        self.start = with_spare_slots(Atoms(parameters, used, noise_power), spare)
         return self.localize(*(scenes[name] for name in INPUTS))
 
     def _peak_atoms(
