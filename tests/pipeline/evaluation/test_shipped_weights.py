@@ -17,7 +17,7 @@ from pipeline.evaluation.tally import percentile_interval, resample_weights
 from tests.simulated import batch_of
 from tfds_shards.simulator import CONFIGS
 
-CARD = {"l64_m64": 0.909, "l64_m64_impaired": 0.872}
+CARD = {"l64_m64": 0.909, "l64_m64_impaired": 0.876}
 SCENES, CONFIDENCE = 100, 0.99
 OTHER_WORLDS, FEW_SCENES = ("l64_m64_hall", "l64_m64_world"), 24
 
