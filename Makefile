@@ -3,9 +3,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-# What is imported is compiled when it first is; compiling all of it would be half of the installation's work.
-PIP := $(BIN)/pip --quiet --disable-pip-version-check install --root-user-action ignore --no-warn-script-location \
-	--no-compile
+PIP := $(BIN)/pip --quiet --disable-pip-version-check install --root-user-action ignore --no-warn-script-location
 RUN := runs/demo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
