@@ -20,7 +20,7 @@ from models.physics.observation import Observation
 
 NUM_FEATURES = 13
 _FARTHEST_M = 10.0  # in the field of view that scores were taught in
-_MAX_LOG_STRETCH = math.log(30.0)
+_LOG_STRETCH = (-1.0, math.log(30.0))  # limits of what a covariance may be taken by
 _LEAST_SCORE = 4e-5  # scores have four digits, and one of 1 must come back as 1
 
 
@@ -117,7 +117,7 @@ class ScoreCorrection(keras.layers.Layer):
         for layer in self.hidden:
             features = layer(features)
         to_logit, log_stretch = tf.unstack(self.readout(features), axis=-1)
-        return tf.stack([to_logit, tf.clip_by_value(log_stretch, -1.0, _MAX_LOG_STRETCH)], axis=-1)
+        return tf.stack([to_logit, tf.clip_by_value(log_stretch, *_LOG_STRETCH)], axis=-1)
 
     def correct(self, decision: Decision, features: tf.Tensor) -> Decision:
         """The decision with corrected scores and covariances; a score of zero stays zero."""
