@@ -132,7 +132,7 @@ def decide(
         - tf.concat([places[..., :1, :], places[..., :-1, :]], -2)
     )
     conditional = covariance[..., :2, :2] - regression[..., :, None] * covariance[..., 2:3, :2]
-    slopes = _angle_slopes(reported[0], reported[1], range_m)
+    slopes = angle_slopes(reported[0], reported[1], range_m)
     position_cov = tf.einsum("...n,...ni,...nj->...ij", weights, error, error)
     position_cov += tf.einsum("...n,...ni,...nj->...ij", weights, cell, cell) / 12.0  # a node stands for its cell
     position_cov += tf.einsum("...ai,...ab,...bj->...ij", slopes, conditional, slopes)
@@ -145,7 +145,7 @@ def decide(
     return Decision(reported[0], reported[1], range_m, position, position_cov, score)
 
 
-def _angle_slopes(azimuth: tf.Tensor, elevation: tf.Tensor, range_m: tf.Tensor) -> tf.Tensor:
+def angle_slopes(azimuth: tf.Tensor, elevation: tf.Tensor, range_m: tf.Tensor) -> tf.Tensor:
     """dq/d(azimuth, elevation): [..., 2, 3]."""
     sin_az, cos_az, sin_el, cos_el = tf.sin(azimuth), tf.cos(azimuth), tf.sin(elevation), tf.cos(elevation)
     by_azimuth = tf.stack([-cos_el * sin_az, cos_el * cos_az, tf.zeros_like(sin_az)], axis=-1)

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from models.artifacts import load_weights, moved_to
 from models.config import LocalizerConfig
+from models.decision.decision import angle_slopes
 from models.decision.scoring import NUM_FEATURES, ScoreCorrection, score_logit
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
@@ -102,20 +103,11 @@ def collect(taught: Taught, batches: Iterable[Mapping[str, Any]], num_scenes: in
 def gate_in_deviations(position_m: np.ndarray, position_cov_m2: np.ndarray, gate: Gate) -> np.ndarray:
     """Half widths of the gate in azimuth, elevation and range over the deviations at [n] found positions: [n, 3]."""
     range_m = np.linalg.norm(position_m, axis=-1)
-    across = np.linalg.norm(position_m[:, :2], axis=-1)
-    x, y, z = (position_m / range_m[:, None]).T
-    level = across / range_m
-    axes = np.stack(
-        [
-            np.stack([-y / level, x / level, np.zeros_like(x)], axis=-1),
-            np.stack([-z * x / level, -z * y / level, level], axis=-1),
-            np.stack([x, y, z], axis=-1),
-        ],
-        axis=1,
-    )
-    deviation_m = np.sqrt(np.einsum("nai,nij,naj->na", axes, position_cov_m2, axes))
-    half_widths = [math.radians(gate.azimuth_deg) * across, math.radians(gate.elevation_deg) * range_m]
-    return np.stack([*half_widths, np.full_like(range_m, gate.range_m)], axis=-1) / deviation_m
+    azimuth, elevation = np.arctan2(position_m[:, 1], position_m[:, 0]), np.arcsin(position_m[:, 2] / range_m)
+    slopes = angle_slopes(*map(tf.constant, (azimuth, elevation, range_m))).numpy()
+    axes = np.concatenate([slopes, (position_m / range_m[:, None])[:, None]], axis=1)  # dq by azimuth, elevation, range
+    deviations = np.sqrt(np.einsum("nai,nij,naj->na", axes, position_cov_m2, axes)) / np.sum(axes**2, axis=-1)
+    return np.array([*np.radians([gate.azimuth_deg, gate.elevation_deg]), gate.range_m]) / deviations
 
 
 def covariance_loss(labels: tf.Tensor, log_stretch: tf.Tensor) -> tf.Tensor:
