@@ -18,7 +18,7 @@ from models.decision.scoring import score_features
 from models.localizer_weights import LocalizerWeights
 from models.physics.covariance import LowRankCovariance, effective_low_rank
 from models.physics.geometry import Scenario
-from models.physics.observation import Observation, measurement_specs, observe
+from models.physics.observation import Observation, measurement_specs, observation_specs, observe
 from models.physics.steering import steering_norm2, steering_vectors
 from models.reflections.coherence import explain_reflections
 from models.reflections.path_search import PathGrid
@@ -142,9 +142,15 @@ class Localizer(tf.Module):
         """`localize` as a graph that is traced once, for any batch and L, with the weights as they are at each call."""
         return tf.function(self.localize, list(self.input_specs().values()), autograph=False)
 
+    @functools.cached_property
+    def predict(self) -> tf.types.experimental.ConcreteFunction:
+        """R_pred of an observation as a graph that is traced once, of which all graphs here make use."""
+        specs = observation_specs(self.scenario.num_antennas, self.scenario.array.num_elements)
+        return tf.function(self.backbone.predict_covariance, autograph=False).get_concrete_function(specs)
+
     def analyse(self, observation: Observation, snr_db: tf.Tensor) -> "Analysis":
         """R_pred, R_eff, its MVDR spectrum and what peaks it has."""
-        prediction = self.backbone.predict_covariance(observation)
+        prediction = self.predict(observation)
         effective = self.effective(prediction.covariance, snr_db, tf.shape(observation.snapshots)[1])
         spectrum = self.mvdr(effective)
         starts = Starts(prediction.atoms.parameters[..., :3], prediction.atoms.active)

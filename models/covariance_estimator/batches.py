@@ -1,5 +1,6 @@
 """Working on some scenes of a batch: named tuples of tensors with the scenes as their first axis."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import tensorflow as tf
@@ -28,3 +29,25 @@ def choose(accept: tf.Tensor, new: Structure, old: Structure) -> Structure:
     return tf.nest.map_structure(
         lambda a, b: tf.where(tf.reshape(accept, [-1] + [1] * (a.shape.rank - 1)), a, b), new, old
     )
+
+
+def in_groups(work: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor, width: int, size: int) -> tf.Tensor:
+    """`work` on `size` scenes at a time, where what it makes on its way is much larger than what comes of it.
+
+    Args:
+      work: values of some scenes [S, ...] to float32 [S, width], scene by scene.
+      values: [B, ...].
+      width: of what comes of a scene.
+      size: most scenes at a time.
+
+    Returns:
+      [B, width] float32.
+    """
+    num_scenes = tf.shape(values)[0]
+    done = tf.TensorArray(tf.float32, size=-(-num_scenes // size), infer_shape=False, element_shape=[None, width])
+
+    def group(number: tf.Tensor, done: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        return number + 1, done.write(number, work(values[number * size : (number + 1) * size]))
+
+    _, done = tf.while_loop(lambda number, _: number * size < num_scenes, group, (0, done), parallel_iterations=1)
+    return done.concat()

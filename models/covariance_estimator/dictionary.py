@@ -11,10 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from models.covariance_estimator.batches import in_groups
 from models.covariance_estimator.config import GridConfig
 from models.covariance_estimator.symmetry import NUM_PARITIES, SIGNS, is_mirrored, parity_basis
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.steering import steering_norm2, steering_vectors
+
+_SCENES_AT_ONCE = 8  # a product with all of the grid is up to 100 times as large as what is summed of it
 
 
 def _cell_centres(limits: Sequence[float] | np.ndarray, cells: int) -> np.ndarray:
@@ -89,7 +92,7 @@ class PolarDictionary:
         Returns:
           [B, G] float32. 8 S N G real operations a scene, a fourth of it with mirror symmetry.
         """
-        return self._products.beam_power(vectors)
+        return in_groups(self._products.beam_power, vectors, self.config.size, _SCENES_AT_ONCE)
 
     def quadratic_form(self, matrix: tf.Tensor) -> tf.Tensor:
         """d_g^H Q d_g for every grid point.
@@ -100,7 +103,7 @@ class PolarDictionary:
         Returns:
           [B, G] float32. 8 N^2 G real operations a scene, a sixth of it with mirror symmetry.
         """
-        return self._products.quadratic_form(matrix)
+        return in_groups(self._products.quadratic_form, matrix, self.config.size, _SCENES_AT_ONCE)
 
 
 def _embedded(real: tf.Tensor, imag: tf.Tensor) -> tf.Tensor:

@@ -81,6 +81,14 @@ def measurement_specs(num_antennas: int, num_elements: int) -> dict[str, tf.Tens
     }
 
 
+def observation_specs(num_antennas: int, num_elements: int) -> Observation:
+    """An observation's tensors, as those of `measurement_specs`."""
+    measured = measurement_specs(num_antennas, num_elements)
+    rows = tf.TensorSpec([None, None, 2 * num_elements], tf.float32, "rows")
+    noise_power = tf.TensorSpec([None], tf.float32, "noise_power")
+    return Observation(measured["snapshots"], measured["ris_codes"], measured["channel"], rows, noise_power)
+
+
 def observe(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
     """Normalises a measurement.
 

@@ -47,18 +47,15 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
         return serving_default(*parts, snr_db)
 
     def predict(snapshots, ris_codes, channel, snr_db):
-        observation = localizer.observe(snapshots, ris_codes, channel, snr_db)
-        return localizer.backbone.predict_covariance(observation).covariance
-
-    predicted_graph = tf.function(predict, list(specs.values()), autograph=False).get_concrete_function()
+        return localizer.predict(localizer.observe(snapshots, *told(ris_codes, channel), snr_db)).covariance
 
     def covariance(snapshots, ris_codes, channel, snr_db):
-        predicted = predicted_graph(snapshots, *told(ris_codes, channel), snr_db)
+        predicted = predict(snapshots, ris_codes, channel, snr_db)
         scale = tf.cast(tf.shape(predicted.factor)[-2], tf.float32) / predicted.trace()
         return {"covariance": predicted.dense() * tf.cast(scale, tf.complex64)[:, None, None]}
 
     def spectrum(snapshots, ris_codes, channel, snr_db):
-        predicted = predicted_graph(snapshots, *told(ris_codes, channel), snr_db)
+        predicted = predict(snapshots, ris_codes, channel, snr_db)
         volume = localizer.mvdr(localizer.effective(predicted, snr_db, tf.shape(snapshots)[1]))
         dictionary, shape, degrees = localizer.mvdr.dictionary, localizer.mvdr.grid.shape, math.degrees(1.0)
         axes = {

@@ -33,11 +33,11 @@ def test_basis_is_orthonormal_and_mirror_images_differ_in_signs() -> None:
         (RISArray(6, 4), FieldOfView(azimuth_deg=(-50.0, 60.0)), False),
     ],
 )
-def test_products_equal_their_definition(array: RISArray, view: FieldOfView, mirrored: bool) -> None:
+def test_products_of_a_batch_equal_their_definition(array: RISArray, view: FieldOfView, mirrored: bool) -> None:
     assert is_mirrored(array, view) == mirrored
     dictionary = PolarDictionary(array, view, ODD_AND_EVEN)
     rng = np.random.default_rng(4)
-    z = (rng.normal(size=(2, 7, array.num_elements, 2)) @ [1, 1j]).astype(np.complex64)
+    z = (rng.normal(size=(19, 7, array.num_elements, 2)) @ [1, 1j]).astype(np.complex64)
     axes = zip(dictionary.azimuth.numpy(), dictionary.elevation.numpy(), dictionary.inverse_range.numpy(), strict=True)
     points = np.array([steering_vector(phi, theta, 1 / w, array) for phi, theta, w in axes])
     points /= np.linalg.norm(points, axis=-1, keepdims=True)

@@ -17,7 +17,7 @@ from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from pipeline.release import exporting
-from pipeline.release.exporting import SIGNATURES, export_localizer
+from pipeline.release.exporting import SIGNATURES, export_localizer, read_meta_graph
 from serving.server.config import single_model
 from serving.server.manager import ModelManager
 from serving.server.servable import load_servable
@@ -107,6 +107,12 @@ def test_signatures_are_those_of_the_design(version: Path) -> None:
     assert described(found["covariance"].outputs) == {"covariance": (tf.complex64, [-1, ELEMENTS, ELEMENTS])}
     assert set(found["spectrum"].outputs) == {"spectrum", "azimuth_deg", "elevation_deg", "range_m"}
     servable.close()
+
+
+def test_r_pred_is_one_graph_for_all_signatures(version: Path) -> None:
+    """A second copy would cost a server half as much again, memory and time to load."""
+    names = [function.signature.name for function in read_meta_graph(version).graph_def.library.function]
+    assert sum("predict_covariance" in name for name in names) == 1
 
 
 @pytest.mark.parametrize(("batch", "num_snapshots"), [(1, 64), (3, 20)])
