@@ -201,7 +201,7 @@ def fit(model: keras.Model, progress: Progress, spread: Spread) -> None:
         progress.end_epoch(0, {})
     done = done or 0
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(batch: Any) -> None:
         spread.strategy.run(model.train_step, (batch,))
 

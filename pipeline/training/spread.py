@@ -79,20 +79,18 @@ class Spread:
         Raises:
           ValueError: they differ, on all workers.
         """
+        if self.place.workers == 1:
+            return
         digest = json_digest(value)
         words = tf.constant([int(digest[start : start + 5], 16) for start in range(0, 15, 5)], tf.int64)
 
-        @tf.function
-        def sums() -> tuple[tf.Tensor, tf.Tensor]:
-            def summed() -> tuple[tf.Tensor, tf.Tensor]:
-                context = tf.distribute.get_replica_context()
-                return context.all_reduce(tf.distribute.ReduceOp.SUM, [words, words**2])
-
-            return self.strategy.run(summed)
+        @tf.function(autograph=False)
+        def sums() -> Any:
+            return self.strategy.run(lambda: _sum_over_replicas([tf.identity(words), words**2]))
 
         total, squares = (self.strategy.experimental_local_results(part)[0] for part in sums())
         if bool(tf.reduce_any(total**2 != self.replicas * squares)):  # equal only where all words are (Cauchy-Schwarz)
-            raise ValueError(f"--strategy: expected all workers to have the same {what}, got several")
+            raise ValueError(f"--strategy multi_worker: expected all workers to have the same {what}, got several")
 
     @contextlib.contextmanager
     def making(
@@ -136,7 +134,7 @@ def spread_over(options: FitOptions, logger: logging.Logger) -> Iterator[Spread]
         if here.workers == 1:
             raise
         raise WorkerLost(
-            "another worker has ended; the same command on all workers goes on from the last checkpoint"
+            "another worker has ended; the same command on all of them goes on from the last checkpoint"
         ) from error
 
 
@@ -147,6 +145,10 @@ def _strategy(name: Strategy) -> tf.distribute.Strategy:
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.get_strategy()
+
+
+def _sum_over_replicas(values: Any) -> Any:
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 
 def mean_over_replicas(values: Any) -> Any:
