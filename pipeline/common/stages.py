@@ -2,6 +2,7 @@
 
 STAGES = {
     "run": "a whole run from a TOML file: from simulated scenes to a pushed model",
+    "kubeflow": "write a run as a pipeline of Kubeflow",
     "data": "simulate scenes into TFDS shards",
     "validate": "are the scenes on disk what they should be? VALID or INVALID",
     "train": "train the covariance backbone",
