@@ -62,9 +62,7 @@ def test_a_verdict_stops_what_it_stops_in_a_run(found: list[Step]) -> None:
 def test_paths_lie_in_the_volume(found: list[Step]) -> None:
     moved = dataclasses.replace(found[0].options, data_dir=Path("/elsewhere/data"))
     step = dataclasses.replace(found[0], options=moved)
-    with pytest.raises(
-        ValueError, match="data: expected paths in the volume, relative or below /volume, got /e"
-    ):
+    with pytest.raises(ValueError, match="data: expected paths in the volume, relative or below /volume, got /e"):
         step_command(step, MOUNT)
     assert "/elsewhere/data" in step_command(step, "/elsewhere/")
 
