@@ -9,7 +9,7 @@ from models.config import LossConfig
 from models.spectrum.config import RefinerConfig
 from models.weights import PRETRAINED
 from pipeline.common.main import run_stage
-from pipeline.training.options import FitOptions
+from pipeline.training.options import FitOptions, log_dir
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +54,7 @@ def work(options: RefineOptions, logger: logging.Logger) -> None:
 
 def main() -> None:
     """Command line entry point."""
-    run_stage("refine", RefineOptions, work, lambda options: options.run_dir / "logs")
+    run_stage("refine", RefineOptions, work, log_dir)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from models.effort import Effort
 from models.physics.config import ShrinkageConfig
 from pipeline.common.hyperparameters import read_hyperparameters, replaced
 from pipeline.common.main import run_stage
-from pipeline.training.options import FitOptions
+from pipeline.training.options import FitOptions, log_dir
 
 BEST_MODEL, START_MODEL = "backbone.keras", "start.keras"
 
@@ -50,7 +50,7 @@ def work(options: TrainOptions, logger: logging.Logger) -> None:
 
 def main() -> None:
     """Command line entry point."""
-    run_stage("train", TrainOptions, work, lambda options: options.run_dir / "logs", _tuned)
+    run_stage("train", TrainOptions, work, log_dir, _tuned)
 
 
 if __name__ == "__main__":

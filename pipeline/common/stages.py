@@ -18,6 +18,7 @@ STAGES = {
     "infra_validate": "does an exported model load and answer in a server? VALID or INVALID",
     "push": "take a model to where a server looks for it, or roll back",
     "lineage": "tell which data, configuration, code and parents a version has",
+    "kubeflow": "write a run as a pipeline of Kubeflow",
     "locate": "send fresh scenes to a model server, true against found",
     "view": "a local page that shows a model server at work, scene by scene",
     "doctor": "is everything there that the stages need? A line a check",

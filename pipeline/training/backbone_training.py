@@ -15,6 +15,7 @@ from models.physics.covariance import LowRankCovariance, as_complex, effective_l
 from models.physics.observation import Observation, observe
 from models.spectrum.mvdr import MVDR, inverse_quadratic
 from pipeline.training.heat_map_targets import cells_away, true_places
+from pipeline.training.spread import apply_same, mean_over_replicas
 from pipeline.training.start_targets import start_loss, start_target
 
 Batch = Mapping[str, tf.Tensor]
@@ -40,7 +41,7 @@ class BackboneTraining(keras.Model):
         self.trackers = {name: keras.metrics.Mean(name) for name in ["loss", *self.weights_by_name]}
         scenario = backbone.scenario
         self.mvdr = MVDR(scenario.array, scenario.field_of_view, backbone.config.grid)
-        self.scenes_seen = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.scenes_seen = tf.Variable(0, dtype=tf.int64, trainable=False, aggregation=tf.VariableAggregation.SUM)
         self.built = True
 
     @property
@@ -111,8 +112,9 @@ class BackboneTraining(keras.Model):
             for group in (backbone.grid_variables, backbone.start.trainable_variables)
         ]
         parts = tape.gradient(values["loss"], groups, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        parts = mean_over_replicas(parts)
         gradients = [gradient for part in parts for gradient in tf.clip_by_global_norm(part, 1.0)[0]]
-        self.optimizer.apply_gradients(zip(gradients, backbone.learned_variables, strict=True))
+        apply_same(self.optimizer, gradients, backbone.learned_variables)
         self.scenes_seen.assign_add(tf.shape(batch["snr_db"], tf.int64)[0])
         return self._track(values)
 

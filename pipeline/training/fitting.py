@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tqdm import trange
 
 from models.physics.geometry import Scenario
 from pipeline.common.artifacts import Fingerprint, fingerprint
@@ -22,6 +23,8 @@ from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
 from pipeline.scenes.identity import scenes_inputs
 from pipeline.scenes.reading import load_scenes, shuffled_batches
 from pipeline.training.options import FitOptions
+from pipeline.training.place import place
+from pipeline.training.spread import Spread
 from tfds_shards.scene_sets import scene_set
 
 
@@ -82,8 +85,8 @@ def _readable(path: str) -> bool:
     return True
 
 
-class Progress(keras.callbacks.Callback):
-    """After each epoch: validate, keep the best models, write to TensorBoard and the log, checkpoint.
+class Progress:
+    """After each epoch: validate, keep the best models, write to TensorBoard and the log, checkpoint; the chief alone.
 
     Args:
       options: of the run.
@@ -103,17 +106,18 @@ class Progress(keras.callbacks.Callback):
         learned: Sequence[keras.Variable],
         pictures: Callable[[], Mapping[str, bytes]] = dict,
     ) -> None:
-        super().__init__()
+        self.is_chief = place(options.strategy).is_chief
         self.options, self.logger, self.judge, self.kept = options, logger, judge, kept
         self.learned, self.pictures = list(learned), pictures
         self.epochs_done = tf.Variable(0, dtype=tf.int64)
         self.best_objective = tf.Variable(math.inf, dtype=tf.float64)
         self.manager: tf.train.CheckpointManager | None = None
-        self.tensorboard = tf.summary.create_file_writer(str(options.run_dir / "tensorboard"))
+        folder = str(options.run_dir / "tensorboard")
+        self.tensorboard = tf.summary.create_file_writer(folder) if self.is_chief else tf.summary.create_noop_writer()
         self.started, self.first_epoch = time.monotonic(), 0
 
-    def restore(self, model: keras.Model) -> int:
-        """Takes up the last checkpoint if there is one; epochs done."""
+    def restore(self, model: keras.Model) -> int | None:
+        """Takes up the last checkpoint; epochs done, None if there is no checkpoint."""
         model.optimizer.build(self.learned)
         checkpoint = tf.train.Checkpoint(
             weights=[weight.value for weight in self.learned],  # layers in lists go untracked
@@ -125,13 +129,12 @@ class Progress(keras.callbacks.Callback):
         directory = self.options.run_dir / "checkpoints"
         self.manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=2)
         readable = latest_readable(self.manager)
-        if readable is not None:
-            checkpoint.restore(readable).assert_existing_objects_matched()
-            self.first_epoch = int(self.epochs_done)
-            self.logger.info(f"resumed after epoch {int(self.epochs_done)} from {readable}")
-        else:
-            self.score(0, {})
-        return int(self.epochs_done)
+        if readable is None:
+            return None
+        checkpoint.restore(readable).assert_existing_objects_matched()
+        self.first_epoch = int(self.epochs_done)
+        self.logger.info(f"resumed after epoch {self.first_epoch} from {readable}")
+        return self.first_epoch
 
     def score(self, epoch: int, logs: dict[str, float]) -> None:
         """Validates, keeps the models if they are the best so far; what is recorded comes before the checkpoint."""
@@ -160,11 +163,16 @@ class Progress(keras.callbacks.Callback):
         if self.manager is not None:
             self.manager.save(checkpoint_number=epoch)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        logs = logs if logs is not None else {}
-        if not all(math.isfinite(value) for value in logs.values()):
-            raise ValueError(f"epoch {epoch + 1}: the loss is no longer finite; expected a lower --learning-rate")
-        self.score(epoch + 1, logs)
+    def end_epoch(self, epoch: int, losses: dict[str, float]) -> None:
+        """What follows an epoch, counted from 1.
+
+        Raises:
+          ValueError: a loss that is no longer finite.
+        """
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise ValueError(f"epoch {epoch}: the loss is no longer finite; expected a lower --learning-rate")
+        if self.is_chief:
+            self.score(epoch, losses)
 
 
 def run_fingerprint(module: str, options: FitOptions) -> Fingerprint:
@@ -174,22 +182,35 @@ def run_fingerprint(module: str, options: FitOptions) -> Fingerprint:
       FileNotFoundError, ValueError: scenes or weights that are not there.
     """
     scenes = scenes_inputs(options.data_dir, options.config)
-    return fingerprint(module, options, scenes, left_out=("run_dir", "data_dir", "learnability", "force"))
+    return fingerprint(module, options, scenes, left_out=("run_dir", "data_dir", "learnability", "force", "strategy"))
 
 
-def fit(model: keras.Model, progress: Progress) -> None:
-    """Trains the compiled model, or goes on with the run, to the last epoch of the progress's options."""
+def fit(model: keras.Model, progress: Progress, spread: Spread) -> None:
+    """Trains the compiled model, or goes on with the run, to the last epoch of the progress's options.
+
+    The loop is ours and not Keras's fit, which cannot run several workers (keras-team/keras issue 20585).
+
+    Raises:
+      ValueError: the loss is no longer finite, or the workers see different checkpoints.
+    """
     options, logger = progress.options, progress.logger
-    done = progress.restore(model)
-    if done < options.epochs:
-        model.fit(
-            training_batches(options, skip_batches=done * options.steps_per_epoch),
-            epochs=options.epochs,
-            initial_epoch=done,
-            steps_per_epoch=options.steps_per_epoch,
-            callbacks=[progress],
-            shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 0,  # the log has a line an epoch
-        )
-    kept = ", ".join(str(options.run_dir / name) for name in progress.kept)
-    logger.info(f"best validation objective {float(progress.best_objective):.3f}: {kept}")
+    with spread.strategy.scope():
+        done = progress.restore(model)
+    spread.require_same(done, "checkpoints in --run-dir")
+    if done is None:
+        progress.end_epoch(0, {})
+    done = done or 0
+
+    @tf.function(autograph=False)
+    def step(batch: Any) -> None:
+        spread.strategy.run(model.train_step, (batch,))
+
+    batches = iter(spread.batches(training_batches(options, skip_batches=done * options.steps_per_epoch)))
+    for epoch in range(done, options.epochs):
+        model.reset_metrics()
+        for _ in trange(options.steps_per_epoch, leave=False, disable=not sys.stdout.isatty()):
+            step(next(batches))
+        progress.end_epoch(epoch + 1, {metric.name: float(metric.result()) for metric in model.metrics})
+    if progress.is_chief:
+        kept = ", ".join(str(options.run_dir / name) for name in progress.kept)
+        logger.info(f"best validation objective {float(progress.best_objective):.3f}: {kept}")

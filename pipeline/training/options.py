@@ -6,6 +6,7 @@ from pathlib import Path
 
 from models.reflections.config import CoherenceConfig
 from pipeline.scenes.installations import apply_installation
+from pipeline.training.place import Strategy, place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,13 +27,16 @@ class FitOptions:
     steps_per_epoch: int = 250
     """Batches an epoch."""
     batch_size: int = 16
-    """Scenes a batch."""
+    """Scenes a batch, over all replicas together."""
     learning_rate: float = 1e-3
     """Adam's first learning rate; falls to zero by a cosine."""
     validation_scenes: int = 200
     """Validation scenes of each set, the first ones of the split, scored by the findings' objective."""
     seed: int = 1
     """Seeds weights and the order of the scenes."""
+    strategy: Strategy = "single"
+    """On what it runs: one device, all of this machine, or several workers, which TF_CONFIG names (docs/scale_out.md);
+    the result is the same up to rounding."""
 
     coherence: CoherenceConfig = CoherenceConfig()
     """Reflections, which validation looks for; --coherence.rounds 0 saves that time where scenes have none."""
@@ -48,3 +52,9 @@ class FitOptions:
             raise ValueError(f"--batch-size: expected a multiple of the {len(self.config)} sets, got {self.batch_size}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"--learning-rate: expected a finite positive number, got {self.learning_rate}")
+
+
+def log_dir(options: FitOptions) -> Path:
+    """Where a training's log goes; workers that only help have folders of their own."""
+    logs, here = options.run_dir / "logs", place(options.strategy)
+    return logs if here.is_chief else logs / f"worker-{here.rank + 1}"

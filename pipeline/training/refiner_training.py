@@ -11,6 +11,7 @@ from models.losses import focal_loss, lorentzian
 from models.spectrum.refiner import HeatMap
 from pipeline.training.backbone_training import BackboneTraining
 from pipeline.training.heat_map_targets import RefinerTarget, refiner_target
+from pipeline.training.spread import apply_same, mean_over_replicas
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -34,7 +35,7 @@ class RefinerTraining(keras.Model):
         self.localizer, self.offset_weight, self.joint = localizer, offset_weight, joint
         names = ["loss", "presence", "offset", *(["backbone"] if joint is not None else [])]
         self.trackers = {name: keras.metrics.Mean(name) for name in names}
-        self.scenes_seen = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.scenes_seen = tf.Variable(0, dtype=tf.int64, trainable=False, aggregation=tf.VariableAggregation.SUM)
         self.built = True
 
     @property
@@ -85,8 +86,8 @@ class RefinerTraining(keras.Model):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in self.learned])
             values = self.batch_losses(batch)
-        gradients, _ = tf.clip_by_global_norm(tape.gradient(values["loss"], self.learned), 1.0)
-        self.optimizer.apply_gradients(zip(gradients, self.learned, strict=True))
+        gradients = mean_over_replicas(tape.gradient(values["loss"], self.learned))
+        apply_same(self.optimizer, tf.clip_by_global_norm(gradients, 1.0)[0], self.learned)
         self.scenes_seen.assign_add(tf.shape(batch["snr_db"], tf.int64)[0])
         for name, value in values.items():
             self.trackers[name].update_state(value)

@@ -11,13 +11,13 @@ from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.grids import moved_config
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
-from pipeline.common.artifacts import making
 from pipeline.common.records import replacing
 from pipeline.common.verdict import starting_point
 from pipeline.evaluation.estimators import localizer_estimator
 from pipeline.train import BEST_MODEL, START_MODEL, TrainOptions
 from pipeline.training.backbone_training import BackboneTraining
 from pipeline.training.fitting import Progress, common_scenario, fit, optimizer, run_fingerprint, validate
+from pipeline.training.spread import Spread, spread_over
 
 
 def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
@@ -61,19 +61,28 @@ def train(options: TrainOptions, logger: logging.Logger) -> None:
 
     Raises:
       Differs: the folder holds a run of other options, scenes, weights or code.
+      WorkerLost: another worker of the training is gone.
     """
-    localizer, model = prepare(options)
-    asked = run_fingerprint("pipeline.train", options)
-    with making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
-        if run.state == "done":
-            return
-        run.begin(options)
+    with spread_over(options, logger) as spread:
+        with spread.strategy.scope():
+            localizer, model = prepare(options)
+        asked = run_fingerprint("pipeline.train", options)
+        with spread.making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+            if run.state != "done":
+                run.begin(options)
+                _train(options, spread, localizer, model, logger)
+                run.facts |= {
+                    "started_from": starting_point(options.initial),
+                    "training_scenes": int(model.scenes_seen.numpy()),
+                    "chosen_on": options.validation_scenes,
+                }
+                run.finish(BEST_MODEL, START_MODEL, "metrics.json")
+
+
+def _train(
+    options: TrainOptions, spread: Spread, localizer: Localizer, model: BackboneTraining, logger: logging.Logger
+) -> None:
+    if spread.place.is_chief:
         with replacing(options.run_dir / START_MODEL) as temporary:
             localizer.weights.save(temporary)
-        fit(model, backbone_progress(localizer, options, logger))
-        run.facts |= {
-            "started_from": starting_point(options.initial),
-            "training_scenes": int(model.scenes_seen),
-            "chosen_on": options.validation_scenes,
-        }
-        run.finish(BEST_MODEL, START_MODEL, "metrics.json")
+    fit(model, backbone_progress(localizer, options, logger), spread)

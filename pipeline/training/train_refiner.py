@@ -16,7 +16,7 @@ from models.config import LocalizerConfig
 from models.localizer import Localizer
 from models.spectrum.refiner import SpectrumRefiner
 from models.spectrum_localizer import Reading, read_spectrum, reading
-from pipeline.common.artifacts import Artifact, chosen_on, making
+from pipeline.common.artifacts import Artifact, chosen_on
 from pipeline.common.verdict import GateClosed, require_verdict, starting_point
 from pipeline.evaluation.estimators import INPUTS
 from pipeline.evaluation.figures import spectrum_plots
@@ -29,6 +29,7 @@ from pipeline.train import BEST_MODEL
 from pipeline.training.backbone_training import BackboneTraining
 from pipeline.training.fitting import Progress, common_scenario, fit, optimizer, run_fingerprint
 from pipeline.training.refiner_training import RefinerTraining
+from pipeline.training.spread import Spread, spread_over
 
 REFINER_MODEL = "refiner.keras"
 _LEVELS = np.linspace(0.1, 0.8, 15)
@@ -151,12 +152,16 @@ def refine(options: RefineOptions, logger: logging.Logger) -> None:
     Raises:
       GateClosed: no learnability verdict of PASS on this backbone.
       Differs: the folder holds a run of other options, scenes, weights or code.
+      WorkerLost: another worker of the training is gone.
     """
     asked = run_fingerprint("pipeline.refine", options)
-    with making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+    with (
+        spread_over(options, logger) as spread,
+        spread.making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run,
+    ):
         if run.state != "done":
             _ask_for_verdict(options, logger)
-            _refine(options, run, logger)
+            _refine(options, spread, run, logger)
 
 
 def _ask_for_verdict(options: RefineOptions, logger: logging.Logger) -> None:
@@ -169,12 +174,15 @@ def _ask_for_verdict(options: RefineOptions, logger: logging.Logger) -> None:
         logger.info(f"--force: begun without a learnability verdict that holds ({closed})")
 
 
-def _refine(options: RefineOptions, run: Artifact, logger: logging.Logger) -> None:
-    localizer, model = prepare(options)
+def _refine(options: RefineOptions, spread: Spread, run: Artifact, logger: logging.Logger) -> None:
+    with spread.strategy.scope():
+        localizer, model = prepare(options)
     run.begin(options)
     validation = Validation(localizer, options)
     kept = {REFINER_MODEL: localizer.refiner, BEST_MODEL: localizer.weights}
-    fit(model, Progress(options, logger, validation, kept, model.learned, validation.pictures))
+    fit(model, Progress(options, logger, validation, kept, model.learned, validation.pictures), spread)
+    if not spread.place.is_chief:
+        return
     localizer.weights.set_weights(load_weights(options.run_dir / BEST_MODEL).get_weights())
     validation.refiner.set_weights(load_refiner(options.run_dir / REFINER_MODEL).get_weights())
     picture = options.run_dir / "figures" / "spectra.png"
@@ -182,7 +190,7 @@ def _refine(options: RefineOptions, run: Artifact, logger: logging.Logger) -> No
     logger.info(f"spectra before and after: {picture}")
     run.facts |= {
         "started_from": starting_point(options.backbone),
-        "training_scenes": int(model.scenes_seen),
+        "training_scenes": int(model.scenes_seen.numpy()),
         "chosen_on": max(options.validation_scenes, chosen_on(options.backbone)),
     }
     run.finish(REFINER_MODEL, BEST_MODEL, "metrics.json", "figures")

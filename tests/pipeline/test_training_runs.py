@@ -209,7 +209,7 @@ def test_a_loss_that_is_no_longer_finite_stops_the_training(tiny_scenes: Path, t
     progress.score(0, {})
     before = (tmp_path / train.BEST_MODEL).read_bytes()
     with pytest.raises(ValueError, match="epoch 3: the loss is no longer finite; expected a lower --learning-rate"):
-        progress.on_epoch_end(2, {"loss": math.nan, "stein": 3.0})
+        progress.end_epoch(3, {"loss": math.nan, "stein": 3.0})
     assert (tmp_path / train.BEST_MODEL).read_bytes() == before
 
 
