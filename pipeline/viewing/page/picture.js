@@ -1,8 +1,8 @@
-// Pictures on canvases: without WebGL, which browsers that have no graphics card draw too slowly for ten frames a second.
+// Pictures on canvases in 2-D: WebGL takes a browser without a graphics card 0.1 s of its processors a frame.
 const NEAR_PX = 14;
 
 export const MINUS = "\u2212";
-export const FONT = "13px system-ui, sans-serif";
+const FONT = "13px system-ui, sans-serif";
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 export class Picture {
@@ -60,12 +60,13 @@ export class Picture {
     const spot = this.spots.reduce((best, one) => (best && far(best) <= far(one) ? best : one), null);
     if (!spot || far(spot) > NEAR_PX) return;
     const { pen } = this;
-    const wide = pen.measureText(spot.says).width + 16;
+    const says = spot.says.replaceAll("-", MINUS);
+    const wide = pen.measureText(says).width + 16;
     const x = Math.max(Math.min(spot.x + 12, width - wide), 0);
     const y = Math.max(spot.y - 34, 0);
     pen.fillStyle = colour("ink");
     pen.fillRect(x, y, wide, 24);
-    this.write(spot.says, x + 8, y + 12, "left", colour("paper"));
+    this.write(says, x + 8, y + 12, "left", colour("paper"));
   }
 
   write(text, x, y, align = "center", fill = colour("ink")) {

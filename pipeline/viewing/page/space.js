@@ -4,7 +4,7 @@ import { Picture, colour, ticks } from "./picture.js";
 const HOME = { turn: -2.214, tilt: 0.4, zoom: 1, shift: [0, 0] }; // radians; behind the surface, to its right
 const [LOWEST, HIGHEST] = [0.03, Math.PI / 2];
 const RADIANS_PER_PX = 0.01;
-const MARGIN = { left: 66, right: 40, top: 16, bottom: 56 };
+const MARGIN = { left: 66, right: 40, top: 16, bottom: 48 };
 const TICK_PX = 42;
 const OUTLINE = Array.from({ length: 41 }, (_, step) => (2 * Math.PI * step) / 40);
 const TRAIL = 40;
@@ -113,7 +113,7 @@ export class Space extends Picture {
       }
       const name = `${"xyz"[axis]}, m`;
       const middle = [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2];
-      if (length > TICK_PX) this.write(name, middle[0] + 46 * unit[0], middle[1] + 38 * unit[1]);
+      if (length > TICK_PX) this.write(name, middle[0] + 48 * unit[0], middle[1] + 50 * unit[1]);
     }
   }
 
