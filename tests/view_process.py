@@ -32,11 +32,6 @@ class ViewProcess:
                 return
         raise AssertionError(f"expected a view, got {self.said}")
 
-    def resident_bytes(self) -> int:
-        """Memory it holds now."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-
     def end(self, number: int = signal.SIGTERM) -> int:
         """Signals it and waits; its exit status."""
         self.process.send_signal(number)

@@ -8,7 +8,6 @@ from importlib.resources import files
 import pydantic
 from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
-from plotly.offline import get_plotlyjs
 
 from pipeline.viewing.drawings import drawings
 from pipeline.viewing.outbox import Outbox, Outboxes
@@ -16,7 +15,7 @@ from pipeline.viewing.stream import Command, Stream
 from pipeline.viewing.uploads import TooLarge, Uploads
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-_PAGE = ("view.html", "view.css", "view.js", "connection.js", "figures.js", "favicon.svg")
+_PAGE = ("view.html", "view.css", "view.js", "connection.js", "picture.js", "space.js", "spectrum.js", "favicon.svg")
 _LONGEST_TITLE = 80
 _COMMAND = pydantic.TypeAdapter(Command)
 
@@ -25,7 +24,7 @@ def _static() -> dict[str, Response]:
     """Answers by path."""
     page, report = files("pipeline.viewing") / "page", files("pipeline.reporting")
     texts = {f"/{name}": (page / name).read_text("utf-8") for name in _PAGE}
-    texts |= {"/page.css": (report / "page.css").read_text("utf-8"), "/plotly.js": get_plotlyjs()}
+    texts["/page.css"] = (report / "page.css").read_text("utf-8")
     answers = {path: Response(text, media_type=_TYPES[path.rpartition(".")[2]]) for path, text in texts.items()}
     return {"/": answers.pop("/view.html"), **answers}
 

@@ -135,11 +135,13 @@ class Stream:
         """Until it is cancelled."""
         self._tell()
         waiting: tuple[Shots, Shot] | None = None  # a scene that was not answered yet
+        due = time.monotonic()
         while True:
             if not (self.state.running or self._steps):
                 await self._look()
                 continue
-            started, shots = time.monotonic(), self._shots
+            started, shots, period_s = time.monotonic(), self._shots, 1.0 / self.state.rate_hz
+            due = min(max(due, started - period_s), started) + period_s  # of the next; a late one is made up for
             if waiting is None or waiting[0] is not shots:
                 shot = await self._following(shots)
                 if shot is None:
@@ -157,7 +159,7 @@ class Stream:
             waiting = None
             if self._shots is shots:
                 self._show_answer(told)
-            await self._pause_s(started + 1.0 / self.state.rate_hz - time.monotonic())
+            await self._pause_s(due - time.monotonic())
 
     async def _following(self, shots: Shots) -> Shot | None:
         try:

@@ -1,24 +1,26 @@
-"""`python -m tests.rigs.view_load`: weight and first paint of the live view, updates a second, memory over a minute.
+"""`python -m tests.rigs.view_load`: weight and first paint of the live view; updates a second, what they cost, memory.
 
 Needs chromium. The server runs the shipped weights, or a model of your own; the browser draws in software.
 """
 
 import contextlib
 import dataclasses
+import os
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import tyro
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from models.weights import PRETRAINED
 from pipeline.export import ExportOptions
 from pipeline.release.exporting import export
-from serving.server_process import PATIENCE_S, server_process, wait_until
-from tests.view_process import view_process
+from serving.server_process import PATIENCE_S, ServerProcess, server_process, wait_until
+from tests.view_process import ViewProcess, view_process
 
 _MODEL = "ris_localizer"
 _COUNT_FRAMES = """
@@ -53,20 +55,63 @@ def heap_bytes(page: Page) -> int:
     return int(used)
 
 
-def measured(page: Page, rss_bytes, seconds: int) -> None:
-    """A line every ten seconds."""
-    print("     s   updates/s   drawn/s   view MB   JS heap MB")
-    before, drawn_before, started = page.evaluate("updates"), drawn(page), time.monotonic()
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """What view, model server and browser take.
+
+    cpu_s: CPU time so far, which depends little on the machine's other load. memory_bytes: what they hold now, pages
+    that processes share counted once.
+    """
+
+    cpu_s: dict[str, float]
+    memory_bytes: dict[str, int]
+
+
+def costs(browser: Browser, view: ViewProcess, server: ServerProcess) -> Costs:
+    """Of all processes of the browser together."""
+    session = browser.new_browser_cdp_session()
+    found = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    pids = {"view": [view.process.pid], "server": [server.process.pid], "browser": [one["id"] for one in found]}
+    return Costs(
+        {name: sum(map(cpu_s, of)) for name, of in pids.items()},
+        {name: sum(map(memory_bytes, of)) for name, of in pids.items()},
+    )
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of a process so far, seconds."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_bytes(pid: int) -> int:
+    """Memory of a process, its share of what others hold, too."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def measured(page: Page, now: Callable[[], Costs], seconds: int) -> None:
+    """A line every ten seconds, and the CPU time of an update over all of them."""
+    print(f"load of the machine {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
+    print("     s   updates/s   drawn/s   view MB   server MB   browser MB   JS heap MB")
+    began, updates = now(), 0
     for tens in range(1, seconds // 10 + 1):
-        page.wait_for_timeout(10_000)
-        now, drawn_now, passed_s = page.evaluate("updates"), drawn(page), time.monotonic() - started
-        rates = (now - before) / passed_s, (drawn_now - drawn_before) / passed_s
-        print(f"{10 * tens:6} {rates[0]:10.1f} {rates[1]:9.1f} {rss_bytes() / 1e6:9.1f} {heap_bytes(page) / 1e6:12.1f}")
         before, drawn_before, started = page.evaluate("updates"), drawn(page), time.monotonic()
+        page.wait_for_timeout(10_000)
+        passed_s = time.monotonic() - started
+        done, pictures = page.evaluate("updates") - before, drawn(page) - drawn_before
+        updates += done
+        memory = "".join(f"{now().memory_bytes[name] / 1e6:12.1f}" for name in ("view", "server", "browser"))
+        heap = heap_bytes(page) / 1e6
+        print(f"{10 * tens:6} {done / passed_s:11.1f} {pictures / passed_s:9.1f}{memory} {heap:12.1f}")
+    spent = {name: 1e3 * (ended - began.cpu_s[name]) / updates for name, ended in now().cpu_s.items()}
+    print("CPU an update: " + ", ".join(f"{name} {ms:.0f} ms" for name, ms in spent.items()))
+    print(f"load of the machine {os.getloadavg()[0]:.1f}")
 
 
 def drawn(page: Page) -> int:
-    """Pictures in 3-D that were drawn so far."""
+    """Pictures of the scene that were drawn so far."""
     return int(page.evaluate("document.getElementById('space').dataset.drawn ?? 0"))
 
 
@@ -100,7 +145,7 @@ def main() -> None:
         if not options.spectrum:
             page.uncheck("#spectrum-on")
         page.wait_for_timeout(10_000)
-        measured(page, view.resident_bytes, options.seconds)
+        measured(page, lambda: costs(browser, view, server), options.seconds)
         print(f"status at SIGTERM: {view.end()}")
 
 

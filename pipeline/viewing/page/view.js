@@ -1,15 +1,16 @@
 import { connect, upload } from "./connection.js";
-import { Figure, flat, hasWebGL, inSpace, spectrum } from "./figures.js";
+import { MINUS } from "./picture.js";
+import { Space } from "./space.js";
+import { Spectrum } from "./spectrum.js";
 
 const at = (id) => document.getElementById(id);
-const MINUS = "\u2212";
 const shown = (value, digits = 0) => (value === null ? "–" : value.toFixed(digits).replace("-", MINUS));
 let hello = null;
 let greeting = "";
 let state = null;
 let last = null; // the last frame
 let wrong = ""; // what was wrong with what was done here
-const figures = {};
+const pictures = {};
 
 const hear = (message) => {
   if (message.type === "hello") begin(message);
@@ -19,15 +20,12 @@ const hear = (message) => {
 };
 
 const begin = (message) => {
-  const text = JSON.stringify(message); // figures change what they are given
+  const text = JSON.stringify(message);
   if (greeting && text !== greeting) location.reload(); // the view is another one now
   greeting = text;
   hello = message;
   at("probability").textContent = `${Math.round(100 * hello.probability)} %`;
-  if (figures.scene) return; // the server of this page has come back; what was drawn is as it was
-  const inThreeD = hasWebGL();
-  at("flat-note").hidden = inThreeD;
-  figures.scene = new Figure(at("space"), inThreeD ? hello.space : hello.flat, inThreeD ? inSpace(hello.sphere) : flat());
+  pictures.space ??= new Space(at("space"), hello.space); // it stays where the server of this page has come back
 };
 
 const tell = (message) => {
@@ -51,9 +49,9 @@ const tell = (message) => {
   rate.value = state.rate_hz;
   at("spectrum-on").checked = state.spectrum;
   at("spectrum-part").hidden = !state.has_spectrum;
-  if (state.has_spectrum && !figures.spectrum) {
-    figures.spectrum = new Figure(at("spectrum"), hello.spectrum, spectrum(() => at("cut").value));
-    if (last) figures.spectrum.show(last);
+  if (state.has_spectrum && !pictures.spectrum) {
+    pictures.spectrum = new Spectrum(at("spectrum"), hello.spectrum, () => at("cut").value);
+    if (last) pictures.spectrum.show(last);
   }
   at("spectrum").hidden = !state.spectrum;
   note();
@@ -92,7 +90,7 @@ const show = (frame) => {
   document.querySelector(".key.true").hidden = !truth;
   document.querySelector(".key.trail").hidden = !frame.moving;
   at("sources").querySelector("tbody").replaceChildren(...frame.found.map(row), ...blankRows(frame));
-  for (const figure of Object.values(figures)) if (figure !== figures.spectrum || state?.spectrum) figure.show(frame);
+  for (const picture of Object.values(pictures)) picture.show(frame);
 };
 
 // What is below stays where it is, however many sources there are.
@@ -135,7 +133,7 @@ at("run").addEventListener("click", () => act(state?.running ? "pause" : "start"
 at("step").addEventListener("click", () => act("step"));
 at("rate").addEventListener("change", () => act("rate", Number(at("rate").value)));
 at("spectrum-on").addEventListener("change", () => act("spectrum", at("spectrum-on").checked));
-at("cut").addEventListener("change", () => last && figures.spectrum.show(last));
+at("cut").addEventListener("change", () => pictures.spectrum.soon());
 at("controls").addEventListener("submit", (event) => event.preventDefault());
 
 const take = async (file) => {
