@@ -99,7 +99,8 @@ def confusion(item: Stored) -> Plot:
             text=text,
             texttemplate="%{text}",
             hovertemplate="%{y} present, %{x} reported: %{text}<extra></extra>",
-            colorscale="Blues",
+            textfont={"color": styles.BLACK},
+            colorscale=["#F7FBFF", "#6BAED6"],  # light enough for what is written on it
             zmin=0,
             zmax=1,
             xgap=2,

@@ -18,7 +18,8 @@
     const plot = part.querySelector(".plot");
     const { data, layout } = JSON.parse(part.querySelector("script").textContent);
     if (inSpace && innerWidth < 700) {
-      for (const axis of "xyz") layout.scene.camera.eye[axis] *= 1.35; // a narrow picture cuts off its sides
+      layout.height = 390; // as large a scene as does not cut off its sides
+      for (const axis of "xyz") layout.scene[`${axis}axis`].nticks = 4;
     }
     if (touched && !inSpace) layout.dragmode = false; // a finger scrolls the page
     part.classList.add("drawn"); // before it is drawn, so that it has a width

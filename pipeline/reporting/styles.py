@@ -16,7 +16,13 @@ _MARKERS = ("circle", "square", "triangle-up", "diamond", "cross", "x", "star")
 _PATTERNS = ("", "/", ".", "x", "-", "|", "+")
 _MOST_POINTS = 400
 _DIGITS = 5
-_GRID = {"gridcolor": "#DDDDDD", "zeroline": False, "automargin": True, "exponentformat": "none"}
+_GRID = {
+    "gridcolor": "#DDDDDD",
+    "zeroline": False,
+    "automargin": True,
+    "exponentformat": "none",
+    "ticklabelstandoff": 5,  # so that the first ones of both axes do not run into each other
+}
 
 
 LOG: dict[str, Any] = {
