@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.benchmarks.measuring import Row
-from pipeline.benchmarks.names import BLIND, KNOWN
+from pipeline.benchmarks.names import BLIND, KNOWN, ON_DEMAND
 from pipeline.benchmarks.suites import Suite
 from pipeline.evaluation.figures import plots
 
@@ -32,10 +32,14 @@ _COLOURS = (
     "#882255",
     plots.GREY,
     "#B2A300",
+    plots.BLUE,
+    plots.BLUE,
     "#BBBBBB",
 )
-_MARKERS = "osv^D<>Ppx"
-_STYLES = {name: (colour, marker) for name, colour, marker in zip((*BLIND, "chance"), _COLOURS, _MARKERS, strict=True)}
+_MARKERS = "osv^D<>Pp*hx"
+_STYLES = {
+    name: (colour, marker) for name, colour, marker in zip((*BLIND, *ON_DEMAND), _COLOURS, _MARKERS, strict=True)
+}
 """Of the estimators; one that is told the number of sources has its own, dashed."""
 
 

@@ -21,6 +21,8 @@ SuiteName = Literal[
 ]
 EstimatorName = Literal[
     "ours",
+    "ours_fast",
+    "ours_thorough",
     "untrained",
     "sequential_ml",
     "back_projection",
@@ -37,12 +39,16 @@ EstimatorName = Literal[
     "sbl_known",
     "modified_music_known",
 ]
-"""NAME_known is NAME told the number of sources."""
+"""ours_EFFORT is ours at another effort, NAME_known is NAME told the number of sources."""
 
 SUITES: tuple[SuiteName, ...] = get_args(SuiteName)
 ESTIMATORS: tuple[EstimatorName, ...] = get_args(EstimatorName)
 KNOWN = tuple(name for name in ESTIMATORS if name.endswith("_known"))
-BLIND = tuple(name for name in ESTIMATORS if name not in (*KNOWN, "chance"))
+ON_DEMAND = ("ours_fast", "ours_thorough", "chance")
+"""They run only where they are asked for."""
+BLIND = tuple(name for name in ESTIMATORS if name not in (*KNOWN, *ON_DEMAND))
+TRAINED = ("ours", "ours_fast", "ours_thorough", "untrained")
+"""They have weights, or those of the same shape."""
 FIXED_NUMBER = ("sources", "separation", "modified_music")
 """Suites in whose cells the number of sources is fixed, so that it can be told."""
 

@@ -4,17 +4,20 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from models.artifacts import load_weights, moved_to, untrained
+from models.artifacts import load_weights, moved_to, untrained, with_effort
 from models.baselines.back_projection import BackProjectionConfig, back_projection_localizer
 from models.baselines.modified_music import ModifiedMusicConfig, is_symmetric, modified_music_localizer
 from models.baselines.mvdr_sample import SampleMVDRConfig, mvdr_sample_localizer
 from models.baselines.polar_omp import PolarOMPConfig, polar_omp_localizer
 from models.baselines.sbl import SBLConfig, sbl_localizer
 from models.baselines.sequential_ml import SequentialMLConfig, sequential_ml_localizer
+from models.config import LocalizerConfig
+from models.effort import EFFORTS, Effort
 from models.localizer import Localizer
 from models.physics.geometry import Scenario
 from models.spectrum_localizer import oracle_localizer
 from pipeline.benchmarks.cells import Cell
+from pipeline.benchmarks.names import TRAINED
 from pipeline.evaluation.estimators import Estimator, chance_estimator, localizer_estimator
 
 _BLIND: dict[str, Callable[[Scenario], Estimator]] = {
@@ -57,7 +60,7 @@ class Roster:
     """Estimators on demand.
 
     Args:
-      backbone: the trained weights of "ours", of whose shape "untrained" is.
+      backbone: the trained weights of "ours" at all efforts, of whose shape "untrained" is.
     """
 
     def __init__(self, backbone: Path) -> None:
@@ -71,9 +74,11 @@ class Roster:
         return self._made(name, cell.scenario, cell.num_sources if name.endswith("_known") else None)
 
     def _make(self, name: str, scenario: Scenario, count: int | None) -> Estimator:
-        if name in ("ours", "untrained"):
+        if name in TRAINED:
             weights = moved_to(load_weights(self._backbone), scenario)
-            return localizer_estimator(Localizer(weights if name == "ours" else untrained(weights)))
+            effort: Effort = next((one for one in EFFORTS if name == f"ours_{one}"), "default")
+            told = untrained(weights) if name == "untrained" else weights
+            return localizer_estimator(Localizer(*with_effort(told, LocalizerConfig(), effort)))
         if count is not None:
             return _told(name.removesuffix("_known"), scenario, count)
         return _BLIND[name](scenario)

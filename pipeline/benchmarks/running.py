@@ -12,6 +12,7 @@ from tqdm import tqdm
 from pipeline.benchmarks.cells import Cell, cell_batches
 from pipeline.benchmarks.figures import METRICS, plot_metric
 from pipeline.benchmarks.measuring import Row, measure
+from pipeline.benchmarks.names import TRAINED
 from pipeline.benchmarks.roster import Roster, applies
 from pipeline.benchmarks.suites import Suite, benchmark_suite
 from pipeline.checks.benchmark import BenchmarkOptions
@@ -31,7 +32,7 @@ def asked(options: BenchmarkOptions, suite: Suite) -> Fingerprint:
       ValueError: a file that is not there.
     """
     inputs = {path.name: Input(output_digest(path), path) for path in suite.files}
-    if {"ours", "untrained"} & set(options.estimators):
+    if set(TRAINED) & set(options.estimators):
         backbone = options.backbone or _SHIPPED
         inputs["the weights"] = Input(output_digest(backbone), backbone)
     left_out = ("output_dir", "backbone", "quick")

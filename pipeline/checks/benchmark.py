@@ -22,7 +22,8 @@ class BenchmarkOptions:
     output_dir: Path
     """Where results.csv, results.json, figures/, cells/, config.json and logs/ go."""
     estimators: tuple[EstimatorName, ...] = ()
-    """What runs; left out, all but chance, in the suite sources with those that are told the number."""
+    """What runs; left out, all but ours_fast, ours_thorough and chance, in the suite sources with those that are told
+    the number."""
     quick: bool = False
     """20 scenes a cell."""
     scenes: int | None = None

@@ -16,7 +16,7 @@ from pipeline.benchmarks import running
 from pipeline.benchmarks.cells import Cell, cell_batches, cell_scenes, separation_beams
 from pipeline.benchmarks.figures import METRICS, plot_metric
 from pipeline.benchmarks.measuring import measure, resolved
-from pipeline.benchmarks.names import ESTIMATORS, FIXED_NUMBER, KNOWN, SUITES, default_estimators
+from pipeline.benchmarks.names import ESTIMATORS, FIXED_NUMBER, KNOWN, ON_DEMAND, SUITES, default_estimators
 from pipeline.benchmarks.roster import Roster, applies
 from pipeline.benchmarks.suites import BASE, Suite, benchmark_suite
 from pipeline.checks.benchmark import BenchmarkOptions
@@ -230,7 +230,7 @@ def test_quick_is_few_scenes(tmp_path: Path) -> None:
     quick = BenchmarkOptions("snr", tmp_path, quick=True)
     assert (quick.scenes_a_cell, BenchmarkOptions("snr", tmp_path).scenes_a_cell) == (20, 200)
     assert dataclasses.replace(quick, seed=1).scenes == 20
-    assert not {"chance", *KNOWN} & set(quick.estimators)
+    assert not {*ON_DEMAND, *KNOWN} & set(quick.estimators)
     assert set(KNOWN) <= set(BenchmarkOptions("sources", tmp_path).estimators)
 
 
