@@ -16,6 +16,7 @@ from pipeline.tuning.trial import Outcome, Trials, own_values
 
 _LEAST_TRIALS = 5
 _ROUNDING = 1e-6  # scores that differ by less are alike
+_TIMES = ("seconds", "surrogate_ms", "objective_ms")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +42,13 @@ def rows(oracle: kt.Oracle, trials: Trials, scenes: int) -> list[Row]:
 
 
 def table(found: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows for a JSON file; without the seconds it depends on the seed alone."""
+    """Rows for a JSON file; without the times it depends on the seed alone."""
     return [
         {
             "trial": row.number,
             "values": row.values,
             "outcome": row.outcome
-            and {key: value for key, value in dataclasses.asdict(row.outcome).items() if key != "seconds"},
+            and {key: value for key, value in dataclasses.asdict(row.outcome).items() if key not in _TIMES},
         }
         for row in found
     ]
@@ -82,6 +83,22 @@ def surrogate_against_objective(found: Sequence[Row]) -> RankCorrelation:
     """How well the surrogate ranks what MVDR-final ranks."""
     outcomes = [row.outcome for row in found if row.outcome is not None]
     return rank_correlation([one.surrogate for one in outcomes], [one.objective for one in outcomes])
+
+
+def cost(found: Sequence[Row]) -> str:
+    """What the surrogate costs beside the objective, in words: medians over trials."""
+    known = [
+        (row.outcome.surrogate_ms, row.outcome.objective_ms)
+        for row in found
+        if row.outcome is not None and row.outcome.surrogate_ms is not None and row.outcome.objective_ms is not None
+    ]
+    if not known:
+        return "what the surrogate costs was not measured: too few scenes or epochs"
+    surrogate_ms, objective_ms = np.median(known, axis=0)
+    return (
+        f"the surrogate takes {surrogate_ms:.1f} ms of CPU time a scene, MVDR-final {objective_ms:.1f}: "
+        f"{surrogate_ms / objective_ms:.2f} of it"
+    )
 
 
 def importances(found: Sequence[Row]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pipeline.evaluation.tally import Difference, paired_difference
 from pipeline.tuning.options import TuneOptions
 from pipeline.tuning.oracles import Durable, RerankOracle, best_values, ends_first, search_oracle
 from pipeline.tuning.report import write_report
-from pipeline.tuning.results import Row, rows, surrogate_against_objective, table
+from pipeline.tuning.results import Row, cost, rows, surrogate_against_objective, table
 from pipeline.tuning.separation import Separation, separation
 from pipeline.tuning.space import SPACE, hyperparameters, read_space, searched
 from pipeline.tuning.surrogate import Surrogate
@@ -153,6 +153,7 @@ class Study:
             f"Stage 1, surrogate against MVDR-final on {options.probe_scenes} scenes: "
             f"{surrogate_against_objective(first)}"
         )
+        self.note(f"Stage 1, {cost(first)}")
         try:
             self._gate(done, len(candidates))
             self._write_best(done)

@@ -13,19 +13,15 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from models.localizer import Localizer
 from pipeline.common.hyperparameters import flattened, replaced
 from pipeline.common.records import plain, replacing, write_json
-from pipeline.evaluation.estimators import localizer_estimator
-from pipeline.evaluation.metrics import metrics_config
-from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
 from pipeline.evaluation.tally import Tally
 from pipeline.scenes.reading import load_scenes
 from pipeline.train import TrainOptions
-from pipeline.tuning.surrogate import Surrogate
-from pipeline.tuning.training import Heartbeat, train_trial
+from pipeline.tuning.objective import Judge, Judged
+from pipeline.tuning.surrogate import Heartbeat, Surrogate
+from pipeline.tuning.training import Trained, train_trial
 
 TUNER_KEYS = "tuner/"
 _COUNTS = ("true", "found", "hits", "pairs", "squared_error_m2")
@@ -46,7 +42,8 @@ class Outcome:
     """What a trial came to.
 
     surrogate: of the best epoch. objective, f1, rmse_xyz_m: MVDR-final on `scenes` validation scenes, the first ones.
-    best_epoch, epochs: the epoch whose weights count, and how many were trained. seconds: what it took.
+    best_epoch, epochs: the epoch whose weights count, and how many were trained. seconds: what it took. surrogate_ms,
+    objective_ms: CPU time of either per scene, tracing left out; None where nothing but the first was computed.
     """
 
     surrogate: float
@@ -57,6 +54,8 @@ class Outcome:
     best_epoch: int
     epochs: int
     seconds: float
+    surrogate_ms: float | None = None
+    objective_ms: float | None = None
 
 
 class Trials:
@@ -70,6 +69,7 @@ class Trials:
 
     def __init__(self, base: TrainOptions, surrogate: Surrogate, patience: int) -> None:
         self.base, self.surrogate, self.patience = base, surrogate, patience
+        self.judge = Judge()
 
     def options(self, values: Mapping[str, Any]) -> TrainOptions:
         """The training of a trial, as `python -m pipeline.train` would be told it."""
@@ -96,9 +96,9 @@ class Trials:
             keras.backend.clear_session()
             started = time.monotonic()
             trained = train_trial(options, self.surrogate, epochs, self.patience, heartbeat)
-            tally = self._mvdr_final(trained.localizer, options, "validation", scenes, heartbeat)
-            _write_tally(self._tally_path(options, epochs, scenes), tally)
-            total = tally.total()
+            judged = self._mvdr_final(trained, options, "validation", scenes, heartbeat)
+            _write_tally(self._tally_path(options, epochs, scenes), judged.tally)
+            total = judged.tally.total()
             outcome = Outcome(
                 surrogate=trained.surrogate,
                 objective=float(total.objective),
@@ -108,6 +108,8 @@ class Trials:
                 best_epoch=trained.best_epoch,
                 epochs=len(trained.surrogates) - 1,
                 seconds=time.monotonic() - started,
+                surrogate_ms=trained.surrogate_ms,
+                objective_ms=judged.ms_per_scene,
             )
             write_json(record, outcome)
             return outcome
@@ -128,7 +130,7 @@ class Trials:
         if found is None:
             keras.backend.clear_session()
             trained = train_trial(options, self.surrogate, options.epochs, self.patience)
-            found = self._mvdr_final(trained.localizer, options, "test", scenes, lambda: None)
+            found = self._mvdr_final(trained, options, "test", scenes, lambda: None).tally
             _write_tally(path, found)
         return found
 
@@ -136,19 +138,10 @@ class Trials:
         return options.run_dir / f"tally-{epochs}-{scenes}.npz"
 
     def _mvdr_final(
-        self, localizer: Localizer, options: TrainOptions, split: str, scenes: int, heartbeat: Heartbeat
-    ) -> Tally:
+        self, trained: Trained, options: TrainOptions, split: str, scenes: int, heartbeat: Heartbeat
+    ) -> Judged:
         batches = load_scenes(options.data_dir, options.config[0], split, take=scenes, batch_size=_BATCH)
-        predictions = run_estimator(
-            localizer_estimator(localizer), _beating(batches, heartbeat), scenes, show_progress=False
-        )
-        return evaluate_predictions(predictions, metrics_config(localizer.scenario)).standard
-
-
-def _beating(batches: tf.data.Dataset, heartbeat: Heartbeat) -> Iterator[dict[str, tf.Tensor]]:
-    for batch in batches:
-        heartbeat()
-        yield batch
+        return self.judge(trained.localizer, batches, scenes, heartbeat)
 
 
 def _write_tally(path: Path, tally: Tally) -> None:

@@ -18,7 +18,7 @@ from pipeline.evaluation.tally import Tally
 from pipeline.train import TrainOptions
 from pipeline.tuning.options import TuneOptions
 from pipeline.tuning.report import write_report
-from pipeline.tuning.results import Row, importances, rank_correlation, surrogate_against_objective
+from pipeline.tuning.results import Row, cost, importances, rank_correlation, surrogate_against_objective
 from pipeline.tuning.separation import separation
 from pipeline.tuning.space import SHAPE, SPACE, Choice, Range, hyperparameters, read_space, searched
 from pipeline.tuning.surrogate import pairs_inside
@@ -130,7 +130,7 @@ def test_options_that_are_refused(field: str, value: float) -> None:
 # The surrogate
 
 
-def test_a_peak_serves_one_source() -> None:
+def test_an_atom_serves_one_source() -> None:
     """A close pair with one peak between them was found twice once: an F1 of 1.33."""
     assert pairs_inside(np.array([[True], [True]])) == 1
     assert pairs_inside(np.array([[True, True], [True, False]])) == 2  # the first leaves its peak to the second
@@ -273,6 +273,15 @@ def test_importance_goes_to_what_matters() -> None:
     assert found["learning_rate"] > 0.9
     assert sum(found.values()) == pytest.approx(1.0)
     assert importances(study(4)) == {}
+
+
+def test_what_the_surrogate_costs_is_a_median_over_trials_that_know_it() -> None:
+    first = study(4)
+    assert "was not measured" in cost(first)
+    for number, times in enumerate([(1.0, 10.0), (2.0, 16.0), (9.0, 20.0)]):
+        outcome = Outcome(3.0, 6.0, 0.9, 0.3, 100, 1, 2, 5.0, *times)
+        first[number] = dataclasses.replace(first[number], outcome=outcome)
+    assert cost(first) == "the surrogate takes 2.0 ms of CPU time a scene, MVDR-final 16.0: 0.12 of it"
 
 
 def test_the_report_holds_everything_itself(tmp_path: Path) -> None:
