@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
-from pipeline.tuning.trial import Outcome, Trials, own_values
+from pipeline.tuning.trial import Outcome, Trials, mean_outcome, own_values
 
 _LEAST_TRIALS = 5
 _ROUNDING = 1e-6  # scores that differ by less are alike
@@ -21,14 +21,19 @@ _TIMES = ("seconds", "surrogate_ms", "objective_ms")
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A trial: number, values, and what it came to; outcome None if it failed."""
+    """A trial: number, values, and what it came to with each seed, nothing if it failed."""
 
     number: int
     values: dict[str, Any]
-    outcome: Outcome | None
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The mean over seeds."""
+        return mean_outcome(self.outcomes) if self.outcomes else None
 
 
-def rows(oracle: kt.Oracle, trials: Trials, scenes: int) -> list[Row]:
+def rows(oracle: kt.Oracle, trials: Trials, scenes: int, seeds: int = 1) -> list[Row]:
     """The trials that ended, in the order they were created."""
     found = []
     for trial_id in oracle.start_order:
@@ -37,7 +42,7 @@ def rows(oracle: kt.Oracle, trials: Trials, scenes: int) -> list[Row]:
         trial = oracle.trials[trial_id]
         values, epochs = own_values(trial.hyperparameters.values), trial.hyperparameters.values.get("tuner/epochs")
         completed = trial.status == TrialStatus.COMPLETED
-        found.append(Row(int(trial_id), values, trials.run(values, scenes, epochs) if completed else None))
+        found.append(Row(int(trial_id), values, trials.run_all(values, scenes, seeds, epochs) if completed else ()))
     return found
 
 
@@ -49,6 +54,7 @@ def table(found: Sequence[Row]) -> list[dict[str, Any]]:
             "values": row.values,
             "outcome": row.outcome
             and {key: value for key, value in dataclasses.asdict(row.outcome).items() if key not in _TIMES},
+            "objectives": [one.objective for one in row.outcomes],
         }
         for row in found
     ]
