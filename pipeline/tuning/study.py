@@ -194,6 +194,7 @@ class Study:
             "options": self._record(best.values),
         }
         if against is not None and against.difference <= 0:
+            (options.run_dir / "best_trial.json").unlink(missing_ok=True)
             write_json(options.run_dir / "best.json", record)
             return
         (options.run_dir / "best.json").unlink(missing_ok=True)
