@@ -6,6 +6,7 @@ from pathlib import Path
 
 from models.config import LocalizerConfig
 from models.effort import Effort
+from pipeline.common.hyperparameters import read_hyperparameters, replaced
 from pipeline.common.main import run_stage
 
 WARMUP_BATCH_SIZES = (1, 4)
@@ -19,6 +20,9 @@ class ExportOptions:
     """Folder of the versions, what TF Serving calls --model_base_path."""
     backbone: Path | None = None
     """A backbone.keras of `pipeline.train`; left out, the untrained backbone, which is the classical estimator."""
+    hyperparameters: Path | None = None
+    """A best.json of `python -m pipeline.tune --knobs inference`: its --backbone and --localizer.* in place of the
+    defaults; options given here win over it."""
     refiner: Path | None = None
     """A refiner.keras of `pipeline.refine`; left out, the model is the same to the last bit as if there were none."""
     config: str | None = None
@@ -39,6 +43,13 @@ class ExportOptions:
     """Where the log goes."""
 
 
+def _tuned(options: ExportOptions) -> ExportOptions | None:
+    """The defaults with --hyperparameters in their place."""
+    if options.hyperparameters is None:
+        return None
+    return replaced(options, read_hyperparameters(options.hyperparameters))
+
+
 def work(options: ExportOptions, logger: logging.Logger) -> None:
     """Writes a version, unless the latest one that these options wrote is still there."""
     from pipeline.release.exporting import export, exported
@@ -49,7 +60,7 @@ def work(options: ExportOptions, logger: logging.Logger) -> None:
 
 def main() -> None:
     """Command line entry point."""
-    run_stage("export", ExportOptions, work, lambda options: options.log_dir)
+    run_stage("export", ExportOptions, work, lambda options: options.log_dir, _tuned)
 
 
 if __name__ == "__main__":

@@ -188,6 +188,15 @@ class Backbone(keras.Model):
         atoms = started_atoms(found, self.start(found), noise_power, self.dictionary, count, least)
         return with_spare_slots(atoms, self.config.continuous.spare_atoms)
 
+    def covariance(self, atoms: Atoms) -> LowRankCovariance:
+        """R_pred of atoms: theirs, and a floor of a thousandth of their power."""
+        array = self.scenario.array
+        amplitude = tf.cast(tf.sqrt(atoms.powers()), tf.complex64)
+        azimuth, elevation, inverse_range, _ = tf.unstack(atoms.parameters, axis=-1)
+        norm2 = steering_norm2(azimuth, elevation, inverse_range, array)
+        floor = 1e-3 * (tf.reduce_sum(atoms.powers() * norm2, axis=-1) + 1e-6) / array.num_elements
+        return LowRankCovariance(atoms.steering(array) * amplitude[:, None, :], floor)
+
     def predict_covariance(self, observation: Observation) -> Prediction:
         """Grid stages, then continuous stages: the whole estimator. No gradient passes the continuous stages."""
         config, array, view = self.config.continuous, self.scenario.array, self.scenario.field_of_view
@@ -197,12 +206,7 @@ class Backbone(keras.Model):
         atoms = atoms._replace(active=atoms.active & ~narrow[:, None])
         atoms, evaluation = refine_atoms(observation, atoms, array, view, config, config.steps)
         atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, view, config, narrow)
-        amplitude = tf.cast(tf.sqrt(atoms.powers()), tf.complex64)
-        azimuth, elevation, inverse_range, _ = tf.unstack(atoms.parameters, axis=-1)
-        norm2 = steering_norm2(azimuth, elevation, inverse_range, array)
-        floor = 1e-3 * (tf.reduce_sum(atoms.powers() * norm2, axis=-1) + 1e-6) / array.num_elements
-        covariance = LowRankCovariance(atoms.steering(array) * amplitude[:, None, :], floor)
-        return Prediction(covariance, atoms, evaluation, state)
+        return Prediction(self.covariance(atoms), atoms, evaluation, state)
 
     def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """R_pred, [B, N, N] complex64, of a batch dict (snapshots, ris_codes, channel, snr_db)."""

@@ -115,7 +115,7 @@ def asked(options: ExportOptions) -> Fingerprint:
     Raises:
       ValueError: weights that are not there.
     """
-    return fingerprint("pipeline.export", options, left_out=("model_base_path", "log_dir"))
+    return fingerprint("pipeline.export", options, left_out=("model_base_path", "log_dir", "hyperparameters"))
 
 
 def exported(options: ExportOptions) -> Path | None:

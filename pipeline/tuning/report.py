@@ -92,17 +92,19 @@ def _importance(found: dict[str, float]) -> str:
 
 def _table(done: Sequence[Row]) -> str:
     names = sorted({name for row in done for name in row.values})
-    heads = ["trial", "surrogate", "objective", "F1", "rmse, m", "epoch", "seconds", *names]
+    heads = ["trial", "surrogate", "objective", "by seed", "F1", "rmse, m", "epoch", "seconds", *names]
     lines = ["<tr>" + "".join(f"<th>{html.escape(head)}</th>" for head in heads) + "</tr>"]
     for row in done:
         one = row.outcome
         figures = (
             [
-                *(f"{one.surrogate:.4f}", f"{one.objective:.4f}", f"{one.f1:.3f}", f"{one.rmse_xyz_m:.3f}"),
+                *(f"{one.surrogate:.4f}", f"{one.objective:.4f}"),
+                ", ".join(f"{each.objective:.4f}" for each in row.outcomes),
+                *(f"{one.f1:.3f}", f"{one.rmse_xyz_m:.3f}"),
                 *(f"{one.best_epoch} of {one.epochs}", f"{one.seconds:.0f}"),
             ]
             if one
-            else ["failed", *[""] * 5]
+            else ["failed", *[""] * 6]
         )
         cells = [str(row.number + 1), *figures, *(f"{row.values[name]:g}" for name in names)]
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")

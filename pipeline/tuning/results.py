@@ -12,22 +12,28 @@ from scipy import stats
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
-from pipeline.tuning.trial import Outcome, Trials, own_values
+from pipeline.tuning.trial import Outcome, Trials, mean_outcome, own_values
 
 _LEAST_TRIALS = 5
 _ROUNDING = 1e-6  # scores that differ by less are alike
+_TIMES = ("seconds", "surrogate_ms", "objective_ms")
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A trial: number, values, and what it came to; outcome None if it failed."""
+    """A trial: number, values, and what it came to with each seed, nothing if it failed."""
 
     number: int
     values: dict[str, Any]
-    outcome: Outcome | None
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The mean over seeds."""
+        return mean_outcome(self.outcomes) if self.outcomes else None
 
 
-def rows(oracle: kt.Oracle, trials: Trials, scenes: int) -> list[Row]:
+def rows(oracle: kt.Oracle, trials: Trials, scenes: int, seeds: int = 1) -> list[Row]:
     """The trials that ended, in the order they were created."""
     found = []
     for trial_id in oracle.start_order:
@@ -36,18 +42,19 @@ def rows(oracle: kt.Oracle, trials: Trials, scenes: int) -> list[Row]:
         trial = oracle.trials[trial_id]
         values, epochs = own_values(trial.hyperparameters.values), trial.hyperparameters.values.get("tuner/epochs")
         completed = trial.status == TrialStatus.COMPLETED
-        found.append(Row(int(trial_id), values, trials.run(values, scenes, epochs) if completed else None))
+        found.append(Row(int(trial_id), values, trials.run_all(values, scenes, seeds, epochs) if completed else ()))
     return found
 
 
 def table(found: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows for a JSON file; without the seconds it depends on the seed alone."""
+    """Rows for a JSON file; without the times it depends on the seed alone."""
     return [
         {
             "trial": row.number,
             "values": row.values,
             "outcome": row.outcome
-            and {key: value for key, value in dataclasses.asdict(row.outcome).items() if key != "seconds"},
+            and {key: value for key, value in dataclasses.asdict(row.outcome).items() if key not in _TIMES},
+            "objectives": [one.objective for one in row.outcomes],
         }
         for row in found
     ]
@@ -82,6 +89,22 @@ def surrogate_against_objective(found: Sequence[Row]) -> RankCorrelation:
     """How well the surrogate ranks what MVDR-final ranks."""
     outcomes = [row.outcome for row in found if row.outcome is not None]
     return rank_correlation([one.surrogate for one in outcomes], [one.objective for one in outcomes])
+
+
+def cost(found: Sequence[Row]) -> str:
+    """What the surrogate costs beside the objective, in words: medians over trials."""
+    known = [
+        (row.outcome.surrogate_ms, row.outcome.objective_ms)
+        for row in found
+        if row.outcome is not None and row.outcome.surrogate_ms is not None and row.outcome.objective_ms is not None
+    ]
+    if not known:
+        return "what the surrogate costs was not measured: too few scenes or epochs"
+    surrogate_ms, objective_ms = np.median(known, axis=0)
+    return (
+        f"the surrogate takes {surrogate_ms:.1f} ms of CPU time a scene, MVDR-final {objective_ms:.1f}: "
+        f"{surrogate_ms / objective_ms:.2f} of it"
+    )
 
 
 def importances(found: Sequence[Row]) -> dict[str, float]:

@@ -1,8 +1,11 @@
-"""The search space: which options of a training are tuned, and between which limits.
+"""The search spaces: which options are tuned, and between which limits.
 
-What is not here, and why: losses.heat_map, because Adam takes out a common factor of all losses; losses.peak_contrast,
-off by the findings' loss policy; the grid, because it sets the cost and not the quality of a trial within a budget;
-batch size, because with it the number of scenes a trial sees would change.
+Knobs of training need a training a trial, those of inference only an evaluation of given weights, so that each kind has
+a space and a study of its own. What is not here, and why: losses.heat_map and losses.start, because Adam takes out a
+common factor of the losses of a group of weights; losses.peak_contrast, off by the findings' loss policy; the grid and
+backbone.stages, because they set the cost and not the quality of a trial within a budget; batch size, because with it
+the number of scenes a trial sees would change; backbone.continuous.spare_atoms and localizer.detection.merge_cells,
+which scenes without reflections do not feel.
 """
 
 import dataclasses
@@ -15,6 +18,7 @@ import keras_tuner as kt
 
 from pipeline.common.hyperparameters import option, replaced
 from pipeline.train import TrainOptions
+from pipeline.tuning.options import InferenceOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,37 +48,49 @@ class Choice:
 
 
 Space = Mapping[str, Range | Choice]
-"""By the dotted name of an option of `python -m pipeline.train`."""
+"""By the dotted name of an option of `python -m pipeline.train`; of inference backbone.continuous.* and localizer.*,
+the latter as for `python -m pipeline.export`."""
 
 SHAPE = ("backbone.stages", "backbone.width", "backbone.depth")
 """What sets the shapes of the weights; held where a study starts from given ones."""
 
-SPACE: Space = {
+_OF_INFERENCE = ("backbone.continuous.", "localizer.")
+
+TRAINING_SPACE: Space = {
     "learning_rate": Range(3e-5, 1e-2, log=True),
     "losses.stein": Range(1e-3, 1.0, log=True),
     "losses.subspace_alignment": Range(1e-2, 10.0, log=True),
-    "shrinkage.base_alpha": Range(1e-5, 2e-2, log=True),
-    "backbone.stages": Range(1, 3),
     "backbone.width": Choice((8, 16, 24)),
     "backbone.depth": Range(2, 4),
     "backbone.exponent": Range(0.4, 1.2),
     "backbone.active_atoms": Choice((8, 16, 32, 64, 128)),
-    "backbone.continuous.steps": Range(2, 10),
-    "backbone.continuous.additions": Range(0, 8),
+}
+"""The default of `--knobs training`."""
+
+INFERENCE_SPACE: Space = {
+    "backbone.continuous.steps": Range(1, 10),
+    "backbone.continuous.additions": Range(1, 12),
     "backbone.continuous.addition_steps": Range(1, 6),
     "backbone.continuous.prune_gain": Range(3.0, 60.0, log=True),
-    "backbone.continuous.spare_atoms": Range(0, 3),
+    "localizer.shrinkage.base_alpha": Range(1e-5, 2e-2, log=True),
+    "localizer.detection.contrast_db": Range(1.0, 10.0),
+    "localizer.decision.min_score": Range(0.1, 0.9),
+    "localizer.coherence.min_gain": Range(6.0, 30.0, log=True),
 }
-"""The default."""
+"""The default of `--knobs inference`."""
 
 
-def searched(space: Space, base: TrainOptions) -> dict[str, Range | Choice]:
+def searched(space: Space, base: TrainOptions | InferenceOptions) -> dict[str, Range | Choice]:
     """The part of a space that is free: with --initial the shapes of the weights are not.
 
     Raises:
-      ValueError: a name that is no option, or limits it refuses.
+      ValueError: a name that is no option, or limits it refuses; one that is not of inference.
     """
     free = {name: domain for name, domain in space.items() if base.initial is None or name not in SHAPE}
+    if isinstance(base, InferenceOptions):
+        for name in free:
+            if not name.startswith(_OF_INFERENCE):
+                raise ValueError(f"--space: expected backbone.continuous.* and localizer.* of inference, got {name}")
     for name, domain in free.items():
         ends = domain.values if isinstance(domain, Choice) else (domain.low, domain.high)
         whole = isinstance(option(base, name), int)
@@ -85,7 +101,7 @@ def searched(space: Space, base: TrainOptions) -> dict[str, Range | Choice]:
     return free
 
 
-def hyperparameters(space: Space, base: TrainOptions) -> kt.HyperParameters:
+def hyperparameters(space: Space, base: TrainOptions | InferenceOptions) -> kt.HyperParameters:
     """The space as KerasTuner has it; defaults are those of `base` where they lie inside."""
     found = kt.HyperParameters()
     for name, domain in space.items():

@@ -8,15 +8,16 @@ from typing import Any
 
 import keras_tuner as kt
 
-from pipeline.common.records import plain, write_json
+from pipeline.common.records import plain, replacing, write_json
 from pipeline.common.verdict import GateClosed, require_verdict
-from pipeline.evaluation.tally import Difference, paired_difference
-from pipeline.tuning.options import TuneOptions
+from pipeline.evaluation.tally import Difference
+from pipeline.tuning.inference import ObjectiveOfFew, set_weights
+from pipeline.tuning.options import InferenceOptions, TuneOptions
 from pipeline.tuning.oracles import Durable, RerankOracle, best_values, ends_first, search_oracle
 from pipeline.tuning.report import write_report
-from pipeline.tuning.results import Row, rows, surrogate_against_objective, table
-from pipeline.tuning.separation import Separation, separation
-from pipeline.tuning.space import SPACE, hyperparameters, read_space, searched
+from pipeline.tuning.results import Row, cost, rows, surrogate_against_objective, table
+from pipeline.tuning.separation import Separation, best_minus_defaults, separation
+from pipeline.tuning.space import INFERENCE_SPACE, TRAINING_SPACE, hyperparameters, read_space, searched
 from pipeline.tuning.surrogate import Surrogate
 from pipeline.tuning.trial import Trials, whole_record
 from pipeline.tuning.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner
@@ -48,11 +49,13 @@ class Study:
         self.notes: list[str] = []
         self._require_verdict()
         self._enough_scenes()
-        base = options.training()
-        self.space = searched(SPACE if options.space is None else read_space(options.space), base)
+        base, training = options.base(), options.knobs == "training"
+        default = TRAINING_SPACE if training else INFERENCE_SPACE
+        self.space = searched(default if options.space is None else read_space(options.space), base)
         self.parameters = hyperparameters(self.space, base)
         scenes = {"skip": options.final_scenes, "take": options.surrogate_scenes}
-        self.trials = Trials(base, Surrogate(options.data_dir, options.config, **scenes), options.patience)
+        surrogate = (Surrogate if training else ObjectiveOfFew)(options.data_dir, options.config, **scenes)
+        self.trials = Trials(base, surrogate, options.patience)
         self._same_study()
 
     def _require_verdict(self) -> None:
@@ -116,21 +119,23 @@ class Study:
             options.epochs,
             options.seed,
         )
-        self._search(stage1, options.stage1, options.probe_scenes, options.trials)
+        self._search(stage1, options.stage1, options.probe_scenes, 1, options.trials)
         candidates = best_values(stage1, options.top)
         stage2 = RerankOracle(ends_first(candidates), kt.Objective(MVDR_FINAL, "min"), self.parameters, self._hopeless)
         if _PORT in os.environ:  # a late worker may still ask Stage 1's oracle
             os.environ[_PORT] = str(int(os.environ[_PORT]) + 1)
-        self._search(stage2, options.stage2, options.final_scenes, options.top)
+        self._search(stage2, options.stage2, options.final_scenes, options.trainings, options.top)
         if not is_worker():
             self._conclude(stage1, stage2, candidates)
 
-    def _search(self, oracle: Durable, name: str, scenes: int, total: int) -> None:
+    def _search(self, oracle: Durable, name: str, scenes: int, seeds: int, total: int) -> None:
         oracle.lease_s, oracle.log = self.options.lease_s, self.logger.info
-        TwoStageTuner(oracle, self.trials, scenes, self.options.run_dir, name, total, self.logger).search(verbose=0)
+        place = (self.options.run_dir, name)
+        TwoStageTuner(oracle, self.trials, scenes, seeds, *place, total, self.logger).search(verbose=0)
 
     def _separation(self, values: list[dict[str, Any]]) -> Separation:
-        return separation([self.trials.tally(one, self.options.final_scenes) for one in values])
+        scenes, trainings = self.options.final_scenes, range(self.options.trainings)
+        return separation([[self.trials.tally(one, scenes, nth) for nth in trainings] for one in values])
 
     def _hopeless(self, done: list[dict[str, Any]]) -> bool:
         """Whether Stage 2 stops: enough candidates, and noise alone explains how they differ."""
@@ -144,7 +149,7 @@ class Study:
         """Tables, best.json and report; raises GateClosed if Stage 2 was of no use."""
         options = self.options
         first = rows(stage1, self.trials, options.probe_scenes)
-        second = rows(stage2, self.trials, options.final_scenes)
+        second = rows(stage2, self.trials, options.final_scenes, options.trainings)
         write_json(options.run_dir / "table.json", {options.stage1: table(first), options.stage2: table(second)})
         done = [row for row in second if row.outcome is not None]
         if not done:
@@ -153,6 +158,7 @@ class Study:
             f"Stage 1, surrogate against MVDR-final on {options.probe_scenes} scenes: "
             f"{surrogate_against_objective(first)}"
         )
+        self.note(f"Stage 1, {cost(first)}")
         try:
             self._gate(done, len(candidates))
             self._write_best(done)
@@ -174,37 +180,54 @@ class Study:
             raise GateClosed(f"Stage 2 stopped, its candidates can't be told apart: {found}")
 
     def _write_best(self, done: list[Row]) -> None:
+        """The best trial: best.json where it is not worse than the defaults on test scenes, else best_trial.json."""
         options = self.options
         best = min(done, key=lambda row: (row.outcome.objective, row.number))  # type: ignore[union-attr]
         self.note(f"best: trial {best.number + 1} of Stage 2, {best.outcome}")
+        against = self._against_defaults(best, done) if options.test_scenes else None
         record = {
             "study": options.stage2,
             "values": best.values,
             "outcome": best.outcome,
-            "objective_minus_defaults": None,
-            "options": whole_record(self.trials.options(best.values)),
+            "outcomes": best.outcomes,
+            "objective_minus_defaults": against,
+            "options": self._record(best.values),
         }
-        if options.test_scenes:
-            against = self._against_defaults(best.values)
-            record["objective_minus_defaults"] = plain(against)
-            if against.difference > 0:
-                (options.run_dir / "best.json").unlink(missing_ok=True)
-                write_json(options.run_dir / "best_trial.json", record)
-                self.note("no best.json: the best trial is worse than the defaults on scenes that chose nothing")
-                return
-        write_json(options.run_dir / "best.json", record)
+        if against is not None and against.difference <= 0:
+            (options.run_dir / "best_trial.json").unlink(missing_ok=True)
+            write_json(options.run_dir / "best.json", record)
+            return
+        (options.run_dir / "best.json").unlink(missing_ok=True)
+        write_json(options.run_dir / "best_trial.json", record)
+        why = (
+            "nothing compared it with the defaults" if against is None else "the best trial is worse than the defaults"
+        )
+        self.note(f"no best.json: {why} on scenes that chose nothing; see best_trial.json")
 
-    def _against_defaults(self, values: dict[str, Any]) -> Difference:
-        """The best trial minus the same training with nothing tuned, on scenes that chose nothing."""
-        scenes = self.options.test_scenes
-        best, defaults = (self.trials.test(one, scenes) for one in (values, {}))
-        for name, tally in (("best trial", best), ("defaults", defaults)):
-            total = tally.total()
-            self.note(
-                f"{name} on {scenes} test scenes: objective {float(total.objective):.4f}, "
-                f"F1 {float(total.f1):.4f}, rmse_xyz {float(total.rmse_xyz_m):.3f} m"
-            )
-        found = paired_difference(best, defaults, lambda tally: tally.objective)
-        low, high = found.interval
-        self.note(f"best trial minus defaults: objective {found.difference:+.4f} [{low:+.4f}, {high:+.4f}]")
-        return found
+    def _record(self, values: dict[str, Any]) -> dict[str, Any]:
+        """All options of the best trial; of inference with a file of the weights, which hold a part of them."""
+        options = self.trials.options(values)
+        if not isinstance(options, InferenceOptions):
+            return whole_record(options)
+        path = self.options.run_dir / "best.keras"
+        with replacing(path) as temporary:
+            set_weights(options).save(temporary)
+        return {"backbone": str(path), **whole_record(options)}
+
+    def _against_defaults(self, best: Row, done: list[Row]) -> Difference:
+        """The best trial minus the same with nothing tuned, on scenes that chose nothing."""
+        scenes, found = self.options.test_scenes, []
+        for name, values in (("best trial", best.values), ("defaults", {})):
+            trainings = [self.trials.test(values, scenes, nth) for nth in range(self.options.trainings)]
+            found.append(trainings)
+            for nth, tally in enumerate(trainings):
+                total = tally.total()
+                self.note(
+                    f"{name}, seed {self.options.seed + nth}, on {scenes} test scenes: objective "
+                    f"{float(total.objective):.4f}, F1 {float(total.f1):.4f}, rmse_xyz {float(total.rmse_xyz_m):.3f} m"
+                )
+        others = [[one.objective for one in row.outcomes] for row in done if row is not best]
+        difference = best_minus_defaults(found[0], found[1], others)
+        low, high = difference.interval
+        self.note(f"best trial minus defaults: objective {difference.difference:+.4f} [{low:+.4f}, {high:+.4f}]")
+        return difference

@@ -6,7 +6,6 @@ one of Stage 2, and one that Hyperband promotes, go on from it and start nothing
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -17,10 +16,7 @@ from pipeline.train import TrainOptions
 from pipeline.training.backbone_training import BackboneTraining
 from pipeline.training.fitting import latest_readable, training_batches
 from pipeline.training.train_backbone import prepare
-from pipeline.tuning.surrogate import Surrogate
-
-Heartbeat = Callable[[], None]
-"""Called while work goes on: what tells the chief of a distributed study that a worker is alive."""
+from pipeline.tuning.surrogate import Heartbeat, Surrogate
 
 
 class NotFinite(Exception):
@@ -29,11 +25,16 @@ class NotFinite(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A training as far as it went. surrogates: by epoch, the untrained one first."""
+    """A training as far as it went.
+
+    surrogates: by epoch, the untrained one first. surrogate_ms: CPU time of a surrogate per scene; None where none was
+    computed but the first, which pays for tracing.
+    """
 
     localizer: Localizer
     surrogates: tuple[float, ...]
     best_epoch: int
+    surrogate_ms: float | None
 
     @property
     def surrogate(self) -> float:
@@ -138,4 +139,4 @@ def train_trial(
     for weight, best in zip(localizer.backbone.learned_variables, progress.best, strict=True):
         weight.assign(best)
     values = tuple(progress.surrogates.numpy()[: progress.done + 1].tolist())
-    return Trained(localizer, values, progress.best_epoch)
+    return Trained(localizer, values, progress.best_epoch, progress.score.ms_per_scene)

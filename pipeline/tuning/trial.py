@@ -1,4 +1,7 @@
-"""One trial: values in, scores out; whatever was computed once for these values is read back and not computed again."""
+"""One trial: values in, scores out; whatever was computed once for these values is read back and not computed again.
+
+A trial's trainings differ in their seeds; the n-th has the study's seed plus n.
+"""
 
 import contextlib
 import dataclasses
@@ -7,27 +10,26 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from models.localizer import Localizer
 from pipeline.common.hyperparameters import flattened, replaced
 from pipeline.common.records import plain, replacing, write_json
-from pipeline.evaluation.estimators import localizer_estimator
-from pipeline.evaluation.metrics import metrics_config
-from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
 from pipeline.evaluation.tally import Tally
 from pipeline.scenes.reading import load_scenes
 from pipeline.train import TrainOptions
-from pipeline.tuning.surrogate import Surrogate
-from pipeline.tuning.training import Heartbeat, train_trial
+from pipeline.tuning.inference import ObjectiveOfFew, evaluate_trial
+from pipeline.tuning.objective import Judge, Judged
+from pipeline.tuning.options import InferenceOptions
+from pipeline.tuning.surrogate import Heartbeat, Surrogate
+from pipeline.tuning.training import Trained, train_trial
 
 TUNER_KEYS = "tuner/"
+_SCORES = ("surrogate", "objective", "f1", "rmse_xyz_m")
 _COUNTS = ("true", "found", "hits", "pairs", "squared_error_m2")
 _BATCH = 20  # as `pipeline.training.fitting.validate`, so that its scores are these
 
@@ -46,7 +48,8 @@ class Outcome:
     """What a trial came to.
 
     surrogate: of the best epoch. objective, f1, rmse_xyz_m: MVDR-final on `scenes` validation scenes, the first ones.
-    best_epoch, epochs: the epoch whose weights count, and how many were trained. seconds: what it took.
+    best_epoch, epochs: the epoch whose weights count, and how many were trained. seconds: what it took. surrogate_ms,
+    objective_ms: CPU time of either per scene, tracing left out; None where nothing but the first was computed.
     """
 
     surrogate: float
@@ -57,35 +60,67 @@ class Outcome:
     best_epoch: int
     epochs: int
     seconds: float
+    surrogate_ms: float | None = None
+    objective_ms: float | None = None
+
+
+def mean_outcome(outcomes: Sequence[Outcome]) -> Outcome:
+    """The scores' means over a trial's trainings, the seconds of all, and what else the first has."""
+    scores = {name: float(np.mean([getattr(one, name) for one in outcomes])) for name in _SCORES}
+    return Outcome(**{**dataclasses.asdict(outcomes[0]), **scores, "seconds": sum(one.seconds for one in outcomes)})
+
+
+Base = TrainOptions | InferenceOptions
+"""What a trial is without its values."""
 
 
 class Trials:
-    """Runs trials of one study, each in a folder named by its values.
+    """Runs trials of one study, each training in a folder named by its values and its seed.
 
     Args:
-      base: the training that trials vary; its run_dir is where the folders lie.
-      surrogate: scores epochs.
+      base: what trials vary; its run_dir is where the folders lie.
+      surrogate: scores epochs, or given weights.
       patience: see `train_trial`.
     """
 
-    def __init__(self, base: TrainOptions, surrogate: Surrogate, patience: int) -> None:
+    def __init__(self, base: Base, surrogate: Surrogate | ObjectiveOfFew, patience: int) -> None:
         self.base, self.surrogate, self.patience = base, surrogate, patience
+        self.judge = Judge()
 
-    def options(self, values: Mapping[str, Any]) -> TrainOptions:
-        """The training of a trial, as `python -m pipeline.train` would be told it."""
+    def options(self, values: Mapping[str, Any], nth: int = 0) -> Base:
+        """The n-th training of a trial, as `python -m pipeline.train` would be told it, or its inference."""
         values = own_values(values)
         name = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-        return dataclasses.replace(replaced(self.base, values), run_dir=self.base.run_dir / name)
+        options = replaced(self.base, values)
+        if nth > 0:
+            options, name = dataclasses.replace(options, seed=options.seed + nth), f"{name}-{nth + 1}"
+        return dataclasses.replace(options, run_dir=self.base.run_dir / name)
+
+    def run_all(
+        self,
+        values: Mapping[str, Any],
+        scenes: int,
+        seeds: int,
+        epochs: int | None = None,
+        heartbeat: Heartbeat = lambda: None,
+    ) -> tuple[Outcome, ...]:
+        """What `run` says with each of so many seeds."""
+        return tuple(self.run(values, scenes, epochs, heartbeat, nth) for nth in range(seeds))
 
     def run(
-        self, values: Mapping[str, Any], scenes: int, epochs: int | None = None, heartbeat: Heartbeat = lambda: None
+        self,
+        values: Mapping[str, Any],
+        scenes: int,
+        epochs: int | None = None,
+        heartbeat: Heartbeat = lambda: None,
+        nth: int = 0,
     ) -> Outcome:
         """Trains up to `epochs` (all of them if left out) and scores MVDR-final on the first validation scenes.
 
         Raises:
           NotFinite: the training diverged.
         """
-        options = self.options(values)
+        options = self.options(values, nth)
         epochs = options.epochs if epochs is None else epochs
         options.run_dir.mkdir(parents=True, exist_ok=True)
         with _alone(options.run_dir, heartbeat):
@@ -95,10 +130,10 @@ class Trials:
                 return known
             keras.backend.clear_session()
             started = time.monotonic()
-            trained = train_trial(options, self.surrogate, epochs, self.patience, heartbeat)
-            tally = self._mvdr_final(trained.localizer, options, "validation", scenes, heartbeat)
-            _write_tally(self._tally_path(options, epochs, scenes), tally)
-            total = tally.total()
+            trained = self._trained(options, epochs, heartbeat)
+            judged = self._mvdr_final(trained, options, "validation", scenes, heartbeat)
+            _write_tally(self._tally_path(options, epochs, scenes), judged.tally)
+            total = judged.tally.total()
             outcome = Outcome(
                 surrogate=trained.surrogate,
                 objective=float(total.objective),
@@ -108,47 +143,45 @@ class Trials:
                 best_epoch=trained.best_epoch,
                 epochs=len(trained.surrogates) - 1,
                 seconds=time.monotonic() - started,
+                surrogate_ms=trained.surrogate_ms,
+                objective_ms=judged.ms_per_scene,
             )
             write_json(record, outcome)
             return outcome
 
-    def tally(self, values: Mapping[str, Any], scenes: int) -> Tally:
-        """Counts per scene of a trial that was run to the end, or is now."""
-        self.run(values, scenes)
-        options = self.options(values)
+    def tally(self, values: Mapping[str, Any], scenes: int, nth: int = 0) -> Tally:
+        """Counts per scene of a training that was run to the end, or is now."""
+        self.run(values, scenes, nth=nth)
+        options = self.options(values, nth)
         found = _read_tally(self._tally_path(options, options.epochs, scenes))
         assert found is not None
         return found
 
-    def test(self, values: Mapping[str, Any], scenes: int) -> Tally:
+    def test(self, values: Mapping[str, Any], scenes: int, nth: int = 0) -> Tally:
         """Counts per scene on the first test scenes, once trained to the end."""
-        options = self.options(values)
+        options = self.options(values, nth)
         path = options.run_dir / f"tally-test-{scenes}.npz"
         found = _read_tally(path)
         if found is None:
             keras.backend.clear_session()
-            trained = train_trial(options, self.surrogate, options.epochs, self.patience)
-            found = self._mvdr_final(trained.localizer, options, "test", scenes, lambda: None)
+            trained = self._trained(options, options.epochs, lambda: None)
+            found = self._mvdr_final(trained, options, "test", scenes, lambda: None).tally
             _write_tally(path, found)
         return found
 
-    def _tally_path(self, options: TrainOptions, epochs: int, scenes: int) -> Path:
+    def _trained(self, options: Base, epochs: int, heartbeat: Heartbeat) -> Trained:
+        if isinstance(options, InferenceOptions):
+            assert isinstance(self.surrogate, ObjectiveOfFew)
+            return evaluate_trial(options, self.surrogate, heartbeat)
+        assert isinstance(self.surrogate, Surrogate)
+        return train_trial(options, self.surrogate, epochs, self.patience, heartbeat)
+
+    def _tally_path(self, options: Base, epochs: int, scenes: int) -> Path:
         return options.run_dir / f"tally-{epochs}-{scenes}.npz"
 
-    def _mvdr_final(
-        self, localizer: Localizer, options: TrainOptions, split: str, scenes: int, heartbeat: Heartbeat
-    ) -> Tally:
+    def _mvdr_final(self, trained: Trained, options: Base, split: str, scenes: int, heartbeat: Heartbeat) -> Judged:
         batches = load_scenes(options.data_dir, options.config[0], split, take=scenes, batch_size=_BATCH)
-        predictions = run_estimator(
-            localizer_estimator(localizer), _beating(batches, heartbeat), scenes, show_progress=False
-        )
-        return evaluate_predictions(predictions, metrics_config(localizer.scenario)).standard
-
-
-def _beating(batches: tf.data.Dataset, heartbeat: Heartbeat) -> Iterator[dict[str, tf.Tensor]]:
-    for batch in batches:
-        heartbeat()
-        yield batch
+        return self.judge(trained.localizer, batches, scenes, heartbeat)
 
 
 def _write_tally(path: Path, tally: Tally) -> None:
@@ -188,7 +221,9 @@ def _alone(folder: Path, heartbeat: Heartbeat) -> Iterator[None]:
         yield
 
 
-def whole_record(options: TrainOptions) -> dict[str, Any]:
-    """All that `python -m pipeline.train --hyperparameters` needs to train the same, by dotted name."""
+def whole_record(options: Base) -> dict[str, Any]:
+    """All that `python -m pipeline.train --hyperparameters`, or of inference export, needs, by dotted name."""
+    if isinstance(options, InferenceOptions):
+        return {name: plain(value) for name, value in flattened(options).items() if name.startswith("localizer.")}
     left_out = ("run_dir", "data_dir", "hyperparameters")
     return {name: plain(value) for name, value in flattened(options).items() if name not in left_out}

@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams import api as hparams
 
 from pipeline.tuning.oracles import Durable
 from pipeline.tuning.training import NotFinite
-from pipeline.tuning.trial import Outcome, Trials, own_values
+from pipeline.tuning.trial import Outcome, Trials, mean_outcome, own_values
 
 config.DEBUG = False  # else KerasTuner prints a traceback for every trial that fails
 
@@ -31,6 +31,7 @@ class TwoStageTuner(BaseTuner):
       oracle: of either stage; its objective is `SURROGATE` or `MVDR_FINAL`.
       trials: runs values.
       scenes: validation scenes of MVDR-final.
+      seeds: trainings of a trial, whose mean is its score.
       directory, project_name: KerasTuner's state lies in directory / project_name.
       total: trials there will be.
       logger: gets a line a trial.
@@ -41,12 +42,13 @@ class TwoStageTuner(BaseTuner):
         oracle: Durable,
         trials: Trials,
         scenes: int,
+        seeds: int,
         directory: Path,
         project_name: str,
         total: int,
         logger: logging.Logger,
     ) -> None:
-        self.trials, self.scenes, self.total, self.lines = trials, scenes, total, logger
+        self.trials, self.scenes, self.seeds, self.total, self.lines = trials, scenes, seeds, total, logger
         self.spent: list[float] = []
         self.waiting = False
         super().__init__(oracle, directory=str(directory), project_name=project_name)
@@ -73,7 +75,8 @@ class TwoStageTuner(BaseTuner):
     def run_trial(self, trial: Trial, *args: Any, **kwargs: Any) -> dict[str, float]:
         values = trial.hyperparameters.values
         try:
-            outcome = self.trials.run(values, self.scenes, values.get("tuner/epochs"), self._heartbeat(trial.trial_id))
+            epochs, beat = values.get("tuner/epochs"), self._heartbeat(trial.trial_id)
+            outcome = mean_outcome(self.trials.run_all(values, self.scenes, self.seeds, epochs, beat))
             self._tell(trial, outcome)
             self._tensorboard(trial, outcome)
         except NotFinite as error:

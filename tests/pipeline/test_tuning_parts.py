@@ -16,15 +16,26 @@ from pipeline.common.hyperparameters import flattened, option, read_hyperparamet
 from pipeline.common.verdict import GateClosed, require_verdict
 from pipeline.evaluation.tally import Tally
 from pipeline.train import TrainOptions
-from pipeline.tuning.options import TuneOptions
+from pipeline.tuning.options import InferenceOptions, TuneOptions
 from pipeline.tuning.report import write_report
-from pipeline.tuning.results import Row, importances, rank_correlation, surrogate_against_objective
-from pipeline.tuning.separation import separation
-from pipeline.tuning.space import SHAPE, SPACE, Choice, Range, hyperparameters, read_space, searched
+from pipeline.tuning.results import Row, cost, importances, rank_correlation, surrogate_against_objective
+from pipeline.tuning.separation import best_minus_defaults, seed_noise, separation
+from pipeline.tuning.space import (
+    INFERENCE_SPACE,
+    SHAPE,
+    TRAINING_SPACE,
+    Choice,
+    Range,
+    Space,
+    hyperparameters,
+    read_space,
+    searched,
+)
 from pipeline.tuning.surrogate import pairs_inside
 from pipeline.tuning.trial import Outcome, own_values, whole_record
 
 OPTIONS = TrainOptions(Path("unused"))
+INFERENCE = TuneOptions(Path("unused"), knobs="inference").base()
 
 
 # Values and options
@@ -73,16 +84,28 @@ def test_a_file_that_is_no_best_json(tmp_path: Path, text: str) -> None:
 # The space
 
 
-def test_every_default_lies_inside_and_every_end_is_accepted() -> None:
-    found = hyperparameters(searched(SPACE, OPTIONS), OPTIONS)
+@pytest.mark.parametrize(("space", "base"), [(TRAINING_SPACE, OPTIONS), (INFERENCE_SPACE, INFERENCE)])
+def test_every_default_lies_inside_and_every_end_is_accepted(
+    space: Space, base: TrainOptions | InferenceOptions
+) -> None:
+    found = hyperparameters(searched(space, base), base)
     assert {parameter.name: parameter.default for parameter in found.space} == {
-        name: option(OPTIONS, name) for name in SPACE
+        name: option(base, name) for name in space
     }
 
 
+def test_no_knob_is_of_both_kinds_and_none_of_training_is_one_of_inference() -> None:
+    assert not set(TRAINING_SPACE) & set(INFERENCE_SPACE)
+    with pytest.raises(
+        ValueError, match=r"expected backbone\.continuous\.\* and localizer\.\* .*, got backbone\.width"
+    ):
+        searched({"backbone.width": Choice((4, 8))}, INFERENCE)
+
+
 def test_given_weights_hold_their_shape() -> None:
-    free = searched(SPACE, dataclasses.replace(OPTIONS, initial=Path("some.keras")))
-    assert set(SPACE) - set(free) == set(SHAPE)
+    space = {**TRAINING_SPACE, "backbone.stages": Range(1, 3)}
+    free = searched(space, dataclasses.replace(OPTIONS, initial=Path("some.keras")))
+    assert set(space) - set(free) == set(SHAPE)
 
 
 def test_a_space_of_ones_own(tmp_path: Path) -> None:
@@ -120,17 +143,23 @@ def test_a_trials_own_values_are_the_same_after_float32() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("seed", 0), ("trials", 0), ("gate_after", 1), ("lease_s", 0.0), ("probe_scenes", 0)]
+    ("field", "value"),
+    [("seed", 0), ("seeds", 0), ("trials", 0), ("gate_after", 1), ("lease_s", 0.0), ("probe_scenes", 0)],
 )
 def test_options_that_are_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"--{field.replace('_', '-')}: expected"):
         TuneOptions(Path("unused"), **{field: value})
 
 
+def test_hyperband_has_nothing_to_do_where_nothing_is_trained() -> None:
+    with pytest.raises(ValueError, match="--search: expected random or bayesian with --knobs inference, got hyperband"):
+        TuneOptions(Path("unused"), knobs="inference", search="hyperband")
+
+
 # The surrogate
 
 
-def test_a_peak_serves_one_source() -> None:
+def test_an_atom_serves_one_source() -> None:
     """A close pair with one peak between them was found twice once: an F1 of 1.33."""
     assert pairs_inside(np.array([[True], [True]])) == 1
     assert pairs_inside(np.array([[True, True], [True, False]])) == 2  # the first leaves its peak to the second
@@ -192,23 +221,68 @@ def test_no_verdict_does_not(tmp_path: Path) -> None:
             require_verdict(path, None, "l64_m64")
 
 
-def candidates(recalls: list[float], scenes: int, seed: int, shared: float = 0.0) -> list[Tally]:
-    """Answers that hit each of 3 sources a scene with that probability; `shared` of the scenes alike for all."""
+Candidate = list[Tally]
+
+
+def candidates(recalls: list[float], scenes: int, seed: int, shared: float = 0.0, seeds: int = 1) -> list[Candidate]:
+    """Answers that hit each of 3 sources a scene with that probability; `shared` of the scenes alike for all.
+
+    With several seeds, that of a training is off by a normal hundredth.
+    """
     rng = np.random.default_rng(seed)
     alike, same = rng.uniform(size=(scenes, 3)), rng.uniform(size=scenes) < shared
-    found = []
-    for recall in recalls:
+
+    def answers(recall: float) -> Tally:
         draw = np.where(same[:, None], alike, rng.uniform(size=(scenes, 3)))
         hits = np.sum(draw < recall, axis=1).astype(float)
         every = np.full(scenes, 3.0)
-        found.append(Tally(every, every, hits, every, 0.3 * (3.0 - hits) + 0.01, 20.0))
-    return found
+        return Tally(every, every, hits, every, 0.3 * (3.0 - hits) + 0.01, 20.0)
+
+    off = rng.normal(0.0, 0.01 * (seeds > 1), (len(recalls), seeds))
+    return [[answers(recall + one) for one in offs] for recall, offs in zip(recalls, off, strict=True)]
 
 
-def test_candidates_alike_but_for_noise_are_told_apart_one_time_in_twenty() -> None:
-    draws = [separation(candidates([0.9] * 6, 300, seed), resamples=300).told_apart for seed in range(200)]
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_candidates_alike_but_for_noise_are_told_apart_one_time_in_twenty(seeds: int) -> None:
+    """At most: what seeds do is measured on the same scenes, so that a part of the scenes' noise counts twice."""
+    draws = [separation(candidates([0.9] * 6, 300, seed, seeds=seeds), resamples=300).told_apart for seed in range(200)]
     assert np.sum(draws) <= stats.binom.ppf(0.999, 200, 0.05) + 4  # few scenes: the bootstrap is a little narrow
-    assert np.sum(draws) >= 1
+    assert np.sum(draws) >= (1 if seeds == 1 else 0)
+
+
+def test_seeds_that_matter_are_noise_that_scenes_alone_do_not_show() -> None:
+    """All scenes alike for all candidates, which differ by their seeds alone."""
+    found = candidates([0.9] * 6, 1000, 2, shared=1.0, seeds=2)
+    first = [trainings[:1] for trainings in found]
+    assert separation(first).told_apart
+    assert not separation(found).told_apart
+    assert "6 candidates: spread of the objective" in str(separation(found))
+    assert str(separation(found)).endswith("that noise of scenes and 2 seeds alone gives")
+
+
+def test_seed_noise_is_that_of_a_mean_over_seeds() -> None:
+    """With many candidates the variance is known; with few its draws have chi-square's heavy tails."""
+    rng = np.random.default_rng(0)
+    known = seed_noise(rng.normal(0.0, 0.3, (500, 2)) + rng.normal(0.0, 5.0, (500, 1)), 3, 4000, 0)
+    assert known.std() == pytest.approx(0.3 / np.sqrt(2.0), rel=0.1)
+    assert not seed_noise(rng.normal(size=(6, 1)), 2, 10, 0).any()
+    few = seed_noise(np.array([[1.0, 1.6]]), 1, 4000, 0)
+    assert np.quantile(np.abs(few), 0.95) == pytest.approx(stats.t.ppf(0.975, 1) * 0.3, rel=0.2)
+
+
+def test_the_best_minus_the_defaults_covers_what_seeds_do() -> None:
+    best, defaults = candidates([0.9, 0.9], 400, 5, shared=1.0, seeds=2)
+    others = [[1.0, 1.2], [1.1, 1.0], [1.3, 1.2], [0.9, 1.1]]
+    found = best_minus_defaults(best, defaults, others)
+    expected = np.mean(
+        [one.total().objective - other.total().objective for one, other in zip(best, defaults, strict=True)]
+    )
+    assert found.difference == pytest.approx(expected)
+    alone = best_minus_defaults(best[:1], defaults[:1], [])
+    assert np.ptp(found.interval) > 1.5 * np.ptp(alone.interval)
+    assert found.interval[0] < 0.0 < found.interval[1]
+    with pytest.raises(ValueError, match="expected both on the same scenes"):
+        best_minus_defaults(best, [dataclasses.replace(defaults[0], true=defaults[0].true + 1)], [])
 
 
 def test_candidates_that_differ_are_told_apart_and_pairing_makes_it_sharper() -> None:
@@ -224,15 +298,15 @@ def test_identical_candidates_are_not_told_apart() -> None:
     found = separation([one, one, one])
     assert not found.told_apart
     assert str(found) == (
-        "3 candidates: spread of the objective 0.0000, not above the 0.0000 that bootstrap noise alone gives"
+        "3 candidates: spread of the objective 0.0000, not above the 0.0000 that noise of scenes alone gives"
     )
 
 
 def test_separation_needs_the_same_scenes() -> None:
-    first, second = candidates([0.9, 0.9], 100, 0)
-    for tallies in ([first], [first, dataclasses.replace(second, true=second.true + 1)]):
+    first, (second,) = candidates([0.9, 0.9], 100, 0)
+    for found in ([first], [first, [dataclasses.replace(second, true=second.true + 1)]]):
         with pytest.raises(ValueError, match="two candidates or more on the same scenes"):
-            separation(tallies)
+            separation(found)
 
 
 # Figures and the report
@@ -263,7 +337,7 @@ def study(count: int) -> list[Row]:
         values = {"learning_rate": float(10.0 ** rng.uniform(-5, -2)), "backbone.width": int(rng.choice([8, 16, 24]))}
         surrogate = 3.0 + abs(np.log10(values["learning_rate"]) + 3.0)
         outcome = Outcome(surrogate, 2.0 * surrogate, 0.9, 0.3, 100, 1, 2, 5.0)
-        found.append(Row(number, values, None if number == 3 else outcome))
+        found.append(Row(number, values, () if number == 3 else (outcome,)))
     return found
 
 
@@ -273,6 +347,15 @@ def test_importance_goes_to_what_matters() -> None:
     assert found["learning_rate"] > 0.9
     assert sum(found.values()) == pytest.approx(1.0)
     assert importances(study(4)) == {}
+
+
+def test_what_the_surrogate_costs_is_a_median_over_trials_that_know_it() -> None:
+    first = study(3)
+    assert "was not measured" in cost(first)
+    for number, times in enumerate([(1.0, 10.0), (2.0, 16.0), (9.0, 20.0)]):
+        outcome = Outcome(3.0, 6.0, 0.9, 0.3, 100, 1, 2, 5.0, *times)
+        first[number] = dataclasses.replace(first[number], outcomes=(outcome,))
+    assert cost(first) == "the surrogate takes 2.0 ms of CPU time a scene, MVDR-final 16.0: 0.12 of it"
 
 
 def test_the_report_holds_everything_itself(tmp_path: Path) -> None:

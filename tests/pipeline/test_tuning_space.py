@@ -1,9 +1,11 @@
 """No inert knob: every hyper-parameter of the search space, changed alone, changes what a trial comes to."""
 
 import dataclasses
+import json
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,16 +15,23 @@ import pytest
 import tensorflow as tf
 from keras_tuner.engine.trial import TrialStatus
 
+from models.artifacts import load_weights
+from models.config import LocalizerConfig
 from models.covariance_estimator.config import ContinuousConfig
 from models.reflections.config import CoherenceConfig
+from pipeline import export
 from pipeline.common.hyperparameters import option
 from pipeline.train import TrainOptions
 from pipeline.training.fitting import training_batches
 from pipeline.tuning import training
+from pipeline.tuning.inference import ObjectiveOfFew
+from pipeline.tuning.options import InferenceOptions, TuneOptions
 from pipeline.tuning.oracles import RerankOracle, search_oracle
 from pipeline.tuning.results import rows
-from pipeline.tuning.space import SPACE, Choice, Range, hyperparameters
+from pipeline.tuning.space import INFERENCE_SPACE, TRAINING_SPACE, Choice, Range, hyperparameters
+from pipeline.tuning.study import Study
 from pipeline.tuning.surrogate import Surrogate
+from pipeline.tuning.training import train_trial
 from pipeline.tuning.trial import Trials
 from pipeline.tuning.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner
 from tests.conftest import SCENE_SETS, TINY
@@ -39,8 +48,6 @@ OTHER: dict[str, Any] = {
     "learning_rate": 3e-2,
     "losses.stein": 1.0,
     "losses.subspace_alignment": 10.0,
-    "shrinkage.base_alpha": 1e-2,
-    "backbone.stages": 1,
     "backbone.width": 8,
     "backbone.depth": 3,
     "backbone.exponent": 0.6,
@@ -49,15 +56,34 @@ OTHER: dict[str, Any] = {
     "backbone.continuous.additions": 2,
     "backbone.continuous.addition_steps": 4,
     "backbone.continuous.prune_gain": 60.0,
-    "backbone.continuous.spare_atoms": 3,
+    "localizer.shrinkage.base_alpha": 2e-2,
+    "localizer.detection.contrast_db": 1.0,
+    "localizer.decision.min_score": 0.9,
+    "localizer.coherence.min_gain": 6.0,
 }
-NEEDS_TRAINING = ("learning_rate", "losses.stein", "losses.subspace_alignment", "backbone.width", "backbone.depth")
-"""The others show before the first step already."""
 
 
 @pytest.fixture(scope="module")
-def trials(tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
-    """Of two steps each; without graphs, whose tracing would take most of the time."""
+def eager() -> Iterator[None]:
+    """Without graphs, whose tracing would take most of the time."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
+def inference(eager: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Trials:
+    """Untrained weights."""
+    options = InferenceOptions(
+        *(tmp_path_factory.mktemp("trainings"), tiny_scenes, SCENE_SETS[:1], 1, None, BASE),
+        localizer=LocalizerConfig(coherence=CoherenceConfig(rounds=1)),
+    )
+    return Trials(options, ObjectiveOfFew(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
+
+
+@pytest.fixture(scope="module")
+def trials(eager: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Trials:
+    """Of two steps each."""
     options = TrainOptions(
         *(tmp_path_factory.mktemp("trainings"), tiny_scenes, SCENE_SETS[:1]),
         epochs=1,
@@ -67,9 +93,7 @@ def trials(tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         backbone=BASE,
         coherence=CoherenceConfig(rounds=0),
     )
-    tf.config.run_functions_eagerly(True)
-    yield Trials(options, Surrogate(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
-    tf.config.run_functions_eagerly(False)
+    return Trials(options, Surrogate(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
 
 
 def test_a_training_that_diverges_is_a_failed_trial(trials: Trials, tmp_path: Path, caplog, capfd) -> None:
@@ -78,7 +102,7 @@ def test_a_training_that_diverges_is_a_failed_trial(trials: Trials, tmp_path: Pa
     candidates = [{"losses.stein": weight} for weight in weights]
     oracle = RerankOracle(candidates, kt.Objective(MVDR_FINAL, "min"), space, lambda done: False)
     with caplog.at_level(logging.INFO):
-        TwoStageTuner(oracle, trials, 4, tmp_path, "diverging", 2, logging.getLogger("test")).search(verbose=0)
+        TwoStageTuner(oracle, trials, 4, 1, tmp_path, "diverging", 2, logging.getLogger("test")).search(verbose=0)
     failed, completed = (oracle.trials[name] for name in ("0", "1"))
     assert (failed.status, completed.status) == (TrialStatus.FAILED, TrialStatus.COMPLETED)
     assert completed.score == pytest.approx(trials.run(candidates[1], scenes=4).objective)
@@ -96,13 +120,13 @@ def test_a_trial_that_hyperband_promotes_goes_on_from_what_it_had(trials: Trials
 
     monkeypatch.setattr(training, "training_batches", recorded)
     longer = Trials(
-        dataclasses.replace(trials.base, epochs=3, steps_per_epoch=1, run_dir=tmp_path / "trainings"),
+        dataclasses.replace(trials.base, epochs=3, steps_per_epoch=1, run_dir=tmp_path / "trainings"),  # type: ignore[arg-type]
         trials.surrogate,
         patience=3,
     )
     space = hyperparameters({"learning_rate": Range(1e-3, 1e-1, log=True)}, longer.base)
     oracle = search_oracle("hyperband", kt.Objective(SURROGATE, "min"), space, trials=4, epochs=3, seed=1)
-    TwoStageTuner(oracle, longer, 4, tmp_path, "promoting", 4, logging.getLogger("test")).search(verbose=0)
+    TwoStageTuner(oracle, longer, 4, 1, tmp_path, "promoting", 4, logging.getLogger("test")).search(verbose=0)
     assert begun_at == [0, 0, 0, 1]
     found = rows(oracle, longer, 4)
     assert [row.outcome.epochs for row in found if row.outcome] == [1, 1, 1, 3]
@@ -136,9 +160,74 @@ def test_torn_files_of_a_training_are_made_again(trials: Trials, tmp_path: Path)
     assert torn.tally({}, 4).true.shape == (4,)
 
 
-@pytest.mark.parametrize("name", list(SPACE))
-def test_each_changes_the_result(trials: Trials, name: str) -> None:
+def test_a_finalist_is_the_mean_of_its_seeds(trials: Trials, tmp_path: Path) -> None:
+    values = {"learning_rate": 2e-2}
+    space = hyperparameters({"learning_rate": Choice((2e-2, 3e-2))}, trials.base)
+    oracle = RerankOracle([values], kt.Objective(MVDR_FINAL, "min"), space, lambda done: False)
+    TwoStageTuner(oracle, trials, 4, 2, tmp_path, "seeds", 1, logging.getLogger("test")).search(verbose=0)
+    first, second = trials.run_all(values, 4, seeds=2)
+    assert oracle.trials["0"].score == pytest.approx((first.objective + second.objective) / 2.0)
+    (row,) = rows(oracle, trials, 4, seeds=2)
+    assert row.outcomes == (first, second)
+    assert [trials.options(values, nth).seed for nth in range(2)] == [1, 2]
+    assert trained(trials, values) != trained(trials, values, nth=1)
+
+
+def test_a_study_of_inference_trains_nothing_and_its_best_goes_to_export(
+    eager: None, tiny_scenes: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """With the weights that hold a part of it, where the best is not worse than the defaults."""
+    space = tmp_path / "space.json"
+    space.write_text(
+        '{"backbone.continuous.steps": {"values": [3, 4]}, "localizer.decision.min_score": {"low": 0.3, "high": 0.39}}'
+    )
+    options = TuneOptions(
+        *(tmp_path, None, True, "small", tiny_scenes, SCENE_SETS[0]),
+        knobs="inference",
+        space=space,
+        trials=2,
+        top=1,
+        surrogate_scenes=4,
+        probe_scenes=4,
+        final_scenes=8,
+        test_scenes=4,
+        backbone=BASE,
+        coherence=CoherenceConfig(rounds=0),
+    )
+    Study(options, logging.getLogger("test")).run()
+    stages = json.loads((tmp_path / "table.json").read_text())
+    assert [len(found) for found in stages.values()] == [2, 1]
+    assert {row["outcome"]["epochs"] for found in stages.values() for row in found} == {0}
+    assert not list(tmp_path.rglob("checkpoints"))
+    (record,) = tmp_path.glob("best*.json")
+    values = json.loads(record.read_text())["values"]
+    arguments = ["export", "--model-base-path", str(tmp_path / "model"), "--hyperparameters", str(record)]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--log-dir", str(tmp_path)])
+    found = []
+    monkeypatch.setattr(export, "work", lambda options, logger: found.append(options))
+    export.main()
+    assert found[0].localizer.decision.min_score == values["localizer.decision.min_score"]
+    assert load_weights(found[0].backbone).backbone.config.continuous == dataclasses.replace(
+        BASE.continuous, steps=values["backbone.continuous.steps"]
+    )
+
+
+def trained(trials: Trials, values: dict[str, Any], nth: int = 0) -> float:
+    """The surrogate at the last epoch: the best one may be the start, which is the same for all."""
+    options = trials.options(values, nth)
+    assert isinstance(options, TrainOptions) and isinstance(trials.surrogate, Surrogate)
+    options.run_dir.mkdir(exist_ok=True)
+    return train_trial(options, trials.surrogate, options.epochs, trials.patience).surrogates[-1]
+
+
+@pytest.mark.parametrize("name", list(TRAINING_SPACE))
+def test_each_knob_of_training_changes_what_is_learned(trials: Trials, name: str) -> None:
     assert OTHER[name] != option(trials.base, name)
-    epochs = 1 if name in NEEDS_TRAINING else 0
-    changed, unchanged = (figures(trials, values, epochs) for values in ({name: OTHER[name]}, {}))
-    assert max(abs(one - other) for one, other in zip(changed, unchanged, strict=True)) > 1e-3
+    assert abs(trained(trials, {name: OTHER[name]}) - trained(trials, {})) > 1e-3
+
+
+@pytest.mark.parametrize("name", list(INFERENCE_SPACE))
+def test_each_knob_of_inference_changes_the_objective_of_given_weights(inference: Trials, name: str) -> None:
+    assert OTHER[name] != option(inference.base, name)
+    changed, unchanged = (inference.run(values, scenes=8).objective for values in ({name: OTHER[name]}, {}))
+    assert abs(changed - unchanged) > 1e-3
