@@ -18,6 +18,7 @@ STAGES = {
     "infra_validate": "does an exported model load and answer in a server? VALID or INVALID",
     "push": "take a model to where a server looks for it, or roll back",
     "lineage": "tell which data, configuration, code and parents a version has",
+    "track": "take a run's stages, scenes, figures and models into MLflow",
     "locate": "send fresh scenes to a model server, true against found",
     "view": "a local page that shows a model server at work, scene by scene",
     "doctor": "is everything there that the stages need? A line a check",
@@ -28,7 +29,8 @@ STAGES = {
 }
 
 _CHECKS = (
-    "validate", "report", "bless", "infra_validate", "lineage", "locate", "view", "tradeoff", "benchmark", "reproduce",
+    "validate", "report", "bless", "infra_validate", "lineage", "track", "locate", "view", "tradeoff", "benchmark",
+    "reproduce",
 )  # fmt: skip
 
 

@@ -1,0 +1,67 @@
+"""Where MLflow keeps things: a SQLite file with its artifacts beside it, or a server."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.tracking.state import SQLITE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ARTIFACTS = "mlartifacts"
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_CONFIGURE_LOGGING": "false",  # what it says goes to the stage's log
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}  # its own seven take minutes to say that there is no server
+
+
+def load() -> None:
+    """Imports MLflow, told to call nobody but the store it is given.
+
+    Raises:
+      ValueError: it is not installed.
+    """
+    os.environ.update(_SETTINGS)
+    for name, value in _RETRIES.items():
+        os.environ.setdefault(name, value)
+    try:
+        import mlflow  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "mlflow":
+            raise
+        raise ValueError("track: expected the package mlflow, found none; pip install 'ris-mvdr[tracking]'") from None
+
+
+@contextlib.contextmanager
+def open_store(uri: str, experiment: str) -> Iterator[tuple["MlflowClient", str]]:
+    """A client of a store and the number of an experiment in it, made where there is none; `load` comes before.
+
+    Raises:
+      ValueError: there is no such store, or it refuses something; one line.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    artifacts = None
+    if uri.startswith(SQLITE):
+        folder = Path(uri.removeprefix(SQLITE)).absolute().parent
+        folder.mkdir(parents=True, exist_ok=True)
+        artifacts = (folder / ARTIFACTS).as_uri()
+    try:
+        client = MlflowClient(uri)
+        known = client.get_experiment_by_name(experiment)
+        if known is not None and known.lifecycle_stage != "active":
+            raise ValueError(f"--experiment: expected one that is not deleted in {uri}, got {experiment}")
+        number = client.create_experiment(experiment, artifacts) if known is None else known.experiment_id
+        yield client, number
+    except MlflowException as error:
+        said = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"--tracking-uri: expected a store of MLflow that takes all this, got {uri}: {said}"
+        ) from error
