@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import tyro
 
-_POSITIONAL = get_args(tyro.conf.Positional[Any])[1]
+_POSITIONAL = get_args(tyro.conf.Positional[int])[1]  # type: ignore[misc]
 
 
 def arguments(options: Any) -> list[str]:

@@ -62,8 +62,9 @@ class Record:
 class Found:
     """A run's folder.
 
-    root: the folder. records: of its stages, in the order of their use. left_out: lines on stages that are not done or
-    whose results are not what they were. serving: folder of the pushed versions, None without.
+    root: the folder. records: of its stages, in the order of their use, of a stage the earliest first. left_out: lines
+    on stages that are not done or whose results are not what they were. serving: folder of the pushed versions, None
+    without.
     """
 
     root: Path
@@ -99,7 +100,7 @@ def find_records(root: Path, base_path: Path | None = None) -> Found:
     if (root / REPORT_FILE).is_file():
         found.append(_of_report(root))
     order = {stage: number for number, stage in enumerate(STAGES)}
-    found.sort(key=lambda record: (order.get(record.stage, len(order)), record.folder, record.key))
+    found.sort(key=lambda record: (order.get(record.stage, len(order)), record.finished_ms, record.folder))
     return Found(root, tuple(found), tuple(left_out), serving)
 
 

@@ -68,8 +68,9 @@ def _versions(client: MlflowClient, name: str) -> list[ModelVersion]:
 
 
 def _create(client: MlflowClient, name: str, record: Record, run: str) -> ModelVersion:
+    assert record.model is not None
     source = f"{client.get_run(run).info.artifact_uri}/{MODEL}"
-    tags = {_MODEL: record.tags[_MODEL], _EXPORTED: record.tags[_EXPORTED], FOLDER: str(record.model)}
+    tags = {_MODEL: record.tags[_MODEL], _EXPORTED: record.tags[_EXPORTED], FOLDER: str(record.model.absolute())}
     return client.create_model_version(name, source, run, tags)
 
 

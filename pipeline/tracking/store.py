@@ -17,6 +17,7 @@ _SETTINGS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_CONFIGURE_LOGGING": "false",  # what it says goes to the stage's log
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}  # its own seven take minutes to say that there is no server
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
 
-from pipeline.reporting.training import read_scalars
 from pipeline.tracking.records import TAG, Found, Record, Scenes
 
 MODEL = "model"
@@ -64,7 +63,7 @@ def _parent(client: MlflowClient, experiment: str, found: Found, name: str) -> R
     there = next(_search(client, experiment, RUN, name), None)
     if there is not None:
         return there
-    started = min((record.started_ms for record in found.records), default=None)
+    started = min((record.started_ms for record in found.records if record.stage != "data"), default=None)
     tags = {RUN: name, FOLDER: str(found.root.absolute())}
     return client.create_run(experiment, started, tags, found.root.absolute().name)
 
@@ -81,6 +80,8 @@ def _fill(client: MlflowClient, run: Run, record: Record) -> None:
     tags = [RunTag(name, value) for name, value in record.tags.items()]
     metrics = [Metric(name, value, time, 0) for name, value in record.metrics.items()]
     if record.tensorboard is not None:
+        from pipeline.reporting.training import read_scalars  # TensorFlow comes with it
+
         metrics += [
             Metric(name, value, time, epoch)
             for name, (epochs, values) in read_scalars(record.tensorboard).items()

@@ -143,6 +143,7 @@ def test_every_stage_leaves_what_it_promises(finished: tuple[Path, list[str]]) -
     served = served_version(folder / "serving" / MODEL_NAME)
     assert served is not None
     assert read_labels(folder / "serving" / MODEL_NAME) == {"champion": served.number}
+    assert (folder.parent / "store" / "mlflow.db").is_file()
 
 
 def test_what_a_server_watches_was_evaluated_before(finished: tuple[Path, list[str]]) -> None:
