@@ -1,7 +1,9 @@
 """Where MLflow keeps things: a SQLite file with its artifacts beside it, or a server."""
 
 import contextlib
+import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +41,25 @@ def load() -> None:
         raise ValueError("track: expected the package mlflow, found none; pip install 'ris-mvdr[tracking]'") from None
 
 
+def _make(file: Path) -> None:
+    """Makes MLflow's SQLite file, whole or not at all: one whose making was killed could not be opened again.
+
+    Others wait; what killed ones left goes first.
+    """
+    from mlflow import MlflowClient
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f".{file.name}-unfinished")
+    with open(file.with_name(f".{file.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            MlflowClient(f"{SQLITE}{unfinished / file.name}")
+            os.rename(unfinished / file.name, file)
+            unfinished.rmdir()
+
+
 @contextlib.contextmanager
 def open_store(uri: str, experiment: str) -> Iterator[tuple["MlflowClient", str]]:
     """A client of a store and the number of an experiment in it, made where there is none; `load` comes before.
@@ -51,9 +72,9 @@ def open_store(uri: str, experiment: str) -> Iterator[tuple["MlflowClient", str]
 
     artifacts = None
     if uri.startswith(SQLITE):
-        folder = Path(uri.removeprefix(SQLITE)).absolute().parent
-        folder.mkdir(parents=True, exist_ok=True)
-        artifacts = (folder / ARTIFACTS).as_uri()
+        file = Path(uri.removeprefix(SQLITE)).absolute()
+        _make(file)
+        artifacts = (file.parent / ARTIFACTS).as_uri()
     try:
         client = MlflowClient(uri)
         known = client.get_experiment_by_name(experiment)
