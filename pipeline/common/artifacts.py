@@ -20,6 +20,8 @@ from pipeline.common.hyperparameters import flattened
 from pipeline.common.records import git_commit, plain, versions, write_config, write_json
 
 MANIFEST = "manifest.json"
+SCENES = "the scenes "
+"""What an input that is a set of scenes is called, before the set's name."""
 _SHOWN = 12  # digits of a hash that people are shown
 State = Literal["new", "begun", "done"]
 

@@ -19,6 +19,7 @@ STAGES = {
     "push": "take a model to where a server looks for it, or roll back",
     "lineage": "tell which data, configuration, code and parents a version has",
     "kubeflow": "write a run as a pipeline of Kubeflow",
+    "track": "take a run's stages, scenes, figures and models into MLflow",
     "locate": "send fresh scenes to a model server, true against found",
     "view": "a local page that shows a model server at work, scene by scene",
     "doctor": "is everything there that the stages need? A line a check",
@@ -29,7 +30,8 @@ STAGES = {
 }
 
 _CHECKS = (
-    "validate", "report", "bless", "infra_validate", "lineage", "locate", "view", "tradeoff", "benchmark", "reproduce",
+    "validate", "report", "bless", "infra_validate", "lineage", "track", "locate", "view", "tradeoff", "benchmark",
+    "reproduce",
 )  # fmt: skip
 
 

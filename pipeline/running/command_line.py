@@ -2,7 +2,11 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
+
+import tyro
+
+_POSITIONAL = get_args(tyro.conf.Positional[int])[1]  # type: ignore[misc]
 
 
 def arguments(options: Any) -> list[str]:
@@ -20,6 +24,8 @@ def _arguments(options: Any, default: Any, prefix: str) -> Iterator[str]:
         usual = _usual(field) if default is None else getattr(default, field.name)
         if dataclasses.is_dataclass(value):
             yield from _arguments(value, usual, f"{name}.")
+        elif _POSITIONAL in get_args(field.type):
+            yield str(value)
         elif value != usual and value is not None:
             yield from _flag(prefix, field.name.replace("_", "-"), value)
 

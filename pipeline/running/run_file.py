@@ -11,9 +11,9 @@ from pipeline.common.hyperparameters import replaced
 Options = TypeVar("Options")
 STAGES = (
     *("data", "validate", "train", "score", "learnability", "refine", "export", "evaluate"),
-    *("bless", "infra_validate", "push", "locate"),
+    *("bless", "infra_validate", "push", "track", "locate"),
 )
-OPTIONAL = ("score", "learnability", "refine", "bless", "push", "locate")
+OPTIONAL = ("score", "learnability", "refine", "bless", "push", "track", "locate")
 
 
 @dataclasses.dataclass(frozen=True)

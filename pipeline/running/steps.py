@@ -10,6 +10,7 @@ from pipeline.checks.bless import BLESSING_FILE, BlessOptions
 from pipeline.checks.infra_validate import INFRA_FILE, InfraValidateOptions
 from pipeline.checks.infra_validate import VALID as INFRA_VALID
 from pipeline.checks.locate import LocateOptions
+from pipeline.checks.track import TrackOptions
 from pipeline.checks.validate import VALID, VALIDATION_FILE, ValidateOptions
 from pipeline.common.artifacts import Fingerprint, state
 from pipeline.data import DataOptions
@@ -26,6 +27,7 @@ from pipeline.release.pushing import model_digest, read_release, served_version
 from pipeline.running.run_file import RunFile
 from pipeline.scenes import building, validating
 from pipeline.score import ScoreOptions
+from pipeline.tracking.state import is_tracked
 from pipeline.train import BEST_MODEL, TrainOptions
 from pipeline.training import train_score
 from pipeline.training.fitting import run_fingerprint
@@ -115,14 +117,16 @@ def _steps(file: RunFile) -> Iterator[Step]:
     canary = InfraValidateOptions(staged, folder / "infra_validation", name, **site)
     canary = file.told("infra_validate", canary)
     yield _infra_validate(canary)
-    served = staged
+    served, pushed_to = staged, None
     if file.has("push"):
         if blessed is None:
             raise ValueError(f"{file.path}: [push]: expected a table [bless] beside it: only what is blessed is pushed")
         verdicts = (blessed.run_dir / BLESSING_FILE, canary.run_dir / INFRA_FILE)
         pushed = file.told("push", PushOptions(serving, staged, *verdicts))
         yield _push(pushed)
-        served = pushed.model_base_path
+        served = pushed_to = pushed.model_base_path
+    if file.has("track"):
+        yield _track(file.told("track", TrackOptions(folder, model_base_path=pushed_to)))
     if file.has("locate"):
         sent = LocateOptions(served, folder / "measurement.npz", name, log_dir=folder / "logs", **site)
         yield _locate(file.told("locate", sent), served)
@@ -234,6 +238,10 @@ def _push(options: PushOptions) -> Step:
         return release is not None and release.get("model") == model_digest(latest_version(options.saved_model))
 
     return Step("push", options, is_done, 5)
+
+
+def _track(options: TrackOptions) -> Step:
+    return Step("track", options, lambda: is_tracked(options), 20)
 
 
 def _locate(options: LocateOptions, base_path: Path) -> Step:

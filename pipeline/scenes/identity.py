@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.common.artifacts import Input, output_digest
+from pipeline.common.artifacts import SCENES, Input, output_digest
 from pipeline.common.digests import json_digest
 from pipeline.scenes.reading import open_scenes, scene_directory
 from tfds_shards.scene_sets import scene_set
@@ -26,7 +26,7 @@ def scenes_inputs(data_dir: Path | str, configs: Sequence[str]) -> dict[str, Inp
       FileNotFoundError, ValueError: as `open_scenes`.
     """
     return {
-        f"the scenes {config.partition('@')[0]}": Input(
+        SCENES + config.partition("@")[0]: Input(
             scenes_digest(data_dir, config), scene_directory(data_dir, scene_set(config))
         )
         for config in configs

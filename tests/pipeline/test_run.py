@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from models.localizer import Localizer
+from pipeline.checks.track import TrackOptions
 from pipeline.common.digests import content_digest
 from pipeline.common.main import ERROR, FAIL
 from pipeline.common.records import plain
@@ -57,13 +58,15 @@ infra.max_latency_ms = 1e6
 infra.max_memory_mib = 1e6
 [push]
 label = "champion"
+[track]
+tracking_uri = "sqlite:///{store}"
 [locate]
 scenes = 1
 """
 THRESHOLDS = '[[threshold]]\nmetric = "f1"\nat_least = 0.0\nworse_by_at_most = 0.9\n'
 STAGES = [
     *("data", "validate", "train", "learnability", "export", "evaluate"),
-    *("bless", "infra_validate", "push", "locate"),
+    *("bless", "infra_validate", "push", "track", "locate"),
 ]
 MOST_LINES = 60
 
@@ -92,7 +95,12 @@ def run_again(tiny_localizer: Localizer, tiny_scenes: Path, tmp_path_factory: py
     folder = tmp_path_factory.mktemp("run")
     tiny_localizer.weights.save(folder / "initial.keras")
     (folder / "thresholds.toml").write_text(THRESHOLDS)
-    places = {"initial": folder / "initial.keras", "data_dir": tiny_scenes, "thresholds": folder / "thresholds.toml"}
+    places = {
+        "initial": folder / "initial.keras",
+        "data_dir": tiny_scenes,
+        "thresholds": folder / "thresholds.toml",
+        "store": folder / "store" / "mlflow.db",
+    }
     text = FILE.format(scenes=SCENE_SETS[0], **places)
 
     def run(change: Callable[[str], str] = lambda text: text) -> tuple[int, list[str]]:
@@ -135,12 +143,13 @@ def test_every_stage_leaves_what_it_promises(finished: tuple[Path, list[str]]) -
     served = served_version(folder / "serving" / MODEL_NAME)
     assert served is not None
     assert read_labels(folder / "serving" / MODEL_NAME) == {"champion": served.number}
+    assert (folder.parent / "store" / "mlflow.db").is_file()
 
 
 def test_what_a_server_watches_was_evaluated_before(finished: tuple[Path, list[str]]) -> None:
     """The run exported into that folder before it evaluated once."""
     folder, console = finished
-    headings = [line for line in console if re.match(r"== \d+/10 ", line)]
+    headings = [line for line in console if re.match(r"== \d+/11 ", line)]
     assert [line.split()[2].rstrip(":") for line in headings] == STAGES[1:]  # the scenes were there
     assert not [path for path in (folder / "serving" / MODEL_NAME).iterdir() if path.name.startswith("staging")]
 
@@ -276,10 +285,12 @@ def test_options_and_their_command_line_are_one() -> None:
 
     train = TrainOptions(Path("a"), config=("x", "y"), batch_size=8, initial=Path("b"))
     evaluate = EvaluateOptions(Path("c"), saved_model=Path("d"), figures=False, scenes=7)
-    for options in (train, evaluate):
+    track = TrackOptions(Path("e"), experiment="f")
+    for options in (train, evaluate, track):
         given = arguments(options)
         assert plain(tyro.cli(type(options), args=given)) == plain(options)
     assert arguments(evaluate) == ["--output-dir", "c", "--saved-model", "d", "--scenes", "7", "--no-figures"]
+    assert arguments(track) == ["e", "--experiment", "f"]
 
 
 def test_a_plan_stops_at_the_first_step_that_is_to_run() -> None:
