@@ -80,7 +80,8 @@ def tolerance(quoted: Quoted, found: Measured, share_of_scenes: float) -> float:
 
     Args:
       quoted: whose half-width is that of its interval; without one, the measured one's for its own number of scenes.
-      found: whose half-width counts on the side of the quoted value.
+      found: whose half-width counts on the side of the quoted value; it is at least what the quoted one's would be over
+        as many scenes, since a paired difference that no scene of a few shows has no width.
       share_of_scenes: scenes measured over scenes quoted.
     """
     side = found.high - found.value if quoted.value > found.value else found.value - found.low
@@ -88,6 +89,7 @@ def tolerance(quoted: Quoted, found: Measured, share_of_scenes: float) -> float:
         own = 0.5 * (found.high - found.low) * math.sqrt(share_of_scenes)
     else:
         own = 0.5 * (quoted.interval[1] - quoted.interval[0]) * _Z / _QUOTED_Z
+        side = max(side, own / math.sqrt(share_of_scenes))
     return math.hypot(side, own) + quoted.rounding
 
 

@@ -122,10 +122,13 @@ def test_a_perfect_answer_is_not_perfectly_sure() -> None:
 
 def test_what_agrees() -> None:
     found = Measured(0.90, 0.87, 0.92)
-    assert tolerance(Quoted(0.8, (0.77, 0.83), 0.0), found, 1.0) == pytest.approx(np.hypot(0.03, 0.03 * 1.3143), 1e-3)
+    assert tolerance(Quoted(0.8, (0.79, 0.81), 0.0), found, 1.0) == pytest.approx(np.hypot(0.03, 0.01 * 1.3143), 1e-3)
     assert tolerance(Quoted(0.95, None, 0.005), found, 0.25) == pytest.approx(np.hypot(0.02, 0.0125) + 0.005)
     assert agrees(Quoted(0.875, (0.865, 0.885), 0.0005), found, 1.0)
     assert not agrees(Quoted(0.85, (0.845, 0.855), 0.0005), found, 1.0)
+    unseen = Measured(0.0, 0.0, 0.0)  # a paired difference that none of the scenes shows
+    assert agrees(Quoted(0.011, (0.008, 0.014), 0.0005), unseen, 60 / 2000)
+    assert not agrees(Quoted(0.011, (0.008, 0.014), 0.0005), unseen, 1.0)
     assert not agrees(Quoted(0.9, None, 0.0005), Measured(np.nan, np.nan, np.nan), 1.0)
 
 
