@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from models.lean_start import start_lean
@@ -32,13 +33,13 @@ def kill_after(target: str, count: int) -> None:
     setattr(owner, name, replacement)
 
 
-def killed_stage(target: str, count: int, stage: str, *arguments: object) -> str:
-    """Runs a stage to that moment; what it printed.
+def killed_stage(target: str, count: int, stage: str, *arguments: object, rig: Sequence[str] = ()) -> str:
+    """Runs a stage to that moment, through another rig's module where one is given; what it printed.
 
     Raises:
       AssertionError: it ended before; the message has what it said.
     """
-    command = [sys.executable, "-m", "tests.rigs.killed_at", target, str(count), stage, *map(str, arguments)]
+    command = [sys.executable, "-m", *rig, "tests.rigs.killed_at", target, str(count), stage, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
     return done.stdout
