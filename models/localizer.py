@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -143,8 +143,10 @@ class Localizer(tf.Module):
         return tf.function(self.localize, list(self.input_specs().values()), autograph=False)
 
     @functools.cached_property
-    def predict(self) -> tf.types.experimental.ConcreteFunction:
+    def predict(self) -> Callable[[Observation], Prediction]:
         """R_pred of an observation as a graph that is traced once, of which all graphs here make use."""
+        if tf.config.functions_run_eagerly():  # to debug: TensorFlow asks that of what it traces itself only
+            return self.backbone.predict_covariance
         specs = observation_specs(self.scenario.num_antennas, self.scenario.array.num_elements)
         return tf.function(self.backbone.predict_covariance, autograph=False).get_concrete_function(specs)
 
