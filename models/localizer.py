@@ -144,7 +144,8 @@ class Localizer(tf.Module):
 
     @functools.cached_property
     def predict(self) -> Callable[[Observation], Prediction]:
-        """R_pred of an observation as a graph that is traced once, of which all graphs here make use."""
+        """R_pred of an observation as a graph that is traced once, of which all graphs here make use; no gradient
+        passes it."""
         if tf.config.functions_run_eagerly():  # to debug: TensorFlow asks that of what it traces itself only
             return self.backbone.predict_covariance
         specs = observation_specs(self.scenario.num_antennas, self.scenario.array.num_elements)
@@ -152,7 +153,9 @@ class Localizer(tf.Module):
 
     def analyse(self, observation: Observation, snr_db: tf.Tensor) -> "Analysis":
         """R_pred, R_eff, its MVDR spectrum and what peaks it has."""
-        prediction = self.predict(observation)
+        return self._analysed(self.backbone.predict_covariance(observation), observation, snr_db)
+
+    def _analysed(self, prediction: Prediction, observation: Observation, snr_db: tf.Tensor) -> "Analysis":
         effective = self.effective(prediction.covariance, snr_db, tf.shape(observation.snapshots)[1])
         spectrum = self.mvdr(effective)
         starts = Starts(prediction.atoms.parameters[..., :3], prediction.atoms.active)
@@ -178,7 +181,7 @@ class Localizer(tf.Module):
 
     def candidates(self, observation: Observation, snr_db: tf.Tensor) -> "ScoredPeaks":
         """Everything the spectrum of R_eff shows, with the score each would be reported with."""
-        analysis = self.analyse(observation, snr_db)
+        analysis = self._analysed(self.predict(observation), observation, snr_db)
         prediction, effective, _, peaks = analysis
         predicted = prediction.covariance
         atoms = self._peak_atoms(peaks, effective, predicted, prediction.atoms.noise_power)
