@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -142,12 +142,14 @@ class Localizer(tf.Module):
         """`localize` as a graph that is traced once, for any batch and L, with the weights as they are at each call."""
         return tf.function(self.localize, list(self.input_specs().values()), autograph=False)
 
+    def predict(self, observation: Observation) -> Prediction:
+        """R_pred of an observation; in graphs by one of its own, which all of them share and no gradient passes."""
+        if tf.executing_eagerly():
+            return self.backbone.predict_covariance(observation)
+        return self._prediction_graph(observation)
+
     @functools.cached_property
-    def predict(self) -> Callable[[Observation], Prediction]:
-        """R_pred of an observation as a graph that is traced once, of which all graphs here make use; no gradient
-        passes it."""
-        if tf.config.functions_run_eagerly():  # to debug: TensorFlow asks that of what it traces itself only
-            return self.backbone.predict_covariance
+    def _prediction_graph(self) -> tf.types.experimental.ConcreteFunction:
         specs = observation_specs(self.scenario.num_antennas, self.scenario.array.num_elements)
         return tf.function(self.backbone.predict_covariance, autograph=False).get_concrete_function(specs)
 
