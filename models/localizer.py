@@ -153,11 +153,9 @@ class Localizer(tf.Module):
         specs = observation_specs(self.scenario.num_antennas, self.scenario.array.num_elements)
         return tf.function(self.backbone.predict_covariance, autograph=False).get_concrete_function(specs)
 
-    def analyse(self, observation: Observation, snr_db: tf.Tensor) -> "Analysis":
-        """R_pred, R_eff, its MVDR spectrum and what peaks it has."""
-        return self._analysed(self.backbone.predict_covariance(observation), observation, snr_db)
-
-    def _analysed(self, prediction: Prediction, observation: Observation, snr_db: tf.Tensor) -> "Analysis":
+    def analyse(self, observation: Observation, snr_db: tf.Tensor, prediction: Prediction | None = None) -> "Analysis":
+        """R_pred, R_eff, its MVDR spectrum and what peaks it has; `prediction` where it is there already."""
+        prediction = prediction or self.backbone.predict_covariance(observation)
         effective = self.effective(prediction.covariance, snr_db, tf.shape(observation.snapshots)[1])
         spectrum = self.mvdr(effective)
         starts = Starts(prediction.atoms.parameters[..., :3], prediction.atoms.active)
@@ -183,7 +181,7 @@ class Localizer(tf.Module):
 
     def candidates(self, observation: Observation, snr_db: tf.Tensor) -> "ScoredPeaks":
         """Everything the spectrum of R_eff shows, with the score each would be reported with."""
-        analysis = self._analysed(self.predict(observation), observation, snr_db)
+        analysis = self.analyse(observation, snr_db, self.predict(observation))
         prediction, effective, _, peaks = analysis
         predicted = prediction.covariance
         atoms = self._peak_atoms(peaks, effective, predicted, prediction.atoms.noise_power)

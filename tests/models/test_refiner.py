@@ -348,7 +348,7 @@ def test_a_source_the_spectrum_lacks_comes_in_through_the_heat_map(inputs) -> No
     counts = {}
     for name, refiner in (("with", localizer.refiner), ("without", None)):
         localizer.refiner = refiner
-        localizer.analyse = lambda observation, snr_db: poor  # type: ignore[method-assign]
+        localizer.analyse = lambda *given: poor  # type: ignore[method-assign]
         found = localizer.report(localizer.candidates(observation, inputs["snr_db"]), 0.4)
         counts[name] = int(tf.reduce_sum(found["num_sources"]))
     assert counts["without"] <= SCENES < counts["with"]
