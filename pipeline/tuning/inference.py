@@ -1,19 +1,18 @@
 """A trial of knobs of inference: given weights with other settings, scored as they are."""
 
+from pathlib import Path
+
 import keras
 
 from models.artifacts import load_weights, moved_to, with_settings
 from models.covariance_estimator.backbone import Backbone
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
-from pipeline.scenes.reading import load_scenes
 from pipeline.training.fitting import common_scenario
 from pipeline.tuning.objective import Judge
 from pipeline.tuning.options import InferenceOptions
-from pipeline.tuning.surrogate import Heartbeat
+from pipeline.tuning.surrogate import Heartbeat, scenes_of_stage_1
 from pipeline.tuning.training import Trained
-
-_BATCH = 20
 
 
 class ObjectiveOfFew:
@@ -24,9 +23,8 @@ class ObjectiveOfFew:
       skip, take: validation scenes left out first, and scored.
     """
 
-    def __init__(self, data_dir: object, config: str, *, skip: int, take: int) -> None:
-        scenes = load_scenes(str(data_dir), config, "validation", take=skip + take)
-        self.batches, self.scenes = list(scenes.skip(skip).batch(_BATCH)), take
+    def __init__(self, data_dir: Path, config: str, *, skip: int, take: int) -> None:
+        self.batches, self.scenes = scenes_of_stage_1(data_dir, config, skip, take), take
 
     def score(self, localizer: Localizer, heartbeat: Heartbeat) -> tuple[float, float | None]:
         """The localizer's objective, and its CPU time in ms per scene where it can be told from tracing."""

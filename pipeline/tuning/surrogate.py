@@ -11,6 +11,7 @@ from outweighing all others.
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +24,8 @@ from models.losses import stein_loss, subspace_alignment_loss
 from models.physics.geometry import FieldOfView
 from pipeline.scenes.reading import load_scenes
 
-_BATCH = 20
+BATCH = 20
+"""Scenes a call, as in `pipeline.training.fitting.validate`, so that a study's scores are those of a training."""
 
 Heartbeat = Callable[[], None]
 """Called while work goes on: what tells the chief of a distributed study that a worker is alive."""
@@ -75,6 +77,12 @@ def pairs_inside(near: np.ndarray) -> int:
     return int((maximum_bipartite_matching(csr_array(near)) >= 0).sum())
 
 
+def scenes_of_stage_1(data_dir: Path, config: str, skip: int, take: int) -> list[dict[str, tf.Tensor]]:
+    """Batches of what scores Stage 1: `take` validation scenes after the first `skip`, which are Stage 2's."""
+    scenes = load_scenes(data_dir, config, "validation", take=skip + take)
+    return list(scenes.skip(skip).batch(BATCH))
+
+
 class Scorer:
     """Scores a localizer with its weights as they are at each call, low is good.
 
@@ -112,9 +120,8 @@ class Surrogate:
       skip, take: validation scenes left out first, and scored.
     """
 
-    def __init__(self, data_dir: object, config: str, *, skip: int, take: int) -> None:
-        scenes = load_scenes(str(data_dir), config, "validation", take=skip + take)
-        self.batches = list(scenes.skip(skip).batch(_BATCH))
+    def __init__(self, data_dir: Path, config: str, *, skip: int, take: int) -> None:
+        self.batches = scenes_of_stage_1(data_dir, config, skip, take)
 
     def scorer(self, localizer: Localizer) -> Scorer:
         """What scores this localizer."""

@@ -25,13 +25,12 @@ from pipeline.train import TrainOptions
 from pipeline.tuning.inference import ObjectiveOfFew, evaluate_trial
 from pipeline.tuning.objective import Judge, Judged
 from pipeline.tuning.options import InferenceOptions
-from pipeline.tuning.surrogate import Heartbeat, Surrogate
+from pipeline.tuning.surrogate import BATCH, Heartbeat, Surrogate
 from pipeline.tuning.training import Trained, train_trial
 
 TUNER_KEYS = "tuner/"
 _SCORES = ("surrogate", "objective", "f1", "rmse_xyz_m")
 _COUNTS = ("true", "found", "hits", "pairs", "squared_error_m2")
-_BATCH = 20  # as `pipeline.training.fitting.validate`, so that its scores are these
 
 
 def own_values(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +179,7 @@ class Trials:
         return options.run_dir / f"tally-{epochs}-{scenes}.npz"
 
     def _mvdr_final(self, trained: Trained, options: Base, split: str, scenes: int, heartbeat: Heartbeat) -> Judged:
-        batches = load_scenes(options.data_dir, options.config[0], split, take=scenes, batch_size=_BATCH)
+        batches = load_scenes(options.data_dir, options.config[0], split, take=scenes, batch_size=BATCH)
         return self.judge(trained.localizer, batches, scenes, heartbeat)
 
 
