@@ -1,6 +1,6 @@
-"""Kills a whole run at random moments and starts it again: `python -m tests.rigs.run_kills --kills 40`.
+"""Kills whole runs at random moments and starts them again: `python -m tests.rigs.run_kills --kills 40`.
 
-The end must be that of a run nobody disturbed, weights by their hash and metrics to 1e-6; no folder may stay locked;
+Their end must be that of a run nobody disturbed, weights by their hash and metrics to 1e-6; no folder may stay locked;
 and whoever lists the folder that a server watches must never see half a version.
 """
 
@@ -17,13 +17,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import tyro
 
 from pipeline.common.digests import content_digest
 from pipeline.release.pushing import RELEASE_FILE, versions_in
 
 MODEL_NAME = "ris_localizer"
-_MOST_STARTS = 400
+SHARE = 0.3
+"""Of an undisturbed run's time, within which a run is killed."""
 FILE = """
 [data]
 config = "l64_m64_64_24_16"
@@ -65,7 +67,7 @@ class KillOptions:
     """How often, and where."""
 
     kills: int = 40
-    """Times the run is killed."""
+    """Times a run is killed, one run after another."""
     seed: int = 1
     """Of the moments."""
     folder: Path | None = None
@@ -78,6 +80,10 @@ class End:
 
     weights: str
     metrics: dict[str, float]
+
+    def is_close_to(self, other: "End") -> bool:
+        """Whether all metrics are, to 1e-6."""
+        return self.metrics == pytest.approx(other.metrics, rel=1e-6, nan_ok=True)
 
 
 def write_file(folder: Path) -> Path:
@@ -113,38 +119,44 @@ def to_the_end(file: Path, run_dir: Path) -> float:
     return time.monotonic() - begun
 
 
-def killed(file: Path, run_dir: Path, kills: int, span_s: float, moments: random.Random) -> int:
-    """Kills the run, started again each time, at moments up to `span_s` after its start; how often it was.
+def killed(file: Path, folder: Path, kills: int, span_s: float, moments: random.Random) -> list[Path]:
+    """Kills runs at moments up to `span_s` after a start, and starts them again; one that ends makes way for the next.
+
+    Returns:
+      The folders of the runs, all of which came to their end.
 
     Raises:
       RuntimeError: a start found the folder busy, or ended with another error.
     """
-    done = 0
-    for _ in range(_MOST_STARTS):
-        if done == kills:
-            return done
-        process = start(file, run_dir)
-        with contextlib.suppress(subprocess.TimeoutExpired):
+    runs, left = [folder / "killed-1"], kills
+    while left:
+        process = start(file, runs[-1])
+        try:
             said = process.communicate(timeout=moments.uniform(0.0, span_s))[0]
-            if process.returncode:
-                raise RuntimeError(said.strip().rpartition("\n")[2])
-            return done  # it came to its end
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        done += 1
-    return done
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            left -= 1
+            print(f"killed {kills - left} of {kills}, run {len(runs)}", flush=True)
+            continue
+        if process.returncode:
+            raise RuntimeError(said.strip().rpartition("\n")[2])
+        runs.append(folder / f"killed-{len(runs) + 1}")
+    to_the_end(file, runs[-1])
+    return runs
 
 
 @contextlib.contextmanager
-def watching(base_path: Path) -> Iterator[list[str]]:
-    """Lists a folder of versions all the while, as a server does; the list of faults it saw."""
+def watching(folder: Path) -> Iterator[list[str]]:
+    """Lists the runs' folders of versions all the while, as a server does; the list of faults it saw."""
     faults, stop = list[str](), threading.Event()
 
     def watch() -> None:
         while not stop.wait(0.01):
-            for version in versions_in(base_path):
-                if not (version.path / "saved_model.pb").is_file() or not (version.path / RELEASE_FILE).is_file():
-                    faults.append(f"{version.path} was seen in part")
+            for base_path in folder.glob(f"killed-*/serving/{MODEL_NAME}"):
+                for version in versions_in(base_path):
+                    if not (version.path / "saved_model.pb").is_file() or not (version.path / RELEASE_FILE).is_file():
+                        faults.append(f"{version.path} was seen in part")
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -155,14 +167,13 @@ def watching(base_path: Path) -> Iterator[list[str]]:
         thread.join()
 
 
-def torment(folder: Path, kills: int, seed: int) -> tuple[End, End, int, list[str]]:
-    """An undisturbed run's end, that of one killed so often, how often it was, and what a watcher saw amiss."""
+def torment(folder: Path, kills: int, seed: int) -> tuple[End, list[End], list[str]]:
+    """An undisturbed run's end, those of the killed ones, and what a watcher saw amiss."""
     file = write_file(folder)
-    span_s = to_the_end(file, folder / "undisturbed")
-    with watching(folder / "killed" / "serving" / MODEL_NAME) as faults:
-        times = killed(file, folder / "killed", kills, span_s, random.Random(seed))
-        to_the_end(file, folder / "killed")
-    return end_of(folder / "undisturbed"), end_of(folder / "killed"), times, faults
+    span_s = SHARE * to_the_end(file, folder / "undisturbed")
+    with watching(folder) as faults:
+        runs = killed(file, folder, kills, span_s, random.Random(seed))
+    return end_of(folder / "undisturbed"), [end_of(run) for run in runs], faults
 
 
 def main() -> None:
@@ -171,12 +182,15 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        undisturbed, disturbed, times, faults = torment(folder, options.kills, options.seed)
-        print(f"killed {times} times; weights {undisturbed.weights[:12]}, {disturbed.weights[:12]}")
-        print(f"undisturbed {undisturbed.metrics}\nkilled      {disturbed.metrics}")
-        print(f"faults a watcher saw: {len(faults)}")
-        if faults or undisturbed.weights != disturbed.weights:
-            sys.exit("run_kills: the runs differ" if not faults else faults[0])
+        undisturbed, ends, faults = torment(folder, options.kills, options.seed)
+    for name, end in [("undisturbed", undisturbed), *((f"killed-{n}", end) for n, end in enumerate(ends, 1))]:
+        print(f"{name}: weights {end.weights[:12]}, {end.metrics}")
+    print(f"killed {options.kills} times, faults a watcher saw: {len(faults)}")
+    if faults:
+        sys.exit(f"run_kills: {faults[0]}")
+    for end in ends:
+        if end.weights != undisturbed.weights or not end.is_close_to(undisturbed):
+            sys.exit("run_kills: the runs differ")
 
 
 if __name__ == "__main__":

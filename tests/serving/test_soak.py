@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.rigs.soak.ends import ends_under_load
 from tests.rigs.soak.hostile import be_hostile
-from tests.rigs.soak.pushes import push_versions
+from tests.rigs.soak.pushes import push_versions, roll_back_and_forth
 
 
 def test_versions_pushed_under_load(tmp_path: Path) -> None:
@@ -12,6 +12,12 @@ def test_versions_pushed_under_load(tmp_path: Path) -> None:
     assert (report.mixed, report.failures) == (0, [])
     assert set(report.answers) == {1, 2, 3}
     assert report.answers.total() >= 400
+
+
+def test_versions_rolled_back_under_load(tmp_path: Path) -> None:
+    report = roll_back_and_forth(tmp_path, times=1, clients=4)
+    assert (report.mixed, report.failures) == (0, [])
+    assert set(report.answers) == {1, 2}
 
 
 def test_hostile_requests(tmp_path: Path) -> None:

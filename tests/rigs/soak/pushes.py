@@ -1,22 +1,25 @@
-"""New versions while clients ask: no request may fail, and each must be answered by the version it names."""
+"""Versions come and go while clients ask: no request may fail, and each must be answered by the version it names."""
 
+import contextlib
 import dataclasses
 import itertools
 import threading
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import numpy as np
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+from pipeline.release.pushing import roll_back
 from serving.server_process import server_process, wait_until
 from tests.rigs.soak.model import NAME, request_of, write_version
 from tests.serving.servers import PATIENCE_S
 
 
 @dataclasses.dataclass
-class PushReport:
+class LoadReport:
     """What clients saw."""
 
     answers: Counter[int] = dataclasses.field(default_factory=Counter)
@@ -24,9 +27,58 @@ class PushReport:
     mixed: int = 0
     """Answers that another version than the named one gave."""
     failures: list[str] = dataclasses.field(default_factory=list)
+    latest: deque[int] = dataclasses.field(default_factory=deque)
+    """Versions of the last answers, of more than can be under way."""
+
+    def wait_for(self, version: int) -> None:
+        """Until that version, and no other, answers.
+
+        Raises:
+          TimeoutError: it did not take over.
+        """
+        wait_until(lambda: set(self.latest) == {version})
 
 
-def push_versions(folder: Path, versions: int, clients: int, requests: int) -> PushReport:
+@contextlib.contextmanager
+def load(folder: Path, clients: int) -> Iterator[LoadReport]:
+    """Clients that ask a server of the folder's versions, from the first answer until the block ends; what they see."""
+    report = LoadReport(latest=deque(maxlen=2 * clients))
+    lock, asked, done = threading.Lock(), itertools.count(1), threading.Event()
+    flags = (f"--model_name={NAME}", f"--model_base_path={folder}", "--file_system_poll_wait_seconds=0.1")
+
+    def client() -> None:
+        with grpc.insecure_channel(server.target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            while not done.is_set():
+                number = next(asked) % 1000
+                try:
+                    response = stub.Predict(request_of(x=np.array([number], np.float32)), timeout=PATIENCE_S)
+                except grpc.RpcError as error:
+                    with lock:
+                        report.failures.append(f"{error.code().name}: {error.details()}")
+                    continue
+                version, value = response.model_spec.version.value, response.outputs["y"].float_val[0]
+                with lock:
+                    if value == number / 2 + version:
+                        report.answers[version] += 1
+                        report.latest.append(version)
+                    else:
+                        report.mixed += 1
+
+    with server_process(*flags) as server:
+        threads = [threading.Thread(target=client) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_until(lambda: report.answers.total() > 0)
+            yield report
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+
+
+def push_versions(folder: Path, versions: int, clients: int, requests: int) -> LoadReport:
     """Pushes version 2 and so on, evenly over the requests.
 
     Args:
@@ -38,43 +90,31 @@ def push_versions(folder: Path, versions: int, clients: int, requests: int) -> P
     Raises:
       TimeoutError: a version did not take over.
     """
-    report, lock, asked = PushReport(), threading.Lock(), itertools.count(1)
-    done, sent = threading.Event(), 0
     write_version(folder, 1)
-    flags = (f"--model_name={NAME}", f"--model_base_path={folder}", "--file_system_poll_wait_seconds=0.1")
+    with load(folder, clients) as report:
+        for version in range(2, versions + 2):
+            due = requests * (version - 1) // (versions + 1)
+            wait_until(lambda due=due: report.answers.total() >= due)  # type: ignore[misc]
+            write_version(folder, version)
+            report.wait_for(version)
+        wait_until(lambda: report.answers.total() >= requests)
+    return report
 
-    def client() -> None:
-        nonlocal sent
-        with grpc.insecure_channel(server.target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            while not done.is_set() or sent < requests:
-                number = next(asked)
-                try:
-                    response = stub.Predict(request_of(x=np.array([number % 1000], np.float32)), timeout=PATIENCE_S)
-                except grpc.RpcError as error:
-                    with lock:
-                        report.failures.append(f"{error.code().name}: {error.details()}")
-                    continue
-                version, value = response.model_spec.version.value, response.outputs["y"].float_val[0]
-                with lock:
-                    sent = number
-                    if value == number % 1000 / 2 + version:
-                        report.answers[version] += 1
-                    else:
-                        report.mixed += 1
 
-    with server_process(*flags) as server:
-        threads = [threading.Thread(target=client) for _ in range(clients)]
-        for thread in threads:
-            thread.start()
-        try:
-            for version in range(2, versions + 2):
-                due = requests * (version - 1) // (versions + 1)
-                wait_until(lambda due=due: sent >= due)  # type: ignore[misc]
-                write_version(folder, version)
-                wait_until(lambda version=version: report.answers[version] > 0)  # type: ignore[misc]
-        finally:
-            done.set()
-            for thread in threads:
-                thread.join()
+def roll_back_and_forth(folder: Path, times: int, clients: int) -> LoadReport:
+    """Rolls back to the version before, and forward again.
+
+    Args:
+      folder: empty; models are written there.
+      times: how often.
+      clients: that ask at a time.
+
+    Raises:
+      TimeoutError: a version did not take over.
+    """
+    for version in (1, 2):
+        write_version(folder, version)
+    with load(folder, clients) as report:
+        for wanted in ["previous", "2"] * times:
+            report.wait_for(roll_back(folder, wanted).number)
     return report
