@@ -1,6 +1,5 @@
 """The whole inference path: measurement -> R_pred -> R_eff -> MVDR spectrum (-> refiner) -> peaks -> sources."""
 
-import dataclasses
 import functools
 import math
 from collections.abc import Mapping
@@ -10,7 +9,6 @@ import tensorflow as tf
 
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone, Prediction
-from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.likelihood import Atoms
 from models.decision.decision import Decision, decide
 from models.decision.inflation import inflation
@@ -191,10 +189,7 @@ class Localizer(tf.Module):
             shown = shown._replace(presence=tf.where(refined[:, None], shown.presence, 0.0))
             atoms = join_proposals(atoms, shown, self.backbone.dictionary)
         view = self.scenario.field_of_view
-        continuous = dataclasses.replace(self.backbone.config.continuous, prune_gain=0.0)
-        atoms, evaluation = refine_atoms(
-            observation, atoms, self.scenario.array, view, continuous, self.config.final_steps
-        )
+        atoms, evaluation = self.backbone.refinement(observation, atoms, self.config.final_steps, prune_gain=0.0)
         atoms, paths, evaluation, mismatch = explain_reflections(
             observation, atoms, evaluation, self.path_grid, view, self.backbone.config.continuous, self.config.coherence
         )

@@ -12,13 +12,14 @@ import tensorflow as tf
 
 from models.covariance_estimator.batches import put_scenes, take_scenes
 from models.covariance_estimator.config import ContinuousConfig
-from models.covariance_estimator.continuous import atoms_at, grid_peaks, refine_atoms
+from models.covariance_estimator.continuous import atoms_at, grid_peaks
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.exact_search import search_grid
 from models.covariance_estimator.likelihood import Atoms, Evaluation, error_covariance
 from models.covariance_estimator.new_atom import best_power, gain_at
+from models.covariance_estimator.refinement import Refinement
 from models.physics.config import PathLossConfig
-from models.physics.geometry import FieldOfView, RISArray
+from models.physics.geometry import RISArray
 from models.physics.observation import Observation
 from models.physics.path_loss import log_evidence
 
@@ -127,8 +128,7 @@ def complete_atoms(
     atoms: Atoms,
     evaluation: Evaluation,
     dictionary: PolarDictionary,
-    field_of_view: FieldOfView,
-    config: ContinuousConfig,
+    refinement: Refinement,
     narrow: tf.Tensor,
 ) -> tuple[Atoms, Evaluation]:
     """Rounds of adding an atom and refining all; a scene that gains none has had its last round and costs no more.
@@ -138,12 +138,14 @@ def complete_atoms(
     Args:
       observation: the scenes.
       atoms, evaluation: refined atoms and the likelihood there.
-      dictionary, field_of_view, config: as for `best_peak` and `refine_atoms`.
+      dictionary: the grid.
+      refinement: after each addition; its config says how many there may be.
       narrow: scenes whose channel has few directions, [B] bool.
     """
+    config = refinement.config
     if config.additions == 0:
         return atoms, evaluation
-    problem = _Problem(observation, dictionary, field_of_view, config)
+    problem = _Problem(observation, dictionary, refinement)
     wide = _Manner(best_peak, config.additions, config.addition_steps)
     state = _rounds(problem, ~narrow, (atoms, evaluation), wide)
     exact = _Manner(best_grid_points, config.narrow_additions, config.narrow_steps)
@@ -153,8 +155,7 @@ def complete_atoms(
 class _Problem(NamedTuple):
     observation: Observation
     dictionary: PolarDictionary
-    field_of_view: FieldOfView
-    config: ContinuousConfig
+    refinement: Refinement
 
 
 _Search = Callable[[Observation, Atoms, PolarDictionary, ContinuousConfig], Atoms]
@@ -179,16 +180,16 @@ def _tried(
     Returns:
       Which of the S scenes got one, [T], rising, and their atoms and likelihood.
     """
-    observation, dictionary, field_of_view, config = problem
+    observation, _, refinement = problem
     branches = new.active.shape[-1]
     owner = tf.repeat(tf.range(tf.size(scenes)), branches)
     grown, added = _filled(take_scenes(base, owner), _one_each(new))
     owner, grown = take_scenes((owner, grown), tf.where(added)[:, 0])
     some = take_scenes(observation, tf.gather(scenes, owner))
-    grown, reached = refine_atoms(some, grown, dictionary.array, field_of_view, config, steps)
+    grown, reached = refinement(some, grown, steps)
     if branches == 1:
         return owner, grown, reached
-    best = _first_least(_objective(grown, reached, config), owner, tf.size(scenes))
+    best = _first_least(_objective(grown, reached, refinement.config), owner, tf.size(scenes))
     return take_scenes((owner, grown, reached), best)
 
 
@@ -204,11 +205,11 @@ def _rounds(
     problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], manner: _Manner
 ) -> tuple[Atoms, Evaluation]:
     """The state after rounds with those scenes, `which` [B] bool, until none of them gains an atom."""
-    observation, dictionary, _, config = problem
+    observation, dictionary, refinement = problem
 
     def one_round(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]):
         old, before = take_scenes(state, scenes)
-        new = manner.search(take_scenes(observation, scenes), old, dictionary, config)
+        new = manner.search(take_scenes(observation, scenes), old, dictionary, refinement.config)
         owner, grown, reached = _tried(problem, scenes, old, new, manner.steps)
         better = tf.where(reached.nll < tf.gather(before.nll, owner))[:, 0]
         scenes = tf.gather(scenes, tf.gather(owner, better))

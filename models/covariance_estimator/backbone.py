@@ -14,11 +14,11 @@ import tensorflow as tf
 
 from models.covariance_estimator.additions import complete_atoms
 from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig, StartConfig
-from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.exact_search import effective_rank
 from models.covariance_estimator.layers import build_in_turn
 from models.covariance_estimator.likelihood import Atoms, Evaluation
+from models.covariance_estimator.refinement import Refinement
 from models.covariance_estimator.slots import with_spare_slots
 from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 from models.covariance_estimator.start import Candidates, StartNetwork, find_candidates, started_atoms
@@ -121,6 +121,7 @@ class Backbone(keras.Model):
         for correction in self.corrections:
             correction.build((None, *config.grid.shape, NUM_FEATURES))
         self.start = StartNetwork(config.start, name="start")
+        self.refinement = Refinement(scenario.array, scenario.field_of_view, config.continuous)
         self.built = True
 
     @property
@@ -199,13 +200,13 @@ class Backbone(keras.Model):
 
     def predict_covariance(self, observation: Observation) -> Prediction:
         """Grid stages, then continuous stages: the whole estimator. No gradient passes the continuous stages."""
-        config, array, view = self.config.continuous, self.scenario.array, self.scenario.field_of_view
+        config = self.config.continuous
         state = self.grid_stages(observation)[-1]
         narrow = effective_rank(observation.channel) < config.narrow_rank
         atoms = self.first_atoms(state, observation.noise_power)
         atoms = atoms._replace(active=atoms.active & ~narrow[:, None])
-        atoms, evaluation = refine_atoms(observation, atoms, array, view, config, config.steps)
-        atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, view, config, narrow)
+        atoms, evaluation = self.refinement(observation, atoms, config.steps)
+        atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, self.refinement, narrow)
         return Prediction(self.covariance(atoms), atoms, evaluation, state)
 
     def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:

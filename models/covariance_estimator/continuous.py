@@ -100,9 +100,9 @@ def _widened(state: _State, whole: _State) -> _State:
     return _State(with_rest_of(state.atoms, whole.atoms), state.damping, with_slots(state.evaluation, slots))
 
 
-def _useless(state: _State, config: ContinuousConfig) -> tf.Tensor:
+def _useless(state: _State, prune_gain: float | tf.Tensor) -> tf.Tensor:
     """Atoms that are not worth their gain, [B, A] bool."""
-    return state.atoms.active & (state.evaluation.gains < config.prune_gain)
+    return state.atoms.active & (state.evaluation.gains < prune_gain)
 
 
 def _advance(
@@ -111,6 +111,7 @@ def _advance(
     array: RISArray,
     field_of_view: FieldOfView,
     config: ContinuousConfig,
+    prune_gain: float | tf.Tensor,
     first: tf.Tensor,
     stop: tf.Tensor,
 ) -> tuple[_State, tf.Tensor]:
@@ -122,7 +123,7 @@ def _advance(
     limits = parameter_limits(array, field_of_view, observation.noise_power, config.noise_range_db)
 
     def body(step: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
-        useless = _useless(state, config)
+        useless = _useless(state, prune_gain)
         stay = (tf.reduce_any(useless, axis=-1) & (step >= config.prune_after)) | (step < 0)
         pruned = state.atoms._replace(active=state.atoms.active & ~useless)
         moved, _ = _scoring_step(state, limits)
@@ -137,8 +138,13 @@ def _advance(
     _, state = tf.while_loop(lambda step, _: step < stop, body, (first, state))
     undamped = state._replace(damping=tf.zeros_like(state.damping))  # damped, a scene that is stuck promises little
     moved, promise = _scoring_step(undamped, limits)
-    settled = (promise < config.tolerance) & ~tf.reduce_any(_useless(state, config), axis=-1)
+    settled = (promise < config.tolerance) & ~tf.reduce_any(_useless(state, prune_gain), axis=-1)
     return state._replace(atoms=choose(settled, moved, state.atoms)), settled
+
+
+def stays(config: ContinuousConfig, steps: int) -> bool:
+    """Whether atoms are left where they are."""
+    return steps + config.settling_steps == 0
 
 
 def refine_atoms(
@@ -147,7 +153,8 @@ def refine_atoms(
     array: RISArray,
     field_of_view: FieldOfView,
     config: ContinuousConfig,
-    steps: int,
+    steps: int | tf.Tensor,
+    prune_gain: float | tf.Tensor | None = None,
 ) -> tuple[Atoms, Evaluation]:
     """Joint Fisher scoring with accept or reject a scene, dropping atoms that are not worth their gain.
 
@@ -159,12 +166,14 @@ def refine_atoms(
       array, field_of_view: the installation; parameters stay within a margin of the field of view.
       config: pruning, and the further steps of scenes that have not settled.
       steps: steps of all scenes, one likelihood evaluation each.
+      prune_gain: in place of the config's.
 
     Returns:
       The atoms and the likelihood there; after few steps an active atom may still be below the pruning gain.
     """
-    if steps + config.settling_steps == 0:
+    if isinstance(steps, int) and stays(config, steps):
         return atoms, evaluate_atoms(observation, atoms, array)
+    least = config.prune_gain if prune_gain is None else prune_gain
     damping = tf.fill([tf.shape(atoms.active)[0]], DAMPING_START)
     state = _State(active_first(atoms), damping, _unknown(atoms))
     everyone = tf.range(tf.size(damping))
@@ -183,7 +192,9 @@ def refine_atoms(
             some = tf.boolean_mask(scenes, used == counts[turn])
             whole = take_scenes(state, some)
             here = _narrowed(whole, counts[turn])
-            moved, settled = _advance(take_scenes(observation, some), here, array, field_of_view, config, first, stop)
+            moved, settled = _advance(
+                take_scenes(observation, some), here, array, field_of_view, config, least, first, stop
+            )
             unsettled = tf.concat([unsettled, tf.boolean_mask(some, ~settled)], axis=0)
             return turn + 1, unsettled, put_scenes(state, some, _widened(moved, whole))
 

@@ -49,6 +49,15 @@ class Atoms(NamedTuple):
         return tf.linalg.matrix_transpose(steering_vectors(azimuth, elevation, inverse_range, array))
 
 
+def atom_specs(slots: int) -> Atoms:
+    """Atoms' tensors: the batch is free."""
+    return Atoms(
+        tf.TensorSpec([None, slots, PARAMETERS_PER_ATOM], tf.float32, "parameters"),
+        tf.TensorSpec([None, slots], tf.bool, "active"),
+        tf.TensorSpec([None], tf.float32, "noise_power"),
+    )
+
+
 class Evaluation(NamedTuple):
     """The likelihood at a set of atoms.
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.likelihood import Atoms, atom_specs
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation, observe
 from pipeline.calibration.config import ChannelConfig
@@ -124,7 +124,7 @@ class ChannelFit:
     def _statistics(self, count: int):
         model = self.model
 
-        @tf.function(input_signature=[*model.input_specs(), *model.atom_specs(count)], autograph=False)
+        @tf.function(input_signature=[*model.input_specs(), *atom_specs(count)], autograph=False)
         def statistics(snapshots, ris_codes, channel, snr_db, response, *atoms):
             observation = observe(snapshots, ris_codes, channel, snr_db)
             return channel_statistics(observation, response, Atoms(*atoms), model.array)

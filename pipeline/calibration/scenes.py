@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.continuous import refine_atoms
-from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms
+from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, atom_specs
 from models.physics.observation import measurement_specs, observe
 from pipeline.calibration.anchors import Anchors
 from pipeline.calibration.statistics import prior_precision, scene_statistics
@@ -185,15 +185,6 @@ class SceneModel:
         measured = measurement_specs(self.num_antennas, elements)
         return [*measured.values(), tf.TensorSpec([elements], tf.complex64, "response")]
 
-    @staticmethod
-    def atom_specs(slots: int) -> list[tf.TensorSpec]:
-        """Of atoms in so many slots."""
-        return [
-            tf.TensorSpec([None, slots, PARAMETERS_PER_ATOM], tf.float32),
-            tf.TensorSpec([None, slots], tf.bool),
-            tf.TensorSpec([None], tf.float32),
-        ]
-
     @functools.cached_property
     def _locate(self):
         @tf.function(input_signature=self.input_specs(), autograph=False)
@@ -205,7 +196,7 @@ class SceneModel:
 
     @functools.cached_property
     def _refine(self):
-        @tf.function(input_signature=[*self.input_specs(), *self.atom_specs(self.slots)], autograph=False)
+        @tf.function(input_signature=[*self.input_specs(), *atom_specs(self.slots)], autograph=False)
         def refine(snapshots, ris_codes, channel, snr_db, response, *atoms):
             observation = observe(snapshots, ris_codes * response, channel, snr_db)
             refined, evaluation = refine_atoms(
@@ -219,7 +210,7 @@ class SceneModel:
     def _statistics(self, slots: int):
         precision = tf.TensorSpec([None, PARAMETERS_PER_ATOM * slots + 1], tf.float32)
 
-        @tf.function(input_signature=[*self.input_specs(), precision, *self.atom_specs(slots)], autograph=False)
+        @tf.function(input_signature=[*self.input_specs(), precision, *atom_specs(slots)], autograph=False)
         def statistics(snapshots, ris_codes, channel, snr_db, response, precision, *atoms):
             observation = observe(snapshots, ris_codes, channel, snr_db)
             return scene_statistics(observation, response, Atoms(*atoms), precision, self.array)

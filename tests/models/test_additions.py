@@ -13,6 +13,7 @@ from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
 from models.covariance_estimator.new_atom import best_power
+from models.covariance_estimator.refinement import Refinement
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation, observe
 from models.physics.steering import steering_vectors
@@ -107,7 +108,8 @@ def test_promised_gain_is_what_the_likelihood_gains(observation: Observation, fi
 
 def test_completion_leaves_complete_scenes_alone(observation: Observation, first: Atoms) -> None:
     evaluation = evaluate_atoms(observation, first, ARRAY)
-    atoms, reached = complete_atoms(observation, first, evaluation, GRID, VIEW, ContinuousConfig(), tf.fill([4], False))
+    refinement = Refinement(ARRAY, VIEW, ContinuousConfig())
+    atoms, reached = complete_atoms(observation, first, evaluation, GRID, refinement, tf.fill([4], False))
     np.testing.assert_array_equal(np.sum(atoms.active, axis=1), [2, 1, 2, 1])
     for scene in (1, 3):
         np.testing.assert_array_equal(atoms.parameters[scene], first.parameters[scene])

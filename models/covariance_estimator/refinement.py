@@ -1,0 +1,46 @@
+"""The off-grid refinement as a part of the graph that holds it once, however often it is called."""
+
+import tensorflow as tf
+
+from models.covariance_estimator.config import ContinuousConfig
+from models.covariance_estimator.continuous import refine_atoms, stays
+from models.covariance_estimator.likelihood import Atoms, Evaluation, atom_specs
+from models.physics.geometry import FieldOfView, RISArray
+from models.physics.observation import Observation, observation_specs
+
+
+class Refinement:
+    """`refine_atoms` of one installation. The graphs that call it are a quarter smaller, and soon traced and started.
+
+    Args:
+      array, field_of_view, config: as for `refine_atoms`.
+    """
+
+    def __init__(self, array: RISArray, field_of_view: FieldOfView, config: ContinuousConfig) -> None:
+        self.array, self.field_of_view, self.config = array, field_of_view, config
+        self._shared = tf.function(self._score, autograph=False, experimental_attributes={"_noinline": True})
+
+    def __call__(
+        self, observation: Observation, atoms: Atoms, steps: int, prune_gain: float | None = None
+    ) -> tuple[Atoms, Evaluation]:
+        """`refine_atoms`; in graphs no gradient passes it."""
+        least = self.config.prune_gain if prune_gain is None else prune_gain
+        if tf.executing_eagerly() or stays(self.config, steps):
+            return refine_atoms(
+                observation, atoms, self.array, self.field_of_view, self.config, steps, prune_gain=least
+            )
+        _, num_antennas, num_elements = observation.channel.shape
+        shared = self._shared.get_concrete_function(
+            observation_specs(num_antennas, num_elements),
+            atom_specs(atoms.active.shape[-1]),
+            tf.TensorSpec([], tf.int32, "steps"),
+            tf.TensorSpec([], tf.float32, "prune_gain"),
+        )
+        given = tf.nest.map_structure(tf.stop_gradient, (observation, atoms))
+        found = shared(*given, tf.constant(steps), tf.constant(least, tf.float32))
+        return tf.nest.map_structure(lambda value: tf.ensure_shape(value, value.shape), found)  # lost at run time
+
+    def _score(
+        self, observation: Observation, atoms: Atoms, steps: tf.Tensor, prune_gain: tf.Tensor
+    ) -> tuple[Atoms, Evaluation]:
+        return refine_atoms(observation, atoms, self.array, self.field_of_view, self.config, steps, prune_gain)
