@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone, Prediction
+from models.covariance_estimator.batches import in_halves
 from models.covariance_estimator.likelihood import Atoms
 from models.decision.decision import Decision, decide
 from models.decision.inflation import inflation
@@ -138,7 +139,20 @@ class Localizer(tf.Module):
     @functools.cached_property
     def graph(self) -> tf.types.experimental.PolymorphicFunction:
         """`localize` as a graph that is traced once, for any batch and L, with the weights as they are at each call."""
-        return tf.function(self.localize, list(self.input_specs().values()), autograph=False)
+
+        def localize(
+            snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
+        ) -> dict[str, tf.Tensor]:
+            measurement = (snapshots, ris_codes, channel, snr_db)
+            if tf.executing_eagerly():
+                return self.localize(*measurement)
+            return in_halves(self._localization_graph, measurement)
+
+        return tf.function(localize, list(self.input_specs().values()), autograph=False)
+
+    @functools.cached_property
+    def _localization_graph(self) -> tf.types.experimental.ConcreteFunction:
+        return tf.function(self.localize, autograph=False).get_concrete_function(**self.input_specs())
 
     def predict(self, observation: Observation) -> Prediction:
         """R_pred of an observation; in graphs by one of its own, which all of them share and no gradient passes."""

@@ -4,10 +4,11 @@ import fcntl
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
@@ -80,6 +81,14 @@ def tiny_scenes(made_once) -> Path:
             build_scenes(DataOptions(name, data_dir=directory))
 
     return made_once("tiny-scenes", build)
+
+
+@pytest.fixture
+def eagerly() -> Iterator[None]:
+    """Without graphs, whose tracing takes most of the time where they are called once or twice."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

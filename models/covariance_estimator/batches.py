@@ -1,6 +1,6 @@
 """Working on some scenes of a batch: named tuples of tensors with the scenes as their first axis."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import tensorflow as tf
@@ -51,3 +51,26 @@ def in_groups(work: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor, width: 
 
     _, done = tf.while_loop(lambda number, _: number * size < num_scenes, group, (0, done), parallel_iterations=1)
     return done.concat()
+
+
+def in_halves(work: tf.types.experimental.ConcreteFunction, values: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+    """`work` on both halves of a batch at once: most of its operations are too small to occupy two cores.
+
+    Args:
+      work: tensors of some scenes, [S, ...], to tensors by name, [S, ...], scene by scene.
+      values: tensors [B, ...]; one scene, or none, is not divided. If they disagree in B, so do those of a half.
+    """
+    parts = tf.clip_by_value(tf.shape(values[0])[0], 1, 2)
+    done = {
+        name: tf.TensorArray(spec.dtype, size=parts, infer_shape=False, element_shape=spec.shape)
+        for name, spec in work.structured_outputs.items()
+    }
+
+    def part(number: tf.Tensor, done: dict[str, tf.TensorArray]) -> tuple[tf.Tensor, dict[str, tf.TensorArray]]:
+        sizes = [tf.shape(value)[0] for value in values]
+        ends = [(number * size // parts, (number + 1) * size // parts) for size in sizes]
+        found = work(*(value[first:end] for value, (first, end) in zip(values, ends, strict=True)))
+        return number + 1, {name: array.write(number, found[name]) for name, array in done.items()}
+
+    _, done = tf.while_loop(lambda number, _: number < parts, part, (0, done), parallel_iterations=2)
+    return {name: array.concat() for name, array in done.items()}

@@ -44,8 +44,7 @@ def test_more_effort_explains_scenes_better() -> None:
     reached = []
     for effort in EFFORTS:
         backbone = with_effort(weights, LocalizerConfig(), effort)[0].backbone
-        predict = tf.function(lambda scenes, own=backbone: own.predict_covariance(observe(**scenes)), autograph=False)
-        prediction = predict(inputs)
+        prediction = backbone.predict_covariance(observe(**inputs))
         number = tf.reduce_sum(tf.cast(prediction.atoms.active, tf.float32), axis=-1)
         reached.append(float(np.mean(prediction.evaluation.nll + shape.continuous.prune_gain * number)))
     fast, default, thorough = reached
