@@ -66,6 +66,13 @@ def options_of(stage: str) -> type:
     return found
 
 
+def test_the_demo_begins_where_training_pays() -> None:
+    """From nothing, without time to search what the first atoms leave; it changed nothing once."""
+    train = tomllib.loads((ROOT / "docs" / "runs" / "demo.toml").read_text(encoding="utf-8"))["train"]
+    assert "initial" not in train
+    assert train["backbone"]["continuous"]["additions"] == 0
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "runs").glob("*.toml")), ids=lambda path: path.name)
 def test_run_files_are_ones(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo's among them: its options are taken, and what it names is there."""

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import shutil
 import sys
 from pathlib import Path
 
@@ -134,6 +135,20 @@ def test_a_saved_model_leaves_metrics_scenes_and_figures(output_dir: Path) -> No
     assert metrics["position_covariance"] is None  # the model has none
     assert {path.stem for path in (output_dir / "figures").iterdir()} == FIGURES
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (output_dir / "figures").iterdir())
+
+
+def test_another_evaluation_does_not_go_into_its_folder(
+    output_dir: Path, model_dir: Path, data_dir: Path, tmp_path: Path, refused
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(output_dir, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.parent.name != "logs"}
+    said = refused(
+        "evaluate", "--saved-model", model_dir, "--data-dir", data_dir, "--config", CONFIG, "--scenes", NUM_SCENES - 1,
+        "--batch-size", 8, "--output-dir", folder,
+    )  # fmt: skip
+    assert f"--scenes is {NUM_SCENES} there, {NUM_SCENES - 1} here" in said
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_the_saved_model_and_the_module_it_was_made_of_agree(output_dir: Path, data_dir: Path) -> None:

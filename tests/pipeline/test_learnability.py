@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from models.reflections.config import CoherenceConfig
 from pipeline import learnability, score, train
 from pipeline.common.digests import content_digest
 from pipeline.common.main import FAIL
+from pipeline.evaluation import learnability_check
 from pipeline.evaluation.estimators import chance_estimator, silence_estimator
 from pipeline.evaluation.learnability_check import judge, training_scenes
 from pipeline.evaluation.metrics import Evaluation
+from pipeline.evaluation.predictions import run_estimator
 from pipeline.learnability import LearnabilityOptions
 from pipeline.training.train_backbone import train as train_backbone
 from tests.conftest import SCENE_SETS, TINY
@@ -111,12 +114,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> Path
 def test_a_small_training_is_judged_on_scenes_that_chose_nothing(
     trained: Path, tiny_scenes: Path, monkeypatch, capsys, refused
 ) -> None:
+    judged: list[int] = []
+
+    def recorded(estimator, batches, scenes: int):
+        judged.extend(int(index) for batch in batches for index in batch["index"])
+        return run_estimator(estimator, batches, scenes)
+
+    monkeypatch.setattr(learnability_check, "run_estimator", recorded)
     options = ["--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], *BLIND, "--scenes"]
     assert command_line(learnability, monkeypatch, *options, 4) == FAIL
     record = json.loads((trained / learnability.VERDICT_FILE).read_text())
     assert (record["verdict"], record["reason"]) == ("FAIL", "trained on 8 scenes, 100000 are asked for")
     assert record["scores"]["silence"]["f1"] == 0
     assert record["validation_scenes"] == [4, 8]
+    assert judged == [4, 5, 6, 7] * len(record["scores"])
     assert record["model"] == content_digest(trained / train.BEST_MODEL)
     assert record["started_from"] == "untrained"
     assert record["reason"] in capsys.readouterr().out
@@ -124,7 +135,9 @@ def test_a_small_training_is_judged_on_scenes_that_chose_nothing(
     assert refused("learnability", *options, 13) == expected
 
 
-def test_scenes_are_counted_and_not_computed_from_options(trained: Path, tiny_scenes: Path, refused) -> None:
+def test_scenes_are_counted_and_not_computed_from_options(
+    trained: Path, tiny_scenes: Path, tmp_path: Path, refused
+) -> None:
     """A finished run that was run again with other options changed its config, and so its verdict, once."""
     before = {path: path.read_bytes() for path in trained.glob("*.json")}
     small = [*("--backbone.stages", 1, "--backbone.width", 4, "--backbone.depth", 2, "--backbone.active-atoms", 16)]
@@ -134,7 +147,12 @@ def test_scenes_are_counted_and_not_computed_from_options(trained: Path, tiny_sc
     )  # fmt: skip
     assert "holds another run: --" in said
     assert {path: path.read_bytes() for path in trained.glob("*.json")} == before
-    assert training_scenes(trained) == 8
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    config = json.loads((copy / "config.json").read_text())
+    config["options"]["steps_per_epoch"] = 200_000
+    (copy / "config.json").write_text(json.dumps(config))
+    assert training_scenes(trained) == training_scenes(copy) == 8
 
 
 def test_a_model_of_another_training_is_not_judged(trained: Path, tiny_scenes: Path, tmp_path: Path, refused) -> None:

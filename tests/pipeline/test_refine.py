@@ -200,6 +200,16 @@ def test_it_leaves_the_refiner_with_its_backbone_and_pictures(run, backbone_path
     assert {"spectra", "presence", "offset", "loss", "val_objective", "val_f1"} <= tags
 
 
+def test_a_run_of_other_options_is_neither_resumed_nor_rewritten(
+    run, tiny_scenes: Path, backbone_path: Path, refused
+) -> None:
+    folder, _ = run
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    said = refused("refine", *arguments(folder, tiny_scenes, backbone_path), "--seed", "2")
+    assert "--seed is 1 there, 2 here" in said
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_without_a_verdict_it_refuses(tiny_scenes: Path, backbone_path: Path, tmp_path: Path, refused) -> None:
     said = refused("refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path))
     assert re.match(r"--learnability: expected .*, got none: run .*, or --force", said)

@@ -20,7 +20,7 @@ from pipeline.common.main import ERROR, FAIL
 from pipeline.common.records import plain
 from pipeline.common.stages import module
 from pipeline.evaluate import EvaluateOptions
-from pipeline.release.pushing import read_labels, read_release, served_version
+from pipeline.release.pushing import read_labels, read_release, served_version, versions_in
 from pipeline.running import execution
 from pipeline.running.command_line import arguments
 from pipeline.running.plan import duration, make_plan
@@ -152,6 +152,7 @@ def test_what_a_server_watches_was_evaluated_before(finished: tuple[Path, list[s
     headings = [line for line in console if re.match(r"== \d+/11 ", line)]
     assert [line.split()[2].rstrip(":") for line in headings] == STAGES[1:]  # the scenes were there
     assert not [path for path in (folder / "serving" / MODEL_NAME).iterdir() if path.name.startswith("staging")]
+    assert len(versions_in(folder / "serving" / MODEL_NAME)) == len(versions_in(folder / "export" / MODEL_NAME)) == 1
 
 
 def test_the_console_is_short_and_ends_with_a_summary(finished: tuple[Path, list[str]]) -> None:

@@ -180,7 +180,11 @@ def test_weights_it_starts_from_win_over_a_training_that_ruins_them(
     monkeypatch.setattr(sys, "argv", ["train", *arguments(tmp_path, tiny_scenes), *options])
     train.main()
     assert json.loads((tmp_path / "metrics.json").read_text())["epoch"] == 0
+    begun = json.loads((tmp_path / "manifest.json").read_text())["facts"]["started_from"]
+    assert begun == content_digest(initial)  # which a verdict compares the training with
     given, kept = load_weights(initial), load_weights(tmp_path / train.BEST_MODEL)
+    for one, other in zip(load_weights(tmp_path / train.START_MODEL).get_weights(), given.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
     assert kept.backbone.config == given.backbone.config
     for one, other in zip(kept.trainable_variables, given.trainable_variables, strict=True):
         np.testing.assert_array_equal(one, other)

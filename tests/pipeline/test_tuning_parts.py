@@ -2,19 +2,21 @@
 
 import dataclasses
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import stats
 
 from models.covariance_estimator.config import BackboneConfig, ContinuousConfig
 from pipeline.common.digests import content_digest
 from pipeline.common.hyperparameters import flattened, option, read_hyperparameters, replaced
 from pipeline.common.verdict import GateClosed, require_verdict
-from pipeline.evaluation.tally import Tally
+from pipeline.evaluation.tally import Difference, Tally
 from pipeline.train import TrainOptions
 from pipeline.tuning.options import InferenceOptions, TuneOptions
 from pipeline.tuning.report import write_report
@@ -31,7 +33,8 @@ from pipeline.tuning.space import (
     read_space,
     searched,
 )
-from pipeline.tuning.surrogate import pairs_inside
+from pipeline.tuning.study import Study
+from pipeline.tuning.surrogate import Scorer, pairs_inside
 from pipeline.tuning.trial import Outcome, own_values, whole_record
 
 OPTIONS = TrainOptions(Path("unused"))
@@ -164,6 +167,11 @@ def test_an_atom_serves_one_source() -> None:
     assert pairs_inside(np.array([[True], [True]])) == 1
     assert pairs_inside(np.array([[True, True], [True, False]])) == 2  # the first leaves its peak to the second
     assert pairs_inside(np.zeros((5, 4), bool)) == 0
+    scorer = Scorer(None, [{}])  # type: ignore[arg-type]
+    two_sources_one_atom = {"near": [[[True], [True]]], "found": [1.0], "sources": [2.0], "stein": [0.0]}
+    terms = {name: tf.constant(value) for name, value in (two_sources_one_atom | {"misalignment": [0.0]}).items()}
+    scorer.step = lambda batch: terms
+    assert scorer(lambda: None) == pytest.approx(1.0 - 2.0 / 3.0)  # F1 was 4/3 once
 
 
 # The gate
@@ -283,6 +291,20 @@ def test_the_best_minus_the_defaults_covers_what_seeds_do() -> None:
     assert found.interval[0] < 0.0 < found.interval[1]
     with pytest.raises(ValueError, match="expected both on the same scenes"):
         best_minus_defaults(best, [dataclasses.replace(defaults[0], true=defaults[0].true + 1)], [])
+
+
+def test_best_json_needs_a_best_that_is_not_worse_than_the_defaults(tmp_path: Path, monkeypatch) -> None:
+    """It was written even where it was worse once."""
+    study = object.__new__(Study)
+    study.options, study.notes = TuneOptions(tmp_path, test_scenes=2), []
+    study.logger = logging.getLogger("test")
+    outcome = Outcome(0.5, 0.5, 0.9, 0.3, scenes=4, best_epoch=1, epochs=1, seconds=1.0)
+    monkeypatch.setattr(Study, "_record", lambda self, values: {})
+    for difference, written in ((0.1, "best_trial.json"), (-0.1, "best.json"), (0.0, "best.json")):
+        against = Difference(difference, (difference - 0.2, difference + 0.2))
+        monkeypatch.setattr(Study, "_against_defaults", lambda *_, against=against: against)
+        study._write_best([Row(0, {}, (outcome,))])
+        assert [path.name for path in tmp_path.glob("best*.json")] == [written]
 
 
 def test_candidates_that_differ_are_told_apart_and_pairing_makes_it_sharper() -> None:

@@ -1,5 +1,6 @@
 """How a server begins and ends: when its ports answer, and that nothing holds it."""
 
+import asyncio
 import contextlib
 import signal
 import socket
@@ -15,6 +16,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.model_server import flag_parser
+from serving.server import calls
 from serving.server.app import ModelServer
 from serving.server_process import server_process, wait_until
 from tests.serving.held import NAME, stack
@@ -63,7 +65,8 @@ def test_the_line_names_both_ports(half_plus: Path) -> None:
         assert running.terminate() == 0
 
 
-def test_what_is_inside_is_finished_and_the_rest_refused(tmp_path: Path) -> None:
+def test_what_is_inside_is_finished_and_the_rest_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "_QUIET_S", 0.0)  # a wait alone would be over
     with stack(tmp_path) as running, stubs(running.target) as (prediction, _):
         request = predict_request(NAME, x=[2.0])
         prediction.Predict(request, timeout=PATIENCE_S)
@@ -76,6 +79,7 @@ def test_what_is_inside_is_finished_and_the_rest_refused(tmp_path: Path) -> None
                 prediction.Predict(request, timeout=PATIENCE_S)
             assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
             assert post(running, ONE) == (503, {"error": "the server is shutting down"})
+            running.loop.run(asyncio.sleep(5 * calls._LOOK_S))
             assert not drained.done()
             running.model.go_on.set()
             assert list(call.result().outputs["y"].float_val) == [1.0]

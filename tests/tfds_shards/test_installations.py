@@ -9,11 +9,16 @@ import tensorflow_datasets as tfds
 
 from models.physics.geometry import Scenario
 from pipeline.data import DataOptions
+from pipeline.evaluate import EvaluateOptions
 from pipeline.evaluation.figures.spectrum_plots import range_ticks_m
 from pipeline.evaluation.matching import Gate
 from pipeline.evaluation.metrics import MetricsConfig, metrics_config
+from pipeline.learnability import LearnabilityOptions
 from pipeline.scenes.building import build_scenes
 from pipeline.scenes.reading import load_scenes, open_scenes
+from pipeline.score import ScoreOptions
+from pipeline.train import TrainOptions
+from pipeline.tuning.options import TuneOptions
 from tests.models.test_installation import INSTALLATIONS
 from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig
 from tfds_shards.scene_sets import scene_set
@@ -42,6 +47,23 @@ def test_a_set_is_named_seeded_and_described_by_its_installation(data_dir: Path)
     np.testing.assert_array_equal(scene["snapshots"], simulate_scene(config, "train", 0).snapshots)
     other = dataclasses.replace(config, name="l64_m64")
     assert simulate_scene(other, "train", 0).snr_db != scene["snr_db"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        lambda **given: TrainOptions(Path("run"), **given),
+        lambda **given: ScoreOptions(Path("backbone.keras"), Path("run"), **given),
+        lambda **given: TuneOptions(Path("run"), **given),
+        lambda **given: EvaluateOptions(Path("run"), chance=True, **given),
+        lambda **given: LearnabilityOptions(Path("run"), **given),
+    ],
+    ids=["train", "score", "tune", "evaluate", "learnability"],
+)
+def test_stages_take_the_installation(options) -> None:
+    config = options(installation=FILE).config
+    names = [config] if isinstance(config, str) else config
+    assert names and all(name.endswith(f"@{FILE}") for name in names)
 
 
 def test_tfds_builds_the_same_set(data_dir: Path, tmp_path: Path) -> None:

@@ -74,6 +74,18 @@ def test_another_option_is_named_and_nothing_touched(tmp_path: Path, changes: di
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_what_was_begun_with_other_options_is_not_gone_on_with(tmp_path: Path) -> None:
+    with making(tmp_path, asked(tmp_path), LOGGER) as artifact:
+        artifact.begin({"run": 1})
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with (
+        pytest.raises(Differs, match="--scenes is 5 there, 6 here"),
+        making(tmp_path, asked(tmp_path, scenes=6), LOGGER),
+    ):
+        pytest.fail("gone on with")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_inputs_count_by_what_they_hold(tmp_path: Path) -> None:
     """Wherever they lie."""
     one, other, folder = tmp_path / "one", tmp_path / "other", tmp_path / "run"
