@@ -97,10 +97,16 @@ class Localizer(tf.Module):
 
     def observe(self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
         """Checks and normalises a measurement: complex64 [B, L, M], [B, L, N], [B, M, N], float32 [B]."""
+        return observe(*self._checked(snapshots, ris_codes, channel, snr_db))
+
+    def _checked(
+        self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """The measurement, after `check_measurement`."""
         snapshots, ris_codes, channel, snr_db = map(tf.convert_to_tensor, (snapshots, ris_codes, channel, snr_db))
         checks = check_measurement(snapshots, ris_codes, channel, snr_db, self.scenario.array.num_elements)
         with tf.control_dependencies([check for check in checks if check is not None]):
-            return observe(tf.identity(snapshots), tf.identity(ris_codes), tf.identity(channel), tf.identity(snr_db))
+            return [tf.identity(part) for part in (snapshots, ris_codes, channel, snr_db)]
 
     def effective(
         self, covariance: LowRankCovariance, snr_db: tf.Tensor, num_snapshots: tf.Tensor
@@ -129,8 +135,11 @@ class Localizer(tf.Module):
         Raises:
           tf.errors.InvalidArgumentError: see `check_measurement`.
         """
-        observation = self.observe(snapshots, ris_codes, channel, snr_db)
-        return self.report(self.candidates(observation, snr_db), self.config.decision.min_score)
+        return self._located(*self._checked(snapshots, ris_codes, channel, snr_db))
+
+    def _located(self, *measurement: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`localize` of what was checked."""
+        return self.report(self.candidates(observe(*measurement), measurement[-1]), self.config.decision.min_score)
 
     def input_specs(self) -> dict[str, tf.TensorSpec]:
         """Inputs of `localize`: batch and L are free, M and N are the installation's."""
@@ -138,21 +147,22 @@ class Localizer(tf.Module):
 
     @functools.cached_property
     def graph(self) -> tf.types.experimental.PolymorphicFunction:
-        """`localize` as a graph that is traced once, for any batch and L, with the weights as they are at each call."""
+        """`localize` as a graph that is traced once, for any batch and L, with the weights as they are at each call; it
+        works on both halves of a batch at once."""
 
         def localize(
             snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
         ) -> dict[str, tf.Tensor]:
-            measurement = (snapshots, ris_codes, channel, snr_db)
+            measurement = self._checked(snapshots, ris_codes, channel, snr_db)
             if tf.executing_eagerly():
-                return self.localize(*measurement)
-            return in_halves(self._localization_graph, measurement)
+                return self._located(*measurement)
+            return in_halves(self._location_graph, measurement)
 
         return tf.function(localize, list(self.input_specs().values()), autograph=False)
 
     @functools.cached_property
-    def _localization_graph(self) -> tf.types.experimental.ConcreteFunction:
-        return tf.function(self.localize, autograph=False).get_concrete_function(**self.input_specs())
+    def _location_graph(self) -> tf.types.experimental.ConcreteFunction:
+        return tf.function(self._located, autograph=False).get_concrete_function(*self.input_specs().values())
 
     def predict(self, observation: Observation) -> Prediction:
         """R_pred of an observation; in graphs by one of its own, which all of them share and no gradient passes."""

@@ -83,9 +83,9 @@ def tiny_scenes(made_once) -> Path:
     return made_once("tiny-scenes", build)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def eagerly() -> Iterator[None]:
-    """Without graphs, whose tracing takes most of the time where they are called once or twice."""
+    """All of a file without graphs, whose tracing takes most of the time where they are called once or twice."""
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)

@@ -1,4 +1,4 @@
-"""Working on some scenes of a batch: named tuples of tensors with the scenes as their first axis."""
+"""Working on some scenes of a batch: tensors, or named tuples of them, with the scenes as their first axis."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -58,18 +58,18 @@ def in_halves(work: tf.types.experimental.ConcreteFunction, values: Sequence[tf.
 
     Args:
       work: tensors of some scenes, [S, ...], to tensors by name, [S, ...], scene by scene.
-      values: tensors [B, ...]; one scene, or none, is not divided. If they disagree in B, so do those of a half.
+      values: tensors [B, ...], B of at least one; one scene is not divided.
     """
-    parts = tf.clip_by_value(tf.shape(values[0])[0], 1, 2)
+    num_scenes = tf.shape(values[0])[0]
+    parts = tf.minimum(num_scenes, 2)
     done = {
         name: tf.TensorArray(spec.dtype, size=parts, infer_shape=False, element_shape=spec.shape)
         for name, spec in work.structured_outputs.items()
     }
 
     def part(number: tf.Tensor, done: dict[str, tf.TensorArray]) -> tuple[tf.Tensor, dict[str, tf.TensorArray]]:
-        sizes = [tf.shape(value)[0] for value in values]
-        ends = [(number * size // parts, (number + 1) * size // parts) for size in sizes]
-        found = work(*(value[first:end] for value, (first, end) in zip(values, ends, strict=True)))
+        first, end = number * num_scenes // parts, (number + 1) * num_scenes // parts
+        found = work(*(value[first:end] for value in values))
         return number + 1, {name: array.write(number, found[name]) for name, array in done.items()}
 
     _, done = tf.while_loop(lambda number, _: number < parts, part, (0, done), parallel_iterations=2)

@@ -142,7 +142,7 @@ def _advance(
     return state._replace(atoms=choose(settled, moved, state.atoms)), settled
 
 
-def stays(config: ContinuousConfig, steps: int) -> bool:
+def leaves_in_place(config: ContinuousConfig, steps: int) -> bool:
     """Whether atoms are left where they are."""
     return steps + config.settling_steps == 0
 
@@ -165,13 +165,13 @@ def refine_atoms(
       atoms: where to start.
       array, field_of_view: the installation; parameters stay within a margin of the field of view.
       config: pruning, and the further steps of scenes that have not settled.
-      steps: steps of all scenes, one likelihood evaluation each.
+      steps: steps of all scenes, one likelihood evaluation each; a tensor of at least one where none settle further.
       prune_gain: in place of the config's.
 
     Returns:
       The atoms and the likelihood there; after few steps an active atom may still be below the pruning gain.
     """
-    if isinstance(steps, int) and stays(config, steps):
+    if isinstance(steps, int) and leaves_in_place(config, steps):
         return atoms, evaluate_atoms(observation, atoms, array)
     least = config.prune_gain if prune_gain is None else prune_gain
     damping = tf.fill([tf.shape(atoms.active)[0]], DAMPING_START)

@@ -17,7 +17,8 @@ from models.covariance_estimator.symmetry import NUM_PARITIES, SIGNS, is_mirrore
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.steering import steering_norm2, steering_vectors
 
-_SCENES_AT_ONCE = 8  # a product with all of the grid is up to 100 times as large as what is summed of it
+# Of each half of a batch: a product with all of the grid is up to 100 times as large as what is summed of it.
+_SCENES_AT_ONCE = 4
 
 
 def _cell_centres(limits: Sequence[float] | np.ndarray, cells: int) -> np.ndarray:

@@ -1,16 +1,19 @@
-"""The off-grid refinement as a part of the graph that holds it once, however often it is called."""
+"""The off-grid refinement as one function of a graph, however often it is called there with as many slots of atoms."""
 
 import tensorflow as tf
 
 from models.covariance_estimator.config import ContinuousConfig
-from models.covariance_estimator.continuous import refine_atoms, stays
+from models.covariance_estimator.continuous import leaves_in_place, refine_atoms
 from models.covariance_estimator.likelihood import Atoms, Evaluation, atom_specs
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation, observation_specs
 
 
 class Refinement:
-    """`refine_atoms` of one installation. The graphs that call it are a quarter smaller, and soon traced and started.
+    """`refine_atoms` of one installation.
+
+    A localizer calls it four times. Were it a part of the graph each time, the graph would be larger by a third, and
+    take so much longer to trace, load and start.
 
     Args:
       array, field_of_view, config: as for `refine_atoms`.
@@ -18,17 +21,16 @@ class Refinement:
 
     def __init__(self, array: RISArray, field_of_view: FieldOfView, config: ContinuousConfig) -> None:
         self.array, self.field_of_view, self.config = array, field_of_view, config
-        self._shared = tf.function(self._score, autograph=False, experimental_attributes={"_noinline": True})
+        self._shared = tf.function(self._fisher_scoring, autograph=False, experimental_attributes={"_noinline": True})
 
     def __call__(
         self, observation: Observation, atoms: Atoms, steps: int, prune_gain: float | None = None
     ) -> tuple[Atoms, Evaluation]:
-        """`refine_atoms`; in graphs no gradient passes it."""
+        """`refine_atoms`; no gradient passes it."""
+        observation, atoms = tf.nest.map_structure(tf.stop_gradient, (observation, atoms))
         least = self.config.prune_gain if prune_gain is None else prune_gain
-        if tf.executing_eagerly() or stays(self.config, steps):
-            return refine_atoms(
-                observation, atoms, self.array, self.field_of_view, self.config, steps, prune_gain=least
-            )
+        if tf.executing_eagerly() or leaves_in_place(self.config, steps):
+            return refine_atoms(observation, atoms, self.array, self.field_of_view, self.config, steps, least)
         _, num_antennas, num_elements = observation.channel.shape
         shared = self._shared.get_concrete_function(
             observation_specs(num_antennas, num_elements),
@@ -36,11 +38,11 @@ class Refinement:
             tf.TensorSpec([], tf.int32, "steps"),
             tf.TensorSpec([], tf.float32, "prune_gain"),
         )
-        given = tf.nest.map_structure(tf.stop_gradient, (observation, atoms))
-        found = shared(*given, tf.constant(steps), tf.constant(least, tf.float32))
-        return tf.nest.map_structure(lambda value: tf.ensure_shape(value, value.shape), found)  # lost at run time
+        found = shared(observation, atoms, tf.constant(steps), tf.constant(least, tf.float32))
+        # Told again for TensorFlow's optimizer, which does not look into a function that is not inlined.
+        return tf.nest.map_structure(lambda value: tf.ensure_shape(value, value.shape), found)
 
-    def _score(
+    def _fisher_scoring(
         self, observation: Observation, atoms: Atoms, steps: tf.Tensor, prune_gain: tf.Tensor
     ) -> tuple[Atoms, Evaluation]:
         return refine_atoms(observation, atoms, self.array, self.field_of_view, self.config, steps, prune_gain)

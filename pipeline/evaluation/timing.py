@@ -1,6 +1,7 @@
 """Time a scene of the localizer, its parts, a training step, its simulation and sequential maximum likelihood.
 
-All in one process and one run, on scenes simulated on the spot. Machines are noisy: read the ratios.
+All in one process and one run, on scenes simulated on the spot. Machines are noisy: read the ratios. The localizer
+works on both halves of a batch at once, its parts are timed on all of it.
 """
 
 import functools

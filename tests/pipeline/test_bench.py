@@ -34,6 +34,7 @@ PROMISED = (
 
 
 def test_every_part_is_timed(eagerly, tmp_path: Path, monkeypatch, capsys) -> None:
+    """Step by step: graphs of the same functions are traced in other tests."""
     config = dataclasses.replace(TINY, grid=GridConfig(11, 13, 5))  # which the spectrum's grid is a multiple of
     LocalizerWeights(Backbone(Scenario(), config)).save(tmp_path / "backbone.keras")
     options = ["--backbone", tmp_path / "backbone.keras", "--scenes", "2", "--repeats", "1", "--coherence.rounds", "0"]

@@ -110,9 +110,10 @@ def test_signatures_are_those_of_the_design(version: Path) -> None:
 
 
 def test_r_pred_is_one_graph_for_all_signatures(version: Path) -> None:
-    """A second copy would cost a server half as much again, memory and time to load."""
+    """A second copy would cost a server half as much again, memory and time to load; so with the refinement."""
     names = [function.signature.name for function in read_meta_graph(version).graph_def.library.function]
     assert sum("predict_covariance" in name for name in names) == 1
+    assert sum("fisher_scoring" in name for name in names) == 1
 
 
 @pytest.mark.parametrize(("batch", "num_snapshots"), [(1, 64), (3, 20)])

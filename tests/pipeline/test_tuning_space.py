@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +68,7 @@ OTHER: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def eager() -> Iterator[None]:
-    """Without graphs, whose tracing would take most of the time."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.fixture(scope="module")
-def inference(eager: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Trials:
+def inference(eagerly: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Trials:
     """Untrained weights."""
     options = InferenceOptions(
         *(tmp_path_factory.mktemp("trainings"), tiny_scenes, SCENE_SETS[:1], 1, None, BASE),
@@ -87,7 +78,7 @@ def inference(eager: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="module")
-def trials(eager: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Trials:
+def trials(eagerly: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Trials:
     """Of two steps each."""
     options = TrainOptions(
         *(tmp_path_factory.mktemp("trainings"), tiny_scenes, SCENE_SETS[:1]),
@@ -182,7 +173,7 @@ def test_a_finalist_is_the_mean_of_its_seeds(trials: Trials, tmp_path: Path) -> 
 
 
 def test_a_study_of_inference_trains_nothing_and_its_best_goes_to_export(
-    eager: None, tiny_scenes: Path, tmp_path: Path, monkeypatch
+    eagerly: None, tiny_scenes: Path, tmp_path: Path, monkeypatch
 ) -> None:
     """With the weights that hold a part of it, where the best is not worse than the defaults."""
     space = tmp_path / "space.json"

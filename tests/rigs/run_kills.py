@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -135,13 +136,15 @@ def killed(file: Path, folder: Path, kills: int, span_s: float, moments: random.
             said = process.communicate(timeout=moments.uniform(0.0, span_s))[0]
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
-            process.wait()
+            said = process.communicate()[0]
+        if process.returncode == -signal.SIGKILL:
             left -= 1
-            print(f"killed {kills - left} of {kills}, run {len(runs)}", flush=True)
-            continue
-        if process.returncode:
+            stages = re.findall(r"^== \d+/\d+ (\w+):", said, re.MULTILINE)
+            print(f"killed {kills - left} of {kills}: run {len(runs)}, {(stages or ['start'])[-1]}", flush=True)
+        elif process.returncode:
             raise RuntimeError(said.strip().rpartition("\n")[2])
-        runs.append(folder / f"killed-{len(runs) + 1}")
+        else:
+            runs.append(folder / f"killed-{len(runs) + 1}")
     to_the_end(file, runs[-1])
     return runs
 
@@ -151,12 +154,18 @@ def watching(folder: Path) -> Iterator[list[str]]:
     """Lists the runs' folders of versions all the while, as a server does; the list of faults it saw."""
     faults, stop = list[str](), threading.Event()
 
+    def look() -> None:
+        for base_path in folder.glob(f"killed-*/serving/{MODEL_NAME}"):
+            for version in versions_in(base_path):
+                if not (version.path / "saved_model.pb").is_file() or not (version.path / RELEASE_FILE).is_file():
+                    faults.append(f"{version.path} was seen in part")
+
     def watch() -> None:
         while not stop.wait(0.01):
-            for base_path in folder.glob(f"killed-*/serving/{MODEL_NAME}"):
-                for version in versions_in(base_path):
-                    if not (version.path / "saved_model.pb").is_file() or not (version.path / RELEASE_FILE).is_file():
-                        faults.append(f"{version.path} was seen in part")
+            try:
+                look()
+            except OSError as error:
+                faults.append(f"not seen at all: {error}")
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -182,15 +191,17 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            sys.exit(f"run_kills: --folder: expected an empty folder, got {folder}")
         undisturbed, ends, faults = torment(folder, options.kills, options.seed)
     for name, end in [("undisturbed", undisturbed), *((f"killed-{n}", end) for n, end in enumerate(ends, 1))]:
         print(f"{name}: weights {end.weights[:12]}, {end.metrics}")
     print(f"killed {options.kills} times, faults a watcher saw: {len(faults)}")
     if faults:
         sys.exit(f"run_kills: {faults[0]}")
-    for end in ends:
+    for number, end in enumerate(ends, 1):
         if end.weights != undisturbed.weights or not end.is_close_to(undisturbed):
-            sys.exit("run_kills: the runs differ")
+            sys.exit(f"run_kills: killed-{number} ended as another run than the undisturbed one")
 
 
 if __name__ == "__main__":

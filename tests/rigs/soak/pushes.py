@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -31,12 +31,20 @@ class LoadReport:
     """Versions of the last answers, of more than can be under way."""
 
     def wait_for(self, version: int) -> None:
-        """Until that version, and no other, answers.
+        """Until that version, and no other, answers, or a fault was seen.
 
         Raises:
           TimeoutError: it did not take over.
         """
-        wait_until(lambda: set(self.latest) == {version})
+        self.wait_until(lambda: set(self.latest) == {version})
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Until it holds, or a fault was seen.
+
+        Raises:
+          TimeoutError: neither.
+        """
+        wait_until(lambda: condition() or self.mixed > 0 or bool(self.failures))
 
 
 @contextlib.contextmanager
@@ -70,7 +78,7 @@ def load(folder: Path, clients: int) -> Iterator[LoadReport]:
         for thread in threads:
             thread.start()
         try:
-            wait_until(lambda: report.answers.total() > 0)
+            report.wait_until(lambda: report.answers.total() > 0)
             yield report
         finally:
             done.set()
@@ -94,10 +102,10 @@ def push_versions(folder: Path, versions: int, clients: int, requests: int) -> L
     with load(folder, clients) as report:
         for version in range(2, versions + 2):
             due = requests * (version - 1) // (versions + 1)
-            wait_until(lambda due=due: report.answers.total() >= due)  # type: ignore[misc]
+            report.wait_until(lambda due=due: report.answers.total() >= due)  # type: ignore[misc]
             write_version(folder, version)
             report.wait_for(version)
-        wait_until(lambda: report.answers.total() >= requests)
+        report.wait_until(lambda: report.answers.total() >= requests)
     return report
 
 
