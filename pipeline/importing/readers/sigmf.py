@@ -16,7 +16,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         from sigmf import sigmffile
     except ImportError:
-        raise ValueError(f"{path}: expected the package sigmf, found none; pip install ris-mvdr[import]") from None
+        raise ValueError(f"{path}: expected the package sigmf, found none; pip install 'ris-mvdr[import]'") from None
     expect_names(path, names, ["samples"])
     try:
         recording = sigmffile.fromfile(path)

@@ -150,7 +150,7 @@ def test_sigmf_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     write_sigmf(tmp_path / "y", ORIGINAL["snapshots"], "cf32_le", M)
     monkeypatch.setitem(sys.modules, "sigmf", None)
     tables = {**PLAIN, "snapshots": {"name": "samples", "files": ["y.sigmf-data"]}}
-    with pytest.raises(ValueError, match=r"expected the package sigmf, found none; pip install ris-mvdr\[import\]$"):
+    with pytest.raises(ValueError, match=r"expected the package sigmf, found none; pip install 'ris-mvdr\[import\]'$"):
         imported(tmp_path, tables)
 
 
