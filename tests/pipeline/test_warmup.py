@@ -77,8 +77,8 @@ class CompiledLocalizer(Localizer):
     def decibels(self, power: tf.Tensor) -> tf.Tensor:
         return 10.0 * tf.math.log(power) / tf.math.log(10.0)
 
-    def localize(self, snapshots, ris_codes, channel, snr_db):
-        outputs = super().localize(snapshots, ris_codes, channel, snr_db)
+    def report(self, *candidates, **options):
+        outputs = super().report(*candidates, **options)
         return {**outputs, "power_db": self.decibels(10.0 ** (outputs["power_db"] / 10.0))}
 
 
