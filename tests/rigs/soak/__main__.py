@@ -14,19 +14,20 @@ from tests.rigs.soak.pushes import LoadReport, push_versions, roll_back_and_fort
 _MAX_GROWTH = 0.05
 
 
-def _no_request_failed(check: str, report: LoadReport) -> bool:
+def _all_answered(check: str, report: LoadReport, versions: int) -> bool:
     by_version = ", ".join(f"version {version}: {count}" for version, count in sorted(report.answers.items()))
     print(f"{check}: {report.answers.total()} answers ({by_version}), {report.mixed} of another version than they say, "
           f"{len(report.failures)} failed {report.failures[:3] or ''}")  # fmt: skip
-    return not report.mixed and not report.failures
+    return not report.mixed and not report.failures and len(report.answers) == versions
 
 
 def _pushes(folder: Path, options: argparse.Namespace) -> bool:
-    return _no_request_failed("push", push_versions(folder, options.versions, options.clients, options.requests))
+    report = push_versions(folder, options.versions, options.clients, options.requests)
+    return _all_answered("push", report, options.versions + 1)
 
 
 def _roll_backs(folder: Path, options: argparse.Namespace) -> bool:
-    return _no_request_failed("roll back", roll_back_and_forth(folder, options.roll_backs, options.clients))
+    return _all_answered("roll-back", roll_back_and_forth(folder, options.roll_backs, options.clients), 2)
 
 
 def _hostile(folder: Path, options: argparse.Namespace) -> bool:
