@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check install --root-user-action ignore --no-warn-script-location
+UV := $(BIN)/uv --quiet pip install --python $(BIN)/python --compile-bytecode
 RUN := runs/demo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
@@ -12,7 +13,9 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@echo "installing what requirements.lock lists into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) --requirement requirements.lock
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
+	@$(PIP) --requirement $(VENV)/uv.lock
+	@$(UV) --requirement requirements.lock || $(PIP) --requirement requirements.lock  # which knows other registries
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -31,7 +31,9 @@ def choose(accept: tf.Tensor, new: Structure, old: Structure) -> Structure:
     )
 
 
-def in_groups(work: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor, width: int, size: int) -> tf.Tensor:
+def in_groups(
+    work: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor, width: int, size: int | tf.Tensor
+) -> tf.Tensor:
     """`work` on `size` scenes at a time, where what it makes on its way is much larger than what comes of it.
 
     Args:

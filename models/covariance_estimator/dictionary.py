@@ -18,7 +18,7 @@ from models.physics.geometry import FieldOfView, RISArray
 from models.physics.steering import steering_norm2, steering_vectors
 
 # Of each half of a batch: a product with all of the grid is up to 100 times as large as what is summed of it.
-_SCENES_AT_ONCE = 4
+_VECTORS_AT_ONCE, _MATRICES_AT_ONCE = 256, 4
 
 
 def _cell_centres(limits: Sequence[float] | np.ndarray, cells: int) -> np.ndarray:
@@ -93,7 +93,8 @@ class PolarDictionary:
         Returns:
           [B, G] float32. 8 S N G real operations a scene, a fourth of it with mirror symmetry.
         """
-        return in_groups(self._products.beam_power, vectors, self.config.size, _SCENES_AT_ONCE)
+        size = -(-_VECTORS_AT_ONCE // tf.shape(vectors)[1])
+        return in_groups(self._products.beam_power, vectors, self.config.size, size)
 
     def quadratic_form(self, matrix: tf.Tensor) -> tf.Tensor:
         """d_g^H Q d_g for every grid point.
@@ -104,7 +105,7 @@ class PolarDictionary:
         Returns:
           [B, G] float32. 8 N^2 G real operations a scene, a sixth of it with mirror symmetry.
         """
-        return in_groups(self._products.quadratic_form, matrix, self.config.size, _SCENES_AT_ONCE)
+        return in_groups(self._products.quadratic_form, matrix, self.config.size, _MATRICES_AT_ONCE)
 
 
 def _embedded(real: tf.Tensor, imag: tf.Tensor) -> tf.Tensor:

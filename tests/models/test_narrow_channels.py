@@ -11,14 +11,15 @@ import tensorflow as tf
 from models.artifacts import load_weights
 from models.baselines.measurement import measure
 from models.baselines.sequential_ml import SequentialML
-from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.backbone import Backbone, Prediction
 from models.covariance_estimator.config import ContinuousConfig, GridConfig
 from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.exact_search import effective_rank, search_grid
 from models.covariance_estimator.likelihood import Atoms, Evaluation, evaluate_atoms
+from models.localizer import Localizer
 from models.physics.geometry import Scenario
-from models.physics.observation import Observation, observe
+from models.physics.observation import Observation, observation_specs, observe
 from models.weights import PRETRAINED
 from tests.simulated import batch_of, inputs_of
 from tfds_shards.simulator import CONFIGS
@@ -26,6 +27,8 @@ from tfds_shards.simulator import CONFIGS
 SCENARIO = Scenario()
 ARRAY, VIEW = SCENARIO.array, SCENARIO.field_of_view
 NUM_SCENES = 6
+
+Predict = Callable[[Observation], Prediction]
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +85,23 @@ def of_ml(inputs, observation: Observation) -> tf.Tensor:
 
 
 @pytest.fixture(scope="module")
-def searched(observation: Observation) -> Callable[[Path | None], tf.Tensor]:
-    """What `worth` makes of the backbone's atoms with those weights; one graph for all of them."""
-    backbone = Backbone()
-    predict = tf.function(backbone.predict_covariance, autograph=False)
+def localizer() -> Localizer:
+    return Localizer(Backbone())
+
+
+@pytest.fixture(scope="module")
+def predict(localizer: Localizer) -> Predict:
+    """The localizer's `predict` as one graph for all of the file."""
+    specs = observation_specs(SCENARIO.num_antennas, ARRAY.num_elements)
+    return tf.function(localizer.predict, autograph=False).get_concrete_function(specs)
+
+
+@pytest.fixture(scope="module")
+def searched(localizer: Localizer, predict: Predict, observation: Observation) -> Callable[[Path | None], tf.Tensor]:
+    """What `worth` makes of the backbone's atoms with those weights."""
 
     def search(weights: Path | None) -> tf.Tensor:
-        backbone.set_weights(load_weights(weights).backbone.get_weights())
+        localizer.backbone.set_weights(load_weights(weights).backbone.get_weights())
         prediction = predict(observation)
         return worth(prediction.atoms, prediction.evaluation)
 
@@ -108,11 +121,10 @@ def worth(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
     return evaluation.nll + ContinuousConfig().prune_gain * number
 
 
-def test_wide_channels_take_the_short_way(inputs) -> None:
+def test_wide_channels_take_the_short_way(predict: Predict, inputs: dict[str, np.ndarray]) -> None:
     """Scattered and traced scenes in one batch come out as they do alone."""
     scattered = inputs_of(batch_of(2))
     mixed = {name: np.concatenate([scattered[name], inputs[name][:2]]) for name in inputs}
-    predict = Backbone().predict_covariance
     together = predict(observe(*(tf.constant(value) for value in mixed.values()))).evaluation.nll
     alone = predict(observe(*(tf.constant(value) for value in scattered.values()))).evaluation.nll
     np.testing.assert_allclose(together[:2], alone, rtol=1e-4)

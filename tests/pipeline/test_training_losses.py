@@ -118,7 +118,7 @@ def model() -> BackboneTraining:
     for correction in backbone.corrections:
         correction.readout.kernel.assign(0.05 * rng.normal(size=correction.readout.kernel.shape))
     training = BackboneTraining(backbone, WEIGHTS, SHRINKAGE)
-    training.compile(optimizer=keras.optimizers.SGD(0.0))
+    training.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
     return training
 
 
@@ -165,7 +165,7 @@ def test_training_lowers_the_losses_it_is_given(batch) -> None:
     keras.utils.set_random_seed(1)
     backbone = Backbone(Scenario(), dataclasses.replace(TINY, stages=2))
     training = BackboneTraining(backbone, LossConfig(heat_map=1.0, stein=0.0, subspace_alignment=1.0))
-    training.compile(optimizer=keras.optimizers.Adam(1e-2))
+    training.compile(optimizer=keras.optimizers.Adam(1e-2), run_eagerly=True)
     scenes = tf.data.Dataset.from_tensors(batch)
     before = training.evaluate(scenes, return_dict=True, verbose=0)
     training.fit(scenes.repeat(15), verbose=0)
