@@ -30,8 +30,12 @@ class DataOptions:
     """Where the sets lie."""
     installation: Path | None = None
     """An installation file that the scenes are drawn for, docs/installation.md; left out, the config's own."""
+    processes: int | None = None
+    """Processes that draw scenes; left out, one a core where there are 10,000 scenes or more."""
 
     def __post_init__(self) -> None:
+        if self.processes is not None and self.processes < 1:
+            raise ValueError(f"--processes: expected 1 or more, got {self.processes}")
         apply_installation(self)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import shutil
 import time
 from pathlib import Path
@@ -11,9 +12,12 @@ from pipeline.common.artifacts import Artifact, Fingerprint, alone, state
 from pipeline.common.digests import code_version
 from pipeline.data import DataOptions
 from pipeline.scenes.reading import StoredScenes, open_scenes, scene_directory
-from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig, encode_scene
+from tfds_shards.drawing import drawing_in, encode_scene
+from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig
 from tfds_shards.scene_sets import SceneSet, scene_set
 from tfds_shards.simulator import simulate_scene
+
+_MANY_SCENES = 10_000
 
 
 def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogger(__name__)) -> StoredScenes:
@@ -63,7 +67,10 @@ def _built(wanted: SceneSet, directory: Path, options: DataOptions, logger: logg
     builder = Builder(data_dir=options.data_dir, config=RISSnapshotsConfig.of(options.config, wanted))
     _check_space(builder, wanted, options.data_dir, logger)
     start = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()) as said:  # TFDS speaks of downloads
+    with contextlib.ExitStack() as stack:
+        if (processes := options.processes or _worth_it(wanted)) > 1:
+            builder.draw = stack.enter_context(drawing_in(processes))
+        said = stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # TFDS speaks of downloads
         builder.download_and_prepare()
     logger.debug(said.getvalue().strip())
     rate = wanted.num_scenes / (time.perf_counter() - start)
@@ -72,6 +79,11 @@ def _built(wanted: SceneSet, directory: Path, options: DataOptions, logger: logg
     Artifact(directory, asked(wanted), "new").finish(*files)
     logger.info(f"Built {_summary(stored)}, {rate:.0f} scenes/s")
     return stored
+
+
+def _worth_it(wanted: SceneSet) -> int:
+    """Processes that save more time than they take to start: one a core, for many scenes."""
+    return os.cpu_count() or 1 if wanted.num_scenes >= _MANY_SCENES else 1
 
 
 def _summary(stored: StoredScenes) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -19,8 +20,9 @@ from pipeline.data import DataOptions
 from pipeline.scenes.building import build_scenes
 from pipeline.scenes.reading import load_scenes, open_scenes, scene_directory
 from tests.rigs.killed_at import killed_stage
+from tfds_shards.drawing import encode_scene
 from tfds_shards.ris_snapshots import ris_snapshots_dataset_builder as builder_module
-from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig, encode_scene
+from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig
 from tfds_shards.scene_sets import READABLE_VERSIONS, SCENE_SETS, SceneSet, scene_set
 from tfds_shards.simulator import CONFIGS, SPLITS, Scene, simulate_scene
 
@@ -179,6 +181,32 @@ def test_a_build_by_beam_is_the_same_set(tmp_path: Path) -> None:
                 np.testing.assert_array_equal(value, other[key])
 
 
+def test_a_build_by_several_processes_is_the_same_set(tmp_path: Path) -> None:
+    """To the last byte of every file; and none of the processes outlives it."""
+    name = build(tmp_path / "one", train=120)
+    build_scenes(DataOptions(name, data_dir=tmp_path / "two", processes=2))
+    assert not multiprocessing.active_children()
+    one, two = (
+        {path.name: path.read_bytes() for path in scene_directory(tmp_path / how, scene_set(name)).glob("*.tfrecord-*")}
+        for how in ("one", "two")
+    )
+    assert len(one) == len(SPLITS)
+    assert one == two
+
+
+def test_processes_that_draw_end_with_a_build_that_is_killed(tmp_path: Path) -> None:
+    """They hold its standard output open, so that this comes back only when they are gone."""
+    sizes = ["--config", "l64_m64", "--train", "400", "--validation", "1", "--test", "1", "--processes", "2"]
+    killed_stage(
+        "tfds_shards.ris_snapshots.ris_snapshots_dataset_builder:_Progress.__call__",
+        60,
+        "data",
+        *sizes,
+        "--data-dir",
+        tmp_path,
+    )
+
+
 def test_second_build_reuses_the_first_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     name = build(tmp_path, train=4)
@@ -200,7 +228,7 @@ def test_too_little_space_is_said_before_the_work(tmp_path: Path) -> None:
 def test_killed_build_leaves_nothing_that_reads_as_complete(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     sizes = ["--config", "l64_m64", "--train", "60", "--validation", "1", "--test", "1"]
-    written = ("tfds_shards.ris_snapshots.ris_snapshots_dataset_builder:encode_scene", 40)
+    written = ("tfds_shards.drawing:encode_scene", 40)
     killed_stage(*written, "data", *sizes, "--data-dir", tmp_path)
     assert any(path.stat().st_size for path in tmp_path.rglob("*.tfrecord-*"))
     name = "l64_m64_60_1_1"
@@ -234,6 +262,7 @@ def test_command_line(tmp_path: Path, command_line) -> None:
         (["--config", "l65"], "config: expected"),
         (["--train", "0"], "train: expected"),
         (["--test", "-1"], "test: expec"),
+        (["--processes", "0"], "--processes: expected 1 or more, got 0"),
     ],
 )
 def test_bad_command_line_is_one_clear_line(tmp_path: Path, refused, options: list[str], message: str) -> None:
