@@ -58,7 +58,10 @@ def drawing_in(processes: int) -> Iterator[Draw]:
             for drawn in pool.map(functools.partial(_draw_all, config, split), tasks):
                 yield from drawn
 
-        yield ahead
+        try:
+            yield ahead
+        finally:
+            pool.shutdown(cancel_futures=True)  # of a build that was given up
 
 
 def _draw_all(config: SceneConfig, split: str, indices: Sequence[int]) -> list[Features]:
