@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from tfds_shards.simulator import Scene, SceneConfig, simulate_scene
 _SCENES_A_TASK = 50  # 1.4 MB to pass back
 
 Features = dict[str, Any]
-Draw = Callable[[SceneConfig, str, Sequence[int]], Iterable[Features]]
+Draw = Callable[[SceneConfig, str, Iterable[int]], Iterator[Features]]
 """Of a config and split, the scenes of those numbers, in their order."""
 
 
@@ -38,10 +38,14 @@ def encode_scene(scene: Scene) -> Features:
     }
 
 
-def draw(config: SceneConfig, split: str, indices: Sequence[int]) -> Iterator[Features]:
+def draw_scene(config: SceneConfig, split: str, index: int) -> Features:
+    """The scene of that number."""
+    return encode_scene(simulate_scene(config, split, index))
+
+
+def draw(config: SceneConfig, split: str, indices: Iterable[int]) -> Iterator[Features]:
     """One scene after the other, in this process."""
-    for index in indices:
-        yield encode_scene(simulate_scene(config, split, index))
+    return map(functools.partial(draw_scene, config, split), indices)
 
 
 @contextlib.contextmanager
@@ -53,19 +57,13 @@ def drawing_in(processes: int) -> Iterator[Draw]:
     spawned = multiprocessing.get_context("spawn")  # TensorFlow does not live on in a fork
     with concurrent.futures.ProcessPoolExecutor(processes, spawned, _begin) as pool:
 
-        def ahead(config: SceneConfig, split: str, indices: Sequence[int]) -> Iterator[Features]:
-            tasks = [indices[first : first + _SCENES_A_TASK] for first in range(0, len(indices), _SCENES_A_TASK)]
-            for drawn in pool.map(functools.partial(_draw_all, config, split), tasks):
-                yield from drawn
+        def ahead(config: SceneConfig, split: str, indices: Iterable[int]) -> Iterator[Features]:
+            return pool.map(functools.partial(draw_scene, config, split), indices, chunksize=_SCENES_A_TASK)
 
         try:
             yield ahead
         finally:
             pool.shutdown(cancel_futures=True)  # of a build that was given up
-
-
-def _draw_all(config: SceneConfig, split: str, indices: Sequence[int]) -> list[Features]:
-    return list(draw(config, split, indices))
 
 
 def _begin() -> None:

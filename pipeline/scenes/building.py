@@ -17,7 +17,7 @@ from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RIS
 from tfds_shards.scene_sets import SceneSet, scene_set
 from tfds_shards.simulator import simulate_scene
 
-_MANY_SCENES = 10_000
+_MANY_SCENES = 10_000  # half a minute of drawing, where processes take some seconds to start
 
 
 def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogger(__name__)) -> StoredScenes:

@@ -17,7 +17,6 @@ from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.exact_search import effective_rank, search_grid
 from models.covariance_estimator.likelihood import Atoms, Evaluation, evaluate_atoms
-from models.localizer import Localizer
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation, observation_specs, observe
 from models.weights import PRETRAINED
@@ -85,23 +84,23 @@ def of_ml(inputs, observation: Observation) -> tf.Tensor:
 
 
 @pytest.fixture(scope="module")
-def localizer() -> Localizer:
-    return Localizer(Backbone())
+def backbone() -> Backbone:
+    return Backbone()
 
 
 @pytest.fixture(scope="module")
-def predict(localizer: Localizer) -> Predict:
-    """The localizer's `predict` as one graph for all of the file."""
+def predict(backbone: Backbone) -> Predict:
+    """The backbone as one graph for any batch and weights."""
     specs = observation_specs(SCENARIO.num_antennas, ARRAY.num_elements)
-    return tf.function(localizer.predict, autograph=False).get_concrete_function(specs)
+    return tf.function(backbone.predict_covariance, autograph=False).get_concrete_function(specs)
 
 
 @pytest.fixture(scope="module")
-def searched(localizer: Localizer, predict: Predict, observation: Observation) -> Callable[[Path | None], tf.Tensor]:
+def searched(backbone: Backbone, predict: Predict, observation: Observation) -> Callable[[Path | None], tf.Tensor]:
     """What `worth` makes of the backbone's atoms with those weights."""
 
     def search(weights: Path | None) -> tf.Tensor:
-        localizer.backbone.set_weights(load_weights(weights).backbone.get_weights())
+        backbone.set_weights(load_weights(weights).backbone.get_weights())
         prediction = predict(observation)
         return worth(prediction.atoms, prediction.evaluation)
 

@@ -96,8 +96,9 @@ def test_targets_are_one_at_the_sources_and_lead_to_them() -> None:
         np.testing.assert_allclose(led_to, sources[np.argmin(distance[:, nearest], axis=0)], atol=1e-5)
 
 
-def trained(joint: bool, steps: int, graph: bool) -> tuple[list[dict[str, float]], bool]:
-    """Losses of each step on the same few loud scenes, and whether the grid stages have moved."""
+@pytest.mark.parametrize("joint", [False, True])
+def test_training_finds_what_it_is_shown(joint: bool) -> None:
+    """A few loud scenes again and again: the loss falls, and with `joint` the grid stages move too."""
     keras.utils.set_random_seed(1)  # else the weights it starts from follow the tests before, and some are slow
     batch = {name: tf.constant(value) for name, value in batch_of(4, loud(2)).items()}
     backbone = Backbone(Scenario(max_sources=2), SMALL)
@@ -106,29 +107,18 @@ def trained(joint: bool, steps: int, graph: bool) -> tuple[list[dict[str, float]
     model.compile(optimizer="adam", jit_compile=False)
     model.optimizer.learning_rate = 0.003
     before = [variable.numpy() for variable in backbone.grid_variables]
-    step = tf.function(model.train_step, autograph=False) if graph else model.train_step
+    step = tf.function(model.train_step, autograph=False)
     model.optimizer.build(model.learned)
     losses = []
-    for _ in range(steps):
+    for _ in range(80):
         model.reset_metrics()
         losses.append({name: float(value) for name, value in step(batch).items()})
-    pairs = zip(before, backbone.grid_variables, strict=True)
-    return losses, any(not np.array_equal(one, variable) for one, variable in pairs)
-
-
-def test_training_finds_what_it_is_shown() -> None:
-    """A few loud scenes again and again: the loss falls, and the backbone stays what it is."""
-    losses, moved = trained(joint=False, steps=80, graph=True)
     for name, share in (("presence", 0.2), ("offset", 0.5)):
         assert min(one[name] for one in losses[-10:]) < share * losses[0][name]
-    assert not moved
-
-
-@pytest.mark.parametrize("joint", [False, True])
-def test_with_joint_the_grid_stages_move_too(joint: bool) -> None:
-    (losses,), moved = trained(joint, steps=1, graph=False)
-    assert losses["loss"] == pytest.approx(sum(value for name, value in losses.items() if name != "loss"), rel=1e-5)
-    assert moved == joint
+    for one in losses:
+        assert one["loss"] == pytest.approx(sum(value for name, value in one.items() if name != "loss"), rel=1e-5)
+    moved = [not np.array_equal(one, variable) for one, variable in zip(before, backbone.grid_variables, strict=True)]
+    assert any(moved) == joint
 
 
 def test_the_heat_map_teaches_the_grid_stages() -> None:

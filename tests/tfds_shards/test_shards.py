@@ -196,15 +196,9 @@ def test_a_build_by_several_processes_is_the_same_set(tmp_path: Path) -> None:
 
 def test_processes_that_draw_end_with_a_build_that_is_killed(tmp_path: Path) -> None:
     """They hold its standard output open, so that this comes back only when they are gone."""
-    sizes = ["--config", "l64_m64", "--train", "400", "--validation", "1", "--test", "1", "--processes", "2"]
-    killed_stage(
-        "tfds_shards.ris_snapshots.ris_snapshots_dataset_builder:_Progress.__call__",
-        60,
-        "data",
-        *sizes,
-        "--data-dir",
-        tmp_path,
-    )
+    written = (f"{builder_module.__name__}:_Progress.__call__", 60)
+    options = ["--config", "l64_m64_400_1_1", "--data-dir", tmp_path, "--processes", "2"]
+    assert "Building l64_m64_400_1_1: 402 scenes" in killed_stage(*written, "data", *options)
 
 
 def test_second_build_reuses_the_first_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
