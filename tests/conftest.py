@@ -24,6 +24,9 @@ from pipeline.release.exporting import export_localizer
 from pipeline.scenes.building import build_scenes
 
 start_lean()  # after all imports: for its collector, which graphs keep busy, too
+# Half of a graph's first call is its optimization, which few calls here make up for; stages and servers that run as
+# processes have it, and their answers are compared with those in this process.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 MODEL_NAME = "ris_localizer"
 SCENE_SETS = ("l64_m64_32_16_8", "l64_random_16_16_2")

@@ -214,9 +214,9 @@ def refine_atoms(
 
 def _highest_of_three(volume: tf.Tensor, axis: int) -> tf.Tensor:
     """Each entry's maximum with its two neighbours along an axis."""
-    size = volume.shape[axis]
-    padded = tf.pad(volume, [[int(a == axis)] * 2 for a in range(4)], constant_values=-np.inf)
-    before, here, after = (tf.gather(padded, range(first, first + size), axis=axis) for first in range(3))
+    along = np.eye(4, dtype=np.int32)[axis]
+    padded = tf.pad(volume, np.outer(along, [1, 1]), constant_values=-np.inf)
+    before, here, after = (tf.slice(padded, first * along, [-1, *volume.shape[1:]]) for first in range(3))
     return tf.maximum(tf.maximum(before, here), after)
 
 

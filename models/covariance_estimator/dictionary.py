@@ -177,14 +177,13 @@ class _MirroredProducts:
         return tf.gather(tf.reshape(images, [-1, NUM_PARITIES * self.num_points]), self.where, axis=1)
 
     def beam_power(self, vectors: tf.Tensor) -> tf.Tensor:
-        shape = tf.shape(vectors)
+        num_scenes, num_vectors, _ = tf.unstack(tf.shape(vectors))
         rows = self._split(tf.reshape(vectors, [-1, self.array.num_elements]))
-        parts = tf.matmul(rows, self.correlator)  # [4, B S, 2 Q]
-        even, odd = parts[:2] + parts[2:], parts[:2] - parts[2:]
-        images = [even[0] + even[1], even[0] - even[1], odd[0] + odd[1], odd[0] - odd[1]]
-        power = [
-            tf.reduce_sum(tf.reshape(image**2, [shape[0], 2 * shape[1], self.num_points]), axis=1) for image in images
-        ]
+        first, second = tf.split(tf.matmul(rows, self.correlator), 2)  # [4, B S, 2 Q], in halves
+        (a, b), (c, d) = tf.unstack(first + second), tf.unstack(first - second)
+        by_vector = tf.stack([num_scenes, 2 * num_vectors, self.num_points])
+        images = (a + b, a - b, c + d, c - d)
+        power = [tf.reduce_sum(tf.reshape(tf.square(image), by_vector), axis=1) for image in images]
         return self._on_grid(tf.stack(power, axis=1))
 
     def quadratic_form(self, matrix: tf.Tensor) -> tf.Tensor:

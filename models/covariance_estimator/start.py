@@ -14,7 +14,7 @@ import tensorflow as tf
 from models.covariance_estimator.config import StartConfig
 from models.covariance_estimator.continuous import grid_peaks
 from models.covariance_estimator.dictionary import PolarDictionary
-from models.covariance_estimator.layers import build_in_turn
+from models.covariance_estimator.layers import build_in_turn, in_turn
 from models.covariance_estimator.likelihood import Atoms
 from models.covariance_estimator.spectral_maps import LikelihoodMaps
 
@@ -134,19 +134,13 @@ class StartNetwork(keras.layers.Layer):
         self.built = True
 
     def call(self, candidates: Candidates) -> Start:
-        hidden = _through(self.embedding, candidates.features)
+        hidden = in_turn(self.embedding, candidates.features)
         for gate, update, norm in zip(self.gates, self.updates, self.norms, strict=True):
             own = norm(hidden)
-            heard = tf.einsum("btsw,bsw->btw", _through(gate, candidates.relations), own) / 4.0
-            hidden += _through(update, tf.concat([own, heard], axis=-1))
-        logits, log_power, *offsets = tf.unstack(self.readout(hidden), axis=-1)
+            heard = tf.einsum("btsw,bsw->btw", in_turn(gate, candidates.relations), own) / 4.0
+            hidden += in_turn(update, tf.concat([own, heard], axis=-1))
+        logits, log_power, *offsets = tf.unstack(in_turn([self.readout], hidden), axis=-1)
         return Start(logits, tf.stack(offsets, axis=-1), log_power)
-
-
-def _through(layers: list[keras.layers.Layer], values: tf.Tensor) -> tf.Tensor:
-    for layer in layers:
-        values = layer(values)
-    return values
 
 
 def started_atoms(

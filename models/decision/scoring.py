@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.exact_search import effective_rank
-from models.covariance_estimator.layers import build_in_turn
+from models.covariance_estimator.layers import build_in_turn, in_turn
 from models.covariance_estimator.likelihood import Atoms, Evaluation
 from models.decision.decision import Decision
 from models.physics.geometry import Scenario
@@ -114,9 +114,7 @@ class ScoreCorrection(keras.layers.Layer):
     def call(self, features: tf.Tensor) -> tf.Tensor:
         """features [..., NUM_FEATURES] -> what is added to the logit of the score, and to the log of the covariance:
         [..., 2] float32."""
-        for layer in self.hidden:
-            features = layer(features)
-        to_logit, log_stretch = tf.unstack(self.readout(features), axis=-1)
+        to_logit, log_stretch = tf.unstack(in_turn([*self.hidden, self.readout], features), axis=-1)
         return tf.stack([to_logit, tf.clip_by_value(log_stretch, *_LOG_STRETCH)], axis=-1)
 
     def correct(self, decision: Decision, features: tf.Tensor) -> Decision:
