@@ -5,13 +5,13 @@ import contextlib
 import importlib.metadata
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.lean_start import start_lean
+from serving.signals import on_signals
 
 
 def _boolean(text: str) -> bool:
@@ -91,13 +91,12 @@ def _stopped_by_signals() -> threading.Event:
     """Set by SIGTERM or SIGINT; another one after that ends the program at once."""
     stop = threading.Event()
 
-    def ask(number: int, _: object) -> None:
+    def ask(number: int) -> None:
         if stop.is_set():
             os._exit(128 + number)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask)
+    on_signals(ask)
     return stop
 
 

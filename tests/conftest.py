@@ -24,9 +24,6 @@ from pipeline.release.exporting import export_localizer
 from pipeline.scenes.building import build_scenes
 
 start_lean()  # after all imports: for its collector, which graphs keep busy, too
-# Half of a graph's first call is its optimization, which few calls here make up for; stages and servers that run as
-# processes have it, and their answers are compared with those in this process.
-tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 MODEL_NAME = "ris_localizer"
 SCENE_SETS = ("l64_m64_32_16_8", "l64_random_16_16_2")
@@ -84,6 +81,16 @@ def tiny_scenes(made_once) -> Path:
             build_scenes(DataOptions(name, data_dir=directory))
 
     return made_once("tiny-scenes", build)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unoptimized(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Graphs are called as they were traced: optimization is half of a first call, which few calls here make up for.
+    Servers and what runs as a process have it; answers of those are compared with answers here."""
+    disabled = "serving" not in request.path.parts
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": disabled})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
 
 
 @pytest.fixture(scope="module")

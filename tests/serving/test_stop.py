@@ -160,6 +160,28 @@ def test_a_second_signal_ends_at_once(half_plus: Path) -> None:
         assert running.process.wait(PATIENCE_S) == 128 + signal.SIGINT
 
 
+HEARD = """
+import os, signal, threading
+from serving.signals import on_signals
+
+event, numbers = threading.Event(), []
+on_signals(lambda number: (numbers.append(number), event.set()))
+for number in (signal.SIGTERM, signal.SIGINT):
+    event.clear()
+    with event._cond:  # as a thread holds it that begins to wait
+        os.kill(os.getpid(), number)
+        sum(range(1000))
+    event.wait()
+print(*numbers)
+"""
+
+
+def test_a_signal_is_heard_while_the_main_thread_begins_to_wait() -> None:
+    """Two of sixty servers that were told to end as they came up never did."""
+    done = subprocess.run([sys.executable, "-c", HEARD], capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.stdout.split() == [str(int(signal.SIGTERM)), str(int(signal.SIGINT))], done.stderr
+
+
 def refuses(prediction) -> bool:
     try:
         prediction.Predict(predict_request("default", x=[2.0]), timeout=PATIENCE_S)

@@ -6,13 +6,13 @@ answer when it closed its door, and the next one starts. The process goes on unt
 
 import contextlib
 import gc
-import signal
 import threading
 from collections.abc import Iterator
 
 from serving.model_server import _announce, flag_parser
 from serving.server.app import ModelServer
 from serving.server.calls import Door
+from serving.signals import on_signals
 
 
 class CountingDoor(Door):
@@ -36,7 +36,7 @@ class CountingDoor(Door):
 def main() -> None:
     """Command line entry point."""
     flags, stop = flag_parser().parse_args(), threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    on_signals(lambda _: stop.set())
     while True:
         stop.clear()
         server, door = ModelServer(flags, _announce), CountingDoor()
