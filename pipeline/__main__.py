@@ -3,8 +3,8 @@
 import importlib
 import sys
 
-from pipeline.common.main import ERROR
-from pipeline.common.stages import STAGES, module
+from pipeline.common.main import ERROR, exit_renamed
+from pipeline.common.stages import RENAMED, STAGES, entry_point
 
 
 def main() -> None:
@@ -15,11 +15,13 @@ def main() -> None:
         for name, line in STAGES.items():
             print(f"  {name:16}{line}")
         return
+    if stage in RENAMED:
+        exit_renamed(stage)
     if stage not in STAGES:
         print(f"ris-mvdr: expected a stage, one of {', '.join(STAGES)}, got {stage!r}", file=sys.stderr)
         sys.exit(ERROR)
     sys.argv = [f"ris-mvdr {stage}", *sys.argv[2:]]
-    importlib.import_module(module(stage)).main()
+    importlib.import_module(entry_point(stage)).main()
 
 
 if __name__ == "__main__":

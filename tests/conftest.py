@@ -18,10 +18,10 @@ from models.localizer import Localizer
 from models.physics.geometry import Scenario
 from models.reflections.config import CoherenceConfig
 from pipeline.common.main import ERROR
-from pipeline.common.stages import module
-from pipeline.data import DataOptions
-from pipeline.release.exporting import export_localizer
-from pipeline.scenes.building import build_scenes
+from pipeline.common.stages import entry_point, module
+from pipeline.data.building import build_scenes
+from pipeline.data.options import DataOptions
+from pipeline.export.exporting import export_localizer
 
 start_lean()  # after all imports: for its collector, which graphs keep busy, too
 
@@ -112,7 +112,7 @@ def refused(
         monkeypatch.setattr(sys, "argv", [stage, *map(str, arguments)])
         monkeypatch.chdir(here)
         with pytest.raises(SystemExit) as stop:
-            importlib.import_module(module(stage)).main()
+            importlib.import_module(entry_point(stage)).main()
         assert stop.value.code == ERROR
         said = capsys.readouterr().err
         assert "Traceback" not in said

@@ -3,8 +3,8 @@
 import numpy as np
 
 from models.physics.geometry import Scenario
-from pipeline.evaluation.matching import found_sources, true_sources
-from pipeline.evaluation.metrics import Evaluation, MetricsConfig, compute_metrics, match_and_count
+from pipeline.metrics.evaluation import Evaluation, MetricsConfig, compute_metrics, match_and_count
+from pipeline.metrics.matching import found_sources, true_sources
 
 MAX_SOURCES = 5
 

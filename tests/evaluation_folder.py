@@ -7,9 +7,9 @@ import numpy as np
 
 from pipeline.common.artifacts import Fingerprint, making
 from pipeline.common.records import write_json
-from pipeline.evaluate import EvaluateOptions
-from pipeline.evaluation.metrics import MetricsConfig, compute_metrics
-from pipeline.evaluation.predictions import Predictions, evaluate_predictions, save_predictions
+from pipeline.evaluate.options import EvaluateOptions
+from pipeline.metrics.evaluation import MetricsConfig, compute_metrics
+from pipeline.metrics.predictions import Predictions, evaluate_predictions, save_predictions
 from tests.estimates import random_scenes
 
 SCENES = 60

@@ -13,8 +13,8 @@ import yaml
 
 from pipeline.common.main import parse
 from pipeline.common.stages import STAGES, module
-from pipeline.running.run_file import read_run_file
-from pipeline.running.steps import steps
+from pipeline.run.run_file import read_run_file
+from pipeline.run.steps import steps
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")))
@@ -59,7 +59,7 @@ def test_options_are_ones(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def options_of(stage: str) -> type:
     """The dataclass of a stage's options."""
-    stage_module = importlib.import_module(module(stage))
+    stage_module = importlib.import_module(f"{module(stage)}.options")
     name = "".join(part.capitalize() for part in stage.split("_")) + "Options"
     found = getattr(stage_module, name)
     assert isinstance(found, type)

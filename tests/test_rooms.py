@@ -1,23 +1,37 @@
 """The arrows between rooms, read off the sources: who may import whom, and how full a room may be."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from pipeline.common.stages import STAGES
+
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("models", "tfds_shards", "pipeline", "serving", "tests")
+PRODUCT = ("models", "tfds_shards", "pipeline", "serving")
+ROOMS = (*PRODUCT, "tests")
 FLOORS = ("physics", "covariance_estimator", "reflections", "decision", "spectrum")
 MOST_MODULES = 16
+SHARED = ("common", "scenes", "metrics", "figures", "fitting", "release")
+OPEN_TO_STAGES = {
+    "pipeline.benchmark.cells",
+    "pipeline.benchmark.roster",
+    "pipeline.calibrate.files",
+    "pipeline.evaluate.evaluating",
+    "pipeline.run.run_file",
+    "pipeline.run.steps",
+    "pipeline.train.training",
+}
+"""Modules of a stage that another stage may import, besides its options."""
 SERVER_TALKERS = {
-    "pipeline.common.checkup",
-    "pipeline.evaluation.estimators",
-    "pipeline.evaluation.fresh_scenes",
-    "pipeline.release.infra_validation",
-    "pipeline.scenes.validating",
-    "pipeline.viewing.asking",
-    "pipeline.viewing.stream",
+    "pipeline.doctor.checks",
+    "pipeline.metrics.estimators",
+    "pipeline.locate.fresh_scenes",
+    "pipeline.infra_validate.infra_validation",
+    "pipeline.validate.validating",
+    "pipeline.view.asking",
+    "pipeline.view.stream",
 }
 FILES_OF_THE_CLIENT = {
     f"serving.client.{name}" for name in ("files", "npz", "measurement", "measurement_file", "calibration")
@@ -68,6 +82,61 @@ def test_the_arrows_are_read_at_all() -> None:
     found = arrows("models", "pipeline", "serving", "tfds_shards")
     assert ("models.localizer", "models.spectrum.mvdr") in found
     assert len(found) > 300
+
+
+def cycles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """The groups of modules that import each other, directly or through others."""
+    return [sorted(group) for group in strongly_connected(graph) if len(group) > 1]
+
+
+def strongly_connected(graph: Mapping[str, set[str]]) -> list[set[str]]:
+    """Strongly connected components: those that reach each other."""
+
+    def reached(start: str) -> set[str]:
+        seen, waiting = set[str](), [start]
+        while waiting:
+            for target in graph.get(waiting.pop(), set()) - seen:
+                seen.add(target)
+                waiting.append(target)
+        return seen
+
+    reach = {name: reached(name) for name in graph}
+    groups = {frozenset({name} | {other for other in reach[name] if name in reach.get(other, set())}) for name in graph}
+    return [set(group) for group in groups]
+
+
+def test_cycles_are_found() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a", "e"}, "e": {"e"}}
+    assert cycles(graph) == [["a", "b", "c"]]
+
+
+def test_no_files_import_each_other() -> None:
+    """Imports inside functions count."""
+    graph: dict[str, set[str]] = {}
+    for name, target in arrows(*PRODUCT):
+        graph.setdefault(name, set()).add(target)
+    assert cycles(graph) == []
+
+
+def test_shared_packages_import_no_stage() -> None:
+    for name, target in arrows("pipeline"):
+        if within(name, *(f"pipeline.{package}" for package in SHARED)) and within(target, "pipeline"):
+            assert target.split(".")[1] in SHARED, f"{name} imports {target}"
+
+
+def test_stages_leave_the_internals_of_others_alone() -> None:
+    """Options may be imported, and what `OPEN_TO_STAGES` names; `run` puts all stages together."""
+    for name, target in arrows("pipeline"):
+        package, other = name.split(".")[1], [*target.split("."), ""][1]
+        if target.split(".")[0] != "pipeline" or other in ("", package, *SHARED) or package == "run":
+            continue
+        public = target.endswith(".options") or target in OPEN_TO_STAGES
+        assert public, f"{name} imports {target}"
+
+
+def test_every_package_is_a_stage_or_shared() -> None:
+    packages = {path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py")}
+    assert packages == {*STAGES, *SHARED}
 
 
 def test_models_import_nothing_of_the_others() -> None:

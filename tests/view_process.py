@@ -13,7 +13,7 @@ from serving.server_process import PATIENCE_S, end_with_parent
 
 
 class ViewProcess:
-    """`python -m pipeline.checks.view --port 0`; its page is there once it is made.
+    """`python -m pipeline.view --port 0`; its page is there once it is made.
 
     Args:
       options: of the command line.
@@ -21,7 +21,7 @@ class ViewProcess:
     """
 
     def __init__(self, options: tuple[str, ...], log_dir: Path) -> None:
-        command = [sys.executable, "-m", "pipeline.checks.view", "--port", "0", "--log-dir", str(log_dir), *options]
+        command = [sys.executable, "-m", "pipeline.view", "--port", "0", "--log-dir", str(log_dir), *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent)
         assert self.process.stdout is not None
         self.said = []

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 from pipeline.common.digests import code_version, content_digest, json_digest
 from pipeline.common.hyperparameters import flattened
 from pipeline.common.records import git_commit, plain, versions, write_config, write_json
+from pipeline.common.stages import entry_point
 
 MANIFEST = "manifest.json"
 SCENES = "the scenes "
@@ -62,7 +63,7 @@ class Input(NamedTuple):
 
 
 def fingerprint(
-    module: str, options: Any, inputs: Mapping[str, Input] | None = None, *, left_out: tuple[str, ...] = ()
+    stage: str, options: Any, inputs: Mapping[str, Input] | None = None, *, left_out: tuple[str, ...] = ()
 ) -> Fingerprint:
     """The fingerprint of a stage.
 
@@ -70,7 +71,7 @@ def fingerprint(
     paths to nothing do not count.
 
     Args:
-      module: dotted name of the stage's module.
+      stage: its name.
       options: its dataclass.
       inputs: what is read besides, by name.
       left_out: options that change no result: where it goes, how much is shown.
@@ -88,7 +89,7 @@ def fingerprint(
     places = {_flag(name): path for name, path in paths.items()}
     places |= {name: given.path for name, given in (inputs or {}).items()}
     shown = {name: str(path.absolute()) for name, path in places.items()}
-    return Fingerprint(module.rpartition(".")[2], kept, read, code_version(module), shown)
+    return Fingerprint(stage, kept, read, code_version(entry_point(stage)), shown)
 
 
 def _sets(config: Any) -> Any:

@@ -15,7 +15,7 @@ import tyro
 
 from models.lean_start import start_lean
 from pipeline.common.log import logging_to, quiet_libraries
-from pipeline.common.stages import module
+from pipeline.common.stages import RENAMED, module
 
 FAIL, ERROR, INTERRUPTED = 1, 2, 130
 """Exit statuses besides 0: the stage ran and its verdict is FAIL; it could not do what was asked; ctrl-C."""
@@ -121,3 +121,13 @@ def _line(error: Exception, log: Path | None) -> str:
 def _stop(line: str, status: int) -> None:
     print(line, file=sys.stderr, flush=True)
     sys.exit(status)
+
+
+def exit_renamed(stage: str) -> None:
+    """Ends a command that uses the name of a stage from version 0.1, with the new name.
+
+    Raises:
+      SystemExit: ERROR.
+    """
+    new = RENAMED[stage]
+    _stop(f"{stage}: this stage is now called {new}; run: ris-mvdr {new}", ERROR)

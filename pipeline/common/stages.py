@@ -5,7 +5,7 @@ STAGES = {
     "data": "simulate scenes into TFDS shards",
     "validate": "are the scenes on disk what they should be? VALID or INVALID",
     "train": "train the covariance backbone",
-    "score": "teach the score what a hit looks like",
+    "confidence": "teach the score what a hit looks like",
     "learnability": "did it learn anything? PASS or FAIL",
     "refine": "train the SpectrumRefiner",
     "tune": "search training options",
@@ -19,7 +19,7 @@ STAGES = {
     "push": "take a model to where a server looks for it, or roll back",
     "lineage": "tell which data, configuration, code and parents a version has",
     "kubeflow": "write a run as a pipeline of Kubeflow",
-    "track": "take a run's stages, scenes, figures and models into MLflow",
+    "mlflow": "take a run's stages, scenes, figures and models into MLflow",
     "locate": "send fresh scenes to a model server, true against found",
     "view": "a local page that shows a model server at work, scene by scene",
     "doctor": "is everything there that the stages need? A line a check",
@@ -29,12 +29,15 @@ STAGES = {
     "reproduce": "the figures of README and docs measured anew: do they agree? PASS or FAIL",
 }
 
-_CHECKS = (
-    "validate", "report", "bless", "infra_validate", "lineage", "track", "locate", "view", "tradeoff", "benchmark",
-    "reproduce",
-)  # fmt: skip
+RENAMED = {"score": "confidence", "track": "mlflow"}
+"""Stages that had another name in version 0.1: old name to new name."""
 
 
 def module(stage: str) -> str:
-    """The module that is a stage's command."""
-    return f"pipeline.checks.{stage}" if stage in _CHECKS else f"pipeline.{stage}"
+    """The package of a stage, which `python -m` runs."""
+    return f"pipeline.{stage}"
+
+
+def entry_point(stage: str) -> str:
+    """The module that holds the `main` of a stage."""
+    return f"pipeline.{stage}.__main__"

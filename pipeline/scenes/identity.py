@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from models.physics.geometry import Scenario
 from pipeline.common.artifacts import SCENES, Input, output_digest
 from pipeline.common.digests import json_digest
 from pipeline.scenes.reading import open_scenes, scene_directory
@@ -31,3 +32,15 @@ def scenes_inputs(data_dir: Path | str, configs: Sequence[str]) -> dict[str, Inp
         )
         for config in configs
     }
+
+
+def common_scenario(configs: Sequence[str]) -> Scenario:
+    """The installation of the sets.
+
+    Raises:
+      ValueError: they have several.
+    """
+    scenarios = {scene_set(config).config.scenario for config in configs}
+    if len(scenarios) > 1:
+        raise ValueError(f"--config: expected sets of one scenario, got {', '.join(configs)}")
+    return scenarios.pop()

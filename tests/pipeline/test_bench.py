@@ -13,7 +13,7 @@ from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import GridConfig
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
-from pipeline import bench
+from pipeline.bench import __main__ as bench
 from serving.bench import ServedFigures
 from tests.conftest import TINY
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from models.physics.geometry import RISArray, Scenario
-from pipeline.benchmarks import running
-from pipeline.benchmarks.cells import Cell, cell_batches, cell_scenes, separation_beams
-from pipeline.benchmarks.figures import METRICS, plot_metric
-from pipeline.benchmarks.measuring import measure, resolved
-from pipeline.benchmarks.names import ESTIMATORS, FIXED_NUMBER, KNOWN, ON_DEMAND, SUITES, default_estimators
-from pipeline.benchmarks.roster import Roster, applies
-from pipeline.benchmarks.suites import BASE, Suite, benchmark_suite
-from pipeline.checks.benchmark import BenchmarkOptions
+from pipeline.benchmark import running
+from pipeline.benchmark.cells import Cell, cell_batches, cell_scenes, separation_beams
+from pipeline.benchmark.figures import METRICS, plot_metric
+from pipeline.benchmark.measuring import measure, resolved
+from pipeline.benchmark.names import ESTIMATORS, FIXED_NUMBER, KNOWN, ON_DEMAND, SUITES, default_estimators
+from pipeline.benchmark.options import BenchmarkOptions
+from pipeline.benchmark.roster import Roster, applies
+from pipeline.benchmark.suites import BASE, Suite, benchmark_suite
 from pipeline.common.artifacts import Differs
 from tests.estimates import evaluated, perfect, random_scenes, silent
 from tests.simulated import batch_of as simulated

@@ -14,18 +14,18 @@ import pytest
 
 from pipeline.__main__ import main
 from pipeline.common.main import ERROR, FAIL, INTERRUPTED, run_stage
-from pipeline.common.stages import STAGES, module
+from pipeline.common.stages import RENAMED, STAGES, module
 
 ROOT = Path(__file__).resolve().parents[2]
 ASK_ALL_FOR_HELP = """
 import importlib, io, contextlib, sys
-from pipeline.common.stages import STAGES, module
+from pipeline.common.stages import STAGES, entry_point, module
 for stage in STAGES:
     sys.argv = [stage, "--help"]
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said):
-            importlib.import_module(module(stage)).main()
+            importlib.import_module(entry_point(stage)).main()
     except SystemExit as stop:
         assert stop.code == 0, (stage, stop.code)
     assert f"usage: python -m {module(stage)} " in said.getvalue(), said.getvalue()
@@ -34,9 +34,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules}))
 
 
 def test_every_stage_is_listed_and_says_what_it_does() -> None:
-    folders = (ROOT / "pipeline", ROOT / "pipeline" / "checks")
-    found = {path.stem for folder in folders for path in folder.glob("*.py")} - {"__init__", "__main__"}
-    assert set(STAGES) == found
+    assert {path.parent.name for path in (ROOT / "pipeline").glob("*/__main__.py")} == set(STAGES)
     for stage in STAGES:
         said = import_module(module(stage)).__doc__ or ""
         assert said.startswith((f"`python -m {module(stage)}`: ", f"`python -m {module(stage)} "))
@@ -70,6 +68,20 @@ def test_a_stage_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch, capsy
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("ris-mvdr: expected a stage, one of run, data, ")
     assert line.endswith("got 'trian'")
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_name_is_one_line_with_the_new_one(
+    old: str, new: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ris-mvdr", old])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == ERROR
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"ris-mvdr {new}" in line
+    done = subprocess.run([sys.executable, "-m", f"pipeline.{old}"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (ERROR, f"{line}\n")
 
 
 def test_it_passes_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

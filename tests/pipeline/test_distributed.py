@@ -14,13 +14,13 @@ import pytest
 import tensorflow as tf
 
 from models.artifacts import load_weights
-from pipeline import train
 from pipeline.common.main import ERROR
-from pipeline.training.place import Place, place
+from pipeline.fitting.workers import Place, place
+from pipeline.train import __main__ as train
 from tests.pipeline.test_training_runs import arguments, scalars
 
 EPOCHS = 2
-AFTER_EPOCH_1 = ("pipeline.training.fitting:Progress.end_epoch", "2")  # epoch 0 is the start
+AFTER_EPOCH_1 = ("pipeline.fitting.loop:Progress.end_epoch", "2")  # epoch 0 is the start
 SPREAD = ("mirrored", "multi_worker")
 
 

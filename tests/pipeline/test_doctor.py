@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import doctor
-from pipeline.common import checkup
-from pipeline.common.checkup import checks
 from pipeline.common.main import FAIL
-from pipeline.doctor import DoctorOptions
+from pipeline.doctor import __main__ as doctor
+from pipeline.doctor import checks as checkup
+from pipeline.doctor.checks import checks
+from pipeline.doctor.options import DoctorOptions
 
 
 def test_all_is_well_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

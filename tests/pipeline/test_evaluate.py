@@ -14,14 +14,15 @@ import tensorflow as tf
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.physics.geometry import Scenario
 from models.physics.steering import source_positions_m
-from pipeline.data import DataOptions
-from pipeline.evaluate import EvaluateOptions, main
-from pipeline.evaluation.comparison import compare
-from pipeline.evaluation.estimators import latest_version, saved_model_estimator
-from pipeline.evaluation.evaluating import draw_figures, evaluate
-from pipeline.evaluation.metrics import MetricsConfig, compute_metrics
-from pipeline.evaluation.predictions import evaluate_predictions, load_predictions, run_estimator
-from pipeline.scenes.building import build_scenes
+from pipeline.data.building import build_scenes
+from pipeline.data.options import DataOptions
+from pipeline.evaluate.__main__ import main
+from pipeline.evaluate.evaluating import draw_figures, evaluate
+from pipeline.evaluate.options import EvaluateOptions
+from pipeline.metrics.comparison import compare
+from pipeline.metrics.estimators import latest_version, saved_model_estimator
+from pipeline.metrics.evaluation import MetricsConfig, compute_metrics
+from pipeline.metrics.predictions import evaluate_predictions, load_predictions, run_estimator
 from pipeline.scenes.reading import load_scenes
 from serving.server.calls import Door, Loop
 from serving.server.config import single_model

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data import DataOptions
-from pipeline.evaluate import main
-from pipeline.scenes.building import build_scenes
+from pipeline.data.building import build_scenes
+from pipeline.data.options import DataOptions
+from pipeline.evaluate.__main__ import main
 
 NUM_SCENES = 12
 CONFIG = f"l64_m64_1_1_{NUM_SCENES}"

@@ -16,8 +16,9 @@ from models.covariance_estimator.config import ContinuousConfig
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import FieldOfView, RISArray, Scenario
-from pipeline.release import exporting
-from pipeline.release.exporting import SIGNATURES, export_localizer, read_meta_graph
+from pipeline.export import exporting
+from pipeline.export.exporting import SIGNATURES, export_localizer
+from pipeline.release.versions import read_meta_graph
 from serving.server.config import single_model
 from serving.server.manager import ModelManager
 from serving.server.servable import load_servable
@@ -208,7 +209,7 @@ def test_a_killed_export_is_invisible_and_the_next_one_serves(
     shutil.copytree(version, folder / version.name)
     tiny_localizer.weights.save(backbone)
     options = ["--model-base-path", folder, "--backbone", backbone, "--log-dir", tmp_path / "logs"]
-    killed_stage("pipeline.release.exporting:read_meta_graph", 1, "export", *options)  # before warm-up and renaming
+    killed_stage("pipeline.export.exporting:read_meta_graph", 1, "export", *options)  # before warm-up and renaming
     assert versions_in(folder) == [int(version.name)]
     assert list(folder.glob("staging-*"))
     served = ModelManager(ManagerConfig(), load_servable, lambda: None)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import kubeflow
 from pipeline.common.main import parse
 from pipeline.common.stages import module
-from pipeline.running.compiling import step_command
-from pipeline.running.run_file import read_run_file
-from pipeline.running.steps import Step, steps
+from pipeline.kubeflow import __main__ as kubeflow
+from pipeline.kubeflow.compiling import step_command
+from pipeline.run.run_file import read_run_file
+from pipeline.run.steps import Step, steps
 from pipeline.scenes.reading import open_scenes
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,16 +13,18 @@ from models.covariance_estimator.backbone import Backbone
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from models.reflections.config import CoherenceConfig
-from pipeline import learnability, score, train
 from pipeline.common.digests import content_digest
 from pipeline.common.main import FAIL
-from pipeline.evaluation import learnability_check
-from pipeline.evaluation.estimators import chance_estimator, silence_estimator
-from pipeline.evaluation.learnability_check import judge, training_scenes
-from pipeline.evaluation.metrics import Evaluation
-from pipeline.evaluation.predictions import run_estimator
-from pipeline.learnability import LearnabilityOptions
-from pipeline.training.train_backbone import train as train_backbone
+from pipeline.confidence import __main__ as confidence
+from pipeline.learnability import __main__ as learnability
+from pipeline.learnability import check as learnability_check
+from pipeline.learnability.check import judge, training_scenes
+from pipeline.learnability.options import LearnabilityOptions
+from pipeline.metrics.estimators import chance_estimator, silence_estimator
+from pipeline.metrics.evaluation import Evaluation
+from pipeline.metrics.predictions import run_estimator
+from pipeline.train import __main__ as train
+from pipeline.train.training import train as train_backbone
 from tests.conftest import SCENE_SETS, TINY
 from tests.estimates import evaluated, perfect, random_scenes
 
@@ -170,7 +172,7 @@ def test_a_fitted_score_counts_its_validation_scenes(
     """They stopped its fit."""
     scenes = ["--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--scenes"]
     fitted = ["--backbone", trained / train.BEST_MODEL, "--run-dir", tmp_path, "--validation-scenes", 8, "--epochs", 2]
-    assert command_line(score, monkeypatch, *fitted, *scenes, 16, *BLIND) == 0
+    assert command_line(confidence, monkeypatch, *fitted, *scenes, 16, *BLIND) == 0
     judged = ["--run-dir", trained, "--backbone", tmp_path / train.BEST_MODEL]
     assert command_line(learnability, monkeypatch, *judged, *scenes, 8, *BLIND) == FAIL
     record = json.loads((trained / learnability.VERDICT_FILE).read_text())

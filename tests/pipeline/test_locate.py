@@ -1,4 +1,4 @@
-"""`python -m pipeline.checks.locate` end to end: fresh scenes, a server of its own, true against found."""
+"""`python -m pipeline.locate` end to end: fresh scenes, a server of its own, true against found."""
 
 import itertools
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.checks import locate
+from pipeline.locate import __main__ as locate
 from serving.client.measurement import read_measurement
 from tfds_shards.codebook import code_phasors
 from tfds_shards.simulator import CONFIGS, simulate_scene

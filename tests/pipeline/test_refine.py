@@ -24,15 +24,17 @@ from models.reflections.config import CoherenceConfig
 from models.spectrum.config import RefinerConfig
 from models.spectrum.refiner import SpectrumRefiner
 from models.spectrum_localizer import spectrum_localizer
-from pipeline import evaluate, refine
 from pipeline.common.digests import content_digest
-from pipeline.evaluation.estimators import saved_model_estimator
-from pipeline.release.exporting import export_localizer, read_meta_graph
-from pipeline.training import train_refiner
-from pipeline.training.backbone_training import BackboneTraining
-from pipeline.training.fitting import validate
-from pipeline.training.heat_map_targets import refiner_target
-from pipeline.training.refiner_training import RefinerTraining
+from pipeline.evaluate import __main__ as evaluate
+from pipeline.export.exporting import export_localizer
+from pipeline.fitting.backbone_training import BackboneTraining
+from pipeline.fitting.heat_map_targets import refiner_target
+from pipeline.fitting.loop import validate
+from pipeline.metrics.estimators import saved_model_estimator
+from pipeline.refine import __main__ as refine
+from pipeline.refine import training as train_refiner
+from pipeline.refine.refiner_training import RefinerTraining
+from pipeline.release.versions import read_meta_graph
 from serving.client.sources import scenes_of
 from tests.conftest import SCENE_SETS, TINY
 from tests.rigs.killed_at import killed_stage
@@ -170,7 +172,7 @@ def run(tiny_scenes: Path, backbone_path: Path, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("refine")
     learnability = verdict(folder / "learnability.json", SCENE_SETS[1], backbone_path)
     options = [*arguments(folder / "run", tiny_scenes, backbone_path), "--learnability", str(learnability)]
-    killed_stage("pipeline.training.fitting:Progress.score", 2, "refine", *options)  # the start is scored, too
+    killed_stage("pipeline.fitting.loop:Progress.score", 2, "refine", *options)  # the start is scored, too
     command = [sys.executable, "-m", "pipeline.refine", *options]
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     return folder / "run", again.stdout

@@ -14,17 +14,18 @@ import pytest
 import tensorflow as tf
 
 from models.physics.geometry import RISArray
-from pipeline.calibration.files import StoredCalibration, surface_fingerprint, write_calibration
-from pipeline.calibration.solution import Prior
-from pipeline.calibration.sums import no_scenes
-from pipeline.checks.report import ReportOptions
+from pipeline.calibrate.files import StoredCalibration, write_calibration
+from pipeline.calibrate.solution import Prior
+from pipeline.calibrate.sums import no_scenes
 from pipeline.common.records import plain, write_json
-from pipeline.evaluation.curves import error_distribution, precision_recall
-from pipeline.evaluation.metrics import STANDARD_GATE, MetricsConfig, compute_metrics
-from pipeline.evaluation.predictions import Predictions, evaluate_predictions, save_predictions
-from pipeline.reporting.evaluations import short_names
-from pipeline.reporting.training import read_scalars
-from pipeline.reporting.writing import write_report
+from pipeline.metrics.curves import error_distribution, precision_recall
+from pipeline.metrics.evaluation import STANDARD_GATE, MetricsConfig, compute_metrics
+from pipeline.metrics.predictions import Predictions, evaluate_predictions, save_predictions
+from pipeline.metrics.training_curves import read_scalars
+from pipeline.report.evaluations import short_names
+from pipeline.report.options import ReportOptions
+from pipeline.report.writing import write_report
+from pipeline.scenes.surfaces import surface_fingerprint
 from tests.estimates import evaluated, noisy, perfect, random_scenes, silent
 from tests.evaluation_folder import SCENES, leave_evaluation
 
@@ -213,7 +214,7 @@ def test_verdicts_lineage_and_commands_are_told(page: Page, folder: Path) -> Non
     (listing,) = re.findall(r"<pre.*?>(.*?)</pre>", page.text, re.DOTALL)
     lines = html.unescape(listing).splitlines()
     assert lines[0].startswith("python -m pipeline.data --config l64_m64_1_1_60 --data-dir ")
-    assert lines[-1] == f"python -m pipeline.checks.report {folder / 'first'} --compare-with {folder / 'perfect'}"
+    assert lines[-1] == f"python -m pipeline.report {folder / 'first'} --compare-with {folder / 'perfect'}"
 
 
 def test_the_last_value_of_an_epoch_counts(folder: Path) -> None:

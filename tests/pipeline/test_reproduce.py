@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.checks import reproduce as stage
-from pipeline.checks.reproduce import ReproduceOptions
 from pipeline.common.main import FAIL
-from pipeline.evaluation.metrics import Evaluation
-from pipeline.reproduction import running
-from pipeline.reproduction.agreement import Measured, agrees, measured, tolerance, wilson_interval
-from pipeline.reproduction.claims import Claim, read_claims
-from pipeline.reproduction.names import names
-from pipeline.reproduction.pages import Quoted, figure_after, figures, table_cells
+from pipeline.metrics.evaluation import Evaluation
+from pipeline.reproduce import __main__ as stage
+from pipeline.reproduce import running
+from pipeline.reproduce.agreement import Measured, agrees, measured, tolerance, wilson_interval
+from pipeline.reproduce.claims import Claim, read_claims
+from pipeline.reproduce.names import names
+from pipeline.reproduce.options import ReproduceOptions
+from pipeline.reproduce.pages import Quoted, figure_after, figures, table_cells
 from tests.estimates import evaluated, noisy, perfect, random_scenes, silent
 from tests.simulated import batch_of
 

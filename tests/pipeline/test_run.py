@@ -14,19 +14,19 @@ from pathlib import Path
 import pytest
 
 from models.localizer import Localizer
-from pipeline.checks.track import TrackOptions
+from pipeline.common.command_line import arguments
 from pipeline.common.digests import content_digest
 from pipeline.common.main import ERROR, FAIL
 from pipeline.common.records import plain
-from pipeline.common.stages import module
-from pipeline.evaluate import EvaluateOptions
-from pipeline.release.pushing import read_labels, read_release, served_version, versions_in
-from pipeline.running import execution
-from pipeline.running.command_line import arguments
-from pipeline.running.plan import duration, make_plan
-from pipeline.running.run_file import read_run_file
-from pipeline.running.steps import Step, steps
-from pipeline.train import TrainOptions
+from pipeline.common.stages import entry_point
+from pipeline.evaluate.options import EvaluateOptions
+from pipeline.mlflow.options import MlflowOptions
+from pipeline.release.versions import read_labels, read_release, served_version, versions_in
+from pipeline.run import execution
+from pipeline.run.plan import duration, make_plan
+from pipeline.run.run_file import read_run_file
+from pipeline.run.steps import Step, steps
+from pipeline.train.options import TrainOptions
 from tests.conftest import MODEL_NAME, SCENE_SETS
 
 FILE = """
@@ -77,7 +77,7 @@ def here(stage: str, given: Sequence[str], logger: logging.Logger) -> int:
     said, status = io.StringIO(), 0
     with contextlib.redirect_stdout(said):
         try:
-            importlib.import_module(module(stage)).main()
+            importlib.import_module(entry_point(stage)).main()
         except SystemExit as stop:
             status = int(stop.code or 0)
     for line in said.getvalue().splitlines():
@@ -115,7 +115,7 @@ def run_again(tiny_localizer: Localizer, tiny_scenes: Path, tmp_path_factory: py
             patch.setattr(execution, "run_process", here)
             patch.setattr(sys, "argv", ["run", str(folder / "small.toml"), "--run-dir", str(folder / "run")])
             try:
-                importlib.import_module("pipeline.run").main()
+                importlib.import_module("pipeline.run.__main__").main()
                 status = 0
             except SystemExit as stop:
                 status = int(stop.code or 0)
@@ -177,14 +177,14 @@ def test_the_next_commands_are_ones(finished: tuple[Path, list[str]], monkeypatc
     ]
     monkeypatch.setattr(sys, "argv", [commands[2][2], *commands[2][3:], "--help"])
     with pytest.raises(SystemExit, match="0"):
-        importlib.import_module(commands[2][2]).main()
+        importlib.import_module(f"{commands[2][2]}.__main__").main()
     assert "--target" in capsys.readouterr().out
 
 
 def test_lineage_answers_for_the_served_version(finished: tuple[Path, list[str]], monkeypatch, capsys) -> None:
     folder, _ = finished
     base_path = folder / "serving" / MODEL_NAME
-    lineage = importlib.import_module("pipeline.checks.lineage")
+    lineage = importlib.import_module("pipeline.lineage.__main__")
 
     def told(*options: object) -> str:
         logs = ["--model-base-path", base_path, "--log-dir", folder / "logs"]
@@ -286,7 +286,7 @@ def test_options_and_their_command_line_are_one() -> None:
 
     train = TrainOptions(Path("a"), config=("x", "y"), batch_size=8, initial=Path("b"))
     evaluate = EvaluateOptions(Path("c"), saved_model=Path("d"), figures=False, scenes=7)
-    track = TrackOptions(Path("e"), experiment="f")
+    track = MlflowOptions(Path("e"), experiment="f")
     for options in (train, evaluate, track):
         given = arguments(options)
         assert plain(tyro.cli(type(options), args=given)) == plain(options)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.data import DataOptions
-from pipeline.scenes.building import build_scenes
+from pipeline.data.building import build_scenes
+from pipeline.data.options import DataOptions
 from pipeline.scenes.reading import load_scenes, shuffled_batches
 from tfds_shards.codebook import code_phasors
 from tfds_shards.ris_snapshots import ris_snapshots_dataset_builder as builder_module

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.checks.report import ReportOptions
-from pipeline.evaluate import EvaluateOptions
-from pipeline.evaluation.evaluating import evaluate
-from pipeline.evaluation.spectra import SPECTRA_FILE, load_spectra
-from pipeline.reporting.writing import write_report
+from pipeline.evaluate.evaluating import evaluate
+from pipeline.evaluate.options import EvaluateOptions
+from pipeline.metrics.spectra import SPECTRA_FILE, load_spectra
+from pipeline.report.options import ReportOptions
+from pipeline.report.writing import write_report
 from tests.conftest import SCENE_SETS
 from tests.pipeline.test_report import MOST_BYTES, Page
 

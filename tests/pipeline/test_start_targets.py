@@ -9,8 +9,8 @@ from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.start import Start
 from models.physics.observation import observe
 from models.physics.steering import steering_norm2
-from pipeline.training.backbone_training import BackboneTraining
-from pipeline.training.start_targets import StartTarget, start_loss, start_target
+from pipeline.fitting.backbone_training import BackboneTraining
+from pipeline.fitting.start_targets import StartTarget, start_loss, start_target
 from tests.simulated import batch_of, inputs_of
 
 

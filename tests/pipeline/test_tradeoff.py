@@ -11,8 +11,8 @@ from models.artifacts import with_settings
 from models.covariance_estimator.backbone import Backbone
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
-from pipeline.checks import tradeoff
-from pipeline.evaluation import time_accuracy
+from pipeline.tradeoff import __main__ as tradeoff
+from pipeline.tradeoff import time_accuracy
 from tests.conftest import SCENE_SETS, TINY
 
 

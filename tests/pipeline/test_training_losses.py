@@ -17,8 +17,8 @@ from models.physics.config import ShrinkageConfig
 from models.physics.covariance import LowRankCovariance
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from models.physics.observation import observe
+from pipeline.fitting.backbone_training import BackboneTraining
 from pipeline.scenes.reading import load_scenes
-from pipeline.training.backbone_training import BackboneTraining
 from tests.conftest import SCENE_SETS, TINY
 from tests.references.mvdr import spectrum as mvdr_reference
 from tests.references.steering import steering_vector

@@ -20,9 +20,9 @@ from models.covariance_estimator.backbone import Backbone
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
-from pipeline import train
 from pipeline.common.digests import content_digest
-from pipeline.training.train_backbone import backbone_progress
+from pipeline.train import __main__ as train
+from pipeline.train.training import backbone_progress
 from tests.conftest import SCENE_SETS, TINY
 from tests.rigs.killed_at import killed_stage
 
@@ -61,7 +61,7 @@ def runs(tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     is cut short, and run again."""
     folder = tmp_path_factory.mktemp("runs")
     undisturbed = start(folder / "undisturbed", tiny_scenes)
-    after_epoch_2 = ("pipeline.training.fitting:Progress.score", 3)  # the start is scored, too
+    after_epoch_2 = ("pipeline.fitting.loop:Progress.score", 3)  # the start is scored, too
     first_part = killed_stage(*after_epoch_2, "train", *arguments(folder / "killed", tiny_scenes))
     assert max(epoch_lines(first_part)) == 2 < EPOCHS
     (torn,) = (folder / "killed" / "checkpoints").glob("ckpt-2.data*")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from pipeline.tuning import oracles
-from pipeline.tuning.oracles import Durable, RerankOracle, best_values, ends_first, search_oracle
+from pipeline.tune import oracles
+from pipeline.tune.oracles import Durable, RerankOracle, best_values, ends_first, search_oracle
 
 OBJECTIVE = kt.Objective("score", "min")
 TRIALS, BAYESIAN_TRIALS = 10, 5  # four of them random; a further one takes seconds

@@ -16,13 +16,13 @@ from models.covariance_estimator.config import BackboneConfig, ContinuousConfig
 from pipeline.common.digests import content_digest
 from pipeline.common.hyperparameters import flattened, option, read_hyperparameters, replaced
 from pipeline.common.verdict import GateClosed, require_verdict
-from pipeline.evaluation.tally import Difference, Tally
-from pipeline.train import TrainOptions
-from pipeline.tuning.options import InferenceOptions, TuneOptions
-from pipeline.tuning.report import write_report
-from pipeline.tuning.results import Row, cost, importances, rank_correlation, surrogate_against_objective
-from pipeline.tuning.separation import best_minus_defaults, seed_noise, separation
-from pipeline.tuning.space import (
+from pipeline.metrics.tally import Difference, Tally
+from pipeline.train.options import TrainOptions
+from pipeline.tune.options import InferenceOptions, TuneOptions
+from pipeline.tune.report import write_report
+from pipeline.tune.results import Row, cost, importances, rank_correlation, surrogate_against_objective
+from pipeline.tune.separation import best_minus_defaults, seed_noise, separation
+from pipeline.tune.space import (
     INFERENCE_SPACE,
     SHAPE,
     TRAINING_SPACE,
@@ -33,9 +33,9 @@ from pipeline.tuning.space import (
     read_space,
     searched,
 )
-from pipeline.tuning.study import Study
-from pipeline.tuning.surrogate import Scorer, pairs_inside
-from pipeline.tuning.trial import Outcome, own_values, whole_record
+from pipeline.tune.study import Study
+from pipeline.tune.surrogate import Scorer, pairs_inside
+from pipeline.tune.trial import Outcome, own_values, whole_record
 
 OPTIONS = TrainOptions(Path("unused"))
 INFERENCE = TuneOptions(Path("unused"), knobs="inference").base()

@@ -17,10 +17,10 @@ import pytest
 import tensorflow as tf
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from pipeline import tune
 from pipeline.common.hyperparameters import read_hyperparameters
-from pipeline.train import TrainOptions
-from pipeline.tuning import running
+from pipeline.train.options import TrainOptions
+from pipeline.tune import __main__ as tune
+from pipeline.tune import running
 from tests.conftest import SCENE_SETS, TINY
 from tests.rigs.killed_at import killed_stage
 
@@ -125,9 +125,9 @@ def test_killed_again_and_again_it_ends_with_the_same_table(undisturbed, given: 
     """Within a training, between a training and its record, and as the table is written; the rig kills at random."""
     expected, options = table(undisturbed[0]), ["--run-dir", str(tmp_path), *given]
     for moment in (
-        ("pipeline.tuning.training:_Epochs.keep", 2),
-        ("pipeline.tuning.trial:train_trial", 1),
-        ("pipeline.tuning.study:write_report", 1),
+        ("pipeline.tune.training:_Epochs.keep", 2),
+        ("pipeline.tune.trial:train_trial", 1),
+        ("pipeline.tune.study:write_report", 1),
     ):
         killed_stage(*moment, "tune", *options, rig=[EAGERLY])
     process = start(options)

@@ -22,22 +22,22 @@ from models.covariance_estimator.config import ContinuousConfig
 from models.covariance_estimator.refinement import Refinement
 from models.localizer import Localizer
 from models.reflections.config import CoherenceConfig
-from pipeline import export
 from pipeline.common.hyperparameters import option
-from pipeline.train import TrainOptions
-from pipeline.training.fitting import training_batches
-from pipeline.training.train_backbone import prepare
-from pipeline.tuning import training
-from pipeline.tuning.inference import ObjectiveOfFew
-from pipeline.tuning.options import InferenceOptions, TuneOptions
-from pipeline.tuning.oracles import RerankOracle, search_oracle
-from pipeline.tuning.results import rows
-from pipeline.tuning.space import INFERENCE_SPACE, TRAINING_SPACE, Choice, Range, hyperparameters
-from pipeline.tuning.study import Study
-from pipeline.tuning.surrogate import Surrogate
-from pipeline.tuning.training import train_trial
-from pipeline.tuning.trial import Trials
-from pipeline.tuning.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner
+from pipeline.export import __main__ as export
+from pipeline.fitting.loop import training_batches
+from pipeline.train.options import TrainOptions
+from pipeline.train.training import prepare
+from pipeline.tune import training
+from pipeline.tune.inference import ObjectiveOfFew
+from pipeline.tune.options import InferenceOptions, TuneOptions
+from pipeline.tune.oracles import RerankOracle, search_oracle
+from pipeline.tune.results import rows
+from pipeline.tune.space import INFERENCE_SPACE, TRAINING_SPACE, Choice, Range, hyperparameters
+from pipeline.tune.study import Study
+from pipeline.tune.surrogate import Surrogate
+from pipeline.tune.training import train_trial
+from pipeline.tune.trial import Trials
+from pipeline.tune.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner
 from tests.conftest import SCENE_SETS, TINY
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions_eagerly`")

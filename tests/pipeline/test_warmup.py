@@ -10,9 +10,9 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from models.localizer import Localizer
 from models.physics.geometry import RISArray, Scenario
-from pipeline import export
-from pipeline.release.exporting import export_localizer
-from pipeline.scenes.warmup import WARMUP_FILE
+from pipeline.export import __main__ as export
+from pipeline.export.exporting import export_localizer
+from pipeline.export.warmup import WARMUP_FILE
 from tests.conftest import MODEL_NAME
 from tfds_shards.inputs import simulated_inputs
 

@@ -22,9 +22,9 @@ from models.physics.covariance import LowRankCovariance
 from models.physics.steering import steering_norm2
 from models.spectrum.detection import Peaks
 from models.weights import PRETRAINED
-from pipeline.evaluation.estimators import INPUTS
-from pipeline.evaluation.metrics import compute_metrics, metrics_config
-from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
+from pipeline.metrics.estimators import INPUTS
+from pipeline.metrics.evaluation import compute_metrics, metrics_config
+from pipeline.metrics.predictions import evaluate_predictions, run_estimator
 from pipeline.scenes.reading import load_scenes
 from tfds_shards.scene_sets import scene_set
 

@@ -51,7 +51,7 @@ def main() -> None:
     target, count, stage, *arguments = sys.argv[1:]
     kill_after(target, int(count))
     sys.argv = [stage, *arguments]
-    importlib.import_module(stages.module(stage)).main()
+    importlib.import_module(stages.entry_point(stage)).main()
 
 
 if __name__ == "__main__":

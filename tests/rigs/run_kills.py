@@ -22,7 +22,7 @@ import pytest
 import tyro
 
 from pipeline.common.digests import content_digest
-from pipeline.release.pushing import RELEASE_FILE, versions_in
+from pipeline.release.versions import RELEASE_FILE, versions_in
 
 MODEL_NAME = "ris_localizer"
 SHARE = 0.3

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import tyro
 
-from pipeline.data import DataOptions
-from pipeline.scenes.building import build_scenes
+from pipeline.data.building import build_scenes
+from pipeline.data.options import DataOptions
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ def main() -> None:
     tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
     _, stage, *arguments = sys.argv
     sys.argv = [stage, *arguments]
-    importlib.import_module(stages.module(stage)).main()
+    importlib.import_module(stages.entry_point(stage)).main()
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import tyro
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from models.weights import PRETRAINED
-from pipeline.export import ExportOptions
-from pipeline.release.exporting import export
+from pipeline.export.exporting import export
+from pipeline.export.options import ExportOptions
 from serving.server_process import PATIENCE_S, ServerProcess, server_process, wait_until
 from tests.view_process import ViewProcess, view_process
 

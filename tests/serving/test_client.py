@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from models.physics.geometry import RISArray
-from pipeline.calibration.files import surface_fingerprint
+from pipeline.scenes.surfaces import surface_fingerprint
 from serving.client.command import main
 from serving.client.measurement import read_measurement
 from serving.server_process import server_process

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from models.physics.geometry import Scenario
-from pipeline.export import ExportOptions
-from pipeline.release.exporting import SIGNATURES, read_meta_graph
-from pipeline.scenes.warmup import write_warmup_requests
+from pipeline.export.exporting import SIGNATURES
+from pipeline.export.options import ExportOptions
+from pipeline.export.warmup import write_warmup_requests
+from pipeline.release.versions import read_meta_graph
 from serving.server_process import server_process
 from tests.conftest import MODEL_NAME
 from tests.serving.deployment import command_here, compose_service

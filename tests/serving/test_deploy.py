@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from pipeline.export import ExportOptions
-from pipeline.release.exporting import read_meta_graph
+from pipeline.export.options import ExportOptions
+from pipeline.release.versions import read_meta_graph
 from serving import model_server
 from serving.client import LocalizerClient, RetryConfig
 from serving.client.command import _parser

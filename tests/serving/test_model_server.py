@@ -15,7 +15,7 @@ from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
 from models.localizer import Localizer
 from models.physics.geometry import Scenario
-from pipeline.release.exporting import export_localizer
+from pipeline.export.exporting import export_localizer
 from serving.client import LocalizerClient
 from serving.server_process import ServerProcess, server_process
 from tests.serving.servers import PATIENCE_S, refusal

@@ -8,17 +8,17 @@ import pytest
 import tensorflow_datasets as tfds
 
 from models.physics.geometry import Scenario
-from pipeline.data import DataOptions
-from pipeline.evaluate import EvaluateOptions
-from pipeline.evaluation.figures.spectrum_plots import range_ticks_m
-from pipeline.evaluation.matching import Gate
-from pipeline.evaluation.metrics import MetricsConfig, metrics_config
-from pipeline.learnability import LearnabilityOptions
-from pipeline.scenes.building import build_scenes
+from pipeline.confidence.options import ConfidenceOptions
+from pipeline.data.building import build_scenes
+from pipeline.data.options import DataOptions
+from pipeline.evaluate.options import EvaluateOptions
+from pipeline.figures.spectrum_plots import range_ticks_m
+from pipeline.learnability.options import LearnabilityOptions
+from pipeline.metrics.evaluation import MetricsConfig, metrics_config
+from pipeline.metrics.matching import Gate
 from pipeline.scenes.reading import load_scenes, open_scenes
-from pipeline.score import ScoreOptions
-from pipeline.train import TrainOptions
-from pipeline.tuning.options import TuneOptions
+from pipeline.train.options import TrainOptions
+from pipeline.tune.options import TuneOptions
 from tests.models.test_installation import INSTALLATIONS
 from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig
 from tfds_shards.scene_sets import scene_set
@@ -53,7 +53,7 @@ def test_a_set_is_named_seeded_and_described_by_its_installation(data_dir: Path)
     "options",
     [
         lambda **given: TrainOptions(Path("run"), **given),
-        lambda **given: ScoreOptions(Path("backbone.keras"), Path("run"), **given),
+        lambda **given: ConfidenceOptions(Path("backbone.keras"), Path("run"), **given),
         lambda **given: TuneOptions(Path("run"), **given),
         lambda **given: EvaluateOptions(Path("run"), chance=True, **given),
         lambda **given: LearnabilityOptions(Path("run"), **given),

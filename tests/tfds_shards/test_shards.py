@@ -14,9 +14,9 @@ import pytest
 import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipeline import data
-from pipeline.data import DataOptions
-from pipeline.scenes.building import build_scenes
+from pipeline.data import __main__ as data
+from pipeline.data.building import build_scenes
+from pipeline.data.options import DataOptions
 from pipeline.scenes.reading import load_scenes, open_scenes, scene_directory
 from tests.rigs.killed_at import killed_stage
 from tfds_shards.drawing import encode_scene

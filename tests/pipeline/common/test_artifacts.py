@@ -30,7 +30,7 @@ class Options:
 
 
 def asked(folder: Path, **changes: object) -> Fingerprint:
-    return fingerprint("pipeline.train", Options(folder, **changes), left_out=("run_dir",))  # type: ignore[arg-type]
+    return fingerprint("train", Options(folder, **changes), left_out=("run_dir",))  # type: ignore[arg-type]
 
 
 def made(folder: Path, **changes: object) -> None:

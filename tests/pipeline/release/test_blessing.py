@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.release.blessing import BLESSED, NOT_BLESSED, Answers, bless, slice_table
-from pipeline.release.thresholds import Slice, Threshold, read_thresholds
+from pipeline.bless.blessing import BLESSED, NOT_BLESSED, Answers, bless, slice_table
+from pipeline.bless.thresholds import Slice, Threshold, read_thresholds
 from tests.estimates import evaluated, noisy, perfect, random_scenes, silent
 
 SCENES = random_scenes(400, seed=11)

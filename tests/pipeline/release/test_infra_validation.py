@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from models.physics.geometry import Scenario
-from pipeline.checks.infra_validate import InfraConfig
-from pipeline.evaluation.estimators import latest_version
-from pipeline.release import infra_validation, signature
-from pipeline.release.infra_validation import differences, validate_infrastructure
-from pipeline.release.signature import signature_faults
+from pipeline.infra_validate import infra_validation, signature
+from pipeline.infra_validate.infra_validation import differences, validate_infrastructure
+from pipeline.infra_validate.options import InfraConfig
+from pipeline.infra_validate.signature import signature_faults
+from pipeline.metrics.estimators import latest_version
 
 GENEROUS = InfraConfig(scenes=2, max_latency_ms=1e6, max_memory_mib=1e6)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.common.artifacts import Busy, alone
-from pipeline.push import PushOptions
+from pipeline.push.options import PushOptions
 from pipeline.release import pushing
-from pipeline.release.pushing import (
+from pipeline.release.versions import (
     check_verdicts,
     model_digest,
     push,

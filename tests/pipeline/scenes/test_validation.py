@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.checks.validate import ValidateOptions
 from pipeline.scenes.reading import load_scenes
-from pipeline.scenes.validating import validate
-from pipeline.scenes.validation import Findings, duplicates, inspect, measurement_figures, skew
+from pipeline.validate.options import ValidateOptions
+from pipeline.validate.validating import validate
+from pipeline.validate.validation import Findings, duplicates, inspect, measurement_figures, skew
 from serving.client.measurement import check_measurement, write_measurement
 from tests.conftest import SCENE_SETS
 from tfds_shards.scene_sets import scene_set

@@ -16,14 +16,14 @@ from models.artifacts import load_weights, moved_to
 from models.localizer import Localizer
 from models.physics.geometry import Scenario
 from models.weights import PRETRAINED
-from pipeline.calibrate import CalibrateOptions
-from pipeline.calibration.files import StoredCalibration, read_stored
-from pipeline.calibration.running import run_calibration
+from pipeline.calibrate.files import StoredCalibration, read_stored
+from pipeline.calibrate.options import CalibrateOptions
+from pipeline.calibrate.running import run_calibration
 from pipeline.common.log import logging_to
 from pipeline.common.records import plain
-from pipeline.evaluation.estimators import Estimator, localizer_estimator
-from pipeline.evaluation.metrics import metrics_config
-from pipeline.evaluation.predictions import evaluate_predictions, run_estimator
+from pipeline.metrics.estimators import Estimator, localizer_estimator
+from pipeline.metrics.evaluation import metrics_config
+from pipeline.metrics.predictions import evaluate_predictions, run_estimator
 from serving.client.calibration import Calibration
 from tests.rigs.calibration.installations import INPUTS, Errors, Installed, draw_installation, draw_scenes
 from tfds_shards.simulator import CONFIGS

@@ -18,10 +18,10 @@ from models.covariance_estimator.likelihood import Atoms
 from models.physics.geometry import RISArray, Scenario
 from models.physics.observation import observe
 from models.weights import PRETRAINED
-from pipeline.calibration.anchors import NO_ANCHORS
-from pipeline.calibration.calibrating import calibrate
-from pipeline.calibration.scenes import SceneModel, open_scenes
-from pipeline.calibration.solution import as_real
+from pipeline.calibrate.anchors import NO_ANCHORS
+from pipeline.calibrate.calibrating import calibrate
+from pipeline.calibrate.scenes import SceneModel, open_scenes
+from pipeline.calibrate.solution import as_real
 from tests.rigs.calibration.installations import INPUTS, Errors, Installed, draw_installation, draw_scenes
 from tfds_shards.simulator import SceneConfig
 

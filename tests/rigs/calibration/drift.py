@@ -9,11 +9,11 @@ import tyro
 
 from models.artifacts import load_weights, moved_to
 from models.weights import PRETRAINED
-from pipeline.calibration.calibrating import calibrate, scene_scores
-from pipeline.calibration.config import DriftConfig
-from pipeline.calibration.drift import drift_test
-from pipeline.calibration.files import StoredCalibration
-from pipeline.calibration.scenes import SceneFiles, SceneModel, open_scenes
+from pipeline.calibrate.calibrating import calibrate, scene_scores
+from pipeline.calibrate.drift import drift_test
+from pipeline.calibrate.files import StoredCalibration
+from pipeline.calibrate.options import DriftConfig
+from pipeline.calibrate.scenes import SceneFiles, SceneModel, open_scenes
 from tests.rigs.calibration.installations import INPUTS, Errors, Installed, draw_installation, draw_scenes
 from tfds_shards.simulator import CONFIGS, SceneConfig
 

@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from pipeline.release.pushing import roll_back
+from pipeline.release.versions import roll_back
 from serving.server_process import server_process, wait_until
 from tests.rigs.soak.model import NAME, request_of, write_version
 from tests.serving.servers import PATIENCE_S

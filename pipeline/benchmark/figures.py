@@ -1,0 +1,89 @@
+"""A figure a metric: its course along the suite's axis, a line an estimator."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.benchmark.measuring import Row
+from pipeline.benchmark.names import BLIND, KNOWN, ON_DEMAND
+from pipeline.benchmark.suites import Suite
+from pipeline.figures import plots
+
+METRICS = {
+    "f1": "F1, standard gate",
+    "precision": "precision, standard gate",
+    "recall": "recall, standard gate",
+    "median_error_m": "median position error, m",
+    "rms_error_m": "RMS position error, m",
+    "resolved": "share of scenes with all sources hit, strict gate",
+    "seconds_a_scene": "seconds a scene",
+}
+"""Figures by the column they show, with their axes' names."""
+_ON_LOGARITHMS = ("median_error_m", "seconds_a_scene")
+_COLOURS = (
+    plots.BLUE,
+    plots.ORANGE,
+    plots.GREEN,
+    plots.VERMILION,
+    "#CC79A7",
+    "#56B4E9",
+    "#882255",
+    plots.GREY,
+    "#B2A300",
+    plots.BLUE,
+    plots.BLUE,
+    "#BBBBBB",
+)
+_MARKERS = "osv^D<>Pp*hx"
+_STYLES = {
+    name: (colour, marker) for name, colour, marker in zip((*BLIND, *ON_DEMAND), _COLOURS, _MARKERS, strict=True)
+}
+"""Of the estimators; one that is told the number of sources has its own, dashed."""
+
+
+def _places(suite: Suite) -> dict[str, float]:
+    """Where each cell stands on the axis: at its value, or at its number where one has none."""
+    values = [cell.value for cell in suite.cells]
+    return {
+        cell.label: float(number if None in values or cell.value is None else cell.value)
+        for number, cell in enumerate(suite.cells)
+    }
+
+
+def _draw(axes: Axes, rows: Sequence[Row], metric: str, places: dict[str, float], number: int) -> None:
+    name = rows[0]["estimator"]
+    seen = [row for row in rows if row[metric] is not None]
+    if not seen:
+        return
+    x = [places[row["label"]] for row in seen]
+    y = np.array([row[metric] for row in seen], float)
+    colour, marker = _STYLES[name.removesuffix("_known")]
+    line = "--" if name in KNOWN else "-"
+    axes.plot(x, y, color=colour, marker=marker, ls=line, lw=1.5, ms=4, label=name, zorder=10.0 - 0.1 * number)
+    if f"{metric}_low" in seen[0]:
+        low, high = (np.array([row[f"{metric}_{end}"] for row in seen], float) for end in ("low", "high"))
+        axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
+
+
+def plot_metric(suite: Suite, rows: Sequence[Row], metric: str) -> Figure:
+    """One metric of all estimators; with the median bound where errors are shown."""
+    figure = plots.new_figure(8.0, 4.6)
+    axes = figure.subplots()
+    places = _places(suite)
+    names = list(dict.fromkeys(row["estimator"] for row in rows))
+    for number, name in enumerate(names):
+        _draw(axes, [row for row in rows if row["estimator"] == name], metric, places, number)
+    if metric == "median_error_m":
+        bounds = {row["label"]: row["median_bound_all_m"] for row in rows if row["median_bound_all_m"] is not None}
+        axes.plot([places[label] for label in bounds], list(bounds.values()), color="black", ls=":", label="CRB")
+    plots.tidy(axes)
+    if metric in _ON_LOGARITHMS:
+        axes.set_yscale("log")
+    if any(cell.value is None for cell in suite.cells):
+        axes.set_xticks(list(places.values()), list(places), rotation=30, ha="right")
+    axes.set(xlabel=suite.axis, ylabel=METRICS[metric])
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set_title(f"{suite.name}, {max(row['scenes'] for row in rows)} scenes a point", fontweight="bold")
+    return figure

@@ -1,0 +1,1 @@
+"""`python -m pipeline.calibrate`: learns what an installation does otherwise than told; docs/calibrate.md."""

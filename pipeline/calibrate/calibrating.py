@@ -1,0 +1,199 @@
+"""What `python -m pipeline.calibrate` does, step by step: fit, test of the elements, learning curve, update, check."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.calibrate.anchors import NO_ANCHORS, Anchors
+from pipeline.calibrate.channel import ChannelFit, static_channel
+from pipeline.calibrate.drift import DriftVerdict, drift_test
+from pipeline.calibrate.files import StoredCalibration
+from pipeline.calibrate.fitting import Fit, FitState, Fitted
+from pipeline.calibrate.learning import LearningCurve, learning_curve
+from pipeline.calibrate.options import DriftConfig, Settings
+from pipeline.calibrate.scenes import SceneFiles, SceneModel, Sources
+from pipeline.calibrate.solution import as_real, dead_elements, settled, solve, without_dead
+from pipeline.calibrate.sums import Sums, no_scenes
+from serving.client.calibration import Calibration
+
+_CHANNEL_ROUNDS = 2
+
+Progress = Callable[[str, int], Callable[[int], None]]
+
+
+def _quiet(_name: str, _count: int) -> Callable[[int], None]:
+    return lambda _done: None
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationResult:
+    """A calibration, how it came about, and the learning curve of its scenes."""
+
+    stored: StoredCalibration
+    fitted: Fitted
+    curve: LearningCurve
+
+
+def _finished(fitted: Fitted, past: Sums, settings: Settings, about: Mapping[str, Any]) -> CalibrationResult:
+    """The last step, the test of the elements, and the sums where they end."""
+    response = fitted.last.response
+    sums = fitted.last.everything() + past
+    solution = solve(sums, response, fitted.prior)
+    at_one = dataclasses.replace(solution, response=settled(solution.response))
+    dead = dead_elements(at_one, settings.dead)
+    final = without_dead(at_one, dead)
+    curve = learning_curve(fitted.last.folds, response, solution.prior, dead)
+    stored = StoredCalibration(
+        element_response=final,
+        element_response_std=solution.deviation,
+        dead=dead,
+        covariance=solution.covariance,
+        sums=sums.moved(as_real(final - response)),
+        prior=solution.prior,
+        about=dict(about),
+    )
+    return CalibrationResult(stored, fitted, curve)
+
+
+def calibrate(
+    model: SceneModel,
+    files: SceneFiles,
+    settings: Settings = Settings(),
+    *,
+    anchors: Mapping[int, Anchors] | None = None,
+    start: FitState | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Progress = _quiet,
+    keep: Callable[[FitState], None] = lambda _: None,
+) -> CalibrationResult:
+    """Learns the element response of the installation that the files come from.
+
+    Args:
+      model: the localizer's likelihood.
+      files: the scenes.
+      settings: of the search and the tests.
+      anchors: known places, by number of the scene.
+      start: an unfinished search.
+      about: what goes into the file.
+      progress, keep: see `Fit`.
+    """
+    begin = start or FitState(np.ones(model.array.num_elements, np.complex128))
+    fit = Fit(model, files, anchors or {}, settings.fit, begin, progress=progress, keep=keep)
+    return _finished(fit.run(), no_scenes(begin.response.size), settings, about or {})
+
+
+def calibrate_with_channel(
+    model: SceneModel,
+    files: SceneFiles,
+    settings: Settings = Settings(),
+    *,
+    anchors: Mapping[int, Anchors] | None = None,
+    start: FitState | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Progress = _quiet,
+    keep: Callable[[FitState], None] = lambda _: None,
+) -> CalibrationResult:
+    """`calibrate`, and a correction of the channel that all scenes share: g and the correction in turn, since an error
+    of the channel that is alike for all antennas of an element is one of the element.
+
+    Raises:
+      ValueError: the scenes' channels differ.
+    """
+    told = static_channel(files)
+    state = start or FitState(np.ones(model.array.num_elements, np.complex128))
+    correction, channel_fit = (
+        np.zeros(told.shape, np.complex128),
+        ChannelFit(model, files, told, settings.channel, progress),
+    )
+    for _ in range(_CHANNEL_ROUNDS):
+        corrected = dataclasses.replace(files, channel=(told + correction).astype(np.complex64))
+        fit = Fit(model, corrected, anchors or {}, settings.fit, state, progress=progress, keep=keep)
+        fitted = fit.run()
+        state = FitState(fitted.last.response, fitted.prior, on_all=True)
+        correction = channel_fit.run(fit.sources, fitted.last.response, correction)
+    corrected = dataclasses.replace(files, channel=(told + correction).astype(np.complex64))
+    fit = Fit(model, corrected, anchors or {}, settings.fit, state, progress=progress, keep=keep)
+    result = _finished(fit.run(), no_scenes(told.shape[1]), settings, about or {})
+    stored = dataclasses.replace(result.stored, channel=told, channel_correction=correction)
+    return dataclasses.replace(result, stored=stored)
+
+
+def _with_channel_of(files: SceneFiles, stored: StoredCalibration) -> SceneFiles:
+    """The scenes with the channel that a calibration corrects, corrected; as they are where it corrects none.
+
+    Raises:
+      ValueError: their channel is another.
+    """
+    if stored.channel_correction is None:
+        return files
+    light = Calibration(stored.element_response, stored.channel, stored.channel_correction, {})
+    return dataclasses.replace(files, channel=light.corrected(static_channel(files)))
+
+
+def update(
+    model: SceneModel,
+    files: SceneFiles,
+    old: StoredCalibration,
+    forget: float,
+    settings: Settings = Settings(),
+    *,
+    anchors: Mapping[int, Anchors] | None = None,
+    about: Mapping[str, Any] | None = None,
+    progress: Progress = _quiet,
+) -> CalibrationResult:
+    """Folds new scenes into a calibration: its sums count beside theirs, each new scene making those `forget` times
+    what they were.
+
+    Args:
+      model, files, settings, anchors, about, progress: as for `calibrate`.
+      old: the calibration.
+      forget: weight that is left of the old scenes by one new one, above 0, at most 1.
+    """
+    files = _with_channel_of(files, old)
+    past = old.sums * forget ** len(files)
+    begin = FitState(old.element_response.astype(np.complex128), old.prior, on_all=True)
+    fit = Fit(model, files, anchors or {}, settings.fit, begin, past, progress)
+    fitted = fit.run()
+    result = _finished(fitted, fit.past_at(fitted.last.response), settings, about or {})
+    stored = dataclasses.replace(result.stored, channel=old.channel, channel_correction=old.channel_correction)
+    return dataclasses.replace(result, stored=stored)
+
+
+def scene_scores(
+    model: SceneModel, files: SceneFiles, stored: StoredCalibration, progress: Progress = _quiet
+) -> Iterator[tuple[Sums, np.ndarray]]:
+    """Sums and scores of scenes under a stored calibration, batch by batch: see `SceneModel.summed`.
+
+    Raises:
+      ValueError: scenes of another channel than the calibration corrects.
+    """
+    files = _with_channel_of(files, stored)
+    response = stored.element_response.astype(np.complex64)
+    sources = Sources.unknown(len(files), model.slots)
+    done = progress("locating", len(files))
+    for batch in files.batches():
+        for locate in (True, False):
+            model.update(sources, batch.scenes, batch.inputs, response, locate=locate)
+        yield model.summed(sources.atoms(batch.scenes), batch.inputs, response, [NO_ANCHORS] * batch.size)
+        done(batch.size)
+
+
+def check(
+    model: SceneModel,
+    files: SceneFiles,
+    stored: StoredCalibration,
+    config: DriftConfig = DriftConfig(),
+    progress: Progress = _quiet,
+) -> DriftVerdict:
+    """Whether a calibration holds for the files' scenes.
+
+    Raises:
+      ValueError: too few scenes, or of another channel than the calibration corrects.
+    """
+    sums, scores = no_scenes(stored.element_response.size), []
+    for part, own in scene_scores(model, files, stored, progress):
+        sums += part
+        scores.append(own)
+    return drift_test(np.concatenate(scores), sums.information, stored.covariance, stored.element_response, config)

@@ -1,0 +1,166 @@
+"""A correction of a channel that is the same in all scenes and told with an error.
+
+y_l = (H + E) d_l + n_l is linear in E given d_l = diag(c_l g) A x_l. In the letters of
+`pipeline.calibrate.statistics` and with D_l = diag(c_l g) A P^(1/2) the score is
+    sum_l [(S^-1 y)(B_l^H S^-1 y)^H - S^-1 B_l] D_l^H,    [M, N],
+and the Fisher information of a change delta is sum_l tr(S^-1 delta D_l (I - Gamma_l^-1) D_l^H delta^H) and a pseudo
+part. Replacing S^-1 by its mean over directions, (1 - K / M) / sigma^2, and leaving the pseudo part out makes it one
+N x N matrix for all antennas; with it a step of scoring is as cheap as one of expectation maximisation and longer.
+E_mn ~ CN(0, v) beforehand, v of the largest evidence.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from models.covariance_estimator.likelihood import Atoms, atom_specs
+from models.physics.geometry import RISArray
+from models.physics.observation import Observation, observe
+from pipeline.calibrate.options import ChannelConfig
+from pipeline.calibrate.scenes import INPUTS, SceneFiles, SceneModel, Sources, by_count
+from pipeline.calibrate.statistics import scene_parts
+
+CHANNEL_TOLERANCE = 1e-5
+_EVIDENCE_STEPS = 100
+_LEAST_VARIANCE = 1e-8
+
+
+def channel_statistics(
+    observation: Observation, response: tf.Tensor, atoms: Atoms, array: RISArray
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Score and information of the channel, summed over scenes of K sources each.
+
+    Args:
+      observation: B scenes with the codes as sent.
+      response: g, [N] complex64.
+      atoms: their sources, all active.
+      array: the surface.
+
+    Returns:
+      The scenes' negative log-likelihood, [B]; the score, [M, N] complex64; the information, [N, N] complex64.
+    """
+    parts = scene_parts(observation, response, atoms, array)
+    size = parts.vectors.shape[-1]
+    arriving = (observation.ris_codes * response)[..., None] * parts.vectors[:, None]  # D_l, [B, L, N, K]
+    seen = tf.matmul(parts.residual, parts.symbols, adjoint_b=True) - parts.white
+    score = tf.reduce_sum(tf.matmul(seen, arriving, adjoint_b=True), axis=(0, 1))
+    share = 1.0 - size / observation.channel.shape[1]
+    inner = (tf.eye(size, dtype=seen.dtype) - parts.inverse) * share / parts.noise
+    information = tf.reduce_sum(tf.matmul(tf.matmul(arriving, inner), arriving, adjoint_b=True), axis=(0, 1))
+    return parts.nll, score, information
+
+
+def step_of(
+    score: np.ndarray, information: np.ndarray, correction: np.ndarray, variance: float
+) -> tuple[np.ndarray, float]:
+    """The correction of the highest posterior by the quadratic at `correction`, and the variance of its evidence.
+
+    Args:
+      score: [M, N]. information: [N, N]. correction: E of now, [M, N]. variance: v of now.
+    """
+    eigenvalues, vectors = np.linalg.eigh(information)
+    eigenvalues = np.maximum(eigenvalues, 0.0)
+    score, here = score @ vectors, correction @ vectors
+    moved = here
+    for _ in range(_EVIDENCE_STEPS):
+        moved = here + (score - here / variance) / (eigenvalues + 1.0 / variance)
+        determined = len(score) * np.sum(eigenvalues / (eigenvalues + 1.0 / variance))
+        before, variance = variance, max(float(np.sum(np.abs(moved) ** 2) / determined), _LEAST_VARIANCE)
+        if abs(variance - before) < 1e-3 * before:
+            break
+    return moved @ vectors.conj().T, variance
+
+
+def static_channel(files: SceneFiles) -> np.ndarray:
+    """The channel of all scenes, [M, N] complex64 of unit rms.
+
+    Raises:
+      ValueError: it is not the same in all of them.
+    """
+    first: np.ndarray | None = None
+    for batch in files.batches():
+        channels = batch.inputs["channel"]
+        if first is None:
+            first = channels[0] / np.sqrt(np.mean(np.abs(channels[0]) ** 2))
+        factor = np.einsum("bmn,mn->b", channels, first.conj()) / first.size
+        distance = np.linalg.norm(channels - factor[:, None, None] * first, axis=(1, 2))
+        distance /= np.linalg.norm(channels, axis=(1, 2))
+        if distance.max() > CHANNEL_TOLERANCE:
+            scene = batch.scenes.start + int(np.argmax(distance))
+            raise ValueError(
+                f"--channel: expected the same channel in all scenes, got one that differs by {distance.max():.2g} of "
+                f"its norm in scene {scene}"
+            )
+    assert first is not None
+    return first
+
+
+class ChannelFit:
+    """A search for E at a fixed g.
+
+    Args:
+      model: the localizer's likelihood.
+      files: the scenes, all of one channel.
+      told: that channel, [M, N], unit rms.
+      config: how long.
+      progress: see `pipeline.calibrate.fitting.Fit`.
+    """
+
+    def __init__(
+        self,
+        model: SceneModel,
+        files: SceneFiles,
+        told: np.ndarray,
+        config: ChannelConfig,
+        progress: Callable[[str, int], Callable[[int], None]],
+    ) -> None:
+        self.model, self.files, self.told, self.config, self.progress = model, files, told, config, progress
+        self.variance = 1e-2
+
+    @functools.lru_cache(maxsize=16)  # noqa: B019 - as many as sources a scene may have
+    def _statistics(self, count: int):
+        model = self.model
+
+        @tf.function(input_signature=[*model.input_specs(), *atom_specs(count)], autograph=False)
+        def statistics(snapshots, ris_codes, channel, snr_db, response, *atoms):
+            observation = observe(snapshots, ris_codes, channel, snr_db)
+            return channel_statistics(observation, response, Atoms(*atoms), model.array)
+
+        return statistics
+
+    def _pass(self, sources: Sources, response: np.ndarray, correction: np.ndarray):
+        """NLL, score and information of all scenes, in units of the told channel."""
+        corrected = (self.told + correction).astype(np.complex64)
+        scale = np.sqrt(np.mean(np.abs(corrected) ** 2))
+        nll, score, information = 0.0, 0.0, 0.0
+        done = self.progress("channel", len(self.files))
+        for batch in dataclasses.replace(self.files, channel=corrected).batches():
+            self.model.update(sources, batch.scenes, batch.inputs, response, locate=False)
+            for chosen, atoms in by_count(sources.atoms(batch.scenes)):
+                inputs = [batch.inputs[name][chosen] for name in INPUTS]
+                part = self._statistics(atoms.active.shape[1])(*inputs, response, *atoms)
+                nll += float(np.sum(part[0].numpy(), dtype=np.float64))
+                score = score + part[1].numpy().astype(np.complex128)
+                information = information + part[2].numpy().astype(np.complex128)
+            done(batch.size)
+        return nll, score / scale, information / scale**2
+
+    def run(self, sources: Sources, response: np.ndarray, correction: np.ndarray) -> np.ndarray:
+        """E after some steps.
+
+        Args:
+          sources: of all scenes, located; changed in place.
+          response: g, [N] complex.
+          correction: E to begin with, [M, N] complex128.
+        """
+        single, best, best_nll = response.astype(np.complex64), correction, np.inf
+        for _ in range(self.config.passes):
+            nll, score, information = self._pass(sources, single, correction)
+            if nll > best_nll - self.config.tolerance * len(self.files):
+                return correction if nll < best_nll else best
+            best, best_nll = correction, nll
+            correction, self.variance = step_of(score, information, correction, self.variance)
+        return correction

@@ -1,0 +1,47 @@
+"""Amplitude and phase across the surface, as told and as calibrated."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from models.physics.geometry import RISArray
+from pipeline.calibrate.files import StoredCalibration
+from serving.client.files import replacing
+
+
+def surface_figure(stored: StoredCalibration, array: RISArray) -> Figure:
+    """Amplitude, phase and standard error of every element at its place, as told above, as calibrated below."""
+    y, z = array.element_positions_m().T
+    response = stored.element_response
+    told = np.ones_like(response)
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    axes = figure.subplots(2, 3)
+    size = 60.0 * 144 / response.size
+    for row, (name, values, error) in enumerate(
+        (("as told", told, np.zeros(response.size)), ("as calibrated", response, stored.element_response_std))
+    ):
+        panels = (
+            ("amplitude", np.abs(values), matplotlib.colormaps["viridis"], (0.0, max(1.2, np.abs(response).max()))),
+            ("phase, rad", np.angle(values), matplotlib.colormaps["twilight_shifted"], (-np.pi, np.pi)),
+            (
+                "standard error",
+                error,
+                matplotlib.colormaps["magma"],
+                (0.0, max(0.05, stored.element_response_std.max())),
+            ),
+        )
+        for axis, (label, shown, colours, limits) in zip(axes[row], panels, strict=True):
+            points = axis.scatter(y, z, c=shown, s=size, marker="s", cmap=colours, vmin=limits[0], vmax=limits[1])
+            if row:
+                axis.scatter(y[stored.dead], z[stored.dead], s=size, marker="x", c="red")
+            axis.set(title=f"{label}, {name}", xlabel="y, m", ylabel="z, m", aspect="equal")
+            figure.colorbar(points, ax=axis)
+    return figure
+
+
+def draw_surface(path: Path, stored: StoredCalibration, array: RISArray) -> None:
+    """Draws `surface_figure` to a file; a red cross is a dead element."""
+    with replacing(path) as temporary:
+        surface_figure(stored, array).savefig(temporary, dpi=120)

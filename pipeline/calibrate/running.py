@@ -1,0 +1,119 @@
+"""From the options of `python -m pipeline.calibrate` to its files, or its verdict."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+from models.artifacts import load_weights, moved_to
+from models.physics.geometry import Scenario
+from models.physics.installation import load_installation
+from pipeline.calibrate.anchors import read_anchors
+from pipeline.calibrate.calibrating import CalibrationResult, calibrate, calibrate_with_channel, check, update
+from pipeline.calibrate.figures import draw_surface
+from pipeline.calibrate.files import file_digest, provenance, read_state, read_stored, write_calibration, write_state
+from pipeline.calibrate.options import CalibrateOptions
+from pipeline.calibrate.scenes import SceneFiles, SceneModel, open_scenes
+from pipeline.calibrate.summary import result_lines, verdict_lines, warning_of
+from pipeline.common.main import FAIL
+from pipeline.common.records import plain
+from tfds_shards.scene_sets import scene_set
+
+
+def _bar(name: str, scenes: int) -> Callable[[int], None]:
+    bar = tqdm(total=scenes, unit="scene", desc=name, leave=False)
+
+    def done(count: int) -> None:
+        bar.update(count)
+        if bar.n >= scenes:
+            bar.close()
+
+    return done
+
+
+def scenario_of(options: CalibrateOptions) -> Scenario:
+    """The installation that the options name."""
+    if options.installation is not None:
+        return load_installation(options.installation)
+    return Scenario() if options.config is None else scene_set(options.config).config.scenario
+
+
+def opened(options: CalibrateOptions) -> tuple[SceneModel, SceneFiles]:
+    """The model and the scenes that the options name."""
+    backbone = moved_to(load_weights(options.backbone), scenario_of(options)).backbone
+    files = open_scenes(options.input, backbone.scenario.array.num_elements)
+    return SceneModel(backbone, files.num_antennas), files
+
+
+def _fingerprint(options: CalibrateOptions, model: SceneModel) -> str:
+    """Of what a run's result depends on."""
+    files = [*options.input, *([options.anchors] if options.anchors else []), options.backbone]
+    digests = [file_digest(path) for path in files]
+    content = [digests, model.backbone.scenario, options.channel, options.settings]
+    return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()
+
+
+def _calibrated(
+    options: CalibrateOptions, model: SceneModel, files: SceneFiles, logger: logging.Logger
+) -> CalibrationResult:
+    assert options.output is not None
+    anchors = read_anchors(options.anchors, len(files)) if options.anchors else {}
+    about = provenance(model.array, options.input, len(files), options)
+    if options.update is not None:
+        old = read_stored(options.update, model.array)
+        logger.info(f"folding {len(files)} scenes into {options.update} of {old.sums.scenes:.0f}")
+        return update(model, files, old, options.forget, options.settings, anchors=anchors, about=about, progress=_bar)
+    partial, fingerprint = options.output.with_name(f"{options.output.name}.partial.npz"), _fingerprint(options, model)
+    start = read_state(partial, fingerprint)
+    if start is not None:
+        logger.info(f"going on from {partial}")
+    result = (calibrate_with_channel if options.channel else calibrate)(
+        model,
+        files,
+        options.settings,
+        anchors=anchors,
+        start=start,
+        about=about,
+        progress=_bar,
+        keep=lambda state: write_state(partial, state, fingerprint),
+    )
+    partial.unlink(missing_ok=True)
+    return result
+
+
+def run_calibration(options: CalibrateOptions, logger: logging.Logger) -> CalibrationResult:
+    """Calibrates and leaves the file, its plot and a summary.
+
+    Raises:
+      ValueError, OSError: what was asked for cannot be had; the message says what was wrong.
+    """
+    assert options.output is not None
+    model, files = opened(options)
+    result = _calibrated(options, model, files, logger)
+    write_calibration(options.output, result.stored)
+    figure = options.output.with_suffix(".png")
+    draw_surface(figure, result.stored, model.array)
+    for line in result_lines(result):
+        logger.info(line)
+    warning = warning_of(result)
+    if warning is not None:
+        logger.info(f"warning: {warning}")
+    logger.info(f"{options.output}, {figure}")
+    return result
+
+
+def run_check(options: CalibrateOptions, logger: logging.Logger) -> int | None:
+    """Tests a stored calibration; `FAIL` where the scenes have drifted away from it.
+
+    Raises:
+      ValueError, OSError: that cannot be said; the message says why.
+    """
+    assert options.check is not None
+    model, files = opened(options)
+    stored = read_stored(options.check, model.array)
+    verdict = check(model, files, stored, options.drift, _bar)
+    for line in verdict_lines(verdict, options.drift.false_alarm_rate):
+        logger.info(line)
+    return FAIL if verdict.drifted else None

@@ -1,0 +1,289 @@
+"""Scenes of measurement files under a calibration: located, refined, summed up; a batch at a time."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from models.covariance_estimator.backbone import Backbone
+from models.covariance_estimator.continuous import refine_atoms
+from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, atom_specs
+from models.physics.observation import measurement_specs, observe
+from pipeline.calibrate.anchors import Anchors
+from pipeline.calibrate.statistics import prior_precision, scene_statistics
+from pipeline.calibrate.sums import Sums, no_scenes
+from serving.client.measurement import Measurement
+from serving.client.measurement_file import MeasurementFile
+
+_REFINING_STEPS, _SETTLING_STEPS = 2, 2
+INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
+
+
+class Batch(NamedTuple):
+    """Scenes that are handled together: which of all files', which fold they belong to, and their inputs by name."""
+
+    scenes: slice
+    fold: int
+    inputs: dict[str, np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """Scenes."""
+        return self.scenes.stop - self.scenes.start
+
+
+@dataclasses.dataclass(frozen=True)
+class SceneFiles:
+    """All scenes of some measurement files, in batches that belong to folds in turn.
+
+    files: of one surface and one number of antennas.
+    batch_size: scenes at a time.
+    folds: groups of scenes whose sums are kept apart.
+    channel: what takes the place of the files' channels, [M, N] complex64; None leaves them.
+    """
+
+    files: Sequence[MeasurementFile]
+    batch_size: int
+    folds: int
+    channel: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return sum(map(len, self.files))
+
+    @property
+    def num_antennas(self) -> int:
+        """M."""
+        return self.files[0].num_antennas
+
+    def sizes(self, every: int = 1) -> list[int]:
+        """Scenes of each batch that `batches` gives."""
+        size = self.batch_size
+        all_sizes = [min(size, len(file) - start) for file in self.files for start in range(0, len(file), size)]
+        return [count for number, count in enumerate(all_sizes) if number // self.folds % every == 0]
+
+    def batches(self, every: int = 1) -> Iterator[Batch]:
+        """The scenes in order.
+
+        Args:
+          every: of the rounds of batches, one a fold, only one in so many.
+
+        Raises:
+          ValueError: a file is cut short or holds what cannot be.
+        """
+        first = 0
+        number = 0
+        for file in self.files:
+            for scenes in file.batches(self.batch_size):
+                if number // self.folds % every == 0:
+                    yield Batch(slice(first, first + len(scenes)), number % self.folds, self._inputs(scenes))
+                first += len(scenes)
+                number += 1
+
+    def _inputs(self, scenes: Measurement) -> dict[str, np.ndarray]:
+        inputs = scenes.inputs(0, len(scenes))
+        if self.channel is not None:
+            inputs["channel"] = np.broadcast_to(self.channel, inputs["channel"].shape)
+        return inputs
+
+
+def open_scenes(paths: Sequence, num_elements: int, most: int = 32, folds: int = 8) -> SceneFiles:
+    """Opens measurement files for calibration.
+
+    Args:
+      paths: of the files.
+      num_elements: N of the installation.
+      most: scenes a batch.
+      folds: groups wanted; scenes that are fewer make batches smaller.
+
+    Raises:
+      ValueError: a file is none, or of another surface or number of antennas than the installation or the first.
+    """
+    files = [MeasurementFile(path) for path in paths]
+    for file in files:
+        if file.num_elements != num_elements:
+            raise ValueError(
+                f"{file.path}: channel: expected N = {num_elements} as the installation, got {file.num_elements}"
+            )
+        if file.num_antennas != files[0].num_antennas:
+            raise ValueError(
+                f"{file.path}: channel: expected M = {files[0].num_antennas} as {files[0].path}, "
+                f"got {file.num_antennas}"
+            )
+    count = sum(map(len, files))
+    return SceneFiles(files, max(1, min(most, count // folds)), folds)
+
+
+@dataclasses.dataclass
+class Sources:
+    """What is believed of the sources of all scenes: about a hundred bytes a scene.
+
+    parameters: [S, A, 4] float32. active: [S, A] bool. noise_power: [S] float32. known: [S] bool, located before.
+    """
+
+    parameters: np.ndarray
+    active: np.ndarray
+    noise_power: np.ndarray
+    known: np.ndarray
+
+    @classmethod
+    def unknown(cls, num_scenes: int, slots: int) -> "Sources":
+        """Before any scene is located."""
+        return cls(
+            np.zeros((num_scenes, slots, PARAMETERS_PER_ATOM), np.float32),
+            np.zeros((num_scenes, slots), bool),
+            np.ones(num_scenes, np.float32),
+            np.zeros(num_scenes, bool),
+        )
+
+    def atoms(self, scenes: slice) -> Atoms:
+        """Of some scenes."""
+        return Atoms(
+            tf.constant(self.parameters[scenes]),
+            tf.constant(self.active[scenes]),
+            tf.constant(self.noise_power[scenes]),
+        )
+
+    def put(self, scenes: slice, atoms: Atoms) -> None:
+        """Replaces those of some scenes."""
+        self.parameters[scenes], self.active[scenes], self.noise_power[scenes] = (part.numpy() for part in atoms)
+        self.known[scenes] = True
+
+
+def by_count(atoms: Atoms) -> Iterator[tuple[np.ndarray, Atoms]]:
+    """Scenes by how many sources they have, one or more: their numbers, and their sources in as many slots."""
+    parameters, active, noise_power = (part.numpy() for part in atoms)
+    counts = active.sum(axis=-1)
+    first = np.argsort(~active, axis=-1, kind="stable")
+    parameters = np.take_along_axis(parameters, first[..., None], axis=1)
+    for count in map(int, np.unique(counts[counts > 0])):
+        chosen = np.flatnonzero(counts == count)
+        yield chosen, Atoms(parameters[chosen, :count], np.ones((len(chosen), count), bool), noise_power[chosen])
+
+
+class SceneModel:
+    """The localizer's likelihood under an element response.
+
+    Args:
+      backbone: locates; its scenario is the installation.
+      num_antennas: M of the files.
+    """
+
+    def __init__(self, backbone: Backbone, num_antennas: int) -> None:
+        self.backbone, self.num_antennas = backbone, num_antennas
+        self.array, self.view = backbone.scenario.array, backbone.scenario.field_of_view
+        config = backbone.config.continuous
+        self.slots = backbone.scenario.max_sources + config.spare_atoms
+        self._refining = dataclasses.replace(config, settling_steps=_SETTLING_STEPS)
+        self._atom_price = config.prune_gain
+
+    def input_specs(self) -> list[tf.TensorSpec]:
+        """Of the inputs and the element response."""
+        elements = self.array.num_elements
+        measured = measurement_specs(self.num_antennas, elements)
+        return [*measured.values(), tf.TensorSpec([elements], tf.complex64, "response")]
+
+    @functools.cached_property
+    def _locate(self):
+        @tf.function(input_signature=self.input_specs(), autograph=False)
+        def locate(snapshots, ris_codes, channel, snr_db, response):
+            prediction = self.backbone.predict_covariance(observe(snapshots, ris_codes * response, channel, snr_db))
+            return prediction.atoms, prediction.evaluation.nll
+
+        return locate
+
+    @functools.cached_property
+    def _refine(self):
+        @tf.function(input_signature=[*self.input_specs(), *atom_specs(self.slots)], autograph=False)
+        def refine(snapshots, ris_codes, channel, snr_db, response, *atoms):
+            observation = observe(snapshots, ris_codes * response, channel, snr_db)
+            refined, evaluation = refine_atoms(
+                observation, Atoms(*atoms), self.array, self.view, self._refining, _REFINING_STEPS
+            )
+            return refined, evaluation.nll
+
+        return refine
+
+    @functools.lru_cache(maxsize=16)  # noqa: B019 - as many as sources a scene may have
+    def _statistics(self, slots: int):
+        precision = tf.TensorSpec([None, PARAMETERS_PER_ATOM * slots + 1], tf.float32)
+
+        @tf.function(input_signature=[*self.input_specs(), precision, *atom_specs(slots)], autograph=False)
+        def statistics(snapshots, ris_codes, channel, snr_db, response, precision, *atoms):
+            observation = observe(snapshots, ris_codes, channel, snr_db)
+            return scene_statistics(observation, response, Atoms(*atoms), precision, self.array)
+
+        return statistics
+
+    def update(
+        self, sources: Sources, scenes: slice, inputs: Mapping[str, np.ndarray], response: np.ndarray, *, locate: bool
+    ) -> None:
+        """Refines what is believed of the scenes' sources; with `locate`, also locates them anew and keeps the better,
+        each atom at the price the localizer asks for one.
+
+        Args:
+          sources: changed in place.
+          scenes: which of them.
+          inputs: of these scenes, by name.
+          response: g, [N] complex64.
+          locate: whether to locate.
+        """
+        arrays = [inputs[name] for name in INPUTS]
+        known = bool(sources.known[scenes].all())
+        if known:
+            refined, refined_nll = self._refine(*arrays, response, *sources.atoms(scenes))
+        if known and not locate:
+            sources.put(scenes, refined)
+            return
+        located, located_nll = self._locate(*arrays, response)
+        if known:
+            better = self._priced(located, located_nll) < self._priced(refined, refined_nll)
+            located = Atoms(
+                *(
+                    tf.where(tf.reshape(better, [-1] + [1] * (new.shape.rank - 1)), new, old)
+                    for new, old in zip(located, refined, strict=True)
+                )
+            )
+        sources.put(scenes, located)
+
+    def _priced(self, atoms: Atoms, nll: tf.Tensor) -> tf.Tensor:
+        return nll + self._atom_price * tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1)
+
+    def summed(
+        self, atoms: Atoms, inputs: Mapping[str, np.ndarray], response: np.ndarray, anchors: Sequence[Anchors]
+    ) -> tuple[Sums, np.ndarray]:
+        """Statistics of scenes at g = `response`.
+
+        Args:
+          atoms: of the scenes.
+          inputs: of the scenes, by name.
+          response: g, [N] complex64.
+          anchors: what is known of each scene's sources.
+
+        Returns:
+          Their sums and the score of every scene, [B, 2N] float32, zero where a scene has no source.
+        """
+        size = 2 * response.size
+        empty = atoms.noise_power.numpy()[~atoms.active.numpy().any(axis=-1)].astype(np.float64)
+        noise_alone = inputs["snapshots"][0].size * float(np.sum(np.log(empty) + 1.0 / empty))
+        result = dataclasses.replace(no_scenes(response.size), scenes=float(empty.size), nll=noise_alone)
+        scores = np.zeros((len(inputs["snapshots"]), size), np.float32)
+        for chosen, (places, active, noise_power) in by_count(atoms):
+            count = active.shape[1]
+            precision = np.tile(prior_precision(self.view, count), (len(chosen), 1))
+            for row, scene in enumerate(chosen.tolist()):
+                anchors[scene].pin(places[row], precision[row], self.array)
+            part = self._statistics(count)(
+                *(inputs[name][chosen] for name in INPUTS), response, precision, places, active, noise_power
+            )
+            scores[chosen] = part.score.numpy()
+            result += Sums(
+                float(len(chosen)),
+                float(part.nll.numpy().sum(dtype=np.float64)),
+                scores[chosen].sum(axis=0, dtype=np.float64),
+                part.information.numpy().astype(np.float64),
+                part.complete.numpy().astype(np.complex128),
+            )
+        return result, scores

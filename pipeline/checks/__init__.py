@@ -1,1 +1,0 @@
-"""Stages that look at what others made and tell of it, `python -m pipeline.checks.NAME` or `ris-mvdr NAME`."""

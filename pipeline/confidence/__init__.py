@@ -1,0 +1,1 @@
+"""`python -m pipeline.confidence`: fits the confidence score to the fraction of hits."""

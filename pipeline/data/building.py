@@ -1,0 +1,111 @@
+"""Sets of scenes written as TFDS shards, or found already written."""
+
+import contextlib
+import io
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+
+from pipeline.common.artifacts import Artifact, Fingerprint, alone, state
+from pipeline.common.digests import code_version
+from pipeline.data.options import DataOptions
+from pipeline.scenes.reading import StoredScenes, open_scenes, scene_directory
+from tfds_shards.drawing import drawing_in, encode_scene
+from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig
+from tfds_shards.scene_sets import SceneSet, scene_set
+from tfds_shards.simulator import simulate_scene
+
+_MANY_SCENES = 10_000  # half a minute of drawing, where processes take some seconds to start
+
+
+def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogger(__name__)) -> StoredScenes:
+    """Builds the set unless it is already there, and says what it did.
+
+    Raises:
+      ValueError: an unknown config, a size that is not positive, or a damaged set or one that other code drew in its
+        place.
+      Busy: another process builds the set.
+      OSError: too little space on the disk.
+    """
+    wanted = scene_set(options.config, options.train, options.validation, options.test)
+    directory = scene_directory(options.data_dir, wanted)
+    if not directory.exists():
+        with alone(options.data_dir, f".{wanted.name}.lock"):
+            if not directory.exists():
+                return _built(wanted, directory, options, logger)
+    check_built(options)
+    stored = open_scenes(options.data_dir, wanted)
+    logger.info(f"Reusing {_summary(stored)}")
+    return stored
+
+
+def asked(wanted: SceneSet) -> Fingerprint:
+    """What decides a set: its name, which says config and sizes, and the code that draws and writes it."""
+    return Fingerprint("data", {"config": wanted.name}, {}, code_version(Builder.__module__))
+
+
+def check_built(options: DataOptions) -> bool:
+    """Whether the set is there; if so, it is whole and as this code draws it.
+
+    Raises:
+      ValueError: an unknown config, or a damaged set or one that other code drew in its place.
+    """
+    wanted = scene_set(options.config, options.train, options.validation, options.test)
+    directory = scene_directory(options.data_dir, wanted)
+    if not directory.exists():
+        return False
+    open_scenes(options.data_dir, wanted)
+    if state(directory, asked(wanted)) == "begun":
+        raise ValueError(f"{directory}: its files are not those that were written; delete the folder and build again")
+    return True
+
+
+def _built(wanted: SceneSet, directory: Path, options: DataOptions, logger: logging.Logger) -> StoredScenes:
+    _report_leftovers(directory, logger)
+    builder = Builder(data_dir=options.data_dir, config=RISSnapshotsConfig.of(options.config, wanted))
+    _check_space(builder, wanted, options.data_dir, logger)
+    start = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        if (processes := options.processes or _worth_it(wanted)) > 1:
+            builder.draw = stack.enter_context(drawing_in(processes))
+        said = stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # TFDS speaks of downloads
+        builder.download_and_prepare()
+    logger.debug(said.getvalue().strip())
+    rate = wanted.num_scenes / (time.perf_counter() - start)
+    stored = open_scenes(options.data_dir, wanted)
+    files = sorted(path.name for path in directory.iterdir() if path.is_file())
+    Artifact(directory, asked(wanted), "new").finish(*files)
+    logger.info(f"Built {_summary(stored)}, {rate:.0f} scenes/s")
+    return stored
+
+
+def _worth_it(wanted: SceneSet) -> int:
+    """Processes that save more time than they take to start: one a core, for many scenes."""
+    return os.cpu_count() or 1 if wanted.num_scenes >= _MANY_SCENES else 1
+
+
+def _summary(stored: StoredScenes) -> str:
+    sizes = ", ".join(f"{size} {split}" for split, size in stored.scene_set.sizes.items())
+    return (
+        f"{stored.scene_set.name}: {sizes} scenes in {stored.directory}, {stored.num_bytes / 1e6:.1f} MB, "
+        f"{stored.num_bytes / stored.scene_set.num_scenes:.0f} bytes a scene"
+    )
+
+
+def _report_leftovers(directory: Path, logger: logging.Logger) -> None:
+    """TFDS builds in a folder of its own and renames it at the end; a killed build leaves that folder."""
+    for leftover in sorted(directory.parent.glob("incomplete.*")):
+        logger.info(f"{leftover} is left of a build that was killed, or belongs to one still running; nothing reads it")
+
+
+def _check_space(builder: Builder, wanted: SceneSet, data_dir: Path, logger: logging.Logger) -> None:
+    """Raises OSError before the work rather than at the end of it."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    scene = encode_scene(simulate_scene(wanted.config, "train", 0))
+    needed = wanted.num_scenes * len(builder.info.features.serialize_example(scene))
+    logger.info(f"Building {wanted.name}: {wanted.num_scenes} scenes, about {needed / 1e6:.0f} MB")
+    free = shutil.disk_usage(data_dir).free
+    if needed > free:
+        raise OSError(f"data_dir: {wanted.name} needs {needed / 1e9:.1f} GB, {data_dir} has {free / 1e9:.1f} GB left")

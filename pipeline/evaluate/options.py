@@ -1,0 +1,86 @@
+"""Options of `ris-mvdr evaluate`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from pipeline.scenes.installations import apply_installation
+
+_MOST_SPECTRA = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Scores a localizer on simulated scenes and writes metrics, matches and figures.
+
+    Say what to score with one of --saved-model, --target, --spectrum-of, --baseline, --oracle or --chance.
+    """
+
+    output_dir: Path
+    """Where metrics.json, scenes.npz, matches.csv, config.json, figures/, spectra.npz and logs/ go."""
+    saved_model: Path | None = None
+    """A SavedModel, or the folder of its versions, of which the latest is taken."""
+    target: str | None = None
+    """HOST:PORT of a model server."""
+    model_name: str = "ris_localizer"
+    """The model's name on that server."""
+    spectrum_of: Path | None = None
+    """A backbone.keras: MVDR on its R_pred alone, sources read off the spectrum, nothing from the snapshots after."""
+    refiner: Path | None = None
+    """With --spectrum-of: a refiner.keras, off whose heat map the sources are read."""
+    baseline: Literal["sequential_ml", "back_projection"] | None = None
+    """A classical estimator: sequential maximum likelihood off the grid, or peaks of the back-projected power."""
+    noise_inflation: float = 0.0
+    """With --baseline sequential_ml: raises the noise power by this share of the signal's power, against channels and
+    phases that are not as told."""
+    oracle: bool = False
+    """MVDR on the true covariance through the same detection: the ceiling."""
+    chance: bool = False
+    """Uniform random guesses: the floor."""
+    calibration: Path | None = None
+    """A calibration file of `python -m pipeline.calibrate`, applied to what the estimator is told."""
+    data_dir: Path = Path("runs/data")
+    """Where `python -m pipeline.data` put the scenes."""
+    config: str = "l64_m64"
+    """Set of scenes, as for `python -m pipeline.data`."""
+    installation: Path | None = None
+    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
+    split: str = "test"
+    """Split of the scenes."""
+    scenes: int = 500
+    """How many scenes, the first ones of the split."""
+    batch_size: int = 20
+    """Scenes a call."""
+    compare_with: Path | None = None
+    """Output folder of another evaluation of the same scenes: reports the differences with paired intervals."""
+    bounds: bool = True
+    """Compare errors with the Cramer-Rao bound; of scenes that are as told."""
+    figures: bool = True
+    """Draw the figures."""
+    spectra: int = 0
+    """With --saved-model: keeps the MVDR spectra of so many scenes, the first ones, for `report`."""
+
+    def __post_init__(self) -> None:
+        apply_installation(self)
+        estimators = ("saved_model", "target", "spectrum_of", "baseline", "oracle", "chance")
+        chosen = [name for name in estimators if getattr(self, name)]
+        if len(chosen) != 1:
+            raise ValueError(
+                "options: expected one of --saved-model, --target, --spectrum-of, --baseline, --oracle, --chance, got "
+                + (", ".join("--" + name.replace("_", "-") for name in chosen) or "none")
+            )
+        if self.noise_inflation and self.baseline != "sequential_ml":
+            raise ValueError(
+                f"--noise-inflation: needs --baseline sequential_ml, got {self.noise_inflation} without it"
+            )
+        if self.refiner is not None and self.spectrum_of is None:
+            raise ValueError(
+                f"--refiner: needs --spectrum-of, got {self.refiner} without it; exported models hold theirs"
+            )
+        if self.spectra and self.saved_model is None:
+            raise ValueError(f"--spectra: needs --saved-model, got {self.spectra} without it")
+        if not 0 <= self.spectra <= _MOST_SPECTRA:
+            raise ValueError(f"--spectra: expected 0 to {_MOST_SPECTRA}, got {self.spectra}")
+        for field in ("scenes", "batch_size"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")

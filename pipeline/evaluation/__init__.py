@@ -1,1 +1,0 @@
-"""Estimators of one kind, their predictions, the matching with the truth, and what is counted."""

@@ -1,0 +1,188 @@
+"""The whole inference path as a versioned SavedModel for TF Serving."""
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from models.artifacts import load_refiner, load_weights, moved_to, with_effort
+from models.localizer import Localizer
+from models.physics.installation import load_installation
+from pipeline.common.artifacts import Fingerprint, difference, fingerprint, new_record, now, read_manifest
+from pipeline.common.records import write_json
+from pipeline.export.calibrated import as_told, calibrated
+from pipeline.export.options import WARMUP_BATCH_SIZES, ExportOptions
+from pipeline.export.warmup import check_batch_sizes, write_warmup_requests
+from pipeline.release.versions import EXPORT_FILE, model_digest, read_meta_graph, sync, versions_in
+from pipeline.scenes.surfaces import check_surface, surface_fingerprint
+from serving.client.calibration import Calibration, read_calibration
+from tfds_shards.scene_sets import scene_set
+
+SIGNATURES = ("serving_default", "localize_real", "covariance", "spectrum")
+"""Those of measurements; beside them `surface` says what the model is of."""
+_MUST_COMPILE = "_XlaMustCompile"
+
+
+def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.export.ExportArchive:
+    told = as_told if calibration is None else calibrated(calibration)
+    specs = localizer.input_specs()
+    real_specs = {
+        name: tf.TensorSpec([*spec.shape, 2], tf.float32, name) if spec.dtype.is_complex else spec
+        for name, spec in specs.items()
+    }
+
+    localize = localizer.graph.get_concrete_function()
+
+    def serving_default(snapshots, ris_codes, channel, snr_db):
+        return localize(snapshots, *told(ris_codes, channel), snr_db)
+
+    def localize_real(snapshots, ris_codes, channel, snr_db):
+        parts = (tf.complex(part[..., 0], part[..., 1]) for part in (snapshots, ris_codes, channel))
+        return serving_default(*parts, snr_db)
+
+    def predict(snapshots, ris_codes, channel, snr_db):
+        return localizer.predict(localizer.observe(snapshots, *told(ris_codes, channel), snr_db)).covariance
+
+    def covariance(snapshots, ris_codes, channel, snr_db):
+        predicted = predict(snapshots, ris_codes, channel, snr_db)
+        scale = tf.cast(tf.shape(predicted.factor)[-2], tf.float32) / predicted.trace()
+        return {"covariance": predicted.dense() * tf.cast(scale, tf.complex64)[:, None, None]}
+
+    def spectrum(snapshots, ris_codes, channel, snr_db):
+        predicted = predict(snapshots, ris_codes, channel, snr_db)
+        volume = localizer.mvdr(localizer.effective(predicted, snr_db, tf.shape(snapshots)[1]))
+        dictionary, shape, degrees = localizer.mvdr.dictionary, localizer.mvdr.grid.shape, math.degrees(1.0)
+        axes = {
+            "azimuth_deg": degrees * tf.reshape(dictionary.azimuth, shape)[:, 0, 0],
+            "elevation_deg": degrees * tf.reshape(dictionary.elevation, shape)[0, :, 0],
+            "range_m": 1.0 / tf.reshape(dictionary.inverse_range, shape)[0, 0, :],
+        }
+        # The grid once a scene: TF Serving splits batches and writes rows of JSON along the first axis of all outputs.
+        batch = tf.shape(snapshots)[0]
+        return {"spectrum": volume} | {name: tf.tile(axis[None], [batch, 1]) for name, axis in axes.items()}
+
+    digest = list(bytes.fromhex(surface_fingerprint(localizer.scenario.array)))
+
+    def surface(snr_db):
+        """Which surface it is a model of, and whether it knows a calibration of it: for clients that have one."""
+        return {
+            "surface_sha256": tf.tile(tf.constant([digest], tf.uint8), [tf.size(snr_db), 1]),
+            "calibrated": tf.fill(tf.shape(snr_db), calibration is not None),
+        }
+
+    archive = keras.export.ExportArchive()
+    archive.track(localizer.weights)
+    if localizer.refiner is not None:
+        archive.track(localizer.refiner)
+    for endpoint in (serving_default, covariance, spectrum):
+        archive.add_endpoint(endpoint.__name__, endpoint, input_signature=list(specs.values()))
+    archive.add_endpoint("surface", surface, input_signature=[specs["snr_db"]])
+    archive.add_endpoint("localize_real", localize_real, input_signature=list(real_specs.values()))
+    return archive
+
+
+def check_no_jit(graph: tf.compat.v1.GraphDef) -> None:
+    """TF Serving comes with XLA on CPU disabled, and a function that must be compiled fails there, not here.
+
+    Raises:
+      ValueError: `graph` holds functions of `jit_compile=True`; names them.
+    """
+    functions = graph.library.function
+    nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
+    compiled = {function.signature.name for function in functions if function.attr[_MUST_COMPILE].b}
+    compiled |= {node.name for node in nodes if _MUST_COMPILE in node.attr and node.attr[_MUST_COMPILE].b}
+    if compiled:
+        raise ValueError(
+            f"export: expected no function of jit_compile=True, which TF Serving cannot run, got {sorted(compiled)}"
+        )
+
+
+def asked(options: ExportOptions) -> Fingerprint:
+    """What decides an exported model.
+
+    Raises:
+      ValueError: weights that are not there.
+    """
+    return fingerprint("export", options, left_out=("model_base_path", "log_dir", "hyperparameters"))
+
+
+def exported(options: ExportOptions) -> Path | None:
+    """The latest version in the folder that these options would write again, None if there is none.
+
+    Raises:
+      ValueError: weights that are not there.
+    """
+    wanted = asked(options)
+    for version in reversed(versions_in(options.model_base_path)):
+        manifest = read_manifest(version.path / EXPORT_FILE.parent)
+        same = manifest is not None and difference(manifest["fingerprint"], wanted) is None
+        if manifest is not None and same and model_digest(version.path) == manifest["outputs"]["model"]["sha256"]:
+            return version.path
+    return None
+
+
+def export_localizer(
+    localizer: Localizer,
+    model_base_path: Path,
+    warmup_batch_sizes: Sequence[int] = WARMUP_BATCH_SIZES,
+    calibration: Calibration | None = None,
+    wanted: Fingerprint | None = None,
+) -> Path:
+    """Writes a new version: staged beside it under a name no server takes for a version, then renamed.
+
+    Args:
+      localizer: what is exported.
+      model_base_path: folder of the versions; its name is the model's.
+      warmup_batch_sizes: scenes in each request that a server replays before it serves the version.
+      calibration: what the installation does otherwise than the model's clients say.
+      wanted: what decided the model; recorded in the version, where given.
+
+    Returns:
+      The version's folder.
+
+    Raises:
+      ValueError: the version exists, the graph cannot run in TF Serving, a batch size is wrong, or the calibration is
+        one of another surface.
+    """
+    check_batch_sizes(warmup_batch_sizes, len(SIGNATURES))
+    if calibration is not None:
+        check_surface(calibration, localizer.scenario.array)
+    version = model_base_path / str(int(time.time()))
+    if version.exists():
+        raise ValueError(f"{version}: expected a new version, got one that exists; wait a second and export again")
+    model_base_path.mkdir(parents=True, exist_ok=True)
+    staging = model_base_path / f"staging-{version.name}-{os.getpid()}"
+    try:
+        _archive(localizer, calibration).write_out(str(staging), verbose=False)
+        meta_graph = read_meta_graph(staging)
+        check_no_jit(meta_graph.graph_def)
+        signatures = {name: meta_graph.signature_def[name] for name in SIGNATURES}
+        name = model_base_path.resolve().name
+        channel = None if calibration is None else calibration.channel
+        write_warmup_requests(staging, signatures, name, localizer.scenario, warmup_batch_sizes, channel)
+        if wanted is not None:
+            outputs = {"model": {"sha256": model_digest(staging)}}
+            write_json(staging / EXPORT_FILE, new_record(wanted) | {"finished": now(), "outputs": outputs})
+        sync(staging)
+        os.rename(staging, version)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return version
+
+
+def export(options: ExportOptions) -> Path:
+    """The version that the options ask for."""
+    weights = load_weights(options.backbone)
+    if options.installation is not None:
+        weights = moved_to(weights, load_installation(options.installation))
+    elif options.config is not None:
+        weights = moved_to(weights, scene_set(options.config).config.scenario)
+    refiner = load_refiner(options.refiner) if options.refiner is not None else None
+    localizer = Localizer(*with_effort(weights, options.localizer, options.effort), refiner)
+    calibration = read_calibration(options.calibration) if options.calibration is not None else None
+    return export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes, calibration, asked(options))

@@ -1,0 +1,1 @@
+"""What all trainings share: options, the loop, workers, losses and targets."""

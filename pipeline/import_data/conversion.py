@@ -1,0 +1,170 @@
+"""From the arrays of one file to those of a measurement: parts, axes, units."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.import_data.config import ArrayMap, LevelMap, format_of
+from pipeline.import_data.readers import read_arrays
+from tfds_shards.codebook import code_phasors
+
+AXES: dict[str, tuple[str, ...]] = {
+    "snapshots": ("scene", "snapshot", "antenna"),
+    "ris_codes": ("scene", "snapshot", "element"),
+    "channel": ("scene", "antenna", "element"),
+    "snr": ("scene",),
+    "noise_power": ("scene",),
+}
+"""Of the measurement file; "row" and "column" stand for "element", row by row."""
+
+
+def read_field(field: str, told: ArrayMap | LevelMap, path: Path) -> np.ndarray:
+    """A field of the measurement from one file.
+
+    Args:
+      field: of `AXES`.
+      told: where it is and how it is written; a level by name.
+      path: the file.
+
+    Returns:
+      Numbers along `AXES[field]`, without "scene" where the file has no such axis. Complex but for levels.
+
+    Raises:
+      ValueError: what is missing or other than told; one line that names the field.
+    """
+    names = {"name": str(told.name)} if isinstance(told, LevelMap) else told.names
+    try:
+        is_matlab = format_of(path, told.format) == "mat"
+        arrays = read_arrays(path, list(names.values()), told.format)
+        parts = {key: _numbers(path, name, arrays[name], told.shape, is_matlab) for key, name in names.items()}
+        axes = _axes(field, told, parts, is_matlab)
+        parts = {key: _along(path, names[key], part, axes, is_matlab) for key, part in parts.items()}
+        values = parts["name"] if isinstance(told, LevelMap) else _combined(path, told, parts, axes)
+        return _ordered(values, [axis for axis in axes if axis != "part"], AXES[field])
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
+
+
+def _numbers(path: Path, name: str, values: np.ndarray, shape: tuple[int, ...] | None, is_matlab: bool) -> np.ndarray:
+    """An array that holds numbers, in the shape told."""
+    if values.dtype.kind not in "biufc":
+        raise ValueError(f"{path}: {name}: expected numbers, got dtype {values.dtype}")
+    if values.size == 0:
+        raise ValueError(f"{path}: {name}: expected numbers, got shape {list(values.shape)}")
+    try:
+        return values if shape is None else values.reshape(shape, order="F" if is_matlab else "C")
+    except ValueError:
+        assert shape is not None
+        raise ValueError(
+            f"{path}: {name}: expected numbers that fill shape {list(shape)}, got shape {list(values.shape)}"
+        ) from None
+
+
+def _along(path: Path, name: str, values: np.ndarray, axes: Sequence[str], is_matlab: bool) -> np.ndarray:
+    """An array that has these axes."""
+    if is_matlab:
+        values = _with_axes_of_matlab(values, len(axes))
+    if values.ndim != len(axes):
+        wanted = f"axes {', '.join(axes)}" if axes else "a single number"
+        raise ValueError(f"{path}: {name}: expected {wanted}, got shape {list(values.shape)}")
+    return values
+
+
+def _with_axes_of_matlab(values: np.ndarray, count: int) -> np.ndarray:
+    """MATLAB has two axes at least and none of size 1 at the end: vectors lose one, what was dropped comes back."""
+    if count == 0 and values.size == 1:
+        return values.reshape(())
+    if count == 1 and values.size == max(values.shape, default=1):
+        return values.ravel()
+    return values.reshape(values.shape + (1,) * (count - values.ndim))
+
+
+def _axes(field: str, told: ArrayMap | LevelMap, parts: Mapping[str, np.ndarray], is_matlab: bool) -> Sequence[str]:
+    """The axes told, checked for this field; left out, the measurement's, with "scene" where there are as many axes."""
+    expected = AXES[field]
+    trailing = ("part",) if isinstance(told, ArrayMap) and told.parts != "complex" else ()
+    if told.axes is None:
+        least = min(part.ndim for part in parts.values()) - len(trailing)
+        if is_matlab and expected == ("scene",):
+            return expected if max(part.size for part in parts.values()) > 1 else ()
+        whole = least >= len(expected)
+        return (*(expected if whole else expected[1:]), *trailing)
+    inner = ["element" if axis == "column" else axis for axis in told.axes if axis not in ("row", "part")]
+    inner = sorted(axis for axis in inner if axis != "scene")
+    if ("row" in told.axes) != ("column" in told.axes) or inner != sorted(expected[1:]):
+        shown = ", ".join(expected[1:])
+        raise ValueError(f"axes: expected {shown or 'none'} and, if there is one, scene, got {list(told.axes)}")
+    return told.axes
+
+
+def _combined(path: Path, told: ArrayMap, parts: Mapping[str, np.ndarray], axes: Sequence[str]) -> np.ndarray:
+    """Complex numbers along the axes but "part"."""
+    for key, part in parts.items():
+        if np.iscomplexobj(part) and (key != "name" or told.parts != "complex"):
+            raise ValueError(f"{path}: {told.names[key]}: expected real numbers, got dtype {part.dtype}")
+    if told.parts != "complex":
+        held = np.moveaxis(parts["name"], axes.index("part"), 0)
+        if len(held) != 2:
+            raise ValueError(f"{path}: {told.name}: expected an axis part of size 2, got {len(held)}")
+        keys = ("real", "imag") if told.parts == "real_imag" else ("amplitude", "phase")
+        parts = dict(zip(keys, held, strict=True))
+    shapes = {part.shape for part in parts.values()}
+    if len(shapes) > 1:
+        got = ", ".join(f"{key} {list(part.shape)}" for key, part in parts.items())
+        raise ValueError(f"{path}: expected parts of one shape, got {got}")
+    values = told.scale * _complex(path, told, parts)
+    return np.conj(values) if told.conj else values
+
+
+def _complex(path: Path, told: ArrayMap, parts: Mapping[str, np.ndarray]) -> np.ndarray:
+    if "name" in parts:
+        return parts["name"].astype(np.complex128)
+    if "real" in parts:
+        return parts["real"] + 1j * parts["imag"]
+    if told.bits is not None:
+        index, levels = parts["index"], 2**told.bits
+        if not np.isin(index, np.arange(levels)).all():
+            raise ValueError(
+                f"{path}: {told.index}: expected indices 0 to {levels - 1}, got {index.min():g} to {index.max():g}"
+            )
+        return code_phasors(index.astype(np.intp), told.bits)
+    phase = parts["phase"].astype(np.float64)
+    if told.phase_unit == "deg":
+        phase = np.deg2rad(phase)
+    if "amplitude" not in parts:
+        return np.exp(1j * phase)
+    amplitude = parts["amplitude"].astype(np.float64)
+    if told.amplitude_unit == "db":
+        amplitude = 10.0 ** (amplitude / 20.0)
+    return amplitude * np.exp(1j * phase)
+
+
+def _ordered(values: np.ndarray, axes: Sequence[str], expected: Sequence[str]) -> np.ndarray:
+    """Transposed to the expected order, rows and columns joined."""
+    wanted = [axis for axis in expected if axis in axes or axis == "element"]
+    if "row" in axes:
+        position = wanted.index("element")
+        wanted[position : position + 1] = ["row", "column"]
+    values = np.transpose(values, [axes.index(axis) for axis in wanted])
+    return values.reshape(*values.shape[:-2], -1) if "row" in axes else values
+
+
+def level_values(field: str, told: LevelMap, values: np.ndarray) -> np.ndarray:
+    """SNR in dB, or noise power as a ratio to |snapshots|^2 of 1, from values in the unit told.
+
+    Raises:
+      ValueError: a linear SNR that is not positive.
+    """
+    if np.iscomplexobj(values):
+        raise ValueError(f"{field}: expected real numbers, got dtype {values.dtype}")
+    values = values.astype(np.float64)
+    if field == "snr":
+        if told.unit == "db":
+            return values
+        if not (values > 0).all():
+            raise ValueError(f"snr: expected positive ratios, got {values.min():g}")
+        return 10.0 * np.log10(values)
+    if told.unit in ("dbw", "dbm"):
+        return 10.0 ** ((values - (30.0 if told.unit == "dbm" else 0.0)) / 10.0)
+    return values

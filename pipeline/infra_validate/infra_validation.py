@@ -1,0 +1,174 @@
+"""A staged model in a canary server: does it load, answer as it does here, and stay within limits?"""
+
+import dataclasses
+import json
+import logging
+import statistics
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from models.physics.geometry import Scenario
+from pipeline.common.artifacts import Fingerprint, Input, fingerprint, making
+from pipeline.common.records import plain, write_json
+from pipeline.infra_validate.options import INFRA_FILE, VALID, InfraConfig, InfraValidateOptions
+from pipeline.infra_validate.signature import signature_faults
+from pipeline.metrics.estimators import latest_version, saved_model_estimator
+from pipeline.release.versions import model_digest
+from pipeline.scenes.identity import common_scenario
+from serving.client import LocalizerClient, ServerError
+from serving.server_process import PATIENCE_S, NotServing, ServerProcess, server_process
+from tfds_shards.inputs import simulated_inputs
+
+INVALID = "INVALID"
+_MODEL_NAME = "ris_localizer"
+_COMPARED = ("azimuth_deg", "elevation_deg", "range_m", "power_db", "score", "position_m")
+
+
+@dataclasses.dataclass(frozen=True)
+class InfraValidation:
+    """The verdict, what stands against it, and what was measured (None if the server did not come so far)."""
+
+    verdict: str
+    reasons: list[str]
+    latency_ms: float | None = None
+    memory_mib: float | None = None
+
+
+def validate_infrastructure(version: Path, scenario: Scenario, config: InfraConfig) -> InfraValidation:
+    """Loads the version in a server in another process and sends it requests over gRPC and REST.
+
+    Args:
+      version: folder of a SavedModel, named by a number in a folder that holds no other.
+      scenario: the installation its scenes are simulated for.
+      config: limits.
+    """
+    reasons = signature_faults(version)
+    if reasons:
+        return InfraValidation(INVALID, reasons)
+    inputs = simulated_inputs(scenario, config.scenes)
+    flags = (
+        f"--model_name={_MODEL_NAME}",
+        f"--model_base_path={version.parent.absolute()}",
+        "--rest_api_port=-1",
+        f"--rest_api_timeout_in_ms={1e3 * PATIENCE_S:.0f}",
+    )
+    try:
+        expected = {name: np.asarray(value) for name, value in saved_model_estimator(version)(inputs).items()}
+        with server_process(*flags, leave_none=True) as server:
+            return _requests(server, inputs, expected, config)
+    except (tf.errors.OpError, NotServing, OSError, ValueError, ServerError) as error:
+        return InfraValidation(INVALID, [str(error).strip().partition("\n")[0]])
+
+
+def _requests(
+    server: ServerProcess,
+    inputs: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+    config: InfraConfig,
+) -> InfraValidation:
+    with LocalizerClient(server.target, _MODEL_NAME, timeout_s=PATIENCE_S) as client:
+        answers: dict[str, Callable[[], Mapping[str, np.ndarray]]] = {
+            "gRPC": lambda: client.predict(inputs).outputs,
+            "REST": lambda: _over_rest(server.rest_port, inputs, expected),
+        }
+        reasons = [
+            f"{way}: {fault}"
+            for way, answer in answers.items()
+            for fault in differences(answer(), expected, config.tolerance)
+        ]
+        one_scene = {name: value[:1] for name, value in inputs.items()}
+        latency_ms = 1e3 * statistics.median(_times(lambda: client.predict(one_scene), 10))
+    memory_mib = server.resident_bytes() / 2**20
+    for name, unit, found, limit in (
+        ("a request of one scene", "ms", latency_ms, config.max_latency_ms),
+        ("the server's memory", "MiB", memory_mib, config.max_memory_mib),
+    ):
+        if found > limit:
+            reasons.append(f"{name}: {found:.0f} {unit}, at most {limit:g} {unit} asked")
+    return InfraValidation(INVALID if reasons else VALID, reasons, latency_ms, memory_mib)
+
+
+def _times(action: Callable[[], object], count: int) -> Iterator[float]:
+    """Seconds of each call, the first one left out: it may still trace."""
+    action()
+    for _ in range(count):
+        started = time.perf_counter()
+        action()
+        yield time.perf_counter() - started
+
+
+def _over_rest(port: int, inputs: Mapping[str, np.ndarray], like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The answers of `localize_real`, columns of JSON."""
+    body = {
+        "signature_name": "localize_real",
+        "inputs": {
+            name: (np.stack([value.real, value.imag], -1) if np.iscomplexobj(value) else value).tolist()
+            for name, value in inputs.items()
+        },
+    }
+    request = urllib.request.Request(
+        f"http://localhost:{port}/v1/models/{_MODEL_NAME}:predict",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
+            outputs: dict[str, Any] = json.load(response)["outputs"]
+    except urllib.error.HTTPError as error:
+        raise ValueError(f"REST: HTTP {error.code}: {error.read(300).decode(errors='replace')}") from None
+    return {name: np.array(value, like[name].dtype) for name, value in outputs.items() if name in like}
+
+
+def differences(answer: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], tolerance: float) -> list[str]:
+    """How an answer differs from the one expected; nothing if it does not."""
+    if set(answer) != set(expected):
+        return [f"expected the outputs {', '.join(sorted(expected))}, got {', '.join(sorted(answer))}"]
+    if not np.array_equal(answer["num_sources"], expected["num_sources"]):
+        return [f"num_sources: {answer['num_sources'].tolist()}, in process {expected['num_sources'].tolist()}"]
+    found = []
+    for name in _COMPARED:
+        error = np.abs(answer[name] - expected[name]) / np.maximum(np.abs(expected[name]), 1.0)
+        same_slots = np.array_equal(np.isnan(answer[name]), np.isnan(expected[name]))
+        if not same_slots or np.nanmax(error, initial=0.0) > tolerance:
+            found.append(f"{name}: off by {np.nanmax(error, initial=0.0):.3g}, at most {tolerance:g} asked")
+    return found
+
+
+def asked(options: InfraValidateOptions) -> Fingerprint:
+    """What decides the verdict, but for the machine's speed.
+
+    Raises:
+      ValueError: no model there.
+    """
+    version = latest_version(options.saved_model)
+    inputs = {"the model": Input(model_digest(version), version)}
+    return fingerprint("infra_validate", options, inputs, left_out=("run_dir", "saved_model"))
+
+
+def judge(options: InfraValidateOptions, logger: logging.Logger) -> dict[str, Any]:
+    """Validates, or reads the verdict that lies there; returns the record.
+
+    Raises:
+      Differs: the folder holds the verdict on something else.
+      ValueError: no model there.
+    """
+    with making(options.run_dir, asked(options), logger) as run:
+        if run.state != "done":
+            run.begin(options)
+            version = latest_version(options.saved_model)
+            found = validate_infrastructure(version, common_scenario([options.config]), options.infra)
+            record = {**dataclasses.asdict(found), "model": model_digest(version)}
+            write_json(options.run_dir / INFRA_FILE, plain(record))
+            run.finish(INFRA_FILE)
+    record = json.loads((options.run_dir / INFRA_FILE).read_text(encoding="utf-8"))
+    logger.info(f"{record['verdict']}: {'; '.join(record['reasons']) or 'loads, answers as it does in process'}")
+    if record["latency_ms"] is not None:
+        logger.info(f"{record['latency_ms']:.1f} ms a request of one scene, {record['memory_mib']:.0f} MiB")
+    return record

@@ -1,0 +1,1 @@
+"""`python -m pipeline.kubeflow CONFIG.toml`: a run's file as a pipeline of Kubeflow, a container a stage."""

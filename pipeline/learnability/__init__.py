@@ -1,0 +1,1 @@
+"""`python -m pipeline.learnability`: did a training learn anything? The verdict that costly stages ask for."""

@@ -1,0 +1,82 @@
+"""The answers of `ris-mvdr lineage`: what stands behind a version, and which versions something stands behind."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.common.artifacts import output_digest
+from pipeline.lineage.options import LineageOptions
+from pipeline.release.versions import read_labels, read_release, served_version, versions_in
+
+_SHOWN = 12
+
+
+def describe(release: Mapping[str, Any]) -> Iterator[str]:
+    """A release in lines: what was pushed, why it could be, and the stages behind it with what they read."""
+    yield f"version {release['version']}, model {release['model'][:_SHOWN]}, pushed {release['pushed']}"
+    blessing = release["blessing"]
+    yield f"  {blessing['verdict']} on test scenes {blessing['test_scenes']} of {', '.join(blessing['config'])}"
+    yield from (f"    {check['reason']}" for check in blessing["checks"])
+    infra = release["infra_validation"]
+    yield f"  {infra['verdict']}: {infra['latency_ms']:.0f} ms a request, {infra['memory_mib']:.0f} MiB"
+    for manifest in release["manifests"]:
+        yield from _describe_stage(manifest)
+
+
+def _describe_stage(manifest: Mapping[str, Any]) -> Iterator[str]:
+    asked = manifest["fingerprint"]
+    yield f"{asked['stage']}, run {manifest['digest'][:_SHOWN]}, finished {manifest['finished']}"
+    yield f"  command: {' '.join(map(str, manifest['command']))}"
+    yield f"  code: {asked['code']['code'][:_SHOWN]}, commit {manifest['git_commit'] or 'unknown'}"
+    for name, digest in asked["inputs"].items():
+        yield f"  read {name}: {digest[:_SHOWN]}, {asked['paths'].get(name, 'place unknown')}"
+    for name, record in (manifest["outputs"] or {}).items():
+        yield f"  left {name}: {record['sha256'][:_SHOWN]}"
+    for name, value in asked["options"].items():
+        yield f"  {name} = {value}"
+    for name, value in manifest["facts"].items():
+        yield f"  {name}: {value}"
+
+
+def versions_made_from(base_path: Path, digest: str) -> list[int]:
+    """Versions with something of that hash behind them: weights, scenes, a configuration, a run; 12 digits will do."""
+    found = []
+    for version in versions_in(base_path):
+        release = read_release(version.path)
+        if release is not None and any(known.startswith(digest) for known in _digests(release)):
+            found.append(version.number)
+    return found
+
+
+def _digests(release: Mapping[str, Any]) -> Iterator[str]:
+    yield release["model"]
+    for manifest in release["manifests"]:
+        yield manifest["digest"]
+        yield from manifest["fingerprint"]["inputs"].values()
+        yield from manifest["fingerprint"]["code"].values()
+        yield from (record["sha256"] for record in (manifest["outputs"] or {}).values())
+
+
+def answer(options: LineageOptions) -> Iterator[str]:
+    """What `python -m pipeline.lineage` says.
+
+    Raises:
+      ValueError: no such version, or one that was not pushed by `python -m pipeline.push`.
+    """
+    if options.of is not None:
+        digest = output_digest(Path(options.of)) if Path(options.of).exists() else options.of
+        found = versions_made_from(options.model_base_path, digest)
+        yield f"{digest[:12]} is behind {', '.join(map(str, found)) or 'no version'} of {options.model_base_path}"
+        return
+    known = {version.number: version for version in versions_in(options.model_base_path)}
+    served = served_version(options.model_base_path)
+    labels = read_labels(options.model_base_path)
+    wanted = options.version or (str(served.number) if served is not None else "")
+    number = labels.get(wanted, int(wanted) if wanted.isdecimal() else -1)
+    if number not in known:
+        there = ", ".join([*map(str, known), *labels]) or "none"
+        raise ValueError(f"version: expected a version or label of {options.model_base_path} ({there}), got {wanted!r}")
+    release = read_release(known[number].path)
+    if release is None:
+        raise ValueError(f"version: expected one that python -m pipeline.push wrote, got {known[number].path}")
+    yield from describe(release)

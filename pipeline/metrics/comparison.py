@@ -1,0 +1,36 @@
+"""Two evaluations of the same scenes, one minus the other."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pipeline.metrics.evaluation import Evaluation
+from pipeline.metrics.tally import Difference, Tally, paired_difference
+
+
+def compare(evaluation: Evaluation, other: Evaluation) -> dict[str, Difference]:
+    """Figures of one evaluation minus those of another of the same scenes, with paired bootstrap intervals.
+
+    Raises:
+      ValueError: the scenes are not the same.
+    """
+    if not np.array_equal(evaluation.truth.position_m, other.truth.position_m, equal_nan=True):
+        raise ValueError("--compare-with: expected an evaluation of the same scenes, their sources differ")
+    statistics: dict[str, tuple[str, Callable[[Tally], np.ndarray]]] = {
+        "f1": ("standard", lambda tally: tally.f1),
+        "strict_f1": ("strict", lambda tally: tally.f1),
+        "rmse_xyz_m": ("standard", lambda tally: tally.rmse_xyz_m),
+        "objective": ("standard", lambda tally: tally.objective),
+    }
+    config = evaluation.config
+    return {
+        name: paired_difference(
+            getattr(evaluation, gate),
+            getattr(other, gate),
+            statistic,
+            resamples=config.resamples,
+            confidence=config.confidence,
+            seed=config.seed,
+        )
+        for name, (gate, statistic) in statistics.items()
+    }

@@ -1,0 +1,288 @@
+"""All figures of an evaluation as one nested dictionary, ready for metrics.json (docs/evaluation.md)."""
+
+import dataclasses
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from models.physics.geometry import Scenario
+from pipeline.metrics.matching import Gate, Gospa, MatchTable, Sources, gospa, match_sources
+from pipeline.metrics.reliability import GatedErrors, gated_errors, position_covariance_metrics, score_calibration
+from pipeline.metrics.tally import Tally, percentile_interval, ratio, resample_weights, tally_scenes
+
+STANDARD_GATE = Gate()
+STRICT_GATE = Gate(azimuth_deg=2.0, elevation_deg=2.0, range_m=0.25)
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricsConfig:
+    """What is counted, in which bins, and how the intervals are made."""
+
+    standard_gate: Gate = STANDARD_GATE
+    """What a hit is."""
+    strict_gate: Gate = STRICT_GATE
+    """What a close hit is."""
+    rmse_scale_m: float = 2.0
+    """rmse_xyz that weighs as much in the objective as 0.1 of F1, metres."""
+    max_error_m: float = 20.0
+    """Cap of a position error in rmse_xyz, and the rmse of an answer without any pair, metres. The default is twice the
+    longest range, more than any two points of the field of view are apart."""
+    gospa_cutoff_m: float = 1.0
+    """Cut-off c of GOSPA, metres."""
+    snr_edges_db: tuple[float, ...] = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
+    """Edges of the SNR bins, dB; the last bin holds its upper edge. Scenes outside have open bins of their own."""
+    range_edges_m: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0)
+    """Edges of the bins of true range, metres, likewise."""
+    resamples: int = 2000
+    """Bootstrap resamples of the scenes."""
+    confidence: float = 0.95
+    """Confidence of all intervals."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+
+    def __post_init__(self) -> None:
+        for field in ("rmse_scale_m", "max_error_m", "gospa_cutoff_m", "resamples"):
+            if not getattr(self, field) > 0:
+                raise ValueError(f"MetricsConfig.{field}: expected a positive number, got {getattr(self, field)!r}")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"MetricsConfig.confidence: expected a number in (0, 1), got {self.confidence!r}")
+        for field in ("snr_edges_db", "range_edges_m"):
+            edges = getattr(self, field)
+            if len(edges) < 2 or not all(low < high for low, high in itertools.pairwise(edges)):
+                raise ValueError(f"MetricsConfig.{field}: expected two or more rising edges, got {edges!r}")
+
+
+def metrics_config(scenario: Scenario) -> MetricsConfig:
+    """The settings for an installation: those of `MetricsConfig` for the default one.
+
+    Gates are the field of view's, the strict one two fifths of its angles and a quarter of its range; lengths follow
+    the gate, errors are capped at twice the longest range, bins of range have the edges 1, 2, 5 of every decade.
+    """
+    view = scenario.field_of_view
+    angle_deg, range_m = view.gate_angle_deg, view.gate_range_m
+    return MetricsConfig(
+        standard_gate=Gate(angle_deg, angle_deg, range_m),
+        strict_gate=Gate(0.4 * angle_deg, 0.4 * angle_deg, 0.25 * range_m),
+        rmse_scale_m=2.0 * range_m,
+        max_error_m=2.0 * view.range_m[1],
+        gospa_cutoff_m=range_m,
+        range_edges_m=_range_edges_m(*view.range_m),
+    )
+
+
+def _range_edges_m(low: float, high: float) -> tuple[float, ...]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    inside = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    return (low, *(edge for edge in inside if low * 1.001 < edge < high * 0.999), high)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """An answer, matched and counted: what metrics, plots and comparisons are made of.
+
+    truth, found: the sources of B scenes. snr_db: [B]. table: their matches. gospa: per scene.
+    standard, strict: counts per scene at the two gates. errors: of its hits, as covariances see them.
+    """
+
+    truth: Sources
+    found: Sources
+    snr_db: np.ndarray
+    table: MatchTable
+    gospa: Gospa
+    standard: Tally
+    strict: Tally
+    errors: GatedErrors
+    config: MetricsConfig
+
+
+def match_and_count(
+    truth: Sources, found: Sources, snr_db: np.ndarray, config: MetricsConfig = MetricsConfig()
+) -> Evaluation:
+    """Matches B scenes and counts them at both gates.
+
+    Args:
+      truth: `true_sources(scenes)`.
+      found: `found_sources(outputs)` of the same scenes.
+      snr_db: [B], dB.
+      config: see `MetricsConfig`.
+
+    Raises:
+      ValueError: numbers of scenes that differ, or no scene at all.
+    """
+    snr_db = np.asarray(snr_db, np.float64)
+    if truth.num_scenes == 0 or snr_db.shape != (truth.num_scenes,):
+        raise ValueError(f"snr_db: expected one value for each of 1 or more scenes, got {snr_db.shape}")
+    table = match_sources(truth, found)
+    standard, strict = (
+        tally_scenes(table, truth, found, gate, config.max_error_m, config.rmse_scale_m)
+        for gate in (config.standard_gate, config.strict_gate)
+    )
+    errors, distance = gated_errors(table, found, config.standard_gate), gospa(truth, found, config.gospa_cutoff_m)
+    return Evaluation(truth, found, snr_db, table, distance, standard, strict, errors, config)
+
+
+def bin_index(values: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
+    """Index of each value's bin, -1 outside; bins are [low, high), the last one [low, high]."""
+    index = np.searchsorted(edges, values, side="right") - 1
+    index = np.where(values == edges[-1], len(edges) - 2, index)
+    return np.where((index >= 0) & (index < len(edges) - 1), index, -1)
+
+
+def whole_edges(values: np.ndarray, edges: tuple[float, ...]) -> tuple[float, ...]:
+    """`edges` with an open bin below or above for values that lie outside, so that none is left out."""
+    below = (-math.inf,) if np.any(values < edges[0]) else ()
+    above = (math.inf,) if np.any(values > edges[-1]) else ()
+    return (*below, *edges, *above)
+
+
+def bin_label(low: float, high: float) -> str:
+    """A bin in words: "0 to 5", "below -5", "from 20"."""
+    if math.isinf(low):
+        return f"below {high:g}"
+    return f"from {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
+
+
+def _statistics(tally: Tally, weights: np.ndarray, confidence: float, names: tuple[str, ...]) -> dict[str, Any]:
+    """Properties of the summed counts by name, and their intervals as NAME_interval."""
+    total, resampled = tally.total(), tally.resampled(weights)
+    metrics: dict[str, Any] = {}
+    for name in names:
+        metrics[name] = float(getattr(total, name))
+        metrics[f"{name}_interval"] = percentile_interval(getattr(resampled, name), confidence)
+    return metrics
+
+
+def _gate_metrics(tally: Tally, weights: np.ndarray, confidence: float) -> dict[str, Any]:
+    total = tally.total()
+    return {
+        "true_positives": int(total.hits),
+        "false_positives": int(total.found - total.hits),
+        "false_negatives": int(total.true - total.hits),
+        **_statistics(tally, weights, confidence, ("precision", "recall", "f1")),
+    }
+
+
+def _gospa_metrics(parts: Gospa, scenes: np.ndarray, weights: np.ndarray, confidence: float) -> dict[str, Any]:
+    distance = parts.distance_m[scenes]
+    return {
+        "mean_m": _mean(distance),
+        "mean_m_interval": percentile_interval(ratio(weights @ distance, weights.sum(axis=1)), confidence),
+        **{part: _mean(getattr(parts, part)[scenes]) for part in ("localisation_m2", "missed_m2", "false_m2")},
+    }
+
+
+def _core_metrics(evaluation: Evaluation, scenes: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
+    """Everything that makes sense for a subset of the scenes: scenes [B] bool, weights [R, B]."""
+    confidence, weights = evaluation.config.confidence, weights[:, scenes]
+    standard, strict = evaluation.standard.select(scenes), evaluation.strict.select(scenes)
+    total, table = standard.total(), evaluation.table
+    right_number = evaluation.found.num_sources == evaluation.truth.num_sources
+    return {
+        "scenes": int(scenes.sum()),
+        "sources": int(total.true),
+        "estimates": int(total.found),
+        "pairs": int(total.pairs),
+        **_statistics(standard, weights, confidence, ("objective", "rmse_xyz_m")),
+        "median_position_error_m": _median(table.position_error_m[table.is_pair & scenes[table.scene]]),
+        "nees_over_3": evaluation.errors.nees_over_3(scenes[table.scene]),
+        **_bound_metrics(table, scenes[table.scene]),
+        "standard": _gate_metrics(standard, weights, confidence),
+        "strict": _gate_metrics(strict, weights, confidence),
+        "false_alarms_per_scene": float(ratio(total.found - total.hits, scenes.sum())),
+        "gospa": _gospa_metrics(evaluation.gospa, scenes, weights, confidence),
+        "num_sources_accuracy": _mean(right_number[scenes]),
+    }
+
+
+def _bound_metrics(table: MatchTable, rows: np.ndarray) -> dict[str, float]:
+    """Errors of pairs against the Cramer-Rao bound, of rows [R] bool; NaN where no bound is known."""
+    pairs = rows & table.is_pair & np.isfinite(table.bound_m)
+    return {
+        "median_bound_m": _median(table.bound_m[pairs]),
+        "median_error_over_bound": _median(table.position_error_m[pairs] / table.bound_m[pairs]),
+    }
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values)) if values.size else float("nan")
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if values.size else float("nan")
+
+
+def _by_snr(evaluation: Evaluation, weights: np.ndarray) -> list[dict[str, Any]]:
+    edges = whole_edges(evaluation.snr_db, evaluation.config.snr_edges_db)
+    index = bin_index(evaluation.snr_db, edges)
+    return [
+        {"snr_db": [low, high], **_core_metrics(evaluation, index == number, weights)}
+        for number, (low, high) in enumerate(itertools.pairwise(edges))
+    ]
+
+
+def _quartiles(values: np.ndarray) -> list[float]:
+    return np.quantile(values, [0.25, 0.75]).tolist() if values.size else [float("nan")] * 2
+
+
+def _range_bin(evaluation: Evaluation, rows: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
+    """Metrics of the true sources in the rows [R] bool of the table."""
+    table, num_scenes, config = evaluation.table, evaluation.truth.num_scenes, evaluation.config
+
+    def totals(mask: np.ndarray) -> np.ndarray:
+        return weights @ np.bincount(table.scene[mask], minlength=num_scenes)
+
+    metrics: dict[str, Any] = {"sources": int(rows.sum())}
+    for name, gate in (("standard", config.standard_gate), ("strict", config.strict_gate)):
+        hits = rows & table.hits(gate)
+        metrics[f"recall_{name}"] = float(ratio(hits.sum(), rows.sum()))
+        metrics[f"recall_{name}_interval"] = percentile_interval(
+            ratio(totals(hits), totals(rows)), evaluation.config.confidence
+        )
+    pairs = rows & table.is_pair
+    capped = np.minimum(table.position_error_m[pairs], evaluation.config.max_error_m)
+    return metrics | {
+        "pairs": int(pairs.sum()),
+        "rmse_xyz_m": float(np.sqrt(_mean(capped**2))),
+        "median_position_error_m": _median(table.position_error_m[pairs]),
+        "quartiles_position_error_m": _quartiles(table.position_error_m[pairs]),
+        **_bound_metrics(table, rows),
+        "median_range_error_m": _median(np.abs(table.range_error_m[pairs])),
+        "median_azimuth_error_deg": _median(np.abs(table.azimuth_error_deg[pairs])),
+        "median_elevation_error_deg": _median(np.abs(table.elevation_error_deg[pairs])),
+    }
+
+
+def _by_range(evaluation: Evaluation, weights: np.ndarray) -> list[dict[str, Any]]:
+    table = evaluation.table
+    edges = whole_edges(table.true_range_m[table.is_true], evaluation.config.range_edges_m)
+    index = bin_index(table.true_range_m, edges)
+    return [
+        {"range_m": [low, high], **_range_bin(evaluation, table.is_true & (index == number), weights)}
+        for number, (low, high) in enumerate(itertools.pairwise(edges))
+    ]
+
+
+def confusion_matrix(true_count: np.ndarray, found_count: np.ndarray, size: int) -> np.ndarray:
+    """[size, size] int64: scenes with that many true (row) and found (column) sources."""
+    return np.bincount(true_count * size + found_count, minlength=size**2).reshape(size, size)
+
+
+def compute_metrics(evaluation: Evaluation) -> dict[str, Any]:
+    """All figures, plain Python numbers; NaN where a figure has no value. docs/evaluation.md explains every key."""
+    config, truth, found = evaluation.config, evaluation.truth, evaluation.found
+    weights = resample_weights(truth.num_scenes, config.resamples, config.seed)
+    everything = np.ones(truth.num_scenes, bool)
+    size = max(truth.max_sources, found.max_sources) + 1
+    invalid = found.used & ~np.isfinite(found.position_m).all(axis=-1)
+    return {
+        **_core_metrics(evaluation, everything, weights),
+        "invalid_estimates": int(invalid.sum()),
+        "num_sources_confusion": confusion_matrix(truth.num_sources, found.num_sources, size).tolist(),
+        "calibration": score_calibration(evaluation.table, config.standard_gate, config.confidence),
+        "position_covariance": position_covariance_metrics(evaluation.table, evaluation.errors, config.confidence),
+        "by_snr": _by_snr(evaluation, weights),
+        "by_range": _by_range(evaluation, weights),
+        "settings": dataclasses.asdict(config),
+    }

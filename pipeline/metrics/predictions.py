@@ -1,0 +1,134 @@
+"""Running an estimator over scenes, and its answers on disk."""
+
+import dataclasses
+import time
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.common.records import replacing
+from pipeline.metrics.estimators import Arrays, Estimator
+from pipeline.metrics.evaluation import Evaluation, MetricsConfig, match_and_count
+from pipeline.metrics.matching import found_sources, require_arrays, true_sources
+
+TRUTH = ("num_sources", "azimuth", "elevation", "range_m")
+_TRUE, _FOUND = "true_", "found_"
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Answers to B scenes beside the truth.
+
+    snr_db: [B]. truth: the scenes' num_sources, azimuth, elevation, range_m, and bound_m if known.
+    outputs: the estimator's arrays.
+    seconds: time of each batch; empty if read from a file. batch_scenes: scenes in each batch.
+    """
+
+    snr_db: np.ndarray
+    truth: Arrays
+    outputs: Arrays
+    seconds: tuple[float, ...] = ()
+    batch_scenes: tuple[int, ...] = ()
+
+    def scenes_per_second(self) -> float | None:
+        """Throughput without the first batch, which pays for tracing; None with fewer than two batches."""
+        if len(self.seconds) < 2:
+            return None
+        return sum(self.batch_scenes[1:]) / sum(self.seconds[1:])
+
+    def first(self, count: int) -> "Predictions":
+        """Those to the first scenes."""
+        truth, outputs = ({key: value[:count] for key, value in group.items()} for group in (self.truth, self.outputs))
+        return Predictions(self.snr_db[:count], truth, outputs)
+
+
+def _stacked(batches: list[Arrays], keys: Iterable[str]) -> Arrays:
+    return {key: np.concatenate([batch[key] for batch in batches]) for key in keys}
+
+
+def run_estimator(
+    estimator: Estimator, batches: Iterable[Mapping[str, Any]], num_scenes: int, *, show_progress: bool = True
+) -> Predictions:
+    """Puts every batch through the estimator.
+
+    Args:
+      estimator: see `pipeline.metrics.estimators`.
+      batches: dictionaries of arrays or tensors, batch first, with the inputs, snr_db and the truth, and bound_m where
+        the Cramer-Rao bound is known.
+      num_scenes: how many scenes the batches hold, for the progress line.
+      show_progress: a progress line with rate and time left on stderr, gone when done.
+
+    Raises:
+      ValueError: no batch, or a batch without the truth.
+    """
+    truths: list[Arrays] = []
+    answers: list[Arrays] = []
+    seconds: list[float] = []
+    with tqdm(total=num_scenes, unit="scene", desc="evaluate", disable=not show_progress, leave=False) as progress:
+        for batch in batches:
+            require_arrays("scenes", batch, (*TRUTH, "snr_db"))
+            truths.append({key: np.asarray(batch[key]) for key in (*TRUTH, "snr_db", "bound_m") if key in batch})
+            start = time.perf_counter()
+            outputs = estimator(batch)
+            answers.append({key: np.asarray(value) for key, value in outputs.items()})
+            seconds.append(time.perf_counter() - start)
+            progress.update(len(truths[-1]["snr_db"]))
+    if not truths:
+        raise ValueError("scenes: expected 1 or more, got none")
+    truth = _stacked(truths, truths[0])
+    sizes = tuple(len(item["snr_db"]) for item in truths)
+    return Predictions(truth.pop("snr_db"), truth, _stacked(answers, answers[0]), tuple(seconds), sizes)
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an npz of an evaluation."""
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
+def load_arrays(path: Path) -> Arrays:
+    """Reads what `save_arrays` wrote.
+
+    Raises:
+      ValueError: no such file, or no npz.
+    """
+    try:
+        with np.load(path) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path.name}: expected an evaluation's file at {path}, got: {error}") from None
+
+
+def save_predictions(path: Path, predictions: Predictions) -> None:
+    """Writes an npz: snr_db, the truth as true_NAME, the outputs as found_NAME."""
+    arrays = {
+        "snr_db": predictions.snr_db,
+        **{_TRUE + key: value for key, value in predictions.truth.items()},
+        **{_FOUND + key: value for key, value in predictions.outputs.items()},
+    }
+    save_arrays(path, arrays)
+
+
+def load_predictions(path: Path) -> Predictions:
+    """Reads what `save_predictions` wrote.
+
+    Raises:
+      ValueError: no such file, or not one of these.
+    """
+    arrays = load_arrays(path)
+
+    def group(prefix: str) -> Arrays:
+        return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+
+    require_arrays(str(path), arrays, ("snr_db",))
+    return Predictions(arrays["snr_db"], group(_TRUE), group(_FOUND))
+
+
+def evaluate_predictions(predictions: Predictions, config: MetricsConfig) -> Evaluation:
+    """Matches and counts answers, fresh or stored."""
+    truth, found = true_sources(predictions.truth), found_sources(predictions.outputs)
+    return match_and_count(truth, found, predictions.snr_db, config)

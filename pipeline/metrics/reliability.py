@@ -1,0 +1,157 @@
+"""Do the scores and the position covariances mean what they say?"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from scipy.stats import qmc
+
+from pipeline.metrics.matching import Gate, MatchTable, Sources
+from pipeline.metrics.tally import ratio
+
+_BIN_EDGES = np.linspace(0.0, 1.0, 11)
+_ROUNDING = 1e-5  # a probability of 1 may come as 1.0000001 in float32
+_ELLIPSOID_PROBABILITIES = (0.5, 0.9, 0.99)
+_ROWS_AT_ONCE = 512
+
+
+def score_calibration(table: MatchTable, gate: Gate, confidence: float) -> dict[str, Any] | None:
+    """Reliability of the score read as the probability of a hit: ten equal bins, and the expected calibration error.
+
+    ECE = sum over bins of share |hit rate - mean score| (Naeini, Cooper and Hauskrecht, AAAI 2015).
+
+    Args:
+      table: matches; found sources that carry a score count.
+      gate: what a hit is.
+      confidence: of the hit rate's interval (Wilson).
+
+    Returns:
+      {"expected_calibration_error", "bins": [{"score", "estimates", "mean_score", "hit_rate", "hit_rate_interval"}]},
+      empty bins left out; None if there is no score, or one that is no probability.
+    """
+    scored = table.is_found & np.isfinite(table.score)
+    score, hit = table.score[scored], table.hits(gate)[scored]
+    if score.size == 0 or score.min() < -_ROUNDING or score.max() > 1 + _ROUNDING:
+        return None
+    score = np.clip(score, 0.0, 1.0)
+    index = np.minimum(np.digitize(score, _BIN_EDGES[1:-1]), _BIN_EDGES.size - 2)
+    bins: list[dict[str, Any]] = []
+    calibration_error = 0.0
+    for number in np.unique(index):
+        inside = index == number
+        mean_score, hit_rate = float(score[inside].mean()), float(hit[inside].mean())
+        interval = stats.binomtest(int(hit[inside].sum()), int(inside.sum())).proportion_ci(confidence, "wilson")
+        calibration_error += inside.mean() * abs(hit_rate - mean_score)
+        bins.append(
+            {
+                "score": [float(_BIN_EDGES[number]), float(_BIN_EDGES[number + 1])],
+                "estimates": int(inside.sum()),
+                "mean_score": mean_score,
+                "hit_rate": hit_rate,
+                "hit_rate_interval": [float(interval.low), float(interval.high)],
+            }
+        )
+    return {"expected_calibration_error": float(calibration_error), "bins": bins}
+
+
+@dataclasses.dataclass(frozen=True)
+class GatedErrors:
+    """Squared Mahalanobis distances of the hits among some pairs, and what honest covariances let expect of them.
+
+    A hit is a pair inside the gate, so its distance has a chi-square distribution cut off: where a covariance is larger
+    than the gate, far less than 3 on average. All [R], one entry a row of the table; NaN where a row is no such hit.
+
+    squared: e^T C^-1 e. expected, variance: mean and variance of it for e ~ N(0, C), given the gate.
+    """
+
+    squared: np.ndarray
+    expected: np.ndarray
+    variance: np.ndarray
+
+    def nees_over_3(self, rows: np.ndarray) -> float:
+        """Mean squared distance over what it should be, of rows [R] bool: 1 if honest, more if too sure."""
+        usable = rows & np.isfinite(self.expected)
+        return float(ratio(self.squared[usable].sum(), self.expected[usable].sum()))
+
+    def honest_interval(self, rows: np.ndarray, confidence: float) -> tuple[float, float]:
+        """Where `nees_over_3` of honest covariances lies with that confidence: chi-square, of the same variance."""
+        usable = rows & np.isfinite(self.expected)
+        if not usable.any():
+            return (float("nan"), float("nan"))
+        freedom = 2.0 * self.expected[usable].sum() ** 2 / self.variance[usable].sum()
+        low, high = stats.chi2.ppf([(1.0 - confidence) / 2, (1.0 + confidence) / 2], freedom) / freedom
+        return (float(low), float(high))
+
+
+def gated_errors(table: MatchTable, found: Sources, gate: Gate) -> GatedErrors:
+    """What honest covariances let expect of the hits' errors, by quasi-random draws of each pair's error.
+
+    Args:
+      table: `match_sources(truth, found)`. found: the answer. gate: what a hit is.
+    """
+    squared = np.where(table.hits(gate), table.squared_mahalanobis, np.nan)
+    expected, variance = np.full(squared.shape, np.nan), np.full(squared.shape, np.nan)
+    draws = _normal_draws()
+    lengths = np.sum(draws**2, axis=-1)
+    for first in range(0, squared.size, _ROWS_AT_ONCE):
+        rows = first + np.flatnonzero(np.isfinite(squared[first : first + _ROWS_AT_ONCE]))
+        scene, slot = table.scene[rows], table.found_slot[rows]
+        roots = np.linalg.cholesky(found.position_cov_m2[scene, slot])
+        inside = _inside(found.position_m[scene, slot], draws @ roots.mT, gate).astype(float)
+        expected[rows] = ratio(inside @ lengths, inside.sum(axis=1))
+        variance[rows] = ratio(inside @ lengths**2, inside.sum(axis=1)) - expected[rows] ** 2
+    return GatedErrors(squared, expected, variance)
+
+
+@functools.cache
+def _normal_draws() -> np.ndarray:
+    """[512, 3], standard normal, evenly spread."""
+    evenly = qmc.Sobol(3, rng=np.random.default_rng(0)).random_base2(9)
+    return stats.norm.ppf(np.clip(evenly, 1e-6, 1.0 - 1e-6))
+
+
+def _inside(position_m: np.ndarray, errors_m: np.ndarray, gate: Gate) -> np.ndarray:
+    """Whether a source at position_m - error is a hit, [R, n] bool; position_m [R, 3], errors_m [R, n, 3]."""
+    places = position_m[:, None] - np.concatenate([np.zeros_like(position_m[:, None]), errors_m], axis=1)
+    range_m = np.linalg.norm(places, axis=-1)
+    azimuth, elevation = np.arctan2(places[..., 1], places[..., 0]), np.arcsin(places[..., 2] / range_m)
+    azimuth, elevation, range_m = (values[:, 1:] - values[:, :1] for values in (azimuth, elevation, range_m))
+    azimuth -= 2.0 * np.pi * np.round(azimuth / (2.0 * np.pi))
+    near = (np.abs(azimuth) <= np.radians(gate.azimuth_deg)) & (np.abs(elevation) <= np.radians(gate.elevation_deg))
+    return near & (np.abs(range_m) <= gate.range_m)
+
+
+def position_covariance_metrics(table: MatchTable, errors: GatedErrors, confidence: float) -> dict[str, Any] | None:
+    """Are the errors as large as their covariances say?
+
+    Args:
+      table: matches; pairs that carry a positive definite covariance count.
+      errors: `gated_errors` of them.
+      confidence: of the intervals.
+
+    Returns:
+      {"hits", "nees_over_3" and "honest_interval" of the hits, see `GatedErrors`; of all pairs, inside the gate or not,
+      "pairs", "median_over_honest": median of e^T C^-1 e over that of a chi-square of 3, with its interval from the
+      ranks (a pair of two different sources moves it no more than any other), and "coverage": share of errors inside
+      the ellipsoid of a probability, by that probability}; None if no pair has a covariance.
+    """
+    squared = np.sort(table.squared_mahalanobis[table.is_pair & np.isfinite(table.squared_mahalanobis)])
+    if squared.size == 0:
+        return None
+    everything = np.ones(table.scene.shape, bool)
+    honest_median = stats.chi2.median(df=3)
+    ranks = stats.binom.ppf([(1.0 - confidence) / 2, (1.0 + confidence) / 2], squared.size, 0.5).astype(int)
+    return {
+        "hits": int(np.isfinite(errors.squared).sum()),
+        "nees_over_3": errors.nees_over_3(everything),
+        "honest_interval": errors.honest_interval(everything, confidence),
+        "pairs": int(squared.size),
+        "median_over_honest": float(np.median(squared) / honest_median),
+        "median_over_honest_interval": (squared[np.clip(ranks, 0, squared.size - 1)] / honest_median).tolist(),
+        "coverage": {
+            str(probability): float(np.mean(squared <= stats.chi2.ppf(probability, df=3)))
+            for probability in _ELLIPSOID_PROBABILITIES
+        },
+    }

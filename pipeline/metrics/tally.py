@@ -1,0 +1,168 @@
+"""Counts a scene, the statistics built on their sums, and the bootstrap over scenes (docs/evaluation.md)."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from pipeline.metrics.matching import Gate, MatchTable, Sources
+
+OBJECTIVE_F1_WEIGHT = 10.0
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """numerator / denominator, NaN where the denominator is 0."""
+    numerator, denominator = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """Counts for one gate: one entry a scene, or sums over scenes, of any shape.
+
+    true, found: sources there are and sources reported. hits: pairs inside the gate. pairs: pairs, inside or not.
+    squared_error_m2: sum over pairs of the squared position error, each error at most max_error_m.
+    max_error_m: largest error that counts, and the rmse of an answer without a single pair.
+    rmse_scale_m: of the objective.
+    """
+
+    true: np.ndarray
+    found: np.ndarray
+    hits: np.ndarray
+    pairs: np.ndarray
+    squared_error_m2: np.ndarray
+    max_error_m: float
+    rmse_scale_m: float = 2.0
+
+    def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> "Tally":
+        return Tally(
+            true=function(self.true),
+            found=function(self.found),
+            hits=function(self.hits),
+            pairs=function(self.pairs),
+            squared_error_m2=function(self.squared_error_m2),
+            max_error_m=self.max_error_m,
+            rmse_scale_m=self.rmse_scale_m,
+        )
+
+    def select(self, scenes: np.ndarray) -> "Tally":
+        """The scenes of a mask or of indices."""
+        return self._map(lambda count: count[scenes])
+
+    def total(self) -> "Tally":
+        """Sums over all scenes."""
+        return self._map(np.sum)
+
+    def resampled(self, weights: np.ndarray) -> "Tally":
+        """Sums over each resample: weights [R, B] (how often it holds a scene), entries [R]."""
+        return self._map(lambda count: weights @ count)
+
+    @property
+    def precision(self) -> np.ndarray:
+        """hits / found, NaN if nothing was found."""
+        return ratio(self.hits, self.found)
+
+    @property
+    def recall(self) -> np.ndarray:
+        """hits / true, NaN if there is nothing to find."""
+        return ratio(self.hits, self.true)
+
+    @property
+    def f1(self) -> np.ndarray:
+        """2 hits / (true + found), NaN if there is nothing to find and nothing was found."""
+        return ratio(2.0 * self.hits, self.true + self.found)
+
+    @property
+    def rmse_xyz_m(self) -> np.ndarray:
+        """Root mean square position error of all pairs, gated or not.
+
+        max_error_m if sources and answers have no pair among them, NaN if there is no source and no answer either.
+        """
+        without_pair = np.where(self.true + self.found > 0, self.max_error_m**2, np.nan)
+        return np.sqrt(np.where(self.pairs > 0, ratio(self.squared_error_m2, self.pairs), without_pair))
+
+    @property
+    def objective(self) -> np.ndarray:
+        """rmse_xyz / rmse_scale_m + 10 (1 - F1): low is good. No answer scores above silence, which has max_error_m."""
+        return self.rmse_xyz_m / self.rmse_scale_m + OBJECTIVE_F1_WEIGHT * (1.0 - self.f1)
+
+
+def tally_scenes(
+    table: MatchTable, truth: Sources, found: Sources, gate: Gate, max_error_m: float, rmse_scale_m: float = 2.0
+) -> Tally:
+    """Counts of every scene, [B].
+
+    Args:
+      table: `match_sources(truth, found)`.
+      truth, found: the sources it was made of.
+      gate: what counts as a hit.
+      max_error_m: cap of a pair's position error, metres.
+      rmse_scale_m: of the objective, metres.
+    """
+    error = np.minimum(np.where(table.is_pair, table.position_error_m, 0.0), max_error_m)
+
+    def per_scene(values: np.ndarray) -> np.ndarray:
+        return np.bincount(table.scene, weights=values, minlength=truth.num_scenes)
+
+    return Tally(
+        true=truth.num_sources.astype(np.float64),
+        found=found.num_sources.astype(np.float64),
+        hits=per_scene(table.hits(gate)),
+        pairs=per_scene(table.is_pair),
+        squared_error_m2=per_scene(error**2),
+        max_error_m=max_error_m,
+        rmse_scale_m=rmse_scale_m,
+    )
+
+
+def resample_weights(num_scenes: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each resample of the scenes, with replacement, holds each scene: [resamples, num_scenes] float32."""
+    draw = np.random.default_rng(seed).multinomial
+    probabilities = np.full(num_scenes, 1.0 / max(num_scenes, 1))
+    return draw(num_scenes, probabilities, size=resamples).astype(np.float32)
+
+
+def percentile_interval(samples: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Central interval of bootstrap samples; NaNs, from resamples in which the statistic has no value, are left out."""
+    samples = samples[np.isfinite(samples)]
+    if samples.size == 0:
+        return (float("nan"), float("nan"))
+    low, high = np.quantile(samples, [(1.0 - confidence) / 2, (1.0 + confidence) / 2])
+    return (float(low), float(high))
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A statistic of one answer minus that of another on the same scenes, with its bootstrap interval."""
+
+    difference: float
+    interval: tuple[float, float]
+
+
+def paired_difference(
+    first: Tally,
+    second: Tally,
+    statistic: Callable[[Tally], np.ndarray],
+    *,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Difference:
+    """Paired bootstrap over scenes of statistic(first) - statistic(second).
+
+    Both answers are resampled with the same scenes, so what makes a scene hard for both cancels.
+
+    Args:
+      first, second: per-scene counts of two answers to the same scenes, in the same order.
+      statistic: for example `lambda tally: tally.f1`.
+      resamples, confidence, seed: of the bootstrap.
+
+    Raises:
+      ValueError: the scenes differ in number or in how many sources they hold.
+    """
+    if not np.array_equal(first.true, second.true):
+        raise ValueError("paired difference: expected two answers to the same scenes, their true sources differ")
+    weights = resample_weights(first.true.size, resamples, seed)
+    samples = statistic(first.resampled(weights)) - statistic(second.resampled(weights))
+    observed = float(statistic(first.total()) - statistic(second.total()))
+    return Difference(observed, percentile_interval(samples, confidence))

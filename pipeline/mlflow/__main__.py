@@ -1,0 +1,38 @@
+"""Command line of `ris-mvdr mlflow`."""
+
+import logging
+from pathlib import Path
+
+from pipeline.common.main import run_stage
+from pipeline.mlflow.options import MlflowOptions
+
+
+def log_directory(options: MlflowOptions) -> Path:
+    """Where the log goes; a folder that is no run is left as it is.
+
+    Raises:
+      ValueError: the folder is no run's.
+    """
+    from pipeline.common.run_folders import find_run
+
+    find_run(options.run_dir)
+    return options.run_dir / "logs"
+
+
+def work(options: MlflowOptions, logger: logging.Logger) -> None:
+    """Tracks."""
+    from pipeline.mlflow.store import load
+
+    load()
+    from pipeline.mlflow.tracking import track
+
+    track(options, logger)
+
+
+def main() -> None:
+    """Command line entry point."""
+    run_stage("mlflow", MlflowOptions, work, log_directory)
+
+
+if __name__ == "__main__":
+    main()

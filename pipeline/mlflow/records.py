@@ -1,0 +1,297 @@
+"""What a run's folder has to tell of each of its stages, read off manifests, verdicts and releases; no MLflow yet."""
+
+import dataclasses
+import datetime
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.common.artifacts import MANIFEST, SCENES, damaged, read_manifest
+from pipeline.common.digests import file_digest, json_digest
+from pipeline.common.run_folders import TENSORBOARD, RunFolder, find_run, read_record
+from pipeline.common.stages import STAGES
+from pipeline.release.versions import RELEASE_FILE, model_digest, read_release, versions_in
+from pipeline.report.options import REPORT_FILE
+
+TAG = "ris."
+"""Before the names of all tags of this project."""
+_SHOWN_FILES = (".json", ".png", ".html", ".toml", ".csv")
+_MOST_BYTES = 20_000_000
+_NO_METRICS = ("fingerprint", "options", "settings")  # numbers that were chosen, not found
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenes:
+    """A set of scenes that a stage read or wrote.
+
+    name: the set's. digest: of its records. path: where they lay.
+    """
+
+    name: str
+    digest: str
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a stage did.
+
+    stage: its name. key: a hash of all that is recorded of it. folder: its results', in the run's. started_ms,
+    finished_ms: since 1970. params: options by dotted name. tags: code, inputs, outputs, command and more. scenes: what
+    it read of them. metrics: figures by name. files: (file, folder it is shown in). tensorboard: a training's curves,
+    None without. model: folder of the SavedModel it wrote, None without.
+    """
+
+    stage: str
+    key: str
+    folder: str
+    started_ms: int
+    finished_ms: int
+    params: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    scenes: tuple[Scenes, ...] = ()
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    files: tuple[tuple[Path, str], ...] = ()
+    tensorboard: Path | None = None
+    model: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A run's folder.
+
+    root: the folder. records: of its stages, in the order of their use, of a stage the earliest first. left_out: lines
+    on stages that are not done or whose results are not what they were. serving: folder of the pushed versions, None
+    without.
+    """
+
+    root: Path
+    records: tuple[Record, ...]
+    left_out: tuple[str, ...]
+    serving: Path | None
+
+
+def find_records(root: Path, base_path: Path | None = None) -> Found:
+    """Reads what is in a run's folder.
+
+    Args:
+      root: the folder.
+      base_path: folder of the pushed versions; None for the one in the run's serving/.
+
+    Raises:
+      ValueError: it is no run's, or holds several folders of versions.
+    """
+    run = find_run(root)
+    if base_path is None and len(run.versions) > 1:
+        raise ValueError(f"--model-base-path: expected one of {', '.join(map(str, run.versions))}, got none")
+    serving = base_path or next(iter(run.versions), None)
+    found: list[Record] = []
+    left_out = []
+    for folder in run.manifests:
+        try:
+            found.append(_of_manifest(run, folder))
+        except _Unfinished as error:
+            left_out.append(str(error))
+    found += _scenes_written(found)
+    found += [_of_verdict(run, path) for path in run.verdicts if "fingerprint" in read_record(path)]
+    found += _releases(serving, found)
+    if (root / REPORT_FILE).is_file():
+        found.append(_of_report(root))
+    order = {stage: number for number, stage in enumerate(STAGES)}
+    found.sort(key=lambda record: (order.get(record.stage, len(order)), record.finished_ms, record.folder))
+    return Found(root, tuple(found), tuple(left_out), serving)
+
+
+class _Unfinished(ValueError):
+    """A stage without whole results; says which."""
+
+
+def _of_manifest(run: RunFolder, folder: Path) -> Record:
+    """A stage's record.
+
+    Raises:
+      _Unfinished: it is not done, or its results are not what they were.
+    """
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    stage, outputs = manifest["fingerprint"]["stage"], manifest["outputs"]
+    if outputs is None:
+        raise _Unfinished(f"{stage} in {folder} is not done, so not tracked")
+    model = folder.parent if stage == "export" else None
+    if model is None:
+        harmed = damaged(folder, manifest)
+    else:
+        harmed = None if model_digest(model) == outputs["model"]["sha256"] else model.name
+    if harmed is not None:
+        raise _Unfinished(f"{stage} in {folder} is not tracked: {harmed} is not what its manifest says")
+    files = [folder / name for name in (MANIFEST, "config.json", *outputs)]
+    tags = _tags(manifest)
+    if model is not None:
+        tags |= {TAG + "model": outputs["model"]["sha256"], TAG + "exported": model.name}
+    curves = folder / TENSORBOARD
+    return Record(
+        stage,
+        json_digest(manifest),
+        str((model or folder).relative_to(run.root)),
+        _milliseconds(manifest["started"]),
+        _milliseconds(manifest["finished"]),
+        _params(manifest["fingerprint"]),
+        tags | _verdict(files),
+        _scenes_read(manifest["fingerprint"]),
+        _metrics(manifest["facts"], files),
+        tuple(_shown(files)),
+        curves if curves.is_dir() else None,
+        model,
+    )
+
+
+def _params(asked: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in asked["options"].items()}
+
+
+def _tags(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Everything else that decided a stage's results, and what they are; of scenes the set stands for its records."""
+    asked = manifest["fingerprint"]
+    command = " ".join(map(str, manifest["command"]))
+    found = {
+        "fingerprint": manifest["digest"],
+        "command": command,
+        **{f"code.{name}": digest for name, digest in asked["code"].items()},
+        **{f"version.{name}": number for name, number in manifest["versions"].items()},
+        **{f"input.{name}": digest for name, digest in asked["inputs"].items()},
+        **{f"output.{n}": record["sha256"] for n, record in manifest["outputs"].items() if ".tfrecord" not in n},
+        **{f"fact.{name}": value for name, value in manifest["facts"].items() if isinstance(value, str)},
+    }
+    own = {_name(TAG + name): value for name, value in found.items()}
+    commit = manifest["git_commit"]
+    return own | {"mlflow.source.name": command} | ({"mlflow.source.git.commit": commit} if commit else {})
+
+
+def _name(text: str) -> str:
+    """A name as MLflow takes it."""
+    return re.sub(r"[^\w.\- :]", "_", text)
+
+
+def _scenes_read(asked: Mapping[str, Any]) -> tuple[Scenes, ...]:
+    return tuple(
+        Scenes(name.removeprefix(SCENES), digest, asked["paths"].get(name, "place unknown"))
+        for name, digest in asked["inputs"].items()
+        if name.startswith(SCENES)
+    )
+
+
+def _scenes_written(records: list[Record]) -> Iterator[Record]:
+    """The stages that simulated what others read, where that is still there; each set once."""
+    for scenes in sorted({scenes for record in records for scenes in record.scenes}, key=lambda found: found.path):
+        folder = Path(scenes.path)
+        manifest = read_manifest(folder)
+        if manifest is None or manifest["outputs"] is None:
+            continue
+        yield Record(
+            manifest["fingerprint"]["stage"],
+            json_digest(manifest),
+            scenes.name,
+            _milliseconds(manifest["started"]),
+            _milliseconds(manifest["finished"]),
+            _params(manifest["fingerprint"]),
+            _tags(manifest),
+            (scenes,),
+            files=tuple(_shown([folder / MANIFEST])),
+        )
+
+
+def _of_verdict(run: RunFolder, path: Path) -> Record:
+    """A verdict that lies in the folder of what it is about, with a fingerprint of its own in it."""
+    record, changed_ms = read_record(path), int(1000 * path.stat().st_mtime)
+    asked = record["fingerprint"]
+    digests = {f"code.{name}": digest for name, digest in asked["code"].items()}
+    digests |= {f"input.{name}": digest for name, digest in asked["inputs"].items()}
+    return Record(
+        asked["stage"],
+        json_digest(record),
+        str(path.relative_to(run.root)),
+        changed_ms,
+        changed_ms,
+        _params(asked),
+        {_name(TAG + name): value for name, value in digests.items()} | _verdict([path]),
+        _scenes_read(asked),
+        _metrics({}, [path]),
+        ((path, ""),),
+    )
+
+
+def _releases(serving: Path | None, records: list[Record]) -> Iterator[Record]:
+    """Pushes of what the run exported, withdrawn ones too."""
+    exported = {record.tags[TAG + "model"] for record in records if record.model is not None}
+    for version in versions_in(serving) if serving is not None else ():
+        release = read_release(version.path)
+        if release is None or release["model"] not in exported:
+            continue
+        verdicts = {name: release[name]["verdict"] for name in ("blessing", "infra_validation")}
+        found = {"version": str(version.number), "model": release["model"], "pushed": release["pushed"], **verdicts}
+        pushed_ms = _milliseconds(release["pushed"])
+        yield Record(
+            "push",
+            json_digest(release),
+            str(version.number),
+            pushed_ms,
+            pushed_ms,
+            tags={TAG + name: value for name, value in found.items()},
+            files=((version.path / RELEASE_FILE, ""),),
+        )
+
+
+def _of_report(root: Path) -> Record:
+    page = root / REPORT_FILE
+    changed_ms = int(1000 * page.stat().st_mtime)
+    return Record("report", file_digest(page), REPORT_FILE, changed_ms, changed_ms, files=((page, ""),))
+
+
+def _verdict(files: Iterable[Path]) -> dict[str, str]:
+    """What the verdict among a stage's files says, nothing where there is none."""
+    for record in _read(files):
+        if "verdict" in record:
+            reasons = record.get("reasons") or [record.get("reason", "")]
+            return {TAG + "verdict": record["verdict"], TAG + "reason": "; ".join(map(str, reasons))}
+    return {}
+
+
+def _metrics(facts: Mapping[str, Any], files: Iterable[Path]) -> dict[str, float]:
+    """All figures: of the facts, and of the stage's JSON."""
+    found = {name.removeprefix("metrics."): value for name, value in _numbers(facts)}
+    for record in _read(files):
+        found |= dict(_numbers(record))
+    return found
+
+
+def _read(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """The objects of JSON among a stage's results."""
+    for path in files:
+        if path.suffix == ".json" and path.is_file() and path.name not in (MANIFEST, "config.json"):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(record, dict):
+                yield record
+
+
+def _numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and name not in _NO_METRICS:
+            yield from _numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield _name(prefix + name), float(value)
+
+
+def _shown(files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Small files for people, and the figures in folders."""
+    for path in files:
+        inside = [(found, path.name) for found in sorted(path.glob("*.png"))] if path.is_dir() else [(path, "")]
+        for file, folder in inside:
+            if file.suffix in _SHOWN_FILES and file.is_file() and file.stat().st_size <= _MOST_BYTES:
+                yield file, folder
+
+
+def _milliseconds(time: str) -> int:
+    """Since 1970, of `pipeline.common.artifacts.now`."""
+    return int(1000 * datetime.datetime.strptime(time, "%Y-%m-%dT%H:%M:%S%z").timestamp())

@@ -1,0 +1,93 @@
+"""Exported models in MLflow's registry, and its two aliases: what was exported last, and what is served."""
+
+import logging
+from collections.abc import Mapping
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from pipeline.mlflow.records import TAG, Found, Record
+from pipeline.mlflow.writing import FOLDER, MODEL
+from pipeline.release.versions import model_digest, served_version
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+_MODEL, _EXPORTED = TAG + "model", TAG + "exported"
+
+
+def register(
+    client: MlflowClient, found: Found, runs: Mapping[str, str], name: str | None, logger: logging.Logger
+) -> None:
+    """Registers what was exported, tells of its pushes, and moves the aliases.
+
+    Args:
+      client: of the store.
+      found: the run.
+      runs: MLflow's run of each record, by the record's key.
+      name: the model's in the registry; None for that of the folder it was exported to.
+      logger: told what moves.
+    """
+    exports = [record for record in found.records if record.model is not None]
+    named = name or next((record.model.parent.name for record in exports if record.model is not None), None)
+    if named is None and found.serving is not None:
+        named = found.serving.resolve().name
+    if named is None:
+        return
+    if not client.search_registered_models(f"name = '{named}'"):
+        if not exports:
+            return
+        client.create_registered_model(named)
+    known = {version.tags[_MODEL]: version for version in _versions(client, named)}
+    for record in exports:
+        digest = record.tags[_MODEL]
+        if digest not in known:
+            known[digest] = _create(client, named, record, runs[record.key])
+            logger.info(f"registered {named} {known[digest].version}, exported as {record.tags[_EXPORTED]}")
+    for record in found.records:
+        if record.stage == "push":
+            _tell(client, known[record.tags[_MODEL]], record.tags)
+    if known:
+        newest = max(known.values(), key=lambda version: int(version.tags[_EXPORTED]))
+        _point(client, named, CANDIDATE, newest, logger)
+    if found.serving is not None and (served := served_version(found.serving)) is not None:
+        version = known.get(model_digest(served.path))
+        if version is None:
+            logger.info(f"{served.path} is served and not registered: track the run that it comes from")
+        _point(client, named, CHAMPION, version, logger)
+
+
+def _versions(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """Those registered by this module."""
+    found: list[ModelVersion] = []
+    token: str | None = None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", page_token=token)
+        found += [version for version in page if {_MODEL, _EXPORTED} <= version.tags.keys()]
+        token = page.token
+        if not token:
+            return found
+
+
+def _create(client: MlflowClient, name: str, record: Record, run: str) -> ModelVersion:
+    assert record.model is not None
+    source = f"{client.get_run(run).info.artifact_uri}/{MODEL}"
+    tags = {_MODEL: record.tags[_MODEL], _EXPORTED: record.tags[_EXPORTED], FOLDER: str(record.model.absolute())}
+    return client.create_model_version(name, source, run, tags)
+
+
+def _tell(client: MlflowClient, version: ModelVersion, tags: Mapping[str, str]) -> None:
+    for key, value in tags.items():
+        if version.tags.get(key) != value:
+            client.set_model_version_tag(version.name, version.version, key, value)
+
+
+def _point(client: MlflowClient, name: str, alias: str, version: ModelVersion | None, logger: logging.Logger) -> None:
+    """Moves an alias, or takes it away where there is no version for it."""
+    there = client.get_registered_model(name).aliases.get(alias)
+    wanted = None if version is None else str(version.version)
+    if wanted == (None if there is None else str(there)):
+        return
+    if wanted is None:
+        client.delete_registered_model_alias(name, alias)
+    else:
+        client.set_registered_model_alias(name, alias, wanted)
+    logger.info(f"{name}@{alias}: {'no version' if wanted is None else f'version {wanted}'}")

@@ -1,0 +1,148 @@
+"""Records of a run as MLflow's runs: one for the run, one nested in it for each stage."""
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
+
+from pipeline.mlflow.records import TAG, Found, Record, Scenes
+
+MODEL = "model"
+"""Folder of an export's artifacts that the SavedModel lies in."""
+RUN, STAGE, KEY, FOLDER = (TAG + name for name in ("run", "stage", "record", "folder"))
+_PARENT = "mlflow.parentRunId"
+_FINISHED = RunStatus.to_string(RunStatus.FINISHED)
+_DIGEST_DIGITS = 36  # MLflow takes no more; all of them are in a tag
+_BATCH = 100  # what it takes at once
+_HEADLINES = ("f1", "precision", "recall", "rmse_xyz_m", "objective")
+Item = TypeVar("Item")
+
+
+def write_run(client: MlflowClient, experiment: str, found: Found, name: str, logger: logging.Logger) -> dict[str, str]:
+    """Writes what a store does not have yet; what a kill interrupted is completed.
+
+    Args:
+      client: of the store.
+      experiment: its number.
+      found: the run.
+      name: what the store knows the run by.
+      logger: told what is added.
+
+    Returns:
+      MLflow's run of each record, by the record's key.
+    """
+    parent = _parent(client, experiment, found, name)
+    known = {run.data.tags.get(KEY): run for run in _search(client, experiment, _PARENT, parent.info.run_id)}
+    runs = {}
+    for record in found.records:
+        run = known.get(record.key)
+        if run is None or run.info.status != _FINISHED:
+            run = run or _begin(client, experiment, parent, record)
+            _fill(client, run, record)
+            logger.info(f"tracked {record.stage} ({record.folder})")
+        runs[record.key] = run.info.run_id
+    _finish_parent(client, parent, found)
+    return runs
+
+
+def _search(client: MlflowClient, experiment: str, tag: str, value: str) -> Iterator[Run]:
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment], f"tags.`{tag}` = '{value}'", page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _parent(client: MlflowClient, experiment: str, found: Found, name: str) -> Run:
+    there = next(_search(client, experiment, RUN, name), None)
+    if there is not None:
+        return there
+    started = min((record.started_ms for record in found.records if record.stage != "data"), default=None)
+    tags = {RUN: name, FOLDER: str(found.root.absolute())}
+    return client.create_run(experiment, started, tags, found.root.absolute().name)
+
+
+def _begin(client: MlflowClient, experiment: str, parent: Run, record: Record) -> Run:
+    tags = {_PARENT: parent.info.run_id, STAGE: record.stage, KEY: record.key, FOLDER: record.folder}
+    return client.create_run(experiment, record.started_ms, tags, record.stage)
+
+
+def _fill(client: MlflowClient, run: Run, record: Record) -> None:
+    """All of a record; done a second time it changes nothing."""
+    number, time = run.info.run_id, record.finished_ms
+    params = [Param(name, value) for name, value in record.params.items()]
+    tags = [RunTag(name, value) for name, value in record.tags.items()]
+    metrics = [Metric(name, value, time, 0) for name, value in record.metrics.items()]
+    if record.tensorboard is not None:
+        from pipeline.metrics.training_curves import read_scalars
+
+        metrics += [
+            Metric(name, value, time, epoch)
+            for name, (epochs, values) in read_scalars(record.tensorboard).items()
+            for epoch, value in zip(epochs, values, strict=True)
+            if math.isfinite(value)
+        ]
+    for some_params in _parts(params):
+        client.log_batch(number, params=some_params)
+    for some_tags in _parts(tags):
+        client.log_batch(number, tags=some_tags)
+    for some_metrics in _parts(metrics):
+        client.log_batch(number, metrics=some_metrics)
+    if record.scenes:
+        client.log_inputs(number, [_dataset(scenes, record.stage) for scenes in record.scenes])
+    for path, folder in record.files:
+        client.log_artifact(number, str(path), folder or None)
+    if record.model is not None:
+        client.log_artifacts(number, str(record.model), MODEL)
+    client.set_terminated(number, _FINISHED, time)
+
+
+def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
+
+
+def _dataset(scenes: Scenes, stage: str) -> DatasetInput:
+    source = json.dumps({"uri": scenes.path})
+    profile = json.dumps({"sha256": scenes.digest})
+    dataset = Dataset(scenes.name, scenes.digest[:_DIGEST_DIGITS], "local", source, profile=profile)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", stage), InputTag("sha256", scenes.digest)])
+
+
+def _finish_parent(client: MlflowClient, parent: Run, found: Found) -> None:
+    """What runs are compared by: the figures of the evaluation, the model and the verdicts."""
+    tags: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+    for record in found.records:
+        tags |= _headline_tags(record)
+        if record.stage == "evaluate":
+            metrics |= {name: record.metrics[name] for name in _HEADLINES if name in record.metrics}
+    number, end = parent.info.run_id, max((record.finished_ms for record in found.records), default=0)
+    if _changed(tags, parent.data.tags) or _changed(metrics, parent.data.metrics):
+        client.log_batch(
+            number,
+            [Metric(name, value, end, 0) for name, value in metrics.items()],
+            tags=[RunTag(name, value) for name, value in tags.items()],
+        )
+    if (parent.info.status, parent.info.end_time) != (_FINISHED, end):
+        client.set_terminated(number, _FINISHED, end)
+
+
+def _headline_tags(record: Record) -> dict[str, str]:
+    found = {}
+    if record.stage == "export":
+        found[TAG + "model"] = record.tags[TAG + "model"]
+    if TAG + "verdict" in record.tags:
+        found[f"{TAG}verdict.{record.stage}"] = record.tags[TAG + "verdict"]
+    if "mlflow.source.git.commit" in record.tags:
+        found["mlflow.source.git.commit"] = record.tags["mlflow.source.git.commit"]
+    return found
+
+
+def _changed(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    return any(there.get(name) != value for name, value in wanted.items())

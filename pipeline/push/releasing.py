@@ -1,0 +1,86 @@
+"""Pushes what is blessed and validated, with where it comes from, or rolls back."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from pipeline.common.artifacts import now
+from pipeline.metrics.estimators import latest_version
+from pipeline.push.options import PushOptions
+from pipeline.release.lineage import manifests_behind
+from pipeline.release.versions import (
+    Version,
+    check_verdicts,
+    model_digest,
+    push,
+    read_release,
+    roll_back,
+    served_version,
+    set_label,
+    versions_in,
+)
+
+
+def push_model(options: PushOptions, logger: logging.Logger) -> Version:
+    """Pushes, or rolls back; returns the version that is served then.
+
+    Raises:
+      ValueError: no blessing or validation of this very model, or no version to roll back to.
+      Busy, OSError: another push is under way, or the disk is full.
+    """
+    if options.rollback is not None:
+        version = roll_back(options.model_base_path, options.rollback)
+        logger.info(f"rolled back: {options.model_base_path} serves version {version.number}")
+    else:
+        version = _push(options, logger)
+    if options.label is not None:
+        set_label(options.model_base_path, options.label, version.number)
+    return version
+
+
+def _push(options: PushOptions, logger: logging.Logger) -> Version:
+    assert options.saved_model is not None
+    assert options.blessing is not None
+    assert options.infra_validation is not None
+    staged = latest_version(options.saved_model)
+    digest, blessing, infra = model_digest(staged), _read(options.blessing), _read(options.infra_validation)
+    check_verdicts(digest, blessing, infra)
+    served = served_version(options.model_base_path)
+    if served is not None and _model_of(served) == digest:
+        logger.info(f"nothing has changed: version {served.number} in {options.model_base_path} is this model")
+        return served
+    taken_back = [v.number for v in versions_in(options.model_base_path) if v.withdrawn and _model_of(v) == digest]
+    if taken_back:
+        raise ValueError(
+            f"--saved-model: expected a model that was not taken back, got that of version {taken_back[-1]}; "
+            f"--rollback {taken_back[-1]} brings it back"
+        )
+    manifests = [
+        manifest for path in (staged, options.blessing, options.infra_validation) for manifest in manifests_behind(path)
+    ]
+    record = {
+        "model": digest,
+        "pushed": now(),
+        "blessing": blessing,
+        "infra_validation": infra,
+        "manifests": list({manifest["digest"]: manifest for manifest in manifests}.values()),
+    }
+    version = push(staged, options.model_base_path, record)
+    logger.info(f"pushed {version.path}")
+    return version
+
+
+def _model_of(version: Version) -> str | None:
+    release = read_release(version.path)
+    return release.get("model") if release is not None else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise TypeError
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"expected a verdict at {path}, got none ({type(error).__name__})") from None
+    return found

@@ -1,0 +1,197 @@
+"""Trains the SpectrumRefiner on a backbone's spectra, judged by the sources read off its heat map."""
+
+import dataclasses
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from models.artifacts import load_refiner, load_weights, moved_to, with_settings
+from models.config import LocalizerConfig
+from models.localizer import Localizer
+from models.spectrum.refiner import SpectrumRefiner
+from models.spectrum_localizer import Reading, read_spectrum, reading
+from pipeline.common.artifacts import Artifact, chosen_on
+from pipeline.common.verdict import GateClosed, require_verdict, starting_point
+from pipeline.figures import spectrum_plots
+from pipeline.figures.plots import save_figure
+from pipeline.fitting.backbone_training import BackboneTraining
+from pipeline.fitting.loop import Progress, fit, optimizer, run_fingerprint
+from pipeline.fitting.replicas import Spread, spread_over
+from pipeline.metrics.estimators import INPUTS
+from pipeline.metrics.evaluation import Evaluation, compute_metrics, metrics_config
+from pipeline.metrics.predictions import evaluate_predictions, run_estimator
+from pipeline.refine.options import RefineOptions
+from pipeline.refine.refiner_training import RefinerTraining
+from pipeline.scenes.identity import common_scenario
+from pipeline.scenes.reading import load_scenes
+from pipeline.train.options import BEST_MODEL
+
+REFINER_MODEL = "refiner.keras"
+_LEVELS = np.linspace(0.1, 0.8, 15)
+_SCENES_SHOWN = 4
+_GRID_ONLY = {"steps": 0, "settling_steps": 0, "additions": 0}
+
+
+def prepare(options: RefineOptions) -> tuple[Localizer, RefinerTraining]:
+    """Seeds everything; the localizer as training starts, and the compiled model that trains its refiner.
+
+    Raises:
+      ValueError, OSError: sets of different scenarios, or no backbone.
+    """
+    keras.utils.set_random_seed(options.seed)
+    weights = moved_to(load_weights(options.backbone), common_scenario(options.config))
+    if options.grid_only:
+        weights = with_settings(weights, _GRID_ONLY)
+    localizer = Localizer(weights, LocalizerConfig(coherence=options.coherence), SpectrumRefiner(options.refiner))
+    joint = BackboneTraining(localizer.backbone, options.losses, localizer.config.shrinkage) if options.joint else None
+    model = RefinerTraining(localizer, options.offset_weight, joint)
+    model.compile(optimizer=optimizer(options), jit_compile=False)
+    return localizer, model
+
+
+class Validation:
+    """Validates sources read off the heat map; sets the refiner's min_presence where F1 is best.
+
+    Args:
+      localizer: with the refiner.
+      options: which scenes.
+    """
+
+    def __init__(self, localizer: Localizer, options: RefineOptions) -> None:
+        assert localizer.refiner is not None
+        self.localizer, self.options, self.refiner = localizer, options, localizer.refiner
+        specs = list(localizer.input_specs().values())
+        self.shown = tf.function(self._before_and_after, specs, autograph=False)
+        sweep = tf.function(self._at_every_level, specs, autograph=False)
+        self.sweep = lambda scenes: sweep(*(scenes[name] for name in INPUTS))
+
+    def __call__(self) -> dict[str, dict[str, Any]]:
+        """Sets the level of presence with the highest mean F1 over the sets; metrics of every set there."""
+        by_config = {config: self._evaluations(config) for config in self.options.config}
+        f1 = [[float(one.standard.total().f1) for one in evaluations] for evaluations in by_config.values()]
+        best = int(np.argmax(np.sum(f1, axis=0)))
+        self.refiner.min_presence.assign(_LEVELS[best])
+        return {config: compute_metrics(evaluations[best]) for config, evaluations in by_config.items()}
+
+    def _evaluations(self, config: str) -> list[Evaluation]:
+        """Of a set's validation scenes, one for each level."""
+        options, judged = self.options, metrics_config(self.localizer.scenario)
+        batches = load_scenes(options.data_dir, config, "validation", take=options.validation_scenes, batch_size=20)
+        found = run_estimator(self.sweep, batches, options.validation_scenes, show_progress=False)
+        answers = [{name: value[:, index] for name, value in found.outputs.items()} for index in range(len(_LEVELS))]
+        return [evaluate_predictions(dataclasses.replace(found, outputs=one), judged) for one in answers]
+
+    def _read(self, *inputs: tf.Tensor) -> Reading:
+        observation = self.localizer.observe(*inputs)
+        return reading(self.localizer, self.localizer.analyse(observation, inputs[-1]), observation)
+
+    def _at_every_level(self, *inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What `spectrum_localizer` would answer at each level, [B, levels, ...]."""
+        given = self._read(*inputs)
+        answers = []
+        for level in _LEVELS:
+            self.refiner.min_presence.assign(level)
+            answers.append(read_spectrum(self.localizer, given))
+        return {name: tf.stack([answer[name] for answer in answers], axis=1) for name in answers[0]}
+
+    def _before_and_after(self, *inputs: tf.Tensor) -> dict[str, Any]:
+        """The spectrum, dB above its floor, the presence, and what `spectrum_localizer` answers without and with it."""
+        given = self._read(*inputs)
+        assert given.heat_map is not None
+        return {
+            "spectrum": 10.0 / math.log(10.0) * tf.math.log(given.analysis.contrast()),
+            "presence": tf.sigmoid(given.heat_map.logits),
+            "before": read_spectrum(self.localizer, given._replace(heat_map=None)),
+            "after": read_spectrum(self.localizer, given),
+        }
+
+    def figure(self) -> Figure:
+        """The first validation scenes as spectra, before and after."""
+        options, localizer = self.options, self.localizer
+        shown = {"take": _SCENES_SHOWN, "batch_size": _SCENES_SHOWN}
+        batch = next(iter(load_scenes(options.data_dir, options.config[0], "validation", **shown)))
+        answer = self.shown(*(batch[name] for name in INPUTS))
+        before, after = answer["before"], answer["after"]
+        degrees = math.degrees(1.0)
+        truth = {
+            "azimuth_deg": degrees * batch["azimuth"],
+            "elevation_deg": degrees * batch["elevation"],
+            "range_m": batch["range_m"],
+            "num_sources": batch["num_sources"],
+        }
+        views = []
+        for scene, snr_db in enumerate(batch["snr_db"].numpy()):
+            true, found, refined = (_places(sources, scene) for sources in (truth, before, after))
+            path = "" if bool(after["refined"][scene]) else ", not refined"
+            title = f"scene {scene}, SNR {snr_db:.0f} dB{path}"
+            spectrum, presence = (answer[name][scene].numpy() for name in ("spectrum", "presence"))
+            views.append(spectrum_plots.SpectrumView(spectrum, presence, true, found, refined, title))
+        return spectrum_plots.plot_spectra(views, localizer.mvdr.dictionary, localizer.backbone.dictionary)
+
+    def pictures(self) -> dict[str, bytes]:
+        """The figure for TensorBoard."""
+        return {"spectra": spectrum_plots.png(self.figure())}
+
+
+def _places(sources: Mapping[str, Any], scene: int) -> np.ndarray:
+    """Azimuth, elevation (degrees) and range (metres) of a scene's sources, [n, 3]; used slots come first."""
+    count = int(sources["num_sources"][scene])
+    return np.stack(
+        [np.asarray(sources[name])[scene, :count] for name in ("azimuth_deg", "elevation_deg", "range_m")], -1
+    )
+
+
+def refine(options: RefineOptions, logger: logging.Logger) -> None:
+    """Trains, or goes on with, the run in options.run_dir.
+
+    Raises:
+      GateClosed: no learnability verdict of PASS on this backbone.
+      Differs: the folder holds a run of other options, scenes, weights or code.
+      WorkerLost: another worker of the training is gone.
+    """
+    asked = run_fingerprint("refine", options)
+    with (
+        spread_over(options, logger) as spread,
+        spread.making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run,
+    ):
+        if run.state != "done":
+            _ask_for_verdict(options, logger)
+            _refine(options, spread, run, logger)
+
+
+def _ask_for_verdict(options: RefineOptions, logger: logging.Logger) -> None:
+    try:
+        require_verdict(options.learnability, options.backbone, *options.config)
+        logger.info(f"learnability: PASS in {options.learnability}")
+    except GateClosed as closed:
+        if not options.force:
+            raise
+        logger.info(f"--force: begun without a learnability verdict that holds ({closed})")
+
+
+def _refine(options: RefineOptions, spread: Spread, run: Artifact, logger: logging.Logger) -> None:
+    with spread.strategy.scope():
+        localizer, model = prepare(options)
+    run.begin(options)
+    validation = Validation(localizer, options)
+    kept = {REFINER_MODEL: localizer.refiner, BEST_MODEL: localizer.weights}
+    fit(model, Progress(options, logger, validation, kept, model.learned, validation.pictures), spread)
+    if not spread.place.is_chief:
+        return
+    localizer.weights.set_weights(load_weights(options.run_dir / BEST_MODEL).get_weights())
+    validation.refiner.set_weights(load_refiner(options.run_dir / REFINER_MODEL).get_weights())
+    picture = options.run_dir / "figures" / "spectra.png"
+    save_figure(validation.figure(), picture)
+    logger.info(f"spectra before and after: {picture}")
+    run.facts |= {
+        "started_from": starting_point(options.backbone),
+        "training_scenes": int(model.scenes_seen.numpy()),
+        "chosen_on": max(options.validation_scenes, chosen_on(options.backbone)),
+    }
+    run.finish(REFINER_MODEL, BEST_MODEL, "metrics.json", "figures")

@@ -1,0 +1,37 @@
+"""Command line of `ris-mvdr report`."""
+
+import logging
+from pathlib import Path
+
+from pipeline.common.main import run_stage
+from pipeline.report.options import ReportOptions
+
+
+def log_directory(options: ReportOptions) -> Path:
+    """Where the log goes; a folder that is no run is left as it is.
+
+    Raises:
+      ValueError: the folder is no run's, or the page's place is a folder.
+    """
+    from pipeline.common.run_folders import find_run
+
+    find_run(options.run_dir)
+    if options.page.is_dir():
+        raise ValueError(f"--output: expected a file to write, got the folder {options.page}")
+    return options.page.parent / "logs"
+
+
+def work(options: ReportOptions, logger: logging.Logger) -> None:
+    """Writes the page."""
+    from pipeline.report.writing import write_report
+
+    write_report(options, logger)
+
+
+def main() -> None:
+    """Command line entry point."""
+    run_stage("report", ReportOptions, work, log_directory)
+
+
+if __name__ == "__main__":
+    main()

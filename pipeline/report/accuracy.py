@@ -1,0 +1,206 @@
+"""How far off the positions are: against SNR with the Cramer-Rao bound, as a distribution, and by range."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from pipeline.figures import styles
+from pipeline.figures.plots import bin_centres, bin_text
+from pipeline.metrics.curves import error_distribution
+from pipeline.metrics.evaluation import bin_index, whole_edges
+from pipeline.report.evaluations import Stored, limits
+from pipeline.report.parts import Plot, Section
+
+_GATES = (("standard", "standard gate"), ("strict", "strict gate"))
+_ERROR, _BOUND = "median_position_error_m", "median_bound_m"
+
+
+def accuracy(shown: Sequence[Stored]) -> Section:
+    """All of it; of several evaluations a curve each."""
+    shares = (error_shares(shown), error_shares_by_snr(shown[0]))
+    ranges = (recall_by_range(shown), error_by_range(shown))
+    return Section("accuracy", "Accuracy", [error_against_snr(shown), detection_against_snr(shown), *shares, *ranges])
+
+
+def _snr_centres(rows: Sequence[Mapping[str, Any]]) -> list[float | None]:
+    """Middle of every bin of `by_snr`, dB."""
+    bins = [limits(row["snr_db"]) for row in rows]
+    return styles.numbers(bin_centres([bins[0][0], *(high for _, high in bins)]))
+
+
+def _column(rows: Sequence[Mapping[str, Any]], key: str) -> list[float | None]:
+    """A figure of every bin."""
+    return styles.numbers([row.get(key) for row in rows])
+
+
+def _look(number: int) -> dict[str, Any]:
+    return {"mode": "lines+markers", "line": styles.line(number), "marker": styles.marker(number)}
+
+
+def _add_bound(
+    drawn: go.Figure, places: Sequence[Any], rows: Sequence[Mapping[str, Any]], name: str, number: int
+) -> None:
+    """Dotted, the median Cramer-Rao bound of every bin, where it is known."""
+    bound = _column(rows, _BOUND)
+    if any(value is not None for value in bound):
+        line = {"color": styles.colour(number), "dash": "dot", "width": 1.6}
+        drawn.add_trace(go.Scatter(x=places, y=bound, name=f"bound, {name}", mode="lines", line=line))
+
+
+def _with_bound(shown: Sequence[Stored]) -> str:
+    if all(item.metrics.get(_BOUND) is None for item in shown):
+        return "."
+    return (
+        ", and dotted the median of the Cramér-Rao bounds of the same sources; the bound is of the root mean square, "
+        "so that the median of an efficient estimator lies a little below it."
+    )
+
+
+def _in_words(rows: Sequence[Mapping[str, Any]], key: str, edges: str, unit: str) -> str:
+    """A figure of every bin that has one."""
+    known = [row for row in rows if row[key] is not None]
+    return ", ".join(f"{row[key]:.3g} at {bin_text(*limits(row[edges]))} {unit}" for row in known) or "nothing"
+
+
+def error_against_snr(shown: Sequence[Stored]) -> Plot:
+    """Median error of pairs and median Cramer-Rao bound in each bin of SNR, from metrics.json."""
+    drawn = styles.drawing("SNR, dB", "median position error, m", yaxis=styles.LOG)
+    for number, item in enumerate(shown):
+        rows = item.metrics["by_snr"]
+        drawn.add_trace(go.Scatter(x=_snr_centres(rows), y=_column(rows, _ERROR), name=item.name, **_look(number)))
+        _add_bound(drawn, _snr_centres(rows), rows, item.name, number)
+    return Plot(
+        "error-snr",
+        "Position error against SNR",
+        f"Median error of the pairs in each bin{_with_bound(shown)}",
+        "; ".join(
+            f"{item.name}, median in m: {_in_words(item.metrics['by_snr'], _ERROR, 'snr_db', 'dB')}" for item in shown
+        ),
+        drawn,
+    )
+
+
+def detection_against_snr(shown: Sequence[Stored]) -> Plot:
+    """F1 at the standard gate in each bin of SNR, from metrics.json."""
+    drawn = styles.drawing("SNR, dB", "F1", yaxis={"range": [0, 1.02]})
+    said = []
+    for number, item in enumerate(shown):
+        rows = [{**row["standard"], "snr_db": row["snr_db"]} for row in item.metrics["by_snr"]]
+        bars = styles.intervals([row["f1"] for row in rows], [row["f1_interval"] for row in rows])
+        curve = {"x": _snr_centres(rows), "y": _column(rows, "f1"), "error_y": bars, "name": item.name}
+        drawn.add_trace(go.Scatter(**curve, **_look(number)))
+        said.append(f"{item.name}: F1 {_in_words(rows, 'f1', 'snr_db', 'dB')}")
+    return Plot(
+        "f1-snr",
+        "Detection against SNR",
+        f"F1 at the standard gate in each bin; bars are {_confidence(shown)} bootstrap intervals over the scenes.",
+        "; ".join(said),
+        drawn,
+    )
+
+
+def _confidence(shown: Sequence[Stored]) -> str:
+    return f"{shown[0].metrics['settings']['confidence']:.0%}"
+
+
+def error_shares(shown: Sequence[Stored]) -> Plot:
+    """Distribution of the position error over all true sources."""
+    drawn = _distance_drawing(shown[0])
+    for number, item in enumerate(shown):
+        rows = np.ones(item.evaluation.table.scene.shape, bool)
+        _add_shares(drawn, item, rows, item.name, number)
+    return Plot(
+        "error-cdf",
+        "How many sources are located within a distance",
+        "Share of the true sources that have an estimate within the distance; missed sources count as never located.",
+        "; ".join(_median_in_words(item) for item in shown),
+        drawn,
+    )
+
+
+def error_shares_by_snr(item: Stored) -> Plot:
+    """The same distribution, a curve for each bin of SNR."""
+    drawn = _distance_drawing(item)
+    evaluation = item.evaluation
+    edges = whole_edges(evaluation.snr_db, evaluation.config.snr_edges_db)
+    index = bin_index(evaluation.snr_db, edges)[evaluation.table.scene]
+    for number, (low, high) in enumerate(itertools.pairwise(edges)):
+        _add_shares(drawn, item, index == number, f"{bin_text(low, high)} dB", number)
+    return Plot(
+        "error-cdf-snr",
+        "Located within a distance, by SNR",
+        f"Share of the true sources located within the distance in scenes of each SNR, {item.name}.",
+        f"{item.name}: one rising curve for each of {len(edges) - 1} bins of SNR",
+        drawn,
+    )
+
+
+def _distance_drawing(item: Stored) -> go.Figure:
+    decades = {name: styles.LOG[name][::3] for name in ("tickvals", "ticktext")}
+    across = {**styles.LOG, **decades, "range": [-3, float(np.log10(item.evaluation.config.max_error_m))]}
+    up = {"range": [0, 1], "tickformat": ".0%"}
+    return styles.drawing("position error, m", "share located", xaxis=across, yaxis=up)
+
+
+def _add_shares(drawn: go.Figure, item: Stored, rows: np.ndarray, name: str, number: int) -> None:
+    table = item.evaluation.table
+    if (table.is_true & rows).any():
+        curve = error_distribution(table, rows, item.evaluation.config.max_error_m)
+        errors, share = (styles.numbers(values) for values in styles.thinned(*curve))
+        look = {"mode": "lines", "line": {"shape": "hv", **styles.line(number)}}
+        drawn.add_trace(go.Scatter(x=errors, y=share, name=name, **look))
+
+
+def _median_in_words(item: Stored) -> str:
+    median = item.metrics[_ERROR]
+    return f"{item.name}: " + ("no pair" if median is None else f"half of the pairs are within {median:.3g} m")
+
+
+def _ranges(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [bin_text(*limits(row["range_m"])) for row in rows]
+
+
+def recall_by_range(shown: Sequence[Stored]) -> Plot:
+    """Recall by the true range, from metrics.json: at both gates, or of several evaluations at the standard gate."""
+    drawn = styles.drawing("true range, m", "recall", yaxis={"range": [0, 1.05]}, barmode="group")
+    drawn.update_xaxes(type="category")
+    several = len(shown) > 1
+    bars = [(item, gate, title) for item in shown for gate, title in _GATES[: 1 if several else 2]]
+    for number, (item, gate, title) in enumerate(bars):
+        rows, key = item.metrics["by_range"], f"recall_{gate}"
+        spread = styles.intervals([row[key] for row in rows], [row[f"{key}_interval"] for row in rows])
+        look = {"marker": styles.bars(number), "error_y": spread, "name": item.name if several else title}
+        drawn.add_trace(go.Bar(x=_ranges(rows), y=_column(rows, key), **look))
+    said = [_in_words(item.metrics["by_range"], "recall_standard", "range_m", "m") for item in shown]
+    return Plot(
+        "recall-range",
+        "Sources found by range",
+        f"Share of the true sources at each range with a hit; bars are {_confidence(shown)} bootstrap intervals. A "
+        "false alarm has no true range, so there is no F1 by range.",
+        "; ".join(f"{item.name}: recall {text}" for item, text in zip(shown, said, strict=True)),
+        drawn,
+    )
+
+
+def error_by_range(shown: Sequence[Stored]) -> Plot:
+    """Median error, quartiles and median bound by the true range, from metrics.json."""
+    drawn = styles.drawing("true range, m", "median position error, m", yaxis=styles.LOG)
+    drawn.update_xaxes(type="category")
+    said = []
+    for number, item in enumerate(shown):
+        rows = item.metrics["by_range"]
+        quartiles = styles.intervals([row[_ERROR] for row in rows], [row["quartiles_position_error_m"] for row in rows])
+        curve = {"x": _ranges(rows), "y": _column(rows, _ERROR), "error_y": quartiles, "name": item.name}
+        drawn.add_trace(go.Scatter(**curve, **_look(number)))
+        _add_bound(drawn, _ranges(rows), rows, item.name, number)
+        said.append(f"{item.name}, median in m: {_in_words(rows, _ERROR, 'range_m', 'm')}")
+    return Plot(
+        "error-range",
+        "Position error by range",
+        f"Median error of the pairs at each true range, bars from quartile to quartile{_with_bound(shown)}",
+        "; ".join(said),
+        drawn,
+    )

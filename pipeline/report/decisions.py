@@ -1,0 +1,120 @@
+"""What is reported and how sure: precision against recall over the score, its reliability, the number of sources."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from pipeline.figures import styles
+from pipeline.figures.plots import GREY
+from pipeline.metrics.curves import precision_recall
+from pipeline.report.evaluations import Stored
+from pipeline.report.parts import Plot, Section
+
+
+def decisions(shown: Sequence[Stored]) -> Section:
+    """All of it, as far as there are scores."""
+    parts = [precision_against_recall(shown), reliability(shown), confusion(shown[0])]
+    return Section("decisions", "What is reported", parts)
+
+
+def precision_against_recall(shown: Sequence[Stored]) -> Plot:
+    """A curve for each evaluation with scores; a large marker where everything is reported."""
+    axis = {"range": [0, 1.02]}
+    drawn = styles.drawing("recall", "precision", xaxis=axis, yaxis=axis)
+    ends = []
+    for number, item in enumerate(shown):
+        curve = precision_recall(item.evaluation.table, item.evaluation.config.standard_gate)
+        if curve is None:
+            continue
+        score, precision, recall = (styles.numbers(values) for values in styles.thinned(*curve))
+        hover = "score %{customdata:.3f}: recall %{x:.3f}, precision %{y:.3f}"
+        look = {"line": styles.line(number), "customdata": score, "hovertemplate": hover}
+        drawn.add_trace(go.Scatter(x=recall, y=precision, name=item.name, mode="lines", **look))
+        last = {"x": recall[-1:], "y": precision[-1:], "marker": {**styles.marker(number), "size": 12}}
+        drawn.add_trace(go.Scatter(**last, name=f"{item.name}, as reported", mode="markers", showlegend=False))
+        ends.append(f"{item.name}: precision {precision[-1]:.3f} at recall {recall[-1]:.3f} where all is reported")
+    return Plot(
+        "precision-recall",
+        "Precision against recall over the score",
+        "What only estimates of a score or above would give, standard gate; the marker is where all that was found is "
+        "reported.",
+        "; ".join(ends),
+        drawn,
+    )
+
+
+def reliability(shown: Sequence[Stored]) -> Plot:
+    """Hit rate against score in ten bins with the number of estimates below, from metrics.json."""
+    judged = [(number, item) for number, item in enumerate(shown) if item.metrics.get("calibration") is not None]
+    drawn = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.06)
+    frame = styles.drawing("", "", height=520)
+    drawn.update_layout(frame.layout, template="none")
+    drawn.update_xaxes(frame.layout.xaxis)
+    drawn.update_yaxes(frame.layout.yaxis)
+    for number, item in judged:
+        bins = item.metrics["calibration"]["bins"]
+        rate = [row["hit_rate"] for row in bins]
+        spread = styles.intervals(rate, [row["hit_rate_interval"] for row in bins])
+        look = {"line": styles.line(number), "marker": styles.marker(number), "error_y": spread}
+        score = styles.numbers([row["mean_score"] for row in bins])
+        drawn.add_trace(go.Scatter(x=score, y=styles.numbers(rate), name=item.name, mode="lines+markers", **look), 1, 1)
+        middle, count = [float(np.mean(row["score"])) for row in bins], [row["estimates"] for row in bins]
+        bar = {"marker": styles.bars(number), "width": 0.085 / len(judged), "showlegend": False, "name": item.name}
+        drawn.add_trace(go.Bar(x=styles.numbers(middle), y=count, **bar), 2, 1)
+    dotted = {"color": GREY, "dash": "dot", "width": 1.4}
+    drawn.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, line=dotted, row=1, col=1)
+    drawn.update_xaxes(range=[0, 1.02])
+    drawn.update_xaxes(title="score", row=2, col=1)
+    drawn.update_yaxes(title="share of hits", range=[0, 1.02], row=1, col=1)
+    drawn.update_yaxes(title="estimates", row=2, col=1)
+    errors = [(item.name, item.metrics["calibration"]["expected_calibration_error"]) for _, item in judged]
+    return Plot(
+        "reliability",
+        "Does the score mean the probability of a hit",
+        "Share of hits among the estimates in each tenth of the score, with Wilson intervals, and how many there are; "
+        "on the dotted line the score is the probability of a hit.",
+        "; ".join(f"{name}: expected calibration error {error:.3f}" for name, error in errors),
+        drawn,
+    )
+
+
+def confusion(item: Stored) -> Plot:
+    """How many sources were reported where there were so many: counts in the cells, shares of a row as shade."""
+    counts = np.array(item.metrics["num_sources_confusion"])
+    present = np.flatnonzero(counts.sum(axis=1))
+    counts = counts[present]
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    text = [
+        [f"{share:.0%}<br>{count}" if count else "" for share, count in zip(*row, strict=True)]
+        for row in zip(shares, counts, strict=True)
+    ]
+    drawn = styles.drawing("sources reported", "sources present", height=430)
+    drawn.add_trace(
+        go.Heatmap(
+            z=[styles.numbers(row) for row in shares],
+            x=list(map(str, range(counts.shape[1]))),
+            y=list(map(str, present)),
+            text=text,
+            texttemplate="%{text}",
+            hovertemplate="%{y} present, %{x} reported: %{text}<extra></extra>",
+            textfont={"color": styles.BLACK},
+            colorscale=["#F7FBFF", "#6BAED6"],  # light enough for what is written on it
+            zmin=0,
+            zmax=1,
+            xgap=2,
+            ygap=2,
+            showscale=False,
+        )
+    )
+    drawn.update_xaxes(type="category")
+    drawn.update_yaxes(type="category", autorange="reversed")
+    right = item.metrics["num_sources_accuracy"]
+    return Plot(
+        "num-sources",
+        "Number of sources",
+        f"Scenes by how many sources there are and how many {item.name} reported: right in {right:.0%} of them.",
+        f"{item.name}: the right number in {right:.1%} of {item.metrics['scenes']} scenes",
+        drawn,
+    )

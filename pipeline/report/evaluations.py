@@ -1,0 +1,113 @@
+"""Evaluations as they were left: figures from metrics.json, matches from scenes.npz, counted as they were."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models.physics.geometry import Scenario
+from pipeline.common.run_folders import is_evaluation, read_record
+from pipeline.metrics.comparison import compare
+from pipeline.metrics.evaluation import Evaluation, MetricsConfig
+from pipeline.metrics.matching import Gate
+from pipeline.metrics.predictions import evaluate_predictions, load_predictions
+from pipeline.metrics.tally import Difference
+from tfds_shards.scene_sets import scene_set
+
+_SECTIONS = ("scenes", "standard", "strict", "by_snr", "by_range", "num_sources_confusion", "settings")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """An evaluation that is shown.
+
+    name: what its curves are called. folder: where. metrics: metrics.json, None for a figure without a value.
+    evaluation: its scenes, matched. config: config.json, empty where there is none.
+    """
+
+    name: str
+    folder: Path
+    metrics: dict[str, Any]
+    evaluation: Evaluation
+    config: dict[str, Any]
+
+    @property
+    def estimator(self) -> str:
+        """What was scored."""
+        return str(self.metrics.get("estimator", "not recorded"))
+
+    @property
+    def scenario(self) -> Scenario | None:
+        """The installation of its scenes; None where the record of it is gone."""
+        try:
+            return scene_set(self.config["options"]["config"]).config.scenario
+        except (KeyError, TypeError, ValueError, OSError):
+            return None
+
+    def minus(self, other: "Stored") -> dict[str, Difference] | None:
+        """Paired differences to another evaluation; None where its scenes are others."""
+        try:
+            return compare(self.evaluation, other.evaluation)
+        except ValueError:
+            return None
+
+
+def read_evaluations(flag: str, folders: Sequence[Path]) -> list[Stored]:
+    """Evaluations under names that tell them apart.
+
+    Args:
+      flag: what a user gave them by, for errors.
+      folders: output folders of `python -m pipeline.evaluate`.
+
+    Raises:
+      ValueError: one is none.
+    """
+    for folder in folders:
+        if not is_evaluation(folder):
+            raise ValueError(
+                f"{flag}: expected an evaluation's folder, with metrics.json and scenes.npz, got {folder} without"
+            )
+    return [_read(folder, name) for folder, name in zip(folders, short_names(folders), strict=True)]
+
+
+def _read(folder: Path, name: str) -> Stored:
+    metrics = read_record(folder / "metrics.json")
+    for key in _SECTIONS:
+        if key not in metrics:
+            raise ValueError(f"metrics.json: expected an evaluation's at {folder / 'metrics.json'}, got none of {key}")
+    evaluation = evaluate_predictions(load_predictions(folder / "scenes.npz"), _counted_by(metrics["settings"]))
+    if evaluation.truth.num_scenes != metrics["scenes"]:
+        raise ValueError(
+            f"scenes.npz: expected the {metrics['scenes']} scenes of metrics.json in {folder}, "
+            f"got {evaluation.truth.num_scenes}"
+        )
+    config = folder / "config.json"
+    return Stored(name, folder, metrics, evaluation, read_record(config) if config.is_file() else {})
+
+
+def _counted_by(settings: dict[str, Any]) -> MetricsConfig:
+    """The settings as metrics.json has them.
+
+    Raises:
+      ValueError: they are none.
+    """
+    try:
+        gates = {name: Gate(**settings[name]) for name in ("standard_gate", "strict_gate")}
+        edges = {name: tuple(settings[name]) for name in ("snr_edges_db", "range_edges_m")}
+        return MetricsConfig(**{**settings, **gates, **edges})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"metrics.json: settings: expected those of an evaluation, got others: {error}") from None
+
+
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """The last parts of each path, as many as tell all of them apart; of a run's evaluation/ the run's, too."""
+    whole = [folder.absolute().parts for folder in folders]
+    depth = next((n for n in range(1, max(map(len, whole))) if len({parts[-n:] for parts in whole}) == len(whole)), 1)
+    return ["/".join(parts[-max(depth, 2 if parts[-1] == "evaluation" else 1) :]) for parts in whole]
+
+
+def limits(bin_edges: Sequence[float | None]) -> tuple[float, float]:
+    """A bin of metrics.json, whose open end is null."""
+    low, high = bin_edges
+    return (-math.inf if low is None else low, math.inf if high is None else high)

@@ -1,0 +1,191 @@
+"""Tables of a page: the headline, differences, verdicts, what was pushed, where it all comes from, and the commands."""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.common.artifacts import MANIFEST, read_manifest
+from pipeline.common.run_folders import RunFolder, read_record
+from pipeline.common.stages import STAGES, module
+from pipeline.release.lineage import manifests_behind
+from pipeline.release.versions import read_labels, read_release, versions_in
+from pipeline.report.evaluations import Stored
+from pipeline.report.parts import Listing, Part, Section, Table
+
+_DIGITS = 12  # of a hash that people are shown
+_UNKNOWN = "\N{EN DASH}"
+_LEARNABILITY = "learnability.json"
+
+
+def headline(shown: Sequence[Stored]) -> Section:
+    """The figures that matter, a column an evaluation, and paired differences to the others."""
+    confidence = shown[0].metrics["settings"]["confidence"]
+    rows = [[title, *(read(item.metrics) for item in shown)] for title, read in _FIGURES.items()]
+    rows.insert(0, ["estimator", *(item.estimator for item in shown)])
+    says = f"Hits inside the standard gate; in brackets {confidence:.0%} bootstrap intervals over the scenes."
+    table = Table("headline", "Figures", says, ["", *(item.name for item in shown)], rows)
+    return Section("headline", "In short", [table, *_differences(shown)])
+
+
+def _in_brackets(found: Mapping[str, Any], key: str, unit: str = "") -> str:
+    bounds = found.get(f"{key}_interval")
+    known = "" if bounds is None or None in bounds else f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
+    return _value(found[key], unit) + known
+
+
+def _value(value: float | None, unit: str = "") -> str:
+    return _UNKNOWN if value is None else f"{value:.3f}{unit}"
+
+
+def _calibration_error(metrics: Mapping[str, Any]) -> str:
+    found = metrics.get("calibration")
+    return _UNKNOWN if found is None else _value(found["expected_calibration_error"])
+
+
+_FIGURES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "F1": lambda metrics: _in_brackets(metrics["standard"], "f1"),
+    "precision": lambda metrics: _in_brackets(metrics["standard"], "precision"),
+    "recall": lambda metrics: _in_brackets(metrics["standard"], "recall"),
+    "F1, strict gate": lambda metrics: _in_brackets(metrics["strict"], "f1"),
+    "position error, median": lambda metrics: _value(metrics["median_position_error_m"], " m"),
+    "position error, root mean square": lambda metrics: _in_brackets(metrics, "rmse_xyz_m", " m"),
+    "calibration error of the score": _calibration_error,
+    "right number of sources": lambda metrics: _value(metrics["num_sources_accuracy"]),
+    "scenes": lambda metrics: f"{metrics['scenes']}",
+}
+
+
+def _differences(shown: Sequence[Stored]) -> Iterator[Table]:
+    """This evaluation minus each other one of the same scenes."""
+    names = {"f1": "F1", "strict_f1": "F1, strict gate", "rmse_xyz_m": "position error, root mean square, m"}
+    others = [(item.name, found) for item in shown[1:] if (found := shown[0].minus(item)) is not None]
+    if others:
+        rows = [
+            [
+                title,
+                *(
+                    f"{d[key].difference:+.3f} [{d[key].interval[0]:+.3f}, {d[key].interval[1]:+.3f}]"
+                    for _, d in others
+                ),
+            ]
+            for key, title in names.items()
+        ]
+        says = f"{shown[0].name} minus the other on the same scenes, paired: both are resampled with the same scenes."
+        yield Table("differences", "Differences", says, ["", *(f"minus {name}" for name, _ in others)], rows)
+
+
+def verdicts(run: RunFolder) -> Iterator[Part]:
+    """What the stages that judge said, and what learned how much."""
+    rows = []
+    for path in run.verdicts:
+        record = read_record(path)
+        reasons = [check["reason"] for check in record.get("checks") or []] or record.get("reasons") or []
+        said = record.get("reason") or "; ".join(map(str, reasons))
+        rows.append([path.stem.replace("_", " "), str(record.get("verdict")), str(said or _UNKNOWN)])
+    if rows:
+        yield Table(
+            "verdicts", "Verdicts", "What each stage that judges said, and why.", ["", "verdict", "reason"], rows
+        )
+    for path in run.verdicts:
+        if path.name == _LEARNABILITY:
+            yield _learned(path)
+
+
+def _learned(path: Path) -> Table:
+    record = read_record(path)
+    try:
+        scores = {name.replace("_", " "): (one["f1"], one["objective"]) for name, one in record["scores"].items()}
+        low, high = record["validation_scenes"]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ValueError(f"{path.name}: expected a record of python -m pipeline.learnability at {path}") from None
+    rows = [[name, _value(f1), _value(objective)] for name, (f1, objective) in scores.items()]
+    says = (
+        f"The trained backbone beside others on {high - low} validation scenes that chose nothing in it; "
+        "a low objective is good."
+    )
+    return Table("learned", "What was learned", says, ["", "F1", "objective"], rows)
+
+
+def lineage(run: RunFolder, compared: Sequence[Path], page_command: str) -> Section:
+    """Verdicts, pushed versions, stages and commands.
+
+    Args:
+      run: what there is.
+      compared: folders of the evaluations it is compared with.
+      page_command: what made the page.
+    """
+    folders = (*run.manifests, *(folder for folder in compared if (folder / MANIFEST).is_file()))
+    stages = _stages(folders)
+    parts: list[Part] = [*verdicts(run), *_versions(run)]
+    if stages:
+        parts.append(_lineage(stages))
+    return Section("lineage", "Where it comes from", [*parts, _commands(folders, stages, page_command)])
+
+
+def _versions(run: RunFolder) -> Iterator[Table]:
+    rows = []
+    for base_path in run.versions:
+        labels = read_labels(base_path)
+        for version in versions_in(base_path):
+            release = read_release(version.path) or {}
+            named = [label for label, number in labels.items() if number == version.number]
+            state = ", ".join([*named, *(["withdrawn"] if version.withdrawn else [])]) or _UNKNOWN
+            model, pushed = str(release.get("model", _UNKNOWN))[:_DIGITS], str(release.get("pushed", _UNKNOWN))
+            rows.append([f"{base_path.name} {version.number}", state, model, pushed])
+    if rows:
+        says = "Versions that a model server finds, the model in each by its hash."
+        yield Table("versions", "Pushed versions", says, ["version", "label", "model", "pushed"], rows)
+
+
+def _stages(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """Manifests in folders and of the stages behind them, in the order in which the stages are used."""
+    found: dict[str, dict[str, Any]] = {}
+    for folder in folders:
+        own = read_manifest(folder)
+        assert own is not None
+        behind = [manifest for name in own["outputs"] or () for manifest in manifests_behind(folder / name)]
+        found |= {manifest["digest"]: manifest for manifest in (own, *behind)}
+    order = {name: number for number, name in enumerate(STAGES)}
+    return sorted(found.values(), key=lambda one: (order.get(one["fingerprint"]["stage"], len(order)), one["started"]))
+
+
+def _lineage(stages: Sequence[Mapping[str, Any]]) -> Table:
+    rows = [
+        [
+            manifest["fingerprint"]["stage"],
+            manifest["digest"][:_DIGITS],
+            manifest["finished"] or "not finished",
+            (manifest["git_commit"] or "unknown")[:_DIGITS],
+            ", ".join(f"{name} {digest[:_DIGITS]}" for name, digest in manifest["fingerprint"]["inputs"].items())
+            or _UNKNOWN,
+            ", ".join(f"{name} {one['sha256'][:_DIGITS]}" for name, one in (manifest["outputs"] or {}).items())
+            or _UNKNOWN,
+        ]
+        for manifest in stages
+    ]
+    says = "Every stage behind this run by the hash of options, inputs and code; what it read and left by theirs."
+    return Table("stages", "Lineage", says, ["stage", "run", "finished", "commit", "read", "left"], rows)
+
+
+def command(stage: str, arguments: Sequence[str]) -> str:
+    """A stage as one types it."""
+    return f"python -m {module(stage)} {shlex.join(map(str, arguments))}".rstrip()
+
+
+def _commands(folders: Sequence[Path], stages: Sequence[Mapping[str, Any]], page_command: str) -> Listing:
+    own = [command(manifest["fingerprint"]["stage"], manifest["command"][1:]) for manifest in stages]
+    says = "What made it, in order, at the commits above; a stage whose results are there already leaves them alone."
+    return Listing("commands", "Commands", says, [*_scene_commands(folders), *own, page_command])
+
+
+def _scene_commands(folders: Sequence[Path]) -> list[str]:
+    """What simulates the scenes that the stages were told to read; a set of scenes has no manifest."""
+    found: dict[str, None] = {}
+    for folder in folders:
+        config = folder / "config.json"
+        told = read_record(config).get("options", {}) if config.is_file() else {}
+        if {"config", "data_dir"} <= set(told):
+            names = [told["config"]] if isinstance(told["config"], str) else told["config"]
+            found |= {command("data", ["--config", name, "--data-dir", told["data_dir"]]): None for name in names}
+    return list(found)

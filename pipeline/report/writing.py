@@ -1,0 +1,78 @@
+"""Puts a page together from what a run's folder holds, and writes it whole."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipeline.common.artifacts import now
+from pipeline.common.records import git_commit, replacing
+from pipeline.common.run_folders import RunFolder, find_run
+from pipeline.metrics.spectra import SPECTRA_FILE, load_spectra
+from pipeline.report.accuracy import accuracy
+from pipeline.report.decisions import decisions
+from pipeline.report.evaluations import Stored, read_evaluations
+from pipeline.report.options import ReportOptions
+from pipeline.report.page import page
+from pipeline.report.parts import Section
+from pipeline.report.scenes import scenes
+from pipeline.report.spectra import spectra_section
+from pipeline.report.surface import surface
+from pipeline.report.tables import command, headline, lineage
+from pipeline.report.training import training_plots
+
+_DIGITS = 12  # of a commit that people are shown
+
+
+def write_report(options: ReportOptions, logger: logging.Logger) -> Path:
+    """Writes the page of a run; its path.
+
+    Raises:
+      ValueError: the folder is no run's, or something in it or in what it is compared with is not what it should be.
+    """
+    run = find_run(options.run_dir)
+    if run.evaluation is None and options.compare_with:
+        raise ValueError(f"--compare-with: expected an evaluation in {run.root} to compare, got none")
+    shown = (
+        [] if run.evaluation is None else read_evaluations("--compare-with", [run.evaluation, *options.compare_with])
+    )
+    sections = list(_sections(run, shown, options, logger))
+    text = page(f"Report of {run.root.absolute().name}", list(_about(run, shown)), sections)
+    with replacing(options.page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    plots = sum(1 for section in sections for _ in section.parts)
+    logger.info(f"{plots} plots and tables, {len(text.encode()) / 1e6:.1f} MB: {options.page}")
+    return options.page
+
+
+def _about(run: RunFolder, shown: Sequence[Stored]) -> Iterator[str]:
+    for item in shown[:1]:
+        asked = item.config.get("options", {})
+        scenes_of = f" of {asked['config']}, split {asked['split']}" if {"config", "split"} <= set(asked) else ""
+        yield f"{item.estimator} on {item.metrics['scenes']} scenes{scenes_of}."
+    yield f"Made of {run.root} at {now()} by the code at commit {(git_commit() or 'unknown')[:_DIGITS]}."
+
+
+def _sections(
+    run: RunFolder, shown: Sequence[Stored], options: ReportOptions, logger: logging.Logger
+) -> Iterator[Section]:
+    if shown:
+        yield headline(shown)
+        yield accuracy(shown)
+        yield decisions(shown)
+        scenario = shown[0].scenario
+        if scenario is None:
+            logger.info(f"no scenes in 3-D: {shown[0].folder} does not say of what installation they are")
+        elif options.scenes:
+            yield scenes(shown[0], scenario, options.scenes)
+        if (shown[0].folder / SPECTRA_FILE).is_file() and options.scenes:
+            yield spectra_section(shown[0].evaluation, load_spectra(shown[0].folder / SPECTRA_FILE))
+    if run.calibration is not None:
+        yield surface(run.calibration)
+    trained = [plot for folder in run.trainings for plot in training_plots(folder, folder.absolute().name)]
+    yield Section("training", "Training", trained)
+    yield lineage(run, options.compare_with, _page_command(options))
+
+
+def _page_command(options: ReportOptions) -> str:
+    others = ["--compare-with", *map(str, options.compare_with)] if options.compare_with else []
+    return command("report", [str(options.run_dir), *others])

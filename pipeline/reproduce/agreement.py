@@ -1,0 +1,98 @@
+"""A figure measured anew beside the quoted one: their intervals, and whether the two agree (docs/reproduce.md)."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+from scipy import stats
+
+from pipeline.metrics.evaluation import Evaluation
+from pipeline.metrics.tally import Tally, percentile_interval, resample_weights
+from pipeline.reproduce.claims import Claim
+from pipeline.reproduce.pages import Quoted
+
+CONFIDENCE = 0.99
+_QUOTED_CONFIDENCE = 0.95
+_Z, _QUOTED_Z = (float(stats.norm.ppf(0.5 + 0.5 * confidence)) for confidence in (CONFIDENCE, _QUOTED_CONFIDENCE))
+_SHARES = ("f1", "precision", "recall")
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A figure with its 99 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def measured(claim: Claim, evaluation: Evaluation, other: Evaluation | None = None) -> Measured:
+    """The claim's figure of an evaluation; minus that of the other one, paired, where there is one.
+
+    Shares are never surer than Wilson's score interval of as many sources: the bootstrap of one near 1 has no width.
+    """
+    low, high = claim.snr_db or (-math.inf, math.inf)
+    kept = (evaluation.snr_db >= low) & (evaluation.snr_db < high)
+    config = evaluation.config
+    weights = resample_weights(int(kept.sum()), config.resamples, config.seed)
+    value, samples = _figure(claim, evaluation, kept, weights)
+    if other is not None:
+        taken_off, other_samples = _figure(claim, other, kept, weights)
+        return Measured(value - taken_off, *percentile_interval(samples - other_samples, CONFIDENCE))
+    low, high = percentile_interval(samples, CONFIDENCE)
+    if claim.figure in _SHARES:
+        wilson = wilson_interval(value, float(evaluation.standard.true[kept].sum()))
+        low, high = min(low, wilson[0]), max(high, wilson[1])
+    return Measured(value, low, high)
+
+
+def _figure(claim: Claim, evaluation: Evaluation, kept: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """A figure of the kept scenes, and of each resample of them, [R]."""
+    if claim.figure == "median_error_m":
+        return _median_error(evaluation, kept, weights)
+    tally = evaluation.standard.select(kept)
+    statistic: Callable[[Tally], np.ndarray] = lambda sums: getattr(sums, claim.figure)  # noqa: E731
+    return float(statistic(tally.total())), statistic(tally.resampled(weights))
+
+
+def _median_error(evaluation: Evaluation, kept: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    table = evaluation.table
+    rows = table.is_pair & kept[table.scene]
+    order = np.argsort(table.position_error_m[rows])
+    error_m = table.position_error_m[rows][order]
+    if error_m.size == 0:
+        return math.nan, np.full(len(weights), math.nan)
+    scene = (np.cumsum(kept) - 1)[table.scene[rows][order]]
+    share = np.cumsum(weights[:, scene], axis=1)
+    return float(np.median(error_m)), error_m[(share >= 0.5 * share[:, -1:]).argmax(axis=1)]
+
+
+def wilson_interval(share: float, count: float) -> tuple[float, float]:
+    """Wilson's score interval of a share among `count`, at `CONFIDENCE`."""
+    centre = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
+    half = _Z / (1 + _Z**2 / count) * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
+    return centre - half, centre + half
+
+
+def tolerance(quoted: Quoted, found: Measured, share_of_scenes: float) -> float:
+    """How far the two may be apart: root of the sum of the squared half-widths at 99 %, and the rounding.
+
+    Args:
+      quoted: whose half-width is that of its interval; without one, the measured one's for its own number of scenes.
+      found: whose half-width counts on the side of the quoted value; it is at least what the quoted one's would be over
+        as many scenes, since a paired difference that no scene of a few shows has no width.
+      share_of_scenes: scenes measured over scenes quoted.
+    """
+    side = found.high - found.value if quoted.value > found.value else found.value - found.low
+    if quoted.interval is None:
+        own = 0.5 * (found.high - found.low) * math.sqrt(share_of_scenes)
+    else:
+        own = 0.5 * (quoted.interval[1] - quoted.interval[0]) * _Z / _QUOTED_Z
+        side = max(side, own / math.sqrt(share_of_scenes))
+    return math.hypot(side, own) + quoted.rounding
+
+
+def agrees(quoted: Quoted, found: Measured, share_of_scenes: float) -> bool:
+    """Whether they are within `tolerance`; a figure without a value never is."""
+    return abs(quoted.value - found.value) <= tolerance(quoted, found, share_of_scenes)

@@ -1,0 +1,106 @@
+"""What the pages claim: figures off a page, and by docs/tables/NAME.toml how each is measured."""
+
+import dataclasses
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pipeline.common.digests import ROOT
+from pipeline.reproduce.names import FOLDER
+from pipeline.reproduce.pages import Quoted, figure_after, figures, table_cells
+from tfds_shards.simulator import CONFIGS
+
+FigureName = Literal["f1", "precision", "recall", "rmse_xyz_m", "median_error_m"]
+_KEYS = ("estimator", "config", "scenes", "figures", "minus", "snr_db")
+_TABLE_KEYS = ("page", "header", "rows", "columns", "sentences")
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """One figure of a page.
+
+    table: name of its file. where: row and column, or the words before it. quoted: as printed. estimator: "ours",
+    "untrained", or options of `evaluate`. config: set of the test scenes. scenes: how many, the first ones.
+    figure: which. minus: estimator whose figure on the same scenes is taken off. snr_db: only scenes from low to below
+    high, dB.
+    """
+
+    table: str
+    where: str
+    quoted: Quoted
+    estimator: str
+    config: str
+    scenes: int
+    figure: FigureName = "f1"
+    minus: str | None = None
+    snr_db: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.config not in CONFIGS:
+            raise ValueError(f"config: expected one of {', '.join(CONFIGS)}, got {self.config!r}")
+        if self.figure not in get_args(FigureName):
+            raise ValueError(f"figures: expected some of {', '.join(get_args(FigureName))}, got {self.figure!r}")
+        if self.scenes < 1:
+            raise ValueError(f"scenes: expected 1 or more, got {self.scenes}")
+
+
+def read_claims(name: str, folder: Path = FOLDER, root: Path = ROOT) -> list[Claim]:
+    """All figures of a table.
+
+    Args:
+      name: of docs/tables/NAME.toml.
+      folder: where that lies.
+      root: what its page lies below.
+
+    Raises:
+      ValueError: file and page do not fit; one line that names the file and the field.
+      OSError: no such file or page.
+    """
+    path = folder / f"{name}.toml"
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return list(_claims(name, tables, (root / tables["page"]).read_text(encoding="utf-8")))
+    except KeyError as error:
+        raise ValueError(f"{path}: expected a value for {error}, got none") from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _claims(name: str, tables: Mapping[str, Any], page: str) -> Iterator[Claim]:
+    common = {key: value for key, value in tables.items() if key not in _TABLE_KEYS}
+    if "header" in tables:
+        cells = table_cells(page, tables["header"])
+        for kind, part in (("rows", 0), ("columns", 1)):
+            printed, known = {key[part] for key in cells}, set(tables[kind])
+            if printed != known:
+                raise ValueError(f"{kind}: expected those of the page, got others: {sorted(printed ^ known)[0]!r}")
+        for (row, column), text in cells.items():
+            recipe = {**common, **tables["rows"][row], **tables["columns"][column]}
+            yield from _of_cell(name, f"{row}, {column}", figures(text), recipe)
+    for sentence in tables.get("sentences", ()):
+        after = sentence["after"]
+        recipe = {**common, **{key: value for key, value in sentence.items() if key != "after"}}
+        yield from _of_cell(name, f"... {after}", [figure_after(page, after)], recipe)
+
+
+def _of_cell(name: str, where: str, printed: list[Quoted], recipe: Mapping[str, Any]) -> Iterator[Claim]:
+    unknown = [key for key in recipe if key not in _KEYS]
+    if unknown:
+        raise ValueError(f"{where}: expected keys out of {', '.join(_KEYS)}, got {unknown[0]!r}")
+    wanted = recipe.get("figures", ["f1"])
+    if wanted and len(wanted) != len(printed):
+        raise ValueError(f"{where}: expected {len(wanted)} figures on the page, got {len(printed)}")
+    limits = recipe.get("snr_db")
+    for figure, quoted in zip(wanted, printed, strict=False):
+        yield Claim(
+            name,
+            where,
+            quoted,
+            recipe["estimator"],
+            recipe["config"],
+            recipe["scenes"],
+            figure,
+            recipe.get("minus"),
+            None if limits is None else (float(limits[0]), float(limits[1])),
+        )

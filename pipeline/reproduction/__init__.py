@@ -1,1 +1,0 @@
-"""The figures that the pages quote, measured anew and compared."""

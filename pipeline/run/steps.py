@@ -1,0 +1,260 @@
+"""The steps of a run, in order: the options of each stage, whether its results are there, and what may stop the run."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.bless import judging
+from pipeline.bless.blessing import BLESSED
+from pipeline.bless.options import BLESSING_FILE, BlessOptions
+from pipeline.common.artifacts import Fingerprint, state
+from pipeline.confidence import training as confidence_training
+from pipeline.confidence.options import ConfidenceOptions
+from pipeline.data import building
+from pipeline.data.options import DataOptions
+from pipeline.evaluate import evaluating
+from pipeline.evaluate.options import EvaluateOptions
+from pipeline.export import exporting
+from pipeline.export.options import ExportOptions
+from pipeline.fitting.loop import run_fingerprint
+from pipeline.infra_validate import infra_validation
+from pipeline.infra_validate.options import INFRA_FILE, InfraValidateOptions
+from pipeline.infra_validate.options import VALID as INFRA_VALID
+from pipeline.learnability import check as learnability_check
+from pipeline.learnability.options import VERDICT_FILE, LearnabilityOptions
+from pipeline.locate.options import LocateOptions
+from pipeline.metrics.estimators import latest_version
+from pipeline.mlflow.options import MlflowOptions
+from pipeline.mlflow.state import is_tracked
+from pipeline.push.options import PushOptions
+from pipeline.refine.options import RefineOptions
+from pipeline.refine.training import REFINER_MODEL
+from pipeline.release.versions import model_digest, read_release, served_version
+from pipeline.run.run_file import RunFile
+from pipeline.train.options import BEST_MODEL, TrainOptions
+from pipeline.validate import validating
+from pipeline.validate.options import VALID, VALIDATION_FILE, ValidateOptions
+from tfds_shards.scene_sets import SceneSet, scene_set
+
+MODEL_NAME = "ris_localizer"
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One stage of a run.
+
+    name: the stage's. options: its dataclass. is_done: whether its results are there and unchanged; may
+    raise `Differs`, and ValueError or OSError while what it reads is not there. seconds: about how long it takes on two
+    cores. verdict: file of the verdict it leaves. good: the verdict without which the run ends, where there is one.
+    """
+
+    name: str
+    options: Any
+    is_done: Callable[[], bool]
+    seconds: float
+    verdict: Path | None = None
+    good: str | None = None
+
+    def stops(self) -> str | None:
+        """What in its verdict ends the run, None if nothing does."""
+        if self.verdict is None or self.good is None:
+            return None
+        record = json.loads(self.verdict.read_text(encoding="utf-8"))
+        reasons = record.get("reasons") or [record.get("reason")]
+        return None if record["verdict"] == self.good else f"{record['verdict']}: {'; '.join(map(str, reasons))}"
+
+
+def steps(file: RunFile) -> list[Step]:
+    """All steps of a run.
+
+    Raises:
+      ValueError: options that are refused or do not go together.
+    """
+    return list(_steps(file))
+
+
+def _steps(file: RunFile) -> Iterator[Step]:
+    folder = file.run_dir
+    site: dict[str, Any] = {"installation": file.installation}
+    simulated = file.told("data", DataOptions(data_dir=folder / "data", **site))
+    scenes = scene_set(simulated.config, simulated.train, simulated.validation, simulated.test)
+    yield _data(simulated, scenes)
+    base, at, place = simulated.config.partition("@")
+    name = scene_set(base, simulated.train, simulated.validation, simulated.test).name + at + place
+    places: dict[str, Any] = {"data_dir": simulated.data_dir, "config": name, **site}
+    several = {**places, "config": (name,)}
+    yield _validate(file.told("validate", ValidateOptions(folder / "validation", **places)), scenes)
+
+    trained = file.told("train", TrainOptions(folder / "train", **several))
+    yield _train(trained)
+    weights, fitted, refiner = trained.run_dir / BEST_MODEL, None, None
+    if file.has("confidence"):
+        fit = file.told("confidence", ConfidenceOptions(weights, folder / "confidence", **several))
+        yield _confidence(fit)
+        weights = fitted = fit.run_dir / BEST_MODEL
+    verdict = trained.run_dir / VERDICT_FILE if file.has("learnability") else None
+    if verdict is not None:
+        judged = LearnabilityOptions(trained.run_dir, fitted, **places)
+        yield _learnability(file.told("learnability", judged), "PASS" if file.has("refine") else None)
+    if file.has("refine"):
+        refined = file.told(
+            "refine", RefineOptions(folder / "refine", **several, backbone=weights, learnability=verdict)
+        )
+        yield _refine(refined)
+        weights, refiner = refined.run_dir / BEST_MODEL, refined.run_dir / REFINER_MODEL
+
+    exported = file.told(
+        "export", ExportOptions(folder / "export" / MODEL_NAME, weights, refiner, log_dir=folder / "logs", **site)
+    )
+    yield _export(exported)
+    staged, serving = exported.model_base_path, folder / "serving" / MODEL_NAME
+    measured = file.told("evaluate", EvaluateOptions(folder / "evaluation", staged, **places))
+    yield _evaluate(measured)
+    blessed = None
+    if file.has("bless"):
+        asked = BlessOptions(staged, folder / "blessing", model_base_path=serving, **several)
+        blessed = file.told("bless", asked)
+        _check_blocks(file, scenes, measured, blessed)
+        yield _bless(blessed)
+    canary = InfraValidateOptions(staged, folder / "infra_validation", name, **site)
+    canary = file.told("infra_validate", canary)
+    yield _infra_validate(canary)
+    served, pushed_to = staged, None
+    if file.has("push"):
+        if blessed is None:
+            raise ValueError(f"{file.path}: [push]: expected a table [bless] beside it: only what is blessed is pushed")
+        verdicts = (blessed.run_dir / BLESSING_FILE, canary.run_dir / INFRA_FILE)
+        pushed = file.told("push", PushOptions(serving, staged, *verdicts))
+        yield _push(pushed)
+        served = pushed_to = pushed.model_base_path
+    if file.has("mlflow"):
+        yield _mlflow(file.told("mlflow", MlflowOptions(folder, model_base_path=pushed_to)))
+    if file.has("locate"):
+        sent = LocateOptions(served, folder / "measurement.npz", name, log_dir=folder / "logs", **site)
+        yield _locate(file.told("locate", sent), served)
+
+
+def _check_blocks(file: RunFile, scenes: SceneSet, measured: EvaluateOptions, blessed: BlessOptions) -> None:
+    """The test scenes of a blessing are set aside: the evaluation may not look at them.
+
+    Raises:
+      ValueError: the two blocks overlap.
+    """
+    looked_at = measured.scenes if measured.split == "test" else 0
+    if looked_at + blessed.scenes > scenes.test:
+        raise ValueError(
+            f"{file.path}: [evaluate] and [bless]: expected at most {scenes.test} test scenes together, "
+            f"got {looked_at} and {blessed.scenes}"
+        )
+
+
+def _unchanged(folder: Path, asked: Callable[[], Fingerprint]) -> Callable[[], bool]:
+    return lambda: state(folder, asked()) == "done"
+
+
+def _data(options: DataOptions, scenes: SceneSet) -> Step:
+    return Step("data", options, lambda: building.check_built(options), 3 + scenes.num_scenes / 500)
+
+
+def _validate(options: ValidateOptions, scenes: SceneSet) -> Step:
+    record = options.run_dir / VALIDATION_FILE
+    return Step(
+        "validate",
+        options,
+        _unchanged(options.run_dir, lambda: validating.asked(options)),
+        8 + scenes.num_scenes / 1500,
+        record,
+        VALID,
+    )
+
+
+def _train(options: TrainOptions) -> Step:
+    batches = options.epochs * options.steps_per_epoch * options.batch_size
+    validated = (options.epochs + 1) * options.validation_scenes * len(options.config)
+    asked = _unchanged(options.run_dir, lambda: run_fingerprint("train", options))
+    return Step("train", options, asked, 30 + 0.005 * batches + 0.02 * validated)
+
+
+def _confidence(options: ConfidenceOptions) -> Step:
+    located = (options.scenes + 3 * options.validation_scenes) * len(options.config)
+    asked = _unchanged(options.run_dir, lambda: confidence_training.asked(options))
+    return Step("confidence", options, asked, 25 + 0.02 * located)
+
+
+def _learnability(options: LearnabilityOptions, good: str | None) -> Step:
+    """A verdict that ends the run only where something costly asks for it."""
+    record = options.run_dir / VERDICT_FILE
+    return Step(
+        "learnability",
+        options,
+        lambda: learnability_check.standing_verdict(options) is not None,
+        30 + 0.2 * options.scenes,
+        record,
+        good,
+    )
+
+
+def _refine(options: RefineOptions) -> Step:
+    batches = options.epochs * options.steps_per_epoch * options.batch_size
+    asked = _unchanged(options.run_dir, lambda: run_fingerprint("refine", options))
+    return Step("refine", options, asked, 60 + 0.03 * batches)
+
+
+def _export(options: ExportOptions) -> Step:
+    return Step("export", options, lambda: exporting.exported(options) is not None, 30)
+
+
+def _evaluate(options: EvaluateOptions) -> Step:
+    asked = _unchanged(options.output_dir, lambda: evaluating.asked(options))
+    return Step("evaluate", options, asked, 25 + 0.025 * options.scenes)
+
+
+def _bless(options: BlessOptions) -> Step:
+    record = options.run_dir / BLESSING_FILE
+    return Step(
+        "bless",
+        options,
+        lambda: state(options.run_dir, judging.asked(options)) == "done" and judging.stands(options),
+        25 + 0.05 * options.scenes * len(options.config),
+        record,
+        BLESSED,
+    )
+
+
+def _infra_validate(options: InfraValidateOptions) -> Step:
+    record = options.run_dir / INFRA_FILE
+    return Step(
+        "infra_validate",
+        options,
+        _unchanged(options.run_dir, lambda: infra_validation.asked(options)),
+        40,
+        record,
+        INFRA_VALID,
+    )
+
+
+def _push(options: PushOptions) -> Step:
+    def is_done() -> bool:
+        assert options.saved_model is not None
+        served = served_version(options.model_base_path)
+        release = read_release(served.path) if served is not None else None
+        return release is not None and release.get("model") == model_digest(latest_version(options.saved_model))
+
+    return Step("push", options, is_done, 5)
+
+
+def _mlflow(options: MlflowOptions) -> Step:
+    return Step("mlflow", options, lambda: is_tracked(options), 20)
+
+
+def _locate(options: LocateOptions, base_path: Path) -> Step:
+    """Done if its measurement is later than the version it was sent to."""
+
+    def is_done() -> bool:
+        version = served_version(base_path)
+        written = options.output.stat().st_mtime if options.output.is_file() else 0.0
+        return version is not None and written > version.path.stat().st_mtime
+
+    return Step("locate", options, is_done, 25)

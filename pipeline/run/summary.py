@@ -1,0 +1,73 @@
+"""What came out of a run, where it lies, and what to do next."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.release.versions import served_version
+from pipeline.run.plan import Planned, duration
+from pipeline.run.steps import MODEL_NAME, Step
+
+
+def summary(run_dir: Path, plan: Sequence[Planned], spent: Mapping[str, float]) -> Iterator[str]:
+    """Lines for the end of a run.
+
+    Args:
+      run_dir: of the run.
+      plan: its steps.
+      spent: seconds of those that were run.
+    """
+    for planned in plan:
+        name = planned.step.name
+        there = planned.is_done or name in spent
+        what = "unchanged" if planned.is_done else duration(spent[name]) if there else "not run"
+        yield f"  {name:<15} {what:<10} {_result(planned.step) if there else ''}".rstrip()
+    done = {planned.step.name: planned.step for planned in plan if planned.is_done or planned.step.name in spent}
+    if "learnability" in done:
+        judged = _read(run_dir / "train" / "learnability.json")
+        names = {"untrained": "untrained", "trained": "trained", "sequential_ml": "sequential maximum likelihood"}
+        f1 = ", ".join(f"{name} {judged['scores'][key]['f1']:.3f}" for key, name in names.items())
+        yield f"F1 on {done['learnability'].options.scenes} validation scenes that chose nothing: {f1}"
+    if "evaluate" in done:
+        tested = done["evaluate"].options
+        yield f"F1 of the exported model on {tested.scenes} test scenes: {_f1(tested.output_dir):.3f}"
+        yield f"figures: {tested.output_dir / 'figures'}/*.png; logs: {run_dir / 'logs'}, and logs/ in every folder"
+    if "locate" in done:
+        yield from _next(run_dir, done)
+
+
+def _next(run_dir: Path, done: Mapping[str, Step]) -> Iterator[str]:
+    sent, tested = done["locate"].options, done["evaluate"].options
+    model = sent.model_base_path.absolute()
+    served = f"--target localhost:8500 --config {tested.config} --data-dir {tested.data_dir}"
+    yield "next, with .venv/bin/ before python:"
+    yield f"  python -m serving.model_server --port=8500 --model_name={MODEL_NAME} --model_base_path={model}"
+    yield f"  python -m serving.client --target localhost:8500 --input {sent.output} --output sources.json"
+    yield f"  python -m pipeline.evaluate {served} --scenes {tested.scenes} --output-dir {run_dir / 'served'}"
+
+
+def _result(step: Step) -> str:
+    """What came of a step, in a few words."""
+    if step.name == "evaluate":
+        metrics = _read(step.options.output_dir / "metrics.json")
+        low, high = metrics["standard"]["f1_interval"]
+        f1, rmse_m = metrics["standard"]["f1"], metrics["rmse_xyz_m"]
+        return f"F1 {f1:.3f} [{low:.3f}, {high:.3f}], rmse {rmse_m:.2f} m, {metrics['scenes']} scenes"
+    if step.verdict is not None:
+        record = _read(step.verdict)
+        reasons = record.get("reasons", [record.get("reason")])
+        return ": ".join([record["verdict"], *(["; ".join(map(str, reasons))] if reasons else [])])
+    if step.name == "push":
+        served = served_version(step.options.model_base_path)
+        return f"version {served.number} in {step.options.model_base_path}" if served is not None else ""
+    return ""
+
+
+def _f1(output_dir: Path) -> float:
+    return float(_read(output_dir / "metrics.json")["standard"]["f1"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

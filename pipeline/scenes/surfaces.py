@@ -1,0 +1,31 @@
+"""The identity of a surface, and whether a calibration belongs to it."""
+
+import hashlib
+import json
+
+from models.physics.geometry import RISArray
+from pipeline.common.records import plain
+from serving.client.calibration import Calibration
+
+
+def surface_fingerprint(array: RISArray) -> str:
+    """A digest of all that is told of a surface."""
+    return hashlib.sha256(json.dumps(plain(array), sort_keys=True).encode()).hexdigest()
+
+
+def check_surface(calibration: Calibration, array: RISArray) -> None:
+    """Whether a calibration was made for this surface.
+
+    Raises:
+      ValueError: it was made for another; names what differs.
+    """
+    calibration.check(array.num_elements)
+    if calibration.about.get("surface_fingerprint") == surface_fingerprint(array):
+        return
+    made_for, expected = calibration.about.get("surface", {}), plain(array)
+    differing = [name for name in expected if made_for.get(name) != expected[name]] or ["surface"]
+    name = differing[0]
+    raise ValueError(
+        f"--calibration: expected one of the installation's surface, {name} = {expected.get(name)!r}, "
+        f"got one of {name} = {made_for.get(name)!r}"
+    )

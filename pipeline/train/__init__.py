@@ -1,0 +1,1 @@
+"""`python -m pipeline.train`: trains the backbone on the shards; killed at any point, the same command goes on."""

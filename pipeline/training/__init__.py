@@ -1,1 +1,0 @@
-"""What trainings share: fitting, and the models that are fitted."""

@@ -1,0 +1,22 @@
+"""Command line of `ris-mvdr tune`."""
+
+import logging
+
+from pipeline.common.main import run_stage
+from pipeline.tune.options import TuneOptions
+
+
+def work(options: TuneOptions, logger: logging.Logger) -> None:
+    """Runs the study, or goes on with it."""
+    from pipeline.tune.running import tune
+
+    tune(options, logger)
+
+
+def main() -> None:
+    """Command line entry point."""
+    run_stage("tune", TuneOptions, work, lambda options: options.run_dir / "logs")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The search spaces: which options are tuned, and between which limits.
+
+Knobs of training need a training a trial, those of inference only an evaluation of given weights, so that each kind has
+a space and a study of its own. What is not here, and why: losses.heat_map and losses.start, because Adam takes out a
+common factor of the losses of a group of weights; losses.peak_contrast, off by the findings' loss policy; the grid and
+backbone.stages, because they set the cost and not the quality of a trial within a budget; batch size, because with it
+the number of scenes a trial sees would change; backbone.continuous.spare_atoms and localizer.detection.merge_cells,
+which scenes without reflections do not feel.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras_tuner as kt
+
+from pipeline.common.hyperparameters import option, replaced
+from pipeline.train.options import TrainOptions
+from pipeline.tune.options import InferenceOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Numbers from low to high, both of them in; whole numbers if the option is one."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"expected low < high, got {self.low!r}, {self.high!r}")
+        if self.log and not self.low > 0:
+            raise ValueError(f"expected low > 0 on a log scale, got {self.low!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of several values."""
+
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.values)) < 2:
+            raise ValueError(f"expected two values or more, got {list(self.values)!r}")
+
+
+Space = Mapping[str, Range | Choice]
+"""By the dotted name of an option of `python -m pipeline.train`; of inference backbone.continuous.* and localizer.*,
+the latter as for `python -m pipeline.export`."""
+
+SHAPE = ("backbone.stages", "backbone.width", "backbone.depth")
+"""What sets the shapes of the weights; held where a study starts from given ones."""
+
+_OF_INFERENCE = ("backbone.continuous.", "localizer.")
+
+TRAINING_SPACE: Space = {
+    "learning_rate": Range(3e-5, 1e-2, log=True),
+    "losses.stein": Range(1e-3, 1.0, log=True),
+    "losses.subspace_alignment": Range(1e-2, 10.0, log=True),
+    "backbone.width": Choice((8, 16, 24)),
+    "backbone.depth": Range(2, 4),
+    "backbone.exponent": Range(0.4, 1.2),
+    "backbone.active_atoms": Choice((8, 16, 32, 64, 128)),
+}
+"""The default of `--knobs training`."""
+
+INFERENCE_SPACE: Space = {
+    "backbone.continuous.steps": Range(1, 10),
+    "backbone.continuous.additions": Range(1, 12),
+    "backbone.continuous.addition_steps": Range(1, 6),
+    "backbone.continuous.prune_gain": Range(3.0, 60.0, log=True),
+    "localizer.shrinkage.base_alpha": Range(1e-5, 2e-2, log=True),
+    "localizer.detection.contrast_db": Range(1.0, 10.0),
+    "localizer.decision.min_score": Range(0.1, 0.9),
+    "localizer.coherence.min_gain": Range(6.0, 30.0, log=True),
+}
+"""The default of `--knobs inference`."""
+
+
+def searched(space: Space, base: TrainOptions | InferenceOptions) -> dict[str, Range | Choice]:
+    """The part of a space that is free: with --initial the shapes of the weights are not.
+
+    Raises:
+      ValueError: a name that is no option, or limits it refuses; one that is not of inference.
+    """
+    free = {name: domain for name, domain in space.items() if base.initial is None or name not in SHAPE}
+    if isinstance(base, InferenceOptions):
+        for name in free:
+            if not name.startswith(_OF_INFERENCE):
+                raise ValueError(f"--space: expected backbone.continuous.* and localizer.* of inference, got {name}")
+    for name, domain in free.items():
+        ends = domain.values if isinstance(domain, Choice) else (domain.low, domain.high)
+        whole = isinstance(option(base, name), int)
+        for end in ends:
+            replaced(base, {name: int(end) if whole and float(end).is_integer() else end})
+    if not free:
+        raise ValueError("--space: expected an option that is free to change, got none")
+    return free
+
+
+def hyperparameters(space: Space, base: TrainOptions | InferenceOptions) -> kt.HyperParameters:
+    """The space as KerasTuner has it; defaults are those of `base` where they lie inside."""
+    found = kt.HyperParameters()
+    for name, domain in space.items():
+        default = option(base, name)
+        if isinstance(domain, Choice):
+            found.Choice(name, list(domain.values), default=default if default in domain.values else None)
+            continue
+        inside = default if domain.low <= default <= domain.high else None
+        sampling = "log" if domain.log else "linear"
+        if isinstance(default, int):
+            found.Int(name, int(domain.low), int(domain.high), sampling=sampling, default=inside)
+        else:
+            found.Float(name, domain.low, domain.high, sampling=sampling, default=inside)
+    return found
+
+
+def read_space(path: Path) -> dict[str, Range | Choice]:
+    """A space from JSON, such as {"learning_rate": {"low": 1e-4, "high": 1e-3, "log": true}}; or {"values": [8, 16]}.
+
+    Raises:
+      ValueError: no such file, not JSON, or a domain that is none.
+    """
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+        items = given.items()
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"--space: expected a JSON file of option names and domains, got {path}: {error}") from None
+    return {name: _domain(name, domain) for name, domain in items}
+
+
+def _domain(name: str, given: Any) -> Range | Choice:
+    try:
+        if "values" in given:
+            return Choice(tuple(given["values"]))
+        return Range(**given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"--space: {name}: expected low and high, or values, got {given!r}: {error}") from None

@@ -1,0 +1,233 @@
+"""A study: Stage 1, Stage 2 behind the gate, and what is written of them."""
+
+import dataclasses
+import json
+import logging
+import os
+from typing import Any
+
+import keras_tuner as kt
+
+from pipeline.common.records import plain, replacing, write_json
+from pipeline.common.verdict import GateClosed, require_verdict
+from pipeline.metrics.tally import Difference
+from pipeline.tune.inference import ObjectiveOfFew, set_weights
+from pipeline.tune.options import InferenceOptions, TuneOptions
+from pipeline.tune.oracles import Durable, RerankOracle, best_values, ends_first, search_oracle
+from pipeline.tune.report import write_report
+from pipeline.tune.results import Row, cost, rows, surrogate_against_objective, table
+from pipeline.tune.separation import Separation, best_minus_defaults, separation
+from pipeline.tune.space import INFERENCE_SPACE, TRAINING_SPACE, hyperparameters, read_space, searched
+from pipeline.tune.surrogate import Surrogate
+from pipeline.tune.trial import Trials, whole_record
+from pipeline.tune.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner
+from tfds_shards.scene_sets import scene_set
+
+_PORT = "KERASTUNER_ORACLE_PORT"
+_FREE_TO_CHANGE = ("force", "learnability", "data_dir", "run_dir", "lease_s", "test_scenes", "gate_after")
+
+
+def is_worker() -> bool:
+    """Whether another process, the chief, holds the oracle."""
+    return "KERASTUNER_ORACLE_IP" in os.environ and "chief" not in os.environ.get("KERASTUNER_TUNER_ID", "")
+
+
+class Study:
+    """Runs, or goes on with, the study in options.run_dir.
+
+    Args:
+      options: of the study.
+      logger: gets the live lines.
+
+    Raises:
+      GateClosed: no learnability verdict of PASS.
+      ValueError: options that do not fit, or those of another study in the folder.
+    """
+
+    def __init__(self, options: TuneOptions, logger: logging.Logger) -> None:
+        self.options, self.logger = options, logger
+        self.notes: list[str] = []
+        self._require_verdict()
+        self._enough_scenes()
+        base, training = options.base(), options.knobs == "training"
+        default = TRAINING_SPACE if training else INFERENCE_SPACE
+        self.space = searched(default if options.space is None else read_space(options.space), base)
+        self.parameters = hyperparameters(self.space, base)
+        scenes = {"skip": options.final_scenes, "take": options.surrogate_scenes}
+        surrogate = (Surrogate if training else ObjectiveOfFew)(options.data_dir, options.config, **scenes)
+        self.trials = Trials(base, surrogate, options.patience)
+        self._same_study()
+
+    def _require_verdict(self) -> None:
+        try:
+            require_verdict(self.options.learnability, self.options.initial, self.options.config)
+            self.logger.info(f"learnability: PASS in {self.options.learnability}")
+        except GateClosed as closed:
+            if not self.options.force:
+                raise
+            self.note(f"--force: begun without a learnability verdict that holds ({closed})")
+
+    def _enough_scenes(self) -> None:
+        options, sizes = self.options, scene_set(self.options.config).sizes
+        wanted = {
+            "--final-scenes and --surrogate-scenes together": (
+                "validation",
+                options.final_scenes + options.surrogate_scenes,
+            ),
+            "--probe-scenes": ("validation", options.probe_scenes),
+            "--test-scenes": ("test", options.test_scenes),
+        }
+        for name, (split, count) in wanted.items():
+            if count > sizes[split]:
+                raise ValueError(f"{name}: expected at most {sizes[split]}, the {split} scenes there are, got {count}")
+
+    def _same_study(self) -> None:
+        """Refuses to go on with a study that was begun with other options."""
+        given = {name: item for name, item in plain(self.options).items() if name not in _FREE_TO_CHANGE}
+        given["space"] = plain({name: dataclasses.asdict(domain) for name, domain in self.space.items()})
+        path = self.options.run_dir / "study.json"
+        try:
+            begun = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # not begun, or torn
+            begun = given
+        for name, item in given.items():
+            if begun.get(name) != item:
+                raise ValueError(
+                    f"--{name.replace('_', '-')}: expected {begun.get(name)!r}, with which the study in "
+                    f"{self.options.run_dir} was begun, got {item!r}"
+                )
+        if not is_worker():
+            write_json(path, given)
+
+    def note(self, line: str) -> None:
+        """Says something that belongs into the report."""
+        self.logger.info(line)
+        self.notes.append(line)
+
+    def run(self) -> None:
+        """Both stages.
+
+        Raises:
+          GateClosed: candidates that can't be told apart.
+        """
+        options = self.options
+        stage1 = search_oracle(
+            options.search,
+            kt.Objective(SURROGATE, "min"),
+            self.parameters,
+            options.trials,
+            options.epochs,
+            options.seed,
+        )
+        self._search(stage1, options.stage1, options.probe_scenes, 1, options.trials)
+        candidates = best_values(stage1, options.top)
+        stage2 = RerankOracle(ends_first(candidates), kt.Objective(MVDR_FINAL, "min"), self.parameters, self._hopeless)
+        if _PORT in os.environ:  # a late worker may still ask Stage 1's oracle
+            os.environ[_PORT] = str(int(os.environ[_PORT]) + 1)
+        self._search(stage2, options.stage2, options.final_scenes, options.trainings, options.top)
+        if not is_worker():
+            self._conclude(stage1, stage2, candidates)
+
+    def _search(self, oracle: Durable, name: str, scenes: int, seeds: int, total: int) -> None:
+        oracle.lease_s, oracle.log = self.options.lease_s, self.logger.info
+        place = (self.options.run_dir, name)
+        TwoStageTuner(oracle, self.trials, scenes, seeds, *place, total, self.logger).search(verbose=0)
+
+    def _separation(self, values: list[dict[str, Any]]) -> Separation:
+        scenes, trainings = self.options.final_scenes, range(self.options.trainings)
+        return separation([[self.trials.tally(one, scenes, nth) for nth in trainings] for one in values])
+
+    def _hopeless(self, done: list[dict[str, Any]]) -> bool:
+        """Whether Stage 2 stops: enough candidates, and noise alone explains how they differ."""
+        if len(done) < self.options.gate_after:
+            return False
+        found = self._separation(done)
+        self.logger.info(f"gate: {found}")
+        return not found.told_apart and not self.options.force
+
+    def _conclude(self, stage1: Durable, stage2: Durable, candidates: list[dict[str, Any]]) -> None:
+        """Tables, best.json and report; raises GateClosed if Stage 2 was of no use."""
+        options = self.options
+        first = rows(stage1, self.trials, options.probe_scenes)
+        second = rows(stage2, self.trials, options.final_scenes, options.trainings)
+        write_json(options.run_dir / "table.json", {options.stage1: table(first), options.stage2: table(second)})
+        done = [row for row in second if row.outcome is not None]
+        if not done:
+            raise ValueError(f"no trial of {options.stage1 if not candidates else options.stage2} completed")
+        self.note(
+            f"Stage 1, surrogate against MVDR-final on {options.probe_scenes} scenes: "
+            f"{surrogate_against_objective(first)}"
+        )
+        self.note(f"Stage 1, {cost(first)}")
+        try:
+            self._gate(done, len(candidates))
+            self._write_best(done)
+        finally:
+            report = options.run_dir / "report.html"
+            write_report(report, options.stage2, self.notes, first, second, self.space)
+            self.logger.info(f"report: {report}")
+
+    def _gate(self, done: list[Row], candidates: int) -> None:
+        if len(done) < 2:
+            return
+        found = self._separation([row.values for row in done])
+        if found.told_apart:
+            self.note(f"gate: {found}")
+        elif self.options.force:
+            self.note(f"--force: candidates ranked though they can't be told apart ({found})")
+        else:
+            self.note(f"gate: Stage 2 stopped after {len(done)} of {candidates}; {found}")
+            raise GateClosed(f"Stage 2 stopped, its candidates can't be told apart: {found}")
+
+    def _write_best(self, done: list[Row]) -> None:
+        """The best trial: best.json where it is not worse than the defaults on test scenes, else best_trial.json."""
+        options = self.options
+        best = min(done, key=lambda row: (row.outcome.objective, row.number))  # type: ignore[union-attr]
+        self.note(f"best: trial {best.number + 1} of Stage 2, {best.outcome}")
+        against = self._against_defaults(best, done) if options.test_scenes else None
+        record = {
+            "study": options.stage2,
+            "values": best.values,
+            "outcome": best.outcome,
+            "outcomes": best.outcomes,
+            "objective_minus_defaults": against,
+            "options": self._record(best.values),
+        }
+        if against is not None and against.difference <= 0:
+            (options.run_dir / "best_trial.json").unlink(missing_ok=True)
+            write_json(options.run_dir / "best.json", record)
+            return
+        (options.run_dir / "best.json").unlink(missing_ok=True)
+        write_json(options.run_dir / "best_trial.json", record)
+        why = (
+            "nothing compared it with the defaults" if against is None else "the best trial is worse than the defaults"
+        )
+        self.note(f"no best.json: {why} on scenes that chose nothing; see best_trial.json")
+
+    def _record(self, values: dict[str, Any]) -> dict[str, Any]:
+        """All options of the best trial; of inference with a file of the weights, which hold a part of them."""
+        options = self.trials.options(values)
+        if not isinstance(options, InferenceOptions):
+            return whole_record(options)
+        path = self.options.run_dir / "best.keras"
+        with replacing(path) as temporary:
+            set_weights(options).save(temporary)
+        return {"backbone": str(path), **whole_record(options)}
+
+    def _against_defaults(self, best: Row, done: list[Row]) -> Difference:
+        """The best trial minus the same with nothing tuned, on scenes that chose nothing."""
+        scenes, found = self.options.test_scenes, []
+        for name, values in (("best trial", best.values), ("defaults", {})):
+            trainings = [self.trials.test(values, scenes, nth) for nth in range(self.options.trainings)]
+            found.append(trainings)
+            for nth, tally in enumerate(trainings):
+                total = tally.total()
+                self.note(
+                    f"{name}, seed {self.options.seed + nth}, on {scenes} test scenes: objective "
+                    f"{float(total.objective):.4f}, F1 {float(total.f1):.4f}, rmse_xyz {float(total.rmse_xyz_m):.3f} m"
+                )
+        others = [[one.objective for one in row.outcomes] for row in done if row is not best]
+        difference = best_minus_defaults(found[0], found[1], others)
+        low, high = difference.interval
+        self.note(f"best trial minus defaults: objective {difference.difference:+.4f} [{low:+.4f}, {high:+.4f}]")
+        return difference

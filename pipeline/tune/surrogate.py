@@ -1,0 +1,128 @@
+"""The surrogate of Stage 1 where trials are trainings: how usable the covariance is that the learned part ends at.
+
+    surrogate = mean log(1 + Stein(R_start, R_true)) + mean misalignment(R_start) + 1 - F1 of the start's atoms
+
+R_start is what the grid stages and the start, which is all that training changes, make of a scene; the refinement of
+its atoms and all that follows take most of the localizer's time and are left out. One function for all trials: it holds
+none of a trial's own loss weights, and its scenes are fixed. The logarithm keeps a single missed source of a loud scene
+from outweighing all others.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
+from models.covariance_estimator.likelihood import Atoms
+from models.localizer import Localizer, true_covariance
+from models.losses import stein_loss, subspace_alignment_loss
+from models.physics.geometry import FieldOfView
+from pipeline.scenes.reading import load_scenes
+
+BATCH = 20
+"""Scenes a call, as in `pipeline.fitting.loop.validate`, so that a study's scores are those of a training."""
+
+Heartbeat = Callable[[], None]
+"""Called while work goes on: what tells the chief of a distributed study that a worker is alive."""
+
+
+def _near(atoms: Atoms, batch: Mapping[str, tf.Tensor], view: FieldOfView) -> tf.Tensor:
+    """Whether an atom, [B, A], lies inside the gate about a source: [B, K_max, A] bool."""
+    gate = math.radians(view.gate_angle_deg)
+    azimuth, elevation, inverse_range, _ = (part[:, None] for part in tf.unstack(atoms.parameters, axis=-1))
+    used = tf.sequence_mask(batch["num_sources"], batch["azimuth"].shape[-1])
+    return (
+        (tf.abs(azimuth - batch["azimuth"][..., None]) <= gate)
+        & (tf.abs(elevation - batch["elevation"][..., None]) <= gate)
+        & (tf.abs(1.0 / inverse_range - batch["range_m"][..., None]) <= view.gate_range_m)
+        & used[..., None]
+        & atoms.active[:, None]
+    )
+
+
+def surrogate_terms(localizer: Localizer, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """What the surrogate is made of, by scene.
+
+    Args:
+      localizer: the trial's, of which the backbone's grid stages and start count.
+      batch: B scenes with the truth.
+
+    Returns:
+      stein, misalignment: [B] float32. near: whether an atom lies inside the gate about a source, [B, K_max, A] bool.
+      found, sources: how many, [B] float32.
+    """
+    backbone = localizer.backbone
+    observation = localizer.observe(*(batch[name] for name in ("snapshots", "ris_codes", "channel", "snr_db")))
+    atoms = backbone.first_atoms(backbone.grid_stages(observation)[-1], observation.noise_power)
+    covariance = backbone.covariance(atoms)
+    true = true_covariance(batch, localizer.scenario)
+    amplitude = tf.norm(tf.abs(true.factor), axis=1, keepdims=True)
+    directions = true.factor / tf.cast(tf.maximum(amplitude, 1e-12), true.factor.dtype)
+    return {
+        "stein": tf.math.log1p(stein_loss(covariance, true)),
+        "misalignment": subspace_alignment_loss(covariance, directions),
+        "near": _near(atoms, batch, localizer.scenario.field_of_view),
+        "found": tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1),
+        "sources": tf.cast(batch["num_sources"], tf.float32),
+    }
+
+
+def pairs_inside(near: np.ndarray) -> int:
+    """Most pairs of a source and an atom near it, each in one pair at most: near [K, A] bool."""
+    return int((maximum_bipartite_matching(csr_array(near)) >= 0).sum())
+
+
+def scenes_of_stage_1(data_dir: Path, config: str, skip: int, take: int) -> list[dict[str, tf.Tensor]]:
+    """Batches of what scores Stage 1: `take` validation scenes after the first `skip`, which are Stage 2's."""
+    scenes = load_scenes(data_dir, config, "validation", take=skip + take)
+    return list(scenes.skip(skip).batch(BATCH))
+
+
+class Scorer:
+    """Scores a localizer with its weights as they are at each call, low is good.
+
+    Args:
+      localizer: which one.
+      batches: the scenes.
+    """
+
+    def __init__(self, localizer: Localizer, batches: Sequence[Mapping[str, tf.Tensor]]) -> None:
+        self.batches = batches
+        self.step = tf.function(lambda batch: surrogate_terms(localizer, batch), autograph=False)
+        self.calls = 0
+        self.ms_per_scene: float | None = None
+        """CPU time of the last call but the first, which pays for tracing."""
+
+    def __call__(self, heartbeat: Heartbeat) -> float:
+        started, parts = time.process_time(), []
+        for batch in self.batches:
+            heartbeat()
+            parts.append(self.step(batch))
+        terms = {name: tf.concat([part[name] for part in parts], 0).numpy().astype(float) for name in parts[0]}
+        inside = sum(pairs_inside(near > 0) for near in terms["near"])
+        f1 = 2.0 * inside / (terms["found"].sum() + terms["sources"].sum())
+        if self.calls > 0:
+            self.ms_per_scene = 1e3 * (time.process_time() - started) / terms["found"].size
+        self.calls += 1
+        return float(terms["stein"].mean() + terms["misalignment"].mean() + 1.0 - f1)
+
+
+class Surrogate:
+    """Scores localizers on the same scenes.
+
+    Args:
+      data_dir, config: where the scenes lie, and which set.
+      skip, take: validation scenes left out first, and scored.
+    """
+
+    def __init__(self, data_dir: Path, config: str, *, skip: int, take: int) -> None:
+        self.batches = scenes_of_stage_1(data_dir, config, skip, take)
+
+    def scorer(self, localizer: Localizer) -> Scorer:
+        """What scores this localizer."""
+        return Scorer(localizer, self.batches)

@@ -1,0 +1,43 @@
+"""What the page's pictures need besides their frames: limits of axes, the field of view, the surface, colours."""
+
+import math
+from typing import Any
+
+import numpy as np
+from plotly.colors import sample_colorscale
+
+from models.physics.geometry import FieldOfView, Scenario
+from pipeline.figures import space
+
+_MARGIN = 1.04
+_COLOURS = 64
+
+
+def drawings(scenario: Scenario) -> dict[str, Any]:
+    """space: limits of the axes x, y and z; edges of the field of view, points and None between lines; corners of the
+    surface; all in metres. spectrum: limits of its axes, and colours from low to high. probability: that a source lies
+    within its ellipsoid. most_sources: of a scene."""
+    view = scenario.field_of_view
+    edges, surface = space.edges(view), space.surface(scenario.array)
+    points = zip(edges.x, edges.y, edges.z, strict=True)
+    return {
+        "space": {
+            "limits_m": extent_m(view).tolist(),
+            "edges_m": [None if None in point else point for point in points],
+            "surface_m": list(zip(surface.x, surface.y, surface.z, strict=True)),
+        },
+        "spectrum": {
+            **{name: getattr(view, name) for name in ("azimuth_deg", "elevation_deg", "range_m")},
+            "colours": sample_colorscale("Cividis", _COLOURS),
+        },
+        "probability": space.PROBABILITY,
+        "most_sources": scenario.max_sources,
+    }
+
+
+def extent_m(view: FieldOfView) -> np.ndarray:
+    """Limits [3, 2] of x, y and z in which the field of view lies, the surface included, metres, with a margin."""
+    far = _MARGIN * view.range_m[1]
+    across = [far * math.sin(limit) for limit in view.azimuth]
+    up = [far * math.sin(limit) for limit in view.elevation]
+    return np.array([[0.0, far], [min(across[0], 0.0), max(across[1], 0.0)], [min(up[0], 0.0), max(up[1], 0.0)]])
