@@ -42,8 +42,8 @@ docs: $(VENV)/.docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: install
-	$(BIN)/python -m pipeline.bench --backbone models/weights/backbone.keras --output docs/benchmarks/$(VERSION).json
-	$(BIN)/python -m pipeline.export --backbone models/weights/backbone.keras --model-base-path runs/bench/ris_localizer
+	$(BIN)/python -m pipeline.bench --output docs/benchmarks/$(VERSION).json
+	$(BIN)/python -m pipeline.export --model-base-path runs/bench/ris_localizer
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m serving.bench --model-base-path runs/bench/ris_localizer --record docs/benchmarks/$(VERSION).json
 
 check: lint types test

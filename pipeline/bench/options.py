@@ -4,15 +4,14 @@ import dataclasses
 from pathlib import Path
 
 from models.reflections.config import CoherenceConfig
+from pipeline.common.weights import WeightsOptions
 from pipeline.scenes.installations import apply_installation
 
 
 @dataclasses.dataclass(frozen=True)
-class BenchOptions:
+class BenchOptions(WeightsOptions):
     """Times the localizer and what it is compared with."""
 
-    backbone: Path | None = None
-    """A backbone.keras of `pipeline.train`; left out, the untrained backbone."""
     config: str = "l64_m64"
     """What scenes are drawn from."""
     installation: Path | None = None
@@ -29,6 +28,7 @@ class BenchOptions:
     """Where the log goes."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         apply_installation(self)
         for field in ("scenes", "repeats"):
             if getattr(self, field) < 1:

@@ -54,7 +54,7 @@ def bench(options: BenchOptions) -> dict[str, float]:
     inputs = {name: batch[name] for name in INPUTS}
     smaller = {size: {name: value[:size] for name, value in inputs.items()} for size in (1, 8) if size < options.scenes}
     scenario = scene_set(options.config).config.scenario
-    weights = moved_to(load_weights(options.backbone), scenario)
+    weights = moved_to(load_weights(options.weights), scenario)
     settings = LocalizerConfig(coherence=options.coherence)
     localizer = Localizer(weights, settings)
     backbone = localizer.backbone

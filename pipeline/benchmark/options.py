@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from models.weights import PRETRAINED
 from pipeline.benchmark.names import FIXED_NUMBER, KNOWN, EstimatorName, SuiteName, default_estimators
 
 _SCENES, _QUICK_SCENES = 200, 20
@@ -30,8 +31,8 @@ class BenchmarkOptions:
     """Scenes a call; time is measured without the first call."""
     seed: int = 0
     """Which scenes: 0 has those the stored test sets begin with, any other its own."""
-    backbone: Path | None = None
-    """The trained weights of "ours"; left out, those that come with the project."""
+    backbone: Path = PRETRAINED
+    """The trained weights of "ours"; left out, the pretrained weights."""
 
     def __post_init__(self) -> None:
         if self.quick and self.scenes not in (None, _QUICK_SCENES):

@@ -17,11 +17,9 @@ from pipeline.benchmark.options import BenchmarkOptions
 from pipeline.benchmark.roster import Roster, applies
 from pipeline.benchmark.suites import Suite, benchmark_suite
 from pipeline.common.artifacts import Fingerprint, Input, fingerprint, making, output_digest
-from pipeline.common.digests import ROOT
 from pipeline.common.records import plain, replacing, versions, write_json
 from pipeline.figures.plots import save_figure
 
-_SHIPPED = ROOT / "models" / "weights" / "backbone.keras"
 _OUTPUTS = ("results.csv", "results.json", "figures", "cells")
 
 
@@ -33,7 +31,7 @@ def asked(options: BenchmarkOptions, suite: Suite) -> Fingerprint:
     """
     inputs = {path.name: Input(output_digest(path), path) for path in suite.files}
     if set(TRAINED) & set(options.estimators):
-        backbone = options.backbone or _SHIPPED
+        backbone = options.backbone
         inputs["the weights"] = Input(output_digest(backbone), backbone)
     left_out = ("output_dir", "backbone", "quick")
     return fingerprint("benchmark", options, inputs, left_out=left_out)
@@ -60,7 +58,7 @@ def _measure_missing(options: BenchmarkOptions, suite: Suite, logger: logging.Lo
     total = sum(len(names) for *_, names in _pairs(options, suite))
     to_do = sum(len(left) for *_, left in missing)
     logger.info(f"{suite.name}: {total} cells of {options.scenes_a_cell} scenes, {total - to_do} of them done before")
-    roster = Roster(options.backbone or _SHIPPED)
+    roster = Roster(options.backbone)
     with tqdm(total=to_do * options.scenes_a_cell, unit="scene", desc=suite.name) as progress:
         for number, cell, left in missing:
             batches = cell_batches(cell, options.scenes_a_cell, options.batch_size, options.seed)

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from models.weights import PRETRAINED
+from pipeline.common.weights import WeightsOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ class DriftConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class CalibrateOptions:
+class CalibrateOptions(WeightsOptions):
     """Learns the element response of a surface from unlabelled scenes and writes it to a file that others apply.
 
     With --check nothing is written but a log: the exit status says whether a stored calibration holds for the scenes
@@ -113,12 +113,11 @@ class CalibrateOptions:
     """Installation file, docs/installation.md; left out, the default installation."""
     config: str | None = None
     """Scene config whose installation it is, such as l64_m64_hall, in place of --installation."""
-    backbone: Path = PRETRAINED
-    """Weights of the localizer."""
     settings: Settings = Settings()
     drift: DriftConfig = DriftConfig()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.output is None) == (self.check is None):
             raise ValueError(
                 "options: expected one of --output and --check, got " + ("both" if self.output else "none")

@@ -42,15 +42,15 @@ def scenario_of(options: CalibrateOptions) -> Scenario:
 
 def opened(options: CalibrateOptions) -> tuple[SceneModel, SceneFiles]:
     """The model and the scenes that the options name."""
-    backbone = moved_to(load_weights(options.backbone), scenario_of(options)).backbone
+    backbone = moved_to(load_weights(options.weights), scenario_of(options)).backbone
     files = open_scenes(options.input, backbone.scenario.array.num_elements)
     return SceneModel(backbone, files.num_antennas), files
 
 
 def _fingerprint(options: CalibrateOptions, model: SceneModel) -> str:
     """Of what a run's result depends on."""
-    files = [*options.input, *([options.anchors] if options.anchors else []), options.backbone]
-    digests = [file_digest(path) for path in files]
+    files = [*options.input, options.anchors, options.weights]
+    digests = [file_digest(path) if path is not None else None for path in files]
     content = [digests, model.backbone.scenario, options.channel, options.settings]
     return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()
 

@@ -207,9 +207,9 @@ def origin(path: Path) -> dict[str, Any] | None:
     return manifest if record is not None and path.exists() and output_digest(path) == record["sha256"] else None
 
 
-def chosen_on(path: Path) -> int:
-    """Validation scenes, the first ones, that chose anything in a model; 0 where no manifest tells."""
-    manifest = origin(path)
+def chosen_on(path: Path | None) -> int:
+    """Number of validation scenes that influenced a choice in a model; 0 without a model or a manifest."""
+    manifest = origin(path) if path is not None else None
     return int(manifest["facts"].get("chosen_on", 0)) if manifest is not None else 0
 
 

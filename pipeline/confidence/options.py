@@ -5,15 +5,14 @@ import math
 from pathlib import Path
 
 from models.reflections.config import CoherenceConfig
+from pipeline.common.weights import WeightsOptions
 from pipeline.scenes.installations import apply_installation
 
 
 @dataclasses.dataclass(frozen=True)
-class ConfidenceOptions:
+class ConfidenceOptions(WeightsOptions):
     """Fits the correction of the score; grid stages stay as they are."""
 
-    backbone: Path
-    """A backbone.keras of `python -m pipeline.train`, or of this stage."""
     run_dir: Path
     """Where backbone.keras with its fitted score, logs/, config.json and metrics.json go."""
     data_dir: Path = Path("runs/data")
@@ -38,6 +37,7 @@ class ConfidenceOptions:
     """Reflections, which the localizer looks for; --coherence.rounds 0 saves that time where scenes have none."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         apply_installation(self)
         for field in ("scenes", "validation_scenes", "epochs", "batch_size"):
             if getattr(self, field) < 1:

@@ -205,15 +205,15 @@ def teach(options: ConfidenceOptions, logger: logging.Logger) -> None:
         run.begin(options)
         _teach(options, logger)
         run.facts |= {
-            "started_from": starting_point(options.backbone),
-            "chosen_on": max(options.validation_scenes, chosen_on(options.backbone)),
+            "started_from": starting_point(options.weights),
+            "chosen_on": max(options.validation_scenes, chosen_on(options.weights)),
         }
         run.finish(BEST_MODEL, "metrics.json")
 
 
 def _teach(options: ConfidenceOptions, logger: logging.Logger) -> None:
     keras.utils.set_random_seed(options.seed)
-    weights = load_weights(options.backbone)
+    weights = load_weights(options.weights)
     correction = weights.score_correction
     fresh = ScoreCorrection(correction.width)
     fresh.build((None, NUM_FEATURES))

@@ -30,6 +30,7 @@ from pipeline.metrics.estimators import (
     calibrated_estimator,
     chance_estimator,
     latest_version,
+    localizer_estimator,
     saved_model_estimator,
     server_estimator,
 )
@@ -68,7 +69,10 @@ def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, E
         return "back-projection", back_projection_localizer(scenario)
     if options.oracle:
         return "MVDR on the true covariance", oracle_localizer(scenario)
-    return "chance", chance_estimator(scenario)
+    if options.chance:
+        return "chance", chance_estimator(scenario)
+    name = "untrained" if options.untrained else f"weights {options.backbone}"
+    return f"localizer, {name}", localizer_estimator(Localizer(moved_to(load_weights(options.weights), scenario)))
 
 
 def write_matches(path: Path, table: MatchTable, config: MetricsConfig) -> None:

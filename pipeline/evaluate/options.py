@@ -4,16 +4,19 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+from models.weights import PRETRAINED
+from pipeline.common.weights import WeightsOptions
 from pipeline.scenes.installations import apply_installation
 
 _MOST_SPECTRA = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateOptions:
+class EvaluateOptions(WeightsOptions):
     """Scores a localizer on simulated scenes and writes metrics, matches and figures.
 
-    Say what to score with one of --saved-model, --target, --spectrum-of, --baseline, --oracle or --chance.
+    It scores the localizer with its pretrained weights, or with --backbone, or what one of --saved-model, --target,
+    --spectrum-of, --baseline, --oracle and --chance names.
     """
 
     output_dir: Path
@@ -61,13 +64,17 @@ class EvaluateOptions:
     """With --saved-model: keeps the MVDR spectra of so many scenes, the first ones, for `report`."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         apply_installation(self)
         estimators = ("saved_model", "target", "spectrum_of", "baseline", "oracle", "chance")
         chosen = [name for name in estimators if getattr(self, name)]
-        if len(chosen) != 1:
+        if self.untrained or self.backbone != PRETRAINED:
+            chosen.append("untrained" if self.untrained else "backbone")
+        if len(chosen) > 1:
+            flags = ", ".join("--" + name.replace("_", "-") for name in chosen)
             raise ValueError(
-                "options: expected one of --saved-model, --target, --spectrum-of, --baseline, --oracle, --chance, got "
-                + (", ".join("--" + name.replace("_", "-") for name in chosen) or "none")
+                "options: expected at most one of --backbone, --untrained, --saved-model, --target, --spectrum-of, "
+                f"--baseline, --oracle, --chance, got {flags}"
             )
         if self.noise_inflation and self.baseline != "sequential_ml":
             raise ValueError(

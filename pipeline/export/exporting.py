@@ -177,7 +177,7 @@ def export_localizer(
 
 def export(options: ExportOptions) -> Path:
     """The version that the options ask for."""
-    weights = load_weights(options.backbone)
+    weights = load_weights(options.weights)
     if options.installation is not None:
         weights = moved_to(weights, load_installation(options.installation))
     elif options.config is not None:

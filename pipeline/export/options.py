@@ -5,18 +5,17 @@ from pathlib import Path
 
 from models.config import LocalizerConfig
 from models.effort import Effort
+from pipeline.common.weights import WeightsOptions
 
 WARMUP_BATCH_SIZES = (1, 4)
 
 
 @dataclasses.dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(WeightsOptions):
     """Writes MODEL_BASE_PATH/VERSION; the version is the time in seconds and never overwrites another."""
 
     model_base_path: Path
     """Folder of the versions, what TF Serving calls --model_base_path."""
-    backbone: Path | None = None
-    """A backbone.keras of `pipeline.train`; left out, the untrained backbone, which is the classical estimator."""
     hyperparameters: Path | None = None
     """A best.json of `python -m pipeline.tune --knobs inference`: its --backbone and --localizer.* in place of the
     defaults; options given here win over it."""

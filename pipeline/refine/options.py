@@ -6,18 +6,19 @@ from pathlib import Path
 
 from models.config import LossConfig
 from models.spectrum.config import RefinerConfig
-from models.weights import PRETRAINED
+from pipeline.common.weights import WeightsOptions
 from pipeline.fitting.options import FitOptions
 
 
 @dataclasses.dataclass(frozen=True)
-class RefineOptions(FitOptions):
-    """Trains the refiner; leaves refiner.keras, and beside it the backbone.keras whose spectra it was trained on."""
+class RefineOptions(WeightsOptions, FitOptions):
+    """Trains the refiner; leaves refiner.keras, and beside it the backbone.keras whose spectra it was trained on.
+
+    The backbone keeps its weights unless --joint is given.
+    """
 
     epochs: int = 12
     """Epochs; a checkpoint and a validation after each."""
-    backbone: Path = PRETRAINED
-    """A backbone.keras; its weights stay as they are unless --joint."""
     learnability: Path | None = None
     """A learnability.json of `python -m pipeline.learnability`; nothing begins unless its verdict is PASS."""
     force: bool = False
@@ -33,7 +34,8 @@ class RefineOptions(FitOptions):
     """The backbone's, with --joint."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        WeightsOptions.__post_init__(self)
+        FitOptions.__post_init__(self)
         if not 0 <= self.offset_weight < math.inf:
             raise ValueError(f"--offset-weight: expected a finite number of at least 0, got {self.offset_weight}")
         if self.grid_only and self.refiner.keep_peaks:

@@ -45,7 +45,7 @@ def prepare(options: RefineOptions) -> tuple[Localizer, RefinerTraining]:
       ValueError, OSError: sets of different scenarios, or no backbone.
     """
     keras.utils.set_random_seed(options.seed)
-    weights = moved_to(load_weights(options.backbone), common_scenario(options.config))
+    weights = moved_to(load_weights(options.weights), common_scenario(options.config))
     if options.grid_only:
         weights = with_settings(weights, _GRID_ONLY)
     localizer = Localizer(weights, LocalizerConfig(coherence=options.coherence), SpectrumRefiner(options.refiner))
@@ -167,7 +167,7 @@ def refine(options: RefineOptions, logger: logging.Logger) -> None:
 
 def _ask_for_verdict(options: RefineOptions, logger: logging.Logger) -> None:
     try:
-        require_verdict(options.learnability, options.backbone, *options.config)
+        require_verdict(options.learnability, options.weights, *options.config)
         logger.info(f"learnability: PASS in {options.learnability}")
     except GateClosed as closed:
         if not options.force:
@@ -190,8 +190,8 @@ def _refine(options: RefineOptions, spread: Spread, run: Artifact, logger: loggi
     save_figure(validation.figure(), picture)
     logger.info(f"spectra before and after: {picture}")
     run.facts |= {
-        "started_from": starting_point(options.backbone),
+        "started_from": starting_point(options.weights),
         "training_scenes": int(model.scenes_seen.numpy()),
-        "chosen_on": max(options.validation_scenes, chosen_on(options.backbone)),
+        "chosen_on": max(options.validation_scenes, chosen_on(options.weights)),
     }
     run.finish(REFINER_MODEL, BEST_MODEL, "metrics.json", "figures")

@@ -91,7 +91,7 @@ def _steps(file: RunFile) -> Iterator[Step]:
     yield _train(trained)
     weights, fitted, refiner = trained.run_dir / BEST_MODEL, None, None
     if file.has("confidence"):
-        fit = file.told("confidence", ConfidenceOptions(weights, folder / "confidence", **several))
+        fit = file.told("confidence", ConfidenceOptions(folder / "confidence", backbone=weights, **several))
         yield _confidence(fit)
         weights = fitted = fit.run_dir / BEST_MODEL
     verdict = trained.run_dir / VERDICT_FILE if file.has("learnability") else None
@@ -106,7 +106,10 @@ def _steps(file: RunFile) -> Iterator[Step]:
         weights, refiner = refined.run_dir / BEST_MODEL, refined.run_dir / REFINER_MODEL
 
     exported = file.told(
-        "export", ExportOptions(folder / "export" / MODEL_NAME, weights, refiner, log_dir=folder / "logs", **site)
+        "export",
+        ExportOptions(
+            folder / "export" / MODEL_NAME, backbone=weights, refiner=refiner, log_dir=folder / "logs", **site
+        ),
     )
     yield _export(exported)
     staged, serving = exported.model_base_path, folder / "serving" / MODEL_NAME

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from models.reflections.config import CoherenceConfig
+from models.weights import PRETRAINED
 from pipeline.scenes.installations import apply_installation
 
 
@@ -11,10 +12,10 @@ from pipeline.scenes.installations import apply_installation
 class TradeoffOptions:
     """Measures accuracy against time."""
 
-    backbone: Path
-    """A trained backbone.keras; it is compared with the untrained one of its shape."""
     output_dir: Path
     """Where tradeoff.json, tradeoff.png and config.json go."""
+    backbone: Path = PRETRAINED
+    """A trained backbone.keras, compared with the untrained one of its shape; left out, the pretrained weights."""
     data_dir: Path = Path("runs/data")
     """Where `python -m pipeline.data` put the scenes."""
     config: str = "l64_m64"

@@ -58,7 +58,7 @@ def test_fit_comes_near_the_least_loss(tmp_path: Path, mismatch_matters: bool) -
     training, validation = (made_up(count, count, mismatch_matters) for count in (20_000, 8_000))
     correction = ScoreCorrection()
     correction.build((None, NUM_FEATURES))
-    options = confidence.ConfidenceOptions(tmp_path, tmp_path, epochs=30)
+    options = confidence.ConfidenceOptions(tmp_path, backbone=tmp_path, epochs=30)
     fitted = confidence_training.fit(correction, training, validation, options)
     wrong = mismatch_matters & (validation.features[:, 2] == 1)
     least = cross_entropy(np.where(wrong, 0.5 * validation.score, validation.score), validation.hit)

@@ -61,7 +61,9 @@ def export(version: Path, model: Path, backbone: Path) -> None:
     shutil.copytree(model, version)
     (version / "assets").mkdir(exist_ok=True)
     (version / "assets" / "number").write_text(version.name)
-    asked = fingerprint("export", ExportOptions(version.parent, backbone), left_out=("model_base_path", "log_dir"))
+    asked = fingerprint(
+        "export", ExportOptions(version.parent, backbone=backbone), left_out=("model_base_path", "log_dir")
+    )
     outputs = {"model": {"sha256": model_digest(version)}}
     write_json(version / EXPORT_FILE, new_record(asked) | {"finished": now(), "outputs": outputs})
 

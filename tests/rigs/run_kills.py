@@ -103,7 +103,7 @@ def end_of(run_dir: Path) -> End:
     """What lies in the folder of a run that came to its end."""
     metrics = json.loads((run_dir / "evaluation" / "metrics.json").read_text())
     figures = {name: metrics[name] for name in ("objective", "rmse_xyz_m", "scenes")}
-    return End(content_digest(run_dir / "score" / "backbone.keras"), {**figures, "f1": metrics["standard"]["f1"]})
+    return End(content_digest(run_dir / "confidence" / "backbone.keras"), {**figures, "f1": metrics["standard"]["f1"]})
 
 
 def to_the_end(file: Path, run_dir: Path) -> float:

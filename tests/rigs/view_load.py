@@ -16,7 +16,6 @@ from pathlib import Path
 import tyro
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from models.weights import PRETRAINED
 from pipeline.export.exporting import export
 from pipeline.export.options import ExportOptions
 from serving.server_process import PATIENCE_S, ServerProcess, server_process, wait_until
@@ -125,7 +124,7 @@ def main() -> None:
         base = options.model_base_path
         if base is None:
             base = Path(stack.enter_context(tempfile.TemporaryDirectory())) / _MODEL
-            export(ExportOptions(base, PRETRAINED))
+            export(ExportOptions(base))
         flags = (f"--model_name={_MODEL}", f"--model_base_path={base.absolute()}")
         server = stack.enter_context(server_process(*flags, leave_none=True))
         rate = ("--rate-hz", f"{options.rate_hz:g}", "--show", "moving")

@@ -53,7 +53,7 @@ def test_a_set_is_named_seeded_and_described_by_its_installation(data_dir: Path)
     "options",
     [
         lambda **given: TrainOptions(Path("run"), **given),
-        lambda **given: ConfidenceOptions(Path("backbone.keras"), Path("run"), **given),
+        lambda **given: ConfidenceOptions(Path("run"), **given),
         lambda **given: TuneOptions(Path("run"), **given),
         lambda **given: EvaluateOptions(Path("run"), chance=True, **given),
         lambda **given: LearnabilityOptions(Path("run"), **given),
