@@ -22,6 +22,7 @@ STAGES = {
     "mlflow": "take a run's stages, scenes, figures and models into MLflow",
     "locate": "send fresh scenes to a model server, true against found",
     "view": "a local page that shows a model server at work, scene by scene",
+    "bound": "compute the accuracy that an installation can reach, before it is built",
     "doctor": "is everything there that the stages need? A line a check",
     "bench": "time the localizer and its parts",
     "tradeoff": "accuracy against time of cheaper and dearer settings",

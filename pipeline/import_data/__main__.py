@@ -15,7 +15,7 @@ def work(options: ImportDataOptions, logger: logging.Logger) -> None:
 
 def main() -> None:
     """Command line entry point."""
-    run_stage("import_data", ImportDataOptions, work, lambda options: options.log_dir or options.output.parent / "logs")
+    run_stage("import_data", ImportDataOptions, work, lambda options: options.log_dir)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,17 @@ from pipeline.import_data.config import ArrayMap, ImportMap, LevelMap
 from pipeline.import_data.conversion import AXES, level_values, read_field
 from serving.client.measurement import Measurement, check_measurement
 
+Lattice = tuple[int, int] | None
+"""Rows and columns of a surface; None where it is no lattice, or not known."""
 
-def import_measurement(told: ImportMap, where: str) -> Measurement:
+
+def import_measurement(told: ImportMap, where: str, lattice: Lattice = None) -> Measurement:
     """Reads what a map says and joins its files along the scenes.
 
     Args:
       told: the map.
       where: named in errors.
+      lattice: rows and columns of the installation, which axes "row" and "column" must have.
 
     Raises:
       ValueError: one line that names the field, what was expected and what came.
@@ -23,13 +27,13 @@ def import_measurement(told: ImportMap, where: str) -> Measurement:
     try:
         snapshots = [
             values if values.ndim == len(AXES["snapshots"]) else values[None]
-            for values in _by_file("snapshots", told.snapshots, told)
+            for values in _by_file("snapshots", told.snapshots, told, lattice)
         ]
         sizes = [len(values) for values in snapshots]
         arrays = {
             "snapshots": _joined("snapshots", snapshots),
-            "ris_codes": _field("ris_codes", told.ris_codes, told, sizes),
-            "channel": _field("channel", told.channel, told, sizes),
+            "ris_codes": _field("ris_codes", told.ris_codes, told, sizes, lattice),
+            "channel": _field("channel", told.channel, told, sizes, lattice),
         }
         if told.snr is not None:
             arrays["snr_db"] = _level("snr", told.snr, told, sizes)
@@ -40,11 +44,11 @@ def import_measurement(told: ImportMap, where: str) -> Measurement:
     return check_measurement(arrays, where)
 
 
-def _by_file(field: str, one: ArrayMap | LevelMap, told: ImportMap) -> list[np.ndarray]:
+def _by_file(field: str, one: ArrayMap | LevelMap, told: ImportMap, lattice: Lattice = None) -> list[np.ndarray]:
     files = one.files or told.files
     if not files:
         raise ValueError(f"{field}: expected files, of the map or of [{field}], got none")
-    return [read_field(field, _with_format(one, told, path), path) for path in files]
+    return [read_field(field, _with_format(one, told, path), path, lattice) for path in files]
 
 
 def _with_format(one: ArrayMap | LevelMap, told: ImportMap, path: Path) -> ArrayMap | LevelMap:
@@ -52,9 +56,11 @@ def _with_format(one: ArrayMap | LevelMap, told: ImportMap, path: Path) -> Array
     return one if one.format or one.files else dataclasses.replace(one, format=told.format)
 
 
-def _field(field: str, one: ArrayMap | LevelMap, told: ImportMap, sizes: list[int]) -> np.ndarray:
+def _field(
+    field: str, one: ArrayMap | LevelMap, told: ImportMap, sizes: list[int], lattice: Lattice = None
+) -> np.ndarray:
     """All scenes, or one array for all of them where one file holds it without scenes."""
-    found = _by_file(field, one, told)
+    found = _by_file(field, one, told, lattice)
     has_scenes = [values.ndim == len(AXES[field]) for values in found]
     if len(found) == 1 and not has_scenes[0]:
         return found[0]

@@ -19,13 +19,14 @@ AXES: dict[str, tuple[str, ...]] = {
 """Of the measurement file; "row" and "column" stand for "element", row by row."""
 
 
-def read_field(field: str, told: ArrayMap | LevelMap, path: Path) -> np.ndarray:
+def read_field(field: str, told: ArrayMap | LevelMap, path: Path, lattice: tuple[int, int] | None = None) -> np.ndarray:
     """A field of the measurement from one file.
 
     Args:
       field: of `AXES`.
       told: where it is and how it is written; a level by name.
       path: the file.
+      lattice: rows and columns of the installation; the sizes of the axes "row" and "column" must equal them.
 
     Returns:
       Numbers along `AXES[field]`, without "scene" where the file has no such axis. Complex but for levels.
@@ -41,7 +42,10 @@ def read_field(field: str, told: ArrayMap | LevelMap, path: Path) -> np.ndarray:
         axes = _axes(field, told, parts, is_matlab)
         parts = {key: _along(path, names[key], part, axes, is_matlab) for key, part in parts.items()}
         values = parts["name"] if isinstance(told, LevelMap) else _combined(path, told, parts, axes)
-        return _ordered(values, [axis for axis in axes if axis != "part"], AXES[field])
+        axes = [axis for axis in axes if axis != "part"]
+        if lattice is not None and "row" in axes:
+            _check_lattice(dict(zip(axes, values.shape, strict=True)), lattice)
+        return _ordered(values, axes, AXES[field])
     except ValueError as error:
         raise ValueError(f"{field}: {error}") from None
 
@@ -96,6 +100,23 @@ def _axes(field: str, told: ArrayMap | LevelMap, parts: Mapping[str, np.ndarray]
         shown = ", ".join(expected[1:])
         raise ValueError(f"axes: expected {shown or 'none'} and, if there is one, scene, got {list(told.axes)}")
     return told.axes
+
+
+def _check_lattice(sizes: Mapping[str, int], lattice: tuple[int, int]) -> None:
+    """Checks the sizes of the axes "row" and "column" against the installation.
+
+    Raises:
+      ValueError: they differ; says so where the two axes look swapped.
+    """
+    rows, columns = lattice
+    got = (sizes["row"], sizes["column"])
+    if got == lattice:
+        return
+    hint = "; the axes row and column look swapped" if got == (columns, rows) else ""
+    raise ValueError(
+        f"axes: expected {rows} rows and {columns} columns as the installation, "
+        f"got {got[0]} rows and {got[1]} columns{hint}"
+    )
 
 
 def _combined(path: Path, told: ArrayMap, parts: Mapping[str, np.ndarray], axes: Sequence[str]) -> np.ndarray:

@@ -16,8 +16,8 @@ class ImportDataOptions:
     installation: Path | None = None
     """Installation file, docs/installation.md, whose antennas and elements the data must have; Sionna RT and DeepMIMO
     take the default installation where it is left out."""
-    log_dir: Path | None = None
-    """Where the log goes; left out, logs/ beside the output."""
+    log_dir: Path = Path("runs/logs")
+    """Where the log goes."""
 
     def __post_init__(self) -> None:
         if self.output.suffix != ".npz":

@@ -34,9 +34,12 @@ def _imported(options: ImportDataOptions) -> Measurement:
         from pipeline.import_data.deepmimo import import_deepmimo
 
         return import_deepmimo(told, scenario, where)
-    measurement = import_measurement(told, where)
-    if options.installation is not None:
-        check_sizes(measurement, scenario, where)
+    if options.installation is None:
+        return import_measurement(told, where)
+    array = scenario.array
+    lattice = (array.num_vertical, array.num_horizontal) if array.positions_m is None else None
+    measurement = import_measurement(told, where, lattice)
+    check_sizes(measurement, scenario, where)
     return measurement
 
 

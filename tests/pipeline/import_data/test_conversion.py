@@ -248,10 +248,11 @@ def test_the_command(tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch, c
     site = tmp_path / "site.toml"
     site.write_text(f"[array]\nrows = 2\ncolumns = {N // 2}\n[base_station]\nantennas = {M}\n")
     monkeypatch.setattr("sys.argv", ["import_data", "--map", str(told), "--output", str(output)])
+    monkeypatch.chdir(tmp_path)
     import_data.main()
     said = capsys.readouterr().out
     assert "3 scenes of 4 snapshots, 2 antennas, 6 elements\nSNR -3.0 to 20.0 dB\nwrote " in said
-    assert sorted(path.name for path in output.parent.iterdir()) == ["logs", "m.npz"]
+    assert [path.name for path in output.parent.iterdir()] == ["m.npz"]
     assert_original(imported(tmp_path, {"files": ["a.npz"], **PLAIN}, site))
     again = ("import_data", "--map", told, "--output", output)
     site.write_text(site.read_text().replace("rows = 2", "rows = 4"))
@@ -262,7 +263,28 @@ def test_the_command(tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch, c
     assert refused("import_data", "--map", told, "--output", tmp_path / "m.mat").startswith(
         "--output: expected a name that ends with .npz, got "
     )
-    assert sorted(path.name for path in output.parent.iterdir()) == ["logs", "m.npz", "measurement.npz"]
+    assert sorted(path.name for path in output.parent.iterdir()) == ["m.npz", "measurement.npz"]
+
+
+def test_rows_and_columns_are_those_of_the_installation(tmp_path: Path, refused) -> None:
+    """An array of 2 x 3 elements given as 3 x 2 fills as many elements, in the wrong order."""
+    axes = ["snapshot", "row", "column"]
+    codes = ORIGINAL["index"].reshape(-1, L, 2, N // 2)[0]
+    save(tmp_path, index=codes, swapped=codes.transpose(0, 2, 1))
+    site = tmp_path / "site.toml"
+    site.write_text(f"[array]\nrows = 2\ncolumns = {N // 2}\n[base_station]\nantennas = {M}\n")
+    for name, fits in (("index", True), ("swapped", False)):
+        tables = {"files": ["a.npz"], **PLAIN, "ris_codes": {"index": name, "bits": BITS, "axes": axes}}
+        if fits:
+            imported(tmp_path, tables, site)
+            continue
+        line = refused(
+            "import_data",
+            *("--map", write_map(tmp_path, tables), "--output", tmp_path / "m.npz", "--installation", site),
+        )
+        assert "ris_codes: axes: expected 2 rows and 3 columns as the installation, got 3 rows and 2 columns" in line
+        assert line.endswith("look swapped")
+    assert not (tmp_path / "m.npz").exists()
 
 
 @pytest.mark.parametrize("page", ["import", "import_sionna", "import_deepmimo"])
