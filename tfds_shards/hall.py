@@ -47,7 +47,7 @@ class Hall:
         for name, (low, high) in zip(_AXES, self.limits_m, strict=True):
             if (low is not None and not low <= 0) or (high is not None and not high > 0):
                 raise ValueError(
-                    f"Hall.{name}_m: expected walls about the surface, (at most 0, above 0), got {(low, high)!r}"
+                    f"Hall.{name}_m: expected walls around the surface, (at most 0, above 0), got {(low, high)!r}"
                 )
         if not self.relative_permittivity >= 1:
             raise ValueError(f"Hall.relative_permittivity: expected at least 1, got {self.relative_permittivity!r}")

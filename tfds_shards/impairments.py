@@ -22,8 +22,8 @@ class ImpairmentConfig:
     channel_error_db: tuple[float, float] = (-25.0, -12.0)
     """Power of the channel error relative to the power of the channel, dB; (-inf, -inf) disables it."""
     phase_error_rms_rad: tuple[float, float] = (0.0, 0.3)
-    """Standard deviation of the constant phase errors of the elements, radians. 0.3 is about a third of pi / 4, the phase
-    step of 3 bits."""
+    """Standard deviation of the constant phase errors of the elements, radians. 0.3 is about a third of pi / 4, the
+    phase step of 3 bits."""
     dead_share: tuple[float, float] = (0.0, 0.05)
     """Share of the elements that reflect nothing, 0 to below 1."""
     position_error_rms_wavelengths: tuple[float, float] = (0.0, 0.02)

@@ -48,8 +48,8 @@ def draw_sources(rng: np.random.Generator, view: FieldOfView, num_sources: int) 
 def draw_outside(rng: np.random.Generator, view: FieldOfView, num_sources: int, hall: Hall | None) -> Sources:
     """Draws interferers: outside the field of view, in front of the surface, and inside the hall if there is one.
 
-    They are uniform over the part outside the field of view of: azimuth +-80 degrees, elevation +-60 degrees, range from
-    the smallest of the field of view to 1.5 times its largest.
+    They are uniform in azimuth +-80 degrees, elevation +-60 degrees, and range from the smallest of the field of view
+    to 1.5 times its largest; points inside the field of view or outside the hall are drawn again.
     """
     limits = [(-_OUTSIDE_AZIMUTH, _OUTSIDE_AZIMUTH), (-_OUTSIDE_ELEVATION, _OUTSIDE_ELEVATION)]
     limits.append((view.range_m[0], _OUTSIDE_RANGE * view.range_m[1]))
@@ -89,8 +89,7 @@ class Transmission:
             raise ValueError(f"Transmission.correlation: expected 0 <= low <= high <= 1, got {self.correlation!r}")
 
     def draw_gains(self, rng: np.random.Generator, num_sources: int) -> np.ndarray:
-        """Draws transmit powers t_k, [K] float64, relative to the common one; without a spread they are 1, and `rng` is not
-        used."""
+        """Draws transmit powers t_k, [K] float64, relative to the common one; without a spread all are 1, undrawn."""
         if self.power_spread_db == 0.0:
             return np.ones(num_sources)
         return 10.0 ** (self.power_spread_db * rng.standard_normal(num_sources) / 10.0)
@@ -105,7 +104,7 @@ class Transmission:
         turns = np.exp(2j * math.pi * rng.integers(4, size=num_sources) / 4)  # keeps the symbols in the alphabet
         if self.symbols == "gaussian":
             return math.sqrt(1.0 - correlation) * own + math.sqrt(correlation) * common * turns
-        repeated = rng.random(own.shape) < math.sqrt(correlation)  # for any two sources: both with probability `correlation`
+        repeated = rng.random(own.shape) < math.sqrt(correlation)  # of two sources both, with probability correlation
         return np.where(repeated, common * turns, own)
 
     def _independent(self, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
