@@ -107,7 +107,7 @@ class Builder(tfds.core.ShardBasedBuilder):
                     "channel": array(
                         shape=(num_antennas, num_elements, 2),
                         dtype=np.float32,
-                        doc="H as told, real and imaginary part",
+                        doc="H as given to the estimator, real and imaginary part",
                     ),
                     "code_phase_index": tfds.features.Tensor(
                         shape=(num_snapshots, num_elements),
@@ -115,7 +115,7 @@ class Builder(tfds.core.ShardBasedBuilder):
                         encoding=tfds.features.Encoding.ZLIB,
                         doc=f"codes are exp(2j pi index / {2**config.phase_bits})",
                     ),
-                    "snr_db": tfds.features.Scalar(dtype=np.float32, doc="as told, dB"),
+                    "snr_db": tfds.features.Scalar(dtype=np.float32, doc="SNR as given to the estimator, dB"),
                     "num_sources": tfds.features.Scalar(dtype=np.int32, doc="K"),
                     "azimuth": of_sources(doc="radians, zero from num_sources on"),
                     "elevation": of_sources(doc="radians, zero from num_sources on"),
