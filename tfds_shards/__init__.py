@@ -1,1 +1,1 @@
-"""The simulator, the sets of scenes it fills, and the TFDS builder that writes them."""
+"""The scene simulator, the named sets of scenes, and the TFDS builder that stores them."""

@@ -1,4 +1,4 @@
-"""The phase codes a surface steps through, kept as the integers its phase shifters take."""
+"""The phase codes that a surface steps through, stored as the integer settings of its phase shifters."""
 
 import functools
 import math
@@ -14,17 +14,17 @@ Codebook = Literal["dft", "random"]
 def code_phase_index(
     rng: np.random.Generator, codebook: Codebook, array: RISArray, num_codes: int, phase_bits: int
 ) -> np.ndarray:
-    """One scene's codes.
+    """Returns the codes of one scene.
 
     Args:
-      rng: where "random" codes are drawn from; "dft" draws nothing.
+      rng: source of the "random" codes; "dft" does not use it.
       codebook: "dft" or "random".
-      array: the surface.
-      num_codes: L.
-      phase_bits: bits an element; at most 8.
+      array: the surface, N elements.
+      num_codes: L, the number of codes.
+      phase_bits: resolution of an element's phase, bits; at most 8.
 
     Returns:
-      [L, N] uint8, read only where all scenes share it.
+      [L, N] uint8 phase indices. Read-only for "dft", because all scenes share the array.
     """
     if codebook == "random":
         return rng.integers(2**phase_bits, size=(num_codes, array.num_elements), dtype=np.uint8)
@@ -33,16 +33,23 @@ def code_phase_index(
 
 @functools.lru_cache(maxsize=16)
 def dft_phase_index(array: RISArray, num_codes: int, phase_bits: int) -> np.ndarray:
-    """The first codes of a 2-D DFT codebook, quantised: code l = bv B + bh is the Kronecker product
+    """Returns the first codes of a 2-D DFT codebook, quantised to the phase resolution.
+
+    Code l = bv B + bh is the Kronecker product
 
         exp(-2j pi bv iv / N_V) (x) exp(-2j pi bh ih / N_H)
 
-    of the vertical bin bv and the horizontal bin bh, with B = ceil(sqrt(L)) horizontal bins counted from 0
-    (or as many as it takes where the surface has fewer than B rows). Elements that lie on no lattice have the phases of
-    these plane waves where they are, ih and iv counted in d from the first.
+    of the vertical bin bv and the horizontal bin bh, both counted from 0. There are B = ceil(sqrt(L)) horizontal bins,
+    or more if the surface has fewer than B rows. If the elements do not form a lattice, each takes the phase of these
+    plane waves at its own position; ih and iv are then distances from the lowest coordinates in units of d.
+
+    Args:
+      array: the surface, N elements.
+      num_codes: L, the number of codes.
+      phase_bits: resolution of an element's phase, bits; at most 8.
 
     Returns:
-      [num_codes, N] uint8, read only.
+      [L, N] uint8 phase indices, read-only; the phase is 2 pi index / 2^phase_bits.
     """
     num_horizontal, num_vertical = array.lattice_shape
     bins = min(max(math.isqrt(num_codes - 1) + 1, math.ceil(num_codes / num_vertical)), num_horizontal)
@@ -60,5 +67,5 @@ def dft_phase_index(array: RISArray, num_codes: int, phase_bits: int) -> np.ndar
 
 
 def code_phasors(phase_index: np.ndarray, phase_bits: int) -> np.ndarray:
-    """c = exp(2j pi index / 2^phase_bits), complex128, of the same shape."""
+    """Returns c = exp(2j pi index / 2^phase_bits), complex128, in the shape of `phase_index` (unsigned integers)."""
     return np.exp(2j * math.pi * np.arange(2**phase_bits) / 2**phase_bits)[phase_index]

@@ -1,4 +1,4 @@
-"""Scenes as the builder stores them, drawn in this process or by several others: the same scenes in the same order."""
+"""Simulates scenes for the builder, in this process or in several others; the scenes and their order are the same."""
 
 import concurrent.futures
 import contextlib
@@ -15,15 +15,15 @@ import tensorflow as tf
 
 from tfds_shards.simulator import Scene, SceneConfig, simulate_scene
 
-_SCENES_A_TASK = 50  # 1.4 MB to pass back
+_SCENES_A_TASK = 50  # the result of a task is 1.4 MB
 
 Features = dict[str, Any]
 Draw = Callable[[SceneConfig, str, Iterable[int]], Iterator[Features]]
-"""Of a config and split, the scenes of those numbers, in their order."""
+"""Maps a config, a split and scene numbers to the features of these scenes, in the given order."""
 
 
 def encode_scene(scene: Scene) -> Features:
-    """A scene as the builder's features; complex arrays get a trailing axis of 2."""
+    """Returns the features of a scene; complex arrays become float32 with a trailing axis of 2 (real, imaginary)."""
     return {
         "snapshots": scene.snapshots.view(np.float32).reshape(*scene.snapshots.shape, 2),
         "channel": scene.channel.view(np.float32).reshape(*scene.channel.shape, 2),
@@ -39,22 +39,27 @@ def encode_scene(scene: Scene) -> Features:
 
 
 def draw_scene(config: SceneConfig, split: str, index: int) -> Features:
-    """The scene of that number."""
+    """Simulates one scene and returns its features.
+
+    Raises:
+      ValueError: an unknown split, or an index outside 0 to 2^32 - 1.
+    """
     return encode_scene(simulate_scene(config, split, index))
 
 
 def draw(config: SceneConfig, split: str, indices: Iterable[int]) -> Iterator[Features]:
-    """One scene after the other, in this process."""
+    """Simulates one scene after the other in this process."""
     return map(functools.partial(draw_scene, config, split), indices)
 
 
 @contextlib.contextmanager
 def drawing_in(processes: int) -> Iterator[Draw]:
-    """`draw` by so many processes, which end with the block, or with this process should it be killed.
+    """Yields a function like `draw` that uses several processes.
 
-    They draw ahead of who asks, as many scenes as were asked for at once.
+    The processes end with the block, and also if this process is killed. They simulate all scenes of a call at once,
+    ahead of the caller.
     """
-    spawned = multiprocessing.get_context("spawn")  # TensorFlow does not live on in a fork
+    spawned = multiprocessing.get_context("spawn")  # TensorFlow does not work in a forked process
     with concurrent.futures.ProcessPoolExecutor(processes, spawned, _begin) as pool:
 
         def ahead(config: SceneConfig, split: str, indices: Iterable[int]) -> Iterator[Features]:
@@ -63,11 +68,11 @@ def drawing_in(processes: int) -> Iterator[Draw]:
         try:
             yield ahead
         finally:
-            pool.shutdown(cancel_futures=True)  # of a build that was given up
+            pool.shutdown(cancel_futures=True)  # in case the caller gave up the build
 
 
 def _begin() -> None:
-    """In a new process: one thread, since each core has a process; deaf to ctrl-C, which its parent answers."""
+    """Prepares a new process: one thread, because each core has a process; ignores ctrl-C, which the parent handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -1,9 +1,10 @@
-"""A hall about the surface: its walls' image sources, with Fresnel coefficients.
+"""A hall around the surface: image sources of its walls, with Fresnel coefficients.
 
-A path that bounces off walls is a straight path from the image of its source (Allen and Berkley, "Image method for
-efficiently simulating small-room acoustics", 1979). Unfolded, it meets every wall normal to an axis at one angle, so
-that every bounce off walls of that axis has one coefficient. Waves are vertically polarised: TE on side, near and far
-walls, TM on floor and ceiling. Phases turn as exp(-j k0 d), time as exp(+j omega t).
+A path that is reflected by walls equals a straight path from an image of its source (Allen and Berkley, "Image method
+for efficiently simulating small-room acoustics", 1979). The straight path meets all walls normal to an axis at the same
+angle, so all reflections off walls of that axis have the same coefficient. Waves are vertically polarised: TE on side,
+near and far walls, TM on floor and ceiling. The phase convention is exp(-j k0 d) over distance and exp(+j omega t) over
+time.
 """
 
 import dataclasses
@@ -25,24 +26,28 @@ Limits = tuple[float | None, float | None]
 
 @dataclasses.dataclass(frozen=True)
 class Hall:
-    """A box with walls of one material. None in place of a wall leaves that side open."""
+    """A box with walls of one material. None instead of a wall leaves that side open.
+
+    Raises:
+      ValueError: walls that do not enclose the surface, or an impossible material.
+    """
 
     x_m: Limits = (None, 22.0)
-    """Near and far wall, metres; the surface hangs at x = 0 and faces +x."""
+    """Near and far wall, metres; the surface is at x = 0 and faces +x."""
     y_m: Limits = (-12.0, 12.0)
     """Side walls, metres."""
     z_m: Limits = (-6.0, 6.0)
-    """Floor and ceiling, metres, from the surface's centre."""
+    """Floor and ceiling, metres above the centre of the surface."""
     relative_permittivity: float = 5.24
-    """Of the walls; 5.24 is concrete (ITU-R P.2040)."""
+    """Relative permittivity of the walls; 5.24 is concrete (ITU-R P.2040)."""
     conductivity_s_m: float = 0.046
-    """Of the walls, siemens a metre; 0.046 is concrete at 1 GHz."""
+    """Conductivity of the walls, siemens per metre; 0.046 is concrete at 1 GHz."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in zip(_AXES, self.limits_m, strict=True):
             if (low is not None and not low <= 0) or (high is not None and not high > 0):
                 raise ValueError(
-                    f"Hall.{name}_m: expected walls about the surface, (at most 0, above 0), got {(low, high)!r}"
+                    f"Hall.{name}_m: expected walls around the surface, (at most 0, above 0), got {(low, high)!r}"
                 )
         if not self.relative_permittivity >= 1:
             raise ValueError(f"Hall.relative_permittivity: expected at least 1, got {self.relative_permittivity!r}")
@@ -51,40 +56,46 @@ class Hall:
 
     @property
     def limits_m(self) -> tuple[Limits, Limits, Limits]:
-        """By axis."""
+        """The walls by axis: x, y, z; metres."""
         return (self.x_m, self.y_m, self.z_m)
 
     def holds(self, points_m: np.ndarray) -> np.ndarray:
-        """Which of the points [..., 3] lie inside: [...] bool."""
+        """Returns which of the points [..., 3], metres, are inside the hall: [...] bool."""
         low = np.array([-math.inf if limits[0] is None else limits[0] for limits in self.limits_m])
         high = np.array([math.inf if limits[1] is None else limits[1] for limits in self.limits_m])
         return np.all((points_m > low) & (points_m < high), axis=-1)
 
     def holds_view(self, view: FieldOfView) -> bool:
-        """Whether no source of the field of view can lie in or behind a wall."""
+        """Whether the whole field of view is inside the hall."""
         reach = [(1.0, 1.0), *(tuple(np.sin(limits)) for limits in (view.azimuth, view.elevation))]
         corners = view.range_m[1] * np.array(list(itertools.product(*reach)))
         return bool(np.all(self.holds(corners)))
 
     def permittivity(self, wavelength_m: float) -> complex:
-        """Relative permittivity with the loss of the conductivity: eps_r - j sigma / (omega eps_0)."""
+        """Returns the complex relative permittivity, eps_r - j sigma / (omega eps_0), at a wavelength in metres."""
         omega = 2.0 * math.pi * _SPEED_OF_LIGHT_M_S / wavelength_m
         return self.relative_permittivity - 1j * self.conductivity_s_m / (omega * _VACUUM_PERMITTIVITY_F_M)
 
 
 class Fresnel(NamedTuple):
-    """Reflection coefficients: te, of an electric field across the plane of incidence; tm, in it. As cos_angle."""
+    """Reflection coefficients of the electric field, complex, in the shape of the angles.
+
+    te: field perpendicular to the plane of incidence.
+    tm: field in the plane of incidence.
+    """
 
     te: np.ndarray
     tm: np.ndarray
 
 
 def fresnel(cos_angle: np.ndarray, permittivity: complex) -> Fresnel:
-    """Of a half space in vacuum; tm is that of the electric field, so that te = -tm on the normal.
+    """Returns the reflection coefficients at the boundary from vacuum to a half space.
+
+    tm refers to the electric field, so te = -tm at normal incidence.
 
     Args:
-      cos_angle: cosine of the angle of incidence, against the normal, 0 to 1.
-      permittivity: relative, complex.
+      cos_angle: cosine of the angle between ray and normal, 0 to 1, any shape.
+      permittivity: complex relative permittivity of the half space.
     """
     inside = np.sqrt(permittivity - (1.0 - np.asarray(cos_angle) ** 2) + 0j)
     te = (cos_angle - inside) / (cos_angle + inside)
@@ -93,11 +104,11 @@ def fresnel(cos_angle: np.ndarray, permittivity: complex) -> Fresnel:
 
 
 class Images(NamedTuple):
-    """Where the P paths of each of K points seem to come from; the first is the direct one.
+    """Apparent origins of the P paths from each of K points; the first path is the direct one.
 
     points_m: [K, P, 3] float64, metres.
-    coefficients: [K, P] complex128, the product of the bounces' Fresnel coefficients; one for the direct path, zero
-      where an image lies behind the surface.
+    coefficients: [K, P] complex128, the product of the Fresnel coefficients of the reflections; one for the direct
+      path, zero if an image is behind the surface.
     """
 
     points_m: np.ndarray
@@ -105,13 +116,16 @@ class Images(NamedTuple):
 
 
 def images(hall: Hall, points_m: np.ndarray, max_order: int, wavelength_m: float) -> Images:
-    """The images of points by which the surface, at the origin, sees them.
+    """Returns the images of points as seen from the surface at the origin.
 
     Args:
       hall: the walls.
-      points_m: [K, 3] float64, inside the hall.
-      max_order: most bounces of a path, 0 to 2.
-      wavelength_m: sets the loss of the walls.
+      points_m: [K, 3] float64, metres, inside the hall.
+      max_order: maximum number of reflections of a path, 0 to 2.
+      wavelength_m: wavelength, metres; determines the loss of the walls.
+
+    Returns:
+      The images, by rising number of reflections.
     """
     points, bounces = [], []
     by_axis = [_axis_images(limits) for limits in hall.limits_m]
@@ -130,7 +144,7 @@ def images(hall: Hall, points_m: np.ndarray, max_order: int, wavelength_m: float
 
 
 class _AxisImage(NamedTuple):
-    """An image along one axis, sign * q + shift_m, after so many bounces."""
+    """The image sign * q + shift_m of a coordinate q, after a number of bounces (reflections)."""
 
     sign: float
     shift_m: float
@@ -138,7 +152,7 @@ class _AxisImage(NamedTuple):
 
 
 def _axis_images(limits: Limits) -> list[_AxisImage]:
-    """Up to two bounces off the walls of one axis; the second is off the other wall."""
+    """Returns the images of up to two reflections off the walls of one axis; the second is off the other wall."""
     low, high = limits
     found = [_AxisImage(1.0, 0.0, 0)]
     found += [_AxisImage(-1.0, 2.0 * wall, 1) for wall in (low, high) if wall is not None]
@@ -149,14 +163,18 @@ def _axis_images(limits: Limits) -> list[_AxisImage]:
 
 @dataclasses.dataclass(frozen=True)
 class BaseStation:
-    """A planar array in a plane x = const, antennas half a wavelength apart, and where in the hall it may stand."""
+    """A planar array of antennas half a wavelength apart in a plane x = const, and the limits of its position.
+
+    Raises:
+      ValueError: no antennas, low > high, or a position behind the surface.
+    """
 
     rows: int = 4
-    """Antennas along z."""
+    """Number of antennas along z."""
     columns: int = 4
-    """Antennas along y."""
+    """Number of antennas along y."""
     x_m: tuple[float, float] = (8.0, 20.0)
-    """Limits of the uniform draw of its centre, metres; so are the next two."""
+    """Limits of the uniform draw of its centre, metres; likewise `y_m` and `z_m`."""
     y_m: tuple[float, float] = (-9.0, 9.0)
     z_m: tuple[float, float] = (-3.0, 3.0)
 
@@ -173,11 +191,11 @@ class BaseStation:
 
     @property
     def corners_m(self) -> np.ndarray:
-        """Extremes of where its centre may be, [8, 3]."""
+        """Corners of the box in which its centre is drawn, [8, 3] float64, metres."""
         return np.array(list(itertools.product(self.x_m, self.y_m, self.z_m)))
 
     def draw_antennas_m(self, rng: np.random.Generator, wavelength_m: float) -> np.ndarray:
-        """Its antennas in one scene, [rows columns, 3] float64, metres; columns fastest."""
+        """Draws the antenna positions of one scene, [rows columns, 3] float64, metres; columns fastest."""
         centre = np.array([rng.uniform(*limits) for limits in (self.x_m, self.y_m, self.z_m)])
         z, y = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in (self.rows, self.columns)), indexing="ij")
         return centre + wavelength_m / 2 * np.stack([np.zeros(y.size), y.ravel(), z.ravel()], axis=-1)

@@ -1,4 +1,4 @@
-"""What a real installation does otherwise than the estimator is told, drawn for each scene and stored nowhere."""
+"""Impairments: how a real installation differs from what the estimator is given. Drawn per scene and not stored."""
 
 import dataclasses
 import math
@@ -13,20 +13,25 @@ from models.physics.steering import source_positions_m
 
 @dataclasses.dataclass(frozen=True)
 class ImpairmentConfig:
-    """Limits of the uniform draws, one of each a scene. Equal limits fix a value; (0, 0) leaves that impairment out."""
+    """Limits of the uniform draws, each once per scene. Equal limits fix a value; (0, 0) disables the impairment.
+
+    Raises:
+      ValueError: low > high, a negative limit where none can be, or a share of dead elements of 1 or more.
+    """
 
     channel_error_db: tuple[float, float] = (-25.0, -12.0)
-    """Power of the channel estimate's error relative to the channel's, dB; (-inf, -inf) leaves it out."""
+    """Power of the channel error relative to the power of the channel, dB; (-inf, -inf) disables it."""
     phase_error_rms_rad: tuple[float, float] = (0.0, 0.3)
-    """Deviation of the elements' constant phase errors, radians; 0.3 is about a third of a 3-bit phase step, pi / 4."""
+    """Standard deviation of the constant phase errors of the elements, radians. 0.3 is about a third of pi / 4, the
+    phase step of 3 bits."""
     dead_share: tuple[float, float] = (0.0, 0.05)
-    """Share of the elements that reflect nothing."""
+    """Share of the elements that reflect nothing, 0 to below 1."""
     position_error_rms_wavelengths: tuple[float, float] = (0.0, 0.02)
-    """Deviation of the elements' displacements along each axis, wavelengths. 0.02 is 6 mm at 1 GHz: the flatness of a
-    panel of several boards, far above what one board has. It turns phases by up to 0.13 rad rms, by another amount for
-    every direction, so that no calibration of constant phases takes it out."""
+    """Standard deviation of the element displacements along each axis, wavelengths. 0.02 is 6 mm at 1 GHz: the flatness
+    of a panel of several boards, and far more than that of one board. It changes phases by up to 0.13 rad rms. The
+    change depends on the direction, so no calibration of constant phases can remove it."""
     snr_error_db: tuple[float, float] = (-2.0, 2.0)
-    """Reported SNR above the real one, dB."""
+    """Reported minus real SNR, dB."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -45,9 +50,9 @@ class ImpairmentConfig:
 class Impairments(NamedTuple):
     """The impairments of one scene.
 
-    channel_error: what the estimate adds to the channel, [M, N] complex128.
-    element_response: what multiplies every element's coefficient, [N] complex128; zero where dead.
-    displacement_m: [N, 3] float64, elements' true minus nominal positions, metres.
+    channel_error: E, reported minus true channel, [M, N] complex128.
+    element_response: g, the factor on the coefficient of each element, [N] complex128; zero for dead elements.
+    displacement_m: e_n, true minus nominal element positions, [N, 3] float64, metres.
     snr_error_db: reported minus real SNR, dB.
     """
 
@@ -60,13 +65,16 @@ class Impairments(NamedTuple):
 def draw_impairments(
     rng: np.random.Generator, config: ImpairmentConfig, channel: np.ndarray, array: RISArray
 ) -> Impairments:
-    """One scene's impairments.
+    """Draws the impairments of one scene.
 
     Args:
-      rng: where they are drawn from.
-      config: limits.
-      channel: the true H, [M, N] complex128; the error is circular Gaussian, its power relative to mean |H|^2.
-      array: the surface.
+      rng: source of the draws.
+      config: limits of the draws.
+      channel: the true H, [M, N] complex128. Its error is circular Gaussian, with a power relative to mean |H|^2.
+      array: the surface, N elements.
+
+    Returns:
+      The impairments.
     """
     num_elements = array.num_elements
     error_db, phase_rms, dead_share, position_rms, snr_error_db = (
@@ -81,7 +89,7 @@ def draw_impairments(
 
 
 def _uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
-    """Uniform in the limits; infinite limits that are equal are themselves."""
+    """Draws uniformly within the limits; equal limits, which may be infinite, are returned as they are."""
     draw = rng.random()
     return limits[0] if limits[0] == limits[1] else limits[0] + (limits[1] - limits[0]) * draw
 
@@ -89,7 +97,7 @@ def _uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
 def displacement_phasors(
     azimuth: np.ndarray, elevation: np.ndarray, range_m: np.ndarray, displacement_m: np.ndarray, array: RISArray
 ) -> np.ndarray:
-    """What displaced elements multiply a steering vector by: exp(-j k0 (|q - p_n - e_n| - |q - p_n|)).
+    """Returns the factor of displaced elements on a steering vector: exp(-j k0 (|q - p_n - e_n| - |q - p_n|)).
 
     Args:
       azimuth, elevation: [K] float64, radians.

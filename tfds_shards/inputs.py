@@ -1,4 +1,4 @@
-"""Simulated scenes as a model gets them."""
+"""Simulated scenes as batches of model inputs."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,20 @@ from tfds_shards.simulator import Scene, SceneConfig, simulate_scene
 
 _STACKED = ("snapshots", "channel", "azimuth", "elevation", "range_m", "power")
 INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
-"""What of a batch is measured or told; the rest is the truth."""
+"""The inputs of the model in a batch of `scene_batch`; the other arrays are the ground truth."""
 
 
 def scene_batch(scenes: Sequence[Scene], phase_bits: int) -> dict[str, np.ndarray]:
-    """Scenes as an estimator gets them, the truth beside the inputs; arrays batch first."""
+    """Stacks scenes into a batch with the inputs of an estimator and the ground truth.
+
+    Args:
+      scenes: B scenes of equal shapes.
+      phase_bits: resolution of an element's phase, bits.
+
+    Returns:
+      Inputs: snapshots [B, L, M], ris_codes [B, L, N], channel [B, M, N] complex64; snr_db [B] float32, dB. Truth:
+      num_sources [B] int32; azimuth, elevation (radians), range_m (metres), power (p_k) [B, K_max] float32.
+    """
     codes = [code_phasors(scene.code_phase_index, phase_bits) for scene in scenes]
     return {name: np.stack([getattr(scene, name) for scene in scenes]) for name in _STACKED} | {
         "ris_codes": np.stack(codes).astype(np.complex64),
@@ -24,7 +33,7 @@ def scene_batch(scenes: Sequence[Scene], phase_bits: int) -> dict[str, np.ndarra
 
 
 def simulated_inputs(scenario: Scenario, num_scenes: int) -> dict[str, np.ndarray]:
-    """Simulated scenes as inputs of `serving_default`.
+    """Simulates scenes as inputs of the signature `serving_default`.
 
     Args:
       scenario: the installation.

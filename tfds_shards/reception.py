@@ -1,4 +1,4 @@
-"""What the base station receives, the one definition of the sum in docs/conventions.md, Signal."""
+"""The received signal: the only implementation of the sum in docs/conventions.md, Signal."""
 
 import math
 
@@ -13,20 +13,21 @@ def received(
     snr_db: float,
     noise: np.ndarray,
 ) -> np.ndarray:
-    """y_l = H diag(c_l) sum_k s_kl x_k + n_l, with the noise scaled to the SNR of this realisation.
+    """Returns y_l = H diag(c_l) sum_k s_kl x_k + n_l, with the noise scaled to the SNR of this realisation.
 
     Args:
-      symbols: s, [L, K], sqrt(p_k) in them unless it is in the vectors.
-      vectors: x, what a source brings to the elements, [K, N].
-      coefficients: c, [L, N].
-      channel: H, [M, N].
+      symbols: s, [L, K] complex; includes sqrt(p_k) unless `vectors` does.
+      vectors: x, the field that a unit symbol of each source causes at the elements, [K, N] complex.
+      coefficients: c, [L, N] complex.
+      channel: H, [M, N] complex.
       snr_db: mean |y without noise|^2 / sigma^2, dB.
-      noise: [L, M], of unit power.
+      noise: [L, M] complex, unit power.
 
     Returns:
-      [L, M] complex64.
+      y, [L, M] complex64.
     """
-    # einsum, not BLAS: on busy cores its threads wait for each other forty times longer than these products take.
+    # einsum instead of BLAS: on busy cores the threads of BLAS wait for each other forty times longer than these
+    # products take.
     arriving = np.einsum("lk,kn->ln", symbols, vectors)
     clean = np.einsum("ln,mn->lm", coefficients * arriving, channel)
     noise_power = np.mean(np.abs(clean) ** 2) / 10.0 ** (snr_db / 10.0)

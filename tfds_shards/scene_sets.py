@@ -1,7 +1,7 @@
-"""Sets of scenes: which config, how many of each split, and the one name that says both.
+"""Sets of scenes: a config, the size of each split, and a name that identifies both.
 
-The size is part of the name, so a set on disk is never taken for one of another size. All sets of one config draw
-from the same counter: a smaller one is a prefix of a larger one.
+The size is part of the name, so a set on disk cannot be mistaken for one of another size. All sets of a config number
+their scenes in the same way: a smaller set is a prefix of a larger one.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from tfds_shards.simulator import CONFIGS, SPLITS, SceneConfig
 DATASET_NAME = "ris_snapshots"
 DATASET_VERSION = "1.1.0"
 READABLE_VERSIONS = (DATASET_VERSION, "1.0.0")
-"""Newest first. 1.1.0 added sets; those of 1.0.0 are the same in both."""
+"""Newest first. Version 1.1.0 added sets; the sets of 1.0.0 are the same in both."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,17 +33,17 @@ class SceneSet:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Scenes by split, in the order they are written."""
+        """Number of scenes by split, in the order in which they are written."""
         return {split: getattr(self, split) for split in SPLITS}
 
     @property
     def num_scenes(self) -> int:
-        """Scenes in all splits."""
+        """Number of scenes in all splits together."""
         return sum(self.sizes.values())
 
     @property
     def name(self) -> str:
-        """The set's directory: a key of `SCENE_SETS`, or CONFIG_TRAIN_VALIDATION_TEST for any other size."""
+        """Name of the directory: a key of `SCENE_SETS`, or CONFIG_TRAIN_VALIDATION_TEST for any other size."""
         for name, known in SCENE_SETS.items():
             if known == self:
                 return name
@@ -59,15 +59,18 @@ SCENE_SETS: dict[str, SceneSet] = {
 def scene_set(
     name: str | SceneSet, train: int | None = None, validation: int | None = None, test: int | None = None
 ) -> SceneSet:
-    """A named set, or one of other sizes, at the default installation or at another one.
+    """Returns a named set, optionally with other sizes or for another installation.
 
     Args:
-      name: a key of `SCENE_SETS`, or the name of a `SceneSet` of any size; NAME@FILE is that set as it is drawn for the
-        installation of a file. A set is itself.
-      train, validation, test: sizes that replace the named set's.
+      name: a key of `SCENE_SETS`, or the name of a `SceneSet` of any size. NAME@FILE is the same set for the
+        installation that the file describes. A `SceneSet` is used as it is.
+      train, validation, test: number of scenes of a split; None keeps that of the named set.
+
+    Returns:
+      The set.
 
     Raises:
-      ValueError: an unknown name, a size that is not a positive integer, or an installation that cannot be.
+      ValueError: an unknown name, a size that is not a positive integer, or an impossible installation.
     """
     named = name if isinstance(name, SceneSet) else _named_set(name)
     return SceneSet(

@@ -1,10 +1,10 @@
-"""One scene from one number: the signal model of docs/conventions.md, drawn by a counter.
+"""Simulates one scene from one number, by the signal model of docs/conventions.md.
 
     y_l = H diag(c_l) sum_k sqrt(p_k) a_k s_kl + n_l,    p_k = (lambda / (4 pi r_k))^2
 
-A transmit power common to all sources is left out: it scales y, and the model divides y by its RMS. Where a config has
-impairments, the snapshots follow the real installation and the scene holds what the estimator is told of it. Where it
-has a hall, a_k is what arrives of all paths of a source: sum_p Gamma_p (r / r_p) exp(j k0 (r - r_p)) a(image p).
+A transmit power common to all sources is left out: it scales y, and the model divides y by its RMS. If a config has
+impairments, the snapshots follow the real installation, and the scene holds the values given to the estimator. If it
+has a hall, a_k is the sum over all paths of a source: sum_p Gamma_p (r / r_p) exp(j k0 (r - r_p)) a(image p).
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ SPLITS = ("train", "validation", "test")
 
 LineOfSight = Literal["unit_norm", "true"]
 
-# What sets of 1.0.0 have no setting of.
+# Settings that did not exist in sets of version 1.0.0.
 _LATER_SETTINGS = (
     "impairments",
     "hall",
@@ -42,24 +42,29 @@ _LATER_SETTINGS = (
 )
 _LATER_ARRAY_SETTINGS = ("amplitude", "element_exponent", "positions_m")
 
-# Where the line of sight arrives at the base station, a uniform linear array at half a wavelength.
+# Limits of the azimuth at which the line of sight reaches the base station, a uniform linear array with half-wavelength
+# spacing.
 _BASE_STATION_AZIMUTH = (-math.pi / 3, math.pi / 3)
 
 
 @dataclasses.dataclass(frozen=True)
 class SceneConfig:
-    """How scenes are drawn. The name seeds them: two configs of one name and other settings would share draws."""
+    """How scenes are drawn. The name is part of the seed: configs with the same name share their random draws.
+
+    Raises:
+      ValueError: a setting out of its range, or settings that do not fit each other.
+    """
 
     name: str
-    """Stem of the data set's name, and part of every scene's seed."""
+    """Start of the data set's name, and part of the seed of every scene."""
     scenario: Scenario = Scenario()
-    """Surface, field of view, antennas and most sources."""
+    """Surface, field of view, number of antennas, and K_max."""
     num_snapshots: int = 64
-    """L, one code a snapshot."""
+    """L, with one code per snapshot."""
     snr_db: tuple[float, float] = (-5.0, 20.0)
     """Limits of the uniform draw of the SNR, dB."""
     rician_factor: tuple[float, float] = (0.5, 10.0)
-    """Limits of the uniform draw of kappa, a ratio of powers."""
+    """Limits of the uniform draw of the Rician factor kappa, a power ratio."""
     line_of_sight: LineOfSight = "unit_norm"
     """"unit_norm" keeps both line-of-sight vectors at unit norm, so that kappa / N is in effect; "true" gives kappa."""
     codebook: Codebook = "dft"
@@ -67,23 +72,23 @@ class SceneConfig:
     phase_bits: int = 3
     """Resolution of the elements' phase shifts, bits."""
     impairments: ImpairmentConfig | None = None
-    """What the estimator is told wrongly or not at all; None where the model is as told."""
+    """Differences between the installation and what the estimator is given; None: there are none."""
     hall: Hall | None = None
-    """Walls that the next two may bounce off; None in the open."""
+    """Walls that reflect the paths of the next two settings; None: no walls."""
     source_bounces: int = 0
-    """Most reflections, 0 to 2, between a source and the surface."""
+    """Maximum number of reflections, 0 to 2, between a source and the surface."""
     channel_bounces: int | None = None
-    """Most reflections, 0 to 2, between the surface and the base station, whose H is then traced through the hall; None
+    """Maximum number of reflections, 0 to 2, between surface and base station; H is then traced through the hall. None
     draws a Rician channel."""
     base_station: BaseStation = BaseStation()
-    """Where it stands in the hall, if H is traced."""
+    """Its antennas and its position in the hall, if H is traced."""
     transmission: Transmission = Transmission()
-    """What the sources send."""
+    """Powers and symbols of the sources."""
     most_sources: int | None = None
-    """K is uniform in 1 to this, K_max if left out. Of more than K_max, the strongest at the surface's centre are what
-    is asked for; the others are in the snapshots alone."""
+    """K is uniform in 1 to this number, by default K_max. Of more than K_max sources, the truth has those with the
+    highest power at the centre of the surface; the others are only in the snapshots."""
     outside_sources: tuple[int, int] = (0, 0)
-    """Limits of the uniform number of sources outside the field of view, which are in the snapshots alone."""
+    """Limits of the uniform number of sources outside the field of view, which are only in the snapshots."""
 
     def __post_init__(self) -> None:
         if not self.num_snapshots >= 1:
@@ -100,8 +105,8 @@ class SceneConfig:
             raise ValueError(f"SceneConfig.phase_bits: expected 1 to 8, got {self.phase_bits!r}")
         if self.codebook == "dft" and self.num_snapshots > self.scenario.array.num_elements:
             raise ValueError(
-                f"SceneConfig.num_snapshots: a DFT codebook of {self.scenario.array.num_elements} elements has as many "
-                f"codes, got {self.num_snapshots!r}"
+                f"SceneConfig.num_snapshots: expected at most {self.scenario.array.num_elements}, the codes of a DFT "
+                f"codebook of as many elements, got {self.num_snapshots!r}"
             )
         if not self.most_sources_drawn >= 1:
             raise ValueError(f"SceneConfig.most_sources: expected at least 1, got {self.most_sources!r}")
@@ -115,9 +120,9 @@ class SceneConfig:
             if order not in (None, 0, 1, 2):
                 raise ValueError(f"SceneConfig.{name}: expected 0 to 2, got {order!r}")
             if order is not None and self.hall is None and order != type(self).__dataclass_fields__[name].default:
-                raise ValueError(f"SceneConfig.{name}: expected a hall to bounce off, got {order!r} without one")
+                raise ValueError(f"SceneConfig.{name}: expected a hall with reflections, got {order!r} without a hall")
         if self.hall is not None and not self.hall.holds_view(self.scenario.field_of_view):
-            raise ValueError(f"SceneConfig.hall: expected walls about the whole field of view, got {self.hall!r}")
+            raise ValueError(f"SceneConfig.hall: expected walls around the whole field of view, got {self.hall!r}")
         if self.hall is not None and self.channel_bounces is not None:
             station = self.base_station
             if not np.all(self.hall.holds(station.corners_m)):
@@ -129,9 +134,10 @@ class SceneConfig:
                 )
 
     def at(self, scenario: Scenario) -> "SceneConfig":
-        """The same draws for another installation, named after both; itself where it is that installation's.
+        """Returns this config for another installation, named after both; for its own installation, itself.
 
-        A base station that H is traced to gets the installation's antennas, as near to a square as they go.
+        If H is traced, the base station gets the number of antennas of the installation, in as square an array as
+        possible.
         """
         if scenario == self.scenario:
             return self
@@ -146,18 +152,21 @@ class SceneConfig:
 
     @property
     def is_as_told(self) -> bool:
-        """Whether snapshots are what the model says of the sources in the truth, and of nothing else."""
+        """Whether the estimator's model of the sources in the truth describes the snapshots completely."""
         everyone = self.outside_sources[1] == 0 and self.most_sources_drawn <= self.scenario.max_sources
         return everyone and self.impairments is None and self.source_bounces == 0
 
     @property
     def most_sources_drawn(self) -> int:
-        """The most sources in the field of view."""
+        """Maximum number of sources in the field of view."""
         return self.scenario.max_sources if self.most_sources is None else self.most_sources
 
     def settings(self) -> dict[str, Any]:
-        """The config as a data set's metadata hold it: without what came later and is as it was before, so that sets
-        written before are those of their config still."""
+        """Returns the config for the metadata of a data set.
+
+        Settings that were added after version 1.0.0 are left out at their defaults, so older sets on disk still match
+        their config.
+        """
         settings = dataclasses.asdict(self)
         for holder, names, defaults in (
             (settings, _LATER_SETTINGS, SceneConfig("")),
@@ -209,14 +218,15 @@ class Scene:
     """One scene. Arrays of length K_max are zero from num_sources on.
 
     snapshots: y, [L, M] complex64.
-    channel: H as the estimator is told, [M, N] complex64.
+    channel: H as given to the estimator, [M, N] complex64.
     code_phase_index: [L, N] uint8; the codes are exp(2j pi index / 2^phase_bits).
-    snr_db: mean |y without noise|^2 / sigma^2 of this realisation over all snapshots and antennas as reported, dB.
+    snr_db: the SNR as given to the estimator, dB: mean |y without noise|^2 / sigma^2 of this realisation over all
+      snapshots and antennas, plus the error of the report if the config has impairments.
     num_sources: K.
     azimuth, elevation: [K_max] float32, radians.
     range_m: [K_max] float32, metres.
     power: p_k, [K_max] float32.
-    index: the number it was drawn from.
+    index: number of the scene in its split.
     """
 
     snapshots: np.ndarray
@@ -232,10 +242,10 @@ class Scene:
 
 
 class Moment(NamedTuple):
-    """A later moment of a scene: its installation, codes, channel and SNR stay, its sources have moved.
+    """A later moment of a scene: installation, codes, channel and SNR stay the same, the sources have moved.
 
-    number: of the moment; symbols and noise are drawn by it.
-    sources: where those in the field of view are now, in place of the scene's own.
+    number: number of the moment; part of the seed of symbols and noise.
+    sources: new positions of the sources in the field of view; they replace those of the scene.
     """
 
     number: int
@@ -243,42 +253,43 @@ class Moment(NamedTuple):
 
 
 def simulate_scene(config: SceneConfig, split: str, index: int, moment: Moment | None = None) -> Scene:
-    """The scene of that number: the same whatever the order, the process or the machine.
+    """Simulates one scene. The result does not depend on the order of calls, the process or the machine.
 
-    Draws, all independent: SNR, kappa uniform in their limits; K uniform in 1..K_max; azimuth, elevation and range
-    uniform in the field of view, with no least separation; symbols CN(0, 1) for each source and snapshot; the line of
-    sight leaves the surface as a plane wave in a direction uniform in the field of view's angles and reaches the base
-    station at an azimuth uniform in +-60 degrees of a linear array at half a wavelength. Impairments come last.
+    All draws are independent and uniform within their limits unless said otherwise: SNR and kappa; K in 1..K_max;
+    azimuth, elevation and range in the field of view, without a minimum separation; symbols CN(0, 1) for each source
+    and snapshot. The line of sight leaves the surface as a plane wave, in a direction within the angles of the field of
+    view. It reaches the base station, a linear array with half-wavelength spacing, at an azimuth within +-60 degrees.
+    Impairments are drawn last.
 
     Args:
       config: what to draw.
-      split: "train", "validation" or "test". Part of the seed, so splits never share a scene.
-      index: 0 to 2^32 - 1, part of the seed.
-      moment: a later one; None is the scene of that number itself.
+      split: "train", "validation" or "test"; part of the seed, so splits never share a scene.
+      index: number of the scene, 0 to 2^32 - 1; part of the seed.
+      moment: a later moment of the scene; None simulates the scene itself.
 
     Returns:
-      The scene. Machines may differ in the last bit of a sine; nothing else depends on them.
+      The scene. Machines may differ in the last bit of a sine; nothing else depends on the machine.
 
     Raises:
       ValueError: an unknown split or an index out of bounds.
     """
     rng = _scene_generator(config.name, split, index)
     scenario, num_snapshots = config.scenario, config.num_snapshots
-    snr_db = float(np.float32(rng.uniform(*config.snr_db)))  # the float32 that is stored is the one realised
+    snr_db = float(np.float32(rng.uniform(*config.snr_db)))  # rounded first, so that the stored SNR is the exact one
     num_drawn = int(rng.integers(1, config.most_sources_drawn + 1))
     sources = _draw_all_sources(rng, config, num_drawn)
-    fleeting = rng
+    moment_rng = rng
     if moment is not None:
         sources = Sources(*(np.append(now, was[num_drawn:]) for now, was in zip(moment.sources, sources, strict=True)))
         num_drawn = moment.sources.range_m.size
-        fleeting = _scene_generator(config.name, split, index, moment.number)
+        moment_rng = _scene_generator(config.name, split, index, moment.number)
     paths = _paths_to_surface(config, sources)
     channel = _draw_channel(rng, config)
     phase_index = code_phase_index(rng, config.codebook, scenario.array, num_snapshots, config.phase_bits)
     power = (scenario.array.wavelength_m / (4.0 * math.pi * sources.range_m)) ** 2
     power *= config.transmission.draw_gains(rng, power.size)
-    symbols = config.transmission.draw_symbols(fleeting, num_snapshots, power.size)
-    noise = complex_normal(fleeting, (num_snapshots, scenario.num_antennas))
+    symbols = config.transmission.draw_symbols(moment_rng, num_snapshots, power.size)
+    noise = complex_normal(moment_rng, (num_snapshots, scenario.num_antennas))
     coefficients = code_phasors(phase_index, config.phase_bits)
     reported_channel, reported_snr_db = channel, snr_db
     displacement_m = None
@@ -289,21 +300,21 @@ def simulate_scene(config: SceneConfig, split: str, index: int, moment: Moment |
         reported_channel = channel + impairments.channel_error
         reported_snr_db = float(np.float32(snr_db + impairments.snr_error_db))
     vectors = paths.vectors(scenario.array, displacement_m)
-    asked_for = _strongest(power[:num_drawn], scenario.max_sources)
+    in_truth = _strongest(power[:num_drawn], scenario.max_sources)
     return Scene(
         snapshots=received(symbols * np.sqrt(power), vectors, coefficients, channel, snr_db, noise),
         channel=reported_channel.astype(np.complex64),
         code_phase_index=phase_index,
         snr_db=reported_snr_db,
-        num_sources=asked_for.size,
-        **{key: _padded(value, scenario.max_sources) for key, value in sources.take(asked_for)._asdict().items()},
-        power=_padded(power[asked_for], scenario.max_sources),
+        num_sources=in_truth.size,
+        **{key: _padded(value, scenario.max_sources) for key, value in sources.take(in_truth)._asdict().items()},
+        power=_padded(power[in_truth], scenario.max_sources),
         index=index,
     )
 
 
 def _scene_generator(name: str, split: str, index: int, *moment: int) -> np.random.Generator:
-    """A generator of its own for every (name, split, index), and every moment of each."""
+    """Returns a separate generator for each (name, split, index), and for each moment of it."""
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
     if not 0 <= index < 2**32:
@@ -313,7 +324,7 @@ def _scene_generator(name: str, split: str, index: int, *moment: int) -> np.rand
 
 
 def _draw_all_sources(rng: np.random.Generator, config: SceneConfig, num_drawn: int) -> Sources:
-    """Sources in the field of view first, then those outside it."""
+    """Draws the sources: first those in the field of view, then those outside it."""
     view = config.scenario.field_of_view
     sources = draw_sources(rng, view, num_drawn)
     if config.outside_sources[1] == 0:
@@ -324,26 +335,29 @@ def _draw_all_sources(rng: np.random.Generator, config: SceneConfig, num_drawn: 
 
 
 def _strongest(power: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the strongest, in rising order."""
+    """Returns the indices of the `count` strongest sources, in rising order."""
     return np.sort(np.argsort(-power, kind="stable")[:count])
 
 
 class _Paths(NamedTuple):
     """P paths from each of K points to the surface; the first is the direct one.
 
-    apparent: where they come from, [K P], a point's paths together.
-    gains: of each path against the direct one's power and phase at the surface's centre, [K, P] complex128.
+    apparent: apparent origins, [K P]; the paths of a point are adjacent.
+    gains: amplitude and phase of each path relative to the direct one at the centre of the surface, [K, P] complex128.
     """
 
     apparent: Sources
     gains: np.ndarray
 
     def vectors(self, array: RISArray, displacement_m: np.ndarray | None = None) -> np.ndarray:
-        """What arrives at the elements, each point's paths added up, [K, N]; a_k where there is one path.
+        """Returns the field at the elements, summed over the paths of each point; with a single path this is a_k.
 
         Args:
           array: the nominal surface.
-          displacement_m: of its elements, [N, 3], metres; None leaves them where they are.
+          displacement_m: displacement of the elements, [N, 3] float64, metres; None: no displacement.
+
+        Returns:
+          [K, N] complex128.
         """
         by_path = _steering(array, self.apparent)
         if displacement_m is not None:
@@ -360,25 +374,28 @@ def _paths_to_surface(config: SceneConfig, sources: Sources) -> _Paths:
 
 
 def _traced(hall: Hall, points_m: np.ndarray, max_order: int, array: RISArray) -> _Paths:
-    """Paths with up to so many bounces from points [K, 3]: a path of length r_p has r / r_p exp(j k0 (r - r_p)) of the
-    direct one, of length r, times its bounces' coefficients."""
+    """Returns the paths from points [K, 3] with at most `max_order` reflections.
+
+    Relative to the direct path of length r, a path of length r_p has the gain r / r_p exp(j k0 (r - r_p)), times the
+    coefficients of its reflections.
+    """
     found = images(hall, points_m, max_order, array.wavelength_m)
     length_m = np.linalg.norm(found.points_m, axis=-1)
     shorter_m = length_m[:, :1] - length_m
     gains = found.coefficients * length_m[:, :1] / length_m * np.exp(1j * array.wavenumber * shorter_m)
-    seen = found.points_m * np.where(found.points_m[..., :1] > 0, 1.0, -1.0)  # those behind have no gain anyway
+    seen = found.points_m * np.where(found.points_m[..., :1] > 0, 1.0, -1.0)  # those behind have zero gain
     return _Paths(sources_at(seen.reshape(-1, 3)), gains)
 
 
 def _steering(array: RISArray, sources: Sources) -> np.ndarray:
-    """Steering vectors [K, N] complex128; a range of infinity is a plane wave."""
+    """Returns steering vectors [K, N] complex128; an infinite range gives a plane wave."""
     coordinates = np.stack([sources.azimuth, sources.elevation, 1.0 / sources.range_m])
     return _steering_function(array)(tf.constant(coordinates)).numpy()
 
 
 @functools.lru_cache(maxsize=32)
 def _steering_function(array: RISArray):
-    """`steering_vectors` traced once: op by op it would take most of a scene's time."""
+    """Returns `steering_vectors` as a traced graph; executed op by op, it would take most of the time of a scene."""
 
     @tf.function(input_signature=[tf.TensorSpec([3, None], tf.float64)])
     def steering(coordinates: tf.Tensor) -> tf.Tensor:
@@ -389,14 +406,17 @@ def _steering_function(array: RISArray):
 
 
 def _draw_channel(rng: np.random.Generator, config: SceneConfig) -> np.ndarray:
-    """H, [M, N]."""
+    """Draws H, [M, N] complex128."""
     if config.hall is not None and config.channel_bounces is not None:
         return _draw_traced_channel(rng, config, config.hall, config.channel_bounces)
     return _draw_rician_channel(rng, config)
 
 
 def _draw_traced_channel(rng: np.random.Generator, config: SceneConfig, hall: Hall, max_order: int) -> np.ndarray:
-    """H_mn: by reciprocity, what antenna m's images send to element n; antenna 0's direct path has power 1 / N."""
+    """Draws H_mn by reciprocity: the field at element n from antenna m and its images.
+
+    The direct path of antenna 0 has power 1 / N.
+    """
     array = config.scenario.array
     antennas_m = config.base_station.draw_antennas_m(rng, array.wavelength_m)
     paths = _traced(hall, antennas_m, max_order, array)
@@ -406,9 +426,10 @@ def _draw_traced_channel(rng: np.random.Generator, config: SceneConfig, hall: Ha
 
 
 def _draw_rician_channel(rng: np.random.Generator, config: SceneConfig) -> np.ndarray:
-    """H = sqrt(kappa / (kappa + 1)) a_BS a_RIS^H + sqrt(1 / (kappa + 1)) W with W ~ CN(0, 1/M).
+    """Draws H = sqrt(kappa / (kappa + 1)) a_BS a_RIS^H + sqrt(1 / (kappa + 1)) W with W ~ CN(0, 1/M).
 
-    An entry of W has power 1/M, one of a_BS a_RIS^H only 1/(M N); "true" weighting scales the latter by sqrt(N).
+    An entry of W has power 1/M, an entry of a_BS a_RIS^H only 1/(M N). The option "true" of `line_of_sight` scales the
+    latter by sqrt(N).
     """
     scenario = config.scenario
     view, num_antennas, num_elements = scenario.field_of_view, scenario.num_antennas, scenario.array.num_elements

@@ -1,4 +1,4 @@
-"""The sources of a scene: where they are, how loud, what they send."""
+"""The sources of a scene: positions, powers, symbols."""
 
 import dataclasses
 import math
@@ -12,44 +12,44 @@ from tfds_shards.hall import Hall
 Symbols = Literal["gaussian", "qpsk"]
 
 _OUTSIDE_AZIMUTH, _OUTSIDE_ELEVATION = math.radians(80.0), math.radians(60.0)
-_OUTSIDE_RANGE = 1.5  # of the field of view's largest
+_OUTSIDE_RANGE = 1.5  # times the largest range of the field of view
 
 
 class Sources(NamedTuple):
-    """K sources of a scene: azimuth, elevation (radians), range_m, [K] float64 each."""
+    """Positions of K sources: azimuth, elevation (radians) and range_m (metres), [K] float64 each."""
 
     azimuth: np.ndarray
     elevation: np.ndarray
     range_m: np.ndarray
 
     def positions_m(self) -> np.ndarray:
-        """[K, 3], metres."""
+        """Returns Cartesian positions q, [K, 3] float64, metres."""
         across = self.range_m * np.cos(self.elevation)
         parts = [across * np.cos(self.azimuth), across * np.sin(self.azimuth), self.range_m * np.sin(self.elevation)]
         return np.stack(parts, axis=-1)
 
     def take(self, indices: np.ndarray) -> "Sources":
-        """Those of these numbers."""
+        """Returns the sources with these indices, an integer array."""
         return Sources(*(values[indices] for values in self))
 
 
 def sources_at(positions_m: np.ndarray) -> Sources:
-    """The inverse of `Sources.positions_m`, for points [..., 3]."""
+    """Returns the sources at points [..., 3], metres: the inverse of `Sources.positions_m`."""
     x, y, z = np.moveaxis(positions_m, -1, 0)
     range_m = np.linalg.norm(positions_m, axis=-1)
     return Sources(np.arctan2(y, x), np.arcsin(z / range_m), range_m)
 
 
 def draw_sources(rng: np.random.Generator, view: FieldOfView, num_sources: int) -> Sources:
-    """Uniform in azimuth, elevation and range over the field of view."""
+    """Draws sources uniformly in azimuth, elevation and range over the field of view."""
     return Sources(*(rng.uniform(*limits, num_sources) for limits in (view.azimuth, view.elevation, view.range_m)))
 
 
 def draw_outside(rng: np.random.Generator, view: FieldOfView, num_sources: int, hall: Hall | None) -> Sources:
-    """Sources that no estimator is asked for: outside the field of view, in front of the surface, inside the hall.
+    """Draws interferers: outside the field of view, in front of the surface, and inside the hall if there is one.
 
-    Uniform in azimuth +-80 degrees, elevation +-60 degrees and range from the field of view's least to 1.5 times its
-    largest, as far as that is outside.
+    They are uniform in azimuth +-80 degrees, elevation +-60 degrees, and range from the smallest of the field of view
+    to 1.5 times its largest; points inside the field of view or outside the hall are drawn again.
     """
     limits = [(-_OUTSIDE_AZIMUTH, _OUTSIDE_AZIMUTH), (-_OUTSIDE_ELEVATION, _OUTSIDE_ELEVATION)]
     limits.append((view.range_m[0], _OUTSIDE_RANGE * view.range_m[1]))
@@ -66,14 +66,19 @@ def draw_outside(rng: np.random.Generator, view: FieldOfView, num_sources: int, 
 
 @dataclasses.dataclass(frozen=True)
 class Transmission:
-    """What sources send."""
+    """Powers and symbols of the sources.
+
+    Raises:
+      ValueError: a value out of its range.
+    """
 
     power_spread_db: float = 0.0
-    """Standard deviation of the sources' transmit powers, normal in dB."""
+    """Standard deviation of the transmit powers, which are normally distributed in dB."""
     symbols: Symbols = "gaussian"
     """"gaussian": circular Gaussian; "qpsk": one of four phases, constant modulus."""
     correlation: tuple[float, float] = (0.0, 0.0)
-    """Limits of the uniform draw of the correlation coefficient between any two sources' symbols, a modulus."""
+    """Limits of the uniform draw of the correlation between the symbols of any two sources: the modulus of the
+    correlation coefficient, 0 to 1."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.power_spread_db < math.inf:
@@ -84,22 +89,22 @@ class Transmission:
             raise ValueError(f"Transmission.correlation: expected 0 <= low <= high <= 1, got {self.correlation!r}")
 
     def draw_gains(self, rng: np.random.Generator, num_sources: int) -> np.ndarray:
-        """Transmit powers, [K], a ratio to the common one; nothing is drawn where there is no spread."""
+        """Draws transmit powers t_k, [K] float64, relative to the common one; without a spread all are 1, undrawn."""
         if self.power_spread_db == 0.0:
             return np.ones(num_sources)
         return 10.0 ** (self.power_spread_db * rng.standard_normal(num_sources) / 10.0)
 
     def draw_symbols(self, rng: np.random.Generator, num_snapshots: int, num_sources: int) -> np.ndarray:
-        """s, [L, K] complex128 of unit power."""
+        """Draws the symbols s, [L, K] complex128 of unit power."""
         if self.correlation[1] == 0.0:
             return self._independent(rng, (num_snapshots, num_sources))
         correlation = rng.uniform(*self.correlation)
         own = self._independent(rng, (num_snapshots, num_sources))
         common = self._independent(rng, (num_snapshots, 1))
-        turns = np.exp(2j * math.pi * rng.integers(4, size=num_sources) / 4)  # keeps the alphabet
+        turns = np.exp(2j * math.pi * rng.integers(4, size=num_sources) / 4)  # keeps the symbols in the alphabet
         if self.symbols == "gaussian":
             return math.sqrt(1.0 - correlation) * own + math.sqrt(correlation) * common * turns
-        repeated = rng.random(own.shape) < math.sqrt(correlation)  # both do, with probability correlation
+        repeated = rng.random(own.shape) < math.sqrt(correlation)  # of two sources both, with probability correlation
         return np.where(repeated, common * turns, own)
 
     def _independent(self, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -109,5 +114,5 @@ class Transmission:
 
 
 def complex_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """CN(0, 1), complex128."""
+    """Draws CN(0, 1), complex128, of the given shape."""
     return math.sqrt(0.5) * rng.standard_normal((*shape, 2)).view(np.complex128)[..., 0]

@@ -1,9 +1,9 @@
-"""What the likelihood itself holds: the localizer started at the true sources instead of at what it found.
+"""Measures the upper limit of the likelihood: the localizer starts at the true sources, not at those it found.
 
     python -m tests.rigs.ceiling --config l64_m64_world_16_16_1000 --data-dir runs/data --scenes 300
 
-Everything after the start is the localizer's own: refinement, reflections, decision and score. What F1 lacks there no
-search can find; the rest of the gap to the localizer is its search's.
+Everything after the start is unchanged: refinement, multipath, decision and score. No search can reach a higher F1. The
+difference to the F1 of the localizer is what its search misses.
 """
 
 import dataclasses
@@ -31,25 +31,25 @@ from tfds_shards.scene_sets import scene_set
 
 @dataclasses.dataclass(frozen=True)
 class CeilingOptions:
-    """Scores the localizer started at the truth."""
+    """Scores the localizer with the truth as its start."""
 
     config: str = "l64_m64"
     """Set of scenes, as for `python -m pipeline.data`."""
     data_dir: Path = Path("runs/data")
-    """Where it lies."""
+    """Folder of the set."""
     scenes: int = 300
-    """How many test scenes, the first ones."""
+    """Number of test scenes, starting with the first."""
     batch_size: int = 20
     backbone: Path = PRETRAINED
 
 
 class StartedAtTruth(Localizer):
-    """A localizer that is given the truth of B scenes beside the measurement."""
+    """A localizer that gets the truth of B scenes in addition to the measurement."""
 
     start: Atoms
 
     def from_truth(self, scenes: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """As `localize`, of a batch with azimuth, elevation, range_m, power [B, K] and num_sources [B]."""
+        """Like `localize`, for a batch that also has azimuth, elevation, range_m, power [B, K] and num_sources [B]."""
         used = tf.sequence_mask(scenes["num_sources"], scenes["azimuth"].shape[-1])
         inverse_range = 1.0 / tf.where(used, scenes["range_m"], 1.0)
         points = (scenes["azimuth"], scenes["elevation"], inverse_range)

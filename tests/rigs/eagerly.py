@@ -1,4 +1,4 @@
-"""`python -m tests.rigs.eagerly MODULE ...`: a module's command without graphs, whose tracing tiny models wait for."""
+"""`python -m tests.rigs.eagerly MODULE ...`: runs a module without graphs; for tiny models, tracing takes longest."""
 
 import runpy
 import sys

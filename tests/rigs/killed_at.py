@@ -1,6 +1,6 @@
-"""`python -m tests.rigs.killed_at MODULE:FUNCTION COUNT STAGE ...`: a stage that SIGKILL ends at a chosen moment.
+"""`python -m tests.rigs.killed_at MODULE:FUNCTION COUNT STAGE ...`: runs a stage and kills it at a chosen moment.
 
-The moment is the COUNT-th return of FUNCTION, so that a kill falls where it is meant to on any machine.
+SIGKILL comes at the COUNT-th return of FUNCTION, so it hits the same point on any machine.
 """
 
 import functools
@@ -17,7 +17,7 @@ from pipeline.common import stages
 
 
 def kill_after(target: str, count: int) -> None:
-    """Replaces a function or method, module:dotted.name, by one that ends this process as it returns that often."""
+    """Replaces a function or method, module:dotted.name; its `count`-th return then kills this process."""
     module, _, path = target.partition(":")
     *owners, name = path.split(".")
     owner = functools.reduce(getattr, owners, importlib.import_module(module))
@@ -34,10 +34,10 @@ def kill_after(target: str, count: int) -> None:
 
 
 def killed_stage(target: str, count: int, stage: str, *arguments: object, rig: Sequence[str] = ()) -> str:
-    """Runs a stage to that moment, through another rig's module where one is given; what it printed.
+    """Runs a stage until it is killed, optionally through the module of another rig, and returns its output.
 
     Raises:
-      AssertionError: it ended before; the message has what it said.
+      AssertionError: the stage ended before; the message has its output.
     """
     command = [sys.executable, "-m", *rig, "tests.rigs.killed_at", target, str(count), stage, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -47,7 +47,7 @@ def killed_stage(target: str, count: int, stage: str, *arguments: object, rig: S
 
 def main() -> None:
     """Command line entry point."""
-    start_lean()  # as the stage would, before its modules are imported for the kill
+    start_lean()  # like the stage itself, before `kill_after` imports its modules
     target, count, stage, *arguments = sys.argv[1:]
     kill_after(target, int(count))
     sys.argv = [stage, *arguments]

@@ -1,7 +1,7 @@
 """Kills whole runs at random moments and starts them again: `python -m tests.rigs.run_kills --kills 40`.
 
-Their end must be that of a run nobody disturbed, weights by their hash and metrics to 1e-6; no folder may stay locked;
-and whoever lists the folder that a server watches must never see half a version.
+Checks three things. The result equals that of an undisturbed run: weights by their hash, metrics to 1e-6. No folder
+stays locked. A server that watches the folder of versions never sees an incomplete version.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from pipeline.release.versions import RELEASE_FILE, versions_in
 
 MODEL_NAME = "ris_localizer"
 SHARE = 0.3
-"""Of an undisturbed run's time, within which a run is killed."""
+"""A run is killed within this share of the time of an undisturbed run."""
 FILE = """
 [data]
 config = "l64_m64_64_24_16"
@@ -65,30 +65,30 @@ infra.max_memory_mib = 1e6
 
 @dataclasses.dataclass(frozen=True)
 class KillOptions:
-    """How often, and where."""
+    """Kills runs and compares their results."""
 
     kills: int = 40
-    """Times a run is killed, one run after another."""
+    """Number of kills, over successive runs."""
     seed: int = 1
-    """Of the moments."""
+    """Seed of the moments."""
     folder: Path | None = None
-    """Where the runs go; left out, a temporary folder."""
+    """Folder of the runs, empty; default: a temporary folder."""
 
 
 @dataclasses.dataclass(frozen=True)
 class End:
-    """What a run came to. weights: hash of the model with its score. metrics: of the evaluation."""
+    """Result of a run. weights: hash of the model with its score. metrics: those of the evaluation."""
 
     weights: str
     metrics: dict[str, float]
 
     def is_close_to(self, other: "End") -> bool:
-        """Whether all metrics are, to 1e-6."""
+        """Whether all metrics agree to 1e-6."""
         return self.metrics == pytest.approx(other.metrics, rel=1e-6, nan_ok=True)
 
 
 def write_file(folder: Path) -> Path:
-    """A small run's file."""
+    """Writes the file of a small run."""
     (folder / "thresholds.toml").write_text('[[threshold]]\nmetric = "f1"\nat_least = 0.0\n')
     (folder / "run.toml").write_text(FILE.format(thresholds=folder / "thresholds.toml"))
     return folder / "run.toml"
@@ -100,17 +100,17 @@ def start(file: Path, run_dir: Path) -> subprocess.Popen[str]:
 
 
 def end_of(run_dir: Path) -> End:
-    """What lies in the folder of a run that came to its end."""
+    """Returns the result in the folder of a finished run."""
     metrics = json.loads((run_dir / "evaluation" / "metrics.json").read_text())
     figures = {name: metrics[name] for name in ("objective", "rmse_xyz_m", "scenes")}
     return End(content_digest(run_dir / "confidence" / "backbone.keras"), {**figures, "f1": metrics["standard"]["f1"]})
 
 
 def to_the_end(file: Path, run_dir: Path) -> float:
-    """Runs until it is done; seconds.
+    """Starts a run, waits for its end and returns its time in seconds.
 
     Raises:
-      RuntimeError: it ends with an error; its last line.
+      RuntimeError: the run ended with an error; the message is its last line.
     """
     begun = time.monotonic()
     process = start(file, run_dir)
@@ -121,13 +121,13 @@ def to_the_end(file: Path, run_dir: Path) -> float:
 
 
 def killed(file: Path, folder: Path, kills: int, span_s: float, moments: random.Random) -> list[Path]:
-    """Kills runs at moments up to `span_s` after a start, and starts them again; one that ends makes way for the next.
+    """Kills runs up to `span_s` seconds after each start and starts them again. When a run finishes, the next begins.
 
     Returns:
-      The folders of the runs, all of which came to their end.
+      The folders of the runs, all of them finished.
 
     Raises:
-      RuntimeError: a start found the folder busy, or ended with another error.
+      RuntimeError: the folder of a run was locked, or a run ended with another error.
     """
     runs, left = [folder / "killed-1"], kills
     while left:
@@ -151,7 +151,7 @@ def killed(file: Path, folder: Path, kills: int, span_s: float, moments: random.
 
 @contextlib.contextmanager
 def watching(folder: Path) -> Iterator[list[str]]:
-    """Lists the runs' folders of versions all the while, as a server does; the list of faults it saw."""
+    """Lists the folders of versions all the time, as a server does; yields the list of faults it saw."""
     faults, stop = list[str](), threading.Event()
 
     def look() -> None:
@@ -177,7 +177,7 @@ def watching(folder: Path) -> Iterator[list[str]]:
 
 
 def torment(folder: Path, kills: int, seed: int) -> tuple[End, list[End], list[str]]:
-    """An undisturbed run's end, those of the killed ones, and what a watcher saw amiss."""
+    """Returns the result of an undisturbed run, those of the killed runs, and the faults that `watching` saw."""
     file = write_file(folder)
     span_s = SHARE * to_the_end(file, folder / "undisturbed")
     with watching(folder) as faults:

@@ -1,6 +1,6 @@
-"""`python -m tests.rigs.tuning_soak`: SIGKILLs a small study at random moments until it ends.
+"""`python -m tests.rigs.tuning_soak`: kills a small study at random moments until it ends.
 
-Its final table must equal that of an undisturbed run with the same seed. `make test` has three kills only.
+Its final table must equal that of an undisturbed study with the same seed. `make test` has only three kills.
 """
 
 import dataclasses
@@ -20,20 +20,20 @@ from pipeline.data.options import DataOptions
 
 @dataclasses.dataclass(frozen=True)
 class SoakOptions:
-    """Kills a study at random."""
+    """Kills a study at random moments."""
 
     kills: int = 30
-    """SIGKILLs."""
+    """Number of kills (SIGKILL)."""
     longest_s: float = 25.0
-    """A run is killed this long after its start at the latest."""
+    """Longest time from a start to a kill, seconds."""
     trials: int = 6
-    """Trials of Stage 1; Stage 2 replays half of them."""
+    """Trials of Stage 1; Stage 2 repeats half of them."""
     seed: int = 1
-    """Of the moments."""
+    """Seed of the moments."""
 
 
 def command(run_dir: Path, data_dir: Path, trials: int) -> list[str]:
-    """A study of a tiny backbone."""
+    """Returns the command of a study with a tiny backbone."""
     return [
         *(sys.executable, "-m", "pipeline.tune", "--run-dir", str(run_dir), "--data-dir", str(data_dir)),
         *("--config", "l64_m64_32_16_8", "--force", "--trials", str(trials), "--top", str(trials // 2)),
@@ -44,7 +44,7 @@ def command(run_dir: Path, data_dir: Path, trials: int) -> list[str]:
 
 
 def killed_study(run_dir: Path, data_dir: Path, options: SoakOptions, rng: random.Random, kills: int) -> int:
-    """Starts a study again and again until it ends; kills so far. A run is left alone once the kills are used up."""
+    """Starts and kills a study until it ends; returns the total of kills. Without kills left, it waits for the end."""
     while True:
         process = subprocess.Popen(
             command(run_dir, data_dir, options.trials), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -64,7 +64,7 @@ def killed_study(run_dir: Path, data_dir: Path, options: SoakOptions, rng: rando
 
 
 def main() -> None:
-    """Command line entry point; exit status 1 where a table differs."""
+    """Command line entry point; exit status 1 if a table differs."""
     options = tyro.cli(SoakOptions, prog="python -m tests.rigs.tuning_soak")
     rng, kills, studies = random.Random(options.seed), 0, 0
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""`python -m tests.rigs.two_devices STAGE ...`: a stage on a machine whose processor is two devices to TensorFlow."""
+"""`python -m tests.rigs.two_devices STAGE ...`: runs a stage with the CPU split into two TensorFlow devices."""
 
 import importlib
 import sys

@@ -1,6 +1,6 @@
-"""`python -m tests.rigs.view_load`: weight and first paint of the live view; updates a second, what they cost, memory.
+"""`python -m tests.rigs.view_load`: measures the live view: page size, first paint, updates a second, CPU time, memory.
 
-Needs chromium. The server runs the shipped weights, or a model of your own; the browser draws in software.
+Needs chromium. The server uses the pretrained weights or a given model. The browser renders in software.
 """
 
 import contextlib
@@ -36,17 +36,17 @@ class LoadOptions:
     """Measures the live view under load."""
 
     model_base_path: Path | None = None
-    """Folder of exported versions, named ris_localizer; left out, the shipped weights are exported."""
+    """Folder of exported versions, named ris_localizer; default: the pretrained weights are exported."""
     seconds: int = 60
-    """How long, after ten seconds to warm up."""
+    """Duration of the measurement, seconds, after ten seconds of warm-up."""
     rate_hz: float = 10.0
     """Scenes a second."""
     spectrum: bool = True
-    """Whether spectra are asked for, too."""
+    """Whether the view also requests spectra."""
 
 
 def heap_bytes(page: Page) -> int:
-    """What the page's JavaScript holds, after a collection."""
+    """Returns the JavaScript heap of the page after a garbage collection, bytes."""
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     used = session.send("Runtime.getHeapUsage")["usedSize"]
@@ -56,10 +56,10 @@ def heap_bytes(page: Page) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """What view, model server and browser take.
+    """CPU time and memory of view, model server and browser.
 
-    cpu_s: CPU time so far, which depends little on the machine's other load. memory_bytes: what they hold now, pages
-    that processes share counted once.
+    cpu_s: CPU time so far, seconds; depends little on other load of the machine. memory_bytes: current memory, with
+    shared pages counted once.
     """
 
     cpu_s: dict[str, float]
@@ -67,7 +67,7 @@ class Costs:
 
 
 def costs(browser: Browser, view: ViewProcess, server: ServerProcess) -> Costs:
-    """Of all processes of the browser together."""
+    """Returns the current costs; those of the browser cover all its processes."""
     session = browser.new_browser_cdp_session()
     found = session.send("SystemInfo.getProcessInfo")["processInfo"]
     session.detach()
@@ -79,19 +79,19 @@ def costs(browser: Browser, view: ViewProcess, server: ServerProcess) -> Costs:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time of a process so far, seconds."""
+    """Returns the CPU time of a process so far, seconds."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_bytes(pid: int) -> int:
-    """Memory of a process, its share of what others hold, too."""
+    """Returns the memory of a process (proportional set size), bytes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
 def measured(page: Page, now: Callable[[], Costs], seconds: int) -> None:
-    """A line every ten seconds, and the CPU time of an update over all of them."""
+    """Prints a line every ten seconds, and at the end the mean CPU time of an update."""
     print(f"load of the machine {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
     print("     s   updates/s   drawn/s   view MB   server MB   browser MB   JS heap MB")
     began, updates = now(), 0
@@ -110,7 +110,7 @@ def measured(page: Page, now: Callable[[], Costs], seconds: int) -> None:
 
 
 def drawn(page: Page) -> int:
-    """Pictures of the scene that were drawn so far."""
+    """Returns how many pictures of the scene have been drawn."""
     return int(page.evaluate("document.getElementById('space').dataset.drawn ?? 0"))
 
 

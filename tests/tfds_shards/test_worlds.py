@@ -83,7 +83,7 @@ def test_the_first_image_is_coherent_with_the_direct_path() -> None:
     [
         ({"hall": None}, "source_bounces: expected a hall"),
         ({"source_bounces": 3}, "source_bounces: expected 0 to 2"),
-        ({"hall": Hall(z_m=(-4.0, 6.0))}, "hall: expected walls about the whole field of view"),
+        ({"hall": Hall(z_m=(-4.0, 6.0))}, "hall: expected walls around the whole field of view"),
         ({"channel_bounces": 1, "hall": Hall(x_m=(None, 15.0))}, "base_station: expected a place inside the hall"),
         ({"channel_bounces": 1, "scenario": Scenario(num_antennas=8)}, "base_station: expected 8 antennas, got 4 x 4"),
         ({"outside_sources": (2, 1)}, "outside_sources: expected 0 <= low <= high"),

@@ -1,1 +1,1 @@
-"""The ris_snapshots data set."""
+"""The data set ris_snapshots."""

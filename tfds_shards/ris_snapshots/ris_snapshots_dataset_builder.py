@@ -1,4 +1,4 @@
-"""TFDS builder of simulated scenes: `tfds build --config l64_m64` in this folder, or `python -m pipeline.data`."""
+"""TFDS builder of simulated scenes; run `tfds build --config l64_m64` in this folder, or `python -m pipeline.data`."""
 
 import dataclasses
 import functools
@@ -13,34 +13,42 @@ from tqdm import tqdm
 from tfds_shards.drawing import Draw, draw
 from tfds_shards.scene_sets import DATASET_VERSION, SCENE_SETS, SceneSet, scene_set
 
-# About 55 MB a file; TFDS holds one file's scenes in memory while it writes it.
+# About 55 MB per file; TFDS holds the scenes of a file in memory while it writes the file.
 SCENES_PER_SHARD = 2_000
 
 
 @dataclasses.dataclass(eq=False)
 class RISSnapshotsConfig(tfds.core.BuilderConfig):
-    """A set of scenes as TFDS wants it. From the command line, other sizes than a named set's:
+    """A set of scenes as a TFDS config. On the command line it can have other sizes than the named set:
 
     tfds build --config '{"name": "l64_m64", "train": 512, "validation": 64, "test": 128}'
 
-    which renames itself to l64_m64_512_64_128: TFDS reuses whatever lies under a config's name. With "installation", a
-    file's path, the set is drawn for that installation, and its name has a hash of it.
+    This config renames itself to l64_m64_512_64_128, because TFDS reuses any data set with the name of the config. With
+    "installation", the path of a file, the set is simulated for that installation, and its name has a hash of it.
+
+    Raises:
+      ValueError: an unknown name, a size that is not a positive integer, or an impossible installation.
     """
 
     name: str = "l64_m64"
-    """A named set, or the full name of a set of other sizes."""
+    """A named set, or the full name of a set of another size."""
     train: int | None = None
-    """Training scenes; left out, the named set's."""
+    """Number of training scenes; default: that of the named set."""
     validation: int | None = None
-    """Validation scenes; left out, the named set's."""
+    """Number of validation scenes; default: that of the named set."""
     test: int | None = None
-    """Test scenes; left out, the named set's."""
+    """Number of test scenes; default: that of the named set."""
     installation: str | None = None
-    """An installation file; left out, the named set's own installation."""
+    """An installation file; default: the installation of the named set."""
 
     @classmethod
     def of(cls, name: str, wanted: SceneSet) -> "RISSnapshotsConfig":
-        """A set by the name of it or of one of other sizes, NAME@FILE at an installation."""
+        """Returns the config of a set.
+
+        Args:
+          name: name of the set, or of one of another size; NAME@FILE for another installation.
+          wanted: the set, for its sizes.
+        """
         return cls(name=name, train=wanted.train, validation=wanted.validation, test=wanted.test)
 
     def __post_init__(self) -> None:
@@ -55,7 +63,7 @@ class RISSnapshotsConfig(tfds.core.BuilderConfig):
 class Builder(tfds.core.ShardBasedBuilder):
     """Writes a set of scenes in the order of their numbers.
 
-    draw: who draws them; set to `drawing_in` of several processes, it is faster on several cores.
+    draw: the function that simulates them; the one of `drawing_in` uses several processes.
     """
 
     draw: Draw = staticmethod(draw)
@@ -72,13 +80,13 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     @property
     def scene_set(self) -> SceneSet:
-        """What this builder writes."""
+        """The set that this builder writes."""
         return self.builder_config.scene_set
 
     def _create_builder_config(
         self, builder_config: RISSnapshotsConfig | str | None, version: str | tfds.core.Version | None
     ) -> RISSnapshotsConfig:
-        """TFDS knows the named sets; this lets a set of any size be asked for by its full name as well."""
+        """Also accepts the full name of a set of any size; TFDS itself only knows the named sets."""
         name = builder_config.name if isinstance(builder_config, RISSnapshotsConfig) else builder_config
         if name is None or ":" in name or name in self.builder_configs:
             return super()._create_builder_config(name, version)
@@ -99,7 +107,7 @@ class Builder(tfds.core.ShardBasedBuilder):
                     "channel": array(
                         shape=(num_antennas, num_elements, 2),
                         dtype=np.float32,
-                        doc="H as told, real and imaginary part",
+                        doc="H as given to the estimator, real and imaginary part",
                     ),
                     "code_phase_index": tfds.features.Tensor(
                         shape=(num_snapshots, num_elements),
@@ -107,7 +115,7 @@ class Builder(tfds.core.ShardBasedBuilder):
                         encoding=tfds.features.Encoding.ZLIB,
                         doc=f"codes are exp(2j pi index / {2**config.phase_bits})",
                     ),
-                    "snr_db": tfds.features.Scalar(dtype=np.float32, doc="as told, dB"),
+                    "snr_db": tfds.features.Scalar(dtype=np.float32, doc="SNR as given to the estimator, dB"),
                     "num_sources": tfds.features.Scalar(dtype=np.int32, doc="K"),
                     "azimuth": of_sources(doc="radians, zero from num_sources on"),
                     "elevation": of_sources(doc="radians, zero from num_sources on"),
@@ -152,7 +160,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
 
 class _Progress:
-    """A line that counts scenes. Beam sends the shards to other processes by pickle: there it keeps silent."""
+    """A progress line that counts scenes. Silent after pickling, with which Beam sends shards to other processes."""
 
     def __init__(self, name: str, total: int) -> None:
         interval_s = 1.0 if sys.stderr.isatty() else 10.0
@@ -176,7 +184,7 @@ def _nothing() -> None:
 
 
 def _refuse_inert_options(download_config: tfds.download.DownloadConfig) -> None:
-    """Raises ValueError for options of TFDS that a builder of fixed shards would pass over in silence."""
+    """Raises ValueError for TFDS options that have no effect here, because the sizes are part of the config."""
     default = tfds.download.DownloadConfig()
     for option in ("max_examples_per_split", "num_shards", "min_shard_size", "max_shard_size"):
         if getattr(download_config, option) != getattr(default, option):

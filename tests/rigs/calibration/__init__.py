@@ -1,1 +1,1 @@
-"""Rows of what self-calibration must show: `python -m tests.rigs.calibration --help`."""
+"""Measurements of self-calibration: `python -m tests.rigs.calibration --help`."""

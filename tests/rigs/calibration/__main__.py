@@ -1,4 +1,4 @@
-"""One row of what self-calibration must show: F1 on other scenes of the installation, not told, calibrated, told."""
+"""Measures self-calibration: F1 on other scenes of the installation, uncalibrated, calibrated, with known errors."""
 
 import dataclasses
 import json
@@ -33,21 +33,21 @@ _BATCH = 20
 
 @dataclasses.dataclass(frozen=True)
 class RigOptions:
-    """Draws an installation with errors, calibrates on some scenes of it, scores on others."""
+    """Draws an installation with errors, calibrates it on some scenes, and scores it on others."""
 
     errors: Errors = Errors(phase_rms_rad=0.3, dead_share=0.05)
     config: str = "l64_m64"
-    """Scene config: the world the scenes are of, and its installation as told."""
+    """Scene config: propagation environment and nominal installation."""
     scenes: int = 20
-    """Unlabelled scenes."""
+    """Number of unlabelled scenes for the calibration."""
     test_scenes: int = 500
-    """Others, to score on."""
+    """Number of other scenes, for the score."""
     seed: int = 1
     backbone: Path = PRETRAINED
 
 
 def score(estimator: Estimator, scenes: Mapping[str, np.ndarray], calibration: Calibration | None, scenario: Scenario):
-    """F1 and rmse of an estimator told so."""
+    """Returns F1 and rmse of an estimator, with a calibration or None."""
     count = len(scenes["snr_db"])
     batches: list[dict[str, Any]] = [
         {name: value[start : start + _BATCH] for name, value in scenes.items()} for start in range(0, count, _BATCH)
@@ -60,14 +60,14 @@ def score(estimator: Estimator, scenes: Mapping[str, np.ndarray], calibration: C
 
 
 def truth_of(installed: Installed) -> Calibration:
-    """The calibration that tells everything."""
+    """Returns the calibration that corrects all errors exactly."""
     told, channel = installed.told_channel, installed.channel
     correction = None if told is None or channel is None else channel - told
     return Calibration(installed.element_response.astype(np.complex64), told, correction, {})
 
 
 def response_error(found: np.ndarray, true: np.ndarray) -> float:
-    """rms of g's error after the best common factor, relative to the rms of g."""
+    """Returns the rms error of g after the best common factor, relative to the rms of g."""
     factor = np.vdot(found, true) / np.vdot(found, found)
     return float(np.linalg.norm(factor * found - true) / np.linalg.norm(true))
 
@@ -85,7 +85,7 @@ def _figures(stored: StoredCalibration, installed: Installed) -> dict[str, Any]:
 
 
 def run_row(options: RigOptions, *, with_channel: bool) -> dict[str, Any]:
-    """The row's figures."""
+    """Returns the figures of one installation."""
     config = CONFIGS[options.config]
     scenario = config.scenario
     installed = draw_installation(options.seed, options.errors, config)

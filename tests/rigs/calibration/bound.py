@@ -1,7 +1,8 @@
-"""`python -m tests.rigs.calibration.bound`: the error of g against its Cramer-Rao bound, over scenes and SNR.
+"""`python -m tests.rigs.calibration.bound`: the error of g against its Cramer-Rao bound, by number of scenes and SNR.
 
-The bound is the inverse of the efficient information at the truth, sources and noise powers unknown, without a prior.
-Error and bound are taken across the gauge: a common factor, ramps of phase along y and z, and a curvature.
+The bound is the inverse of the efficient information at the truth, with unknown sources and noise powers and without a
+prior. Error and bound exclude the directions that scenes cannot determine (the gauge): a common factor, phase ramps
+along y and z, and a phase curvature.
 """
 
 import dataclasses
@@ -39,7 +40,7 @@ class BoundOptions:
 
 
 def across(response: np.ndarray, array: RISArray) -> np.ndarray:
-    """A basis of the directions that are neither a factor, nor a ramp, nor a curvature: [2N, 2N - 5]."""
+    """Returns a basis of the directions without common factor, ramps and curvature: [2N, 2N - 5]."""
     y, z = array.element_positions_m().T
     phases = [np.ones_like(y), y, z, y**2 + z**2]
     gauge = np.stack([as_real(response), *(as_real(1j * phase * response) for phase in phases)], axis=1)
@@ -47,7 +48,7 @@ def across(response: np.ndarray, array: RISArray) -> np.ndarray:
 
 
 def bound_of(model: SceneModel, scenes: dict[str, np.ndarray], installed: Installed) -> np.ndarray:
-    """Covariance that no unbiased estimate of (Re g, Im g) falls below, across a common factor: [2N, 2N]."""
+    """Returns the lower bound of the covariance of (Re g, Im g), unbiased, across a common factor: [2N, 2N]."""
     response = installed.element_response.astype(np.complex64)
     told = {name: scenes[name] for name in INPUTS}
     observation = observe(*(tf.constant(told[name]) for name in INPUTS))
@@ -64,7 +65,7 @@ def bound_of(model: SceneModel, scenes: dict[str, np.ndarray], installed: Instal
 
 
 def _row(count: int, snr_db: float, options: BoundOptions) -> tuple[float, float, float]:
-    """Error, bound and standard error, rms an element and relative to the rms of g."""
+    """Returns error, bound and standard error: rms over the elements, relative to the rms of g."""
     scenario = Scenario(array=RISArray(6, 6), num_antennas=8, max_sources=2)
     world = SceneConfig("bound", scenario, num_snapshots=32, snr_db=(snr_db, snr_db), codebook="random")
     installed = draw_installation(options.seed, options.errors, world)

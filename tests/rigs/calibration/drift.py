@@ -1,4 +1,4 @@
-"""`python -m tests.rigs.calibration.drift`: how often --check cries wolf, and how often it sees a drift."""
+"""`python -m tests.rigs.calibration.drift`: rates of false alarms and of detected drifts of `calibrate --check`."""
 
 import dataclasses
 import json
@@ -20,23 +20,23 @@ from tfds_shards.simulator import CONFIGS, SceneConfig
 
 @dataclasses.dataclass(frozen=True)
 class DriftRigOptions:
-    """Calibrates on some scenes, then checks sets of others, without drift and with."""
+    """Calibrates on some scenes, then checks sets of other scenes, without and with drift."""
 
     errors: Errors = Errors(phase_rms_rad=0.3, dead_share=0.05)
     config: str = "l64_m64"
     scenes: int = 100
-    """For the calibration."""
+    """Number of scenes for the calibration."""
     sets: int = 200
-    """Without drift."""
+    """Number of sets without drift."""
     drifted_sets: int = 50
-    """With a drift of the phases."""
+    """Number of sets with a drift of the phases."""
     set_scenes: int = 20
-    """In a set."""
+    """Number of scenes in a set."""
     drift_rms_rad: float = 0.2
     test: DriftConfig = DriftConfig()
     seed: int = 1
     directory: Path = Path("runs/drift-rig")
-    """For the scenes."""
+    """Folder for the scenes."""
     backbone: Path = PRETRAINED
 
 
@@ -48,7 +48,7 @@ def _files(path: Path, seed: int, count: int, installed: Installed, config: Scen
 
 
 def _p_values(model: SceneModel, files: SceneFiles, stored: StoredCalibration, options: DriftRigOptions) -> list[float]:
-    """Of sets of successive scenes, one batch each."""
+    """Returns the p-values of sets of successive scenes, one batch each."""
     parts = list(scene_scores(model, files, stored))
     return [
         drift_test(scores, sums.information, stored.covariance, stored.element_response, options.test).p_value
@@ -57,7 +57,7 @@ def _p_values(model: SceneModel, files: SceneFiles, stored: StoredCalibration, o
 
 
 def run(options: DriftRigOptions) -> dict:
-    """Rates of alarms."""
+    """Returns the rates of alarms."""
     config = CONFIGS[options.config]
     model = SceneModel(moved_to(load_weights(options.backbone), config.scenario).backbone, config.scenario.num_antennas)
     installed = draw_installation(options.seed, options.errors, config)

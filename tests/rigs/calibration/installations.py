@@ -1,4 +1,4 @@
-"""Installations with errors that last, and scenes of the simulator's worlds seen through them."""
+"""Installations with constant errors, and scenes of the simulator as these installations receive them."""
 
 import dataclasses
 import math
@@ -19,22 +19,22 @@ _SCENES_APART = 100_000
 
 @dataclasses.dataclass(frozen=True)
 class Errors:
-    """What an installation does otherwise than told, for as long as it stands."""
+    """Constant differences between an installation and its nominal values."""
 
     phase_rms_rad: float = 0.0
-    """Deviation of the elements' constant phase errors."""
+    """Standard deviation of the constant phase errors of the elements, radians."""
     dead_share: float = 0.0
     """Share of the elements that reflect nothing."""
     amplitude: tuple[float, float] = (1.0, 1.0)
-    """Limits of the uniform draw of the elements' amplitudes."""
+    """Limits of the uniform draw of the element amplitudes."""
     channel_error_db: float = -math.inf
-    """Power of what a static channel's estimate is off by, relative to the channel's; -inf draws a new channel, known
+    """Power of the error of a static channel, relative to the power of the channel, dB; -inf draws a new channel, known
     without error, for every scene."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Installed:
-    """One installation: g [N] complex128; its channel and what is told of it, [M, N], None if scenes draw their own."""
+    """One installation: g, [N] complex128; true and reported channel, [M, N], or None if each scene has its own."""
 
     element_response: np.ndarray
     channel: np.ndarray | None = None
@@ -42,7 +42,7 @@ class Installed:
 
 
 def draw_installation(seed: int, errors: Errors, config: SceneConfig) -> Installed:
-    """An installation with such errors."""
+    """Draws an installation with such errors."""
     rng, count = np.random.default_rng((seed, 99)), config.scenario.array.num_elements
     response = rng.uniform(*errors.amplitude, count) * np.exp(1j * errors.phase_rms_rad * rng.standard_normal(count))
     response[rng.permutation(count)[: round(errors.dead_share * count)]] = 0.0
@@ -54,7 +54,7 @@ def draw_installation(seed: int, errors: Errors, config: SceneConfig) -> Install
 
 
 def _arriving(scene: Scene, config: SceneConfig) -> np.ndarray:
-    """What one symbol of each source is at the elements, [K, N], its reflections in a hall with it."""
+    """Returns the field of a unit symbol of each source at the elements, with reflections in a hall: [K, N]."""
     array: RISArray = config.scenario.array
     count = scene.num_sources
     azimuth, elevation, range_m = (
@@ -77,7 +77,7 @@ def _arriving(scene: Scene, config: SceneConfig) -> np.ndarray:
 def _through(
     rng: np.random.Generator, scene: Scene, installed: Installed, config: SceneConfig
 ) -> dict[str, np.ndarray]:
-    """The scene as this installation receives it."""
+    """Returns the scene as this installation receives it."""
     channel = scene.channel if installed.channel is None else installed.channel
     codes = code_phasors(scene.code_phase_index, config.phase_bits)
     symbols = config.transmission.draw_symbols(rng, config.num_snapshots, scene.num_sources)
@@ -95,8 +95,11 @@ def _through(
 
 
 def draw_scenes(seed: int, count: int, installed: Installed, config: SceneConfig) -> dict[str, np.ndarray]:
-    """Scenes of an installation, inputs and truth, batch first: places, channels and codes of the simulator's test
-    scenes from `seed` times 100,000 on; symbols and noise are others."""
+    """Draws scenes of an installation, inputs and truth, batch first.
+
+    Positions, channels and codes are those of the simulator's test scenes from `seed` times 100,000 on. Symbols and
+    noise are new.
+    """
     numbers = range(seed * _SCENES_APART, seed * _SCENES_APART + count)
     scenes = [
         _through(np.random.default_rng((7, number)), simulate_scene(config, "test", number), installed, config)

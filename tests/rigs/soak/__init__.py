@@ -1,1 +1,1 @@
-"""Long checks of the embedded server: versions pushed under load, hostile requests, an end under load."""
+"""Long tests of the model server: versions pushed under load, hostile requests, shutdown under load."""

@@ -1,4 +1,4 @@
-"""`python -m tests.rigs.soak`: versions pushed and rolled back under load, hostile requests, an end under load."""
+"""`python -m tests.rigs.soak`: tests pushes and roll-backs under load, hostile requests, and shutdown under load."""
 
 import argparse
 import statistics

@@ -1,7 +1,7 @@
-"""`python -m tests.rigs.soak.again FLAGS`: the model server again and again in one process.
+"""`python -m tests.rigs.soak.again FLAGS`: starts the model server again and again in one process.
 
-SIGTERM stops a server; it says how that went, how many calls it had accepted and how many of them it had still to
-answer when it closed its door, and the next one starts. The process goes on until it is killed.
+SIGTERM stops a server. It prints whether it stopped well, how many calls it had accepted, and how many of them were
+unanswered when it stopped accepting calls. Then the next server starts. The process runs until it is killed.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from serving.signals import on_signals
 
 
 class CountingDoor(Door):
-    """Counts all that it lets in. `accepted`: calls so far; `unfinished`: those of them inside when it was closed."""
+    """Counts calls. `accepted`: all accepted calls; `unfinished`: those still running when the door closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ def main() -> None:
         how = "stopped well" if server.serve(stop) else "stopped with calls unfinished"
         print(f"{how}: {door.accepted} calls accepted, {door.unfinished} unfinished at the signal", flush=True)
         del server, door
-        gc.collect()  # idle threads end with the server that had them
+        gc.collect()  # ends the idle threads of the deleted server
 
 
 if __name__ == "__main__":

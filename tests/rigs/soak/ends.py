@@ -1,9 +1,9 @@
-"""SIGTERM while clients ask: every call that was accepted is answered, the rest refused, and the server ends well.
+"""Shutdown under load: after SIGTERM every accepted call is answered, the others are refused, and the server exits.
 
-What was accepted the server says itself: as many answers must have come to the clients, whenever they asked.
+The server reports how many calls it accepted. The clients must have received as many answers.
 
-A client asks one slow thing after the other, so its next call comes just as the last answer goes; answers are timed to
-fall all over the moments in which a server stops.
+Each client sends one slow call after the other, so its next call arrives just after an answer. The durations vary, so
+that answers fall at every moment of a shutdown.
 """
 
 import dataclasses
@@ -30,33 +30,33 @@ _TURNED_AWAY = "the server is shutting down"
 
 @dataclasses.dataclass
 class EndReport:
-    """What clients saw."""
+    """What the clients observed."""
 
     statuses: Counter[str] = dataclasses.field(default_factory=Counter)
-    """All calls by status; `turned away` if the server said that it stops, `refused` if the connection was."""
+    """Number of calls by status; `turned away`: the server said that it stops; `refused`: there was no connection."""
     in_flight: int = 0
-    """Calls that the servers had accepted and not answered when the signal came."""
+    """Calls that the servers had accepted but not answered when the signal came."""
     lost: list[str] = dataclasses.field(default_factory=list)
-    """Accepted calls whose clients had no answer, by server; any status but OK before the signal, and any status other
-    than OK, `turned away`, UNAVAILABLE and `refused` after it."""
+    """Faults: accepted calls without an answer, by server; before the signal, any status but OK; after it, any status
+    but OK, `turned away`, UNAVAILABLE and `refused`."""
     ends: Counter[str] = dataclasses.field(default_factory=Counter)
-    """What the servers said at their ends."""
+    """Last messages of the servers, counted."""
     seconds: list[float] = dataclasses.field(default_factory=list)
-    """From each signal to the end."""
+    """Time from each signal to the end of the server."""
 
 
 class _Clients:
-    """Clients of one server until it refuses them."""
+    """Clients that call one server until it refuses them."""
 
     def __init__(self, server: ServerProcess, report: EndReport, seed: int) -> None:
         self._server, self._report, self._random = server, report, random.Random(seed)
         self._lock = threading.Lock()
         self.signalled = False
-        """Whether the server may have been told to stop."""
+        """Whether the signal may have been sent."""
         self.answered = 0
 
     def _turns(self) -> Iterator[int]:
-        """How much to ask for, time after time, so that answers take from 0.1 to 0.6 s on the machine as it is."""
+        """Yields the size of each call, so that answers take 0.1 to 0.6 s at the current speed of the machine."""
         turns = 100
         while True:
             started = time.monotonic()
@@ -72,7 +72,7 @@ class _Clients:
                 self._report.lost.append(status)
 
     def grpc(self) -> None:
-        """Asks over gRPC."""
+        """Calls over gRPC."""
         with grpc.insecure_channel(self._server.target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             for turns in self._turns():
@@ -86,7 +86,7 @@ class _Clients:
                     return
 
     def rest(self) -> None:
-        """Asks over REST on a connection that is kept as long as the server keeps it."""
+        """Calls over REST, on one connection for as long as the server keeps it open."""
         connection = http.client.HTTPConnection("localhost", self._server.rest_port, timeout=PATIENCE_S)
         for turns in self._turns():
             try:
@@ -113,14 +113,14 @@ def _threads(clients: _Clients, over_grpc: int, over_rest: int) -> list[threadin
 
 
 def ends_under_load(folder: Path, clients: int, rest_clients: int, stops: int, seed: int = 0) -> EndReport:
-    """A server is started, asked and stopped again and again, in one process.
+    """Starts, calls and stops a server again and again, in one process.
 
     Args:
-      folder: empty; a model is written there.
-      clients: over gRPC.
-      rest_clients: over REST.
-      stops: how often.
-      seed: of the times.
+      folder: an empty folder, for the model.
+      clients: number of clients over gRPC.
+      rest_clients: number of clients over REST.
+      stops: number of shutdowns.
+      seed: seed of the times.
     """
     report, drawn = EndReport(), random.Random(seed)
     write_version(folder, 1)

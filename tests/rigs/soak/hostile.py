@@ -1,4 +1,4 @@
-"""Requests no honest client makes: each must get its status, and the server must neither stop nor grow."""
+"""Hostile requests: each must get the right status, and the server must neither stop nor use more memory."""
 
 import dataclasses
 import gzip
@@ -31,26 +31,26 @@ _INVALID, _INTERNAL, _MISSING = "INVALID_ARGUMENT", "INTERNAL", "NOT_FOUND"
 
 @dataclasses.dataclass
 class HostileReport:
-    """What came back."""
+    """What the server answered."""
 
     statuses: Counter[str] = dataclasses.field(default_factory=Counter)
-    """By kind of request and status."""
+    """Number of requests by kind and status."""
     wrong: list[str] = dataclasses.field(default_factory=list)
-    """Kinds with a status that is not theirs."""
+    """Requests with a wrong status."""
     resident_bytes: list[int] = dataclasses.field(default_factory=list)
-    """The server's memory, twenty times along the way."""
+    """Memory of the server, measured twenty times."""
 
     def growth(self) -> float:
-        """Memory at the end over memory after a fifth of the requests, less one."""
+        """Returns the relative growth of the memory from a quarter of the measurements to the end."""
         return self.resident_bytes[-1] / self.resident_bytes[len(self.resident_bytes) // 5] - 1.0
 
 
 class Attacker:
-    """Makes hostile requests of a server.
+    """Sends hostile requests to a server.
 
     Args:
-      server: with REST and messages up to 4 MiB.
-      seed: of what is random in them.
+      server: a server with REST and a message limit of 4 MiB.
+      seed: seed of the random parts.
     """
 
     def __init__(self, server: ServerProcess, seed: int) -> None:
@@ -61,7 +61,7 @@ class Attacker:
         self._raw = self._channel.unary_unary(_PREDICT)
         self._giant = request_of(x=np.zeros(_GIANT // 4, np.float32))
         self.kinds: dict[str, tuple[float, str, Callable[[], str]]] = {
-            # kind: (how often beside the others, expected status, request)
+            # kind: (relative frequency, expected status, request)
             "random bytes": (1, _INTERNAL, lambda: self._grpc(self._raw, b"\xff" + self._random.randbytes(200))),
             "cut message": (1, _INTERNAL, self._cut),
             "wrong shapes": (1, _INVALID, lambda: self._add(self._floats(3), self._floats(4))),
@@ -90,17 +90,17 @@ class Attacker:
         }  # fmt: skip
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self._channel.close()
 
     def strike(self) -> tuple[str, str, str]:
-        """A request of a random kind: its kind, the status expected, the status that came."""
+        """Sends a request of a random kind and returns its kind, the expected status, and the actual status."""
         (kind,) = self._random.choices(list(self.kinds), [weight for weight, _, _ in self.kinds.values()])
         _, expected, request = self.kinds[kind]
         return kind, expected, request()
 
     def honest(self) -> bool:
-        """Whether an honest request is still answered."""
+        """Whether a correct request still gets the right answer."""
         response = self._stub.Predict(request_of(x=np.array([2.0], np.float32)), timeout=PATIENCE_S)
         return response.outputs["y"].float_val[0] == 2.0
 
@@ -175,7 +175,7 @@ class Attacker:
 
     @staticmethod
     def _bytes(port: int, data: bytes) -> str:
-        """Sends bytes, closes one half, and reads to the end: an HTTP status, or closed."""
+        """Sends bytes, half-closes the connection, reads to the end; returns the HTTP status, or "closed"."""
         with socket.create_connection(("localhost", port), PATIENCE_S) as connection:
             answer = b""
             try:
@@ -189,15 +189,15 @@ class Attacker:
 
 
 def be_hostile(folder: Path, requests: int, seed: int = 0) -> HostileReport:
-    """Sends hostile requests, some honest ones among them.
+    """Sends hostile requests, and some correct ones in between.
 
     Args:
-      folder: empty; a model is written there.
-      requests: how many.
-      seed: of what is random in them.
+      folder: an empty folder, for the model.
+      requests: number of hostile requests.
+      seed: seed of the random parts.
 
     Raises:
-      RuntimeError: the server stopped, or no longer answers honest requests.
+      RuntimeError: the server stopped, or no longer answers correct requests.
     """
     report = HostileReport()
     write_version(folder, 1)

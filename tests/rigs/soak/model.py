@@ -1,4 +1,4 @@
-"""A SavedModel that takes no time and whose answers tell which version gave them."""
+"""A fast SavedModel whose answers show which version gave them."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ NAME = "half_plus"
 
 
 class HalfPlus(tf.Module):
-    """y = x / 2 + offset, and a signature that refuses and one that takes its time."""
+    """y = x / 2 + offset. The signature `add` refuses numbers that are not finite, and `slow` takes long."""
 
     def __init__(self, offset: float) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class HalfPlus(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, "turns")])
     def slow(self, turns):
-        """Busy for a part of a millisecond a turn."""
+        """Computes for a fraction of a millisecond per turn."""
         matrix = tf.eye(160)
         for _ in tf.range(tf.reduce_max(turns)):
             matrix = tf.matmul(matrix, tf.eye(160))
@@ -36,7 +36,7 @@ class HalfPlus(tf.Module):
 
 
 def write_version(base_path: Path, version: int) -> None:
-    """Saves a version that adds its own number, beside its place, and renames it there."""
+    """Saves a version that adds its own number, first under another name, then renames it into place."""
     model = HalfPlus(float(version))
     signatures = {"serving_default": model.predict, "add": model.add, "slow": model.slow}
     tf.saved_model.save(model, str(base_path / "staging"), signatures=signatures)
@@ -44,7 +44,7 @@ def write_version(base_path: Path, version: int) -> None:
 
 
 def request_of(signature: str = "", /, **inputs: object) -> predict_pb2.PredictRequest:
-    """A request to the model."""
+    """Returns a request to the model."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = NAME, signature
     for alias, value in inputs.items():

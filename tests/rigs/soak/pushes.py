@@ -1,4 +1,4 @@
-"""Versions come and go while clients ask: no request may fail, and each must be answered by the version it names."""
+"""Versions change under load: no request may fail, and each answer must come from the version that it names."""
 
 import contextlib
 import dataclasses
@@ -20,36 +20,36 @@ from tests.serving.servers import PATIENCE_S
 
 @dataclasses.dataclass
 class LoadReport:
-    """What clients saw."""
+    """What the clients observed."""
 
     answers: Counter[int] = dataclasses.field(default_factory=Counter)
-    """Right answers by version."""
+    """Number of right answers by version."""
     mixed: int = 0
-    """Answers that another version than the named one gave."""
+    """Number of answers from another version than the named one."""
     failures: list[str] = dataclasses.field(default_factory=list)
     latest: deque[int] = dataclasses.field(default_factory=deque)
-    """Versions of the last answers, of more than can be under way."""
+    """Versions of the last answers; more answers than requests can be in flight."""
 
     def wait_for(self, version: int) -> None:
-        """Until that version, and no other, answers, or a fault was seen.
+        """Waits until only that version answers, or until a fault.
 
         Raises:
-          TimeoutError: it did not take over.
+          TimeoutError: the version did not take over.
         """
         self.wait_until(lambda: set(self.latest) == {version})
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Until it holds, or a fault was seen.
+        """Waits until the condition holds, or until a fault.
 
         Raises:
-          TimeoutError: neither.
+          TimeoutError: neither happened.
         """
         wait_until(lambda: condition() or self.mixed > 0 or bool(self.failures))
 
 
 @contextlib.contextmanager
 def load(folder: Path, clients: int) -> Iterator[LoadReport]:
-    """Clients that ask a server of the folder's versions, from the first answer until the block ends; what they see."""
+    """Runs clients against a server of the folder from the first answer to the end of the block; yields a report."""
     report = LoadReport(latest=deque(maxlen=2 * clients))
     lock, asked, done = threading.Lock(), itertools.count(1), threading.Event()
     flags = (f"--model_name={NAME}", f"--model_base_path={folder}", "--file_system_poll_wait_seconds=0.1")
@@ -87,13 +87,13 @@ def load(folder: Path, clients: int) -> Iterator[LoadReport]:
 
 
 def push_versions(folder: Path, versions: int, clients: int, requests: int) -> LoadReport:
-    """Pushes version 2 and so on, evenly over the requests.
+    """Pushes version 2 and so on, spread evenly over the requests.
 
     Args:
-      folder: empty; models are written there.
-      versions: how many are pushed after the first.
-      clients: that ask at a time.
-      requests: of all clients together, at least.
+      folder: an empty folder, for the models.
+      versions: number of versions pushed after the first.
+      clients: number of concurrent clients.
+      requests: minimum number of requests of all clients together.
 
     Raises:
       TimeoutError: a version did not take over.
@@ -110,12 +110,12 @@ def push_versions(folder: Path, versions: int, clients: int, requests: int) -> L
 
 
 def roll_back_and_forth(folder: Path, times: int, clients: int) -> LoadReport:
-    """Rolls back to the version before, and forward again.
+    """Rolls back to the previous version and forward again, repeatedly.
 
     Args:
-      folder: empty; models are written there.
-      times: how often.
-      clients: that ask at a time.
+      folder: an empty folder, for the models.
+      times: number of repetitions.
+      clients: number of concurrent clients.
 
     Raises:
       TimeoutError: a version did not take over.
