@@ -26,9 +26,9 @@ def moved_to(weights: LocalizerWeights, scenario: Scenario) -> LocalizerWeights:
 
 
 def with_settings(weights: LocalizerWeights, settings: Mapping[str, Any]) -> LocalizerWeights:
-    """The same weights with other continuous stages: changes to `ContinuousConfig`, by field."""
+    """The same weights with other continuous stages: changes to `RefinementConfig`, by field."""
     config = weights.backbone.config
-    changed = dataclasses.replace(config, continuous=dataclasses.replace(config.continuous, **settings))
+    changed = dataclasses.replace(config, refinement=dataclasses.replace(config.refinement, **settings))
     return weights.with_backbone(Backbone(weights.backbone.scenario, changed))
 
 
@@ -36,9 +36,9 @@ def with_effort(
     weights: LocalizerWeights, config: LocalizerConfig, effort: Effort
 ) -> tuple[LocalizerWeights, LocalizerConfig]:
     """The same weights and settings, of the default effort, at another one."""
-    continuous = at_effort(weights.backbone.config.continuous, effort)
-    config = dataclasses.replace(config, coherence=at_effort(config.coherence, effort))
-    return with_settings(weights, vars(continuous)), config
+    refinement = at_effort(weights.backbone.config.refinement, effort)
+    config = dataclasses.replace(config, multipath=at_effort(config.multipath, effort))
+    return with_settings(weights, vars(refinement)), config
 
 
 def untrained(like: LocalizerWeights) -> LocalizerWeights:

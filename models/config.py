@@ -4,8 +4,8 @@ import dataclasses
 
 from models.covariance_estimator.config import GridConfig
 from models.decision.config import DecisionConfig, InflationConfig
+from models.multipath.config import MultipathConfig
 from models.physics.config import ShrinkageConfig
-from models.reflections.config import CoherenceConfig
 from models.spectrum.config import DetectionConfig, GuardRails
 
 
@@ -18,7 +18,7 @@ class LocalizerConfig:
     """Grid of the MVDR spectrum; left out, twice as fine as the backbone's for the installation, 44 x 26 x 20 for the
     default one: sources a beam width apart must show as two maxima."""
     detection: DetectionConfig = DetectionConfig()
-    coherence: CoherenceConfig = CoherenceConfig()
+    multipath: MultipathConfig = MultipathConfig()
     """Reflected paths: which of what the spectrum shows is one source, and the position of its direct path."""
     decision: DecisionConfig = DecisionConfig()
     inflation: InflationConfig = InflationConfig()

@@ -6,22 +6,22 @@ Light, so that options can be read without TensorFlow. What is switched off at t
 import dataclasses
 from typing import Literal, TypeVar
 
-from models.covariance_estimator.config import ContinuousConfig
-from models.reflections.config import CoherenceConfig
+from models.covariance_estimator.config import RefinementConfig
+from models.multipath.config import MultipathConfig
 
 Effort = Literal["fast", "default", "thorough"]
 EFFORTS: tuple[Effort, ...] = ("fast", "default", "thorough")
 
 _AT_MOST = {
-    ContinuousConfig: {"additions": 2, "settling_steps": 0},
-    CoherenceConfig: {"rounds": 2},
+    RefinementConfig: {"additions": 2, "settling_steps": 0},
+    MultipathConfig: {"rounds": 2},
 }
 _AT_LEAST = {
-    ContinuousConfig: {"steps": 8, "additions": 12, "addition_steps": 6, "settling_steps": 8, "candidates": 12},
-    CoherenceConfig: {"rounds": 8},
+    RefinementConfig: {"steps": 8, "additions": 12, "addition_steps": 6, "settling_steps": 8, "candidates": 12},
+    MultipathConfig: {"rounds": 8},
 }
 
-Settings = TypeVar("Settings", ContinuousConfig, CoherenceConfig)
+Settings = TypeVar("Settings", RefinementConfig, MultipathConfig)
 
 
 def at_effort(settings: Settings, effort: Effort) -> Settings:

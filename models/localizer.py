@@ -15,13 +15,13 @@ from models.decision.decision import Decision, decide
 from models.decision.inflation import inflation
 from models.decision.scoring import score_features
 from models.localizer_weights import LocalizerWeights
+from models.multipath.estimation import estimate_multipath
+from models.multipath.path_search import PathGrid
+from models.multipath.paths import source_columns
 from models.physics.covariance import LowRankCovariance, effective_low_rank
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation, measurement_specs, observation_specs, observe
 from models.physics.steering import steering_norm2, steering_vectors
-from models.reflections.coherence import explain_reflections
-from models.reflections.path_search import PathGrid
-from models.reflections.paths import source_columns
 from models.spectrum.detection import Peaks, Starts, find_peaks
 from models.spectrum.guard_rails import within_rails
 from models.spectrum.mvdr import spectrum_layer
@@ -213,9 +213,9 @@ class Localizer(tf.Module):
             shown = shown._replace(presence=tf.where(refined[:, None], shown.presence, 0.0))
             atoms = join_proposals(atoms, shown, self.backbone.dictionary)
         view = self.scenario.field_of_view
-        atoms, evaluation = self.backbone.refinement(observation, atoms, self.config.final_steps, prune_gain=0.0)
-        atoms, paths, evaluation, mismatch = explain_reflections(
-            observation, atoms, evaluation, self.path_grid, view, self.backbone.config.continuous, self.config.coherence
+        atoms, evaluation = self.backbone.refinement(observation, atoms, self.config.final_steps, prune_llr=0.0)
+        atoms, paths, evaluation, mismatch = estimate_multipath(
+            observation, atoms, evaluation, self.path_grid, view, self.backbone.config.refinement, self.config.multipath
         )
         decision = decide(atoms, evaluation, view, self.config.decision, inflation(mismatch, self.config.inflation))
         features = score_features(decision, atoms, evaluation, mismatch, observation, self.scenario)
@@ -229,7 +229,7 @@ class Localizer(tf.Module):
         self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
     ) -> Atoms:
         """The strongest valid peaks as atoms, with the power MVDR gives them: P - floor, of R_pred, at |a| = 1."""
-        count = self.scenario.max_sources + self.backbone.config.continuous.spare_atoms
+        count = self.scenario.max_sources + self.backbone.config.refinement.spare_atoms
         rank = tf.where(peaks.valid, peaks.height, -1.0)
         height, order = tf.math.top_k(rank, count)
         points = tf.gather(peaks.points, order, batch_dims=1)

@@ -5,7 +5,7 @@ import logging
 import os
 from pathlib import Path
 
-from models.reflections.config import CoherenceConfig
+from models.multipath.config import MultipathConfig
 from pipeline.common.main import run_stage
 from pipeline.scenes.installations import apply_installation
 
@@ -24,8 +24,8 @@ class BenchOptions:
     """Scenes, and the largest batch."""
     repeats: int = 5
     """Times each is run after a warm-up; the fastest counts."""
-    coherence: CoherenceConfig = CoherenceConfig()
-    """Reflections, which the localizer looks for; --coherence.rounds 0 leaves out what that takes."""
+    multipath: MultipathConfig = MultipathConfig()
+    """Reflections, which the localizer looks for; --multipath.rounds 0 leaves out what that takes."""
     output: Path | None = None
     """Where the figures go as JSON."""
     log_dir: Path = Path("runs/logs")
@@ -47,7 +47,7 @@ def work(options: BenchOptions, logger: logging.Logger) -> None:
     for line in table(found, options):
         logger.info(line)
     if options.output is not None:
-        told = {name: getattr(options, name) for name in ("config", "scenes", "repeats", "coherence")}
+        told = {name: getattr(options, name) for name in ("config", "scenes", "repeats", "multipath")}
         write_json(options.output, {"options": told, "cores": os.cpu_count(), "ms_a_scene": found})
 
 

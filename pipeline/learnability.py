@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from models.effort import Effort
-from models.reflections.config import CoherenceConfig
+from models.multipath.config import MultipathConfig
 from pipeline.common.main import FAIL, run_stage
 from pipeline.scenes.installations import apply_installation
 
@@ -34,7 +34,7 @@ class LearnabilityOptions:
 
     effort: Effort = "default"
     """At which all are judged; training pays most where it is fast."""
-    coherence: CoherenceConfig = CoherenceConfig()
+    multipath: MultipathConfig = MultipathConfig()
     """As for `python -m pipeline.train`."""
 
     def __post_init__(self) -> None:

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from models.covariance_estimator.additions import complete_atoms
-from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig, StartConfig
+from models.covariance_estimator.config import BackboneConfig, GridConfig, RefinementConfig, StartConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.exact_search import effective_rank
+from models.covariance_estimator.greedy_selection import add_atoms
 from models.covariance_estimator.layers import build_in_turn
 from models.covariance_estimator.likelihood import Atoms, Evaluation
-from models.covariance_estimator.refinement import Refinement
+from models.covariance_estimator.shared_refinement import SharedRefinement
 from models.covariance_estimator.slots import with_spare_slots
 from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 from models.covariance_estimator.start import Candidates, StartNetwork, find_candidates, started_atoms
@@ -75,16 +75,17 @@ class GridCorrection(keras.layers.Layer):
 
 
 def grid_features(state: GridState, observation: Observation, shape: tuple[int, int, int]) -> tf.Tensor:
-    """Real maps a correction reads: log v/q, its positive part, gain, log gamma q, log Newton power, log q, noise."""
+    """Real maps a correction reads: log v/q, its positive part, log of 1 + the log-likelihood ratio, log gamma q, log
+    Newton power, log q, noise."""
     v, q = state.maps
     floor = 1e-6
     log_ratio = tf.math.log((v + floor) / (q + floor))
-    gain = state.maps.gain(tf.shape(observation.snapshots)[1])
+    llr = state.maps.log_likelihood_ratio(tf.shape(observation.snapshots)[1])
     noise = tf.math.log(observation.noise_power)[:, None] * tf.ones_like(v)
     maps = [
         log_ratio,
         tf.nn.relu(log_ratio),
-        tf.math.log1p(gain),
+        tf.math.log1p(llr),
         0.2 * tf.math.log(state.gamma * q + floor),
         0.2 * tf.math.log(state.maps.newton_power() + floor),
         0.2 * tf.math.log(q + floor),
@@ -121,7 +122,7 @@ class Backbone(keras.Model):
         for correction in self.corrections:
             correction.build((None, *config.grid.shape, NUM_FEATURES))
         self.start = StartNetwork(config.start, name="start")
-        self.refinement = Refinement(scenario.array, scenario.field_of_view, config.continuous)
+        self.refinement = SharedRefinement(scenario.array, scenario.field_of_view, config.refinement)
         self.built = True
 
     @property
@@ -142,8 +143,8 @@ class Backbone(keras.Model):
         scenario, shape = dict(config["scenario"]), dict(config["config"])
         view = {name: tuple(limits) for name, limits in scenario["field_of_view"].items()}
         scenario["array"], scenario["field_of_view"] = RISArray(**scenario["array"]), FieldOfView(**view)
-        continuous = {**shape["continuous"], "noise_range_db": tuple(shape["continuous"]["noise_range_db"])}
-        shape["grid"], shape["continuous"] = GridConfig(**shape["grid"]), ContinuousConfig(**continuous)
+        refinement = {**shape["refinement"], "noise_range_db": tuple(shape["refinement"]["noise_range_db"])}
+        shape["grid"], shape["refinement"] = GridConfig(**shape["grid"]), RefinementConfig(**refinement)
         shape["start"] = StartConfig(**shape["start"])
         return cls(Scenario(**scenario), BackboneConfig(**shape))
 
@@ -187,7 +188,7 @@ class Backbone(keras.Model):
         found, least = self.candidates(state, noise_power), self.config.start.min_presence
         count = self.scenario.max_sources
         atoms = started_atoms(found, self.start(found), noise_power, self.dictionary, count, least)
-        return with_spare_slots(atoms, self.config.continuous.spare_atoms)
+        return with_spare_slots(atoms, self.config.refinement.spare_atoms)
 
     def covariance(self, atoms: Atoms) -> LowRankCovariance:
         """R_pred of atoms: theirs, and a floor of a thousandth of their power."""
@@ -200,13 +201,13 @@ class Backbone(keras.Model):
 
     def predict_covariance(self, observation: Observation) -> Prediction:
         """Grid stages, then continuous stages: the whole estimator. No gradient passes the continuous stages."""
-        config = self.config.continuous
+        config = self.config.refinement
         state = self.grid_stages(observation)[-1]
-        narrow = effective_rank(observation.channel) < config.narrow_rank
+        low_rank = effective_rank(observation.channel) < config.low_rank_threshold
         atoms = self.first_atoms(state, observation.noise_power)
-        atoms = atoms._replace(active=atoms.active & ~narrow[:, None])
+        atoms = atoms._replace(active=atoms.active & ~low_rank[:, None])
         atoms, evaluation = self.refinement(observation, atoms, config.steps)
-        atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, self.refinement, narrow)
+        atoms, evaluation = add_atoms(observation, atoms, evaluation, self.dictionary, self.refinement, low_rank)
         return Prediction(self.covariance(atoms), atoms, evaluation, state)
 
     def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:

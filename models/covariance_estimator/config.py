@@ -36,7 +36,7 @@ class GridConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ContinuousConfig:
+class RefinementConfig:
     """Off-grid refinement of the backbone."""
 
     spare_atoms: int = 3
@@ -49,23 +49,23 @@ class ContinuousConfig:
     """Peaks of the unexplained power that a round tests for the likelihood they would add."""
     addition_steps: int = 2
     """Fisher scoring steps after each round."""
-    narrow_rank: float = 6.0
+    low_rank_threshold: float = 6.0
     """Scenes whose channel has a lower effective rank start from no atom, and rounds test every grid point."""
-    narrow_additions: int = 8
+    low_rank_additions: int = 8
     """Most rounds there, where every atom takes one; none where `additions` is 0."""
     directions: int = 6
     """Strongest directions of such a channel that the test of all grid points keeps."""
-    narrow_gain: float = 3.0
-    """Log-likelihood a grid point must promise there to be tried; refined, it must be worth `prune_gain`."""
-    narrow_branches: int = 3
+    low_rank_llr: float = 3.0
+    """Log-likelihood a grid point must promise there to be tried; refined, it must be worth `prune_llr`."""
+    low_rank_branches: int = 3
     """Grid points a round tries there, each refined on its own: the likeliest stays, its powers weighed."""
-    narrow_steps: int = 6
+    low_rank_steps: int = 6
     """Fisher scoring steps after each round there."""
     settling_steps: int = 3
     """Further steps, each time, of the scenes that have not settled."""
     tolerance: float = 0.003
     """A scene has settled when a step promises less log-likelihood than this and every atom is worth its gain."""
-    prune_gain: float = 10.0
+    prune_llr: float = 10.0
     """Log-likelihood an atom must be worth to stay, and a new one must bring."""
     prune_after: int = 1
     """Steps before atoms may be dropped."""
@@ -74,17 +74,24 @@ class ContinuousConfig:
     channel, phase errors or dead elements add acts as noise that follows the signal."""
 
     def __post_init__(self) -> None:
-        counts = ("candidates", "addition_steps", "directions", "narrow_additions", "narrow_branches", "narrow_steps")
+        counts = (
+            "candidates",
+            "addition_steps",
+            "directions",
+            "low_rank_additions",
+            "low_rank_branches",
+            "low_rank_steps",
+        )
         for field in counts:
             if getattr(self, field) < 1:
-                raise ValueError(f"ContinuousConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
-        amounts = ("steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain", "narrow_gain")
-        for field in ("spare_atoms", "narrow_rank", *amounts):
+                raise ValueError(f"RefinementConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
+        amounts = ("steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_llr", "low_rank_llr")
+        for field in ("spare_atoms", "low_rank_threshold", *amounts):
             if getattr(self, field) < 0:
-                raise ValueError(f"ContinuousConfig.{field}: expected at least 0, got {getattr(self, field)!r}")
+                raise ValueError(f"RefinementConfig.{field}: expected at least 0, got {getattr(self, field)!r}")
         if not self.noise_range_db[0] <= 0.0 <= self.noise_range_db[1]:
             raise ValueError(
-                f"ContinuousConfig.noise_range_db: expected (low, high) about 0, got {self.noise_range_db!r}"
+                f"RefinementConfig.noise_range_db: expected (low, high) about 0, got {self.noise_range_db!r}"
             )
 
 
@@ -132,7 +139,7 @@ class BackboneConfig:
     """Convolutions of a correction."""
     grid: GridConfig = GridConfig()
     start: StartConfig = StartConfig()
-    continuous: ContinuousConfig = ContinuousConfig()
+    refinement: RefinementConfig = RefinementConfig()
 
     def __post_init__(self) -> None:
         if self.stages < 1:

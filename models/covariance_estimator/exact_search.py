@@ -14,14 +14,14 @@ import tensorflow as tf
 
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import Atoms
-from models.covariance_estimator.new_atom import best_power, gain_at
+from models.covariance_estimator.new_atom import best_power, llr_at
 from models.physics.observation import Observation
 
 
 class Search(NamedTuple):
     """gain: log-likelihood at its best power, [B, G] float32, zero where no power gains. power: that one, [B, G]."""
 
-    gain: tf.Tensor
+    llr: tf.Tensor
     power: tf.Tensor
 
 
@@ -63,8 +63,8 @@ def search_grid(observation: Observation, atoms: Atoms, dictionary: PolarDiction
         alpha = tf.maximum(dictionary.beam_power(tf.math.conj(rows)), 1e-6)[None]
         b = dictionary.beam_power(tf.math.conj(tf.matmul(white, rows, adjoint_a=True)))[None]
         power = best_power(alpha, b)
-        gains = tf.reduce_sum(b - alpha, axis=1) > 0.0
-        return Search(tf.where(gains, gain_at(power, alpha, b), 0.0)[0], power[0])
+        useful = tf.reduce_sum(b - alpha, axis=1) > 0.0
+        return Search(tf.where(useful, llr_at(power, alpha, b), 0.0)[0], power[0])
 
     scenes = (chol, reduced, observation.ris_codes, snapshots)
     signature = Search(*(tf.TensorSpec([dictionary.config.size], tf.float32) for _ in Search._fields))

@@ -69,7 +69,7 @@ class Evaluation(NamedTuple):
     nll: tf.Tensor
     gradient: tf.Tensor
     fisher: tf.Tensor
-    gains: tf.Tensor
+    llr: tf.Tensor
     noise_gradient: tf.Tensor
     noise_fisher: tf.Tensor
 
@@ -142,11 +142,11 @@ def evaluate_atoms(observation: Observation, atoms: Atoms, array: RISArray) -> E
 
     variance = tf.math.real(tf.linalg.diag_part(inverse))
     remaining = noise_power[:, None, None] * variance  # 1 - alpha
-    gains = tf.reduce_sum(tf.math.log(remaining) + tf.abs(symbols) ** 2 / remaining, axis=1)
+    llr = tf.reduce_sum(tf.math.log(remaining) + tf.abs(symbols) ** 2 / remaining, axis=1)
 
     noise_gradient = noise_alone + noise_power * tf.reduce_sum(variance, axis=(1, 2)) - misfit
     noise_fisher = noise_alone + noise_power**2 * tf.reduce_sum(tf.abs(inverse) ** 2, axis=(1, 2, 3))
-    return Evaluation(nll, gradient, _fisher(rows, projected), gains, noise_gradient, noise_fisher)
+    return Evaluation(nll, gradient, _fisher(rows, projected), llr, noise_gradient, noise_fisher)
 
 
 def error_covariance(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:

@@ -31,7 +31,7 @@ def best_power(alpha: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.exp(log_power)
 
 
-def gain_at(power: tf.Tensor, alpha: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+def llr_at(power: tf.Tensor, alpha: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """What a new atom of that power gains: power [B, C], alpha and b [B, L, C] -> [B, C]."""
     loaded = power[:, None] * alpha
     return tf.reduce_sum(power[:, None] * b / (1.0 + loaded) - tf.math.log1p(loaded), axis=1)

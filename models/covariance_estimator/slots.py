@@ -41,7 +41,7 @@ def with_rest_of(atoms: Atoms, whole: Atoms) -> Atoms:
 
 def with_slots(evaluation: Evaluation, count: tf.Tensor | int) -> Evaluation:
     """The evaluation with `count` slots of atoms: later ones left out, new ones empty."""
-    old = tf.shape(evaluation.gains)[-1]
+    old = tf.shape(evaluation.llr)[-1]
     more = tf.maximum(count - old, 0)
     per_parameter = [-1, PARAMETERS_PER_ATOM, old]
     gradient = tf.reshape(evaluation.gradient, per_parameter)[..., :count]
@@ -52,5 +52,5 @@ def with_slots(evaluation: Evaluation, count: tf.Tensor | int) -> Evaluation:
     return evaluation._replace(
         gradient=tf.reshape(gradient, [-1, size]),
         fisher=tf.reshape(fisher, [-1, size, size]),
-        gains=tf.pad(evaluation.gains[:, :count], [[0, 0], [0, more]]),
+        llr=tf.pad(evaluation.llr[:, :count], [[0, 0], [0, more]]),
     )

@@ -19,7 +19,7 @@ class LikelihoodMaps(NamedTuple):
     v: tf.Tensor
     q: tf.Tensor
 
-    def gain(self, num_snapshots: tf.Tensor) -> tf.Tensor:
+    def log_likelihood_ratio(self, num_snapshots: tf.Tensor) -> tf.Tensor:
         """Log-likelihood a source at each grid point would add at its best power: L (u - 1 - log u), u = v/q > 1.
 
         Exact when q is the same for every snapshot; a good ranking otherwise.

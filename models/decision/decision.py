@@ -15,7 +15,7 @@ import tensorflow as tf
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation, error_covariance
 from models.decision.config import DecisionConfig
 from models.physics.geometry import FieldOfView
-from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, path_loss_factor
+from models.physics.path_loss import LOG_POWER_WIDTH, RangePosteriors, path_loss_factor
 from models.physics.steering import source_positions_m
 
 
@@ -39,7 +39,7 @@ def _normal_mass(error: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
     return tf.math.erf(error / (math.sqrt(2.0) * deviation))
 
 
-def _log_existence_odds(covariance: tf.Tensor, gains: tf.Tensor, range_m: tf.Tensor, view: FieldOfView) -> tf.Tensor:
+def _log_existence_odds(covariance: tf.Tensor, llr: tf.Tensor, range_m: tf.Tensor, view: FieldOfView) -> tf.Tensor:
     deviation = tf.sqrt(tf.linalg.diag_part(covariance))
     correlation = covariance / (deviation[..., :, None] * deviation[..., None, :])
     eye = 1e-5 * tf.eye(PARAMETERS_PER_ATOM)
@@ -48,7 +48,7 @@ def _log_existence_odds(covariance: tf.Tensor, gains: tf.Tensor, range_m: tf.Ten
     angles = (view.azimuth[1] - view.azimuth[0]) * (view.elevation[1] - view.elevation[0])
     constant = math.log(angles * (view.range_m[1] - view.range_m[0]) * LOG_POWER_WIDTH)
     log_volume = constant - 2.0 * tf.math.log(range_m)  # uniform in r is density r^2 / (r_max - r_min) in 1/r
-    return gains + 2.0 * math.log(2.0 * math.pi) + half_log_det - log_volume
+    return llr + 2.0 * math.log(2.0 * math.pi) + half_log_det - log_volume
 
 
 def _range_nodes(mean: tf.Tensor, deviation: tf.Tensor, view: FieldOfView) -> tf.Tensor:
@@ -92,10 +92,10 @@ def decide(
     weights = tf.nn.softmax(-0.5 * shift**2 / variance_w[..., None] + 2.0 * tf.math.log(nodes_r), axis=-1)
 
     mean_range_m = tf.reduce_sum(weights * nodes_r, axis=-1)
-    log_odds = _log_existence_odds(covariance, evaluation.gains, mean_range_m, view)
+    log_odds = _log_existence_odds(covariance, evaluation.llr, mean_range_m, view)
     log_odds = tf.where(atoms.active, log_odds, -np.float32(np.inf))
     power_slope = covariance[..., 3, 2] / variance_w
-    candidates = Candidates(
+    candidates = RangePosteriors(
         range_m=_LAW_RANGE_M / view.typical_range_m * nodes_r,
         log_power=log_power[..., None] + power_slope[..., None] * shift,
         log_power_variance=tf.maximum(covariance[..., 3, 3] - power_slope * covariance[..., 3, 2], 0.0),

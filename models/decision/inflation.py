@@ -1,6 +1,6 @@
 """Covariances where the model does not hold: the inverse Fisher information times what the measurement shows.
 
-`models.reflections.path_search.mismatch_ratio` is one, give or take a tenth, where the model holds, and above
+`models.multipath.path_search.mismatch_ratio` is one, give or take a tenth, where the model holds, and above
 it where what arrives with a source's symbols is not the column the estimator has for it.
 """
 

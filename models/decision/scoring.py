@@ -71,7 +71,7 @@ def score_features(
     reported_noise_power = observation.noise_power
     features = [
         0.3 * score_logit(decision.score),
-        _log(tf.maximum(evaluation.gains, 1.0)) - 4.0,
+        _log(tf.maximum(evaluation.llr, 1.0)) - 4.0,
         _log(atoms.noise_power / reported_noise_power)[:, None] * everywhere,
         0.5 * _log(reported_noise_power)[:, None] * everywhere,
         _log(decision.range_m * (_FARTHEST_M / view.range_m[1])),

@@ -33,7 +33,7 @@ def _spreading(config: PathLossConfig) -> np.ndarray:
     return np.array(kernels, np.float32)
 
 
-class Candidates(NamedTuple):
+class RangePosteriors(NamedTuple):
     """Sources' posteriors before the law is known, on nodes of range.
 
     range_m, log_power: [B, A, n] float32, the log power expected at that range.
@@ -49,7 +49,7 @@ class Candidates(NamedTuple):
     exists: tf.Tensor
 
 
-def path_loss_factor(candidates: Candidates, config: PathLossConfig) -> tf.Tensor:
+def path_loss_factor(candidates: RangePosteriors, config: PathLossConfig) -> tf.Tensor:
     """By how much all other sources make each node of each source more probable than a flat prior of its power does.
 
     Args:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.continuous import grid_peaks
+from models.covariance_estimator.off_grid_refinement import grid_peaks
 from models.physics.covariance import LowRankCovariance
 from models.physics.steering import unit_norm_jacobian
 from models.spectrum.config import DetectionConfig

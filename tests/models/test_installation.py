@@ -14,9 +14,9 @@ from models.covariance_estimator.config import BackboneConfig, GridConfig
 from models.covariance_estimator.grids import moved_grid, natural_grid
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
+from models.multipath.config import MultipathConfig
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from models.physics.installation import installation_id, load_installation
-from models.reflections.config import CoherenceConfig
 from tests.conftest import TINY
 from tests.simulated import batch_of, inputs_of
 from tfds_shards.simulator import SceneConfig
@@ -176,7 +176,7 @@ def test_loud_sources_of_other_installations_are_found(name: str) -> None:
     scenario = dataclasses.replace(load_installation(INSTALLATIONS / f"{name}.toml"), max_sources=2)
     batch = batch_of(10, SceneConfig("loud", scenario, snr_db=(20.0, 20.0)))
     weights = moved_to(LocalizerWeights(Backbone(Scenario(), TINY)), scenario)
-    localizer = Localizer(weights, LocalizerConfig(coherence=CoherenceConfig(rounds=0)))
+    localizer = Localizer(weights, LocalizerConfig(multipath=MultipathConfig(rounds=0)))
     localize = tf.function(lambda inputs: localizer.localize(**inputs), autograph=False)
     found = {key: value.numpy() for key, value in localize(inputs_of(batch)).items()}
     view, hits = scenario.field_of_view, 0

@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.batches import choose
-from models.covariance_estimator.continuous import (
+from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms
+from models.covariance_estimator.off_grid_refinement import (
     DAMPING_DOWN,
     DAMPING_START,
     DAMPING_UP,
@@ -14,13 +15,12 @@ from models.covariance_estimator.continuous import (
     NLL_RESOLUTION,
     Limits,
 )
-from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms
+from models.multipath.config import MultipathConfig
+from models.multipath.path_search import BEYOND, MAX_MOVE, curvature, path_scores, within_half_space
+from models.multipath.paths import PathEvaluation, Paths, Unmixed, evaluate_paths
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation
 from models.physics.steering import steering_jacobian
-from models.reflections.config import CoherenceConfig
-from models.reflections.path_search import BEYOND, MAX_MOVE, curvature, path_scores, within_half_space
-from models.reflections.paths import PathEvaluation, Paths, Unmixed, evaluate_paths
 
 
 class PathState(NamedTuple):
@@ -91,8 +91,8 @@ def _unknown(observation: Observation, atoms: Atoms, paths: Paths) -> tuple[Path
     num_antennas, num_atoms, num_paths = observation.channel.shape[1], atoms.active.shape[-1], paths.active.shape[-1]
     size = PARAMETERS_PER_ATOM * num_atoms + 2 * num_paths
     worst, flat = tf.fill([batch], np.float32(np.inf)), tf.zeros([batch])
-    gains = tf.fill([batch, num_atoms + num_paths], np.float32(np.inf))
-    gains, path_gains = tf.split(gains, [num_atoms, num_paths], axis=-1)
+    llr = tf.fill([batch, num_atoms + num_paths], np.float32(np.inf))
+    llr, path_llr = tf.split(llr, [num_atoms, num_paths], axis=-1)
     gradient, fisher = tf.zeros([batch, size]), tf.zeros([batch, size, size])
     certainty = tf.zeros([batch, num_snapshots, num_atoms])
     unmixed = Unmixed(
@@ -102,7 +102,7 @@ def _unknown(observation: Observation, atoms: Atoms, paths: Paths) -> tuple[Path
         certainty=certainty,
         root=tf.zeros([batch, num_snapshots, num_antennas, num_antennas], tf.complex64),
     )
-    return PathEvaluation(worst, gradient, fisher, gains, path_gains, flat, flat + 1.0), unmixed
+    return PathEvaluation(worst, gradient, fisher, llr, path_llr, flat, flat + 1.0), unmixed
 
 
 def refine_paths(
@@ -111,8 +111,8 @@ def refine_paths(
     paths: Paths,
     array: RISArray,
     limits: Limits,
-    config: CoherenceConfig,
-    prune_gain: float,
+    config: MultipathConfig,
+    prune_llr: float,
 ) -> PathState:
     """Joint Fisher scoring of atoms and path amplitudes; the last step drops what is not worth its gain.
 
@@ -121,8 +121,8 @@ def refine_paths(
 
     def body(step: tf.Tensor, state: PathState) -> tuple[tf.Tensor, PathState]:
         last = step == config.steps
-        active = state.atoms.active & ~(state.evaluation.gains < prune_gain)
-        kept = state.paths.active & (state.evaluation.path_gains >= config.min_gain)
+        active = state.atoms.active & ~(state.evaluation.llr < prune_llr)
+        kept = state.paths.active & (state.evaluation.path_llr >= config.min_llr)
         kept &= tf.gather(active, state.paths.source, batch_dims=1)
         pruned = (state.atoms._replace(active=active), state.paths._replace(active=kept))
         some = tf.reduce_any(active != state.atoms.active, -1) | tf.reduce_any(kept != state.paths.active, -1)

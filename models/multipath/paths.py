@@ -121,8 +121,8 @@ class PathEvaluation(NamedTuple):
     nll: tf.Tensor
     gradient: tf.Tensor
     fisher: tf.Tensor
-    gains: tf.Tensor
-    path_gains: tf.Tensor
+    llr: tf.Tensor
+    path_llr: tf.Tensor
     noise_gradient: tf.Tensor
     noise_fisher: tf.Tensor
 
@@ -139,7 +139,7 @@ def _slopes(atoms: Atoms, paths: Paths, array: RISArray) -> tf.Tensor:
     return tf.concat([columns, 0.5 * paths.steering(array) * paths.amplitudes()[:, None]], axis=-1)
 
 
-def _path_gains(white_source: tf.Tensor, white_path: tf.Tensor, white_snapshots: tf.Tensor) -> tf.Tensor:
+def _path_llr(white_source: tf.Tensor, white_path: tf.Tensor, white_snapshots: tf.Tensor) -> tf.Tensor:
     """Log-likelihood lost without a path b of the source s: S - s s^H + (s - b)(s - b)^H = S + [s, b] K [s, b]^H.
 
     With K = [[0, -1], [-1, 1]], W = K^-1 + [s, b]^H S^-1 [s, b] and u = [s, b]^H S^-1 y it is
@@ -199,13 +199,13 @@ def evaluate_paths(
     gradient = 2.0 * tf.reduce_sum(tf.math.real(tf.linalg.diag_part(rows) - seen), axis=1)
 
     remaining = tf.maximum(1.0 - unmixed.certainty, 1e-6)
-    gains = tf.reduce_sum(tf.math.log(remaining) + tf.abs(unmixed.symbols) ** 2 / remaining, axis=1)
+    llr = tf.reduce_sum(tf.math.log(remaining) + tf.abs(unmixed.symbols) ** 2 / remaining, axis=1)
     reflected = 2.0 * p[..., PARAMETERS_PER_ATOM * num_atoms :][..., :num_paths]
-    path_gains = _path_gains(tf.matmul(s, of_source[:, None], transpose_b=True), reflected, y)
+    path_llr = _path_llr(tf.matmul(s, of_source[:, None], transpose_b=True), reflected, y)
 
     inverse = tf.matmul(root, root, adjoint_a=True)
     trace = tf.reduce_sum(tf.abs(root) ** 2, axis=(1, 2, 3))
     noise_gradient = atoms.noise_power * (trace - tf.reduce_sum(tf.abs(unmixed.snapshots) ** 2, axis=(1, 2)))
     noise_fisher = atoms.noise_power**2 * tf.reduce_sum(tf.abs(inverse) ** 2, axis=(1, 2, 3))
-    path_gains = tf.where(paths.active, path_gains, 0.0)
-    return PathEvaluation(nll, gradient, fisher, gains, path_gains, noise_gradient, noise_fisher), unmixed
+    path_llr = tf.where(paths.active, path_llr, 0.0)
+    return PathEvaluation(nll, gradient, fisher, llr, path_llr, noise_gradient, noise_fisher), unmixed

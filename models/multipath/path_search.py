@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.continuous import is_grid_peak
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms
+from models.covariance_estimator.off_grid_refinement import is_grid_peak
+from models.multipath.paths import PARAMETERS_PER_PATH, Paths, Unmixed
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation
 from models.physics.steering import steering_jacobian, steering_vectors
-from models.reflections.paths import PARAMETERS_PER_PATH, Paths, Unmixed
 
 _INVERSE_RANGES = (0.03, 0.12, 0.3)  # 1/m
 _GRAZING = 0.97  # largest sine of the angle from boresight
@@ -59,7 +59,7 @@ class FoundPaths(NamedTuple):
     """Candidates, strongest first: paths [B, C], all said to be active, and the log-likelihood each gains [B, C]."""
 
     paths: Paths
-    gains: tf.Tensor
+    llr: tf.Tensor
 
 
 def path_scores(observation: Observation, unmixed: Unmixed) -> tf.Tensor:
@@ -110,13 +110,13 @@ def power_map(scores: tf.Tensor, atoms: Atoms, grid: PathGrid) -> tf.Tensor:
 
 
 def may_reflect(
-    observation: Observation, atoms: Atoms, unmixed: Unmixed, scores: tf.Tensor, grid: PathGrid, gain: float
+    observation: Observation, atoms: Atoms, unmixed: Unmixed, scores: tf.Tensor, grid: PathGrid, llr: float
 ) -> tf.Tensor:
     """Whether any path of a scene might gain that much, by a mean channel: [B] bool, at the cost of a product."""
     power = tf.reduce_max(power_map(scores, atoms, grid), axis=-1)
     num_antennas = tf.cast(observation.channel.shape[1], tf.float32)
     information = tf.reduce_sum(unmixed.certainty, axis=1) * num_antennas / atoms.noise_power[:, None]
-    return tf.reduce_any(power > gain * information, axis=-1)
+    return tf.reduce_any(power > llr * information, axis=-1)
 
 
 def curvature(vectors: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
@@ -174,12 +174,12 @@ def search_paths(
     response = tf.matmul(unmixed.root, observation.respond(tf.linalg.matrix_transpose(vectors)))
     energy = tf.reduce_sum(tf.abs(response) ** 2, axis=2)
     information = tf.reduce_sum(energy * tf.gather(unmixed.certainty, source, axis=2), axis=1) + 1e-9
-    gains = tf.where(tf.gather(atoms.active, source, axis=1), tf.abs(g) ** 2 / information, 0.0)
+    llr = tf.where(tf.gather(atoms.active, source, axis=1), tf.abs(g) ** 2 / information, 0.0)
     log_power = 2.0 * tf.math.log(tf.abs(g) / information + 1e-9)
-    sources = tf.broadcast_to(source, tf.shape(gains))
-    found = Paths(points, log_power, tf.math.angle(-g), sources, tf.ones_like(gains, tf.bool))
-    gains, best = tf.math.top_k(gains, min(count, num_atoms * per_source))
-    return FoundPaths(Paths(*(tf.gather(value, best, batch_dims=1) for value in found)), gains)
+    sources = tf.broadcast_to(source, tf.shape(llr))
+    found = Paths(points, log_power, tf.math.angle(-g), sources, tf.ones_like(llr, tf.bool))
+    llr, best = tf.math.top_k(llr, min(count, num_atoms * per_source))
+    return FoundPaths(Paths(*(tf.gather(value, best, batch_dims=1) for value in found)), llr)
 
 
 def coherent_pair(
@@ -197,12 +197,12 @@ def coherent_pair(
     columns = atoms.steering(array) * tf.cast(tf.sqrt(atoms.powers()), tf.complex64)[:, None]
     g = tf.matmul(columns, scores, adjoint_a=True)  # [B, j, k]
     information = tf.matmul(unmixed.certainty, unmixed.certainty, transpose_a=True)  # of atoms without further paths
-    gains = tf.abs(g) ** 2 / (information + 1e-9)
+    llr = tf.abs(g) ** 2 / (information + 1e-9)
     log_power = atoms.parameters[..., 3]
     alone = tf.reduce_sum(paths.of_source(num_atoms), axis=1) == 0.0
     weaker = (log_power[:, :, None] < log_power[:, None, :]) & (atoms.active & alone)[:, :, None]
-    gains = tf.where(weaker & atoms.active[:, None, :], gains, 0.0)
-    flat = tf.reshape(gains, [-1, num_atoms**2])
+    llr = tf.where(weaker & atoms.active[:, None, :], llr, 0.0)
+    flat = tf.reshape(llr, [-1, num_atoms**2])
     best = tf.argmax(flat, axis=-1, output_type=tf.int32)
     weak, strong = best // num_atoms, best % num_atoms
     azimuth, elevation, inverse_range, power = tf.unstack(tf.gather(atoms.parameters, weak, batch_dims=1), axis=-1)

@@ -2,7 +2,7 @@
 
 An atom that stands for a reflection has the symbols of its source. It becomes a path of it, one column with the direct
 path, where that is more likely than two independent sources; the stronger of the two is the direct path, since free
-space and walls weaken the other. Further paths are searched by the symbols, `models.reflections.path_search`.
+space and walls weaken the other. Further paths are searched by the symbols, `models.multipath.path_search`.
 Without them a source's position is biased by its own reflections. Scenes without reflections cost one product.
 """
 
@@ -12,14 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.batches import choose, put_scenes, take_scenes
-from models.covariance_estimator.config import ContinuousConfig
-from models.covariance_estimator.continuous import parameter_limits
+from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
-from models.physics.geometry import FieldOfView
-from models.physics.observation import Observation
-from models.reflections.config import CoherenceConfig
-from models.reflections.path_refinement import refine_paths
-from models.reflections.path_search import (
+from models.covariance_estimator.off_grid_refinement import parameter_limits
+from models.multipath.config import MultipathConfig
+from models.multipath.path_refinement import refine_paths
+from models.multipath.path_search import (
     BEYOND,
     PathGrid,
     coherent_pair,
@@ -28,12 +26,14 @@ from models.reflections.path_search import (
     path_scores,
     search_paths,
 )
-from models.reflections.paths import PathEvaluation, Paths, Unmixed, no_paths, unmix
+from models.multipath.paths import PathEvaluation, Paths, Unmixed, no_paths, unmix
+from models.physics.geometry import FieldOfView
+from models.physics.observation import Observation
 
 _SCREENING_SHARE = 0.75  # of the gain a path must be worth, by a mean channel: what a screening must show
 
 
-class Reflections(NamedTuple):
+class MultipathEstimate(NamedTuple):
     """Sources, their reflected paths, and the likelihood there with the paths' amplitudes unknown.
 
     atoms: the direct paths. paths: the reflected ones. evaluation: of the atoms. mismatch: `mismatch_ratio`, [B, A].
@@ -104,7 +104,7 @@ def _of_atoms(evaluation: PathEvaluation, num_atoms: int) -> Evaluation:
         evaluation.nll,
         evaluation.gradient[:, :size],
         fisher[:, :size, :size] - tf.matmul(explained, explained, transpose_a=True),
-        evaluation.gains,
+        evaluation.llr,
         evaluation.noise_gradient,
         evaluation.noise_fisher,
     )
@@ -114,7 +114,7 @@ def _grown(
     observation: Observation,
     state: _State,
     grid: PathGrid,
-    config: CoherenceConfig,
+    config: MultipathConfig,
     view: FieldOfView,
     merges: tf.Tensor,
 ) -> tuple[Atoms, Paths, tf.Tensor, tf.Tensor]:
@@ -124,10 +124,10 @@ def _grown(
       atoms, paths, whether a scene has something to try and whether that is a merger, [B] bool.
     """
     atoms, paths, _, unmixed, scores = state
-    weak, path, gain = coherent_pair(atoms, paths, unmixed, scores, grid.array)
-    merged = merges & (gain > config.min_gain)
+    weak, path, llr = coherent_pair(atoms, paths, unmixed, scores, grid.array)
+    merged = merges & (llr > config.min_llr)
     found = search_paths(observation, atoms, unmixed, scores, grid, config.paths_per_source, config.paths_per_round)
-    wanted = found.paths._replace(active=(found.gains > config.min_gain) & ~merged[:, None])
+    wanted = found.paths._replace(active=(found.llr > config.min_llr) & ~merged[:, None])
     new = Paths(*(tf.concat(pair, axis=1) for pair in zip(path._replace(active=merged[:, None]), wanted, strict=True)))
     gone = (tf.range(atoms.active.shape[-1]) == weak[:, None]) & merged[:, None]
     changed = tf.reduce_any(new.active, axis=-1)
@@ -145,14 +145,14 @@ class _Work(NamedTuple):
 
 
 def _round(
-    work: _Work, grid: PathGrid, view: FieldOfView, continuous: ContinuousConfig, config: CoherenceConfig
+    work: _Work, grid: PathGrid, view: FieldOfView, refinement: RefinementConfig, config: MultipathConfig
 ) -> _Work:
     """One round: what it finds is refined and kept where it is more likely; scenes that found nothing leave."""
     atoms, paths, changed, merged = _grown(work.observation, work.state, grid, config, view, work.merges)
     kept = tf.where(changed)[:, 0]
     work, atoms, paths, merged = take_scenes((work, atoms, paths, merged), kept)
-    limits = parameter_limits(grid.array, view, work.observation.noise_power, continuous.noise_range_db)
-    refined = refine_paths(work.observation, atoms, paths, grid.array, limits, config, continuous.prune_gain)
+    limits = parameter_limits(grid.array, view, work.observation.noise_power, refinement.noise_range_db)
+    refined = refine_paths(work.observation, atoms, paths, grid.array, limits, config, refinement.prune_llr)
     reached = _State(
         refined.atoms,
         refined.paths,
@@ -165,15 +165,15 @@ def _round(
     return take_scenes(work, tf.where(better | merged)[:, 0])
 
 
-def explain_reflections(
+def estimate_multipath(
     observation: Observation,
     atoms: Atoms,
     evaluation: Evaluation,
     grid: PathGrid,
     field_of_view: FieldOfView,
-    continuous: ContinuousConfig,
-    config: CoherenceConfig,
-) -> Reflections:
+    refinement: RefinementConfig,
+    config: MultipathConfig,
+) -> MultipathEstimate:
     """Gives sources their reflected paths and takes back the atoms that stood for some.
 
     Args:
@@ -190,10 +190,10 @@ def explain_reflections(
     unmixed = unmix(observation, atoms, paths, grid.array)
     known = _State(atoms, paths, evaluation, unmixed, path_scores(observation, unmixed))
     if config.rounds > 0:
-        known = _in_rounds(observation, known, grid, field_of_view, continuous, config)
+        known = _in_rounds(observation, known, grid, field_of_view, refinement, config)
     atoms, paths, evaluation, unmixed, scores = known
     mismatch = mismatch_ratio(observation, atoms, paths, unmixed, scores, grid.array)
-    return Reflections(atoms, paths, evaluation, mismatch)
+    return MultipathEstimate(atoms, paths, evaluation, mismatch)
 
 
 def _in_rounds(
@@ -201,18 +201,18 @@ def _in_rounds(
     known: _State,
     grid: PathGrid,
     view: FieldOfView,
-    continuous: ContinuousConfig,
-    config: CoherenceConfig,
+    refinement: RefinementConfig,
+    config: MultipathConfig,
 ) -> _State:
     """`known` after rounds with those scenes that may have reflections, until none of them gains from one."""
     atoms, paths, _, unmixed, scores = known
-    pair = coherent_pair(atoms, paths, unmixed, scores, grid.array)[2] > config.min_gain
-    suspicious = pair | may_reflect(observation, atoms, unmixed, scores, grid, _SCREENING_SHARE * config.min_gain)
+    pair = coherent_pair(atoms, paths, unmixed, scores, grid.array)[2] > config.min_llr
+    suspicious = pair | may_reflect(observation, atoms, unmixed, scores, grid, _SCREENING_SHARE * config.min_llr)
     scenes = tf.where(suspicious)[:, 0]
     work = _Work(scenes, *take_scenes((observation, known), scenes), tf.ones_like(scenes, tf.bool))
 
     def body(number: tf.Tensor, work: _Work, known: _State) -> tuple[tf.Tensor, _Work, _State]:
-        work = _round(work, grid, view, continuous, config)
+        work = _round(work, grid, view, refinement, config)
         return number + 1, work, put_scenes(known, work.scenes, work.state)
 
     def more(number: tf.Tensor, work: _Work, _: _State) -> tf.Tensor:

@@ -4,7 +4,7 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class CoherenceConfig:
+class MultipathConfig:
     """Reflected paths of the sources."""
 
     max_paths: int = 16
@@ -15,7 +15,7 @@ class CoherenceConfig:
     """Paths a round may add."""
     paths_per_source: int = 2
     """Of them, of one source."""
-    min_gain: float = 12.0
+    min_llr: float = 12.0
     """Log-likelihood a path must be worth. Of all directions and sources of a scene without reflections the best is
     worth about 7."""
     steps: int = 3
@@ -24,9 +24,9 @@ class CoherenceConfig:
     def __post_init__(self) -> None:
         for field in ("max_paths", "paths_per_round", "paths_per_source", "steps"):
             if getattr(self, field) < 1:
-                raise ValueError(f"CoherenceConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
-        if self.rounds < 0 or self.min_gain <= 0:
+                raise ValueError(f"MultipathConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
+        if self.rounds < 0 or self.min_llr <= 0:
             raise ValueError(
-                "CoherenceConfig.rounds, min_gain: expected at least 0 and a positive number, "
-                f"got {self.rounds!r}, {self.min_gain!r}"
+                "MultipathConfig.rounds, min_llr: expected at least 0 and a positive number, "
+                f"got {self.rounds!r}, {self.min_llr!r}"
             )

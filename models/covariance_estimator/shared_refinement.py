@@ -2,14 +2,14 @@
 
 import tensorflow as tf
 
-from models.covariance_estimator.config import ContinuousConfig
-from models.covariance_estimator.continuous import leaves_in_place, refine_atoms
+from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.likelihood import Atoms, Evaluation, atom_specs
+from models.covariance_estimator.off_grid_refinement import leaves_in_place, refine_atoms
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation, observation_specs
 
 
-class Refinement:
+class SharedRefinement:
     """`refine_atoms` of one installation.
 
     A localizer calls it four times. Were it a part of the graph each time, the graph would be larger by a third, and
@@ -19,16 +19,16 @@ class Refinement:
       array, field_of_view, config: as for `refine_atoms`.
     """
 
-    def __init__(self, array: RISArray, field_of_view: FieldOfView, config: ContinuousConfig) -> None:
+    def __init__(self, array: RISArray, field_of_view: FieldOfView, config: RefinementConfig) -> None:
         self.array, self.field_of_view, self.config = array, field_of_view, config
         self._shared = tf.function(self._fisher_scoring, autograph=False, experimental_attributes={"_noinline": True})
 
     def __call__(
-        self, observation: Observation, atoms: Atoms, steps: int, prune_gain: float | None = None
+        self, observation: Observation, atoms: Atoms, steps: int, prune_llr: float | None = None
     ) -> tuple[Atoms, Evaluation]:
         """`refine_atoms`; no gradient passes it."""
         observation, atoms = tf.nest.map_structure(tf.stop_gradient, (observation, atoms))
-        least = self.config.prune_gain if prune_gain is None else prune_gain
+        least = self.config.prune_llr if prune_llr is None else prune_llr
         if tf.executing_eagerly() or leaves_in_place(self.config, steps):
             return refine_atoms(observation, atoms, self.array, self.field_of_view, self.config, steps, least)
         _, num_antennas, num_elements = observation.channel.shape
@@ -36,13 +36,13 @@ class Refinement:
             observation_specs(num_antennas, num_elements),
             atom_specs(atoms.active.shape[-1]),
             tf.TensorSpec([], tf.int32, "steps"),
-            tf.TensorSpec([], tf.float32, "prune_gain"),
+            tf.TensorSpec([], tf.float32, "prune_llr"),
         )
         found = shared(observation, atoms, tf.constant(steps), tf.constant(least, tf.float32))
         # Told again for TensorFlow's optimizer, which does not look into a function that is not inlined.
         return tf.nest.map_structure(lambda value: tf.ensure_shape(value, value.shape), found)
 
     def _fisher_scoring(
-        self, observation: Observation, atoms: Atoms, steps: tf.Tensor, prune_gain: tf.Tensor
+        self, observation: Observation, atoms: Atoms, steps: tf.Tensor, prune_llr: tf.Tensor
     ) -> tuple[Atoms, Evaluation]:
-        return refine_atoms(observation, atoms, self.array, self.field_of_view, self.config, steps, prune_gain)
+        return refine_atoms(observation, atoms, self.array, self.field_of_view, self.config, steps, prune_llr)

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from models.covariance_estimator.batches import put_scenes, take_scenes
-from models.covariance_estimator.config import ContinuousConfig
-from models.covariance_estimator.continuous import atoms_at, grid_peaks
+from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.exact_search import search_grid
 from models.covariance_estimator.likelihood import Atoms, Evaluation, error_covariance
-from models.covariance_estimator.new_atom import best_power, gain_at
-from models.covariance_estimator.refinement import Refinement
+from models.covariance_estimator.new_atom import best_power, llr_at
+from models.covariance_estimator.off_grid_refinement import atoms_at, grid_peaks
+from models.covariance_estimator.shared_refinement import SharedRefinement
 from models.physics.config import PathLossConfig
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation
@@ -42,7 +42,7 @@ def _unexplained(observation: Observation, atoms: Atoms, array: RISArray) -> _Un
     return _Unexplained(basis, (residual / noise)[..., 0])
 
 
-def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: ContinuousConfig) -> Atoms:
+def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: RefinementConfig) -> Atoms:
     """The peak of the unexplained power that gains most as one more atom.
 
     Args:
@@ -63,25 +63,25 @@ def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionar
     alpha = tf.maximum(energy, 1e-6) / atoms.noise_power[:, None, None]
     b = tf.abs(tf.einsum("blm,blmc->blc", tf.math.conj(unexplained.snapshots), response)) ** 2
     powers = best_power(alpha, b)
-    gain, best = tf.math.top_k(gain_at(powers, alpha, b), 1)
+    llr, best = tf.math.top_k(llr_at(powers, alpha, b), 1)
     indices, powers = (tf.gather(values, best, batch_dims=1) for values in (indices, powers))
-    return atoms_at(indices, powers, gain > config.prune_gain, atoms.noise_power, dictionary)
+    return atoms_at(indices, powers, llr > config.prune_llr, atoms.noise_power, dictionary)
 
 
 def best_grid_points(
-    observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: ContinuousConfig
+    observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: RefinementConfig
 ) -> Atoms:
     """The grid points that gain most as one more atom, out of all; arguments as for `best_peak`.
 
     They are tried from a lower gain on: between two grid points much of a gain is lost where the channel is narrow.
 
     Returns:
-      `config.narrow_branches` atoms a scene, alternatives to each other.
+      `config.low_rank_branches` atoms a scene, alternatives to each other.
     """
     found = search_grid(observation, atoms, dictionary, config.directions)
-    indices, gain = grid_peaks(found.gain, dictionary, config.narrow_branches)
+    indices, llr = grid_peaks(found.llr, dictionary, config.low_rank_branches)
     powers = tf.gather(found.power, indices, batch_dims=1)
-    worth = gain > config.narrow_gain
+    worth = llr > config.low_rank_llr
     return atoms_at(indices, powers, worth, atoms.noise_power, dictionary)
 
 
@@ -123,13 +123,13 @@ def _filled(atoms: Atoms, new: Atoms) -> tuple[Atoms, tf.Tensor]:
     return Atoms(parameters, active, atoms.noise_power), tf.reduce_any(active & (keep >= num_atoms), axis=-1)
 
 
-def complete_atoms(
+def add_atoms(
     observation: Observation,
     atoms: Atoms,
     evaluation: Evaluation,
     dictionary: PolarDictionary,
-    refinement: Refinement,
-    narrow: tf.Tensor,
+    refinement: SharedRefinement,
+    low_rank: tf.Tensor,
 ) -> tuple[Atoms, Evaluation]:
     """Rounds of adding an atom and refining all; a scene that gains none has had its last round and costs no more.
 
@@ -146,25 +146,25 @@ def complete_atoms(
     if config.additions == 0:
         return atoms, evaluation
     problem = _Problem(observation, dictionary, refinement)
-    wide = _Manner(best_peak, config.additions, config.addition_steps)
-    state = _rounds(problem, ~narrow, (atoms, evaluation), wide)
-    exact = _Manner(best_grid_points, config.narrow_additions, config.narrow_steps)
-    return _rounds(problem, narrow, state, exact)
+    full_rank = _Manner(best_peak, config.additions, config.addition_steps)
+    state = _rounds(problem, ~low_rank, (atoms, evaluation), full_rank)
+    exact = _Manner(best_grid_points, config.low_rank_additions, config.low_rank_steps)
+    return _rounds(problem, low_rank, state, exact)
 
 
 class _Problem(NamedTuple):
     observation: Observation
     dictionary: PolarDictionary
-    refinement: Refinement
+    refinement: SharedRefinement
 
 
-_Search = Callable[[Observation, Atoms, PolarDictionary, ContinuousConfig], Atoms]
+_Search = Callable[[Observation, Atoms, PolarDictionary, RefinementConfig], Atoms]
 
 
-def _objective(atoms: Atoms, evaluation: Evaluation, config: ContinuousConfig) -> tf.Tensor:
+def _objective(atoms: Atoms, evaluation: Evaluation, config: RefinementConfig) -> tf.Tensor:
     """The likelihood, free space and the number of atoms weighed together, [B]; less is better."""
     number = tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1)
-    return evaluation.nll + config.prune_gain * number - law_evidence(atoms, evaluation)
+    return evaluation.nll + config.prune_llr * number - law_evidence(atoms, evaluation)
 
 
 def _tried(

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.batches import choose, put_scenes, take_scenes
-from models.covariance_estimator.config import ContinuousConfig
+from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation, evaluate_atoms
 from models.covariance_estimator.slots import active_first, first_slots, used_slots, with_rest_of, with_slots
@@ -84,9 +84,9 @@ def _unknown(atoms: Atoms) -> Evaluation:
     num_scenes, num_atoms = tf.shape(atoms.active)[0], atoms.active.shape[-1]
     size = PARAMETERS_PER_ATOM * num_atoms
     worst = tf.fill([num_scenes], np.float32(np.inf))
-    gains = tf.fill([num_scenes, num_atoms], np.float32(np.inf))
+    llr = tf.fill([num_scenes, num_atoms], np.float32(np.inf))
     flat = tf.zeros([num_scenes])
-    return Evaluation(worst, tf.zeros([num_scenes, size]), tf.zeros([num_scenes, size, size]), gains, flat, flat + 1.0)
+    return Evaluation(worst, tf.zeros([num_scenes, size]), tf.zeros([num_scenes, size, size]), llr, flat, flat + 1.0)
 
 
 def _narrowed(state: _State, count: tf.Tensor) -> _State:
@@ -100,9 +100,9 @@ def _widened(state: _State, whole: _State) -> _State:
     return _State(with_rest_of(state.atoms, whole.atoms), state.damping, with_slots(state.evaluation, slots))
 
 
-def _useless(state: _State, prune_gain: float | tf.Tensor) -> tf.Tensor:
+def _useless(state: _State, prune_llr: float | tf.Tensor) -> tf.Tensor:
     """Atoms that are not worth their gain, [B, A] bool."""
-    return state.atoms.active & (state.evaluation.gains < prune_gain)
+    return state.atoms.active & (state.evaluation.llr < prune_llr)
 
 
 def _advance(
@@ -110,8 +110,8 @@ def _advance(
     state: _State,
     array: RISArray,
     field_of_view: FieldOfView,
-    config: ContinuousConfig,
-    prune_gain: float | tf.Tensor,
+    config: RefinementConfig,
+    prune_llr: float | tf.Tensor,
     first: tf.Tensor,
     stop: tf.Tensor,
 ) -> tuple[_State, tf.Tensor]:
@@ -123,7 +123,7 @@ def _advance(
     limits = parameter_limits(array, field_of_view, observation.noise_power, config.noise_range_db)
 
     def body(step: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
-        useless = _useless(state, prune_gain)
+        useless = _useless(state, prune_llr)
         stay = (tf.reduce_any(useless, axis=-1) & (step >= config.prune_after)) | (step < 0)
         pruned = state.atoms._replace(active=state.atoms.active & ~useless)
         moved, _ = _scoring_step(state, limits)
@@ -138,11 +138,11 @@ def _advance(
     _, state = tf.while_loop(lambda step, _: step < stop, body, (first, state))
     undamped = state._replace(damping=tf.zeros_like(state.damping))  # damped, a scene that is stuck promises little
     moved, promise = _scoring_step(undamped, limits)
-    settled = (promise < config.tolerance) & ~tf.reduce_any(_useless(state, prune_gain), axis=-1)
+    settled = (promise < config.tolerance) & ~tf.reduce_any(_useless(state, prune_llr), axis=-1)
     return state._replace(atoms=choose(settled, moved, state.atoms)), settled
 
 
-def leaves_in_place(config: ContinuousConfig, steps: int) -> bool:
+def leaves_in_place(config: RefinementConfig, steps: int) -> bool:
     """Whether atoms are left where they are."""
     return steps + config.settling_steps == 0
 
@@ -152,9 +152,9 @@ def refine_atoms(
     atoms: Atoms,
     array: RISArray,
     field_of_view: FieldOfView,
-    config: ContinuousConfig,
+    config: RefinementConfig,
     steps: int | tf.Tensor,
-    prune_gain: float | tf.Tensor | None = None,
+    prune_llr: float | tf.Tensor | None = None,
 ) -> tuple[Atoms, Evaluation]:
     """Joint Fisher scoring with accept or reject a scene, dropping atoms that are not worth their gain.
 
@@ -166,14 +166,14 @@ def refine_atoms(
       array, field_of_view: the installation; parameters stay within a margin of the field of view.
       config: pruning, and the further steps of scenes that have not settled.
       steps: steps of all scenes, one likelihood evaluation each; a tensor of at least one where none settle further.
-      prune_gain: in place of the config's.
+      prune_llr: in place of the config's.
 
     Returns:
       The atoms and the likelihood there; after few steps an active atom may still be below the pruning gain.
     """
     if isinstance(steps, int) and leaves_in_place(config, steps):
         return atoms, evaluate_atoms(observation, atoms, array)
-    least = config.prune_gain if prune_gain is None else prune_gain
+    least = config.prune_llr if prune_llr is None else prune_llr
     damping = tf.fill([tf.shape(atoms.active)[0]], DAMPING_START)
     state = _State(active_first(atoms), damping, _unknown(atoms))
     everyone = tf.range(tf.size(damping))
