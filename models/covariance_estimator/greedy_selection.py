@@ -85,7 +85,7 @@ def best_grid_points(
     return atoms_at(indices, powers, worth, atoms.noise_power, dictionary)
 
 
-def _one_each(atoms: Atoms) -> Atoms:
+def _as_scenes(atoms: Atoms) -> Atoms:
     """Alternatives [B, C] as [B C, 1]."""
     size = tf.size(atoms.active)
     noise_power = tf.repeat(atoms.noise_power, atoms.active.shape[-1])
@@ -102,7 +102,7 @@ def _first_least(values: tf.Tensor, owner: tf.Tensor, num_owners: tf.Tensor) -> 
     return tf.boolean_mask(which, first)
 
 
-def law_evidence(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
+def path_loss_evidence(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
     """How much more likely free space makes the atoms' powers than chance does, log, [B] (models.physics.path_loss)."""
     _, _, inverse_range, log_power = tf.unstack(atoms.parameters, axis=-1)
     covariance = error_covariance(atoms, evaluation)
@@ -146,10 +146,10 @@ def add_atoms(
     if config.additions == 0:
         return atoms, evaluation
     problem = _Problem(observation, dictionary, refinement)
-    full_rank = _Manner(best_peak, config.additions, config.addition_steps)
-    state = _rounds(problem, ~low_rank, (atoms, evaluation), full_rank)
-    exact = _Manner(best_grid_points, config.low_rank_additions, config.low_rank_steps)
-    return _rounds(problem, low_rank, state, exact)
+    full_rank = _Schedule(best_peak, config.additions, config.addition_steps)
+    state = _run_rounds(problem, ~low_rank, (atoms, evaluation), full_rank)
+    exact = _Schedule(best_grid_points, config.low_rank_additions, config.low_rank_steps)
+    return _run_rounds(problem, low_rank, state, exact)
 
 
 class _Problem(NamedTuple):
@@ -164,10 +164,10 @@ _Search = Callable[[Observation, Atoms, PolarDictionary, RefinementConfig], Atom
 def _objective(atoms: Atoms, evaluation: Evaluation, config: RefinementConfig) -> tf.Tensor:
     """The likelihood, free space and the number of atoms weighed together, [B]; less is better."""
     number = tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1)
-    return evaluation.nll + config.prune_llr * number - law_evidence(atoms, evaluation)
+    return evaluation.nll + config.prune_llr * number - path_loss_evidence(atoms, evaluation)
 
 
-def _tried(
+def _refine_alternatives(
     problem: _Problem, scenes: tf.Tensor, base: Atoms, new: Atoms, steps: int
 ) -> tuple[tf.Tensor, Atoms, Evaluation]:
     """Atoms with each scene's best new one, refined.
@@ -183,7 +183,7 @@ def _tried(
     observation, _, refinement = problem
     branches = new.active.shape[-1]
     owner = tf.repeat(tf.range(tf.size(scenes)), branches)
-    grown, added = _filled(take_scenes(base, owner), _one_each(new))
+    grown, added = _filled(take_scenes(base, owner), _as_scenes(new))
     owner, grown = take_scenes((owner, grown), tf.where(added)[:, 0])
     some = take_scenes(observation, tf.gather(scenes, owner))
     grown, reached = refinement(some, grown, steps)
@@ -193,7 +193,7 @@ def _tried(
     return take_scenes((owner, grown, reached), best)
 
 
-class _Manner(NamedTuple):
+class _Schedule(NamedTuple):
     """How a round searches, how many there are at most, and the Fisher scoring steps after each."""
 
     search: _Search
@@ -201,23 +201,23 @@ class _Manner(NamedTuple):
     steps: int
 
 
-def _rounds(
-    problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], manner: _Manner
+def _run_rounds(
+    problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], schedule: _Schedule
 ) -> tuple[Atoms, Evaluation]:
     """The state after rounds with those scenes, `which` [B] bool, until none of them gains an atom."""
     observation, dictionary, refinement = problem
 
     def one_round(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]):
         old, before = take_scenes(state, scenes)
-        new = manner.search(take_scenes(observation, scenes), old, dictionary, refinement.config)
-        owner, grown, reached = _tried(problem, scenes, old, new, manner.steps)
+        new = schedule.search(take_scenes(observation, scenes), old, dictionary, refinement.config)
+        owner, grown, reached = _refine_alternatives(problem, scenes, old, new, schedule.steps)
         better = tf.where(reached.nll < tf.gather(before.nll, owner))[:, 0]
         scenes = tf.gather(scenes, tf.gather(owner, better))
         return number + 1, scenes, put_scenes(state, scenes, take_scenes((grown, reached), better))
 
-    def goes_on(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]) -> tf.Tensor:
+    def unfinished(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]) -> tf.Tensor:
         del state
-        return (number < manner.rounds) & (tf.size(scenes) > 0)
+        return (number < schedule.rounds) & (tf.size(scenes) > 0)
 
-    _, _, state = tf.while_loop(goes_on, one_round, (tf.constant(0), tf.where(which)[:, 0], state))
+    _, _, state = tf.while_loop(unfinished, one_round, (tf.constant(0), tf.where(which)[:, 0], state))
     return state

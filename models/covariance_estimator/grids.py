@@ -11,7 +11,7 @@ _CELL_BEAMS, _CELL_DEPTHS = 0.475, 2.1  # cells in units of `RISArray.resolution
 _LEAST_CELLS = 3  # a peak has neighbours
 
 
-def natural_grid(array: RISArray, field_of_view: FieldOfView, density: int = 1) -> GridConfig:
+def default_grid(array: RISArray, field_of_view: FieldOfView, density: int = 1) -> GridConfig:
     """The grid that an installation asks for: cells of 0.475 beam widths and of 2.1 lambda / D^2 in inverse range.
 
     Args:
@@ -26,7 +26,7 @@ def natural_grid(array: RISArray, field_of_view: FieldOfView, density: int = 1) 
 
 def moved_grid(grid: GridConfig, before: Scenario, after: Scenario) -> GridConfig:
     """A grid as fine for an installation as it was for another; the same where both ask for the same."""
-    asked = [natural_grid(one.array, one.field_of_view).shape for one in (before, after)]
+    asked = [default_grid(one.array, one.field_of_view).shape for one in (before, after)]
     cells = (round(own * new / old) for own, old, new in zip(grid.shape, *asked, strict=True))
     return GridConfig(*(max(count, _LEAST_CELLS) for count in cells))
 

@@ -79,7 +79,7 @@ def _scoring_step(state: _State, limits: Limits) -> tuple[Atoms, tf.Tensor]:
     return Atoms(moved, active, moved_noise), -0.5 * promise
 
 
-def _unknown(atoms: Atoms) -> Evaluation:
+def _placeholder(atoms: Atoms) -> Evaluation:
     """In place of a likelihood that is not known yet: any other is better, no atom is useless, no step leads on."""
     num_scenes, num_atoms = tf.shape(atoms.active)[0], atoms.active.shape[-1]
     size = PARAMETERS_PER_ATOM * num_atoms
@@ -89,18 +89,18 @@ def _unknown(atoms: Atoms) -> Evaluation:
     return Evaluation(worst, tf.zeros([num_scenes, size]), tf.zeros([num_scenes, size, size]), llr, flat, flat + 1.0)
 
 
-def _narrowed(state: _State, count: tf.Tensor) -> _State:
+def _cropped(state: _State, count: tf.Tensor) -> _State:
     """The state with the first slots alone."""
     return _State(first_slots(state.atoms, count), state.damping, with_slots(state.evaluation, count))
 
 
-def _widened(state: _State, whole: _State) -> _State:
+def _restored(state: _State, whole: _State) -> _State:
     """What became of `_narrowed(whole)`, in the slots of `whole`."""
     slots = whole.atoms.active.shape[-1]
     return _State(with_rest_of(state.atoms, whole.atoms), state.damping, with_slots(state.evaluation, slots))
 
 
-def _useless(state: _State, prune_llr: float | tf.Tensor) -> tf.Tensor:
+def _prunable(state: _State, prune_llr: float | tf.Tensor) -> tf.Tensor:
     """Atoms that are not worth their gain, [B, A] bool."""
     return state.atoms.active & (state.evaluation.llr < prune_llr)
 
@@ -123,9 +123,9 @@ def _advance(
     limits = parameter_limits(array, field_of_view, observation.noise_power, config.noise_range_db)
 
     def body(step: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
-        useless = _useless(state, prune_llr)
-        stay = (tf.reduce_any(useless, axis=-1) & (step >= config.prune_after)) | (step < 0)
-        pruned = state.atoms._replace(active=state.atoms.active & ~useless)
+        prunable = _prunable(state, prune_llr)
+        stay = (tf.reduce_any(prunable, axis=-1) & (step >= config.prune_after)) | (step < 0)
+        pruned = state.atoms._replace(active=state.atoms.active & ~prunable)
         moved, _ = _scoring_step(state, limits)
         candidate = choose(stay, pruned, moved)
         evaluation = evaluate_atoms(observation, candidate, array)
@@ -138,11 +138,11 @@ def _advance(
     _, state = tf.while_loop(lambda step, _: step < stop, body, (first, state))
     undamped = state._replace(damping=tf.zeros_like(state.damping))  # damped, a scene that is stuck promises little
     moved, promise = _scoring_step(undamped, limits)
-    settled = (promise < config.tolerance) & ~tf.reduce_any(_useless(state, prune_llr), axis=-1)
+    settled = (promise < config.tolerance) & ~tf.reduce_any(_prunable(state, prune_llr), axis=-1)
     return state._replace(atoms=choose(settled, moved, state.atoms)), settled
 
 
-def leaves_in_place(config: RefinementConfig, steps: int) -> bool:
+def skips_refinement(config: RefinementConfig, steps: int) -> bool:
     """Whether atoms are left where they are."""
     return steps + config.settling_steps == 0
 
@@ -171,15 +171,15 @@ def refine_atoms(
     Returns:
       The atoms and the likelihood there; after few steps an active atom may still be below the pruning gain.
     """
-    if isinstance(steps, int) and leaves_in_place(config, steps):
+    if isinstance(steps, int) and skips_refinement(config, steps):
         return atoms, evaluate_atoms(observation, atoms, array)
     least = config.prune_llr if prune_llr is None else prune_llr
     damping = tf.fill([tf.shape(atoms.active)[0]], DAMPING_START)
-    state = _State(active_first(atoms), damping, _unknown(atoms))
-    everyone = tf.range(tf.size(damping))
+    state = _State(active_first(atoms), damping, _placeholder(atoms))
+    all_scenes = tf.range(tf.size(damping))
     shapes = (tf.TensorShape([]), tf.TensorShape([None]), tf.nest.map_structure(lambda value: value.shape, state))
 
-    def leg(number: tf.Tensor, scenes: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:
+    def phase(number: tf.Tensor, scenes: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:
         """All scenes take `steps`, and on the second leg those that have not settled the further ones.
 
         Scenes that use as many slots go together, in systems of that size.
@@ -191,12 +191,12 @@ def refine_atoms(
         def group(turn: tf.Tensor, unsettled: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:
             some = tf.boolean_mask(scenes, used == counts[turn])
             whole = take_scenes(state, some)
-            here = _narrowed(whole, counts[turn])
+            here = _cropped(whole, counts[turn])
             moved, settled = _advance(
                 take_scenes(observation, some), here, array, field_of_view, config, least, first, stop
             )
             unsettled = tf.concat([unsettled, tf.boolean_mask(some, ~settled)], axis=0)
-            return turn + 1, unsettled, put_scenes(state, some, _widened(moved, whole))
+            return turn + 1, unsettled, put_scenes(state, some, _restored(moved, whole))
 
         loop = (tf.constant(0), scenes[:0], state)
         _, unsettled, state = tf.while_loop(
@@ -204,11 +204,11 @@ def refine_atoms(
         )
         return number + 1, unsettled, state
 
-    def goes_on(number: tf.Tensor, scenes: tf.Tensor, state: _State) -> tf.Tensor:
+    def unfinished(number: tf.Tensor, scenes: tf.Tensor, state: _State) -> tf.Tensor:
         del state
         return (number <= int(config.settling_steps > 0)) & (tf.size(scenes) > 0)
 
-    _, _, state = tf.while_loop(goes_on, leg, (tf.constant(0), everyone, state), shape_invariants=shapes)
+    _, _, state = tf.while_loop(unfinished, phase, (tf.constant(0), all_scenes, state), shape_invariants=shapes)
     return state.atoms, state.evaluation
 
 

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.likelihood import Atoms, Evaluation, atom_specs
-from models.covariance_estimator.off_grid_refinement import leaves_in_place, refine_atoms
+from models.covariance_estimator.off_grid_refinement import refine_atoms, skips_refinement
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation, observation_specs
 
@@ -29,7 +29,7 @@ class SharedRefinement:
         """`refine_atoms`; no gradient passes it."""
         observation, atoms = tf.nest.map_structure(tf.stop_gradient, (observation, atoms))
         least = self.config.prune_llr if prune_llr is None else prune_llr
-        if tf.executing_eagerly() or leaves_in_place(self.config, steps):
+        if tf.executing_eagerly() or skips_refinement(self.config, steps):
             return refine_atoms(observation, atoms, self.array, self.field_of_view, self.config, steps, least)
         _, num_antennas, num_elements = observation.channel.shape
         shared = self._shared.get_concrete_function(

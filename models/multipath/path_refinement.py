@@ -85,7 +85,7 @@ def _moved_points(observation: Observation, state: PathState, array: RISArray) -
     return tf.where(paths.active[..., None], moved, paths.points)
 
 
-def _unknown(observation: Observation, atoms: Atoms, paths: Paths) -> tuple[PathEvaluation, Unmixed]:
+def _placeholder(observation: Observation, atoms: Atoms, paths: Paths) -> tuple[PathEvaluation, Unmixed]:
     """In place of what is not evaluated yet: any other likelihood is better, nothing is useless, no step leads on."""
     batch, num_snapshots = tf.unstack(tf.shape(observation.snapshots)[:2])
     num_antennas, num_atoms, num_paths = observation.channel.shape[1], atoms.active.shape[-1], paths.active.shape[-1]
@@ -135,5 +135,5 @@ def refine_paths(
         return step + 1, choose(accept, new, state._replace(damping=damping))
 
     damping = tf.fill([tf.shape(atoms.active)[0]], np.float32(DAMPING_START / DAMPING_DOWN))  # step -1 is accepted
-    start = PathState(atoms, paths, damping, *_unknown(observation, atoms, paths))
+    start = PathState(atoms, paths, damping, *_placeholder(observation, atoms, paths))
     return tf.while_loop(lambda step, _: step <= config.steps, body, (tf.constant(-1), start))[1]

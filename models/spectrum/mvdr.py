@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from models.covariance_estimator.config import GridConfig
 from models.covariance_estimator.dictionary import PolarDictionary
-from models.covariance_estimator.grids import natural_grid
+from models.covariance_estimator.grids import default_grid
 from models.physics.covariance import LowRankCovariance, as_complex
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 
@@ -97,4 +97,4 @@ class MVDR(keras.layers.Layer):
 def spectrum_layer(scenario: Scenario, grid: GridConfig | None = None) -> MVDR:
     """The layer for an installation; without a grid, twice as fine along each axis as the installation asks for."""
     array, view = scenario.array, scenario.field_of_view
-    return MVDR(array, view, grid or natural_grid(array, view, density=2))
+    return MVDR(array, view, grid or default_grid(array, view, density=2))
