@@ -1,8 +1,8 @@
-"""Completing the atoms, one a round: what they leave unexplained is searched on the grid, and tested exactly off it.
+"""Greedy selection of atoms: each round adds the best new atom and refines all atoms jointly.
 
-Where the channel has many directions the grid is searched for peaks of sum_l b_l (new_atom.py), which costs one product
-with the dictionary, and only the peaks get their alpha_l, from the atoms' span by Woodbury's identity, sigma^2 S_l^-1 =
-I - U_l U_l^H. Where it has few, every grid point is tested (exact_search.py).
+For a full-rank channel a round finds the peaks of sum_l b_l (new_atom.py) on the grid, which costs one product with the
+dictionary. It computes alpha_l at the peaks only, by Woodbury's identity sigma^2 S_l^-1 = I - U_l U_l^H. For a low-rank
+channel it tests every grid point (exact_search.py).
 """
 
 from collections.abc import Callable
@@ -25,7 +25,11 @@ from models.physics.path_loss import log_evidence
 
 
 class _Unexplained(NamedTuple):
-    """basis: U_l, [B, L, M, A] complex64. snapshots: S_l^-1 y_l, [B, L, M] complex64."""
+    """The part of the measurement that the atoms do not explain.
+
+    basis: U_l, [B, L, M, A] complex64.
+    snapshots: S_l^-1 y_l, [B, L, M] complex64.
+    """
 
     basis: tf.Tensor
     snapshots: tf.Tensor
@@ -43,16 +47,16 @@ def _unexplained(observation: Observation, atoms: Atoms, array: RISArray) -> _Un
 
 
 def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: RefinementConfig) -> Atoms:
-    """The peak of the unexplained power that gains most as one more atom.
+    """Finds the peak of the unexplained power with the largest log-likelihood ratio.
 
     Args:
-      observation: the scenes.
+      observation: B scenes.
       atoms: refined atoms.
       dictionary: the grid.
-      config: how many peaks are tested.
+      config: number of peaks to test, and the threshold.
 
     Returns:
-      One atom a scene, [B, 1], active where it is worth a try.
+      One atom per scene, [B, 1]; active if its log-likelihood ratio exceeds `config.prune_llr`.
     """
     unexplained = _unexplained(observation, atoms, dictionary.array)
     power_map = dictionary.beam_power(observation.back_project(unexplained.snapshots))
@@ -71,12 +75,13 @@ def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionar
 def best_grid_points(
     observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: RefinementConfig
 ) -> Atoms:
-    """The grid points that gain most as one more atom, out of all; arguments as for `best_peak`.
+    """Finds the local maxima of the log-likelihood ratio over all grid points. Arguments as for `best_peak`.
 
-    They are tried from a lower gain on: between two grid points much of a gain is lost where the channel is narrow.
+    The threshold `config.low_rank_llr` is lower, because with a low-rank channel the log-likelihood ratio falls steeply
+    between grid points.
 
     Returns:
-      `config.low_rank_branches` atoms a scene, alternatives to each other.
+      `config.low_rank_branches` alternative atoms per scene.
     """
     found = search_grid(observation, atoms, dictionary, config.directions)
     indices, llr = grid_peaks(found.llr, dictionary, config.low_rank_branches)
@@ -86,7 +91,7 @@ def best_grid_points(
 
 
 def _as_scenes(atoms: Atoms) -> Atoms:
-    """Alternatives [B, C] as [B C, 1]."""
+    """Alternatives as scenes of one atom each: [B, C] -> [B C, 1]."""
     size = tf.size(atoms.active)
     noise_power = tf.repeat(atoms.noise_power, atoms.active.shape[-1])
     parameters = tf.reshape(atoms.parameters, [size, 1, atoms.parameters.shape[-1]])
@@ -94,7 +99,7 @@ def _as_scenes(atoms: Atoms) -> Atoms:
 
 
 def _first_least(values: tf.Tensor, owner: tf.Tensor, num_owners: tf.Tensor) -> tf.Tensor:
-    """Of the values [S] of each owner, which come in the owners' order, the number of the first least one."""
+    """Index of the first smallest value of each owner. `values` and `owner` are [S]; `owner` is ascending."""
     least = tf.math.unsorted_segment_min(values, owner, num_owners)
     which = tf.where(values <= tf.gather(least, owner))[:, 0]
     owners = tf.gather(owner, which)
@@ -103,7 +108,7 @@ def _first_least(values: tf.Tensor, owner: tf.Tensor, num_owners: tf.Tensor) -> 
 
 
 def path_loss_evidence(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
-    """How much more likely free space makes the atoms' powers than chance does, log, [B] (models.physics.path_loss)."""
+    """Log evidence of the path-loss law for the atoms, [B] float32 (models.physics.path_loss)."""
     _, _, inverse_range, log_power = tf.unstack(atoms.parameters, axis=-1)
     covariance = error_covariance(atoms, evaluation)
     slope = -2.0 / inverse_range
@@ -113,7 +118,10 @@ def path_loss_evidence(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
 
 
 def _filled(atoms: Atoms, new: Atoms) -> tuple[Atoms, tf.Tensor]:
-    """The strongest of old and new atoms in the old ones' slots, and whether a new one is among them, [B] bool."""
+    """Keeps the strongest old and new atoms, in as many slots as before.
+
+    Also returns if a new one is kept, [B] bool.
+    """
     parameters = tf.concat([atoms.parameters, new.parameters], axis=1)
     active = tf.concat([atoms.active, new.active], axis=1)
     num_atoms = atoms.active.shape[-1]
@@ -131,16 +139,19 @@ def add_atoms(
     refinement: SharedRefinement,
     low_rank: tf.Tensor,
 ) -> tuple[Atoms, Evaluation]:
-    """Rounds of adding an atom and refining all; a scene that gains none has had its last round and costs no more.
+    """Greedy selection: each round adds an atom and refines all atoms. A scene that gets no atom leaves the loop.
 
-    A round that ends less likely than it began, as an added atom may take a slot in vain, is undone.
+    A round that lowers the likelihood is undone: an added atom can replace a better one if no slot is free.
 
     Args:
-      observation: the scenes.
-      atoms, evaluation: refined atoms and the likelihood there.
+      observation: B scenes.
+      atoms, evaluation: refined atoms and the likelihood at them.
       dictionary: the grid.
-      refinement: after each addition; its config says how many there may be.
-      narrow: scenes whose channel has few directions, [B] bool.
+      refinement: refines after each addition; its config limits the rounds.
+      low_rank: scenes with a low-rank channel, [B] bool.
+
+    Returns:
+      The atoms and the likelihood at them.
     """
     config = refinement.config
     if config.additions == 0:
@@ -162,7 +173,7 @@ _Search = Callable[[Observation, Atoms, PolarDictionary, RefinementConfig], Atom
 
 
 def _objective(atoms: Atoms, evaluation: Evaluation, config: RefinementConfig) -> tf.Tensor:
-    """The likelihood, free space and the number of atoms weighed together, [B]; less is better."""
+    """NLL plus a penalty per atom, minus the path-loss evidence, [B] float32; lower is better."""
     number = tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1)
     return evaluation.nll + config.prune_llr * number - path_loss_evidence(atoms, evaluation)
 
@@ -170,15 +181,17 @@ def _objective(atoms: Atoms, evaluation: Evaluation, config: RefinementConfig) -
 def _refine_alternatives(
     problem: _Problem, scenes: tf.Tensor, base: Atoms, new: Atoms, steps: int
 ) -> tuple[tf.Tensor, Atoms, Evaluation]:
-    """Atoms with each scene's best new one, refined.
+    """Adds each alternative atom, refines, and keeps the best alternative of each scene.
 
     Args:
-      problem: whose scenes of numbers `scenes` [S] are worked on.
-      base: what is added to, of S scenes. new: alternatives, [S, C].
+      problem: the whole batch.
+      scenes: indices of the scenes to work on, [S].
+      base: their present atoms.
+      new: alternatives, [S, C].
       steps: Fisher scoring steps.
 
     Returns:
-      Which of the S scenes got one, [T], rising, and their atoms and likelihood.
+      The scenes that got an atom, as ascending indices [T] into `scenes`, their atoms and the likelihood at them.
     """
     observation, _, refinement = problem
     branches = new.active.shape[-1]
@@ -194,7 +207,7 @@ def _refine_alternatives(
 
 
 class _Schedule(NamedTuple):
-    """How a round searches, how many there are at most, and the Fisher scoring steps after each."""
+    """Search function of a round, largest number of rounds, and Fisher scoring steps after each."""
 
     search: _Search
     rounds: int
@@ -204,7 +217,7 @@ class _Schedule(NamedTuple):
 def _run_rounds(
     problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], schedule: _Schedule
 ) -> tuple[Atoms, Evaluation]:
-    """The state after rounds with those scenes, `which` [B] bool, until none of them gains an atom."""
+    """Runs rounds for the scenes `which` [B] bool until none of them gets an atom."""
     observation, dictionary, refinement = problem
 
     def one_round(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]):

@@ -1,4 +1,4 @@
-"""The off-grid refinement as one function of a graph, however often it is called there with as many slots of atoms."""
+"""The off-grid refinement as one graph function that all calls with the same number of slots share."""
 
 import tensorflow as tf
 
@@ -10,13 +10,13 @@ from models.physics.observation import Observation, observation_specs
 
 
 class SharedRefinement:
-    """`refine_atoms` of one installation.
+    """`refine_atoms` for one installation.
 
-    A localizer calls it four times. Were it a part of the graph each time, the graph would be larger by a third, and
-    take so much longer to trace, load and start.
+    A localizer refines four times. Inlining every call would make the graph a third larger, and slower to trace, load
+    and start.
 
     Args:
-      array, field_of_view, config: as for `refine_atoms`.
+      array, field_of_view, config: see `refine_atoms`.
     """
 
     def __init__(self, array: RISArray, field_of_view: FieldOfView, config: RefinementConfig) -> None:
@@ -26,7 +26,7 @@ class SharedRefinement:
     def __call__(
         self, observation: Observation, atoms: Atoms, steps: int, prune_llr: float | None = None
     ) -> tuple[Atoms, Evaluation]:
-        """`refine_atoms`; no gradient passes it."""
+        """`refine_atoms`, without gradient. `steps` and `prune_llr` have the same meaning there."""
         observation, atoms = tf.nest.map_structure(tf.stop_gradient, (observation, atoms))
         least = self.config.prune_llr if prune_llr is None else prune_llr
         if tf.executing_eagerly() or skips_refinement(self.config, steps):
@@ -39,7 +39,7 @@ class SharedRefinement:
             tf.TensorSpec([], tf.float32, "prune_llr"),
         )
         found = shared(observation, atoms, tf.constant(steps), tf.constant(least, tf.float32))
-        # Told again for TensorFlow's optimizer, which does not look into a function that is not inlined.
+        # Repeats the static shapes: TensorFlow's optimizer does not look into a function that is not inlined.
         return tf.nest.map_structure(lambda value: tf.ensure_shape(value, value.shape), found)
 
     def _fisher_scoring(
