@@ -1,6 +1,6 @@
-"""How much a model does for a scene: three settings of the same weights on the curve of F1 against time.
+"""Effort: three settings for the same weights that trade time for F1.
 
-Light, so that options can be read without TensorFlow. What is switched off at the default effort stays off.
+Steps that are disabled at the default effort stay disabled. Imports no TensorFlow, so that options are read quickly.
 """
 
 import dataclasses
@@ -25,11 +25,11 @@ Settings = TypeVar("Settings", RefinementConfig, MultipathConfig)
 
 
 def at_effort(settings: Settings, effort: Effort) -> Settings:
-    """The off-grid refinement, or the search for reflections, at an effort.
+    """Converts settings of the off-grid refinement or of the multipath estimation to another effort.
 
     Args:
-      settings: those of the default effort.
-      effort: which one.
+      settings: settings at the default effort.
+      effort: "fast", "default" or "thorough".
     """
     kind = type(settings)
     if effort == "fast":

@@ -181,6 +181,6 @@ def started_atoms(
     places = tf.clip_by_value(places, low, high)
     log_power -= tf.math.log(tf.gather(dictionary.norm2, indices))
     parameters = tf.concat(
-        [tf.asin(places[..., :2]), places[..., 2:], tf.maximum(log_power, -13.8)[..., None]], axis=-1
+        [tf.asin(places[..., :2]), places[..., 2:], tf.maximum(log_power, _LEAST_LOG_POWER)[..., None]], axis=-1
     )
     return Atoms(parameters, logits > np.float32(np.log(min_presence / (1.0 - min_presence))), noise_power)

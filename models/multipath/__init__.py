@@ -1,1 +1,1 @@
-"""What arrives with a source's symbols by other paths: searched, refined, and told as part of that source."""
+"""Multipath: finds reflected paths by the symbols of their source, and estimates them as part of that source."""

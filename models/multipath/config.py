@@ -1,23 +1,28 @@
-"""Settings of the search for reflections; light, so that options can be read without TensorFlow."""
+"""Settings of the multipath estimation. Imports no TensorFlow, so that options are read quickly."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class MultipathConfig:
-    """Reflected paths of the sources."""
+    """Search for reflected paths of the sources.
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     max_paths: int = 16
-    """Reflected paths a scene may have."""
+    """Largest number of reflected paths per scene."""
     rounds: int = 5
-    """Rounds that add paths; a scene that gains none has had its last. 0 takes every atom for a source of its own."""
+    """Largest number of rounds that add paths. A scene stops when a round adds none. 0 disables the search: every atom
+    is a separate source."""
     paths_per_round: int = 6
-    """Paths a round may add."""
+    """Largest number of paths that a round adds."""
     paths_per_source: int = 2
-    """Of them, of one source."""
+    """Largest number of paths that a round adds to one source."""
     min_llr: float = 12.0
-    """Log-likelihood a path must be worth. Of all directions and sources of a scene without reflections the best is
-    worth about 7."""
+    """Smallest log-likelihood ratio of a path. In a scene without reflections the largest one over all directions and
+    sources is about 7."""
     steps: int = 3
     """Fisher scoring steps after each round."""
 

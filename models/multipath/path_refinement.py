@@ -1,4 +1,7 @@
-"""Joint damped Fisher scoring of sources and of the amplitudes of their reflected paths, whose directions follow."""
+"""Joint damped Fisher scoring of sources and of the amplitudes of their reflected paths.
+
+The directions of the paths follow by separate Gauss-Newton steps.
+"""
 
 from typing import NamedTuple
 
@@ -24,7 +27,7 @@ from models.physics.steering import steering_jacobian
 
 
 class PathState(NamedTuple):
-    """Sources and their paths on the way to the likelihood's maximum; damping [B] float32."""
+    """State of the refinement of sources and paths; damping is [B] float32."""
 
     atoms: Atoms
     paths: Paths
@@ -38,7 +41,7 @@ _LOG_POWER = (-13.8, 4.6)
 
 
 def _scoring_step(observation: Observation, state: PathState, limits: Limits, array: RISArray) -> tuple[Atoms, Paths]:
-    """The damped step -(F + lambda diag F)^-1 g, clipped, inside the limits."""
+    """Atoms and paths after the damped step -(F + lambda diag F)^-1 g, clipped to the limits."""
     atoms, paths, damping, evaluation, _ = state
     num_atoms, num_paths = atoms.active.shape[-1], paths.active.shape[-1]
     scale = np.concatenate([np.repeat(limits.scale, num_atoms), np.repeat(_PATH_SCALE, num_paths)]).astype(np.float32)
@@ -62,9 +65,9 @@ def _scoring_step(observation: Observation, state: PathState, limits: Limits, ar
 
 
 def _moved_points(observation: Observation, state: PathState, array: RISArray) -> tf.Tensor:
-    """A Gauss-Newton step of each reflected path's direction and curvature with all else fixed, [B, P, 3].
+    """Points after a Gauss-Newton step of each reflected path, with everything else fixed: [B, P, 3] float32.
 
-    dNLL/dpsi = 2 Re(c^* a'^H w_k); the information is that of a mean channel.
+    dNLL/dpsi = 2 Re(c^* a'^H w_k). The Fisher information uses a mean channel.
     """
     atoms, paths, damping, _, unmixed = state
     scores = tf.linalg.matrix_transpose(path_scores(observation, unmixed))  # [B, A, N]
@@ -86,7 +89,7 @@ def _moved_points(observation: Observation, state: PathState, array: RISArray) -
 
 
 def _placeholder(observation: Observation, atoms: Atoms, paths: Paths) -> tuple[PathEvaluation, Unmixed]:
-    """In place of what is not evaluated yet: any other likelihood is better, nothing is useless, no step leads on."""
+    """Placeholder evaluation: any real likelihood is better, nothing is pruned, the step is zero."""
     batch, num_snapshots = tf.unstack(tf.shape(observation.snapshots)[:2])
     num_antennas, num_atoms, num_paths = observation.channel.shape[1], atoms.active.shape[-1], paths.active.shape[-1]
     size = PARAMETERS_PER_ATOM * num_atoms + 2 * num_paths
@@ -114,9 +117,19 @@ def refine_paths(
     config: MultipathConfig,
     prune_llr: float,
 ) -> PathState:
-    """Joint Fisher scoring of atoms and path amplitudes; the last step drops what is not worth its gain.
+    """Joint Fisher scoring of atoms and path amplitudes.
 
-    Step -1 stays where it is and finds the likelihood there.
+    The last step prunes instead of moving, if anything is prunable.
+
+    Step -1 does not move: it evaluates the likelihood.
+
+    Args:
+      observation: B scenes.
+      atoms, paths: initial sources and paths.
+      array: the surface.
+      limits: limits of the parameters.
+      config: number of steps, and the threshold for paths.
+      prune_llr: threshold for atoms.
     """
 
     def body(step: tf.Tensor, state: PathState) -> tuple[tf.Tensor, PathState]:
