@@ -4,7 +4,7 @@ import dataclasses
 import math
 from pathlib import Path
 
-from models.reflections.config import CoherenceConfig
+from models.multipath.config import MultipathConfig
 from pipeline.common.weights import WeightsOptions
 from pipeline.scenes.installations import apply_installation
 
@@ -33,8 +33,8 @@ class ConfidenceOptions(WeightsOptions):
     """Candidates a batch."""
     seed: int = 1
     """Seeds weights and the order of the candidates."""
-    coherence: CoherenceConfig = CoherenceConfig()
-    """Reflections, which the localizer looks for; --coherence.rounds 0 saves that time where scenes have none."""
+    multipath: MultipathConfig = MultipathConfig()
+    """Reflections, which the localizer looks for; --multipath.rounds 0 saves that time where scenes have none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from models.effort import Effort
-from models.reflections.config import CoherenceConfig
+from models.multipath.config import MultipathConfig
 from pipeline.scenes.installations import apply_installation
 
 VERDICT_FILE = "learnability.json"
@@ -32,7 +32,7 @@ class LearnabilityOptions:
 
     effort: Effort = "default"
     """At which all are judged; training pays most where it is fast."""
-    coherence: CoherenceConfig = CoherenceConfig()
+    multipath: MultipathConfig = MultipathConfig()
     """As for `python -m pipeline.train`."""
 
     def __post_init__(self) -> None:

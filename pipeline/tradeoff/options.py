@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from models.reflections.config import CoherenceConfig
+from models.multipath.config import MultipathConfig
 from models.weights import PRETRAINED
 from pipeline.scenes.installations import apply_installation
 
@@ -27,8 +27,8 @@ class TradeoffOptions:
     batch_size: int = 50
     """Scenes a call."""
 
-    coherence: CoherenceConfig = CoherenceConfig()
-    """Reflections, which all settings look for; --coherence.rounds 0: none does."""
+    multipath: MultipathConfig = MultipathConfig()
+    """Reflections, which all settings look for; --multipath.rounds 0: none does."""
 
     def __post_init__(self) -> None:
         apply_installation(self)
