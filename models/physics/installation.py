@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.physics.geometry import FieldOfView, RISArray, Scenario
+from models.shipped import or_shipped
 
 _ARRAY = {
     "rows": "num_vertical",
@@ -31,7 +32,7 @@ def load_installation(path: Path) -> Scenario:
         that names the field.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(or_shipped(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"--installation: expected a file, {path}: {error}") from None
     except tomllib.TOMLDecodeError as error:

@@ -8,16 +8,16 @@ from typing import Any, get_args
 
 from models.physics.geometry import FieldOfView, Scenario
 from models.physics.installation import load_installation
+from models.shipped import shipped_path
 from pipeline.benchmark.cells import Cell
 from pipeline.benchmark.names import SUITES
-from pipeline.common.digests import ROOT
 from tfds_shards.codebook import Codebook
 from tfds_shards.hall import Hall
 from tfds_shards.impairments import ImpairmentConfig
 from tfds_shards.simulator import CONFIGS, SceneConfig
 
 BASE = CONFIGS["l64_m64"]
-_FILES = ROOT / "docs" / "installations"
+_FILES = shipped_path("docs/installations")
 _INSTALLATIONS = tuple(sorted(_FILES.glob("*.toml")))
 _MODIFIED_MUSIC = _FILES / "modified_music.toml"
 _OFF = (0.0, 0.0)

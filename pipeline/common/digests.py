@@ -112,7 +112,15 @@ def _parsed(path: Path, module: str) -> tuple[str, tuple[str, ...]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [item for item in node.body if not _is_text(item)] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
+    return json_digest(_plain(tree)), imported
+
+
+def _plain(value: Any) -> Any:
+    """A syntax tree as JSON, fields that are empty left out: the same in every version of Python, unlike `ast.dump`."""
+    if isinstance(value, ast.AST):
+        fields = {name: _plain(item) for name, item in ast.iter_fields(value) if item is not None and item != []}
+        return {"node": type(value).__name__, **fields}
+    return [_plain(item) for item in value] if isinstance(value, list) else repr(value)
 
 
 def _is_text(statement: ast.stmt) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from models.shipped import or_shipped
+
 Options = TypeVar("Options")
 
 
@@ -54,7 +56,7 @@ def _like(old: Any, value: Any, declared: Any, name: str) -> Any:
     if isinstance(old, float) and isinstance(value, int):
         return float(value)
     if isinstance(value, str) and (isinstance(old, Path) or (old is None and Path in get_args(declared))):
-        return Path(value)
+        return or_shipped(Path(value))
     if old is None and value is not None and not isinstance(value, get_args(declared)):
         raise ValueError(f"hyperparameters: {name}: expected {declared}, got {value!r}")
     if old is not None and value is not None and not isinstance(value, type(old)):

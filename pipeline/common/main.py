@@ -1,6 +1,7 @@
 """The main of every stage: options, a log file, one line for an error, and an exit status that says which it was."""
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import logging
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import tyro
 
 from models.lean_start import start_lean
+from models.shipped import or_shipped
 from pipeline.common.log import logging_to, quiet_libraries
 from pipeline.common.stages import RENAMED, module
 
@@ -82,9 +84,22 @@ def parse(stage: str, options_type: type[Options], arguments: Sequence[str], def
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), _wide():
-            return tyro.cli(options_type, prog=program(stage), args=arguments, **given)
+            options = tyro.cli(options_type, prog=program(stage), args=arguments, **given)
     except SystemExit:
         raise ValueError(f"{_first_part(said.getvalue())}; {program(stage)} --help explains the options") from None
+    return _with_shipped_files(options)
+
+
+def _with_shipped_files(options: Options) -> Options:
+    """Options whose paths lead to the files that come with the package where nothing else has their name."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(options):  # type: ignore[arg-type]
+        value = getattr(options, field.name)
+        if isinstance(value, Path):
+            changes[field.name] = or_shipped(value)
+        elif isinstance(value, tuple) and any(isinstance(item, Path) for item in value):
+            changes[field.name] = tuple(map(or_shipped, value))
+    return dataclasses.replace(options, **changes)  # type: ignore[type-var]
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pipeline.common.digests import ROOT
+from models.shipped import shipped_path
 from pipeline.reproduce.names import FOLDER
 from pipeline.reproduce.pages import Quoted, figure_after, figures, table_cells
 from tfds_shards.simulator import CONFIGS
@@ -45,13 +45,13 @@ class Claim:
             raise ValueError(f"scenes: expected 1 or more, got {self.scenes}")
 
 
-def read_claims(name: str, folder: Path = FOLDER, root: Path = ROOT) -> list[Claim]:
+def read_claims(name: str, folder: Path = FOLDER, root: Path | None = None) -> list[Claim]:
     """All figures of a table.
 
     Args:
       name: of docs/tables/NAME.toml.
       folder: where that lies.
-      root: what its page lies below.
+      root: what its page lies below; None for the pages that come with the package.
 
     Raises:
       ValueError: file and page do not fit; one line that names the file and the field.
@@ -60,7 +60,8 @@ def read_claims(name: str, folder: Path = FOLDER, root: Path = ROOT) -> list[Cla
     path = folder / f"{name}.toml"
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        return list(_claims(name, tables, (root / tables["page"]).read_text(encoding="utf-8")))
+        page = shipped_path(tables["page"]) if root is None else root / tables["page"]
+        return list(_claims(name, tables, page.read_text(encoding="utf-8")))
     except KeyError as error:
         raise ValueError(f"{path}: expected a value for {error}, got none") from None
     except (ValueError, TypeError) as error:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from pipeline.common.digests import ROOT
+from models.shipped import shipped_path
 
-FOLDER = ROOT / "docs" / "tables"
+FOLDER = shipped_path("docs/tables")
 
 
 def names(folder: Path = FOLDER) -> list[str]:

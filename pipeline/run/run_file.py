@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from models.shipped import or_shipped
 from pipeline.common.hyperparameters import replaced
 from pipeline.common.stages import RENAMED
 
@@ -76,4 +77,4 @@ def read_run_file(path: Path, run_dir: Path | None = None, installation: Path | 
             raise ValueError(f"{path}: [{name}]: this table is now called [{RENAMED[name]}]")
         if name not in STAGES or not isinstance(table, dict):
             raise ValueError(f"{path}: expected run_dir, installation and tables of {', '.join(STAGES)}, got {name!r}")
-    return RunFile(path, run_dir or folder, installation or (None if site is None else Path(site)), given)
+    return RunFile(path, run_dir or folder, installation or (None if site is None else or_shipped(Path(site))), given)

@@ -30,7 +30,7 @@ def test_every_check_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     assert stopped.value.code == FAIL
     said = dict(line[6:].split(": ", 1) for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL"))
     assert list(said) == ["python", "packages", "disk", "weights", "server"]
-    assert said["python"] == "expected <3.12,>=3.11, got 2.7.18"
+    assert said["python"] == "expected <3.14,>=3.11, got 2.7.18"
     assert said["packages"].startswith("numpy: expected >=99, got ")
     assert "nothing-of-this-name: expected , got none" in said["packages"]
     assert said["disk"].startswith("expected 1e+09 GB free in ")

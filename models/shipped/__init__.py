@@ -1,0 +1,32 @@
+"""Files of the repository that come with the package: docs/ and README.md.
+
+Here they are links, in a wheel they are copies. So commands of the docs that name docs/installations/lab.toml also work
+where there is no checkout.
+"""
+
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent
+_PACKAGES = Path(__file__).parents[2]
+_INPUTS = (".toml", ".keras")
+
+
+def shipped_path(name: str | Path) -> Path:
+    """Where a file or folder of the repository is.
+
+    Args:
+      name: relative to the root of the repository, such as "docs/installations" or "models/weights/README.md".
+    """
+    here = _FOLDER / name
+    return (here if here.exists() else _PACKAGES / name).resolve()
+
+
+def or_shipped(path: Path) -> Path:
+    """The path, or the file that comes with the package under this name if there is no such file.
+
+    Only configuration files and weights are looked up, which are inputs everywhere.
+    """
+    if path.suffix not in _INPUTS or path.is_absolute() or ".." in path.parts or path.exists():
+        return path
+    shipped = shipped_path(path)
+    return shipped if shipped.is_file() else path
