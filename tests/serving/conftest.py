@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.here import ServerHere, server_here
+from tests.serving.in_process import InProcessServer, in_process_server
 from tests.serving.models import M, write_version
 from tests.serving.servers import PATIENCE_S, stubs
 
@@ -23,7 +23,7 @@ def half_plus(made_once) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_server(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerHere]:
+def shared_server(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
     """Serves both versions over both entrances, and metrics."""
     folder = tmp_path_factory.mktemp("shared")
     (folder / "monitoring").write_text('prometheus_config { enable: true path: "/metrics" }')
@@ -32,24 +32,24 @@ def shared_server(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "model_version_policy { all {} } } }"
     )
     flags = (f"--model_config_file={folder}/models", f"--monitoring_config_file={folder}/monitoring")
-    with server_here("--rest_api_port=-1", *flags) as running:
+    with in_process_server("--rest_api_port=-1", *flags) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def prediction(shared_server: ServerHere):
+def prediction(shared_server: InProcessServer):
     with stubs(shared_server.target) as (prediction, _):
         yield prediction
 
 
 @pytest.fixture(scope="session")
-def status(shared_server: ServerHere):
+def status(shared_server: InProcessServer):
     with stubs(shared_server.target) as (_, service):
         yield lambda request, timeout: service.GetModelStatus(request, timeout=timeout)
 
 
 @pytest.fixture
-def connection(shared_server: ServerHere) -> Iterator[http.client.HTTPConnection]:
+def connection(shared_server: InProcessServer) -> Iterator[http.client.HTTPConnection]:
     connection = http.client.HTTPConnection("localhost", shared_server.rest_port, timeout=PATIENCE_S)
     yield connection
     connection.close()

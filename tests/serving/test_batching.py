@@ -17,7 +17,7 @@ from serving.server.metrics import Metrics
 from serving.server.servable import load_servable
 from serving.server.text_configs import read_text_proto
 from serving.server_process import wait_until
-from tests.serving.here import server_here
+from tests.serving.in_process import in_process_server
 from tests.serving.servers import PATIENCE_S, predict_request, refusal, stubs
 
 
@@ -313,7 +313,7 @@ def test_a_server_batches_what_its_clients_send(half_plus: Path, tmp_path: Path)
     (tmp_path / "batching").write_text("max_batch_size { value: 8 } batch_timeout_micros { value: 20000 }")
     wrong: list[object] = []
     batching = ("--enable_batching=true", f"--batching_parameters_file={tmp_path / 'batching'}")
-    with server_here(f"--model_base_path={half_plus}", *batching) as running:
+    with in_process_server(f"--model_base_path={half_plus}", *batching) as running:
 
         def client(number: int) -> None:
             with stubs(running.target) as (prediction, _):

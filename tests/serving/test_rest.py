@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serving.model_server import main
-from tests.serving.here import ServerHere
+from tests.serving.in_process import InProcessServer
 from tests.serving.rest_client import MODEL, ask, post
 from tests.serving.servers import predict_request, stubs
 
@@ -145,7 +145,7 @@ def test_refusals(connection, method: str, path: str, body: object, status: int,
     assert (found, message[: len(text)]) == (status, text)
 
 
-def test_prometheus_counts_both_entrances(shared_server: ServerHere, connection) -> None:
+def test_prometheus_counts_both_entrances(shared_server: InProcessServer, connection) -> None:
     def samples() -> dict[str, float]:
         status, text = ask(connection, "GET", "/metrics")
         assert status == 200
@@ -174,7 +174,7 @@ def test_prometheus_counts_both_entrances(shared_server: ServerHere, connection)
     assert grown(f":tensorflow:serving:runtime_latency_sum{{{labels}}}") > 0
 
 
-def test_ports_that_can_not_be_had_are_named(shared_server: ServerHere, half_plus: Path) -> None:
+def test_ports_that_can_not_be_had_are_named(shared_server: InProcessServer, half_plus: Path) -> None:
     taken = shared_server.rest_port
     for flags, text in (
         ((f"--rest_api_port={taken}", "--port=0"), f"--rest_api_port: {taken}: "),

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.model_server import main
-from tests.serving.here import server_here
+from tests.serving.in_process import in_process_server
 from tests.serving.servers import PATIENCE_S, predict_request, stubs
 
 
@@ -90,7 +90,7 @@ def predicts(target: str, channel: grpc.ChannelCredentials | None) -> bool:
 
 
 def test_tls_shows_the_servers_certificate_to_anyone(half_plus: Path, tmp_path: Path) -> None:
-    with server_here(f"--model_base_path={half_plus}", ssl_config(tmp_path, False)) as running:
+    with in_process_server(f"--model_base_path={half_plus}", ssl_config(tmp_path, False)) as running:
         assert predicts(running.target, credentials(AUTHORITY))
         assert not predicts(running.target, credentials(STRANGER))
         assert not predicts(running.target, None)
@@ -99,7 +99,7 @@ def test_tls_shows_the_servers_certificate_to_anyone(half_plus: Path, tmp_path: 
 @pytest.fixture(scope="module")
 def mutual(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     config, health = ssl_config(tmp_path_factory.mktemp("ssl"), True), "--enable_grpc_healthcheck_service"
-    with server_here(f"--model_base_path={half_plus}", config, health) as running:
+    with in_process_server(f"--model_base_path={half_plus}", config, health) as running:
         yield running.target
 
 

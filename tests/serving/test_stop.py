@@ -19,8 +19,8 @@ from serving.model_server import flag_parser
 from serving.server import calls
 from serving.server.app import ModelServer
 from serving.server_process import server_process, wait_until
-from tests.serving.held import NAME, stack
-from tests.serving.here import server_here
+from tests.serving.blocking import NAME, stack
+from tests.serving.in_process import in_process_server
 from tests.serving.servers import PATIENCE_S, predict_request, stubs
 from tests.serving.test_hostile import ONE, head, post, raw, to_the_end, until_in_time
 
@@ -70,18 +70,18 @@ def test_what_is_inside_is_finished_and_the_rest_refused(tmp_path: Path, monkeyp
     with stack(tmp_path) as running, stubs(running.target) as (prediction, _):
         request = predict_request(NAME, x=[2.0])
         prediction.Predict(request, timeout=PATIENCE_S)
-        with running.model.holding(), raw(running, head(f"Content-Length: {len(ONE)}") + ONE) as rest:
+        with running.model.blocked(), raw(running, head(f"Content-Length: {len(ONE)}") + ONE) as rest:
             call = prediction.Predict.future(request, timeout=PATIENCE_S)
-            wait_until(lambda: running.door.inside == 2)
-            drained = running.loop.begin(running.door.drained(PATIENCE_S))
-            wait_until(lambda: running.door.closed)
+            wait_until(lambda: running.gate.active == 2)
+            drained = running.loop.submit(running.gate.drain(PATIENCE_S))
+            wait_until(lambda: running.gate.closed)
             with pytest.raises(grpc.RpcError) as refused:
                 prediction.Predict(request, timeout=PATIENCE_S)
             assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
             assert post(running, ONE) == (503, {"error": "the server is shutting down"})
-            running.loop.run(asyncio.sleep(5 * calls._LOOK_S))
+            running.loop.run(asyncio.sleep(5 * calls._POLL_S))
             assert not drained.done()
-            running.model.go_on.set()
+            running.model.resume.set()
             assert list(call.result().outputs["y"].float_val) == [1.0]
             answer = to_the_end(rest)  # and the connection ends with it
         assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b'{"predictions": [2.0]}')
@@ -94,7 +94,7 @@ def test_watches_of_health_end_with_the_server(tmp_path: Path) -> None:
     with stack(tmp_path) as running, grpc.insecure_channel(running.target) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=NAME))
         assert next(watch).status == statuses.SERVING
-        running.loop.run(running.grpc.refuse())
+        running.loop.run(running.grpc.stop_health())
         assert next(watch).status == statuses.NOT_SERVING
         running.grpc.stop(PATIENCE_S)
         assert list(watch) == []
@@ -108,7 +108,7 @@ def test_a_watch_that_ends_leaves_the_others_theirs(tmp_path: Path) -> None:
         assert (next(leaves).status, next(stays).status) == (statuses.SERVING, statuses.SERVING)
         leaves.cancel()
         wait_until(lambda: len(running.grpc._health._changed._waiters) == 1)
-        running.loop.run(running.grpc.refuse())
+        running.loop.run(running.grpc.stop_health())
         assert next(stays).status == statuses.NOT_SERVING
 
 
@@ -144,7 +144,7 @@ def test_a_watcher_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
                 frames.read(int.from_bytes(begin[:3], "big"))
         watch = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=PATIENCE_S)
         assert next(watch).status == statuses.SERVING
-        running.loop.begin(running.grpc.refuse()).result(PATIENCE_S)
+        running.loop.submit(running.grpc.stop_health()).result(PATIENCE_S)
         assert next(watch).status == statuses.NOT_SERVING
         running.grpc.stop(0.1)
 
@@ -192,7 +192,7 @@ def refuses(prediction) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_call_that_hangs_past_the_limit_does_not_hold_the_interpreter(half_plus: Path, number: int) -> None:
-    program = "import serving.server.app as app; app._FINISH_S = 0.3; import serving.model_server as m; m.main()"
+    program = "import serving.server.app as app; app._DRAIN_TIMEOUT_S = 0.3; import serving.model_server as m; m.main()"
     command = [sys.executable, "-c", program, "--port=0", f"--model_base_path={half_plus}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
@@ -206,12 +206,14 @@ def test_a_call_that_hangs_past_the_limit_does_not_hold_the_interpreter(half_plu
 
 
 def test_a_deadline_ends_a_run(half_plus: Path) -> None:
-    with server_here(f"--model_base_path={half_plus}", "--rest_api_port=-1", "--rest_api_timeout_in_ms=500") as running:
+    with in_process_server(
+        f"--model_base_path={half_plus}", "--rest_api_port=-1", "--rest_api_timeout_in_ms=500"
+    ) as running:
         workers = running._server._grpc.workers
         with stubs(running.target) as (prediction, _):
             call = prediction.Predict.future(predict_request("default", "slow", turns=ENDLESS), timeout=0.5)
             assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        wait_until(lambda: not workers.inside)
+        wait_until(lambda: not workers.pending)
         body = b'{"signature_name": "slow", "instances": [2147483647]}'
         sent = head(f"Content-Length: {len(body)}", "Connection: close").replace(NAME.encode(), b"default") + body
 
@@ -221,4 +223,4 @@ def test_a_deadline_ends_a_run(half_plus: Path) -> None:
                 return to_the_end(rest)
 
         assert until_in_time(504, ask).startswith(b"HTTP/1.1 504 ")
-        wait_until(lambda: not running._server._http.workers.inside)
+        wait_until(lambda: not running._server._http.workers.pending)

@@ -12,7 +12,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.server.batching import BatchScheduler
-from serving.server.calls import ENDLESS, Call, Door, Loop
+from serving.server.calls import NO_DEADLINE, Call, CallGate, EventLoopThread
 from serving.server.config import single_model
 from serving.server.core import ServerCore
 from serving.server.grpc_server import GrpcConfig, GrpcServer
@@ -32,44 +32,46 @@ def _signature() -> meta_graph_pb2.SignatureDef:
     return meta_graph_pb2.SignatureDef(inputs={"x": info["x"]}, outputs={"y": info["y"]})
 
 
-class Held:
+class BlockingModel:
     """y = x / 2; a run tells that it has begun, and ends once it may go on. 13 breaks it."""
 
     def __init__(self, version: int = 1) -> None:
         self.servable = Servable(version, {"serving_default": _signature()}, self.run, lambda: None)
-        self.begun: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
-        self.go_on = threading.Event()
-        self.go_on.set()
+        self.started: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
+        self.resume = threading.Event()
+        self.resume.set()
 
-    def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
+    def run(
+        self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], call: Call = NO_DEADLINE
+    ) -> list[np.ndarray]:
         x = feeds["x:0"]
-        self.begun.put(x)
-        assert self.go_on.wait(PATIENCE_S)
+        self.started.put(x)
+        assert self.resume.wait(PATIENCE_S)
         if (x == 13).any():
             raise ZeroDivisionError("thirteen")
         return [x / 2]
 
     @contextlib.contextmanager
-    def holding(self) -> Iterator[None]:
+    def blocked(self) -> Iterator[None]:
         """No run ends within the block."""
-        self.go_on.clear()
+        self.resume.clear()
         try:
             yield
         finally:
-            self.go_on.set()
+            self.resume.set()
 
 
 @dataclasses.dataclass
 class Stack:
     """A server's parts."""
 
-    model: Held
+    model: BlockingModel
     manager: ModelManager
     metrics: Metrics
     grpc: GrpcServer
     http: HttpServer
-    loop: Loop
-    door: Door
+    loop: EventLoopThread
+    gate: CallGate
 
     @property
     def target(self) -> str:
@@ -91,24 +93,24 @@ def stack(
       load: in place of the held model.
     """
     (folder / NAME / "1").mkdir(parents=True)
-    model, metrics, loop, door = Held(), Metrics(), Loop(), Door()
+    model, metrics, loop, gate = BlockingModel(), Metrics(), EventLoopThread(), CallGate()
     servable = model.servable if scheduler is None else scheduler.batching(model.servable)
     made: list[GrpcServer] = []
 
     def show() -> None:
         for server in made:
-            server.show_health(manager.available())
+            server.update_health(manager.available())
 
     manager = ModelManager(ManagerConfig(poll_interval_s=0.02), load or (lambda path, version: servable), show)
     core = ServerCore(manager, metrics)
     manager.reload(single_model(NAME, folder / NAME))
-    made.append(GrpcServer(core, grpc, loop, door))
-    http_server = HttpServer(RestApi(core, "/metrics"), http, loop, door)
+    made.append(GrpcServer(core, grpc, loop, gate))
+    http_server = HttpServer(RestApi(core, "/metrics"), http, loop, gate)
     show()
     try:
-        yield Stack(model, manager, metrics, made[0], http_server, loop, door)
+        yield Stack(model, manager, metrics, made[0], http_server, loop, gate)
     finally:
-        model.go_on.set()
+        model.resume.set()
         manager.stop()
         made[0].stop(0.0)
         http_server.stop()

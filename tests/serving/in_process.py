@@ -12,7 +12,7 @@ from serving.server_process import wait_until
 from tests.serving.servers import PATIENCE_S
 
 
-class ServerHere:
+class InProcessServer:
     """What runs, and what it says.
 
     Args:
@@ -30,7 +30,7 @@ class ServerHere:
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
         wait_until(lambda: bool(self.announced) or not self._thread.is_alive())
-        assert self.announced, self.said()
+        assert self.announced, self.log_text()
 
     def _announce(self, name: str, version: int, port: int, rest_port: int | None) -> None:
         self.port, self.rest_port = port, rest_port
@@ -47,7 +47,7 @@ class ServerHere:
     def target(self) -> str:
         return f"localhost:{self.port}"
 
-    def said(self) -> str:
+    def log_text(self) -> str:
         """Its log so far."""
         return self._log.getvalue()
 
@@ -58,9 +58,9 @@ class ServerHere:
 
 
 @contextlib.contextmanager
-def server_here(*flags: str) -> Iterator[ServerHere]:
+def in_process_server(*flags: str) -> Iterator[InProcessServer]:
     """A running server, finished with the block."""
-    running = ServerHere(*flags)
+    running = InProcessServer(*flags)
     try:
         yield running
     finally:
