@@ -1,1 +1,1 @@
-"""`pytest serving/conformance --target HOST:PORT`: tests any server of the localizer that is compatible with TF Serving."""
+"""`pytest serving/conformance --target HOST:PORT`: tests a TF Serving compatible server of the localizer."""

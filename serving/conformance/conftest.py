@@ -98,9 +98,8 @@ def inputs(signatures) -> Inputs:
     scenes = simulated_inputs(Scenario(), _NUM_SCENES)
     expected = [dim.size for dim in signatures["serving_default"].inputs["channel"].tensor_shape.dim]
     if expected != [-1, *scenes["channel"].shape[1:]]:
-        pytest.exit(
-            f"channel: expected a model for {list(scenes['channel'].shape[1:])} as in the suite's scenes, got {expected[1:]}"
-        )
+        shape = list(scenes["channel"].shape[1:])
+        pytest.exit(f"channel: expected a model for the suite's scenes, {shape}, got one for {expected[1:]}")
     return scenes
 
 

@@ -1,4 +1,4 @@
-"""Clients written like TF Serving's examples resnet_client_grpc.py and resnet_client.py, without code of this project."""
+"""Clients written like TF Serving's examples resnet_client_grpc.py and resnet_client.py, with no code of ours."""
 
 import json
 import urllib.request

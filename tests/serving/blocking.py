@@ -1,4 +1,4 @@
-"""gRPC and REST in this process, on a model that answers when it is told to."""
+"""gRPC and REST in this process, on a model whose runs a test can block."""
 
 import contextlib
 import dataclasses
@@ -33,7 +33,7 @@ def _signature() -> meta_graph_pb2.SignatureDef:
 
 
 class BlockingModel:
-    """y = x / 2; a run tells that it has begun, and ends once it may go on. 13 breaks it."""
+    """y = x / 2. Each run puts its x into `started` and ends once `resume` is set. x = 13 raises an exception."""
 
     def __init__(self, version: int = 1) -> None:
         self.servable = Servable(version, {"serving_default": _signature()}, self.run, lambda: None)
@@ -53,7 +53,7 @@ class BlockingModel:
 
     @contextlib.contextmanager
     def blocked(self) -> Iterator[None]:
-        """No run ends within the block."""
+        """Blocks all runs within the block."""
         self.resume.clear()
         try:
             yield
@@ -63,7 +63,7 @@ class BlockingModel:
 
 @dataclasses.dataclass
 class Stack:
-    """A server's parts."""
+    """The parts of a server."""
 
     model: BlockingModel
     manager: ModelManager
@@ -86,27 +86,30 @@ def stack(
     scheduler: BatchScheduler | None = None,
     load: Callable[[Path, int], Servable] | None = None,
 ) -> Iterator[Stack]:
-    """A server of `held`, version 1, on free ports.
+    """Runs a server of version 1 of the model `held` on free ports.
 
     Args:
-      folder: empty; the model's folder is made there.
-      load: in place of the held model.
+      folder: empty; receives the folder of the model.
+      grpc: configuration of gRPC.
+      http: configuration of REST.
+      scheduler: batches requests; None runs them singly.
+      load: loads versions; None serves a BlockingModel.
     """
     (folder / NAME / "1").mkdir(parents=True)
     model, metrics, loop, gate = BlockingModel(), Metrics(), EventLoopThread(), CallGate()
     servable = model.servable if scheduler is None else scheduler.batching(model.servable)
     made: list[GrpcServer] = []
 
-    def show() -> None:
+    def update_health() -> None:
         for server in made:
             server.update_health(manager.available())
 
-    manager = ModelManager(ManagerConfig(poll_interval_s=0.02), load or (lambda path, version: servable), show)
+    manager = ModelManager(ManagerConfig(poll_interval_s=0.02), load or (lambda path, version: servable), update_health)
     core = ServerCore(manager, metrics)
     manager.reload(single_model(NAME, folder / NAME))
     made.append(GrpcServer(core, grpc, loop, gate))
     http_server = HttpServer(RestApi(core, "/metrics"), http, loop, gate)
-    show()
+    update_health()
     try:
         yield Stack(model, manager, metrics, made[0], http_server, loop, gate)
     finally:

@@ -1,4 +1,4 @@
-"""The small model of `tests.serving.models`, written once a test run, and a server of it that tests share."""
+"""The small model of `tests.serving.models`, written once per test run, and a shared server of it."""
 
 import http.client
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.serving.servers import PATIENCE_S, stubs
 
 @pytest.fixture(scope="session")
 def half_plus(made_once) -> Path:
-    """A folder with versions 1 and 2, not to be written to."""
+    """A read-only folder with versions 1 and 2."""
 
     def fill(directory: Path) -> None:
         for version in (1, 2):
@@ -24,7 +24,7 @@ def half_plus(made_once) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_server(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
-    """Serves both versions over both entrances, and metrics."""
+    """Serves both versions over gRPC and REST, with metrics."""
     folder = tmp_path_factory.mktemp("shared")
     (folder / "monitoring").write_text('prometheus_config { enable: true path: "/metrics" }')
     (folder / "models").write_text(

@@ -1,4 +1,4 @@
-"""The model server in this process: as `serving.model_server` starts it, but in a moment, TensorFlow being there."""
+"""The model server in this process: like `serving.model_server`, but without the time to import TensorFlow."""
 
 import contextlib
 import io
@@ -13,15 +13,15 @@ from tests.serving.servers import PATIENCE_S
 
 
 class InProcessServer:
-    """What runs, and what it says.
+    """A running server. gRPC uses a free port, and REST calls have a long time limit.
 
     Args:
-      flags: as on the command line; gRPC takes a free port, and REST has time.
+      flags: as on the command line.
     """
 
     def __init__(self, *flags: str) -> None:
         self.announced: list[tuple[str, int]] = []
-        """Names and versions that serve."""
+        """Names and versions that have started to serve."""
         self._log = io.StringIO()
         self.stop = threading.Event()
         self.finished: bool | None = None
@@ -48,18 +48,18 @@ class InProcessServer:
         return f"localhost:{self.port}"
 
     def log_text(self) -> str:
-        """Its log so far."""
+        """Returns its log so far."""
         return self._log.getvalue()
 
     def end(self) -> None:
-        """Tells it to finish, and waits."""
+        """Stops it gracefully and waits."""
         self.stop.set()
         self._thread.join()
 
 
 @contextlib.contextmanager
 def in_process_server(*flags: str) -> Iterator[InProcessServer]:
-    """A running server, finished with the block."""
+    """Runs a server within the block."""
     running = InProcessServer(*flags)
     try:
         yield running

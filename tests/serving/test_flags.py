@@ -1,4 +1,4 @@
-"""Flags as TF Serving takes them, and starts that fail with one line."""
+"""Flags in TF Serving's forms, and failed starts with one-line messages."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a review did to the server, each refused or bounded while an honest client is served throughout."""
+"""Hostile requests: each is refused or bounded, while an honest client is served."""
 
 import contextlib
 import gc
@@ -36,7 +36,7 @@ MEBIBYTE = 2**20
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Calls have plenty of time."""
+    """A server whose calls have a long time limit."""
     with stack(tmp_path_factory.mktemp("served"), http=HttpConfig(port=0, timeout_s=PATIENCE_S)) as running:
         yield running
 
@@ -51,7 +51,7 @@ def post(running: Stack, body: bytes, headers: Mapping[str, str] = MappingProxyT
 
 
 def honest(running: Stack) -> bool:
-    """Whether both entrances answer."""
+    """Returns whether gRPC and REST both answer."""
     with stubs(running.target) as (prediction, _):
         response = prediction.Predict(predict_request(NAME, x=np.float32([4.0])), timeout=PATIENCE_S)
     return list(response.outputs["y"].float_val) == [2.0] and post(running, ONE) == (200, {"predictions": [2.0]})
@@ -59,13 +59,13 @@ def honest(running: Stack) -> bool:
 
 @contextlib.contextmanager
 def raw(running: Stack, sent: bytes) -> Iterator[socket.socket]:
-    """A connection to REST on which something was sent."""
+    """A connection to the REST port on which `sent` was sent."""
     with socket.create_connection(("localhost", running.http.port), PATIENCE_S) as connection:
         connection.sendall(sent)
         yield connection
 
 
-def to_the_end(connection: socket.socket) -> bytes:
+def read_all(connection: socket.socket) -> bytes:
     answer = b""
     with contextlib.suppress(ConnectionError):
         while part := connection.recv(4096):
@@ -165,7 +165,7 @@ def test_thirty_two_scenes_are_taken_as_json(served: Stack) -> None:
 def test_framing_that_can_be_read_in_two_ways_is_refused(served: Stack, lines: tuple[str, ...]) -> None:
     smuggled = b"0\r\n\r\n" + head("Content-Length: 20") + ONE
     with raw(served, head(*lines) + smuggled) as connection:
-        answer = to_the_end(connection)
+        answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1") == 1
     assert b"onnection: close" in answer
@@ -173,8 +173,7 @@ def test_framing_that_can_be_read_in_two_ways_is_refused(served: Stack, lines: t
 
 
 def until_in_time(status: int, ask: Callable[[], bytes]) -> bytes:
-    """The answer to a request that should end with `status`; one whose head or body was late on this machine, and which
-    was cut off or got 408, is made again."""
+    """Repeats a request until its answer is neither 408 nor cut off: on a busy machine its head or body can be late."""
     answer = b""
     while not answer or (status != 408 and answer.startswith(b"HTTP/1.1 408 ")):
         with contextlib.suppress(ConnectionError):
@@ -186,7 +185,7 @@ def test_headers_that_drip_are_cut_off_and_so_are_bodies(tmp_path: Path, monkeyp
     with stack(tmp_path, http=HttpConfig(port=0, timeout_s=PATIENCE_S)) as running:
 
         def drip(first: bytes) -> bytes:
-            """Sends a byte whenever the server has not ended the connection; what came back."""
+            """Sends a byte every 0.05 s until the server answers or closes the connection; returns the answer."""
             with raw(running, first) as connection:
                 connection.settimeout(0.05)
                 while True:
@@ -199,7 +198,7 @@ def test_headers_that_drip_are_cut_off_and_so_are_bodies(tmp_path: Path, monkeyp
 
         def begins_another() -> bytes:
             with raw(running, head("Content-Length: 20") + ONE + b"POST ") as kept:
-                return to_the_end(kept)
+                return read_all(kept)
 
         with monkeypatch.context() as patched:
             patched.setattr("serving.server.http_protocol.HEAD_S", 0.5)
@@ -219,7 +218,7 @@ def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         connections = running.http._server.server_state.connections
         with contextlib.ExitStack() as silent:
             many = [silent.enter_context(raw(running, b"")) for _ in range(33)]
-            assert to_the_end(many[-1]) == b""  # 32 are held for each thread
+            assert read_all(many[-1]) == b""  # 32 are held for each thread
             wait_until(lambda: len(connections) == 32)
         wait_until(lambda: not connections)
         assert honest(running)
@@ -229,11 +228,11 @@ def test_a_rest_call_ends_in_its_time_wherever_it_is(tmp_path: Path) -> None:
     with stack(tmp_path, http=HttpConfig(port=0, num_threads=1, timeout_s=0.5)) as running:
 
         def late(body: bytes) -> bool:
-            """Whether a call ended for want of time."""
+            """Returns whether a call ended at its time limit."""
 
             def ask() -> bytes:
                 with raw(running, head(f"Content-Length: {len(body)}", "Connection: close") + body) as connection:
-                    return to_the_end(connection)
+                    return read_all(connection)
 
             answer = until_in_time(504, ask)
             return answer.startswith(b"HTTP/1.1 504 ") and answer.endswith(b'{"error": "Deadline Exceeded"}')
@@ -252,7 +251,7 @@ def test_a_body_has_its_room_until_its_work_has_ended(tmp_path: Path) -> None:
 
         def ask() -> bytes:
             with raw(running, head(f"Content-Length: {len(ONE)}", "Connection: close") + ONE) as connection:
-                return to_the_end(connection)
+                return read_all(connection)
 
         with running.model.blocked():
             while running.model.started.empty():
@@ -363,7 +362,7 @@ def test_what_breaks_inside_is_internal_logged_and_counted(served: Stack, caplog
 
 
 def counted(running: Stack) -> Counter[str]:
-    """Calls by model and status."""
+    """Returns the number of calls by model and status."""
     samples = re.findall(r':request_count{model_name="(\w*)",status="(\w+)"} (\d+)', running.metrics.page())
     return Counter({f"{model} {status}".strip(): int(count) for model, status, count in samples})
 
@@ -400,7 +399,7 @@ def test_refusals_are_counted_once_wherever_they_come_from(tmp_path: Path, monke
         before = counted(running)
         monkeypatch.setattr("serving.server.http_server.Call", lambda _: Call(0.0))
         with raw(running, head("Content-Length: 10", "Connection: close")) as never_whole:
-            assert to_the_end(never_whole).startswith(b"HTTP/1.1 408 ")
+            assert read_all(never_whole).startswith(b"HTTP/1.1 408 ")
         assert counted(running) - before == Counter(DEADLINE_EXCEEDED=1)
 
 

@@ -1,4 +1,4 @@
-"""HTTP under REST: kept connections, chunked and zipped bodies, hostile bytes."""
+"""HTTP below REST: persistent connections, chunked and gzipped bodies, hostile bytes."""
 
 import gzip
 import http.client

@@ -1,4 +1,4 @@
-"""The exported localizer, in process, reloaded and over gRPC in another process."""
+"""The exported localizer: in process, reloaded, and served by another process."""
 
 import json
 from collections.abc import Iterator

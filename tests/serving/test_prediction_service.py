@@ -1,4 +1,4 @@
-"""Predict: answers, and codes and messages equal to TF Serving's, over a real channel."""
+"""Predict over a real channel: answers, and codes and messages equal to TF Serving's."""
 
 import grpc
 import numpy as np

@@ -1,4 +1,4 @@
-"""REST: bodies, codes and words of TF Serving's API, and Prometheus' page."""
+"""REST: bodies, codes and messages of TF Serving's API, and the metrics page for Prometheus."""
 
 import json
 import math
@@ -165,7 +165,7 @@ def test_prometheus_counts_both_entrances(shared_server: InProcessServer, connec
     after = samples()
     assert grown(':tensorflow:serving:request_count{model_name="half_plus",status="OK"}') == 4
     assert grown(':tensorflow:serving:request_count{model_name="half_plus",status="INVALID_ARGUMENT"}') == 1
-    assert not any("stranger" in name for name in after)  # names nobody configured must not fill the memory
+    assert not any("stranger" in name for name in after)  # unknown names must not fill the memory
     labels = 'model_name="half_plus",API="Predict",entrypoint="GRPC"'
     assert grown(f":tensorflow:serving:request_latency_count{{{labels}}}") == 3
     assert grown(f':tensorflow:serving:request_latency_bucket{{{labels},le="+Inf"}}') == 3

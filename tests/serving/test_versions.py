@@ -1,4 +1,4 @@
-"""Versions that come, break and go while requests are running, in a server of its own."""
+"""Versions that are added, broken and removed while requests run, on a separate server."""
 
 import shutil
 import threading
@@ -27,7 +27,7 @@ M = "half_plus"
 
 @pytest.fixture(scope="module")
 def base_path(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a version that tests add to, each a higher one."""
+    """A folder with version 1, to which tests add higher versions."""
     folder = tmp_path_factory.mktemp("models")
     shutil.copytree(half_plus / "1", folder / "1")
     return folder
@@ -46,7 +46,7 @@ def running(base_path: Path) -> Iterator[InProcessServer]:
 
 
 def latest(running: InProcessServer) -> int:
-    """The one version that serves."""
+    """Returns the only version that serves."""
     (version,) = serving(running.target, M)
     return version
 
@@ -60,7 +60,7 @@ def state(running: InProcessServer, version: int) -> str:
 
 
 class Load:
-    """Threads that ask one thing after the other until told to stop."""
+    """Threads that send requests until the end of the block."""
 
     def __init__(self, target: str, request: predict_pb2.PredictRequest, num_threads: int = 4) -> None:
         self.target, self.request = target, request
@@ -126,7 +126,7 @@ def truncate_weights(version: Path) -> None:
 
 
 def warmed_up(*requests: predict_pb2.PredictRequest) -> Callable[[Path], None]:
-    """Writes warm-up records into a version."""
+    """Returns a function that writes warm-up records into a version."""
 
     def write(version: Path) -> None:
         (version / "assets.extra").mkdir()
