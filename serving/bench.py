@@ -28,7 +28,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_
 from serving.client.files import replacing
 from serving.server.warmup import WARMUP_FILE
 from serving.server_process import server_process
-from tfds_shards.codebook import code_phasors
+from tfds_shards.inputs import INPUTS, scene_batch
 from tfds_shards.simulator import CONFIGS, simulate_scene
 
 _NAME = "ris_localizer"
@@ -116,15 +116,8 @@ class ServedFigures:
 def bench_inputs(config_name: str, count: int) -> dict[str, np.ndarray]:
     """Returns the inputs of `serving_default` for `count` scenes of the validation split."""
     config = CONFIGS[config_name]
-    scenes = [simulate_scene(config, "validation", number) for number in range(count)]
-    return {
-        "snapshots": np.stack([scene.snapshots for scene in scenes]),
-        "ris_codes": np.stack([code_phasors(scene.code_phase_index, config.phase_bits) for scene in scenes]).astype(
-            np.complex64
-        ),
-        "channel": np.stack([scene.channel for scene in scenes]),
-        "snr_db": np.array([scene.snr_db for scene in scenes], np.float32),
-    }
+    batch = scene_batch([simulate_scene(config, "validation", number) for number in range(count)], config.phase_bits)
+    return {name: batch[name] for name in INPUTS}
 
 
 def bench_requests(inputs: dict[str, np.ndarray]) -> list[predict_pb2.PredictRequest]:

@@ -50,29 +50,14 @@ def flag_parser() -> argparse.ArgumentParser:
     flag("grpc_socket_path", "", "path of an additional UNIX socket for gRPC; empty for none")
     flag("rest_api_port", 0, "TCP port for REST, different from --port; 0 disables REST; -1 takes a free port (not in "
          "TF Serving)", type=_integer(-1, 65535))  # fmt: skip
-    flag("rest_api_num_threads", None, "REST requests that run at a time; if left out, 16 or four times the CPUs",
+    flag("rest_api_num_threads", None, "REST requests that run at a time; by default 16, or 4 per CPU if more",
          type=_integer(1))  # fmt: skip
-    flag(
-        "rest_api_timeout_in_ms",
-        30000,
-        "time limit of a REST call from its headers to its answer, milliseconds",
-        type=_integer(1),
-    )
+    flag("rest_api_timeout_in_ms", 30000, "time limit of a REST call after its headers, ms", type=_integer(1))
     flag("model_name", "default", "name of the model in requests; ignored with --model_config_file")
     flag("model_base_path", "", "folder of numbered versions; required without --model_config_file")
     flag("model_config_file", "", "ModelServerConfig in text format: several models, version policies, labels")
-    flag(
-        "model_config_file_poll_wait_seconds",
-        0,
-        "time between reads of --model_config_file, seconds; 0 reads it once",
-        type=int,
-    )
-    flag(
-        "file_system_poll_wait_seconds",
-        1,
-        "time between polls for versions, seconds; 0 polls once, a negative number never",
-        type=float,
-    )
+    flag("model_config_file_poll_wait_seconds", 0, "time between reads of --model_config_file; 0: once", type=int)
+    flag("file_system_poll_wait_seconds", 1, "time between polls for versions; 0: once; negative: never", type=float)
     flag("max_num_load_retries", 5, "retries of a failed load", type=_integer(0))
     flag("load_retry_interval_micros", 60_000_000, "time between attempts to load, microseconds", type=int)
     flag("allow_version_labels_for_unavailable_models", False, "allow labels for versions that do not serve yet")
@@ -81,12 +66,8 @@ def flag_parser() -> argparse.ArgumentParser:
     flag("batching_parameters_file", "", "BatchingParameters in text format; requires --enable_batching")
     flag("monitoring_config_file", "", "MonitoringConfig in text format: Prometheus metrics on the REST port")
     flag("ssl_config_file", "", "SSLConfig in text format: TLS for gRPC, mutual TLS with client_verify")
-    flag(
-        "grpc_channel_arguments",
-        "",
-        "options of the gRPC server, KEY=VALUE,..., such as grpc.max_connection_age_ms=2000",
-    )
-    flag("grpc_max_threads", None, "gRPC requests that run at a time; if left out, 16 or four times the CPUs",
+    flag("grpc_channel_arguments", "", "gRPC options KEY=VALUE,..., such as grpc.max_connection_age_ms=2000")
+    flag("grpc_max_threads", None, "gRPC requests that run at a time; by default 16, or 4 per CPU if more",
          type=_integer(1))  # fmt: skip
     flag("enable_grpc_healthcheck_service", False, "offer grpc.health.v1.Health on the gRPC port")
     flag("version", False, "print versions and exit")
