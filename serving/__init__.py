@@ -1,1 +1,1 @@
-"""gRPC serving: an embedded server with TF Serving's API, measurement files, and the client."""
+"""Serving: an embedded server with TF Serving's API, measurement files, and the client."""

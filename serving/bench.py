@@ -1,7 +1,8 @@
-"""`python -m serving.bench`: the embedded server against the same SavedModel in this process.
+"""`python -m serving.bench`: compares the embedded server with the same SavedModel in this process.
 
-A scene alone, sixteen clients with batching, how soon a fresh server answers, and how much memory a batch takes.
-Machines are noisy: both sides take turns, and ratios are of medians.
+It measures the time of a single scene, the throughput of sixteen clients with batching, the time to the first answer of
+a new server, and the memory that a batch takes. Both sides are measured alternately, and medians are compared, because
+other work on the machine disturbs the times.
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_
 from serving.client.files import replacing
 from serving.server.warmup import WARMUP_FILE
 from serving.server_process import server_process
-from tfds_shards.codebook import code_phasors
+from tfds_shards.inputs import INPUTS, scene_batch
 from tfds_shards.simulator import CONFIGS, simulate_scene
 
 _NAME = "ris_localizer"
@@ -40,22 +41,22 @@ num_batch_threads {{ value: 1 }}
 
 @dataclasses.dataclass(frozen=True)
 class ServingBenchOptions:
-    """Times a served localizer against the same one in process."""
+    """Compares a served localizer with the same model in process."""
 
     model_base_path: Path
-    """Folder of exported versions; the latest is used."""
+    """Folder of exported versions; the latest is measured."""
     config: str = "l64_m64"
-    """What scenes are drawn from."""
+    """Data set from which scenes are simulated."""
     repeats: int = 40
-    """Times a single scene is run on each side."""
+    """Runs of a single scene on each side."""
     clients: int = 16
-    """Clients with a scene each at the same time."""
+    """Concurrent clients, each with one scene per request."""
     rounds: int = 5
-    """Requests a client makes in each of five turns."""
+    """Requests of each client in each of five measurements."""
     memory_scenes: int = 32
-    """Scenes of the batch whose memory is measured."""
+    """Batch size, in scenes, whose memory is measured."""
     record: Path | None = None
-    """A record of `python -m pipeline.bench --output` that the figures are added to."""
+    """JSON file of `python -m pipeline.bench --output` to which the figures are added."""
 
     def __post_init__(self) -> None:
         for field in ("repeats", "clients", "rounds", "memory_scenes"):
@@ -67,10 +68,10 @@ class ServingBenchOptions:
             raise ValueError(f"--record: expected a record of `python -m pipeline.bench`, found no file {self.record}")
 
     def latest(self) -> Path:
-        """The version to serve.
+        """Returns the folder of the latest version.
 
         Raises:
-          ValueError: there is none.
+          ValueError: there is no version.
         """
         versions = [path for path in self.model_base_path.glob("*") if path.name.isdecimal()]
         if not versions:
@@ -80,7 +81,7 @@ class ServingBenchOptions:
 
 @dataclasses.dataclass(frozen=True)
 class ServedFigures:
-    """What is measured: medians, and ratios of both sides' turns."""
+    """The measured figures: medians, and ratios of served to in-process figures."""
 
     one_scene_ms: float
     one_scene_served_ms: float
@@ -97,7 +98,7 @@ class ServedFigures:
     peak_memory_mib: float
 
     def lines(self) -> tuple[str, ...]:
-        """To read."""
+        """Returns the figures as text."""
         return (
             f"one scene: {self.one_scene_ms:.1f} ms in process, {self.one_scene_served_ms:.1f} ms served, "
             f"ratio {self.one_scene_ratio:.3f}",
@@ -113,21 +114,14 @@ class ServedFigures:
 
 
 def bench_inputs(config_name: str, count: int) -> dict[str, np.ndarray]:
-    """Inputs of `serving_default` for `count` validation scenes."""
+    """Returns the inputs of `serving_default` for `count` scenes of the validation split."""
     config = CONFIGS[config_name]
-    scenes = [simulate_scene(config, "validation", number) for number in range(count)]
-    return {
-        "snapshots": np.stack([scene.snapshots for scene in scenes]),
-        "ris_codes": np.stack([code_phasors(scene.code_phase_index, config.phase_bits) for scene in scenes]).astype(
-            np.complex64
-        ),
-        "channel": np.stack([scene.channel for scene in scenes]),
-        "snr_db": np.array([scene.snr_db for scene in scenes], np.float32),
-    }
+    batch = scene_batch([simulate_scene(config, "validation", number) for number in range(count)], config.phase_bits)
+    return {name: batch[name] for name in INPUTS}
 
 
 def bench_requests(inputs: dict[str, np.ndarray]) -> list[predict_pb2.PredictRequest]:
-    """A Predict request for each scene."""
+    """Returns one Predict request per scene."""
     requests = []
     for scene in range(len(inputs["snr_db"])):
         request = predict_pb2.PredictRequest()
@@ -139,11 +133,11 @@ def bench_requests(inputs: dict[str, np.ndarray]) -> list[predict_pb2.PredictReq
 
 
 class InProcess:
-    """The SavedModel in this process.
+    """The SavedModel, loaded in this process.
 
     Args:
-      version: its folder.
-      inputs: of a batch of scenes.
+      version: folder of the version.
+      inputs: inputs of `serving_default` for a batch of scenes.
     """
 
     def __init__(self, version: Path, inputs: dict[str, np.ndarray]) -> None:
@@ -151,21 +145,21 @@ class InProcess:
         self._tensors = {name: tf.constant(value) for name, value in inputs.items()}
 
     def run(self, scenes: int) -> None:
-        """The first scenes as one batch, outputs fetched."""
+        """Runs the first `scenes` scenes as one batch and fetches the outputs."""
         batch = {name: value[:scenes] for name, value in self._tensors.items()}
         for value in self._model.signatures["serving_default"](**batch).values():
             value.numpy()
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Wall time of a call."""
+    """Returns the wall time of a call, seconds."""
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
 
 
 def single_scene(local: InProcess, request: predict_pb2.PredictRequest, target: str, repeats: int) -> dict[str, float]:
-    """Median milliseconds of a scene on both sides, run in turns."""
+    """Returns the median time of a scene on each side, milliseconds, measured alternately."""
     with grpc.insecure_channel(target) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         sides: dict[str, Callable[[], object]] = {
@@ -179,7 +173,7 @@ def single_scene(local: InProcess, request: predict_pb2.PredictRequest, target: 
 
 
 def _clients(target: str, requests: Iterable[predict_pb2.PredictRequest], rounds: int) -> float:
-    """Scenes per second of clients that ask `rounds` times each."""
+    """Returns the scenes per second of concurrent clients that send `rounds` requests each."""
 
     def client(request: predict_pb2.PredictRequest) -> None:
         with grpc.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
@@ -195,8 +189,11 @@ def _clients(target: str, requests: Iterable[predict_pb2.PredictRequest], rounds
 def throughput(
     local: InProcess, requests: list[predict_pb2.PredictRequest], target: str, rounds: int, turns: int = 5
 ) -> dict[str, float]:
-    """Scenes per second of the best batch in process, and of clients with a scene each, taken in turns; medians, and
-    the median of the turns' ratios, which a machine busy for a while spoils least."""
+    """Returns median scenes per second of the best batch size in process and of concurrent clients, and their ratio.
+
+    Both are measured alternately. The ratio is the median over the turns, which a temporary load on the machine
+    disturbs least.
+    """
 
     def local_rate(size: int) -> float:
         return size / statistics.median(seconds(functools.partial(local.run, size)) for _ in range(3))
@@ -215,7 +212,7 @@ def throughput(
 
 
 def first_answer(model_base_path: Path, request: predict_pb2.PredictRequest) -> dict[str, float]:
-    """Seconds from starting a server to its first answer, and of that answer."""
+    """Returns the seconds from the start of a server to its first answer, and the seconds of that request."""
     started = time.perf_counter()
     with (
         server_process(f"--model_name={_NAME}", f"--model_base_path={model_base_path}") as server,
@@ -227,7 +224,7 @@ def first_answer(model_base_path: Path, request: predict_pb2.PredictRequest) -> 
 
 
 def peak_memory_mib(version: Path, config_name: str, scenes: int) -> float:
-    """The most memory this process has held so far, after a few batches: to be called in a process of its own."""
+    """Returns the peak memory of this process after a few batches, MiB. Call it in a new process."""
     local = InProcess(version, bench_inputs(config_name, scenes))
     for _ in range(3):
         local.run(scenes)
@@ -235,7 +232,7 @@ def peak_memory_mib(version: Path, config_name: str, scenes: int) -> float:
 
 
 def _copy(version: Path, folder: Path, warmup: predict_pb2.PredictRequest | None) -> Path:
-    """A model folder with that version, with that warm-up request or none."""
+    """Copies the version into `folder`, with `warmup` as its only warm-up request or with none."""
     copy = shutil.copytree(version, folder / version.name)
     (copy / WARMUP_FILE).unlink(missing_ok=True)
     if warmup is not None:
@@ -248,7 +245,7 @@ def _copy(version: Path, folder: Path, warmup: predict_pb2.PredictRequest | None
 
 
 def bench(options: ServingBenchOptions) -> ServedFigures:
-    """Measures everything."""
+    """Runs all measurements."""
     version = options.latest()
     inputs = bench_inputs(options.config, options.clients)
     requests = bench_requests(inputs)
@@ -284,7 +281,7 @@ def bench(options: ServingBenchOptions) -> ServedFigures:
 
 
 def add_to_record(record: Path, figures: ServedFigures) -> None:
-    """Puts the figures beside those of `python -m pipeline.bench`; the record is never seen half written."""
+    """Adds the figures to a JSON file of `python -m pipeline.bench`; the file is replaced atomically."""
     found = json.loads(record.read_text()) | {"served": dataclasses.asdict(figures)}
     with replacing(record) as beside:
         beside.write_text(json.dumps(found, indent=2) + "\n")

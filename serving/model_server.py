@@ -1,4 +1,4 @@
-"""`python -m serving.model_server`: serves SavedModels over gRPC and REST with TF Serving's flags and answers."""
+"""`python -m serving.model_server`: serves SavedModels over gRPC and REST, compatible with TF Serving."""
 
 import argparse
 import contextlib
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from models.lean_start import start_lean
+from serving.quiet import quiet_tensorflow
 from serving.signals import on_signals
 
 
@@ -32,10 +33,10 @@ def _integer(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
 
 
 def flag_parser() -> argparse.ArgumentParser:
-    """The flags that work here, with TF Serving's names, meanings and defaults; any other is an error."""
+    """Returns the parser: the supported flags with TF Serving's names, meanings and defaults. Others are errors."""
     parser = argparse.ArgumentParser(
         prog="python -m serving.model_server",
-        description="Serves SavedModels over gRPC and REST with TF Serving's flags and answers.",
+        description="Serves SavedModels over gRPC and REST. Flags and answers are those of TF Serving.",
         allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -45,31 +46,31 @@ def flag_parser() -> argparse.ArgumentParser:
             more |= {"nargs": "?", "const": True, "type": _boolean}
         parser.add_argument(f"--{name}", default=default, help=help_text, **more)
 
-    flag("port", 8500, "TCP port for gRPC; 0 takes a free one (in TF Serving, none)", type=_integer(0, 65535))
-    flag("grpc_socket_path", "", "UNIX socket for gRPC, if any")
-    flag("rest_api_port", 0, "TCP port for REST, different from --port; 0 serves no REST, -1 takes a free port (not in "
+    flag("port", 8500, "TCP port for gRPC; 0 takes a free port (in TF Serving: no TCP port)", type=_integer(0, 65535))
+    flag("grpc_socket_path", "", "path of an additional UNIX socket for gRPC; empty for none")
+    flag("rest_api_port", 0, "TCP port for REST, different from --port; 0 disables REST; -1 takes a free port (not in "
          "TF Serving)", type=_integer(-1, 65535))  # fmt: skip
-    flag("rest_api_num_threads", None, "REST requests worked on at a time; if left out, 16 or four times the CPUs",
+    flag("rest_api_num_threads", None, "REST requests that run at a time; by default 16, or 4 per CPU if more",
          type=_integer(1))  # fmt: skip
-    flag("rest_api_timeout_in_ms", 30000, "time for a REST call, from its headers to its answer", type=_integer(1))
-    flag("model_name", "default", "name clients ask for; not used with --model_config_file")
-    flag("model_base_path", "", "folder of numbered versions; needed without --model_config_file")
-    flag("model_config_file", "", "text ModelServerConfig: several models, version policies, labels")
-    flag("model_config_file_poll_wait_seconds", 0, "time between looks at --model_config_file; 0 looks once", type=int)
-    flag("file_system_poll_wait_seconds", 1, "time between looks for versions; 0 looks once, less never", type=float)
-    flag("max_num_load_retries", 5, "how often a failed load is tried again", type=_integer(0))
-    flag("load_retry_interval_micros", 60_000_000, "time between tries, microseconds", type=int)
-    flag("allow_version_labels_for_unavailable_models", False, "labels may be given to versions not yet serving")
+    flag("rest_api_timeout_in_ms", 30000, "time limit of a REST call after its headers, ms", type=_integer(1))
+    flag("model_name", "default", "name of the model in requests; ignored with --model_config_file")
+    flag("model_base_path", "", "folder of numbered versions; required without --model_config_file")
+    flag("model_config_file", "", "ModelServerConfig in text format: several models, version policies, labels")
+    flag("model_config_file_poll_wait_seconds", 0, "time between reads of --model_config_file; 0: once", type=int)
+    flag("file_system_poll_wait_seconds", 1, "time between polls for versions; 0: once; negative: never", type=float)
+    flag("max_num_load_retries", 5, "retries of a failed load", type=_integer(0))
+    flag("load_retry_interval_micros", 60_000_000, "time between attempts to load, microseconds", type=int)
+    flag("allow_version_labels_for_unavailable_models", False, "allow labels for versions that do not serve yet")
     flag("enable_model_warmup", True, "replay assets.extra/tf_serving_warmup_requests before a version serves")
-    flag("enable_batching", False, "run requests that come together as one batch")
-    flag("batching_parameters_file", "", "text BatchingParameters; needs --enable_batching")
-    flag("monitoring_config_file", "", "text MonitoringConfig: Prometheus metrics on the REST port")
-    flag("ssl_config_file", "", "text SSLConfig: TLS for gRPC, mutual with client_verify")
-    flag("grpc_channel_arguments", "", "KEY=VALUE,... for the gRPC server, such as grpc.max_connection_age_ms=2000")
-    flag("grpc_max_threads", None, "gRPC requests worked on at a time; if left out, 16 or four times the CPUs",
+    flag("enable_batching", False, "run concurrent requests together as one batch")
+    flag("batching_parameters_file", "", "BatchingParameters in text format; requires --enable_batching")
+    flag("monitoring_config_file", "", "MonitoringConfig in text format: Prometheus metrics on the REST port")
+    flag("ssl_config_file", "", "SSLConfig in text format: TLS for gRPC, mutual TLS with client_verify")
+    flag("grpc_channel_arguments", "", "gRPC options KEY=VALUE,..., such as grpc.max_connection_age_ms=2000")
+    flag("grpc_max_threads", None, "gRPC requests that run at a time; by default 16, or 4 per CPU if more",
          type=_integer(1))  # fmt: skip
-    flag("enable_grpc_healthcheck_service", False, "answer grpc.health.v1.Health on the gRPC port")
-    flag("version", False, "show versions and stop")
+    flag("enable_grpc_healthcheck_service", False, "offer grpc.health.v1.Health on the gRPC port")
+    flag("version", False, "print versions and exit")
     return parser
 
 
@@ -83,20 +84,20 @@ def _show_versions() -> None:
 
 def _announce(name: str, version: int, port: int, rest_port: int | None) -> None:
     rest = "" if rest_port is None else f", REST on port {rest_port}"
-    with contextlib.suppress(OSError):  # nobody reads any more
+    with contextlib.suppress(OSError):  # nobody reads the output
         print(f"serving {name} version {version} on port {port}{rest}", flush=True)
 
 
 def _stopped_by_signals() -> threading.Event:
-    """Set by SIGTERM or SIGINT; another one after that ends the program at once."""
+    """Returns an event that SIGTERM or SIGINT sets. A second signal ends the process at once."""
     stop = threading.Event()
 
-    def ask(number: int) -> None:
+    def request_stop(number: int) -> None:
         if stop.is_set():
             os._exit(128 + number)
         stop.set()
 
-    on_signals(ask)
+    on_signals(request_stop)
     return stop
 
 
@@ -106,10 +107,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if flags.version:
         _show_versions()
         return
-    # TensorFlow takes seconds to import: only once the flags are right.
+    # TensorFlow takes seconds to import, so wrong flags are reported first.
     start_lean()
-    from serving.server.app import ModelServer
-    from serving.server.calls import ServingError
+    with quiet_tensorflow():
+        from serving.server.app import ModelServer
+        from serving.server.calls import ServingError
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.INFO)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -121,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except RuntimeError as error:
         sys.exit(f"serving.model_server: {error}")
     logging.shutdown()
-    os._exit(0 if finished else 1)  # the interpreter would wait for threads that hang, and TensorFlow takes its time
+    os._exit(0 if finished else 1)  # a normal exit would wait for stuck threads and for TensorFlow
 
 
 if __name__ == "__main__":

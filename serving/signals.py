@@ -1,4 +1,4 @@
-"""Signals that are heard whatever the main thread does."""
+"""Signal handlers that run at once, whatever the main thread does."""
 
 import os
 import signal
@@ -6,21 +6,21 @@ import threading
 from collections.abc import Callable
 
 
-def on_signals(act: Callable[[int], None]) -> None:
-    """Calls `act` with SIGTERM and with SIGINT, each time one comes, in a thread of its own.
+def on_signals(handler: Callable[[int], None]) -> None:
+    """Calls `handler` with the number of each SIGTERM and SIGINT, in a separate thread.
 
-    Python would call it in the main thread, between two of its steps: where that is about to sleep until an event is
-    set, it would sleep on, and where it holds the event's lock, `act` would wait for it for ever. So the number comes
-    through a pipe.
+    Python runs ordinary handlers in the main thread, between two instructions. If the main thread is about to wait for
+    an event, it waits although the handler sets the event. If it holds the event's lock, the handler blocks for ever.
+    Here the number reaches a separate thread through a pipe.
     """
-    heard, told = os.pipe()
-    os.set_blocking(told, False)
-    signal.set_wakeup_fd(told)
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
 
     def listen() -> None:
         while True:
-            act(os.read(heard, 1)[0])
+            handler(os.read(read_end, 1)[0])
 
     threading.Thread(target=listen, name="signals", daemon=True).start()

@@ -61,7 +61,7 @@ def validate_infrastructure(version: Path, scenario: Scenario, config: InfraConf
     )
     try:
         expected = {name: np.asarray(value) for name, value in saved_model_estimator(version)(inputs).items()}
-        with server_process(*flags, leave_none=True) as server:
+        with server_process(*flags, killed_with_parent=True) as server:
             return _requests(server, inputs, expected, config)
     except (tf.errors.OpError, NotServing, OSError, ValueError, ServerError) as error:
         return InfraValidation(INVALID, [str(error).strip().partition("\n")[0]])

@@ -1,1 +1,1 @@
-"""`pytest serving/conformance --target HOST:PORT`: what any TF Serving compatible server of the localizer does."""
+"""`pytest serving/conformance --target HOST:PORT`: tests a TF Serving compatible server of the localizer."""

@@ -1,4 +1,4 @@
-"""Options and fixtures of the suite: the server under test, and scenes to ask it for."""
+"""Options and fixtures of the suite: the server under test, and scenes to send."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -26,9 +26,9 @@ Inputs = Mapping[str, np.ndarray]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance", "the model server under test")
-    group.addoption("--target", help="HOST:PORT of its gRPC; without it every test is skipped")
-    group.addoption("--rest-target", help="HOST:PORT of its REST; without it those tests are skipped")
-    group.addoption("--model-name", default="ris_localizer", help="name it serves the exported localizer under")
+    group.addoption("--target", help="HOST:PORT of its gRPC port; without it, all tests are skipped")
+    group.addoption("--rest-target", help="HOST:PORT of its REST port; without it, the REST tests are skipped")
+    group.addoption("--model-name", default="ris_localizer", help="name under which it serves the exported localizer")
     group.addoption("--deadline-s", type=float, default=60.0, help="deadline of every request, seconds")
 
 
@@ -74,12 +74,12 @@ def model_service(channel: grpc.Channel) -> model_service_pb2_grpc.ModelServiceS
 
 @pytest.fixture(scope="session")
 def signatures(prediction, model_name: str, deadline_s: float):
-    """The model's signatures by name, as GetModelMetadata tells them."""
+    """The model's signatures by name, from GetModelMetadata."""
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     request.model_spec.name = model_name
-    told = get_model_metadata_pb2.SignatureDefMap()
-    prediction.GetModelMetadata(request, timeout=deadline_s).metadata["signature_def"].Unpack(told)
-    return dict(told.signature_def)
+    signature_map = get_model_metadata_pb2.SignatureDefMap()
+    prediction.GetModelMetadata(request, timeout=deadline_s).metadata["signature_def"].Unpack(signature_map)
+    return dict(signature_map.signature_def)
 
 
 @pytest.fixture(scope="session")
@@ -94,19 +94,18 @@ def version(model_service, model_name: str, deadline_s: float) -> int:
 
 @pytest.fixture(scope="session")
 def inputs(signatures) -> Inputs:
-    """Simulated scenes of the default installation, as `serving_default` takes them."""
+    """Simulated scenes of the default installation: the inputs of `serving_default`."""
     scenes = simulated_inputs(Scenario(), _NUM_SCENES)
     expected = [dim.size for dim in signatures["serving_default"].inputs["channel"].tensor_shape.dim]
     if expected != [-1, *scenes["channel"].shape[1:]]:
-        pytest.exit(
-            f"the suite's scenes have channels of {list(scenes['channel'].shape[1:])}, the model takes {expected}"
-        )
+        shape = list(scenes["channel"].shape[1:])
+        pytest.exit(f"channel: expected a model for the suite's scenes, {shape}, got one for {expected[1:]}")
     return scenes
 
 
 @pytest.fixture(scope="session")
 def real_inputs(inputs: Inputs) -> Inputs:
-    """The same as `localize_real` takes them."""
+    """The same scenes as inputs of `localize_real`."""
     return {
         name: np.stack([value.real, value.imag], axis=-1) if np.iscomplexobj(value) else value
         for name, value in inputs.items()
@@ -114,7 +113,7 @@ def real_inputs(inputs: Inputs) -> Inputs:
 
 
 def predict_request(name: str, inputs: Inputs, signature_name: str = "") -> predict_pb2.PredictRequest:
-    """A request for the latest version."""
+    """Makes a request for the latest version."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = name, signature_name
     for alias, value in inputs.items():
@@ -124,7 +123,7 @@ def predict_request(name: str, inputs: Inputs, signature_name: str = "") -> pred
 
 @pytest.fixture(scope="session")
 def predict(prediction, model_name: str, deadline_s: float) -> Callable[..., dict[str, np.ndarray]]:
-    """`predict(inputs, signature_name="")`: outputs by name."""
+    """A function `predict(inputs, signature_name="")` that returns outputs by name."""
 
     def call(inputs: Inputs, signature_name: str = "") -> dict[str, np.ndarray]:
         request = predict_request(model_name, inputs, signature_name)
@@ -142,7 +141,7 @@ def located(predict, inputs: Inputs) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def refusal(deadline_s: float) -> Callable[..., tuple[grpc.StatusCode, str]]:
-    """`refusal(call, request)`: code and message of a call that must fail."""
+    """A function `refusal(call, request)` that returns code and message of a call that must fail."""
 
     def refused(call: grpc.UnaryUnaryMultiCallable, request) -> tuple[grpc.StatusCode, str]:
         with pytest.raises(grpc.RpcError) as error:

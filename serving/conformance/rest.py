@@ -1,4 +1,4 @@
-"""Plain HTTP to a model server's REST port."""
+"""HTTP requests to the REST port of a model server."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """HTTP status and body; NaN in the JSON, which TF Serving writes for NaN, is NaN."""
+    """HTTP status, body and content type."""
 
     status: int
     text: str
@@ -17,22 +17,24 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body parsed."""
+        """The parsed body; NaN, as TF Serving writes it, is accepted."""
         return json.loads(self.text)
 
 
 @dataclasses.dataclass(frozen=True)
 class Rest:
-    """A server's REST port.
+    """The REST port of a server.
 
-    target: HOST:PORT. deadline_s: of every request, seconds.
+    Args:
+      target: HOST:PORT.
+      deadline_s: deadline of every request, seconds.
     """
 
     target: str
     deadline_s: float
 
     def ask(self, path: str, body: Any = None) -> Answer:
-        """GET, or POST where there is a body; bytes and text are sent as they are, all else as JSON."""
+        """Sends POST with a body, otherwise GET. Bytes and text are sent unchanged, other bodies as JSON."""
         if body is not None and not isinstance(body, bytes):
             body = (body if isinstance(body, str) else json.dumps(body)).encode()
         request = urllib.request.Request(f"http://{self.target}{path}", data=body)

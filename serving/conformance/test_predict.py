@@ -1,4 +1,4 @@
-"""Predict on the localizer's signatures: names, shapes, dtypes, and what must not change the answer."""
+"""Predict on the localizer's signatures: names, shapes, dtypes, and changes that must not affect the answer."""
 
 import concurrent.futures
 
@@ -19,7 +19,7 @@ SOURCES = {
 
 
 def assert_same_sources(found: dict, expected: dict, tolerance: float = 2e-3) -> None:
-    """The same sources; a sum in another order may move the last digits."""
+    """Asserts equal sources up to rounding: sums may be computed in another order."""
     np.testing.assert_array_equal(found["num_sources"], expected["num_sources"])
     for name in ("azimuth_deg", "elevation_deg", "power_db", "score", "position_m"):
         np.testing.assert_allclose(found[name], expected[name], rtol=10 * tolerance, atol=10 * tolerance, err_msg=name)
@@ -100,7 +100,7 @@ def test_spectrum_is_positive_on_its_grid(predict, inputs) -> None:
 
 
 def test_the_response_says_what_answered(prediction, model_name: str, deadline_s: float, inputs, version: int) -> None:
-    """An empty signature is `serving_default`; a version asked is the version that answers."""
+    """An empty signature name means `serving_default`; a requested version is the one that answers."""
     request = predict_request(model_name, inputs)
     latest = prediction.Predict(request, timeout=deadline_s).model_spec
     assert (latest.name, latest.version.value, latest.signature_name) == (model_name, version, "serving_default")

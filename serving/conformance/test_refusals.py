@@ -97,7 +97,7 @@ def test_a_wrong_dtype(prediction, refusal, inputs, real_inputs, model_name: str
 
 
 def test_numbers_that_are_not_finite(prediction, refusal, inputs, model_name: str) -> None:
-    """The graph itself says which input it is."""
+    """The graph itself names the input."""
     broken = {**inputs, "snr_db": np.full_like(inputs["snr_db"], np.nan)}
     code, message = refusal(prediction.Predict, predict_request(model_name, broken))
     assert code == INVALID
@@ -110,7 +110,7 @@ def test_a_wrong_shape(prediction, refusal, inputs, model_name: str) -> None:
 
 
 def test_a_message_beyond_grpcs_four_megabytes_is_received(prediction, refusal, inputs, model_name: str) -> None:
-    """It is refused for what is in it, not for its size."""
+    """It is refused for its content, not for its size."""
     more = {**inputs, "gain": np.zeros(3 * 2**20, np.float32)}
     code, message = refusal(prediction.Predict, predict_request(model_name, more))
     assert code == INVALID
@@ -128,7 +128,7 @@ def test_output_filter_with_an_unknown_and_a_repeated_name(prediction, refusal, 
     assert refusal(prediction.Predict, request) == (INVALID, "duplicate output tensor alias: covariance")
 
 
-# Configuration: only what is refused before anything changes
+# Configuration: only requests that are refused before anything changes
 
 
 def test_configurations_that_are_refused(model_service, refusal, model_name: str) -> None:

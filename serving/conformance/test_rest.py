@@ -1,4 +1,4 @@
-"""The REST port: predict by row and by column, status, metadata, and errors as JSON."""
+"""The REST port: predict in row and column form, status, metadata, and errors as JSON."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Clients in the words of TF Serving's own examples, resnet_client_grpc.py and resnet_client.py; nothing of ours."""
+"""Clients written like TF Serving's examples resnet_client_grpc.py and resnet_client.py, with no code of ours."""
 
 import json
 import urllib.request
@@ -35,7 +35,7 @@ def test_the_grpc_example(target: str, model_name: str, inputs, located, deadlin
     one = {name: value[:1] for name, value in inputs.items()}
     result = grpc_example(target, model_name, one, deadline_s)
     assert list(result.outputs["num_sources"].int_val) == [located["num_sources"][0]]
-    # Read as the example reads its answer, from the typed field and not through make_ndarray.
+    # As the example does, from the typed field and not through make_ndarray.
     azimuth_deg = np.array(result.outputs["azimuth_deg"].float_val)
     np.testing.assert_allclose(azimuth_deg, located["azimuth_deg"][0], atol=2e-2)
 

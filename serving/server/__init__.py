@@ -1,1 +1,1 @@
-"""The embedded model server: TF Serving's gRPC and REST API on SavedModels, in Python."""
+"""The embedded model server: TF Serving's gRPC and REST APIs for SavedModels, in Python."""

@@ -1,4 +1,4 @@
-"""A model server put together from flags: models, gRPC, REST, and an end that finishes what it began."""
+"""The model server: builds models, gRPC and REST from the flags, serves, and shuts down gracefully."""
 
 import argparse
 import logging
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serving.server.batching import BatchingConfig, BatchScheduler, batching_config
-from serving.server.calls import Door, Loop, ServingError, invalid_argument
+from serving.server.calls import CallGate, EventLoopThread, ServingError, invalid_argument
 from serving.server.config import ModelServerConfig, single_model
 from serving.server.core import ServerCore
 from serving.server.grpc_server import GrpcConfig, GrpcServer, parse_channel_arguments, read_credentials
@@ -21,7 +21,7 @@ from serving.server.versions import Load, ManagerConfig
 from serving.server.warmup import replay_warmup
 
 _log = logging.getLogger(__name__)
-_FINISH_S = 60.0
+_DRAIN_TIMEOUT_S = 60.0
 _MAX_THREADS = 128
 _METRICS_PATH = "/monitoring/prometheus/metrics"
 
@@ -32,7 +32,7 @@ def _model_config(flags: argparse.Namespace) -> ModelServerConfig:
     if not flags.model_base_path:
         raise invalid_argument("--model_base_path: expected a folder of versions, or --model_config_file, got neither")
     if not flags.model_base_path.startswith("/"):
-        _log.warning("--model_base_path: TF Serving takes absolute paths only, got %s", flags.model_base_path)
+        _log.warning("--model_base_path: TF Serving accepts only absolute paths, got %s", flags.model_base_path)
     path = Path(flags.model_base_path)
     if not path.is_dir():
         raise invalid_argument(f"--model_base_path: expected a folder of versions, got {path}")
@@ -59,7 +59,7 @@ def _batching_config(flags: argparse.Namespace) -> BatchingConfig | None:
 
 def _grpc_config(flags: argparse.Namespace, batching: BatchingConfig | None) -> GrpcConfig:
     secure = flags.ssl_config_file
-    # A request holds a thread while its batch fills: two batches' worth, as TF Serving's guide advises.
+    # A request occupies a thread while its batch fills: TF Serving's guide recommends threads for two batches.
     threads = max(GrpcConfig.max_threads, min(_MAX_THREADS, 2 * batching.execution_size) if batching else 0)
     return GrpcConfig(
         port=flags.port,
@@ -101,42 +101,50 @@ def _loader(flags: argparse.Namespace, scheduler: BatchScheduler | None) -> Load
 
 
 class ModelServer:
-    """The server that flags describe. `announce` is told of every version that serves: name, version, ports of gRPC and
-    of REST, if it has that.
+    """A model server.
 
-    Raises: ServingError: a flag or a file it names is wrong.
+    Args:
+      flags: as parsed by `serving.model_server.flag_parser`.
+      announce: called for each version that starts to serve, with model name, version, gRPC port and REST port (None
+        without REST).
+
+    Raises: ServingError: a flag is wrong, or a file that it names.
     """
 
     def __init__(self, flags: argparse.Namespace, announce: Callable[[str, int, int, int | None], None]) -> None:
         self._flags, self._announce = flags, announce
         self._config, batching, metrics_path = _model_config(flags), _batching_config(flags), _metrics_path(flags)
         self._grpc_config, self._http_config = _grpc_config(flags, batching), _http_config(flags)
-        metrics, self._loop, self._door = Metrics(), Loop(), Door()
+        metrics, self._loop, self._gate = Metrics(), EventLoopThread(), CallGate()
         self._grpc: GrpcServer | None = None
         self._http: HttpServer | None = None
-        self._telling, self._told = threading.Lock(), set[tuple[str, int]]()
+        self._announcing, self._announced = threading.Lock(), set[tuple[str, int]]()
         scheduler = BatchScheduler(batching, metrics) if batching is not None else None
-        self._manager = ModelManager(_manager_config(flags), _loader(flags, scheduler), self._tell)
+        self._manager = ModelManager(_manager_config(flags), _loader(flags, scheduler), self._publish)
         self._core = ServerCore(self._manager, metrics)
         self._rest = RestApi(self._core, metrics_path)
 
-    def _tell(self) -> None:
-        """Announces what serves and was not announced, and shows health, once there are ports to ask at."""
-        with self._telling:
+    def _publish(self) -> None:
+        """Announces versions that have started to serve and updates health, once the ports are open."""
+        with self._announcing:
             if self._grpc is None:
                 return
             available = self._manager.available()
-            self._grpc.show_health(available)
-            told, self._told = self._told, {(name, number) for name in available for number in available[name]}
-            for name, number in sorted(self._told - told):
+            self._grpc.update_health(available)
+            before = self._announced
+            self._announced = {(name, number) for name in available for number in available[name]}
+            for name, number in sorted(self._announced - before):
                 self._announce(name, number, self._grpc.port, self._http.port if self._http is not None else None)
 
     def serve(self, stop: threading.Event) -> bool:
-        """Loads the models, answers until `stop` is set, and finishes what was accepted by then; whether all of it was.
+        """Loads the models, serves until `stop` is set, then finishes the calls it has accepted.
 
-        Raises: ServingError: the configuration is refused or a model does not load. RuntimeError: a port can't be had.
+        Returns: whether all accepted calls were finished.
+
+        Raises: ServingError: the configuration is invalid or a model does not load. RuntimeError: a port is not
+        available.
         """
-        threading.Thread(target=self._stop_waiting, args=(stop,), daemon=True).start()
+        threading.Thread(target=self._stop_manager, args=(stop,), daemon=True).start()
         try:
             self._manager.reload(self._config)
             self._open()
@@ -147,36 +155,36 @@ class ModelServer:
         self._watch_config(stop)
         return self._finish()
 
-    def _stop_waiting(self, stop: threading.Event) -> None:
+    def _stop_manager(self, stop: threading.Event) -> None:
         stop.wait()
         self._manager.stop()
 
     def _open(self) -> None:
-        """Takes calls: only now, for a client whose connection is not answered gives up on the server."""
+        """Opens the ports. Models load first: a client gives up on a server that connects but does not answer."""
         try:
             if self._http_config is not None:
-                self._http = HttpServer(self._rest, self._http_config, self._loop, self._door)
-            self._grpc = GrpcServer(self._core, self._grpc_config, self._loop, self._door)
+                self._http = HttpServer(self._rest, self._http_config, self._loop, self._gate)
+            self._grpc = GrpcServer(self._core, self._grpc_config, self._loop, self._gate)
         except OSError as error:
             raise RuntimeError(f"--rest_api_port: {self._flags.rest_api_port}: {error.strerror}") from None
         except RuntimeError as error:
             raise RuntimeError(f"--port: {error}") from None
-        self._tell()
+        self._publish()
 
     def _finish(self) -> bool:
         assert self._grpc is not None
-        self._loop.run(self._grpc.refuse())
-        drained = self._loop.run(self._door.drained(_FINISH_S))
+        self._loop.run(self._grpc.stop_health())
+        drained = self._loop.run(self._gate.drain(_DRAIN_TIMEOUT_S))
         self._grpc.stop()
         if self._http is not None:
             self._http.stop()
         self._loop.stop()
         if not drained:
-            _log.error("ended with calls unfinished")
+            _log.error("stopped with unfinished calls")
         return drained
 
     def _watch_config(self, stop: threading.Event) -> None:
-        """Applies changes of --model_config_file until `stop` is set."""
+        """Applies changes to --model_config_file until `stop` is set."""
         interval_s = self._flags.model_config_file_poll_wait_seconds
         if not self._flags.model_config_file or interval_s <= 0:
             stop.wait()

@@ -1,8 +1,8 @@
-"""Dynamic batching: requests with one signature and one shape beside the batch axis run together.
+"""Dynamic batching: requests for the same signature and with the same shapes, batch axis apart, run together.
 
-As in TF Serving a batch runs once it is full, or once its oldest request has waited `batch_timeout_micros` and a thread
-is free, and the queues of models and signatures take turns. Unlike there, shapes that differ go into batches of their
-own, and a batch that fails is run again in halves, so that none pays for its neighbour.
+As in TF Serving, a batch runs when it is full, or when its oldest request has waited `batch_timeout_micros` and a
+thread is free. The queues of models and signatures take turns. Unlike in TF Serving, requests of different shapes go
+into separate batches, and a failed batch is run again in halves, so that only the request at fault fails.
 """
 
 import collections
@@ -18,36 +18,39 @@ from typing import Any
 
 import numpy as np
 
-from serving.server.calls import ENDLESS, Call, failed_precondition, invalid_argument, unavailable, unimplemented
+from serving.server.calls import NO_DEADLINE, Call, failed_precondition, invalid_argument, unavailable, unimplemented
 from serving.server.metrics import Metrics
 from serving.server.servable import Feeds, Run, Servable
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchingConfig:
-    """BatchingParameters of TF Serving, with its defaults."""
+    """TF Serving's BatchingParameters, with its defaults."""
 
     max_batch_size: int = 1000
-    """Largest request, and largest batch unless `max_execution_batch_size` says less."""
+    """Largest request, and largest batch unless `max_execution_batch_size` is smaller."""
     batch_timeout_s: float = 0.0
+    """Longest wait of a request for further ones, seconds."""
     max_enqueued_batches: int = 10
-    """Batches that may wait for each signature; beyond, requests are UNAVAILABLE."""
+    """Batches that may wait for each signature; further requests are answered UNAVAILABLE."""
     num_batch_threads: int = os.cpu_count() or 1
+    """Batches that run at a time."""
     thread_pool_name: str = "model_server_batch_threads"
     allowed_batch_sizes: tuple[int, ...] = ()
-    """Sizes batches are padded to, ascending, the last one `max_batch_size`; empty for any."""
+    """Sizes to which batches are padded: ascending, the last equal to `max_batch_size`; empty for no padding."""
     max_execution_batch_size: int | None = None
-    """With `enable_large_batch_splitting`: the size larger requests are split to. None splits nothing."""
+    """Larger requests are split into parts of this size (`enable_large_batch_splitting`); None splits nothing."""
 
     def __post_init__(self) -> None:
-        sizes, largest, executed = self.allowed_batch_sizes, self.max_batch_size, self.execution_size
+        sizes, largest = self.allowed_batch_sizes, self.max_batch_size
         for field in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
             if getattr(self, field) < 1:
                 raise invalid_argument(f"{field} must be positive; was {getattr(self, field)}")
         if self.batch_timeout_s < 0:
             raise invalid_argument(f"batch_timeout_micros must be non-negative; was {self.batch_timeout_s * 1e6:.0f}")
-        if not 1 <= executed <= largest:
-            raise invalid_argument(f"max_execution_batch_size must be from 1 to max_batch_size; was {executed}")
+        if not 1 <= self.execution_size <= largest:
+            text = f"max_execution_batch_size must be from 1 to max_batch_size; was {self.execution_size}"
+            raise invalid_argument(text)
         if any(size < 1 for size in sizes) or any(a >= b for a, b in itertools.pairwise(sizes)):
             raise invalid_argument(f"allowed_batch_sizes must be positive and increase; were {list(sizes)}")
         if sizes and sizes[-1] != largest:
@@ -56,21 +59,21 @@ class BatchingConfig:
 
     @property
     def execution_size(self) -> int:
-        """The largest batch that runs."""
+        """Size of the largest batch that runs."""
         return self.max_batch_size if self.max_execution_batch_size is None else self.max_execution_batch_size
 
     def padded_size(self, size: int) -> int:
-        """The smallest allowed size that holds `size`."""
+        """Returns the smallest allowed size that is at least `size`."""
         return next((allowed for allowed in self.allowed_batch_sizes if allowed >= size), size)
 
 
 def batching_config(parameters: Any) -> BatchingConfig:
-    """From a BatchingParameters message; what it leaves out keeps its default.
+    """Converts a BatchingParameters message; absent fields keep their defaults.
 
-    Raises: ServingError: INVALID_ARGUMENT, numbers that do not go together; UNIMPLEMENTED, inputs padded to one length.
+    Raises: ServingError: INVALID_ARGUMENT for inconsistent values; UNIMPLEMENTED for pad_variable_length_inputs.
     """
-    if parameters.pad_variable_length_inputs:  # snapshots that nobody has taken would move the sources
-        raise unimplemented("pad_variable_length_inputs is not supported; unlike shapes run in batches of their own")
+    if parameters.pad_variable_length_inputs:  # invented snapshots would move the sources
+        raise unimplemented("pad_variable_length_inputs is not supported; different shapes run in separate batches")
     names = ["max_batch_size", "max_enqueued_batches", "num_batch_threads", "thread_pool_name"]
     if parameters.enable_large_batch_splitting.value:
         names.append("max_execution_batch_size")
@@ -93,13 +96,13 @@ class _Task:
 class _Batch:
     run: Run
     fetches: tuple[str, ...]
-    alike: tuple
+    shapes: tuple
     tasks: list[_Task] = dataclasses.field(default_factory=list)
     size: int = 0
     closed: bool = False
 
 
-def _size(feeds: Feeds) -> int:
+def _batch_size(feeds: Feeds) -> int:
     if not feeds:
         raise invalid_argument("Batching Run() must have at least one input tensor")
     if any(array.ndim == 0 for array in feeds.values()):
@@ -111,7 +114,7 @@ def _size(feeds: Feeds) -> int:
 
 
 def _merged(tasks: Sequence[_Task], padding: int) -> Mapping[str, np.ndarray]:
-    """Inputs one after the other, then `padding` times the last one's first row."""
+    """Concatenates the inputs, then appends the first row of the last one `padding` times."""
     if len(tasks) == 1 and padding == 0:
         return tasks[0].feeds
     arrays = {name: [task.feeds[name] for task in tasks] for name in tasks[0].feeds}
@@ -119,7 +122,7 @@ def _merged(tasks: Sequence[_Task], padding: int) -> Mapping[str, np.ndarray]:
 
 
 def _split(values: Sequence[np.ndarray], sizes: Sequence[int], total: int) -> list[list[np.ndarray]]:
-    """Outputs of each request."""
+    """Splits outputs of `total` rows into those of the requests."""
     for value in values:
         if value.ndim == 0:
             raise failed_precondition("Batched output tensor has 0 dimensions")
@@ -130,49 +133,49 @@ def _split(values: Sequence[np.ndarray], sizes: Sequence[int], total: int) -> li
     return [[value[start:end] for value in values] for start, end in itertools.pairwise(ends)]
 
 
-def _latest(tasks: Sequence[_Task]) -> Call:
-    """A call with the time of the task that has most."""
-    left = [task.call.remaining_s() for task in tasks]
-    return ENDLESS if None in left else Call(max(seconds for seconds in left if seconds is not None))
+def _latest_deadline(tasks: Sequence[_Task]) -> Call:
+    """Makes a call that ends at the latest deadline of the tasks."""
+    remaining = [task.call.remaining_s() for task in tasks]
+    return NO_DEADLINE if None in remaining else Call(max(seconds for seconds in remaining if seconds is not None))
 
 
 class BatchScheduler:
-    """Threads that run batches of all models."""
+    """Collects requests into batches, for all models, and runs them in its threads."""
 
     def __init__(self, config: BatchingConfig, metrics: Metrics) -> None:
         self.config, self._metrics = config, metrics
         self._lock = threading.Condition()
-        self._queues: dict[tuple, collections.deque[_Batch]] = {}  # in the order of their turns
+        self._queues: dict[tuple, collections.deque[_Batch]] = {}  # in the order in which they take turns
         for _ in range(config.num_batch_threads):
             threading.Thread(target=self._work, daemon=True, name=config.thread_pool_name).start()
 
-    def run(self, run: Run, feeds: Feeds, fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
-        """As `run(feeds, fetches, call)`, together with others that came with the same `run`.
+    def run(self, run: Run, feeds: Feeds, fetches: Sequence[str], call: Call = NO_DEADLINE) -> list[np.ndarray]:
+        """Returns `run(feeds, fetches, call)`, computed together with other requests for the same `run`.
 
-        Raises: ServingError: UNAVAILABLE, too much waits; DEADLINE_EXCEEDED; CANCELLED; or what `run` raises.
+        Raises: ServingError: UNAVAILABLE if the queue is full; DEADLINE_EXCEEDED; CANCELLED; or whatever `run` raises.
         """
-        size = _size(feeds)
+        size = _batch_size(feeds)
         if size == 0:
             return run(feeds, fetches, call)
         most, step = self.config.max_batch_size, self.config.execution_size
         if size > most:
             raise invalid_argument(f"Task size {size} is larger than maximum input batch size {most}")
         parts = [{name: array[at : at + step] for name, array in feeds.items()} for at in range(0, size, step)]
-        tasks = [_Task(part, _size(part), call) for part in parts]
+        tasks = [_Task(part, _batch_size(part), call) for part in parts]
         try:
             for task in tasks:
                 self._enqueue(run, task, fetches)
             values = [call.wait(task.values) for task in tasks]
         finally:
-            for task in tasks:  # once a part has failed, nobody waits for the others
+            for task in tasks:  # if one part has failed, the others need not run
                 task.values.cancel()
         return values[0] if len(values) == 1 else [np.concatenate(column) for column in zip(*values, strict=True)]
 
     def _enqueue(self, run: Run, task: _Task, fetches: Sequence[str]) -> None:
-        alike = tuple((name, array.dtype.str, array.shape[1:]) for name, array in sorted(task.feeds.items()))
+        shapes = tuple((name, array.dtype.str, array.shape[1:]) for name, array in sorted(task.feeds.items()))
         with self._lock:
             queue = self._queues.setdefault((run, tuple(fetches), tuple(sorted(task.feeds))), collections.deque())
-            batch = next((b for b in queue if not b.closed and b.alike == alike), None)
+            batch = next((b for b in queue if not b.closed and b.shapes == shapes), None)
             if batch is not None and batch.size + task.size > self.config.execution_size:
                 batch.closed, batch = True, None
             if batch is None:
@@ -180,22 +183,22 @@ class BatchScheduler:
                     most = self.config.max_enqueued_batches
                     state = f"currently {len(queue)} batches enqueued and max_enqueued_batches is {most}"
                     raise unavailable(f"The batch scheduling queue to which this task was submitted is full; {state}")
-                batch = _Batch(run, tuple(fetches), alike)
+                batch = _Batch(run, tuple(fetches), shapes)
                 queue.append(batch)
             batch.tasks.append(task)
             batch.size += task.size
             batch.closed = batch.size >= self.config.execution_size
-            self._lock.notify_all()  # every thread must know when the next batch is due
+            self._lock.notify_all()  # every thread waits for the next due batch
 
     def batching(self, servable: Servable) -> Servable:
-        """The same version, whose requests run in batches."""
+        """Returns the same version with a `run` that batches."""
         return dataclasses.replace(servable, run=functools.partial(self.run, servable.run))
 
-    # What the threads do
+    # Run by the threads
 
     def _work(self) -> None:
         while True:
-            batch = self._next()
+            batch = self._next_batch()
             started = time.monotonic()
             tasks = [task for task in batch.tasks if task.values.set_running_or_notify_cancel()]
             for task in tasks:
@@ -203,33 +206,33 @@ class BatchScheduler:
             if tasks:
                 self._run(batch, tasks)
 
-    def _next(self) -> _Batch:
-        """The batch whose turn it is, as soon as one is full or has waited long enough."""
+    def _next_batch(self) -> _Batch:
+        """Waits until a batch is full or has waited long enough, and takes it from the queue whose turn it is."""
         with self._lock:
             while True:
                 now, soonest = time.monotonic(), float("inf")
                 for key, queue in self._queues.items():
-                    batch = min(queue, key=self._due)
-                    if self._due(batch) <= now:
+                    batch = min(queue, key=self._due_time)
+                    if self._due_time(batch) <= now:
                         queue.remove(batch)
                         del self._queues[key]
                         if queue:
-                            self._queues[key] = queue  # behind the others
+                            self._queues[key] = queue  # to the end of the line
                         return batch
-                    soonest = min(soonest, self._due(batch))
+                    soonest = min(soonest, self._due_time(batch))
                 self._lock.wait(soonest - now if self._queues else None)
 
-    def _due(self, batch: _Batch) -> float:
+    def _due_time(self, batch: _Batch) -> float:
         return batch.tasks[0].enqueued + (0.0 if batch.closed else self.config.batch_timeout_s)
 
     def _run(self, batch: _Batch, tasks: Sequence[_Task]) -> None:
-        """Gives every task its values or its error; a task that spoils a batch is found by halving it."""
+        """Gives every task its values or its error. A failed batch is halved until the task at fault is alone."""
         size = sum(task.size for task in tasks)
         total = self.config.padded_size(size)
         try:
-            values = batch.run(_merged(tasks, total - size), batch.fetches, _latest(tasks))
+            values = batch.run(_merged(tasks, total - size), batch.fetches, _latest_deadline(tasks))
             parts = _split(values, [task.size for task in tasks], total)
-        except Exception as error:  # the thread must outlive whatever a batch triggers
+        except Exception as error:  # a failing batch must not end the thread
             if len(tasks) == 1:
                 tasks[0].values.set_exception(error)
                 return

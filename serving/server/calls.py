@@ -1,4 +1,4 @@
-"""What every call shares, over gRPC and REST: how it fails, how long it has, who does its work."""
+"""What gRPC and REST share: errors, deadlines, worker threads, the event loop and the shutdown of calls."""
 
 import asyncio
 import contextlib
@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 import grpc
 import tensorflow as tf
 
-_MAX_DETAILS = 1024
-_LOOK_S, _QUIET_S, _QUIET_WITHIN_S = 0.02, 0.3, 5.0
+_MAX_DETAILS_BYTES = 1024
+_POLL_S, _QUIET_S, _MAX_QUIET_WAIT_S = 0.02, 0.3, 5.0
 
 Result = TypeVar("Result")
 
 
 class ServingError(Exception):
-    """An answer other than OK. Args: code: of gRPC. message: TF Serving's text."""
+    """A call's error: its gRPC status code and its message, in TF Serving's words where it has the same error."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
@@ -27,11 +27,11 @@ class ServingError(Exception):
 
     @property
     def details(self) -> str:
-        """The message as gRPC carries it: longer than 1,024 bytes it ends in ...TRUNCATED."""
+        """The message for gRPC; beyond 1,024 bytes it is cut and ends in ...TRUNCATED."""
         encoded = self.message.encode(errors="replace")
-        if len(encoded) <= _MAX_DETAILS:
+        if len(encoded) <= _MAX_DETAILS_BYTES:
             return encoded.decode()
-        return encoded[:_MAX_DETAILS].decode(errors="ignore") + "...TRUNCATED"
+        return encoded[:_MAX_DETAILS_BYTES].decode(errors="ignore") + "...TRUNCATED"
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}"
@@ -40,73 +40,90 @@ class ServingError(Exception):
 invalid_argument = functools.partial(ServingError, grpc.StatusCode.INVALID_ARGUMENT)
 failed_precondition = functools.partial(ServingError, grpc.StatusCode.FAILED_PRECONDITION)
 not_found = functools.partial(ServingError, grpc.StatusCode.NOT_FOUND)
-exhausted = functools.partial(ServingError, grpc.StatusCode.RESOURCE_EXHAUSTED)
+resource_exhausted = functools.partial(ServingError, grpc.StatusCode.RESOURCE_EXHAUSTED)
 unavailable = functools.partial(ServingError, grpc.StatusCode.UNAVAILABLE)
 unimplemented = functools.partial(ServingError, grpc.StatusCode.UNIMPLEMENTED)
 deadline_exceeded = functools.partial(ServingError, grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
 
 def as_serving_error(error: Exception) -> ServingError:
-    """Whatever was raised, with the status TensorFlow gave it; INTERNAL if nobody gave one."""
+    """Converts any exception: a TensorFlow error keeps its status code, other exceptions become INTERNAL."""
     if isinstance(error, ServingError):
         return error
     if isinstance(error, tf.errors.OpError):
         code = next(status for status in grpc.StatusCode if status.value[0] == error.error_code)
-        return ServingError(code, error.message.removeprefix("Graph execution error:\n\n"))  # Session.run's words
+        return ServingError(code, error.message.removeprefix("Graph execution error:\n\n"))  # as Session.run words it
     return ServingError(grpc.StatusCode.INTERNAL, str(error) or type(error).__name__)
 
 
 class Call:
-    """How long a call has (None: for ever), and whether anybody still waits for its answer. `model`: as it is counted,
-    once that is known; `work`: what a worker does for it, if anything."""
+    """Deadline and cancellation of one call.
+
+    Args:
+      timeout_s: time until the deadline, seconds; None sets no deadline.
+
+    Attributes:
+      model: the model name under which metrics count the call; None until it is known.
+      work: the future of the worker thread that handles the call.
+    """
 
     def __init__(self, timeout_s: float | None = None) -> None:
         self.model: str | None = None
         self.work: futures.Future[Any] = futures.Future()
         self.work.set_result(None)
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        self._gone: futures.Future[None] = futures.Future()
+        self._ended: futures.Future[None] = futures.Future()
 
     def end(self) -> None:
-        """Nobody waits any more; called by one thread."""
-        if not self._gone.done():
-            self._gone.set_result(None)
+        """Marks the call as answered or abandoned: nobody waits for it any more. Only one thread may call this."""
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     def remaining_s(self) -> float | None:
-        """Time left, 0 or more; None is for ever."""
+        """Seconds until the deadline, at least 0; None without a deadline."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def check(self) -> None:
-        """Raises: ServingError: DEADLINE_EXCEEDED or CANCELLED; there is no use in going on."""
+        """Raises: ServingError: DEADLINE_EXCEEDED or CANCELLED if the call has ended."""
         if self.remaining_s() == 0.0:
             raise deadline_exceeded()
-        if self._gone.done():
+        if self._ended.done():
             raise ServingError(grpc.StatusCode.CANCELLED, "the client has gone")
 
     def wait(self, future: "futures.Future[Result]") -> Result:
-        """The future's result; if the call ends before, the future is cancelled. Raises: as `check`, or the future."""
-        ends: tuple[futures.Future[Any], ...] = (future, self._gone)
+        """Waits for a future and returns its result. If the call ends first, the future is cancelled.
+
+        Raises: ServingError: as `check`; or whatever the future raises.
+        """
+        either: tuple[futures.Future[Any], ...] = (future, self._ended)
         try:
             while not future.done():
                 self.check()
-                futures.wait(ends, self.remaining_s(), futures.FIRST_COMPLETED)
+                futures.wait(either, self.remaining_s(), futures.FIRST_COMPLETED)
         except ServingError:
             future.cancel()
             raise
         return future.result()
 
 
-ENDLESS = Call()
-"""For what no client asked for."""
+NO_DEADLINE = Call()
+"""For work that no client asked for, such as warm-up."""
 
 
 class Workers:
-    """Threads that do the work of calls. Args: threads: calls worked on at a time. waiting: calls that may wait."""
+    """A thread pool with a bounded queue.
+
+    Args:
+      threads: calls that run at a time.
+      waiting: calls that may wait for a thread.
+      name: prefix of the threads' names.
+    """
 
     def __init__(self, threads: int, waiting: int, name: str) -> None:
         self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._places = threads + waiting
-        self.inside: set[futures.Future[Any]] = set()  # entered in the event loop alone
+        self._capacity = threads + waiting
+        self.pending: set[futures.Future[Any]] = set()
+        """Calls that run or wait. Only the event loop adds to it."""
 
     @staticmethod
     def _work(call: Call, work: Callable[[], Result]) -> Result:
@@ -114,13 +131,16 @@ class Workers:
         return work()
 
     async def run(self, call: Call, work: Callable[[], Result]) -> Result:
-        """What `work` returns, in a thread; it is not begun once the call has ended, and not waited for after that.
-        Raises: ServingError: RESOURCE_EXHAUSTED, too many wait; DEADLINE_EXCEEDED; CANCELLED; or what `work` raises."""
-        if len(self.inside) >= self._places:
-            raise exhausted("too many requests at a time")
+        """Runs `work` in a thread and returns its result. Work of a call that has ended does not start.
+
+        Raises: ServingError: RESOURCE_EXHAUSTED if the queue is full; DEADLINE_EXCEEDED; CANCELLED; or whatever `work`
+        raises.
+        """
+        if len(self.pending) >= self._capacity:
+            raise resource_exhausted("too many requests at a time")
         call.work = future = self._pool.submit(self._work, call, work)
-        self.inside.add(future)
-        future.add_done_callback(self.inside.discard)
+        self.pending.add(future)
+        future.add_done_callback(self.pending.discard)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), call.remaining_s())
         except TimeoutError:
@@ -129,56 +149,66 @@ class Workers:
             call.end()
 
 
-class Door:
-    """Counts the calls that are being answered; closed, it lets nobody in. Used in the event loop only."""
+class CallGate:
+    """Counts active calls and, once closed, refuses new ones. Only the event loop may use it.
+
+    Attributes:
+      closed: whether new calls are refused.
+      active: calls that were admitted and are not answered yet.
+    """
 
     def __init__(self) -> None:
-        self.closed, self.inside, self._knocked = False, 0, 0.0
+        self.closed, self.active, self._last_arrival = False, 0, 0.0
 
     @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        """A call is inside until the block ends. Raises: ServingError: UNAVAILABLE; the door is closed."""
-        self._knocked = time.monotonic()
+    def admit(self) -> Iterator[None]:
+        """Counts a call as active within the block. Raises: ServingError: UNAVAILABLE if the gate is closed."""
+        self._last_arrival = time.monotonic()
         if self.closed:
             raise unavailable("the server is shutting down")
-        self.inside += 1
+        self.active += 1
         try:
             yield
         finally:
-            self.inside -= 1
+            self.active -= 1
 
-    async def drained(self, finish_s: float) -> bool:
-        """Closes, waits until nobody is inside and then until nobody has knocked for a moment: what comes while a
-        server stops would be cut off, so clients must have heard that it is closed. False: not in `finish_s`."""
-        self.closed, self._knocked = True, time.monotonic()
-        end = time.monotonic() + finish_s
-        while self.inside:
+    async def drain(self, timeout_s: float) -> bool:
+        """Closes the gate, waits until no call is active, then until no call has arrived for 0.3 s (at most 5 s).
+
+        A call that arrives while the server closes its ports would be cut off without an answer. The second wait gives
+        clients time to learn from UNAVAILABLE that the server is going.
+
+        Returns: False if calls were still active after `timeout_s` seconds.
+        """
+        self.closed, self._last_arrival = True, time.monotonic()
+        end = time.monotonic() + timeout_s
+        while self.active:
             if time.monotonic() > end:
                 return False
-            await asyncio.sleep(_LOOK_S)
-        end = time.monotonic() + _QUIET_WITHIN_S
-        while time.monotonic() < min(end, self._knocked + _QUIET_S):
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
+        end = time.monotonic() + _MAX_QUIET_WAIT_S
+        while time.monotonic() < min(end, self._last_arrival + _QUIET_S):
+            await asyncio.sleep(_POLL_S)
         return True
 
 
-class Loop:
-    """An event loop in a thread of its own, where all that is sent and received passes."""
+class EventLoopThread:
+    """An asyncio event loop in its own thread. All network traffic of a server runs in it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="network")
         self._thread.start()
 
-    def begin(self, coroutine: Coroutine[Any, Any, Result]) -> "futures.Future[Result]":
-        """Runs a coroutine there."""
+    def submit(self, coroutine: Coroutine[Any, Any, Result]) -> "futures.Future[Result]":
+        """Starts a coroutine in the loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """The result of a coroutine that runs there."""
-        return self.begin(coroutine).result()
+        """Runs a coroutine in the loop, waits for it and returns its result."""
+        return self.submit(coroutine).result()
 
     def stop(self) -> None:
-        """Ends the thread."""
+        """Stops the loop and joins its thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -1,4 +1,4 @@
-"""Model configuration: which models and versions should serve, checked as TF Serving checks it."""
+"""Model configuration: which models and versions serve, with TF Serving's checks and messages."""
 
 import re
 from collections.abc import Callable
@@ -18,16 +18,16 @@ VersionPolicy: TypeAlias = file_system_storage_path_source_pb2.FileSystemStorage
 
 
 def single_model(name: str, base_path: Path) -> ModelServerConfig:
-    """The configuration that --model_name and --model_base_path stand for."""
+    """Returns the configuration for --model_name and --model_base_path."""
     model = ModelConfig(name=name, base_path=str(base_path.absolute()), model_platform=PLATFORM)
     return ModelServerConfig(model_config_list={"config": [model]})
 
 
 def check_transition(old: ModelServerConfig, new: ModelServerConfig) -> None:
-    """Whether `new` may follow `old`, which holds no model at the start.
+    """Checks that the configuration `new` may replace `old`, which is empty when the server starts.
 
-    Raises: ServingError: FAILED_PRECONDITION, it is no list of models; INVALID_ARGUMENT, a name is listed twice, a base
-    path is relative or holds NUL, a platform is not `tensorflow` or changes.
+    Raises: ServingError: FAILED_PRECONDITION if `new` is not a list of models; INVALID_ARGUMENT if a name is listed
+    twice, a base path is relative or contains NUL, or a platform changes or is not `tensorflow`.
     """
     if new.WhichOneof("config") != "model_config_list":
         legal = "It is only legal to transition from one ModelConfigList to another."
@@ -57,7 +57,7 @@ def check_transition(old: ModelServerConfig, new: ModelServerConfig) -> None:
 
 
 def aspired_versions(base_path: Path, policy: VersionPolicy) -> dict[int, Path]:
-    """Folders by version that should serve. Raises: OSError or ValueError: the folder can't be read."""
+    """Returns the folders, by version, that the policy selects. Raises: OSError, ValueError: an unreadable folder."""
     found: dict[int, Path] = {}
     for path in sorted(base_path.iterdir()):
         if re.fullmatch(r"[+-]?\d+", path.name, re.ASCII) and abs(int(path.name)) <= _MAX_VERSION and path.is_dir():
@@ -71,16 +71,22 @@ def aspired_versions(base_path: Path, policy: VersionPolicy) -> dict[int, Path]:
 
 
 Labels: TypeAlias = dict[str, dict[str, int]]
-"""Versions by model and label."""
+"""Version numbers by model name and label."""
 
 
 def checked_labels(
     config: ModelServerConfig, before: Labels, available: Callable[[str], list[int]], allow_unavailable: bool
 ) -> Labels:
-    """The labels `config` asks for; `available` gives the versions of a model that serve. With `allow_unavailable`, new
-    labels may wait for theirs, but one in use still can't move to a version that does not serve.
+    """Returns the labels in `config`.
 
-    Raises: ServingError: FAILED_PRECONDITION; a version that does not serve can't be labelled.
+    Args:
+      config: the new configuration.
+      before: the labels in use.
+      available: returns the versions of a model that serve.
+      allow_unavailable: whether a new label may name a version that does not serve yet. A label in use may never move
+        to such a version.
+
+    Raises: ServingError: FAILED_PRECONDITION if a label names a version that does not serve.
     """
     labels: Labels = {}
     for model in config.model_config_list.config:

@@ -1,4 +1,4 @@
-"""TF Serving's calls on the models of a server: what gRPC and REST share."""
+"""Predict, GetModelMetadata, GetModelStatus and HandleReloadConfigRequest, for gRPC and REST alike."""
 
 import asyncio
 import contextlib
@@ -15,14 +15,14 @@ from tensorflow_serving.apis import get_model_status_pb2 as status_pb2
 from tensorflow_serving.apis import model_management_pb2 as reload_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
-from serving.server.calls import ENDLESS, Call, ServingError, as_serving_error, invalid_argument, not_found
+from serving.server.calls import NO_DEADLINE, Call, ServingError, as_serving_error, invalid_argument, not_found
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.servable import Feeds, Signatures, run_predict
 
 METADATA_FIELD = "signature_def"
 
-_ENDS = {TimeoutError: grpc.StatusCode.DEADLINE_EXCEEDED, asyncio.CancelledError: grpc.StatusCode.CANCELLED}
+_CODES = {TimeoutError: grpc.StatusCode.DEADLINE_EXCEEDED, asyncio.CancelledError: grpc.StatusCode.CANCELLED}
 _log = logging.getLogger(__name__)
 
 
@@ -33,28 +33,30 @@ def _named_spec(request: Any) -> model_pb2.ModelSpec:
 
 
 class ServerCore:
-    """Answers requests; every method raises ServingError with TF Serving's code and message."""
+    """Answers requests. On failure every method raises ServingError with TF Serving's code and message."""
 
     def __init__(self, manager: ModelManager, metrics: Metrics) -> None:
         self.manager, self.metrics = manager, metrics
 
     @contextlib.contextmanager
     def counted(self, call: Call) -> Iterator[None]:
-        """Counts a call where it is answered, refused or given up: by the end of the block, however its work ends."""
+        """Counts a call under the status with which the block ends, whatever its worker thread does afterwards."""
         try:
             yield
         except (ServingError, TimeoutError, asyncio.CancelledError) as error:
-            code = error.code if isinstance(error, ServingError) else _ENDS[type(error)]
+            code = error.code if isinstance(error, ServingError) else _CODES[type(error)]
             self.metrics.request_count.add(call.model or "", code.name)
             raise
-        if call.model is not None:  # else it asked no model, but for metrics
+        if call.model is not None:  # None for a request for the metrics page
             self.metrics.request_count.add(call.model, grpc.StatusCode.OK.name)
 
     @contextlib.contextmanager
     def recorded(self, call: Call, name: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Takes a call's time. A name no model has is counted without it, lest strangers fill the memory.
+        """Measures a call's latency and converts its errors.
 
-        Raises: ServingError: whatever the block raises; what nobody foresaw is INTERNAL, and logged.
+        Unknown model names are recorded as "": otherwise clients could fill the memory with labels.
+
+        Raises: ServingError: whatever the block raises, converted; unexpected exceptions are INTERNAL and are logged.
         """
         call.model = name if self.manager.serves(name) else ""
         started = time.perf_counter()
@@ -63,12 +65,12 @@ class ServerCore:
         except Exception as raised:
             error = as_serving_error(raised)
             if error.code == grpc.StatusCode.INTERNAL:
-                _log.exception("%s of %s failed inside", api or "request", call.model or "no model")
+                _log.exception("%s for %s failed", api or "request", call.model or "no model")
             raise error from None
         self.metrics.request_latency.add(1e6 * (time.perf_counter() - started), call.model, api, entrypoint)
 
     def predict(self, request: predict_pb2.PredictRequest, call: Call) -> predict_pb2.PredictResponse:
-        """Runs a signature."""
+        """Runs a signature of a model."""
         spec = _named_spec(request)
         with self.manager.use(spec) as loaded:
 
@@ -81,12 +83,12 @@ class ServerCore:
             return run_predict(dataclasses.replace(loaded, run=run), request, call)
 
     def signatures(self, spec: model_pb2.ModelSpec) -> Signatures:
-        """Signatures of the version a request asks for."""
+        """Returns the signatures of the version that `spec` names."""
         with self.manager.use(spec) as loaded:
             return loaded.signatures
 
-    def metadata(self, request: Any, _: Call = ENDLESS) -> metadata_pb2.GetModelMetadataResponse:
-        """The signatures; a GetModelMetadataRequest."""
+    def metadata(self, request: Any, _: Call = NO_DEADLINE) -> metadata_pb2.GetModelMetadataResponse:
+        """Answers a GetModelMetadataRequest; the only field is `signature_def`."""
         spec = _named_spec(request)
         if not request.metadata_field:
             raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
@@ -100,8 +102,8 @@ class ServerCore:
         response.metadata[METADATA_FIELD].Pack(signatures)
         return response
 
-    def status(self, request: Any, _: Call = ENDLESS) -> status_pb2.GetModelStatusResponse:
-        """The state of a model's versions; a GetModelStatusRequest."""
+    def status(self, request: Any, _: Call = NO_DEADLINE) -> status_pb2.GetModelStatusResponse:
+        """Answers a GetModelStatusRequest with the state of one version or of all."""
         spec = _named_spec(request)
         statuses = self.manager.statuses(spec.name)
         if spec.HasField("version"):
@@ -119,7 +121,7 @@ class ServerCore:
         return response
 
     def reload(self, request: reload_pb2.ReloadConfigRequest, call: Call) -> reload_pb2.ReloadConfigResponse:
-        """Applies a configuration; see `ModelManager.reload`."""
+        """Applies a new configuration; see `ModelManager.reload`."""
         if request.config.WhichOneof("config") != "model_config_list":
             supported = "Only ModelConfigList is currently supported"
             raise invalid_argument(f"ServerModelConfig type not supported by HandleReloadConfigRequest. {supported}")

@@ -16,13 +16,13 @@ from tensorflow_serving.apis import get_model_status_pb2 as status_pb2
 from tensorflow_serving.apis import model_management_pb2 as reload_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from serving.server.calls import Call, Door, Loop, ServingError, Workers, invalid_argument
+from serving.server.calls import Call, CallGate, EventLoopThread, ServingError, Workers, invalid_argument
 from serving.server.core import ServerCore
 
 _INT32_MAX = 2**31 - 1
 _WAITING_PER_THREAD = 8
 _RELOADS_WAITING = 3
-_LAST_BYTES_S = 5.0
+_SHUTDOWN_S = 5.0
 _STATUSES = {True: "SERVING", False: "NOT_SERVING", None: "SERVICE_UNKNOWN"}
 _HEALTH = {serves: health_pb2.HealthCheckResponse(status=name) for serves, name in _STATUSES.items()}
 _SERVICES = ("", *(f"{p}{name}" for p in ("", "tensorflow.serving.") for name in ("PredictionService", "ModelService")))
@@ -30,23 +30,24 @@ _SERVICES = ("", *(f"{p}{name}" for p in ("", "tensorflow.serving.") for name in
 
 @dataclasses.dataclass(frozen=True)
 class GrpcConfig:
-    """Where and how gRPC is spoken."""
+    """Addresses, limits and credentials of the gRPC server."""
 
     port: int = 8500
     """TCP port on all addresses; 0 takes a free one."""
     socket_path: str = ""
-    """Path of a UNIX socket to listen on, if any."""
+    """Path of an additional UNIX socket; empty for none."""
     max_threads: int = max(16, 4 * (os.cpu_count() or 1))
-    """Requests worked on at a time; eight times as many may wait, more are answered RESOURCE_EXHAUSTED."""
+    """Requests that run at a time. Eight times as many may wait; further ones are answered RESOURCE_EXHAUSTED."""
     channel_arguments: tuple[tuple[str, int | str], ...] = ()
-    """gRPC's own, such as grpc.max_receive_message_length in bytes (a larger message is RESOURCE_EXHAUSTED)."""
+    """Options of gRPC itself, such as grpc.max_receive_message_length in bytes."""
     credentials: grpc.ServerCredentials | None = None
+    """For TLS; None serves without."""
     health: bool = False
-    """Whether grpc.health.v1.Health answers (--enable_grpc_healthcheck_service)."""
+    """Whether to offer grpc.health.v1.Health (--enable_grpc_healthcheck_service)."""
 
 
 def parse_channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
-    """KEY=VALUE pairs with commas between; an integer is one. Raises: ServingError: INVALID_ARGUMENT; others came."""
+    """Parses KEY=VALUE,...; integers become int. Raises: ServingError: INVALID_ARGUMENT for other text."""
     arguments: list[tuple[str, int | str]] = []
     for pair in filter(None, text.split(",")):
         key, equals, value = pair.partition("=")
@@ -57,9 +58,9 @@ def parse_channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
 
 
 def read_credentials(ssl: Any) -> grpc.ServerCredentials:
-    """Credentials of an SSLConfig message: PEM texts, and whether clients must show a certificate.
+    """Makes credentials from an SSLConfig message, whose fields hold the text of PEM files.
 
-    Raises: ServingError: INVALID_ARGUMENT; key or certificate are missing, or nobody vouches for clients.
+    Raises: ServingError: INVALID_ARGUMENT if key or certificate is missing, or client_verify is set without custom_ca.
     """
     for field in ("server_key", "server_cert"):
         if "-----BEGIN" not in getattr(ssl, field):
@@ -71,16 +72,25 @@ def read_credentials(ssl: Any) -> grpc.ServerCredentials:
 
 
 class _Health(health_pb2_grpc.HealthServicer):
-    """Health as grpcio-health-checking has it, but nobody waits for a watcher that does not read; in the loop only."""
+    """The health service. Unlike grpcio-health-checking's, a watcher that does not read blocks nobody.
+
+    Only the event loop may use it.
+    """
 
     def __init__(self) -> None:
         self._serves: dict[str, bool] = {}
-        self._changed, self._refuses, self._ended = asyncio.Event(), False, False
+        self._changed, self._final, self._ended = asyncio.Event(), False, False
 
-    async def show(self, serves: Mapping[str, bool], for_good: bool = False, ended: bool = False) -> None:
-        """From now on, or for good, these serve or do not, and what is not among them does not; or watches end."""
-        if not self._refuses:
-            self._serves, self._refuses = {**dict.fromkeys(self._serves, False), **serves}, for_good
+    async def set_status(self, serves: Mapping[str, bool], final: bool = False, ended: bool = False) -> None:
+        """Sets which services serve; known services that are left out do not.
+
+        Args:
+          serves: by service name.
+          final: whether later changes are ignored.
+          ended: whether Watch calls end.
+        """
+        if not self._final:
+            self._serves, self._final = {**dict.fromkeys(self._serves, False), **serves}, final
         self._ended = ended
         self._changed.set()
         self._changed = asyncio.Event()
@@ -91,34 +101,43 @@ class _Health(health_pb2_grpc.HealthServicer):
         return _HEALTH[self._serves[request.service]]
 
     async def Watch(self, request: Any, context: grpc.aio.ServicerContext) -> None:
-        told = None
+        sent = None
         while not self._ended:
             changed, answer = self._changed, _HEALTH[self._serves.get(request.service)]
-            if answer is not told:
+            if answer is not sent:
                 await context.write(answer)
-            told = answer
+            sent = answer
             await changed.wait()
 
 
 class GrpcServer:
-    """A gRPC server, answering once it is made: messages pass in `loop`, every call but Health's through `door`.
+    """The gRPC server. It accepts calls as soon as it is constructed.
 
-    Raises: RuntimeError: a port or socket can't be taken.
+    Args:
+      core: answers the requests.
+      config: addresses, limits and credentials.
+      loop: where messages are received and sent.
+      gate: counts calls, except health checks, and refuses them during shutdown.
+
+    Attributes:
+      port: the TCP port in use.
+
+    Raises: RuntimeError: a port or socket is not available.
     """
 
-    def __init__(self, core: ServerCore, config: GrpcConfig, loop: Loop, door: Door) -> None:
-        self._core, self._config, self._loop, self._door = core, config, loop, door
+    def __init__(self, core: ServerCore, config: GrpcConfig, loop: EventLoopThread, gate: CallGate) -> None:
+        self._core, self._config, self._loop, self._gate = core, config, loop, gate
         self.workers = Workers(config.max_threads, _WAITING_PER_THREAD * config.max_threads, "grpc")
-        self._reloads = Workers(1, _RELOADS_WAITING, "reload")  # they wait for models: in nobody's way
-        self._loop.run(self._make())
+        self._reloads = Workers(1, _RELOADS_WAITING, "reload")  # a reload waits for models to load
+        self._loop.run(self._start())
 
-    async def _make(self) -> None:
+    async def _start(self) -> None:
         lengths = [(f"grpc.max_{way}_message_length", _INT32_MAX) for way in ("receive", "send")]
         options = dict([*lengths, ("grpc.so_reuseport", 0), *self._config.channel_arguments])
         self._server = grpc.aio.server(options=list(options.items()))
         self._server.add_generic_rpc_handlers(self._services())
         self._health = _Health()
-        await self._health.show(dict.fromkeys(_SERVICES, False))
+        await self._health.set_status(dict.fromkeys(_SERVICES, False))
         if self._config.health:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         listen = self._server.add_insecure_port
@@ -145,7 +164,7 @@ class GrpcServer:
     def _handler(
         self, api: str, message: Any, method: Callable[[Any, Call], Any], workers: Workers
     ) -> grpc.RpcMethodHandler:
-        """A unary method. The workers parse its requests, so no slow or silent client holds one of their threads."""
+        """Makes the handler of a unary method. Workers get complete messages only: a slow client occupies no thread."""
 
         def work(body: bytes, call: Call) -> bytes:
             try:
@@ -156,29 +175,29 @@ class GrpcServer:
             with self._core.recorded(call, name, api, "GRPC"):
                 return method(request, call).SerializeToString()
 
-        async def behave(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        async def handle(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
             call = Call(context.time_remaining())
             try:
-                with self._core.counted(call), self._door.entered():
+                with self._core.counted(call), self._gate.admit():
                     return await workers.run(call, lambda: work(body, call))
             except ServingError as error:
                 return await context.abort(error.code, error.details)
 
-        return grpc.unary_unary_rpc_method_handler(behave)
+        return grpc.unary_unary_rpc_method_handler(handle)
 
     # Health
 
-    def show_health(self, available: Mapping[str, Sequence[int]]) -> None:
-        """Tells Health which versions of all models serve; the server and its services serve if every model does."""
+    def update_health(self, available: Mapping[str, Sequence[int]]) -> None:
+        """Updates health from the serving versions by model; the server itself serves if every model has one."""
         everything = bool(available) and all(available.values())
         serves = {name: bool(versions) for name, versions in available.items()} | dict.fromkeys(_SERVICES, everything)
-        self._loop.begin(self._health.show(serves))
+        self._loop.submit(self._health.set_status(serves))
 
-    async def refuse(self) -> None:
-        """Health answers NOT_SERVING from now on."""
-        await self._health.show({}, for_good=True)
+    async def stop_health(self) -> None:
+        """Makes health report NOT_SERVING from now on."""
+        await self._health.set_status({}, final=True)
 
-    def stop(self, finish_s: float = _LAST_BYTES_S) -> None:
-        """Takes no more calls; those begun have `finish_s` seconds."""
-        self._loop.run(self._health.show({}, for_good=True, ended=True))
-        self._loop.run(self._server.stop(finish_s))
+    def stop(self, grace_s: float = _SHUTDOWN_S) -> None:
+        """Closes the ports, ends Watch calls, and cancels other calls after `grace_s` seconds."""
+        self._loop.run(self._health.set_status({}, final=True, ended=True))
+        self._loop.run(self._server.stop(grace_s))

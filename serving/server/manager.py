@@ -1,4 +1,4 @@
-"""The models of a server: configuration, labels, and the threads that look for versions and load them."""
+"""The models of a server: configuration, labels, and the threads that poll for versions and load them."""
 
 import contextlib
 import logging
@@ -10,17 +10,23 @@ from pathlib import Path
 import grpc
 from tensorflow_serving.apis import model_pb2
 
-from serving.server.calls import ENDLESS, Call, ServingError, invalid_argument, unavailable
+from serving.server.calls import NO_DEADLINE, Call, ServingError, invalid_argument, unavailable
 from serving.server.config import ModelServerConfig, aspired_versions, check_transition, checked_labels
 from serving.server.servable import Servable
 from serving.server.versions import Load, ManagerConfig, ModelVersions, Version, servable_not_found
 
 _log = logging.getLogger(__name__)
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 
 class ModelManager:
-    """Keeps the versions that should serve loaded; `on_change` is told whenever some version's state is another."""
+    """Loads and unloads versions so that those serve that the configuration selects.
+
+    Args:
+      config: polling and retries.
+      load: loads one version.
+      on_change: called whenever the state of a version changes.
+    """
 
     def __init__(self, config: ManagerConfig, load: Load, on_change: Callable[[], None]) -> None:
         self.config, self._load, self._on_change = config, load, on_change
@@ -28,19 +34,19 @@ class ModelManager:
         self._server_config = ModelServerConfig()
         self._models: dict[str, ModelVersions] = {}
         self._labels: dict[str, dict[str, int]] = {}
-        self._complaints: dict[str, str] = {}
+        self._warnings: dict[str, str] = {}
         self._loads: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stopped = threading.Event()
-        threading.Thread(target=self._load_what_is_due, daemon=True, name="load").start()
+        threading.Thread(target=self._run_loads, daemon=True, name="load").start()
         if config.poll_interval_s > 0:
             threading.Thread(target=self._poll_forever, daemon=True, name="poll").start()
 
     def stop(self) -> None:
-        """Loads and looks for nothing more, nor waits; what serves goes on."""
+        """Stops polling, loading and waiting; loaded versions continue to serve."""
         self._stopped.set()
         self._loads.put(lambda: None)
 
-    # Loading and looking for versions
+    # Loading and polling
 
     def _schedule(self, action: Callable[[], None], delay_s: float) -> None:
         if delay_s == 0.0:
@@ -50,13 +56,13 @@ class ModelManager:
         timer.daemon = True
         timer.start()
 
-    def _load_what_is_due(self) -> None:
+    def _run_loads(self) -> None:
         while not self._stopped.is_set():
             action = self._loads.get()
             try:
                 if not self._stopped.is_set():
                     action()
-            except Exception:  # the thread must outlive whatever a version triggers
+            except Exception:  # a broken version must not end the thread
                 _log.exception("loading failed")
 
     def _changed(self) -> None:
@@ -68,20 +74,20 @@ class ModelManager:
         while not self._stopped.wait(self.config.poll_interval_s):
             try:
                 with self._polling:
-                    self._look()
-            except Exception:  # the thread must outlive whatever lies in a folder
-                _log.exception("looking for versions failed")
+                    self._poll()
+            except Exception:  # a broken folder must not end the thread
+                _log.exception("polling for versions failed")
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         for model in self._server_config.model_config_list.config:
             try:
                 paths = aspired_versions(Path(model.base_path), model.model_version_policy)
-                complaint = "" if paths else f"No versions of servable {model.name} found under {model.base_path}"
+                warning = "" if paths else f"No versions of servable {model.name} found under {model.base_path}"
             except (OSError, ValueError) as error:
-                paths, complaint = None, f"Could not find base path {model.base_path} for {model.name}: {error}"
-            if complaint and self._complaints.get(model.name) != complaint:
-                _log.warning(complaint)
-            self._complaints[model.name] = complaint
+                paths, warning = None, f"Could not find base path {model.base_path} for {model.name}: {error}"
+            if warning and self._warnings.get(model.name) != warning:
+                _log.warning(warning)
+            self._warnings[model.name] = warning
             if paths is not None:
                 self._model(model.name).aspire(paths)
 
@@ -93,13 +99,14 @@ class ModelManager:
 
     # Configuration
 
-    def reload(self, config: ModelServerConfig, call: Call = ENDLESS) -> None:
-        """Serves the models of `config` from now on and waits until every new one does, or the call has ended.
+    def reload(self, config: ModelServerConfig, call: Call = NO_DEADLINE) -> None:
+        """Applies a configuration and waits until each of its new models has a version that serves.
 
-        Raises: ServingError: the configuration is refused; UNKNOWN, a new model has no version that loads; UNAVAILABLE,
-        the manager was stopped; DEADLINE_EXCEEDED or CANCELLED, with the configuration in force.
+        Raises: ServingError: the configuration is invalid; UNKNOWN if no version of a new model loads; UNAVAILABLE if
+        the manager was stopped; DEADLINE_EXCEEDED or CANCELLED if the call ends first. In the last two cases the
+        configuration stays in effect.
         """
-        while not self._reloading.acquire(timeout=_LOOK_S):
+        while not self._reloading.acquire(timeout=_POLL_S):
             self._check(call)
         try:
             self._wait_for(self._apply(config), call)
@@ -112,7 +119,7 @@ class ModelManager:
             raise unavailable("the server is shutting down")
 
     def _apply(self, config: ModelServerConfig) -> list[str]:
-        """Takes a configuration over; the names of models that are new in it."""
+        """Applies a configuration and returns the names of its new models."""
         known, models = self._names(), self._models
         check_transition(self._server_config, config)
         allow = self.config.allow_labels_for_unavailable
@@ -122,13 +129,13 @@ class ModelManager:
             for name in set(self._models) - set(self._names()):
                 self._models[name].aspire({})
             if self.config.poll_interval_s >= 0:
-                self._look()
+                self._poll()
         return sorted(set(self._names()) - set(known))
 
     def _wait_for(self, names: list[str], call: Call) -> None:
         models = [self._model(name) for name in names]
         with self._lock:
-            while not self._lock.wait_for(lambda: all(m.available() or m.failures() for m in models), _LOOK_S):
+            while not self._lock.wait_for(lambda: all(m.available() or m.failures() for m in models), _POLL_S):
                 self._check(call)
         failed = [
             f"{{{{name: {model.name} version: {number}}} due to error: {error}}}, "
@@ -144,7 +151,7 @@ class ModelManager:
 
     @contextlib.contextmanager
     def use(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
-        """The version a request asks for, loaded until the block ends. Raises: ServingError: in TF Serving's words."""
+        """Yields the version that `spec` names and keeps it loaded within the block. Raises: ServingError."""
         if not spec.name:
             raise invalid_argument("ModelSpec has no name specified.")
         number = spec.version.value if spec.HasField("version") else None
@@ -159,7 +166,7 @@ class ModelManager:
             yield loaded
 
     def statuses(self, name: str) -> dict[int, Version]:
-        """Every version of a model that was ever to serve; empty for an unknown model."""
+        """Returns every version that was ever selected to serve; empty for an unknown model."""
         model = self._models.get(name)
         return model.statuses() if model is not None else {}
 
@@ -167,9 +174,9 @@ class ModelManager:
         return [model.name for model in self._server_config.model_config_list.config]
 
     def serves(self, name: str) -> bool:
-        """Whether the configuration lists a model of that name."""
+        """Returns whether the configuration lists a model of that name."""
         return name in self._names()
 
     def available(self) -> dict[str, list[int]]:
-        """The versions that serve of every model of the configuration."""
+        """Returns the versions that serve, ascending, for each model of the configuration."""
         return {name: self._model(name).available() for name in self._names()}

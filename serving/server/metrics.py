@@ -1,4 +1,4 @@
-"""Counters and histograms under TF Serving's names, in Prometheus' text format."""
+"""Counters and histograms with TF Serving's names, in the text format of Prometheus."""
 
 import bisect
 import collections
@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections.abc import Iterator, Sequence
 
-_PREFIX = ":tensorflow:serving:"  # a `/` of TF Serving's own names is `:` in Prometheus
+_PREFIX = ":tensorflow:serving:"  # TF Serving replaces `/` by `:` for Prometheus
 _LATENCY_BOUNDS = tuple(10.0 * 1.8**step for step in range(33))  # microseconds, up to about 20 minutes
 _COUNT_BOUNDS = tuple(float(2**step) for step in range(14))
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
@@ -20,7 +20,7 @@ def _labelled(names: Sequence[str], values: Labels, *more: str) -> str:
 
 
 class Counter:
-    """A count that grows, one for each combination of labels."""
+    """A counter for each combination of label values."""
 
     kind = "counter"
 
@@ -29,19 +29,19 @@ class Counter:
         self._lock, self._counts = threading.Lock(), collections.Counter[Labels]()
 
     def add(self, *labels: str) -> None:
-        """Counts one more."""
+        """Adds 1."""
         with self._lock:
             self._counts[labels] += 1
 
     def lines(self) -> Iterator[str]:
-        """Samples in Prometheus' format."""
+        """Returns the samples as text lines for Prometheus."""
         with self._lock:
             counts = list(self._counts.items())
         return (f"{self.name}{_labelled(self._labels, key)} {count}" for key, count in counts)
 
 
 class Histogram:
-    """A distribution, one for each combination of labels; `bounds` of its buckets ascend, one more has none."""
+    """A histogram for each combination of label values; `bounds` are the ascending upper bounds of its buckets."""
 
     kind = "histogram"
 
@@ -51,13 +51,13 @@ class Histogram:
         self._buckets = collections.defaultdict[Labels, list[int]](lambda: [0] * (len(bounds) + 1))
 
     def add(self, value: float, *labels: str) -> None:
-        """Takes in a value."""
+        """Adds a value."""
         with self._lock:
             self._buckets[labels][bisect.bisect_left(self._bounds, value)] += 1
             self._sums[labels] += value
 
     def lines(self) -> Iterator[str]:
-        """Samples in Prometheus' format."""
+        """Returns the samples as text lines for Prometheus."""
         with self._lock:
             found = [(key, list(itertools.accumulate(self._buckets[key])), total) for key, total in self._sums.items()]
         bounds = [*(f'le="{bound:g}"' for bound in self._bounds), 'le="+Inf"']
@@ -69,7 +69,7 @@ class Histogram:
 
 
 class Metrics:
-    """What a server counts. Latencies are in microseconds."""
+    """All metrics of a server. Latencies are in microseconds."""
 
     def __init__(self) -> None:
         self.request_count = Counter("request_count", ("model_name", "status"))
@@ -79,7 +79,7 @@ class Metrics:
         self.queuing_latency = Histogram("batching_session:queuing_latency", ("thread_pool_name",))
 
     def page(self) -> str:
-        """Everything in Prometheus' text format."""
+        """Returns all metrics as text for Prometheus."""
         lines: list[str] = []
         for metric in vars(self).values():
             lines += [f"# TYPE {metric.name} {metric.kind}", *metric.lines()]

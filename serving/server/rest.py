@@ -1,4 +1,4 @@
-"""TF Serving's REST API: from method, path and body to requests, and from answers to status and body."""
+"""TF Serving's REST API: converts HTTP requests to calls of `ServerCore`, and its answers to JSON."""
 
 import dataclasses
 import json
@@ -13,10 +13,10 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
 
-from serving.server.calls import Call, ServingError, exhausted, invalid_argument, unimplemented
+from serving.server.calls import Call, ServingError, invalid_argument, resource_exhausted, unimplemented
 from serving.server.core import METADATA_FIELD, ServerCore
 from serving.server.servable import DEFAULT_SIGNATURE
-from serving.server.tensors import array_of, array_of_json, is_base64, json_of_array, parse_object, proto_of, shown
+from serving.server.tensors import array_of, array_of_json, is_base64, json_of_array, parse_object, proto_of, quoted
 
 Inputs = Mapping[str, meta_graph_pb2.TensorInfo]
 
@@ -34,7 +34,7 @@ _STATUSES = {
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What goes back: HTTP status, body and its type."""
+    """An HTTP answer: status, body and content type."""
 
     status: int
     body: str
@@ -42,18 +42,18 @@ class Answer:
 
 
 def error_answer(error: ServingError) -> Answer:
-    """{"error": MESSAGE} under the HTTP status TF Serving gives it."""
+    """Makes the answer {"error": MESSAGE} with the HTTP status that TF Serving uses for that code."""
     return Answer(_STATUSES.get(error.code.name, 500), json.dumps({"error": error.message}))
 
 
 class RestApi:
-    """Answers REST requests; Prometheus reads at `metrics_path`, unless that is empty."""
+    """Answers REST requests, and serves metrics for Prometheus at `metrics_path` unless it is empty."""
 
     def __init__(self, core: ServerCore, metrics_path: str = "") -> None:
         self.core, self._metrics_path = core, metrics_path
 
     def answer(self, method: str, path: str, body: bytes, call: Call) -> Answer:
-        """The answer to a request; `path` is without the query. Raises: ServingError."""
+        """Answers a request; `path` excludes the query. Raises: ServingError."""
         if method == "GET" and path == self._metrics_path:
             return Answer(200, self.core.metrics.page(), "text/plain")
         if not path.lower().startswith("/v1/"):
@@ -76,7 +76,7 @@ class RestApi:
         given = document.get("signature_name", "")
         if not isinstance(given, str):
             text = "not formatted correctly. 'signature_name' key must be a string value."
-            raise invalid_argument(f"JSON Value: {shown(document)} {text}")
+            raise invalid_argument(f"JSON Value: {quoted(document)} {text}")
         signatures, name = self.core.signatures(spec), given or DEFAULT_SIGNATURE
         if name not in signatures:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
@@ -93,13 +93,13 @@ class RestApi:
     def _metadata(self, spec: model_pb2.ModelSpec) -> Any:
         request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[METADATA_FIELD])
         answer = _as_json(self.core.metadata(request))
-        del answer["metadata"][METADATA_FIELD]["@type"]  # which TF Serving does not write
+        del answer["metadata"][METADATA_FIELD]["@type"]  # TF Serving does not write it
         return answer
 
 
 def _as_json(message: Any) -> Any:
-    every = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
-    return json_format.MessageToDict(message, **every)
+    options = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
+    return json_format.MessageToDict(message, **options)
 
 
 def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.ModelSpec:
@@ -122,8 +122,8 @@ def _is_named(element: Any) -> bool:
     return isinstance(element, dict) and not is_base64(element)
 
 
-def _appended(arrays: list[np.ndarray], array: np.ndarray) -> None:
-    """Adds an instance's array. Raises: ServingError: INVALID_ARGUMENT; the others have another shape."""
+def _append(arrays: list[np.ndarray], array: np.ndarray) -> None:
+    """Appends an instance's array. Raises: ServingError: INVALID_ARGUMENT if its shape is not that of the others."""
     if arrays and arrays[0].size != array.size:
         raise invalid_argument(f"Expecting tensor size: {arrays[0].size} but got: {array.size}")
     if arrays and arrays[0].shape != array.shape:
@@ -133,7 +133,7 @@ def _appended(arrays: list[np.ndarray], array: np.ndarray) -> None:
 
 
 def _rows(instances: list[Any], inputs: Inputs) -> dict[str, np.ndarray]:
-    """Arrays by input of a list of instances."""
+    """Converts a list of instances to arrays by input name."""
     named = _is_named(instances[0])
     if len(inputs) > 1 and not isinstance(instances[0], dict):
         raise invalid_argument(f"instances is a plain list, but expecting list of objects {_MULTIPLE}")
@@ -147,18 +147,18 @@ def _rows(instances: list[Any], inputs: Inputs) -> dict[str, np.ndarray]:
             try:
                 if name not in inputs:
                     raise invalid_argument(f"JSON object: does not have named input: {name}")
-                _appended(arrays[name], array_of_json(value, inputs[name].dtype))
+                _append(arrays[name], array_of_json(value, inputs[name].dtype))
             except ServingError as error:
                 key = f" key: {name}" if named else ""
                 raise invalid_argument(f"{where}{key} of 'instances' list. Error: {error}") from None
         if named and set(element) != set(inputs):
             keys = f"keys must be equal to: {','.join(sorted(inputs))}"
-            raise invalid_argument(f"{where} of 'instances' list. JSON object: {shown(element)} {keys}")
+            raise invalid_argument(f"{where} of 'instances' list. JSON object: {quoted(element)} {keys}")
     return {name: np.stack(parts) for name, parts in arrays.items() if parts}
 
 
 def _columns(value: Any, inputs: Inputs) -> dict[str, np.ndarray]:
-    """Arrays by input of an object of whole tensors, or of the one input's tensor."""
+    """Converts an object of whole tensors, or the tensor of the only input, to arrays by input name."""
     if not _is_named(value):
         if len(inputs) > 1:
             raise invalid_argument(f"inputs is a plain value/list, but expecting an object {_MULTIPLE}")
@@ -170,10 +170,10 @@ def _columns(value: Any, inputs: Inputs) -> dict[str, np.ndarray]:
 
 
 def _arrays(document: Mapping[str, Any], inputs: Inputs, signature_name: str) -> dict[str, np.ndarray]:
-    """Arrays by input of a body, in row form (`instances`) or whole (`inputs`)."""
+    """Converts a request body in row form (`instances`) or column form (`inputs`) to arrays by input name."""
     if "instances" in document and "inputs" in document:
         text = "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
-        raise invalid_argument(f"JSON Value: {shown(document)} {text}")
+        raise invalid_argument(f"JSON Value: {quoted(document)} {text}")
     if "instances" not in document and "inputs" not in document:
         raise invalid_argument("Missing 'inputs' or 'instances' key")
     if not inputs:
@@ -182,19 +182,19 @@ def _arrays(document: Mapping[str, Any], inputs: Inputs, signature_name: str) ->
         return _columns(document["inputs"], inputs)
     instances = document["instances"]
     if not isinstance(instances, list):
-        raise invalid_argument(f"JSON Value: {shown(document)} Expecting 'instances' to be an list/array")
+        raise invalid_argument(f"JSON Value: {quoted(document)} Expecting 'instances' to be an list/array")
     if not instances:
-        raise invalid_argument(f"JSON Value: {shown(document)} No values in 'instances' array")
+        raise invalid_argument(f"JSON Value: {quoted(document)} No values in 'instances' array")
     if len(instances) > _MAX_ROWS:
-        raise exhausted(f"{len(instances)} instances; at most {_MAX_ROWS} are taken")
+        raise resource_exhausted(f"{len(instances)} instances; at most {_MAX_ROWS} are accepted")
     return _rows(instances, inputs)
 
 
 def _predict_body(outputs: Mapping[str, tensor_pb2.TensorProto], rows: bool) -> str:
-    """An answer: `predictions` in row form, else `outputs`. Raises: ServingError: INVALID_ARGUMENT; JSON has none."""
+    """Makes the body: `predictions` in row form, else `outputs`. Raises: ServingError: JSON cannot represent it."""
     arrays = {name: array_of(proto, name) for name, proto in sorted(outputs.items())}
 
-    def written(row: int | None) -> str:
+    def to_json(row: int | None) -> str:
         texts = {
             name: json_of_array(array if row is None else np.asarray(array[row], array.dtype), name.endswith("_bytes"))
             for name, array in arrays.items()
@@ -204,11 +204,11 @@ def _predict_body(outputs: Mapping[str, tensor_pb2.TensorProto], rows: bool) -> 
         return "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in texts.items()) + "}"
 
     if not rows:
-        return f'{{"outputs": {written(None)}}}'
+        return f'{{"outputs": {to_json(None)}}}'
     for name, array in arrays.items():
         if array.ndim == 0:
             raise invalid_argument(f"Tensor name: {name} has no shape information ")
     sizes = {name: len(array) for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
         raise invalid_argument(f"Tensors have inconsistent batch sizes: {sizes}")
-    return f'{{"predictions": [{", ".join(written(row) for row in range(next(iter(sizes.values()), 0)))}]}}'
+    return f'{{"predictions": [{", ".join(to_json(row) for row in range(next(iter(sizes.values()), 0)))}]}}'

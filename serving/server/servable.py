@@ -1,4 +1,9 @@
-"""One loaded model version, run through a session as TF Serving does, and what Predict asks of its signatures."""
+"""A loaded model version, run through a session as TF Serving does, and Predict on its signatures.
+
+`_Session` is the adapter to private parts of TensorFlow: `Session._extend_graph`, `Session._call_tf_sessionrun`,
+`Tensor._as_tf_output` and `pywrap_tf_session`. The public `Session.run` casts dtypes and checks shapes, which TF
+Serving does not. tests/serving/test_adapters.py fails if a release of TensorFlow changes them.
+"""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +17,7 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
-from serving.server.calls import ENDLESS, Call, as_serving_error, failed_precondition, invalid_argument
+from serving.server.calls import NO_DEADLINE, Call, as_serving_error, failed_precondition, invalid_argument
 from serving.server.tensors import array_of, dtype_name, proto_of
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -21,13 +26,13 @@ Signature: TypeAlias = meta_graph_pb2.SignatureDef
 Signatures: TypeAlias = Mapping[str, Signature]
 Feeds: TypeAlias = Mapping[str, np.ndarray]
 Run = Callable[[Feeds, Sequence[str], Call], list[np.ndarray]]
-"""Values by tensor name, names of tensors to fetch and the call they are for, to their values.
+"""Runs a model: arrays to feed by tensor name, names of the tensors to fetch, and the call; returns the fetched arrays.
 Raises: ServingError: with TF Serving's code and message."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Servable:
-    """A loaded version. `close` frees it; no run may be on its way then."""
+    """A loaded version. `close` frees it and must not be called during a run."""
 
     version: int
     signatures: Signatures
@@ -36,8 +41,8 @@ class Servable:
 
 
 def load_servable(directory: Path, version: int) -> Servable:
-    """A SavedModel with tag `serve`, from a version's folder. Raises: OSError, ValueError, tf.errors.OpError."""
-    session = _Session(directory)  # which TensorFlow closes once nobody holds it
+    """Loads a SavedModel with the tag `serve`. Raises: OSError, ValueError, tf.errors.OpError."""
+    session = _Session(directory)  # TensorFlow closes it when it is garbage collected
     return Servable(version, session.signatures, session.run, session.close)
 
 
@@ -51,8 +56,8 @@ class _Session:
         self.signatures: Signatures = meta_graph.signature_def
         self.close = self._session.close
 
-    def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
-        """A `Run`, which is ended at the call's deadline."""
+    def run(self, feeds: Feeds, fetches: Sequence[str], call: Call = NO_DEADLINE) -> list[np.ndarray]:
+        """A `Run`; TensorFlow aborts it at the call's deadline."""
         tensors = {name: self._graph.get_tensor_by_name(name) for name in {*feeds, *fetches}}
         for position, name in enumerate(sorted(feeds)):
             wanted = np.dtype(tensors[name].dtype.as_numpy_dtype)
@@ -66,10 +71,10 @@ class _Session:
             raise as_serving_error(error) from None
 
     def _run(self, feeds: dict, fetches: list, call: Call) -> list[np.ndarray]:
-        """Session.run would cast dtypes and check shapes, which TF Serving does not; this is what it calls."""
+        """Does what Session.run does, but neither casts dtypes nor checks shapes."""
         call.check()
         remaining_s = call.remaining_s()
-        timeout_ms = 0 if remaining_s is None else min(1 + int(1e3 * remaining_s), 2**31)  # 0 is for ever
+        timeout_ms = 0 if remaining_s is None else min(1 + int(1e3 * remaining_s), 2**31)  # 0: no limit
         options = config_pb2.RunOptions(timeout_in_ms=timeout_ms)
         buffer = pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
         try:
@@ -78,7 +83,7 @@ class _Session:
             pywrap_tf_session.TF_DeleteBuffer(buffer)
 
 
-# Predict, in the order TF Serving checks it
+# Predict; the checks are in TF Serving's order
 
 
 def _names(names: Iterable[str]) -> str:
@@ -86,7 +91,7 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _feeds(signature: Signature, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, np.ndarray]:
-    """Values by tensor name of a request."""
+    """Returns the inputs of a request by tensor name."""
     sent, expected, defaults = set(inputs), set(signature.inputs), set(signature.defaults)
     if len(sent) > len(expected) or (len(sent) < len(expected) and not defaults):
         sizes = f"{len(sent)}!={len(expected)} len({_names(sent)}) != len({_names(expected)})"
@@ -106,7 +111,7 @@ def _feeds(signature: Signature, inputs: Mapping[str, tensor_pb2.TensorProto]) -
 
 
 def _fetches(signature: Signature, output_filter: Sequence[str]) -> dict[str, str]:
-    """Tensor names by alias of the outputs wanted; all of them if the filter is empty."""
+    """Returns tensor names by output alias; all outputs if the filter is empty."""
     for place, alias in enumerate(output_filter):
         if alias not in signature.outputs:
             known = f"Outputs expected to be in the set {_names(signature.outputs)}."
@@ -117,8 +122,11 @@ def _fetches(signature: Signature, output_filter: Sequence[str]) -> dict[str, st
 
 
 def _run_signature(run: Run, signature: Signature, feeds: Feeds, wanted: Mapping[str, str], call: Call) -> Feeds:
-    """Values by alias; `wanted` holds tensor names by alias. One operation that yields every output runs whole whatever
-    is wanted, so all are fetched then, and requests that differ only in the filter share a batch."""
+    """Returns output values by alias; `wanted` holds tensor names by alias.
+
+    If one operation computes all outputs, it runs completely for any subset of them. All outputs are fetched then, so
+    that requests that differ only in their filter can share a batch.
+    """
     every = {alias: info.name for alias, info in signature.outputs.items()}
     whole = len({name.partition(":")[0] for name in every.values()}) == 1
     names = sorted(set((every if whole else wanted).values()))
@@ -126,8 +134,8 @@ def _run_signature(run: Run, signature: Signature, feeds: Feeds, wanted: Mapping
     return {alias: values[name] for alias, name in wanted.items()}
 
 
-def run_predict(servable: Servable, request: PredictRequest, call: Call = ENDLESS) -> PredictResponse:
-    """The answer of a version to a request. Raises: ServingError: with TF Serving's code and message."""
+def run_predict(servable: Servable, request: PredictRequest, call: Call = NO_DEADLINE) -> PredictResponse:
+    """Answers a Predict request. Raises: ServingError: with TF Serving's code and message."""
     name = request.model_spec.signature_name or DEFAULT_SIGNATURE
     if name not in servable.signatures:
         raise failed_precondition(f'Serving signature key "{name}" not found.')

@@ -1,4 +1,7 @@
-"""TensorProto and JSON to arrays and back: dtypes, rules and words of TF Serving; no memory unpaid for."""
+"""Conversion between TensorProto, JSON and arrays, with TF Serving's dtypes, rules and messages.
+
+Sizes are checked before memory is allocated.
+"""
 
 import base64
 import binascii
@@ -14,12 +17,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving.server.calls import ENDLESS, Call, exhausted, invalid_argument, unimplemented
+from serving.server.calls import NO_DEADLINE, Call, invalid_argument, resource_exhausted, unimplemented
 
 _MAX_FILLED_BYTES = 16 * 2**20
-_MAX_LISTS, _MAX_VALUES = 2**20, 2**21  # 32 scenes of 64 snapshots are 400,000 lists of 800,000 numbers
-_SMALL, _SHOWN, _LOOK_S = 2**18, 256, 0.1
-_LARGE = threading.Lock()
+_MAX_LISTS, _MAX_VALUES = 2**20, 2**21  # 32 scenes of 64 snapshots: 400,000 lists, 800,000 numbers
+_SMALL_CHARS, _QUOTED_CHARS, _POLL_S = 2**18, 256, 0.1
+_LARGE_JSON = threading.Lock()
 _KINDS = {type(None): "Null", dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
 _FIELDS = {"float32": "float_val", "float64": "double_val", "complex64": "scomplex_val", "complex128": "dcomplex_val",
            "float16": "half_val", "bfloat16": "half_val", "bool": "bool_val", "object": "string_val",
@@ -28,15 +31,15 @@ _FIELDS = {"float32": "float_val", "float64": "double_val", "complex64": "scompl
 
 
 def dtype_name(dtype: np.dtype) -> str:
-    """TensorFlow's name of a dtype: float, double, complex64, string."""
+    """Returns TensorFlow's name of a dtype: float, double, complex64, string."""
     return types_pb2.DataType.Name(tf.as_dtype(dtype).as_datatype_enum).removeprefix("DT_").lower()
 
 
-def _numpy_dtype(number: int) -> np.dtype:
-    """NumPy's dtype for a DataType number. Raises: KeyError or TypeError: NumPy has none."""
-    if number in (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT):
-        raise KeyError(number)
-    return np.dtype(tf.as_dtype(number).as_numpy_dtype)
+def _numpy_dtype(data_type: int) -> np.dtype:
+    """Converts a DataType number to a NumPy dtype. Raises: KeyError or TypeError: there is none."""
+    if data_type in (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT):
+        raise KeyError(data_type)
+    return np.dtype(tf.as_dtype(data_type).as_numpy_dtype)
 
 
 def _parsed(proto: tensor_pb2.TensorProto) -> np.ndarray:
@@ -44,23 +47,25 @@ def _parsed(proto: tensor_pb2.TensorProto) -> np.ndarray:
     elements, field = math.prod(shape), _FIELDS[dtype.name]
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape) or elements >= 2**63:
         raise ValueError("no rank, or a negative or too large a shape")
-    held, numbers = getattr(proto, field), 2 if dtype.kind == "c" else 1
-    given = len(held) // numbers
+    values, per_element = getattr(proto, field), 2 if dtype.kind == "c" else 1
+    given = len(values) // per_element
     if proto.tensor_content and (dtype.kind == "O" or len(proto.tensor_content) != elements * dtype.itemsize):
         raise ValueError("content does not fill the shape")
     if not proto.tensor_content and given < elements and elements * dtype.itemsize > _MAX_FILLED_BYTES:
         raise ValueError("a large shape without content")
-    if given > elements:  # TensorFlow takes the first
-        del held[elements * numbers :]
+    if given > elements:  # TensorFlow ignores the rest
+        del values[elements * per_element :]
     if given == 0 and not proto.tensor_content:
         return np.full(shape, b"" if dtype.kind == "O" else 0, dtype)
     return tf.make_ndarray(proto)
 
 
 def array_of(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
-    """The tensor's values; a shape with fewer is filled as TensorFlow fills it, up to 16 MiB; strings are bytes.
+    """Converts a TensorProto to an array; strings become bytes objects.
 
-    Raises: ServingError: INVALID_ARGUMENT, with the input's alias; dtype, shape and content do not make a tensor.
+    If there are fewer values than elements, the last value is repeated as TensorFlow does, up to 16 MiB.
+
+    Raises: ServingError: INVALID_ARGUMENT, naming the input's alias, if dtype, shape and content do not match.
     """
     try:
         return _parsed(proto)
@@ -69,7 +74,7 @@ def array_of(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
 
 
 def proto_of(array: np.ndarray) -> tensor_pb2.TensorProto:
-    """The array in the typed field of its dtype, where TF Serving puts it and its stock clients read it."""
+    """Converts an array to a TensorProto, with its values in the typed field, which TF Serving's examples read."""
     shape, number = tf.TensorShape(array.shape).as_proto(), tf.as_dtype(array.dtype).as_datatype_enum
     proto = tensor_pb2.TensorProto(dtype=number, tensor_shape=shape)
     flat, field = np.ascontiguousarray(array).reshape(-1), _FIELDS[array.dtype.name]
@@ -84,23 +89,23 @@ def proto_of(array: np.ndarray) -> tensor_pb2.TensorProto:
 # JSON to arrays
 
 
-def shown(value: Any) -> str:
-    """A JSON value as errors quote it, cut after 256 characters."""
-    return "".join(itertools.islice(json.JSONEncoder().iterencode(value), _SHOWN))[:_SHOWN]
+def quoted(value: Any) -> str:
+    """Formats a JSON value for an error message, cut after 256 characters."""
+    return "".join(itertools.islice(json.JSONEncoder().iterencode(value), _QUOTED_CHARS))[:_QUOTED_CHARS]
 
 
-def parse_object(body: bytes, call: Call = ENDLESS) -> dict[str, Any]:
-    """The JSON object a body starts with; its size is bounded before it is parsed.
+def parse_object(body: bytes, call: Call = NO_DEADLINE) -> dict[str, Any]:
+    """Parses the JSON object at the start of a body, after a check of its size.
 
-    Raises: ServingError: INVALID_ARGUMENT, there is none; RESOURCE_EXHAUSTED, it holds too many lists or values; as
-    `Call.check`, the call has ended before its turn came.
+    Raises: ServingError: INVALID_ARGUMENT if there is no such object; RESOURCE_EXHAUSTED if it has too many lists or
+    values; as `Call.check` if the call ends while it waits to be parsed.
     """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
     lists, values = body.count(b"[") + body.count(b"{"), body.count(b",")
     if lists > _MAX_LISTS or values > _MAX_VALUES:
-        limits = f"at most {_MAX_LISTS} lists and {_MAX_VALUES} values are taken"
-        raise exhausted(f"JSON document of {lists} lists and {values} values: {limits}")
+        limits = f"at most {_MAX_LISTS} lists and {_MAX_VALUES} values are accepted"
+        raise resource_exhausted(f"JSON document of {lists} lists and {values} values: {limits}")
     try:
         value = _parsed_json(body.decode().lstrip(), call)
     except json.JSONDecodeError as error:
@@ -110,33 +115,36 @@ def parse_object(body: bytes, call: Call = ENDLESS) -> dict[str, Any]:
     except (RecursionError, ValueError) as error:
         raise invalid_argument(f"JSON Parse error: {error}") from None
     if not isinstance(value, dict):
-        raise invalid_argument(f"JSON Value: {shown(value)} Is not object")
+        raise invalid_argument(f"JSON Value: {quoted(value)} Is not object")
     return value
 
 
 def _parsed_json(text: str, call: Call) -> Any:
-    """One large document at a time, lest memory be taken for many; the parser makes no garbage, and every look for it
-    would visit all its lists, which takes longer than parsing."""
-    if len(text) <= _SMALL:
+    """Parses JSON; large documents one at a time, to bound memory.
+
+    Garbage collection is off meanwhile: the parser creates no cycles, and each collection would visit all lists, which
+    takes longer than parsing.
+    """
+    if len(text) <= _SMALL_CHARS:
         return json.JSONDecoder().raw_decode(text)[0]
-    while not _LARGE.acquire(timeout=_LOOK_S):
+    while not _LARGE_JSON.acquire(timeout=_POLL_S):
         call.check()
-    collects = gc.isenabled()
+    enabled = gc.isenabled()
     gc.disable()
     try:
         return json.JSONDecoder().raw_decode(text)[0]
     finally:
-        (gc.enable if collects else gc.disable)()
-        _LARGE.release()
+        (gc.enable if enabled else gc.disable)()
+        _LARGE_JSON.release()
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a value stands for bytes: {"b64": TEXT}."""
+    """Returns whether a value has the form {"b64": TEXT}, which stands for bytes."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
 def _leaves(value: Any) -> tuple[list[int], list[Any]]:
-    """Shape and scalars of nested lists, the shape being that of the first element all the way down."""
+    """Returns shape and scalars of nested lists; the first element at each level determines the shape."""
     shape, first = [], value
     while isinstance(first, list):
         shape.append(len(first))
@@ -146,7 +154,7 @@ def _leaves(value: Any) -> tuple[list[int], list[Any]]:
         for part in scalars:
             if not isinstance(part, list):
                 text = f"found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {len(shape)}"
-                raise invalid_argument(f"JSON Value: {shown(part)} {text}")
+                raise invalid_argument(f"JSON Value: {quoted(part)} {text}")
             if len(part) != size:
                 text = f"Encountered list at unexpected size: {len(part)} at level: {level} expected size: {size}"
                 raise invalid_argument(text)
@@ -157,7 +165,7 @@ def _leaves(value: Any) -> tuple[list[int], list[Any]]:
 
 
 def _as_bytes(value: Any) -> Any:
-    """Text or {"b64": TEXT} as bytes; anything else as it is."""
+    """Converts text or {"b64": TEXT} to bytes; returns other values unchanged."""
     if not is_base64(value):
         return value.encode(errors="replace") if isinstance(value, str) else value
     try:
@@ -166,15 +174,20 @@ def _as_bytes(value: Any) -> Any:
         raise invalid_argument("Unable to base64 decode") from None
 
 
-def array_of_json(value: Any, number: int) -> np.ndarray:
-    """Nested lists as an array of a DataType; strings are text or {"b64": TEXT}.
+def array_of_json(value: Any, data_type: int) -> np.ndarray:
+    """Converts nested lists to an array; strings are text or {"b64": TEXT}.
 
-    Raises: ServingError: INVALID_ARGUMENT, the lists are ragged or hold no such values; UNIMPLEMENTED, JSON has none.
+    Args:
+      value: parsed JSON.
+      data_type: the array's type, a DataType number.
+
+    Raises: ServingError: INVALID_ARGUMENT if the lists are ragged or a value does not fit the type; UNIMPLEMENTED if
+    JSON cannot represent the type.
     """
-    dtype, (shape, scalars) = _numpy_dtype(number), _leaves(value)
+    dtype, (shape, scalars) = _numpy_dtype(data_type), _leaves(value)
     types = {"f": (int, float), "b": (bool,), "O": (bytes,), "i": (int,), "u": (int,)}.get(dtype.kind)
     if types is None:
-        first = shown(scalars[0] if scalars else value)
+        first = quoted(scalars[0] if scalars else value)
         raise unimplemented(f"Conversion of JSON Value: {first} to type: {dtype_name(dtype)}")
     if dtype.kind == "O":
         scalars = [_as_bytes(scalar) for scalar in scalars]
@@ -182,13 +195,13 @@ def array_of_json(value: Any, number: int) -> np.ndarray:
     for scalar in scalars:
         if type(scalar) not in types or (types == (int,) and not least <= scalar <= most):
             kind = str(scalar) if isinstance(scalar, bool) else _KINDS[type(scalar)]
-            text = f"JSON Value: {shown(scalar)} Type: {kind} is not of expected type: {dtype_name(dtype)}"
+            text = f"JSON Value: {quoted(scalar)} Type: {kind} is not of expected type: {dtype_name(dtype)}"
             raise invalid_argument(text)
     array = np.empty(len(scalars), dtype)
     try:
         array[:] = scalars
     except OverflowError:
-        raise invalid_argument(f"JSON Value: {shown(value)} is not of expected type: {dtype_name(dtype)}") from None
+        raise invalid_argument(f"JSON Value: {quoted(value)} is not of expected type: {dtype_name(dtype)}") from None
     return array.reshape(shape)
 
 
@@ -196,7 +209,7 @@ def array_of_json(value: Any, number: int) -> np.ndarray:
 
 
 def _decimal(value: float, dtype: np.dtype) -> str:
-    """Six digits if they stand for the number exactly, else all of them; whole numbers end in .0."""
+    """Formats a number with six digits if they are exact, otherwise with all; whole numbers end in .0."""
     if value != value:
         return "NaN"
     if value in (np.inf, -np.inf):
@@ -221,9 +234,13 @@ def _scalars(array: np.ndarray, as_bytes: bool) -> Iterable[str]:
 
 
 def json_of_array(array: np.ndarray, as_bytes: bool = False) -> str:
-    """An array as nested JSON lists, numbers as TF Serving writes them: NaN, Infinity, shortest decimals.
+    """Converts an array to nested JSON lists; numbers are formatted as in TF Serving: NaN, Infinity, shortest decimals.
 
-    Args: as_bytes: strings as {"b64": TEXT}. Raises: ServingError: INVALID_ARGUMENT; JSON has no such type.
+    Args:
+      array: of any shape.
+      as_bytes: whether strings become {"b64": TEXT}.
+
+    Raises: ServingError: INVALID_ARGUMENT if JSON cannot represent the dtype.
     """
     pieces = list(_scalars(array, as_bytes))
     for axis in reversed(range(array.ndim)):

@@ -1,5 +1,7 @@
-"""Text-format files of TF Serving: model configuration from its package, and batching, monitoring and SSL, whose
-messages the package does not carry and which are described here."""
+"""TF Serving's configuration files in protobuf text format.
+
+tensorflow-serving-api contains the message for models. Those for batching, monitoring and SSL are defined here.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ _BOOL_VALUE, _INT64_VALUE, _STRING_VALUE = (
 )
 _PACKAGE = "tensorflow.serving"
 
-# Fields by message in the order of their numbers, as in {session_bundle,monitoring,ssl}_config.proto.
+# Fields by message in the order of their field numbers, as in {session_bundle,monitoring,ssl}_config.proto.
 _MESSAGES: dict[str, dict[str, dict[str, Any]]] = {
     "BatchingParameters": {
         "max_batch_size": _INT64_VALUE,
@@ -37,7 +39,7 @@ _MESSAGES: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def _message_classes() -> dict[str, Any]:
-    """Classes of `_MESSAGES` by full name, in a pool of their own."""
+    """Returns the classes of `_MESSAGES` by full name, from a separate descriptor pool."""
     wrappers, pool = wrappers_pb2.DESCRIPTOR, descriptor_pool.DescriptorPool()
     proto = descriptor_pb2.FileDescriptorProto(name="ris_mvdr/text_configs.proto", package=_PACKAGE, syntax="proto3")
     proto.dependency.append(wrappers.name)
@@ -54,9 +56,9 @@ _CLASSES = {ModelServerConfig.DESCRIPTOR.full_name: ModelServerConfig, **_messag
 
 
 def read_text_proto(path: Path, message: str) -> Any:
-    """The ModelServerConfig, BatchingParameters, MonitoringConfig or SSLConfig in a text-format file.
+    """Reads a ModelServerConfig, BatchingParameters, MonitoringConfig or SSLConfig from a text-format file.
 
-    Raises: ServingError: INVALID_ARGUMENT; the file can't be read or holds something else; one line, with its place.
+    Raises: ServingError: INVALID_ARGUMENT if the file is unreadable or invalid; one line with file, line and column.
     """
     name = f"{_PACKAGE}.{message}"
     try:

@@ -1,4 +1,4 @@
-"""Versions of one model: those that should serve are loaded, the others drained and unloaded, each with its state."""
+"""The versions of one model: each is loaded, serves, finishes its requests and is unloaded, and has a state."""
 
 import contextlib
 import dataclasses
@@ -15,38 +15,48 @@ from serving.server.servable import Servable
 _log = logging.getLogger(__name__)
 
 Load = Callable[[Path, int], Servable]
-"""A version's folder and number to what runs it."""
+"""Loads a version, given its folder and number."""
 Schedule = Callable[[Callable[[], None], float], None]
-"""Has an action run by the loading thread after so many seconds."""
+"""Makes the loading thread run an action after a delay in seconds."""
 
 State = enum.IntEnum("State", {"START": 10, "LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50})
-"""States of a version, numbered as in TF Serving's ModelVersionStatus."""
+"""State of a version, with the numbers of TF Serving's ModelVersionStatus."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ManagerConfig:
-    """How a server looks after its models."""
+    """Polling for versions and retries of failed loads."""
 
     poll_interval_s: float = 1.0
-    """Time between looks for versions (--file_system_poll_wait_seconds); 0 looks once a configuration, < 0 never."""
+    """Time between polls (--file_system_poll_wait_seconds); 0 polls once per configuration, a negative number never."""
     max_retries: int = 5
-    """How often a failed load is tried again (--max_num_load_retries)."""
+    """Retries of a failed load (--max_num_load_retries)."""
     retry_interval_s: float = 60.0
-    """Time between tries (--load_retry_interval_micros)."""
+    """Time between attempts, seconds (--load_retry_interval_micros)."""
     allow_labels_for_unavailable: bool = False
-    """--allow_version_labels_for_unavailable_models."""
+    """Whether new labels may name versions that do not serve (--allow_version_labels_for_unavailable_models)."""
 
 
 @dataclasses.dataclass
 class Version:
-    """A version's state, and what ended it if anything went wrong."""
+    """One version.
+
+    Attributes:
+      state: current state.
+      error: error of the last failed load; None after a success.
+      aspired: whether the version should serve, in TF Serving's words.
+      retired: whether it was unloaded, or failed and is no longer aspired. Only then a new folder replaces it.
+      attempts: failed loads so far.
+      users: requests that use it now.
+      loaded: what runs it, while it is loaded.
+    """
 
     number: int
     path: Path
     state: State = State.START
     error: ServingError | None = None
     aspired: bool = True
-    gone: bool = False
+    retired: bool = False
     attempts: int = 0
     users: int = 0
     loaded: Servable | None = None
@@ -57,10 +67,10 @@ class ModelVersions:
 
     Args:
       name: the model's name.
-      config: what follows a failed load.
-      load: makes a version ready to run; whatever it raises is the version's error.
-      schedule: where loads run.
-      changed: told of every change of state, with no lock held.
+      config: polling and retries.
+      load: loads a version; whatever it raises becomes the version's error.
+      schedule: runs loads in the loading thread.
+      changed: called after every change of state, without a lock.
     """
 
     def __init__(
@@ -72,25 +82,28 @@ class ModelVersions:
         self._versions: dict[int, Version] = {}
 
     def aspire(self, paths: Mapping[int, Path]) -> None:
-        """Sets which versions should serve. New ones are loaded, highest first; the others go once one of these serves,
-        or at once if there are none. One that failed is left alone until it was away in between."""
+        """Sets which versions should serve: folders by number.
+
+        New ones are loaded, highest number first. Others are unloaded as soon as one of the new set serves, or at once
+        if the set is empty. A version that failed is loaded again only after its folder was absent in between.
+        """
         with self._lock:
             for version in self._versions.values():
                 version.aspired = version.number in paths
-            fresh = [n for n in sorted(paths, reverse=True) if n not in self._versions or self._versions[n].gone]
-            for number in fresh:
+            new = [n for n in sorted(paths, reverse=True) if n not in self._versions or self._versions[n].retired]
+            for number in new:
                 self._versions[number] = Version(number, paths[number])
             for version in self._versions.values():
-                version.gone |= not version.aspired and version.state == State.END
-        for number in fresh:
+                version.retired |= not version.aspired and version.state == State.END
+        for number in new:
             self._schedule(functools.partial(self._attempt, self._versions[number]), 0.0)
-        self._settle()
-        if fresh:
+        self._unload_unaspired()
+        if new:
             self._changed()
 
     def _attempt(self, version: Version) -> None:
         with self._lock:
-            version.state, version.gone = (State.LOADING, False) if version.aspired else (State.END, True)
+            version.state, version.retired = (State.LOADING, False) if version.aspired else (State.END, True)
         if version.aspired:
             self._try_load(version)
         self._changed()
@@ -99,13 +112,13 @@ class ModelVersions:
         _log.info("loading %s version %d from %s", self.name, version.number, version.path)
         try:
             version.loaded = self._load(version.path, version.number)
-        except Exception as error:  # whatever a broken version raises, the good one must go on serving
+        except Exception as error:  # a broken version must not stop the others
             self._failed(version, not_found(str(error)) if isinstance(error, OSError) else as_serving_error(error))
         else:
             with self._lock:
                 version.state, version.error = State.AVAILABLE, None
             _log.info("serving %s version %d", self.name, version.number)
-        self._settle()
+        self._unload_unaspired()
 
     def _failed(self, version: Version, error: ServingError) -> None:
         line = ServingError(error.code, error.message.strip().partition("\n")[0])
@@ -118,16 +131,16 @@ class ModelVersions:
         if again:
             self._schedule(functools.partial(self._attempt, version), self._config.retry_interval_s)
 
-    def _settle(self) -> None:
-        """Lets go of versions no longer wanted, where that leaves one that serves."""
+    def _unload_unaspired(self) -> None:
+        """Unloads versions that should no longer serve, unless that would leave none."""
         with self._lock:
-            wanted = [version for version in self._versions.values() if version.aspired]
-            if wanted and not any(version.state == State.AVAILABLE for version in wanted):
+            aspired = [version for version in self._versions.values() if version.aspired]
+            if aspired and not any(version.state == State.AVAILABLE for version in aspired):
                 return
-            leaving = [v for v in self._versions.values() if not v.aspired and v.state == State.AVAILABLE]
-            for version in leaving:
+            unaspired = [v for v in self._versions.values() if not v.aspired and v.state == State.AVAILABLE]
+            for version in unaspired:
                 version.state = State.UNLOADING
-        for version in leaving:
+        for version in unaspired:
             threading.Thread(target=self._unload, args=(version,), daemon=True).start()
 
     def _unload(self, version: Version) -> None:
@@ -138,35 +151,35 @@ class ModelVersions:
         if loaded is not None:
             loaded.close()
         with self._lock:
-            version.state, version.gone = State.END, True
+            version.state, version.retired = State.END, True
         _log.info("unloaded %s version %d", self.name, version.number)
         self._changed()
 
     def statuses(self) -> dict[int, Version]:
-        """Every version there has been, by number, as it is now."""
+        """Returns a copy of every version so far, by number."""
         with self._lock:
             return {number: dataclasses.replace(version) for number, version in self._versions.items()}
 
     def available(self) -> list[int]:
-        """The versions that serve, in ascending order."""
+        """Returns the numbers of the versions that serve, ascending."""
         return sorted(number for number, version in self.statuses().items() if version.state == State.AVAILABLE)
 
     def failures(self) -> dict[int, ServingError]:
-        """Errors by version if every version that should serve has failed; none while there is hope."""
-        wanted = [version for version in self.statuses().values() if version.aspired]
-        errors = {v.number: v.error for v in wanted if v.state == State.END and v.error is not None}
-        return errors if len(errors) == len(wanted) else {}
+        """Returns errors by version if all versions that should serve have failed for good; otherwise empty."""
+        aspired = [version for version in self.statuses().values() if version.aspired]
+        errors = {v.number: v.error for v in aspired if v.state == State.END and v.error is not None}
+        return errors if len(errors) == len(aspired) else {}
 
     @contextlib.contextmanager
     def use(self, number: int | None) -> Iterator[Servable]:
-        """The version of that number, or the latest, loaded until the block ends. Raises: ServingError: NOT_FOUND."""
+        """Yields a version (None: the latest) and keeps it loaded within the block. Raises: ServingError: NOT_FOUND."""
         with self._lock:
             serving = [v for v in self._versions.values() if v.state == State.AVAILABLE and number in (None, v.number)]
             if not serving:
                 raise servable_not_found(self.name, number)
             version = max(serving, key=lambda candidate: candidate.number)
             version.users += 1
-        assert version.loaded is not None  # as long as it is AVAILABLE or has users
+        assert version.loaded is not None  # holds while it is AVAILABLE or has users
         try:
             yield version.loaded
         finally:
@@ -176,6 +189,6 @@ class ModelVersions:
 
 
 def servable_not_found(name: str, number: int | None) -> ServingError:
-    """NOT_FOUND for a model, or a version of it, that does not serve."""
+    """Makes the NOT_FOUND error for a model or version that does not serve."""
     request = f"Latest({name})" if number is None else f"Specific({name}, {number})"
     return not_found(f"Servable not found for request: {request}")

@@ -1,4 +1,4 @@
-"""Warm-up: Predict requests stored beside a model are replayed before it serves."""
+"""Warm-up: replays the Predict requests stored with a version before the version serves."""
 
 from pathlib import Path
 
@@ -15,9 +15,11 @@ MAX_RECORDS = 1000
 
 
 def replay_warmup(servable: Servable, directory: Path) -> int:
-    """Runs the requests in the version's TFRecord of PredictionLog, if there is one; how many there were.
+    """Runs the requests in `assets.extra/tf_serving_warmup_requests`, a TFRecord file of PredictionLog.
 
-    Raises: ServingError: a record is no PredictionLog or its request fails, or there are more than 1,000.
+    Returns: how many it ran; 0 without such a file.
+
+    Raises: ServingError: a record is not a PredictionLog, its request fails, or there are more than 1,000 records.
     """
     path, count = directory / WARMUP_FILE, 0
     if not path.exists():

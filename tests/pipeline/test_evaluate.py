@@ -24,7 +24,7 @@ from pipeline.metrics.estimators import latest_version, saved_model_estimator
 from pipeline.metrics.evaluation import MetricsConfig, compute_metrics
 from pipeline.metrics.predictions import evaluate_predictions, load_predictions, run_estimator
 from pipeline.scenes.reading import load_scenes
-from serving.server.calls import Door, Loop
+from serving.server.calls import CallGate, EventLoopThread
 from serving.server.config import single_model
 from serving.server.core import ServerCore
 from serving.server.grpc_server import GrpcConfig, GrpcServer
@@ -197,8 +197,8 @@ def test_a_served_model_answers_as_the_saved_one_does(
     config = single_model("back_projection", model_dir)
     config.model_config_list.config[0].model_version_policy.specific.versions.append(10)  # 11 is not finished
     manager.reload(config)
-    loop = Loop()
-    server = GrpcServer(ServerCore(manager, Metrics()), GrpcConfig(port=0), loop, Door())
+    loop = EventLoopThread()
+    server = GrpcServer(ServerCore(manager, Metrics()), GrpcConfig(port=0), loop, CallGate())
     try:
         run_main(
             monkeypatch, "--target", f"localhost:{server.port}", "--model-name", "back_projection", "--data-dir",

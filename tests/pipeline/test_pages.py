@@ -66,7 +66,9 @@ def view(away: tuple[str, int]) -> Iterator[ViewProcess]:
 @pytest.fixture(scope="module")
 def upstream(tiny_model: Path) -> Iterator[str]:
     """A model server in another process."""
-    with server_process(f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}", leave_none=True) as server:
+    with server_process(
+        f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}", killed_with_parent=True
+    ) as server:
         yield server.target
 
 

@@ -126,7 +126,7 @@ def main() -> None:
             base = Path(stack.enter_context(tempfile.TemporaryDirectory())) / _MODEL
             export(ExportOptions(base))
         flags = (f"--model_name={_MODEL}", f"--model_base_path={base.absolute()}")
-        server = stack.enter_context(server_process(*flags, leave_none=True))
+        server = stack.enter_context(server_process(*flags, killed_with_parent=True))
         rate = ("--rate-hz", f"{options.rate_hz:g}", "--show", "moving")
         view = stack.enter_context(view_process("--target", server.target, *rate))
         playwright = stack.enter_context(sync_playwright())

@@ -1,4 +1,4 @@
-"""The files under serving/deploy as data, and the command of the Compose file with places of this machine."""
+"""The files under serving/deploy as data, and the command of the Compose file with local paths."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ def compose_service() -> dict[str, Any]:
 
 
 def command_here(config: Path, model_base_path: Path, rest_port: int) -> list[str]:
-    """Flags of the Compose file, with `config` for /config, the model's folder for /models, and free ports."""
+    """Returns the flags of the Compose file with local paths for /config and /models, and free ports."""
     config.mkdir()
     for path in (DEPLOY / "config").iterdir():
         text = path.read_text().replace("/models/", f"{model_base_path.parent}/")

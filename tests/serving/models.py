@@ -16,7 +16,7 @@ def _vector(dtype: tf.DType, name: str) -> tf.TensorSpec:
 
 
 class HalfPlus(soak.HalfPlus):
-    """The model of the soaks with further signatures. Args: offset: what is added, the version as a rule."""
+    """The model of the soak tests with further signatures. Args: offset: the constant it adds, usually the version."""
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, "x")])
     def total(self, x):
@@ -42,7 +42,7 @@ def signatures_of(model: HalfPlus) -> dict[str, object]:
 
 
 def write_version(base_path: Path, version: int, offset: float | None = None) -> Path:
-    """Saves a version beside its place and renames it there."""
+    """Saves a version under another name and renames it."""
     model = HalfPlus(float(version) if offset is None else offset)
     staging = base_path / f"staging-{version}"
     tf.saved_model.save(model, str(staging), signatures=signatures_of(model))
@@ -51,7 +51,7 @@ def write_version(base_path: Path, version: int, offset: float | None = None) ->
 
 
 def copy_version(base_path: Path, source: int, target: int | str) -> Path:
-    """Another version with the same numbers, in a moment."""
+    """Copies a version, which is faster than saving a new one."""
     staging = base_path / "staging-copy"
     shutil.copytree(base_path / str(source), staging)
     os.rename(staging, base_path / str(target))

@@ -1,4 +1,4 @@
-"""What tests ask over REST."""
+"""REST requests of tests."""
 
 import http.client
 import json
@@ -7,7 +7,7 @@ MODEL = "/v1/models/half_plus"
 
 
 def ask(connection: http.client.HTTPConnection, method: str, path: str, body: object = None) -> tuple[int, str]:
-    """Status and text; bodies that are not bytes are sent as JSON."""
+    """Returns status and text; bodies that are not bytes are sent as JSON."""
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     connection.request(method, path, data)
     response = connection.getresponse()

@@ -1,4 +1,4 @@
-"""What tests ask model servers."""
+"""Requests of tests to model servers."""
 
 import contextlib
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tensorflow_serving.apis import (
 )
 
 PATIENCE_S = 600.0
-"""How long an answer is waited for, on a machine that may have other work; nothing is measured by it."""
+"""Timeout of an answer, seconds, long enough for a busy machine; nothing is measured by it."""
 
 
 def predict_request(
@@ -56,14 +56,14 @@ def stubs(target: str, credentials: grpc.ChannelCredentials | None = None):
 
 
 def answer_of(target: str, request: predict_pb2.PredictRequest) -> tuple[int, np.ndarray]:
-    """Version that answered and its `y`."""
+    """Returns the version that answered and its `y`."""
     with stubs(target) as (prediction, _):
         response = prediction.Predict(request, timeout=PATIENCE_S)
     return response.model_spec.version.value, tf.make_ndarray(response.outputs["y"])
 
 
 def states(target: str, model: str) -> dict[int, tuple[str, int, str]]:
-    """State, error code and error message by version."""
+    """Returns state, error code and error message by version."""
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = model
     with stubs(target) as (_, service):

@@ -1,4 +1,4 @@
-"""Batching: what is merged, padded, split and refused, on a real model in this process, and by a server with a file."""
+"""Batching: merging, padding, splitting and refusals, with a real model in this process and with a server."""
 
 import dataclasses
 import threading
@@ -17,12 +17,12 @@ from serving.server.metrics import Metrics
 from serving.server.servable import load_servable
 from serving.server.text_configs import read_text_proto
 from serving.server_process import wait_until
-from tests.serving.here import server_here
+from tests.serving.in_process import in_process_server
 from tests.serving.servers import PATIENCE_S, predict_request, refusal, stubs
 
 
 class Model:
-    """The small model, which notes the batches it was given and can be held up."""
+    """The small model; it records the shapes of its batches and can be blocked."""
 
     def __init__(self, directory: Path) -> None:
         self.servable = load_servable(directory, 2)
@@ -36,7 +36,7 @@ class Model:
         return self.servable.run(feeds, fetches, call)
 
     def names(self, signature: str, output: str) -> tuple[list[str], str]:
-        """Tensor names of the inputs, by alias in order, and of an output."""
+        """Returns the tensor names of the inputs, ordered by alias, and of an output."""
         found = self.servable.signatures[signature]
         return [found.inputs[alias].name for alias in sorted(found.inputs)], found.outputs[output].name
 
@@ -54,13 +54,15 @@ def model(loaded: Model) -> Iterator[Model]:
 
 
 def waiting(scheduler: BatchScheduler) -> int:
-    """Requests in its queues."""
+    """Returns the number of requests in its queues."""
     return sum(len(batch.tasks) for queue in list(scheduler._queues.values()) for batch in list(queue))
 
 
 def together(scheduler: BatchScheduler, model: Model, calls: Sequence[Callable[[], object]]) -> list[object]:
-    """Results of calls, errors among them, each made once the one before waits or is refused; the first one keeps the
-    only batch thread busy until the last has been made."""
+    """Makes calls one after the other, each once the previous one waits or is refused; returns results and errors.
+
+    The first call keeps the only batch thread busy until the last call has been made.
+    """
     results: list[object] = [None] * len(calls)
 
     def call(place: int) -> None:
@@ -85,7 +87,7 @@ def together(scheduler: BatchScheduler, model: Model, calls: Sequence[Callable[[
 
 
 def predicts(scheduler: BatchScheduler, model: Model, *values: Sequence[float]) -> list[Callable[[], np.ndarray]]:
-    """A call of `serving_default` for each x."""
+    """Returns a call of `serving_default` for each x."""
     (x,), y = model.names("serving_default", "y")
     return [lambda v=v: scheduler.run(model.run, {x: np.float32(v)}, [y])[0] for v in values]
 
@@ -171,7 +173,7 @@ def test_bad_requests_fail_alone_and_are_found_by_halves(model: Model, bad: list
 
 
 def test_queues_of_two_models_take_turns(loaded: Model, model: Model) -> None:
-    """One has ten batches waiting when the other's first comes."""
+    """One model has ten batches waiting when the first of the other arrives."""
     scheduler, order = scheduled(max_batch_size=1), []
 
     def busy(feeds, fetches, call) -> list[np.ndarray]:
@@ -313,7 +315,7 @@ def test_a_server_batches_what_its_clients_send(half_plus: Path, tmp_path: Path)
     (tmp_path / "batching").write_text("max_batch_size { value: 8 } batch_timeout_micros { value: 20000 }")
     wrong: list[object] = []
     batching = ("--enable_batching=true", f"--batching_parameters_file={tmp_path / 'batching'}")
-    with server_here(f"--model_base_path={half_plus}", *batching) as running:
+    with in_process_server(f"--model_base_path={half_plus}", *batching) as running:
 
         def client(number: int) -> None:
             with stubs(running.target) as (prediction, _):

@@ -1,4 +1,4 @@
-"""The conformance suite: skipped without a server, all of it passed by ours in another process."""
+"""The conformance suite: skipped without a server, and passed by the embedded server."""
 
 import os
 import re
@@ -25,19 +25,19 @@ SUITE = ROOT / "serving" / "conformance"
 
 
 def run_suite(*options: str) -> subprocess.CompletedProcess[str]:
-    """The suite as a user runs it; no plugin of this run reaches it."""
+    """Runs the suite as a user does, without the plugins of this test run."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SUITE), *options]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 def counts(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
-    """Tests by outcome, from pytest's last line."""
+    """Returns the number of tests by outcome, from pytest's last line."""
     return {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", done.stdout.splitlines()[-1])}
 
 
 def healthcheck(rest_port: int) -> int:
-    """Exit status of the Compose file's check, which the image runs inside."""
+    """Returns the exit status of the health check in the Compose file."""
     kind, *command = compose_service()["healthcheck"]["test"]
     assert kind == "CMD"
     here = [part.replace("/8501 ", f"/{rest_port} ") for part in command]

@@ -20,9 +20,9 @@ from tests.serving.deployment import DEPLOY, compose_service, load_yaml
 ROOT = DEPLOY.parents[1]
 MODEL_NAME = inspect.signature(LocalizerClient).parameters["model_name"].default
 GRPC_PORT, REST_PORT = 8500, 8501
-# TF Serving's alone: the embedded server leaves threads to TensorFlow.
+# Flags of TF Serving only: the embedded server leaves threads to TensorFlow.
 THREADS = ("tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism")
-DNS_TTL_S = 30  # what a cluster's DNS says at most by default
+DNS_TTL_S = 30  # default maximum of a cluster's DNS
 # TF Serving's metrics with their labels: servables/tensorflow/util.cc, saved_model_warmup_util.cc, batching_util.h
 METRICS = {
     "request_count": {"model_name", "status"},
@@ -52,7 +52,7 @@ def container(pod) -> dict[str, Any]:
 
 
 def text_proto(name: str, message: str):
-    """A config file through the embedded server's parser, which refuses unknown fields."""
+    """Reads a config file with the embedded server's parser, which refuses unknown fields."""
     configs = pytest.importorskip("serving.server.text_configs", reason="waits for the server's text configs")
     return configs.read_text_proto(DEPLOY / "config" / name, message)
 
@@ -67,8 +67,8 @@ def flags_of(command: list[str]) -> dict[str, str]:
 
 def test_compose_and_kubernetes_run_the_same(container) -> None:
     compose, kubernetes = flags_of(compose_service()["command"]), flags_of(container["args"])
-    # A ConfigMap that changes has another name and makes new pods: there is nothing to poll. And Compose leaves the
-    # machine's cores to TensorFlow.
+    # A changed ConfigMap has another name and results in new pods, so there is nothing to poll. Compose lets TensorFlow
+    # use all cores.
     assert {name: value for name, value in kubernetes.items() if name not in THREADS} == {
         name: value for name, value in compose.items() if name != "model_config_file_poll_wait_seconds"
     }
@@ -144,7 +144,7 @@ def test_metrics_are_scraped_where_they_are(deployment) -> None:
 
 
 def ages_s(flags: dict[str, str]) -> tuple[float, float]:
-    """Age of a connection and what is then left to its calls, seconds."""
+    """Returns the maximum age of a connection and the time that its calls then have, seconds."""
     arguments = dict(pair.split("=") for pair in flags["grpc_channel_arguments"].split(","))
     return tuple(int(arguments[f"grpc.max_connection_age{which}_ms"]) / 1e3 for which in ("", "_grace"))
 
@@ -155,21 +155,21 @@ def test_the_server_is_not_process_one_and_so_sigterm_reaches_it(pod) -> None:
 
 
 def test_a_pod_ends_after_its_connections(pod, container) -> None:
-    """Names resolved before it was taken out are forgotten, the last connection by them has aged, its calls have some
-    seconds; and Kubernetes waits for all of that."""
+    """preStop covers the lifetime of resolved names, the age of the last connection and some seconds for its calls, and
+    Kubernetes waits for all of that."""
     age_s, grace_s = ages_s(flags_of(container["args"]))
     program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
     assert program == "sleep"
     assert int(seconds) >= DNS_TTL_S + 1.1 * age_s + 10
     assert pod["terminationGracePeriodSeconds"] > int(seconds)
-    # A client does not ask for the name again more often than it dials, and an old connection outlives its calls.
+    # A client resolves the name only when it connects, and an old connection stays open for its calls.
     assert RetryConfig.longest_wait_s < age_s
     assert grace_s >= _parser().get_default("timeout_s")
 
 
 def test_the_grpc_service_stands_for_all_pods_and_keeps_their_ports() -> None:
     spec = load_yaml("kubernetes/service.yaml")["spec"]
-    assert spec["clusterIP"] == "None"  # the word, which Kubernetes reads as headless
+    assert spec["clusterIP"] == "None"  # the string, which Kubernetes reads as headless
     assert [port["name"] for port in spec["ports"]] == ["grpc"]
     assert "clusterIP" not in load_yaml("kubernetes/service-rest.yaml")["spec"]
 
@@ -217,7 +217,7 @@ def test_pods_are_spread_over_nodes_and_zones(deployment, pod) -> None:
     assert constraints.keys() == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
     for constraint in constraints.values():
         assert constraint["labelSelector"]["matchLabels"] == deployment["spec"]["template"]["metadata"]["labels"]
-        # A cluster of one node serves, too.
+        # A cluster with one node must work as well.
         assert (constraint["maxSkew"], constraint["whenUnsatisfiable"]) == (1, "ScheduleAnyway")
 
 
@@ -228,7 +228,7 @@ def test_clients_reach_both_ports_prometheus_its_own_and_pods_nobody(deployment,
     clients, prometheus = ({port["port"] for port in rule["ports"]} for rule in spec["ingress"])
     assert clients == {port["name"] for port in container["ports"]}
     assert prometheus == {"rest"}
-    assert all(rule["from"] for rule in spec["ingress"])  # an empty list is everybody
+    assert all(rule["from"] for rule in spec["ingress"])  # an empty list would allow everyone
 
 
 def test_volumes_hold_the_model_and_the_config_read_only(pod, container) -> None:
@@ -282,7 +282,7 @@ def test_batching_takes_what_the_client_and_the_warm_up_send() -> None:
 
 @pytest.fixture(scope="module")
 def signatures(tiny_model: Path):
-    """Those that a client may ask for, by name."""
+    """The signatures that a client can request, by name."""
     (version,) = tiny_model.iterdir()
     found = read_meta_graph(version).signature_def
     return {name: found[name] for name in found if not name.startswith("__")}
@@ -319,7 +319,7 @@ def test_the_documented_signatures_are_the_exported_ones(signatures) -> None:
 
 
 def metrics_asked(expression: str) -> set[str]:
-    """TF Serving's metrics in an expression of Prometheus; the labels it selects by are theirs."""
+    """Returns the metrics in a Prometheus expression, after a check that its labels are theirs."""
     assert expression.count("(") == expression.count(")")
     asked = set()
     for metric, selector in re.findall(

@@ -1,4 +1,4 @@
-"""Flags as TF Serving takes them, and starts that fail with one line."""
+"""Flags in TF Serving's forms, and failed starts with one-line messages."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from serving.model_server import flag_parser, main
-from tests.serving.here import ServerHere, server_here
+from tests.serving.in_process import InProcessServer, in_process_server
 from tests.serving.servers import answer_of, predict_request, refusal, stubs
 
 
@@ -77,7 +77,7 @@ def test_a_model_that_does_not_load_ends_the_server(tmp_path: Path) -> None:
     assert "1 model(s) did not become available: {{{name: default version: 1} due to error: NOT_FOUND: " in line
 
 
-def test_a_port_that_is_taken_is_named(half_plus: Path, shared_server: ServerHere) -> None:
+def test_a_port_that_is_taken_is_named(half_plus: Path, shared_server: InProcessServer) -> None:
     line = failure(f"--port={shared_server.port}", f"--model_base_path={half_plus}")
     assert line.startswith("serving.model_server: --port: ")
     assert str(shared_server.port) in line
@@ -85,7 +85,7 @@ def test_a_port_that_is_taken_is_named(half_plus: Path, shared_server: ServerHer
 
 def test_a_unix_socket_the_default_name_and_arguments_for_grpc(half_plus: Path, tmp_path: Path) -> None:
     arguments = "--grpc_channel_arguments=grpc.max_receive_message_length=1048576,grpc.lb_policy_name=grpclb"
-    with server_here(f"--model_base_path={half_plus}", f"--grpc_socket_path={tmp_path}/s", arguments) as running:
+    with in_process_server(f"--model_base_path={half_plus}", f"--grpc_socket_path={tmp_path}/s", arguments) as running:
         for target in (running.target, f"unix:{tmp_path}/s"):
             assert answer_of(target, predict_request("default", x=[2.0])) == (2, [3.0])
             with stubs(target) as (prediction, _):

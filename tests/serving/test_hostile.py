@@ -1,4 +1,4 @@
-"""What a review did to the server, each refused or bounded while an honest client is served throughout."""
+"""Hostile requests: each is refused or bounded, while an honest client is served."""
 
 import contextlib
 import gc
@@ -26,7 +26,7 @@ from serving.server.http_server import HttpConfig
 from serving.server.metrics import Metrics
 from serving.server.tensors import parse_object
 from serving.server_process import wait_until
-from tests.serving.held import NAME, Held, Stack, stack
+from tests.serving.blocking import NAME, BlockingModel, Stack, stack
 from tests.serving.servers import PATIENCE_S, predict_request, refusal, stubs
 
 PREDICT = f"/v1/models/{NAME}:predict"
@@ -36,7 +36,7 @@ MEBIBYTE = 2**20
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Calls have plenty of time."""
+    """A server whose calls have a long time limit."""
     with stack(tmp_path_factory.mktemp("served"), http=HttpConfig(port=0, timeout_s=PATIENCE_S)) as running:
         yield running
 
@@ -51,7 +51,7 @@ def post(running: Stack, body: bytes, headers: Mapping[str, str] = MappingProxyT
 
 
 def honest(running: Stack) -> bool:
-    """Whether both entrances answer."""
+    """Returns whether gRPC and REST both answer."""
     with stubs(running.target) as (prediction, _):
         response = prediction.Predict(predict_request(NAME, x=np.float32([4.0])), timeout=PATIENCE_S)
     return list(response.outputs["y"].float_val) == [2.0] and post(running, ONE) == (200, {"predictions": [2.0]})
@@ -59,13 +59,13 @@ def honest(running: Stack) -> bool:
 
 @contextlib.contextmanager
 def raw(running: Stack, sent: bytes) -> Iterator[socket.socket]:
-    """A connection to REST on which something was sent."""
+    """A connection to the REST port on which `sent` was sent."""
     with socket.create_connection(("localhost", running.http.port), PATIENCE_S) as connection:
         connection.sendall(sent)
         yield connection
 
 
-def to_the_end(connection: socket.socket) -> bytes:
+def read_all(connection: socket.socket) -> bytes:
     answer = b""
     with contextlib.suppress(ConnectionError):
         while part := connection.recv(4096):
@@ -84,9 +84,9 @@ def test_bodies_that_are_declared_and_never_sent_take_no_room(served: Stack) -> 
     with contextlib.ExitStack() as silent:
         for _ in range(8):
             silent.enter_context(raw(served, head(f"Content-Length: {64 * MEBIBYTE}") + b"{"))
-        wait_until(lambda: served.door.inside == 8)
+        wait_until(lambda: served.gate.active == 8)
         assert honest(served)
-    wait_until(lambda: served.door.inside == 0)
+    wait_until(lambda: served.gate.active == 0)
 
 
 def test_small_zipped_bodies_at_once_take_what_they_hold(served: Stack) -> None:
@@ -95,10 +95,10 @@ def test_small_zipped_bodies_at_once_take_what_they_hold(served: Stack) -> None:
         threading.Thread(target=lambda: found.append(post(served, body, {"Content-Encoding": "gzip"})))
         for _ in range(16)
     ]
-    with served.model.holding():  # all sixteen are inside at once
+    with served.model.blocked():  # all sixteen are inside at once
         for thread in threads:
             thread.start()
-        wait_until(lambda: served.door.inside == 16)
+        wait_until(lambda: served.gate.active == 16)
     for thread in threads:
         thread.join()
     assert found == [(200, {"predictions": [2.0]})] * 16
@@ -113,10 +113,10 @@ def test_a_zip_bomb_ends_at_the_limit_and_bodies_share_their_room(tmp_path: Path
         assert post(running, bomb, {"Content-Encoding": "gzip"}) == expected
         half = b" " * (5 * MEBIBYTE // 8)
         with raw(running, head(f"Content-Length: {MEBIBYTE}") + half):
-            wait_until(lambda: running.http.room < MEBIBYTE // 2)
+            wait_until(lambda: running.http.free_body_bytes < MEBIBYTE // 2)
             assert post(running, half) == (429, {"error": "too many large requests at a time"})
             assert honest(running)
-        wait_until(lambda: running.http.room == MEBIBYTE)  # all of it came back
+        wait_until(lambda: running.http.free_body_bytes == MEBIBYTE)  # all of it came back
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_thirty_two_scenes_are_taken_as_json(served: Stack) -> None:
 def test_framing_that_can_be_read_in_two_ways_is_refused(served: Stack, lines: tuple[str, ...]) -> None:
     smuggled = b"0\r\n\r\n" + head("Content-Length: 20") + ONE
     with raw(served, head(*lines) + smuggled) as connection:
-        answer = to_the_end(connection)
+        answer = read_all(connection)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1") == 1
     assert b"onnection: close" in answer
@@ -173,8 +173,7 @@ def test_framing_that_can_be_read_in_two_ways_is_refused(served: Stack, lines: t
 
 
 def until_in_time(status: int, ask: Callable[[], bytes]) -> bytes:
-    """The answer to a request that should end with `status`; one whose head or body was late on this machine, and which
-    was cut off or got 408, is made again."""
+    """Repeats a request until its answer is neither 408 nor cut off: on a busy machine its head or body can be late."""
     answer = b""
     while not answer or (status != 408 and answer.startswith(b"HTTP/1.1 408 ")):
         with contextlib.suppress(ConnectionError):
@@ -186,7 +185,7 @@ def test_headers_that_drip_are_cut_off_and_so_are_bodies(tmp_path: Path, monkeyp
     with stack(tmp_path, http=HttpConfig(port=0, timeout_s=PATIENCE_S)) as running:
 
         def drip(first: bytes) -> bytes:
-            """Sends a byte whenever the server has not ended the connection; what came back."""
+            """Sends a byte every 0.05 s until the server answers or closes the connection; returns the answer."""
             with raw(running, first) as connection:
                 connection.settimeout(0.05)
                 while True:
@@ -199,10 +198,10 @@ def test_headers_that_drip_are_cut_off_and_so_are_bodies(tmp_path: Path, monkeyp
 
         def begins_another() -> bytes:
             with raw(running, head("Content-Length: 20") + ONE + b"POST ") as kept:
-                return to_the_end(kept)
+                return read_all(kept)
 
         with monkeypatch.context() as patched:
-            patched.setattr("serving.server.http_server._HEAD_S", 0.5)
+            patched.setattr("serving.server.http_protocol.HEAD_S", 0.5)
             assert drip(f"POST {PREDICT} HTTP/1.1\r\nHost: ".encode()) == b""
             answer = until_in_time(200, begins_another)  # the second request never becomes whole
             assert (answer.count(b"HTTP/1.1 200 "), answer.count(b"HTTP/1.1 ")) == (1, 1)
@@ -214,12 +213,12 @@ def test_headers_that_drip_are_cut_off_and_so_are_bodies(tmp_path: Path, monkeyp
 
 
 def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.server.http_server._HEAD_S", PATIENCE_S)
+    monkeypatch.setattr("serving.server.http_protocol.HEAD_S", PATIENCE_S)
     with stack(tmp_path, http=HttpConfig(port=0, num_threads=1, timeout_s=PATIENCE_S)) as running:
         connections = running.http._server.server_state.connections
         with contextlib.ExitStack() as silent:
             many = [silent.enter_context(raw(running, b"")) for _ in range(33)]
-            assert to_the_end(many[-1]) == b""  # 32 are held for each thread
+            assert read_all(many[-1]) == b""  # 32 are held for each thread
             wait_until(lambda: len(connections) == 32)
         wait_until(lambda: not connections)
         assert honest(running)
@@ -229,22 +228,22 @@ def test_a_rest_call_ends_in_its_time_wherever_it_is(tmp_path: Path) -> None:
     with stack(tmp_path, http=HttpConfig(port=0, num_threads=1, timeout_s=0.5)) as running:
 
         def late(body: bytes) -> bool:
-            """Whether a call ended for want of time."""
+            """Returns whether a call ended at its time limit."""
 
             def ask() -> bytes:
                 with raw(running, head(f"Content-Length: {len(body)}", "Connection: close") + body) as connection:
-                    return to_the_end(connection)
+                    return read_all(connection)
 
             answer = until_in_time(504, ask)
             return answer.startswith(b"HTTP/1.1 504 ") and answer.endswith(b'{"error": "Deadline Exceeded"}')
 
-        with running.model.holding():
-            while running.model.begun.empty():
+        with running.model.blocked():
+            while running.model.started.empty():
                 assert late(ONE)  # while it runs
             assert late(b'{"instances": [6.0]}')  # while it waits for the one thread
-        wait_until(lambda: not running.http.workers.inside)
-        assert running.model.begun.get().tolist() == [4.0]
-        assert running.model.begun.empty()  # what had waited too long was not begun
+        wait_until(lambda: not running.http.workers.pending)
+        assert running.model.started.get().tolist() == [4.0]
+        assert running.model.started.empty()  # what had waited too long was not begun
 
 
 def test_a_body_has_its_room_until_its_work_has_ended(tmp_path: Path) -> None:
@@ -252,20 +251,20 @@ def test_a_body_has_its_room_until_its_work_has_ended(tmp_path: Path) -> None:
 
         def ask() -> bytes:
             with raw(running, head(f"Content-Length: {len(ONE)}", "Connection: close") + ONE) as connection:
-                return to_the_end(connection)
+                return read_all(connection)
 
-        with running.model.holding():
-            while running.model.begun.empty():
+        with running.model.blocked():
+            while running.model.started.empty():
                 assert until_in_time(504, ask).startswith(b"HTTP/1.1 504 ")
-            wait_until(lambda: running.http.room == 100 - len(ONE))
-            assert len(running.http.workers.inside) == 1
-        wait_until(lambda: running.http.room == 100)
+            wait_until(lambda: running.http.free_body_bytes == 100 - len(ONE))
+            assert len(running.http.workers.pending) == 1
+        wait_until(lambda: running.http.free_body_bytes == 100)
 
 
 @pytest.mark.parametrize("collects", [True, False])
 def test_large_json_takes_turns_within_the_calls_time(monkeypatch: pytest.MonkeyPatch, collects: bool) -> None:
     large, turn, before = b'{"a": "' + b" " * MEBIBYTE + b'"}', threading.Lock(), gc.isenabled()
-    monkeypatch.setattr("serving.server.tensors._LARGE", turn)
+    monkeypatch.setattr("serving.server.tensors._LARGE_JSON", turn)
     with turn, pytest.raises(ServingError) as error:
         parse_object(large, Call(0.05))
     assert error.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -286,22 +285,22 @@ def test_calls_that_are_given_up_keep_no_thread(tmp_path: Path) -> None:
         stack(tmp_path, GrpcConfig(port=0, max_threads=1, health=True)) as running,
         stubs(running.target) as (prediction, _),
     ):
-        with running.model.holding():
+        with running.model.blocked():
             first = prediction.Predict.future(predict_request(NAME, x=[2.0]), timeout=PATIENCE_S)
-            running.model.begun.get(timeout=PATIENCE_S)
+            running.model.started.get(timeout=PATIENCE_S)
             given_up = [prediction.Predict.future(predict_request(NAME, x=[3.0])) for _ in range(4)]
             late = [prediction.Predict.future(predict_request(NAME, x=[3.0]), timeout=0.2) for _ in range(4)]
-            wait_until(lambda: len(running.grpc.workers.inside) in (5, 9))
+            wait_until(lambda: len(running.grpc.workers.pending) in (5, 9))
             for call in given_up:
                 call.cancel()
             assert {call.code() for call in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
-            wait_until(lambda: len(running.grpc.workers.inside) == 1)  # places are free while the first still runs
+            wait_until(lambda: len(running.grpc.workers.pending) == 1)  # places are free while the first still runs
         assert list(first.result().outputs["y"].float_val) == [1.0]
-        assert running.model.begun.empty()
+        assert running.model.started.empty()
 
 
 def test_a_call_waits_in_a_batch_until_its_deadline(tmp_path: Path) -> None:
-    model = Held()
+    model = BlockingModel()
     config = BatchingConfig(max_batch_size=8, batch_timeout_s=10 * PATIENCE_S, num_batch_threads=1)
     scheduler = BatchScheduler(config, Metrics())
     with pytest.raises(ServingError) as error:
@@ -314,7 +313,7 @@ def test_a_call_waits_in_a_batch_until_its_deadline(tmp_path: Path) -> None:
     assert error.value.code == grpc.StatusCode.CANCELLED
     full = scheduler.run(model.run, {"x:0": np.float32([2.0] * 6)}, ["y:0"], Call(PATIENCE_S))
     assert full[0].tolist() == [1.0] * 6
-    assert model.begun.get_nowait().tolist() == [2.0] * 6  # without the two nobody waits for
+    assert model.started.get_nowait().tolist() == [2.0] * 6  # without the two nobody waits for
 
 
 def test_health_is_true_and_answers_beside_a_full_pool(tmp_path: Path) -> None:
@@ -330,7 +329,7 @@ def test_health_is_true_and_answers_beside_a_full_pool(tmp_path: Path) -> None:
             return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
         wait_until(lambda: status() == "SERVING")
-        with running.model.holding():
+        with running.model.blocked():
             calls = [prediction.Predict.future(predict_request(NAME, x=[2.0]), timeout=PATIENCE_S) for _ in range(20)]
             wait_until(lambda: sum(call.done() for call in calls) == 11)  # one is worked on, eight wait
             assert {status(), status("PredictionService"), status("ModelService"), status(NAME)} == {"SERVING"}
@@ -342,7 +341,7 @@ def test_health_is_true_and_answers_beside_a_full_pool(tmp_path: Path) -> None:
         wait_until(lambda: status() == "NOT_SERVING" and status(NAME) == "NOT_SERVING")
         (tmp_path / "away").rename(tmp_path / NAME / "1")
         wait_until(lambda: status() == "SERVING")
-        running.loop.run(running.grpc.refuse())
+        running.loop.run(running.grpc.stop_health())
         assert status() == "NOT_SERVING"
 
 
@@ -363,7 +362,7 @@ def test_what_breaks_inside_is_internal_logged_and_counted(served: Stack, caplog
 
 
 def counted(running: Stack) -> Counter[str]:
-    """Calls by model and status."""
+    """Returns the number of calls by model and status."""
     samples = re.findall(r':request_count{model_name="(\w*)",status="(\w+)"} (\d+)', running.metrics.page())
     return Counter({f"{model} {status}".strip(): int(count) for model, status, count in samples})
 
@@ -376,7 +375,7 @@ def test_refusals_are_counted_once_wherever_they_come_from(tmp_path: Path, monke
         grpc.insecure_channel(running.target) as channel,
         stubs(running.target) as (prediction, _),
     ):
-        with running.model.holding():
+        with running.model.blocked():
             late = prediction.Predict.future(one, timeout=0.5)
             assert late.code() == grpc.StatusCode.DEADLINE_EXCEEDED
             late_ones = (f"{NAME} DEADLINE_EXCEEDED", f"{NAME} CANCELLED", "DEADLINE_EXCEEDED", "CANCELLED")
@@ -392,15 +391,15 @@ def test_refusals_are_counted_once_wherever_they_come_from(tmp_path: Path, monke
         raw_predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         assert refusal(raw_predict, b"\xff")[0] == grpc.StatusCode.INTERNAL
         assert post(running, b" " * 101)[0] == 429
-        running.door.closed = True
+        running.gate.closed = True
         assert refusal(prediction.Predict, one)[0] == grpc.StatusCode.UNAVAILABLE
         assert post(running, ONE)[0] == 503
-        running.door.closed = False
+        running.gate.closed = False
         assert counted(running) - before == Counter(INTERNAL=1, RESOURCE_EXHAUSTED=1, UNAVAILABLE=2)
         before = counted(running)
         monkeypatch.setattr("serving.server.http_server.Call", lambda _: Call(0.0))
         with raw(running, head("Content-Length: 10", "Connection: close")) as never_whole:
-            assert to_the_end(never_whole).startswith(b"HTTP/1.1 408 ")
+            assert read_all(never_whole).startswith(b"HTTP/1.1 408 ")
         assert counted(running) - before == Counter(DEADLINE_EXCEEDED=1)
 
 
@@ -460,11 +459,11 @@ def test_waiting_reloads_are_few_hold_nobody_up_and_end_with_the_server(tmp_path
         assert honest(running)
         for call in calls:
             call.cancel()
-        wait_until(lambda: not running.grpc._reloads.inside)
+        wait_until(lambda: not running.grpc._reloads.pending)
         service.HandleReloadConfigRequest(waits, timeout=PATIENCE_S)  # in force already: nothing is new in it
         more = reload_request(tmp_path / NAME, tmp_path / "empty", tmp_path / "more")
         waiting = service.HandleReloadConfigRequest.future(more, timeout=PATIENCE_S)
-        wait_until(lambda: len(running.grpc._reloads.inside) == 1)
+        wait_until(lambda: len(running.grpc._reloads.pending) == 1)
         running.manager.stop()
         assert waiting.code() == grpc.StatusCode.UNAVAILABLE
         assert honest(running)

@@ -1,4 +1,4 @@
-"""HTTP under REST: kept connections, chunked and zipped bodies, hostile bytes."""
+"""HTTP below REST: persistent connections, chunked and gzipped bodies, hostile bytes."""
 
 import gzip
 import http.client
@@ -8,12 +8,12 @@ import threading
 
 import pytest
 
-from tests.serving.here import ServerHere
+from tests.serving.in_process import InProcessServer
 from tests.serving.rest_client import MODEL, post
 from tests.serving.servers import PATIENCE_S
 
 
-def test_sixteen_clients_on_kept_connections(shared_server: ServerHere) -> None:
+def test_sixteen_clients_on_kept_connections(shared_server: InProcessServer) -> None:
     wrong: list[object] = []
 
     def client(number: int) -> None:
@@ -34,7 +34,7 @@ def test_sixteen_clients_on_kept_connections(shared_server: ServerHere) -> None:
     assert wrong == []
 
 
-def test_chunked_bodies_and_clients_that_wait_for_100(shared_server: ServerHere) -> None:
+def test_chunked_bodies_and_clients_that_wait_for_100(shared_server: InProcessServer) -> None:
     connection = http.client.HTTPConnection("localhost", shared_server.rest_port, timeout=PATIENCE_S)
     pieces = iter([b'{"instances"', b": [2.0", b"]}"])
     connection.request(
@@ -80,7 +80,7 @@ def test_gzipped_bodies(connection, body: bytes, status: int, text: str) -> None
     ],
     ids=["nonsense", "long path", "long head", "huge body", "negative", "wrong chunk", "short body", "nothing"],
 )
-def test_hostile_bytes_are_refused_or_dropped(shared_server: ServerHere, sent: bytes, status: int | None) -> None:
+def test_hostile_bytes_are_refused_or_dropped(shared_server: InProcessServer, sent: bytes, status: int | None) -> None:
     with socket.create_connection(("localhost", shared_server.rest_port), PATIENCE_S) as raw:
         raw.sendall(sent)
         raw.shutdown(socket.SHUT_WR)

@@ -11,7 +11,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from serving.model_server import main
 from serving.server_process import wait_until
-from tests.serving.here import ServerHere, server_here
+from tests.serving.in_process import InProcessServer, in_process_server
 from tests.serving.servers import PATIENCE_S, answer_of, predict_request, refusal, serving, states, stubs
 
 QUICK = ("--file_system_poll_wait_seconds=0.1", "--max_num_load_retries=0")
@@ -31,13 +31,13 @@ def reload_request(text: str) -> model_management_pb2.ReloadConfigRequest:
     return model_management_pb2.ReloadConfigRequest(config=parsed)
 
 
-def reload(running: ServerHere, text: str) -> None:
+def reload(running: InProcessServer, text: str) -> None:
     with stubs(running.target) as (_, service):
         response = service.HandleReloadConfigRequest(reload_request(text), timeout=PATIENCE_S)
     assert response.status.error_code == 0
 
 
-def refused(running: ServerHere, text: str) -> tuple[grpc.StatusCode, str]:
+def refused(running: InProcessServer, text: str) -> tuple[grpc.StatusCode, str]:
     with stubs(running.target) as (_, service):
         return refusal(service.HandleReloadConfigRequest, reload_request(text))
 
@@ -58,7 +58,7 @@ def test_policies_labels_and_reloads(half_plus: Path, tmp_path: Path) -> None:
     start = config(model("default", half_plus), model("all", tmp_path / "more", ALL),
                    model("two", tmp_path / "more", LATEST_TWO), model("first", half_plus, FIRST))  # fmt: skip
     file.write_text(start)
-    with server_here(f"--model_config_file={file}", *QUICK) as running:
+    with in_process_server(f"--model_config_file={file}", *QUICK) as running:
         wait_until(lambda: serving(running.target, "all") == {1, 2, 3})
         wait_until(lambda: serving(running.target, "two") == {2, 3})
         assert serving(running.target, "default") == {2}
@@ -119,16 +119,16 @@ def test_the_file_is_looked_at_again_and_labels_may_wait(half_plus: Path, tmp_pa
     file = tmp_path / "models.config"
     file.write_text(config(model("old", half_plus, 'version_labels { key: "stable" value: 2 }')))
     flags = ("--model_config_file_poll_wait_seconds=1", "--allow_version_labels_for_unavailable_models")
-    with server_here(f"--model_config_file={file}", *flags, *QUICK) as running:
+    with in_process_server(f"--model_config_file={file}", *flags, *QUICK) as running:
         assert answer_of(running.target, predict_request("old", label="stable", x=[2.0]))[0] == 2
         moved = model("old", half_plus, 'version_labels { key: "stable" value: 1 }')
         code, _ = refused(running, config(moved))  # a label in use can't move to a version that does not serve
         assert code == PRECONDITION
         file.write_text("model_config_list {")
-        wait_until(lambda: "Error parsing text-format" in running.said())
+        wait_until(lambda: "Error parsing text-format" in running.log_text())
         assert answer_of(running.target, predict_request("old", x=[2.0]))[0] == 2
         file.write_text(config(model("new", half_plus, FIRST)))
-        wait_until(lambda: "serving new version 1" in running.said())
+        wait_until(lambda: "serving new version 1" in running.log_text())
         assert answer_of(running.target, predict_request("new", x=[2.0]))[0] == 1
         wait_until(lambda: states(running.target, "old")[2][0] == "END")
 

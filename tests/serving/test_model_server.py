@@ -1,4 +1,4 @@
-"""The exported localizer, in process, reloaded and over gRPC in another process."""
+"""The exported localizer: in process, reloaded, and served by another process."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from pipeline.export.exporting import export_localizer
 from serving.client import LocalizerClient
 from serving.server_process import ServerProcess, server_process
 from tests.serving.servers import PATIENCE_S, refusal
-from tfds_shards.codebook import code_phasors
+from tfds_shards.inputs import INPUTS, scene_batch
 from tfds_shards.simulator import CONFIGS, simulate_scene
 
 NAME = "ris_localizer"
@@ -33,13 +33,9 @@ def localizer() -> Localizer:
 
 @pytest.fixture(scope="module")
 def inputs() -> dict[str, np.ndarray]:
-    scenes = [simulate_scene(CONFIGS["l64_m64"], "test", number) for number in range(3)]
-    return {
-        "snapshots": np.stack([scene.snapshots for scene in scenes]),
-        "ris_codes": np.stack([code_phasors(scene.code_phase_index, 3) for scene in scenes]).astype(np.complex64),
-        "channel": np.stack([scene.channel for scene in scenes]),
-        "snr_db": np.float32([scene.snr_db for scene in scenes]),
-    }
+    config = CONFIGS["l64_m64"]
+    batch = scene_batch([simulate_scene(config, "test", number) for number in range(3)], config.phase_bits)
+    return {name: batch[name] for name in INPUTS}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""GetModelMetadata, GetModelStatus and what is not served: answers and TF Serving's refusals."""
+"""GetModelMetadata, GetModelStatus and unsupported methods: answers and TF Serving's errors."""
 
 import grpc
 import pytest

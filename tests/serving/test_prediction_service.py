@@ -1,4 +1,4 @@
-"""Predict: answers, and codes and messages equal to TF Serving's, over a real channel."""
+"""Predict over a real channel: answers, and codes and messages equal to TF Serving's."""
 
 import grpc
 import numpy as np
@@ -9,7 +9,7 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from tests.serving.here import ServerHere
+from tests.serving.in_process import InProcessServer
 from tests.serving.models import M
 from tests.serving.servers import predict_request, refusal
 
@@ -167,7 +167,7 @@ def test_long_messages_are_truncated(prediction) -> None:
     assert text == f'Serving signature key "{"n" * (1024 - 23)}' + "...TRUNCATED"
 
 
-def test_bytes_that_are_no_request_are_answered(shared_server: ServerHere) -> None:
+def test_bytes_that_are_no_request_are_answered(shared_server: InProcessServer) -> None:
     with grpc.insecure_channel(shared_server.target) as channel:
         call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
         for garbage in (b"\xff" * 50, b"\x0a\xff\xff\xff\xff\x0f"):

@@ -1,4 +1,4 @@
-"""REST: bodies, codes and words of TF Serving's API, and Prometheus' page."""
+"""REST: bodies, codes and messages of TF Serving's API, and the metrics page for Prometheus."""
 
 import json
 import math
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serving.model_server import main
-from tests.serving.here import ServerHere
+from tests.serving.in_process import InProcessServer
 from tests.serving.rest_client import MODEL, ask, post
 from tests.serving.servers import predict_request, stubs
 
@@ -145,7 +145,7 @@ def test_refusals(connection, method: str, path: str, body: object, status: int,
     assert (found, message[: len(text)]) == (status, text)
 
 
-def test_prometheus_counts_both_entrances(shared_server: ServerHere, connection) -> None:
+def test_prometheus_counts_both_entrances(shared_server: InProcessServer, connection) -> None:
     def samples() -> dict[str, float]:
         status, text = ask(connection, "GET", "/metrics")
         assert status == 200
@@ -165,7 +165,7 @@ def test_prometheus_counts_both_entrances(shared_server: ServerHere, connection)
     after = samples()
     assert grown(':tensorflow:serving:request_count{model_name="half_plus",status="OK"}') == 4
     assert grown(':tensorflow:serving:request_count{model_name="half_plus",status="INVALID_ARGUMENT"}') == 1
-    assert not any("stranger" in name for name in after)  # names nobody configured must not fill the memory
+    assert not any("stranger" in name for name in after)  # unknown names must not fill the memory
     labels = 'model_name="half_plus",API="Predict",entrypoint="GRPC"'
     assert grown(f":tensorflow:serving:request_latency_count{{{labels}}}") == 3
     assert grown(f':tensorflow:serving:request_latency_bucket{{{labels},le="+Inf"}}') == 3
@@ -174,7 +174,7 @@ def test_prometheus_counts_both_entrances(shared_server: ServerHere, connection)
     assert grown(f":tensorflow:serving:runtime_latency_sum{{{labels}}}") > 0
 
 
-def test_ports_that_can_not_be_had_are_named(shared_server: ServerHere, half_plus: Path) -> None:
+def test_ports_that_can_not_be_had_are_named(shared_server: InProcessServer, half_plus: Path) -> None:
     taken = shared_server.rest_port
     for flags, text in (
         ((f"--rest_api_port={taken}", "--port=0"), f"--rest_api_port: {taken}: "),

@@ -1,85 +1,55 @@
-"""TLS and mutual TLS, and health over them; certificates are made on the spot."""
+"""TLS, mutual TLS and health over them, with certificates that the tests issue."""
 
-import dataclasses
-import datetime
-import ipaddress
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.model_server import main
-from tests.serving.here import server_here
+from tests.serving.certificates import Identity, issue
+from tests.serving.in_process import in_process_server
 from tests.serving.servers import PATIENCE_S, predict_request, stubs
 
 
-@dataclasses.dataclass(frozen=True)
-class Identity:
-    """A key and its certificate, as PEM."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-    @property
-    def key_pem(self) -> bytes:
-        no_password = serialization.NoEncryption()
-        return self.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, no_password)
-
-    @property
-    def pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
+    """An authority, and a server and a client that it has certified."""
+    folder = tmp_path_factory.mktemp("known")
+    authority = issue(folder, "authority")
+    return {"authority": authority, **{name: issue(folder, name, authority) for name in ("server", "client")}}
 
 
-def identity(name: str, issuer: Identity | None = None) -> Identity:
-    """A certificate signed by `issuer`, or an authority that signs itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.certificate.subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-    )
-    return Identity(key, builder.sign(issuer.key if issuer else key, hashes.SHA256()))
+@pytest.fixture(scope="module")
+def unknown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
+    """Another authority, and a client of the same name that it has certified."""
+    folder = tmp_path_factory.mktemp("unknown")
+    authority = issue(folder, "authority")
+    return {"authority": authority, "client": issue(folder, "client", authority)}
 
 
-AUTHORITY, STRANGER = identity("authority"), identity("stranger")
-SERVER, CLIENT, INTRUDER = identity("server", AUTHORITY), identity("client", AUTHORITY), identity("client", STRANGER)
-
-
-def ssl_config(folder: Path, client_verify: bool) -> str:
-    def quoted(pem: bytes) -> str:
-        return '"' + pem.decode().replace("\n", "\\n") + '"'
-
+def ssl_config(folder: Path, known: dict[str, Identity], client_verify: bool) -> str:
+    pems = {
+        "server_key": known["server"].key,
+        "server_cert": known["server"].cert,
+        "custom_ca": known["authority"].cert,
+    }
+    lines = [f"{field}: {json.dumps(path.read_text())}" for field, path in pems.items()]
     file = folder / "ssl.config"
-    file.write_text(
-        f"server_key: {quoted(SERVER.key_pem)}\nserver_cert: {quoted(SERVER.pem)}\ncustom_ca: {quoted(AUTHORITY.pem)}\n"
-        f"client_verify: {str(client_verify).lower()}\n"
-    )
+    file.write_text("\n".join([*lines, f"client_verify: {str(client_verify).lower()}"]))
     return f"--ssl_config_file={file}"
 
 
 def credentials(authority: Identity, own: Identity | None = None) -> grpc.ChannelCredentials:
-    if own is None:
-        return grpc.ssl_channel_credentials(authority.pem)
-    return grpc.ssl_channel_credentials(authority.pem, own.key_pem, own.pem)
+    pair = (own.key.read_bytes(), own.cert.read_bytes()) if own else ()
+    return grpc.ssl_channel_credentials(authority.cert.read_bytes(), *pair)
 
 
 def predicts(target: str, channel: grpc.ChannelCredentials | None) -> bool:
-    """Whether a request comes through; if not, the connection failed."""
+    """Returns whether a request succeeds; if not, the connection must have failed."""
     with stubs(target, channel) as (prediction, _):
         request = predict_request("default", x=np.float32([2.0]))
         try:
@@ -89,28 +59,28 @@ def predicts(target: str, channel: grpc.ChannelCredentials | None) -> bool:
             return False
 
 
-def test_tls_shows_the_servers_certificate_to_anyone(half_plus: Path, tmp_path: Path) -> None:
-    with server_here(f"--model_base_path={half_plus}", ssl_config(tmp_path, False)) as running:
-        assert predicts(running.target, credentials(AUTHORITY))
-        assert not predicts(running.target, credentials(STRANGER))
+def test_tls_shows_the_servers_certificate_to_anyone(half_plus: Path, tmp_path: Path, known, unknown) -> None:
+    with in_process_server(f"--model_base_path={half_plus}", ssl_config(tmp_path, known, False)) as running:
+        assert predicts(running.target, credentials(known["authority"]))
+        assert not predicts(running.target, credentials(unknown["authority"]))
         assert not predicts(running.target, None)
 
 
 @pytest.fixture(scope="module")
-def mutual(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    config, health = ssl_config(tmp_path_factory.mktemp("ssl"), True), "--enable_grpc_healthcheck_service"
-    with server_here(f"--model_base_path={half_plus}", config, health) as running:
+def mutual(half_plus: Path, tmp_path_factory: pytest.TempPathFactory, known) -> Iterator[str]:
+    config, health = ssl_config(tmp_path_factory.mktemp("ssl"), known, True), "--enable_grpc_healthcheck_service"
+    with in_process_server(f"--model_base_path={half_plus}", config, health) as running:
         yield running.target
 
 
-def test_mutual_tls_asks_for_the_clients(mutual: str) -> None:
-    assert predicts(mutual, credentials(AUTHORITY, CLIENT))
-    assert not predicts(mutual, credentials(AUTHORITY))
-    assert not predicts(mutual, credentials(AUTHORITY, INTRUDER))
+def test_mutual_tls_asks_for_the_clients(mutual: str, known, unknown) -> None:
+    assert predicts(mutual, credentials(known["authority"], known["client"]))
+    assert not predicts(mutual, credentials(known["authority"]))
+    assert not predicts(mutual, credentials(known["authority"], unknown["client"]))
 
 
-def test_health_over_it(mutual: str) -> None:
-    with grpc.secure_channel(mutual, credentials(AUTHORITY, CLIENT)) as channel:
+def test_health_over_it(mutual: str, known) -> None:
+    with grpc.secure_channel(mutual, credentials(known["authority"], known["client"])) as channel:
         ask = channel.unary_unary("/grpc.health.v1.Health/Check")
         assert ask(b"", timeout=PATIENCE_S) == b"\x08\x01"  # field 1, SERVING
         check = health_pb2_grpc.HealthStub(channel).Check

@@ -1,4 +1,4 @@
-"""The benchmark of `serving.bench`: it runs, and prints what it promises."""
+"""The benchmark `serving.bench` runs and prints its figures."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ PROMISED = (
 
 
 def test_both_sides_are_timed_and_recorded(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two servers; the two of the first answers are left to `make bench`, and the process of its own for memory."""
+    """Two servers only: `make bench` covers the first answers, and the memory in a separate process."""
     monkeypatch.setattr("serving.bench.first_answer", lambda *arguments: {"start": 5.0, "answer": 0.25})
     monkeypatch.setattr("serving.bench.futures.ProcessPoolExecutor", lambda *_: futures.ThreadPoolExecutor(1))
     record = tmp_path / "record.json"

@@ -1,4 +1,4 @@
-"""The long checks of `tests.rigs.soak`, short; what memory does and what was in flight, they alone can tell."""
+"""Short versions of the tests in `tests.rigs.soak`, without their checks of memory and of calls in flight."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How a server begins and ends: when its ports answer, and that nothing holds it."""
+"""Start and shutdown of a server: when its ports open, and that nothing delays its end."""
 
 import asyncio
 import contextlib
@@ -19,10 +19,10 @@ from serving.model_server import flag_parser
 from serving.server import calls
 from serving.server.app import ModelServer
 from serving.server_process import server_process, wait_until
-from tests.serving.held import NAME, stack
-from tests.serving.here import server_here
+from tests.serving.blocking import NAME, stack
+from tests.serving.in_process import in_process_server
 from tests.serving.servers import PATIENCE_S, predict_request, stubs
-from tests.serving.test_hostile import ONE, head, post, raw, to_the_end, until_in_time
+from tests.serving.test_hostile import ONE, head, post, raw, read_all, until_in_time
 
 ENDLESS = np.int32([2**31 - 1])
 
@@ -52,7 +52,7 @@ def test_ports_take_connections_when_there_is_something_to_serve(
     thread.start()
     assert loading.wait(PATIENCE_S)
     assert made == []
-    stop.set()  # a model that loads holds nobody up either
+    stop.set()  # loading does not delay the shutdown
     thread.join()
     go_on.set()
 
@@ -66,24 +66,24 @@ def test_the_line_names_both_ports(half_plus: Path) -> None:
 
 
 def test_what_is_inside_is_finished_and_the_rest_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "_QUIET_S", 0.0)  # a wait alone would be over
+    monkeypatch.setattr(calls, "_QUIET_S", 0.0)  # so that only the active calls delay it
     with stack(tmp_path) as running, stubs(running.target) as (prediction, _):
         request = predict_request(NAME, x=[2.0])
         prediction.Predict(request, timeout=PATIENCE_S)
-        with running.model.holding(), raw(running, head(f"Content-Length: {len(ONE)}") + ONE) as rest:
+        with running.model.blocked(), raw(running, head(f"Content-Length: {len(ONE)}") + ONE) as rest:
             call = prediction.Predict.future(request, timeout=PATIENCE_S)
-            wait_until(lambda: running.door.inside == 2)
-            drained = running.loop.begin(running.door.drained(PATIENCE_S))
-            wait_until(lambda: running.door.closed)
+            wait_until(lambda: running.gate.active == 2)
+            drained = running.loop.submit(running.gate.drain(PATIENCE_S))
+            wait_until(lambda: running.gate.closed)
             with pytest.raises(grpc.RpcError) as refused:
                 prediction.Predict(request, timeout=PATIENCE_S)
             assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
             assert post(running, ONE) == (503, {"error": "the server is shutting down"})
-            running.loop.run(asyncio.sleep(5 * calls._LOOK_S))
+            running.loop.run(asyncio.sleep(5 * calls._POLL_S))
             assert not drained.done()
-            running.model.go_on.set()
+            running.model.resume.set()
             assert list(call.result().outputs["y"].float_val) == [1.0]
-            answer = to_the_end(rest)  # and the connection ends with it
+            answer = read_all(rest)  # and the connection ends with it
         assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(b'{"predictions": [2.0]}')
         assert b"connection: close" in answer.lower()
         assert drained.result(PATIENCE_S) is True
@@ -94,7 +94,7 @@ def test_watches_of_health_end_with_the_server(tmp_path: Path) -> None:
     with stack(tmp_path) as running, grpc.insecure_channel(running.target) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=NAME))
         assert next(watch).status == statuses.SERVING
-        running.loop.run(running.grpc.refuse())
+        running.loop.run(running.grpc.stop_health())
         assert next(watch).status == statuses.NOT_SERVING
         running.grpc.stop(PATIENCE_S)
         assert list(watch) == []
@@ -108,7 +108,7 @@ def test_a_watch_that_ends_leaves_the_others_theirs(tmp_path: Path) -> None:
         assert (next(leaves).status, next(stays).status) == (statuses.SERVING, statuses.SERVING)
         leaves.cancel()
         wait_until(lambda: len(running.grpc._health._changed._waiters) == 1)
-        running.loop.run(running.grpc.refuse())
+        running.loop.run(running.grpc.stop_health())
         assert next(stays).status == statuses.NOT_SERVING
 
 
@@ -116,12 +116,12 @@ _DATA, _HEADERS, _SETTINGS = 0, 1, 4
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """Of HTTP/2."""
+    """Makes an HTTP/2 frame."""
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 def watches_without_reading() -> bytes:
-    """What an HTTP/2 client sends that watches health and lets no byte of an answer through."""
+    """Returns the bytes of an HTTP/2 client that watches health and accepts no byte of an answer."""
     heads = {":method": "POST", ":scheme": "http", ":path": "/grpc.health.v1.Health/Watch", ":authority": "here"}
     heads |= {"te": "trailers", "content-type": "application/grpc"}
     packed = b"".join(bytes([0, len(k)]) + k.encode() + bytes([len(v)]) + v.encode() for k, v in heads.items())
@@ -140,11 +140,11 @@ def test_a_watcher_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
     ):
         silent.sendall(watches_without_reading())
         with silent.makefile("rb") as frames:
-            while (begin := frames.read(9))[3] != _HEADERS:  # with them the first status is on its way, and stays there
+            while (begin := frames.read(9))[3] != _HEADERS:  # the first status follows the headers, and is never read
                 frames.read(int.from_bytes(begin[:3], "big"))
         watch = health_pb2_grpc.HealthStub(channel).Watch(request, timeout=PATIENCE_S)
         assert next(watch).status == statuses.SERVING
-        running.loop.begin(running.grpc.refuse()).result(PATIENCE_S)
+        running.loop.submit(running.grpc.stop_health()).result(PATIENCE_S)
         assert next(watch).status == statuses.NOT_SERVING
         running.grpc.stop(0.1)
 
@@ -160,7 +160,7 @@ def test_a_second_signal_ends_at_once(half_plus: Path) -> None:
         assert running.process.wait(PATIENCE_S) == 128 + signal.SIGINT
 
 
-HEARD = """
+SIGNALS = """
 import os, signal, threading
 from serving.signals import on_signals
 
@@ -168,7 +168,7 @@ event, numbers = threading.Event(), []
 on_signals(lambda number: (numbers.append(number), event.set()))
 for number in (signal.SIGTERM, signal.SIGINT):
     event.clear()
-    with event._cond:  # as a thread holds it that begins to wait
+    with event._cond:  # as during the start of a wait
         os.kill(os.getpid(), number)
         sum(range(1000))
     event.wait()
@@ -176,9 +176,9 @@ print(*numbers)
 """
 
 
-def test_a_signal_is_heard_while_the_main_thread_begins_to_wait() -> None:
-    """Two of sixty servers that were told to end as they came up never did."""
-    done = subprocess.run([sys.executable, "-c", HEARD], capture_output=True, text=True, timeout=PATIENCE_S)
+def test_signals_are_handled_while_the_main_thread_begins_to_wait() -> None:
+    """With handlers in the main thread, two of sixty servers ignored a signal during their start."""
+    done = subprocess.run([sys.executable, "-c", SIGNALS], capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stdout.split() == [str(int(signal.SIGTERM)), str(int(signal.SIGINT))], done.stderr
 
 
@@ -192,7 +192,7 @@ def refuses(prediction) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_call_that_hangs_past_the_limit_does_not_hold_the_interpreter(half_plus: Path, number: int) -> None:
-    program = "import serving.server.app as app; app._FINISH_S = 0.3; import serving.model_server as m; m.main()"
+    program = "import serving.server.app as app; app._DRAIN_TIMEOUT_S = 0.3; import serving.model_server as m; m.main()"
     command = [sys.executable, "-c", program, "--port=0", f"--model_base_path={half_plus}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
@@ -206,19 +206,21 @@ def test_a_call_that_hangs_past_the_limit_does_not_hold_the_interpreter(half_plu
 
 
 def test_a_deadline_ends_a_run(half_plus: Path) -> None:
-    with server_here(f"--model_base_path={half_plus}", "--rest_api_port=-1", "--rest_api_timeout_in_ms=500") as running:
+    with in_process_server(
+        f"--model_base_path={half_plus}", "--rest_api_port=-1", "--rest_api_timeout_in_ms=500"
+    ) as running:
         workers = running._server._grpc.workers
         with stubs(running.target) as (prediction, _):
             call = prediction.Predict.future(predict_request("default", "slow", turns=ENDLESS), timeout=0.5)
             assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        wait_until(lambda: not workers.inside)
+        wait_until(lambda: not workers.pending)
         body = b'{"signature_name": "slow", "instances": [2147483647]}'
         sent = head(f"Content-Length: {len(body)}", "Connection: close").replace(NAME.encode(), b"default") + body
 
         def ask() -> bytes:
             with socket.create_connection(("localhost", running.rest_port), PATIENCE_S) as rest:
                 rest.sendall(sent)
-                return to_the_end(rest)
+                return read_all(rest)
 
         assert until_in_time(504, ask).startswith(b"HTTP/1.1 504 ")
-        wait_until(lambda: not running._server._http.workers.inside)
+        wait_until(lambda: not running._server._http.workers.pending)

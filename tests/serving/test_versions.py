@@ -1,4 +1,4 @@
-"""Versions that come, break and go while requests are running, in a server of its own."""
+"""Versions that are added, broken and removed while requests run, on a separate server."""
 
 import shutil
 import threading
@@ -17,8 +17,8 @@ from serving.server.manager import ModelManager
 from serving.server.servable import Servable
 from serving.server.versions import ManagerConfig, State
 from serving.server_process import wait_until
-from tests.serving.held import NAME, Held, stack
-from tests.serving.here import ServerHere, server_here
+from tests.serving.blocking import NAME, BlockingModel, stack
+from tests.serving.in_process import InProcessServer, in_process_server
 from tests.serving.models import copy_version, write_version
 from tests.serving.servers import PATIENCE_S, answer_of, predict_request, refusal, serving, states, stubs
 
@@ -27,15 +27,15 @@ M = "half_plus"
 
 @pytest.fixture(scope="module")
 def base_path(half_plus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a version that tests add to, each a higher one."""
+    """A folder with version 1, to which tests add higher versions."""
     folder = tmp_path_factory.mktemp("models")
     shutil.copytree(half_plus / "1", folder / "1")
     return folder
 
 
 @pytest.fixture(scope="module")
-def running(base_path: Path) -> Iterator[ServerHere]:
-    with server_here(
+def running(base_path: Path) -> Iterator[InProcessServer]:
+    with in_process_server(
         f"--model_name={M}",
         f"--model_base_path={base_path}",
         "--file_system_poll_wait_seconds=0.1",
@@ -45,8 +45,8 @@ def running(base_path: Path) -> Iterator[ServerHere]:
         yield running
 
 
-def latest(running: ServerHere) -> int:
-    """The one version that serves."""
+def latest(running: InProcessServer) -> int:
+    """Returns the only version that serves."""
     (version,) = serving(running.target, M)
     return version
 
@@ -55,12 +55,12 @@ def next_version(base_path: Path) -> int:
     return 1 + max(int(path.name) for path in base_path.iterdir() if path.name.isdecimal())
 
 
-def state(running: ServerHere, version: int) -> str:
+def state(running: InProcessServer, version: int) -> str:
     return states(running.target, M).get(version, ("",))[0]
 
 
 class Load:
-    """Threads that ask one thing after the other until told to stop."""
+    """Threads that send requests until the end of the block."""
 
     def __init__(self, target: str, request: predict_pb2.PredictRequest, num_threads: int = 4) -> None:
         self.target, self.request = target, request
@@ -94,7 +94,7 @@ class Load:
             thread.join()
 
 
-def test_new_versions_take_over_without_a_failed_or_mixed_answer(base_path: Path, running: ServerHere) -> None:
+def test_new_versions_take_over_without_a_failed_or_mixed_answer(base_path: Path, running: InProcessServer) -> None:
     first = latest(running)
     with Load(running.target, predict_request(M, x=np.float32([2.0]))) as load:
         for version in (first + 1, first + 2):
@@ -126,7 +126,7 @@ def truncate_weights(version: Path) -> None:
 
 
 def warmed_up(*requests: predict_pb2.PredictRequest) -> Callable[[Path], None]:
-    """Writes warm-up records into a version."""
+    """Returns a function that writes warm-up records into a version."""
 
     def write(version: Path) -> None:
         (version / "assets.extra").mkdir()
@@ -156,7 +156,7 @@ def warmup_of_garbage(version: Path) -> None:
     ],
 )
 def test_a_broken_version_is_reported_and_the_good_one_goes_on(
-    base_path: Path, running: ServerHere, damage: Callable[[Path], None], text: str
+    base_path: Path, running: InProcessServer, damage: Callable[[Path], None], text: str
 ) -> None:
     good, broken = latest(running), next_version(base_path)
     damage(copy_version(base_path, good, "not-yet"))
@@ -164,7 +164,7 @@ def test_a_broken_version_is_reported_and_the_good_one_goes_on(
     wait_until(lambda: state(running, broken) == "END")
     _, code, message = states(running.target, M)[broken]
     assert (code != 0, text in message, "\n" in message) == (True, True, False), message
-    attempts = [f"{M} version {broken}: attempt {number}:" in running.said() for number in (1, 2, 3)]
+    attempts = [f"{M} version {broken}: attempt {number}:" in running.log_text() for number in (1, 2, 3)]
     assert attempts == [True, True, False]  # --max_num_load_retries=1
     assert states(running.target, M)[good] == ("AVAILABLE", 0, "")
     assert answer_of(running.target, predict_request(M, x=[2.0]))[0] == good
@@ -179,7 +179,7 @@ def test_a_failed_load_is_tried_again_so_often_and_no_more(tmp_path: Path, failu
         tries.append(version)
         if len(tries) <= failures:
             raise OSError(f"failure {len(tries)}")
-        return Held(version).servable
+        return BlockingModel(version).servable
 
     manager = ModelManager(ManagerConfig(max_retries=2, retry_interval_s=0.01), load, lambda: None)
     if failures <= 2:
@@ -194,7 +194,7 @@ def test_a_failed_load_is_tried_again_so_often_and_no_more(tmp_path: Path, failu
     manager.stop()
 
 
-def test_a_version_taken_away_leaves_the_older_one_and_may_come_back(base_path: Path, running: ServerHere) -> None:
+def test_a_version_taken_away_leaves_the_older_one_and_may_come_back(base_path: Path, running: InProcessServer) -> None:
     old, new = latest(running), next_version(base_path)
     for version in base_path.iterdir():
         if version.name != str(old):
@@ -217,15 +217,15 @@ def test_a_version_taken_away_leaves_the_older_one_and_may_come_back(base_path: 
 
 
 def test_a_version_in_use_is_unloaded_after_its_answer(tmp_path: Path) -> None:
-    models: dict[int, Held] = {}
+    models: dict[int, BlockingModel] = {}
 
     def load(path: Path, version: int) -> Servable:
-        return models.setdefault(version, Held(version)).servable
+        return models.setdefault(version, BlockingModel(version)).servable
 
     with stack(tmp_path, load=load) as running, stubs(running.target) as (prediction, _):
-        with models[1].holding():
+        with models[1].blocked():
             slow = prediction.Predict.future(predict_request(NAME, x=[2.0]), timeout=PATIENCE_S)
-            models[1].begun.get(timeout=PATIENCE_S)
+            models[1].started.get(timeout=PATIENCE_S)
             (tmp_path / NAME / "2").mkdir()
             wait_until(lambda: running.manager.statuses(NAME)[1].state == State.UNLOADING)
             assert prediction.Predict(predict_request(NAME, x=[2.0]), timeout=PATIENCE_S).model_spec.version.value == 2
@@ -234,22 +234,22 @@ def test_a_version_in_use_is_unloaded_after_its_answer(tmp_path: Path) -> None:
         wait_until(lambda: running.manager.statuses(NAME)[1].state == State.END)
 
 
-def test_warmup_records_are_replayed(base_path: Path, running: ServerHere) -> None:
+def test_warmup_records_are_replayed(base_path: Path, running: InProcessServer) -> None:
     version = next_version(base_path)
     warmed_up(*[predict_request(M, x=[2.0])] * 3)(copy_version(base_path, latest(running), "not-yet"))
     (base_path / "not-yet").rename(base_path / str(version))
     wait_until(lambda: serving(running.target, M) == {version})
-    assert f"replayed 3 warm-up requests of {base_path}/{version}" in running.said()
+    assert f"replayed 3 warm-up requests of {base_path}/{version}" in running.log_text()
 
 
 def test_warmup_can_be_switched_off(half_plus: Path, tmp_path: Path) -> None:
     warmed_up(predict_request(M, "none"))(shutil.copytree(half_plus / "1", tmp_path / "1"))
-    with server_here(f"--model_base_path={tmp_path}", "--enable_model_warmup=false") as running:
+    with in_process_server(f"--model_base_path={tmp_path}", "--enable_model_warmup=false") as running:
         assert answer_of(running.target, predict_request("default", x=[2.0])) == (1, [2.0])
 
 
 def test_a_configuration_that_is_refused_leaves_no_model(tmp_path: Path) -> None:
-    manager = ModelManager(ManagerConfig(), lambda *_: Held().servable, lambda: None)
+    manager = ModelManager(ManagerConfig(), lambda *_: BlockingModel().servable, lambda: None)
     config = single_model(NAME, tmp_path)
     config.model_config_list.config[0].version_labels["stable"] = 1
     for _ in range(2):

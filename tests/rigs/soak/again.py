@@ -1,7 +1,7 @@
 """`python -m tests.rigs.soak.again FLAGS`: starts the model server again and again in one process.
 
-SIGTERM stops a server. It prints whether it stopped well, how many calls it had accepted, and how many of them were
-unanswered when it stopped accepting calls. Then the next server starts. The process runs until it is killed.
+SIGTERM stops a server. The process prints whether it stopped well, how many calls it had accepted and how many of them
+were unfinished at the signal, and starts the next server. It runs until it is killed.
 """
 
 import contextlib
@@ -11,26 +11,26 @@ from collections.abc import Iterator
 
 from serving.model_server import _announce, flag_parser
 from serving.server.app import ModelServer
-from serving.server.calls import Door
+from serving.server.calls import CallGate
 from serving.signals import on_signals
 
 
-class CountingDoor(Door):
-    """Counts calls. `accepted`: all accepted calls; `unfinished`: those still running when the door closed."""
+class CountingGate(CallGate):
+    """Counts calls. `accepted`: calls so far; `unfinished`: those of them that were active when it was closed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.accepted = self.unfinished = 0
 
     @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        with super().entered():
+    def admit(self) -> Iterator[None]:
+        with super().admit():
             self.accepted += 1
             yield
 
-    async def drained(self, finish_s: float) -> bool:
-        self.unfinished = self.inside
-        return await super().drained(finish_s)
+    async def drain(self, timeout_s: float) -> bool:
+        self.unfinished = self.active
+        return await super().drain(timeout_s)
 
 
 def main() -> None:
@@ -39,12 +39,12 @@ def main() -> None:
     on_signals(lambda _: stop.set())
     while True:
         stop.clear()
-        server, door = ModelServer(flags, _announce), CountingDoor()
-        server._door = door
+        server, gate = ModelServer(flags, _announce), CountingGate()
+        server._gate = gate
         how = "stopped well" if server.serve(stop) else "stopped with calls unfinished"
-        print(f"{how}: {door.accepted} calls accepted, {door.unfinished} unfinished at the signal", flush=True)
-        del server, door
-        gc.collect()  # ends the idle threads of the deleted server
+        print(f"{how}: {gate.accepted} calls accepted, {gate.unfinished} unfinished at the signal", flush=True)
+        del server, gate
+        gc.collect()  # idle threads end with the server that had them
 
 
 if __name__ == "__main__":

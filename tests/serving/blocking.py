@@ -1,4 +1,4 @@
-"""gRPC and REST in this process, on a model that answers when it is told to."""
+"""gRPC and REST in this process, on a model whose runs a test can block."""
 
 import contextlib
 import dataclasses
@@ -12,7 +12,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.server.batching import BatchScheduler
-from serving.server.calls import ENDLESS, Call, Door, Loop
+from serving.server.calls import NO_DEADLINE, Call, CallGate, EventLoopThread
 from serving.server.config import single_model
 from serving.server.core import ServerCore
 from serving.server.grpc_server import GrpcConfig, GrpcServer
@@ -32,44 +32,46 @@ def _signature() -> meta_graph_pb2.SignatureDef:
     return meta_graph_pb2.SignatureDef(inputs={"x": info["x"]}, outputs={"y": info["y"]})
 
 
-class Held:
-    """y = x / 2; a run tells that it has begun, and ends once it may go on. 13 breaks it."""
+class BlockingModel:
+    """y = x / 2. Each run puts its x into `started` and ends once `resume` is set. x = 13 raises an exception."""
 
     def __init__(self, version: int = 1) -> None:
         self.servable = Servable(version, {"serving_default": _signature()}, self.run, lambda: None)
-        self.begun: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
-        self.go_on = threading.Event()
-        self.go_on.set()
+        self.started: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
+        self.resume = threading.Event()
+        self.resume.set()
 
-    def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], call: Call = ENDLESS) -> list[np.ndarray]:
+    def run(
+        self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], call: Call = NO_DEADLINE
+    ) -> list[np.ndarray]:
         x = feeds["x:0"]
-        self.begun.put(x)
-        assert self.go_on.wait(PATIENCE_S)
+        self.started.put(x)
+        assert self.resume.wait(PATIENCE_S)
         if (x == 13).any():
             raise ZeroDivisionError("thirteen")
         return [x / 2]
 
     @contextlib.contextmanager
-    def holding(self) -> Iterator[None]:
-        """No run ends within the block."""
-        self.go_on.clear()
+    def blocked(self) -> Iterator[None]:
+        """Blocks all runs within the block."""
+        self.resume.clear()
         try:
             yield
         finally:
-            self.go_on.set()
+            self.resume.set()
 
 
 @dataclasses.dataclass
 class Stack:
-    """A server's parts."""
+    """The parts of a server."""
 
-    model: Held
+    model: BlockingModel
     manager: ModelManager
     metrics: Metrics
     grpc: GrpcServer
     http: HttpServer
-    loop: Loop
-    door: Door
+    loop: EventLoopThread
+    gate: CallGate
 
     @property
     def target(self) -> str:
@@ -84,31 +86,34 @@ def stack(
     scheduler: BatchScheduler | None = None,
     load: Callable[[Path, int], Servable] | None = None,
 ) -> Iterator[Stack]:
-    """A server of `held`, version 1, on free ports.
+    """Runs a server of version 1 of the model `held` on free ports.
 
     Args:
-      folder: empty; the model's folder is made there.
-      load: in place of the held model.
+      folder: empty; receives the folder of the model.
+      grpc: configuration of gRPC.
+      http: configuration of REST.
+      scheduler: batches requests; None runs them singly.
+      load: loads versions; None serves a BlockingModel.
     """
     (folder / NAME / "1").mkdir(parents=True)
-    model, metrics, loop, door = Held(), Metrics(), Loop(), Door()
+    model, metrics, loop, gate = BlockingModel(), Metrics(), EventLoopThread(), CallGate()
     servable = model.servable if scheduler is None else scheduler.batching(model.servable)
     made: list[GrpcServer] = []
 
-    def show() -> None:
+    def update_health() -> None:
         for server in made:
-            server.show_health(manager.available())
+            server.update_health(manager.available())
 
-    manager = ModelManager(ManagerConfig(poll_interval_s=0.02), load or (lambda path, version: servable), show)
+    manager = ModelManager(ManagerConfig(poll_interval_s=0.02), load or (lambda path, version: servable), update_health)
     core = ServerCore(manager, metrics)
     manager.reload(single_model(NAME, folder / NAME))
-    made.append(GrpcServer(core, grpc, loop, door))
-    http_server = HttpServer(RestApi(core, "/metrics"), http, loop, door)
-    show()
+    made.append(GrpcServer(core, grpc, loop, gate))
+    http_server = HttpServer(RestApi(core, "/metrics"), http, loop, gate)
+    update_health()
     try:
-        yield Stack(model, manager, metrics, made[0], http_server, loop, door)
+        yield Stack(model, manager, metrics, made[0], http_server, loop, gate)
     finally:
-        model.go_on.set()
+        model.resume.set()
         manager.stop()
         made[0].stop(0.0)
         http_server.stop()

@@ -1,4 +1,4 @@
-"""The model server in this process: as `serving.model_server` starts it, but in a moment, TensorFlow being there."""
+"""The model server in this process: like `serving.model_server`, but without the time to import TensorFlow."""
 
 import contextlib
 import io
@@ -12,16 +12,16 @@ from serving.server_process import wait_until
 from tests.serving.servers import PATIENCE_S
 
 
-class ServerHere:
-    """What runs, and what it says.
+class InProcessServer:
+    """A running server. gRPC uses a free port, and REST calls have a long time limit.
 
     Args:
-      flags: as on the command line; gRPC takes a free port, and REST has time.
+      flags: as on the command line.
     """
 
     def __init__(self, *flags: str) -> None:
         self.announced: list[tuple[str, int]] = []
-        """Names and versions that serve."""
+        """Names and versions that have started to serve."""
         self._log = io.StringIO()
         self.stop = threading.Event()
         self.finished: bool | None = None
@@ -30,7 +30,7 @@ class ServerHere:
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
         wait_until(lambda: bool(self.announced) or not self._thread.is_alive())
-        assert self.announced, self.said()
+        assert self.announced, self.log_text()
 
     def _announce(self, name: str, version: int, port: int, rest_port: int | None) -> None:
         self.port, self.rest_port = port, rest_port
@@ -47,20 +47,20 @@ class ServerHere:
     def target(self) -> str:
         return f"localhost:{self.port}"
 
-    def said(self) -> str:
-        """Its log so far."""
+    def log_text(self) -> str:
+        """Returns its log so far."""
         return self._log.getvalue()
 
     def end(self) -> None:
-        """Tells it to finish, and waits."""
+        """Stops it gracefully and waits."""
         self.stop.set()
         self._thread.join()
 
 
 @contextlib.contextmanager
-def server_here(*flags: str) -> Iterator[ServerHere]:
-    """A running server, finished with the block."""
-    running = ServerHere(*flags)
+def in_process_server(*flags: str) -> Iterator[InProcessServer]:
+    """Runs a server within the block."""
+    running = InProcessServer(*flags)
     try:
         yield running
     finally:
