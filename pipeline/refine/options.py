@@ -1,16 +1,15 @@
 """Options of `ris-mvdr refine`."""
 
-import dataclasses
-import math
 from pathlib import Path
 
+from models.checked import NotNegative, stage_options
 from models.config import LossConfig
 from models.spectrum.config import RefinerConfig
 from models.weights import PRETRAINED
 from pipeline.fitting.options import FitOptions
 
 
-@dataclasses.dataclass(frozen=True)
+@stage_options(frozen=True)
 class RefineOptions(FitOptions):
     """Trains the refiner; leaves refiner.keras, and beside it the backbone.keras whose spectra it was trained on."""
 
@@ -26,7 +25,7 @@ class RefineOptions(FitOptions):
     """R_pred without continuous stages, atoms of the grid only: no likelihood refinement, a third of the time."""
     joint: bool = False
     """Trains the backbone's grid stages along, by their own losses and through the heat map."""
-    offset_weight: float = 1.0
+    offset_weight: NotNegative = 1.0
     """Of the offset loss beside the focal loss of presence."""
     refiner: RefinerConfig = RefinerConfig()
     losses: LossConfig = LossConfig()
@@ -34,7 +33,5 @@ class RefineOptions(FitOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.offset_weight < math.inf:
-            raise ValueError(f"--offset-weight: expected a finite number of at least 0, got {self.offset_weight}")
         if self.grid_only and self.refiner.keep_peaks:
             raise ValueError("--grid-only: expected --refiner.no-keep-peaks beside it, as peaks lie on the grid")
