@@ -6,6 +6,7 @@ raises ValueError("FIELD: expected ..., got ..."). Nothing is converted, but who
 
 import dataclasses
 import functools
+import itertools
 import json
 import tomllib
 from collections.abc import Callable, Iterator
@@ -32,16 +33,23 @@ def _in_folder(path: Path, info: pydantic.ValidationInfo) -> Path:
     return path if info.context is None else info.context / path
 
 
-def _rising(limits: tuple[float, float]) -> tuple[float, float]:
+def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
     if not limits[0] <= limits[1]:
         raise ValueError(f"expected [low, high] with low <= high, got {list(limits)!r}")
     return limits
 
 
+def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    if not all(low < high for low, high in itertools.pairwise(values)):
+        raise ValueError(f"expected rising numbers, got {list(values)!r}")
+    return values
+
+
 FileIn = Annotated[Path, pydantic.AfterValidator(_in_folder)]
 """A path; in a file, relative to the file's folder."""
-Limits = Annotated[tuple[float, float], pydantic.AfterValidator(_rising)]
-"""Two numbers, low <= high."""
+Ordered, Rising = pydantic.AfterValidator(_ordered), pydantic.AfterValidator(_rising)
+"""Of two numbers, low <= high; of any, each above the one before."""
+Limits = Annotated[tuple[float, float], Ordered]
 
 CHECKS = pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """Of every dataclass here; a TypedDict for a file takes it as `__pydantic_config__`."""
@@ -56,7 +64,6 @@ _EXPECTED = {
     "list_type": "a list",
     "path_type": "a path",
     "string_type": "a word in quotes",
-    "too_short": "at least {min_length} values",
     "too_short": "at least {min_length}",
     "tuple_type": "a list",
 }
@@ -88,7 +95,10 @@ def _as_flag(cls: Any, line: str) -> str:
 
 def _checked(named: Callable[[type, str], str], cls: type[Kind]) -> type[Kind]:
     made: Any = pydantic.dataclasses.dataclass(frozen=True, config=CHECKS)(cls)
-    init = made.__init__
+    fields, init = made.__dataclass_fields__, made.__init__
+    made.__dataclass_fields__ = dict(
+        sorted(fields.items(), key=lambda item: item[1].kw_only is True)
+    )  # shared ones last
 
     @functools.wraps(init)
     def one_line_init(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -138,7 +148,7 @@ def from_json(value: Any, kind: Any, before: str, folder: Path | None = None) ->
     Raises:
       ValueError: it is refused; one line.
     """
-    return _validated(json.dumps(value, default=str), kind, before, folder)
+    return _validated(json.dumps(value, default=lambda other: {"date or time": str(other)}), kind, before, folder)
 
 
 def _validated(text: str | bytes, kind: Any, before: str, folder: Path | None) -> Any:
