@@ -172,6 +172,8 @@ def one_line(error: pydantic.ValidationError, kind: Any) -> str:
         place = ([field.name for field in dataclasses.fields(kind) if not field.kw_only][place[0]], *place[1:])
     if what == "missing" and isinstance(place[-1], int):  # the end of a tuple
         place, what = place[:-1], "too_long"
+    if what == "json_invalid":
+        return f"expected JSON, got: {context['error']}"
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
     if what == "value_error":
         said = str(context["error"])

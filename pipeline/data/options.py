@@ -1,5 +1,6 @@
 """Options of `ris-mvdr data`."""
 
+import dataclasses
 from pathlib import Path
 
 from models.checked import AtLeast1, stage_options
@@ -27,7 +28,7 @@ class DataOptions(InstallationOptions):
     """Test scenes; left out, the set's own number."""
     data_dir: Path = Path("runs/data")
     """Where the sets lie."""
-    installation: InstallationFile | None = None
+    installation: InstallationFile | None = dataclasses.field(default=None, kw_only=True)
     """An installation file that the scenes are drawn for, docs/installation.md; left out, the config's own."""
     processes: AtLeast1 | None = None
     """Processes that draw scenes; left out, one a core where there are 10,000 scenes or more."""
