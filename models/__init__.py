@@ -1,1 +1,1 @@
-"""Physics, estimators and the inference path. Imports nothing of `pipeline` or `serving`."""
+"""The physical model, the estimators and the inference path. Imports nothing from `pipeline` or `serving`."""

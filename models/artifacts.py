@@ -1,4 +1,4 @@
-"""Weights as files: loaded, moved to another installation, given other settings."""
+"""Weights: loading from files, converting to another installation, changing settings."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,47 +20,47 @@ Model = TypeVar("Model", bound=keras.Model)
 
 
 def moved_to(weights: LocalizerWeights, scenario: Scenario) -> LocalizerWeights:
-    """The same weights for another installation, whose grid follows it."""
+    """The same weights for another installation. The grid is adapted to it."""
     config = moved_config(weights.backbone.config, weights.backbone.scenario, scenario)
     return weights.with_backbone(Backbone(scenario, config))
 
 
 def with_settings(weights: LocalizerWeights, settings: Mapping[str, Any]) -> LocalizerWeights:
-    """The same weights with other continuous stages: changes to `ContinuousConfig`, by field."""
+    """The same weights with changed fields of `RefinementConfig`."""
     config = weights.backbone.config
-    changed = dataclasses.replace(config, continuous=dataclasses.replace(config.continuous, **settings))
+    changed = dataclasses.replace(config, refinement=dataclasses.replace(config.refinement, **settings))
     return weights.with_backbone(Backbone(weights.backbone.scenario, changed))
 
 
 def with_effort(
     weights: LocalizerWeights, config: LocalizerConfig, effort: Effort
 ) -> tuple[LocalizerWeights, LocalizerConfig]:
-    """The same weights and settings, of the default effort, at another one."""
-    continuous = at_effort(weights.backbone.config.continuous, effort)
-    config = dataclasses.replace(config, coherence=at_effort(config.coherence, effort))
-    return with_settings(weights, vars(continuous)), config
+    """Weights and settings of the default effort, converted to another effort."""
+    refinement = at_effort(weights.backbone.config.refinement, effort)
+    config = dataclasses.replace(config, multipath=at_effort(config.multipath, effort))
+    return with_settings(weights, vars(refinement)), config
 
 
 def untrained(like: LocalizerWeights) -> LocalizerWeights:
-    """Weights of the same shape and installation that have learned nothing: the classical estimator."""
+    """Untrained weights of the same shape and installation. They give the classical estimator."""
     correction = ScoreCorrection(like.score_correction.width, name="score_correction")
     return LocalizerWeights(Backbone(like.backbone.scenario, like.backbone.config), correction)
 
 
 def load_refiner(path: Path) -> SpectrumRefiner:
-    """A trained refiner.
+    """Loads a trained refiner.
 
     Raises:
-      ValueError: there is no such file, or it is not a refiner.
+      ValueError: the file is missing, is no refiner, or was saved by another version.
     """
     return _loaded(path, SpectrumRefiner)
 
 
 def load_weights(path: Path | None) -> LocalizerWeights:
-    """The weights in a backbone.keras, or untrained ones.
+    """Loads the weights in a `backbone.keras`. None gives untrained weights for the default installation.
 
     Raises:
-      ValueError: there is no such file, or it holds something else, or weights of another version.
+      ValueError: the file is missing, contains something else, or was saved by another version.
     """
     if path is None:
         return LocalizerWeights(Backbone())
@@ -72,8 +72,8 @@ def _loaded(path: Path, kind: type[Model]) -> Model:
         model = keras.models.load_model(path)
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"{path}: expected the settings of a {kind.__name__} of this version, got others ({error}): weights of "
-            "another version do not load, train them anew"
+            f"{path}: expected the settings of a {kind.__name__} of this version, got others ({error}); weights of "
+            "another version cannot be loaded, train them again"
         ) from error
     if not isinstance(model, kind):
         raise ValueError(f"{path}: expected a {kind.__name__}, got {type(model).__name__}")

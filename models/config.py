@@ -1,53 +1,57 @@
-"""Settings of the localizer and of its training; light, so that options can be read without TensorFlow."""
+"""Settings of the localizer and of its losses. Imports no TensorFlow, so that options are read quickly."""
 
 import dataclasses
 
 from models.covariance_estimator.config import GridConfig
 from models.decision.config import DecisionConfig, InflationConfig
+from models.multipath.config import MultipathConfig
 from models.physics.config import ShrinkageConfig
-from models.reflections.config import CoherenceConfig
 from models.spectrum.config import DetectionConfig, GuardRails
 
 
 @dataclasses.dataclass(frozen=True)
 class LocalizerConfig:
-    """Everything between R_pred and the sources."""
+    """Settings of all steps from R_pred to the sources."""
 
     shrinkage: ShrinkageConfig = ShrinkageConfig()
     spectrum_grid: GridConfig | None = None
-    """Grid of the MVDR spectrum; left out, twice as fine as the backbone's for the installation, 44 x 26 x 20 for the
-    default one: sources a beam width apart must show as two maxima."""
+    """Grid of the MVDR spectrum. By default twice as fine as the backbone's grid: 44 x 26 x 20 for the default
+    installation, so that two sources one beam width apart give two maxima."""
     detection: DetectionConfig = DetectionConfig()
-    coherence: CoherenceConfig = CoherenceConfig()
-    """Reflected paths: which of what the spectrum shows is one source, and the position of its direct path."""
+    multipath: MultipathConfig = MultipathConfig()
+    """Multipath: which peaks are paths of the same source, and where its direct path comes from."""
     decision: DecisionConfig = DecisionConfig()
     inflation: InflationConfig = InflationConfig()
-    """How covariances follow what the measurement says of the model's mismatch."""
+    """How the reported covariances grow with the measured model mismatch."""
     guard_rails: GuardRails = GuardRails()
-    """When a refiner's answer is used."""
+    """When the output of a refiner is used."""
     final_steps: int = 1
-    """Fisher scoring steps on the peaks of all scenes, beyond those of scenes that have not settled: powers and error
-    covariances need the likelihood at the reported sources."""
+    """Fisher scoring steps on the peaks of every scene; scenes that have not converged take more. At least one step is
+    needed: powers and error covariances come from the likelihood at the reported sources."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-    """Weights of the backbone's losses."""
+    """Weights of the backbone's losses.
+
+    Raises:
+      ValueError: a weight is negative, or `gap` or `margin` is not zero.
+    """
 
     heat_map: float = 1.0
     """Cross-entropy of source presence on the grid."""
     stein: float = 0.02
     """Stein loss between loaded covariances."""
     subspace_alignment: float = 0.1
-    """Share of R_pred's energy outside the span of the true steering vectors."""
+    """Share of the energy of R_pred outside the span of the true steering vectors."""
     peak_contrast: float = 0.0
-    """Height of the MVDR spectrum at the sources against its mean; off: peaks are the refiner's business."""
+    """Height of the MVDR spectrum at the sources relative to its mean; off by default."""
     start: float = 1.0
-    """Set matching of the start's candidates with the sources."""
+    """Matching of the start's candidates to the sources."""
     gap: float = 0.0
-    """Refused unless zero."""
+    """Must be zero, see `__post_init__`."""
     margin: float = 0.0
-    """Refused unless zero."""
+    """Must be zero, see `__post_init__`."""
 
     def __post_init__(self) -> None:
         for field in ("gap", "margin"):

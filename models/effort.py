@@ -1,35 +1,35 @@
-"""How much a model does for a scene: three settings of the same weights on the curve of F1 against time.
+"""Effort: three settings for the same weights that trade time for F1.
 
-Light, so that options can be read without TensorFlow. What is switched off at the default effort stays off.
+Steps that are disabled at the default effort stay disabled. Imports no TensorFlow, so that options are read quickly.
 """
 
 import dataclasses
 from typing import Literal, TypeVar
 
-from models.covariance_estimator.config import ContinuousConfig
-from models.reflections.config import CoherenceConfig
+from models.covariance_estimator.config import RefinementConfig
+from models.multipath.config import MultipathConfig
 
 Effort = Literal["fast", "default", "thorough"]
 EFFORTS: tuple[Effort, ...] = ("fast", "default", "thorough")
 
 _AT_MOST = {
-    ContinuousConfig: {"additions": 2, "settling_steps": 0},
-    CoherenceConfig: {"rounds": 2},
+    RefinementConfig: {"additions": 2, "settling_steps": 0},
+    MultipathConfig: {"rounds": 2},
 }
 _AT_LEAST = {
-    ContinuousConfig: {"steps": 8, "additions": 12, "addition_steps": 6, "settling_steps": 8, "candidates": 12},
-    CoherenceConfig: {"rounds": 8},
+    RefinementConfig: {"steps": 8, "additions": 12, "addition_steps": 6, "settling_steps": 8, "candidates": 12},
+    MultipathConfig: {"rounds": 8},
 }
 
-Settings = TypeVar("Settings", ContinuousConfig, CoherenceConfig)
+Settings = TypeVar("Settings", RefinementConfig, MultipathConfig)
 
 
 def at_effort(settings: Settings, effort: Effort) -> Settings:
-    """The off-grid refinement, or the search for reflections, at an effort.
+    """Converts settings of the off-grid refinement or of the multipath estimation to another effort.
 
     Args:
-      settings: those of the default effort.
-      effort: which one.
+      settings: settings at the default effort.
+      effort: "fast", "default" or "thorough".
     """
     kind = type(settings)
     if effort == "fast":

@@ -1,7 +1,8 @@
-"""Less time to start: Keras is imported without what nothing here uses of it, and garbage collected less often.
+"""Faster start: imports Keras without optional packages, and collects garbage less often.
 
-Keras imports scikit-learn, Matplotlib, pandas and Pillow; and Python looks through the million objects of TensorFlow's
-modules again and again while they are made, a fifth of the time to import them.
+Keras imports scikit-learn, Matplotlib, pandas and Pillow if they are installed; nothing here uses them through Keras.
+During the import of TensorFlow, Python's garbage collector repeatedly scans a million objects, which takes a fifth of
+the time.
 """
 
 import gc
@@ -11,13 +12,13 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-_OBJECTS_BETWEEN_COLLECTIONS = 10_000  # Python: 700
+_OBJECTS_BETWEEN_COLLECTIONS = 10_000  # Python's default is 700
 _UNUSED = ("sklearn", "matplotlib", "pandas", "PIL")
 _KERAS = ("keras", "keras.src", "keras._tf_keras.keras")
 
 
 class _NotForKeras(importlib.abc.MetaPathFinder):
-    """Says while Keras is being imported that they are not installed, which Keras is prepared for."""
+    """Import hook: the unused packages seem not to be installed while Keras is being imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -32,7 +33,12 @@ def _is_being_imported(name: str) -> bool:
 
 
 def start_lean() -> None:
-    """Before anything heavy is imported: from now on Keras, and so TensorFlow, comes without them; others get them."""
+    """Installs the import hook and raises the garbage collection threshold.
+
+    Call before Keras or TensorFlow is imported.
+
+    All other imports of these packages still work.
+    """
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     if not any(isinstance(finder, _NotForKeras) for finder in sys.meta_path):
         sys.meta_path.insert(0, _NotForKeras())

@@ -1,4 +1,4 @@
-"""The whole inference path: measurement -> R_pred -> R_eff -> MVDR spectrum (-> refiner) -> peaks -> sources."""
+"""The inference path: measurement -> R_pred -> R_eff -> MVDR spectrum (-> refiner) -> peaks -> sources."""
 
 import functools
 import math
@@ -15,13 +15,13 @@ from models.decision.decision import Decision, decide
 from models.decision.inflation import inflation
 from models.decision.scoring import score_features
 from models.localizer_weights import LocalizerWeights
+from models.multipath.estimation import estimate_multipath
+from models.multipath.path_search import PathGrid
+from models.multipath.paths import source_columns
 from models.physics.covariance import LowRankCovariance, effective_low_rank
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation, measurement_specs, observation_specs, observe
 from models.physics.steering import steering_norm2, steering_vectors
-from models.reflections.coherence import explain_reflections
-from models.reflections.path_search import PathGrid
-from models.reflections.paths import source_columns
 from models.spectrum.detection import Peaks, Starts, find_peaks
 from models.spectrum.guard_rails import within_rails
 from models.spectrum.mvdr import spectrum_layer
@@ -34,10 +34,15 @@ DEGREES = 180.0 / math.pi
 def check_measurement(
     snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor, num_elements: int
 ) -> list[tf.Operation]:
-    """In-graph checks with one clear line each; a server answers INVALID_ARGUMENT.
+    """Creates checks that run in the graph, each with a message of one line. A server answers INVALID_ARGUMENT.
+
+    Args:
+      snapshots, ris_codes, channel, snr_db: the measurement, see `Localizer.localize`.
+      num_elements: N.
 
     Raises:
-      tf.errors.InvalidArgumentError: an empty batch, no snapshots, shapes that disagree, or NaN or infinity.
+      tf.errors.InvalidArgumentError: the batch is empty, there are no snapshots, shapes disagree, or a value is NaN or
+        infinite.
     """
     batch, num_snapshots, num_antennas = tf.unstack(tf.shape(snapshots))
     checks = [
@@ -62,15 +67,15 @@ def check_measurement(
 
 
 class Localizer(tf.Module):
-    """Sources from measurements; batched TensorFlow throughout, so the whole of it goes into a SavedModel.
+    """Locates sources in measurements. All steps are batched TensorFlow, so that they form one SavedModel.
 
     Args:
-      weights: what was learned; a backbone alone goes with a score that is not corrected.
-      config: what follows it.
-      refiner: reads the spectrum, where there is one; left out, nothing is different to the last bit.
+      weights: learned weights. With a backbone alone, scores are not corrected.
+      config: settings of the steps after the backbone.
+      refiner: optional refiner of the spectrum. Without it, its steps are not part of the computation.
 
     Raises:
-      ValueError: a refiner, and a spectrum_grid that is no whole multiple of the backbone's grid.
+      ValueError: there is a refiner, and the spectrum_grid is not a whole multiple of the backbone's grid.
 
     Examples:
       >>> localizer = Localizer(Backbone())
@@ -96,13 +101,13 @@ class Localizer(tf.Module):
             cells_ratio(self.mvdr.grid.shape, backbone.config.grid.shape)
 
     def observe(self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
-        """Checks and normalises a measurement: complex64 [B, L, M], [B, L, N], [B, M, N], float32 [B]."""
+        """Checks and normalises a measurement. Arguments and errors as for `localize`."""
         return observe(*self._checked(snapshots, ris_codes, channel, snr_db))
 
     def _checked(
         self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
     ) -> list[tf.Tensor]:
-        """The measurement, after `check_measurement`."""
+        """The measurement as tensors, which depend on `check_measurement`."""
         snapshots, ris_codes, channel, snr_db = map(tf.convert_to_tensor, (snapshots, ris_codes, channel, snr_db))
         checks = check_measurement(snapshots, ris_codes, channel, snr_db, self.scenario.array.num_elements)
         with tf.control_dependencies([check for check in checks if check is not None]):
@@ -111,7 +116,7 @@ class Localizer(tf.Module):
     def effective(
         self, covariance: LowRankCovariance, snr_db: tf.Tensor, num_snapshots: tf.Tensor
     ) -> LowRankCovariance:
-        """R_eff of R_pred."""
+        """R_eff from R_pred; snr_db [B] float32, num_snapshots L."""
         return effective_low_rank(covariance, snr_db, num_snapshots, self.config.shrinkage)
 
     def localize(
@@ -126,11 +131,15 @@ class Localizer(tf.Module):
           snr_db: [B] float32, dB.
 
         Returns:
-          num_sources int32 [B]; azimuth_deg, elevation_deg, range_m, power_db, score float32 [B, K_max]; position_m
-          [B, K_max, 3]; position_cov_m2 [B, K_max, 3, 3]; NaN in unused slots, falling score; num_paths int32
-          [B, K_max], the direct path and the reflections seen of each source, zero in unused slots. power_db is the
-          source's mean received power relative to the scene's mean received power. With a refiner, refined bool [B]:
-          whether its heat map took part or the guard rails kept it out.
+          A dictionary. Sources are in order of falling score; unused slots are NaN, in num_paths zero.
+          num_sources: [B] int32.
+          azimuth_deg, elevation_deg, range_m: [B, K_max] float32.
+          power_db: mean received power of the source relative to that of the scene, [B, K_max] float32.
+          score: probability of being a hit, [B, K_max] float32.
+          position_m: [B, K_max, 3] float32.
+          position_cov_m2: [B, K_max, 3, 3] float32.
+          num_paths: number of detected paths of the source, including the direct one, [B, K_max] int32.
+          refined: only with a refiner: true if its heat map was used, false if the guard rails rejected it, [B] bool.
 
         Raises:
           tf.errors.InvalidArgumentError: see `check_measurement`.
@@ -138,17 +147,19 @@ class Localizer(tf.Module):
         return self._located(*self._checked(snapshots, ris_codes, channel, snr_db))
 
     def _located(self, *measurement: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`localize` of what was checked."""
+        """`localize` without the checks."""
         return self.report(self.candidates(observe(*measurement), measurement[-1]), self.config.decision.min_score)
 
     def input_specs(self) -> dict[str, tf.TensorSpec]:
-        """Inputs of `localize`: batch and L are free, M and N are the installation's."""
+        """Specs of the arguments of `localize`; B and L are free, M and N are fixed."""
         return measurement_specs(self.scenario.num_antennas, self.scenario.array.num_elements)
 
     @functools.cached_property
     def graph(self) -> tf.types.experimental.PolymorphicFunction:
-        """`localize` as a graph that is traced once, for any batch and L, with the weights as they are at each call; it
-        works on both halves of a batch at once."""
+        """`localize` as a graph, traced once for any B and L.
+
+        Each call uses the present weights. Both halves of a batch run in parallel.
+        """
 
         def localize(
             snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
@@ -165,7 +176,7 @@ class Localizer(tf.Module):
         return tf.function(self._located, autograph=False).get_concrete_function(*self.input_specs().values())
 
     def predict(self, observation: Observation) -> Prediction:
-        """R_pred of an observation; in graphs by one of its own, which all of them share and no gradient passes."""
+        """R_pred of an observation. In graph mode all calls share one concrete function, which has no gradient."""
         if tf.executing_eagerly():
             return self.backbone.predict_covariance(observation)
         return self._prediction_graph(observation)
@@ -176,7 +187,7 @@ class Localizer(tf.Module):
         return tf.function(self.backbone.predict_covariance, autograph=False).get_concrete_function(specs)
 
     def analyse(self, observation: Observation, snr_db: tf.Tensor, prediction: Prediction | None = None) -> "Analysis":
-        """R_pred, R_eff, its MVDR spectrum and what peaks it has; `prediction` where it is there already."""
+        """Computes R_pred, unless `prediction` is given, then R_eff, its MVDR spectrum and the peaks."""
         prediction = prediction or self.backbone.predict_covariance(observation)
         effective = self.effective(prediction.covariance, snr_db, tf.shape(observation.snapshots)[1])
         spectrum = self.mvdr(effective)
@@ -185,13 +196,13 @@ class Localizer(tf.Module):
         return Analysis(prediction, effective, spectrum, peaks)
 
     def heat_map(self, analysis: "Analysis", observation: Observation) -> HeatMap:
-        """What the refiner makes of the spectrum."""
+        """The heat map of the refiner."""
         assert self.refiner is not None
         floor, grid, dictionary = analysis.effective.floor, analysis.prediction.grid, self.backbone.dictionary
         return self.refiner(refiner_features(analysis.contrast(), analysis.peaks, floor, grid, observation, dictionary))
 
     def refine(self, analysis: "Analysis", heat_map: HeatMap) -> tuple[Proposals, tf.Tensor]:
-        """Sources the heat map shows, and whether the guard rails let a scene use them, [B] bool."""
+        """Sources in the heat map, and if the guard rails accept the heat map of a scene, [B] bool."""
         assert self.refiner is not None
         rails, level = self.config.guard_rails, tf.convert_to_tensor(self.refiner.min_presence)
         values = tf.concat([heat_map.logits[..., None], heat_map.offset], axis=-1)
@@ -202,7 +213,7 @@ class Localizer(tf.Module):
         return shown.above(level), finite & contrast_is_sane & presence_is_sane
 
     def candidates(self, observation: Observation, snr_db: tf.Tensor) -> "ScoredPeaks":
-        """Everything the spectrum of R_eff shows, with the score each would be reported with."""
+        """All candidates from the spectrum of R_eff with their scores, before the threshold."""
         analysis = self.analyse(observation, snr_db, self.predict(observation))
         prediction, effective, _, peaks = analysis
         predicted = prediction.covariance
@@ -213,9 +224,9 @@ class Localizer(tf.Module):
             shown = shown._replace(presence=tf.where(refined[:, None], shown.presence, 0.0))
             atoms = join_proposals(atoms, shown, self.backbone.dictionary)
         view = self.scenario.field_of_view
-        atoms, evaluation = self.backbone.refinement(observation, atoms, self.config.final_steps, prune_gain=0.0)
-        atoms, paths, evaluation, mismatch = explain_reflections(
-            observation, atoms, evaluation, self.path_grid, view, self.backbone.config.continuous, self.config.coherence
+        atoms, evaluation = self.backbone.refinement(observation, atoms, self.config.final_steps, prune_llr=0.0)
+        atoms, paths, evaluation, mismatch = estimate_multipath(
+            observation, atoms, evaluation, self.path_grid, view, self.backbone.config.refinement, self.config.multipath
         )
         decision = decide(atoms, evaluation, view, self.config.decision, inflation(mismatch, self.config.inflation))
         features = score_features(decision, atoms, evaluation, mismatch, observation, self.scenario)
@@ -228,8 +239,11 @@ class Localizer(tf.Module):
     def _peak_atoms(
         self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
     ) -> Atoms:
-        """The strongest valid peaks as atoms, with the power MVDR gives them: P - floor, of R_pred, at |a| = 1."""
-        count = self.scenario.max_sources + self.backbone.config.continuous.spare_atoms
+        """Converts the strongest valid peaks to atoms.
+
+        Their power is P - floor, in the scale of R_pred and for |a| = 1.
+        """
+        count = self.scenario.max_sources + self.backbone.config.refinement.spare_atoms
         rank = tf.where(peaks.valid, peaks.height, -1.0)
         height, order = tf.math.top_k(rank, count)
         points = tf.gather(peaks.points, order, batch_dims=1)
@@ -241,8 +255,16 @@ class Localizer(tf.Module):
     def report(
         self, candidates: "ScoredPeaks", min_score: float, *, with_features: bool = False
     ) -> dict[str, tf.Tensor]:
-        """The K_max best candidates of at least that score, by falling score, NaN elsewhere: the outputs of `localize`,
-        and `score_features` where asked for."""
+        """Selects the K_max best candidates with at least this score.
+
+        Args:
+          candidates: results of `candidates`.
+          min_score: smallest score of a source.
+          with_features: also return `score_features`, [B, K_max, NUM_FEATURES] float32.
+
+        Returns:
+          The outputs of `localize`.
+        """
         decision = candidates.decision
         score, order = tf.math.top_k(decision.score, self.scenario.max_sources)
         keep = (score >= min_score) & (score > 0.0)
@@ -269,8 +291,13 @@ class Localizer(tf.Module):
 
 
 class Analysis(NamedTuple):
-    """What snapshots come to before anything is located: R_pred, R_eff, the spectrum P of R_eff on the grid, and its
-    peaks off the grid."""
+    """Results of the steps before the sources are located.
+
+    prediction: R_pred and its atoms.
+    effective: R_eff.
+    spectrum: P of R_eff on the grid, [B, azimuth, elevation, range] float32.
+    peaks: off-grid peaks of the spectrum.
+    """
 
     prediction: Prediction
     effective: LowRankCovariance
@@ -278,13 +305,19 @@ class Analysis(NamedTuple):
     peaks: Peaks
 
     def contrast(self) -> tf.Tensor:
-        """The spectrum over the floor of R_eff, which is its value away from all sources."""
+        """The spectrum relative to the floor of R_eff, its value away from all sources; shape of `spectrum`."""
         return self.spectrum / self.effective.floor[:, None, None, None]
 
 
 class ScoredPeaks(NamedTuple):
-    """What may be reported of B scenes: the decision, mean received power and number of paths [B, A], what the scores
-    were made of, and, with a refiner, whether its heat map took part, [B] bool."""
+    """Candidate sources of B scenes.
+
+    decision: positions, covariances and scores, [B, A].
+    power: mean received power relative to the scene, [B, A] float32.
+    num_paths: [B, A] int32.
+    features: inputs of the score correction, [B, A, NUM_FEATURES] float32.
+    refined: with a refiner, true if its heat map was used, [B] bool.
+    """
 
     decision: Decision
     power: tf.Tensor
@@ -294,11 +327,11 @@ class ScoredPeaks(NamedTuple):
 
 
 def true_covariance(truth: Mapping[str, tf.Tensor], scenario: Scenario) -> LowRankCovariance:
-    """R_true = sum_k p_k a_k a_k^H, noise free, unit trace.
+    """R_true = sum_k p_k a_k a_k^H, without noise, scaled to unit trace.
 
     Args:
-      truth: azimuth, elevation (radians), range_m, power, float32 [B, K_max], and num_sources, int [B].
-      scenario: the surface.
+      truth: azimuth, elevation (radians), range_m, power, all [B, K_max] float32, and num_sources [B] integer.
+      scenario: the installation.
     """
     used = tf.sequence_mask(truth["num_sources"], truth["azimuth"].shape[-1])
     inverse_range = 1.0 / tf.where(used, truth["range_m"], 1.0)

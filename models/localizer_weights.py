@@ -1,4 +1,4 @@
-"""All that a localizer has learned, as one model and one file: the backbone's weights and the score's correction."""
+"""All learned weights of a localizer as one model and one file: backbone and score correction."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from models.decision.scoring import NUM_FEATURES, ScoreCorrection
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class LocalizerWeights(keras.Model):
-    """A backbone and the correction of the score; what `backbone.keras` and the option --backbone hold.
+    """A backbone and a score correction. `backbone.keras` and the option --backbone contain this model.
 
     Args:
       backbone: the covariance estimator.
-      score_correction: left out, one that is not trained and corrects nothing.
+      score_correction: default an untrained one, which corrects nothing.
 
     Examples:
       >>> weights = LocalizerWeights(Backbone())
@@ -31,7 +31,7 @@ class LocalizerWeights(keras.Model):
         self.built = True
 
     def with_backbone(self, backbone: Backbone) -> "LocalizerWeights":
-        """The same weights around another backbone, whose layers must have the shapes of this one's."""
+        """Copies the weights to another backbone, whose layers must have the same shapes."""
         changed = LocalizerWeights(backbone, ScoreCorrection(self.score_correction.width, name="score_correction"))
         changed.set_weights(self.get_weights())
         return changed

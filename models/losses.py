@@ -1,6 +1,7 @@
-"""Losses: of the backbone, between R_pred on the grid and R_true, without eigen-decomposition; of the heat map.
+"""Losses of the backbone, between R_pred on the grid and R_true, and of the heat map.
 
-Gap and margin losses are refused: their gradients pass eigenvalues and were unstable (findings of 2026-01-28).
+None uses an eigendecomposition. Gap and margin losses are rejected: their gradients pass through eigenvalues and were
+unstable (findings of 2026-01-28).
 """
 
 import tensorflow as tf
@@ -8,11 +9,11 @@ import tensorflow as tf
 from models.physics.covariance import LowRankCovariance, as_complex
 from models.spectrum.mvdr import white_factor
 
-_LOADING = 1e-2  # of a unit-trace covariance's mean diagonal times N: keeps 40 dB of spread in complex128
+_LOADING = 1e-2  # relative to the trace; leaves 40 dB of dynamic range
 
 
 def _loaded(covariance: LowRankCovariance) -> LowRankCovariance:
-    """Trace-one covariance plus loading, complex128."""
+    """The covariance at trace one, plus diagonal loading, complex128."""
     covariance = LowRankCovariance(tf.cast(covariance.factor, tf.complex128), tf.cast(covariance.floor, tf.float64))
     trace = covariance.trace()
     factor = covariance.factor / as_complex(tf.sqrt(trace))[:, None, None]
@@ -32,13 +33,13 @@ def _log_det(covariance: LowRankCovariance) -> tf.Tensor:
 def stein_loss(predicted: LowRankCovariance, true: LowRankCovariance) -> tf.Tensor:
     """tr(Rp^-1 Rt) - log det(Rp^-1 Rt) - N of the loaded covariances (James and Stein, 1961).
 
-    In complex128 and by Woodbury's identity, which at 64 atoms costs a tenth of the dense form.
+    Computed in complex128 by Woodbury's identity, which with 64 atoms costs a tenth of the dense form.
 
     Args:
-      predicted, true: any positive scale.
+      predicted, true: Rp and Rt of B scenes, at any positive scale.
 
     Returns:
-      [B] float32, not negative, zero where they agree.
+      [B] float32, at least zero; zero if both agree.
     """
     predicted, true = _loaded(predicted), _loaded(true)
     explained = white_factor(predicted)  # Rp^-1 = (I - F F^H) / eps
@@ -51,10 +52,10 @@ def stein_loss(predicted: LowRankCovariance, true: LowRankCovariance) -> tf.Tens
 
 
 def subspace_alignment_loss(predicted: LowRankCovariance, true_steering: tf.Tensor) -> tf.Tensor:
-    """Share of tr(U U^H) outside the span of the true steering vectors, by a Cholesky of A^H A.
+    """Share of tr(U U^H) outside the span of the true steering vectors, by a Cholesky factorisation of A^H A.
 
     Args:
-      predicted: R_pred; its floor is left out.
+      predicted: R_pred = U U^H + floor I; the floor is ignored.
       true_steering: A, [B, N, K_max] complex64, zero columns where unused.
 
     Returns:
@@ -79,20 +80,21 @@ def heat_map_loss(gamma: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     Returns:
       [B] float32.
     """
-    share = tf.sqrt(gamma + 1e-12)  # amplitude: weak sources count too
+    share = tf.sqrt(gamma + 1e-12)  # amplitudes, so that weak sources count too
     log_share = tf.math.log(share) - tf.math.log(tf.reduce_sum(share, axis=-1, keepdims=True))
     return -tf.reduce_sum(target * log_share, axis=-1)
 
 
 def peak_contrast_loss(inverse_at_sources: tf.Tensor, used: tf.Tensor, inverse_on_grid: tf.Tensor) -> tf.Tensor:
-    """Mean log MVDR spectrum on the grid minus that at the true sources.
+    """Mean log MVDR spectrum on the grid minus its mean at the true sources.
 
     Args:
-      inverse_at_sources: a^H R^-1 a, [B, K_max] float32. used: [B, K_max] bool.
-      inverse_on_grid: [B, G] float32.
+      inverse_at_sources: a^H R^-1 a at the sources, [B, K_max] float32, positive.
+      used: which entries are sources, [B, K_max] bool.
+      inverse_on_grid: a^H R^-1 a on the grid, [B, G] float32, positive.
 
     Returns:
-      [B] float32; lower is sharper.
+      [B] float32; lower means sharper peaks.
     """
     weight = tf.cast(used, tf.float32)
     inverse_at_sources = tf.where(used, inverse_at_sources, 1.0)
@@ -107,11 +109,11 @@ def focal_loss(logits: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """Penalty-reduced focal loss of a heat map (Zhou et al., "Objects as points", arXiv 1904.07850, equation 1).
 
     Args:
-      logits: of presence, [B, G] float32.
-      target: [B, G] float32 in [0, 1], exactly one in the cells of the sources, less about them.
+      logits: logits of source presence, [B, G] float32.
+      target: [B, G] float32 in [0, 1]; exactly one in the cells of the sources and less around them.
 
     Returns:
-      [B] float32, a source.
+      [B] float32, per source.
     """
     source = tf.cast(target >= 1.0, tf.float32)
     presence = tf.sigmoid(logits)
@@ -121,5 +123,5 @@ def focal_loss(logits: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
 
 
 def lorentzian(error: tf.Tensor) -> tf.Tensor:
-    """log(1 + e^2 / 2): quadratic up to an error of one, and hardly rising beyond (Black and Anandan, 1996)."""
+    """log(1 + e^2 / 2): quadratic for errors below one, nearly flat above (Black and Anandan, 1996)."""
     return tf.math.log1p(0.5 * error**2)

@@ -1,4 +1,7 @@
-"""Sources read off a spectrum, without the likelihood after R: what a covariance, or a heat map, is worth by itself."""
+"""Locates sources from the spectrum or the heat map only, without the likelihood after R_pred.
+
+Measures how good a covariance or a heat map is by itself.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -18,20 +21,20 @@ from models.spectrum.refiner import HeatMap
 
 
 class _Found(NamedTuple):
-    """Points [B, K_max, 3] with a score [B, K_max], zero where there is none, by falling score or height."""
+    """Points [B, K_max, 3] and scores [B, K_max], in falling order; the score of unused entries is zero."""
 
     points: tf.Tensor
     score: tf.Tensor
 
 
 def _read_peaks(peaks: Peaks, floor: tf.Tensor, max_sources: int) -> _Found:
-    """The highest valid peaks; score is the peak's share P / (P + floor)."""
+    """The highest valid peaks. The score is P / (P + floor)."""
     height, order = tf.math.top_k(tf.where(peaks.valid, peaks.height, 0.0), max_sources)
     return _Found(tf.gather(peaks.points, order, batch_dims=1), height / (height + floor[:, None]))
 
 
 def _report_points(found: _Found) -> dict[str, tf.Tensor]:
-    """The localizer's outputs, as far as points and scores give them."""
+    """The outputs of the localizer that follow from points and scores."""
     keep = found.score > 0.0
     azimuth, elevation, inverse_range = tf.unstack(found.points, axis=-1)
     range_m = 1.0 / inverse_range
@@ -49,7 +52,7 @@ def _report_points(found: _Found) -> dict[str, tf.Tensor]:
 
 
 class Reading(NamedTuple):
-    """What sources are read off: the spectrum, its peaks as the grid shows them, and the heat map, if there is one."""
+    """The spectrum, its peaks from the grid maxima, and the heat map if there is a refiner."""
 
     analysis: Analysis
     peaks: Peaks
@@ -57,9 +60,9 @@ class Reading(NamedTuple):
 
 
 def reading(localizer: Localizer, analysis: Analysis, observation: Observation) -> Reading:
-    """Peaks and heat map of what the localizer's `analyse` gave.
+    """Computes peaks and heat map from the results of `Localizer.analyse`.
 
-    Peaks are searched from the grid alone: those found from the atoms of R_pred besides are often one source twice.
+    Uses only the grid maxima as initial points. The atoms of R_pred would often add the same source twice.
     """
     peaks = find_peaks(analysis.effective, localizer.mvdr, localizer.config.detection, spectrum=analysis.spectrum)
     heat_map = None if localizer.refiner is None else localizer.heat_map(analysis, observation)
@@ -67,14 +70,14 @@ def reading(localizer: Localizer, analysis: Analysis, observation: Observation) 
 
 
 def read_spectrum(localizer: Localizer, given: Reading) -> dict[str, tf.Tensor]:
-    """Sources read off the spectrum, or off the heat map where the guard rails let it.
+    """Locates sources from the spectrum, or from the heat map where the guard rails accept it.
 
     Args:
-      localizer: whose detection, refiner and guard rails apply.
-      given: by `reading`.
+      localizer: gives detection settings, refiner and guard rails.
+      given: results of `reading`.
 
     Returns:
-      The localizer's outputs without power_db and position_cov_m2.
+      The outputs of the localizer without power_db, position_cov_m2 and num_paths.
     """
     analysis, peaks, heat_map = given
     found = _read_peaks(peaks, analysis.effective.floor, localizer.scenario.max_sources)
@@ -91,10 +94,11 @@ def read_spectrum(localizer: Localizer, given: Reading) -> dict[str, tf.Tensor]:
 def oracle_localizer(
     scenario: Scenario, config: LocalizerConfig = LocalizerConfig()
 ) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    """MVDR on R_true through the same detection: the ceiling of what a predicted covariance can reach.
+    """MVDR on R_true with the same detection: an upper bound for any predicted covariance.
 
     Returns:
-      A function of a batch with the truth (snapshots, snr_db, azimuth, elevation, range_m, power, num_sources).
+      A function from a batch with the truth (snapshots, snr_db, azimuth, elevation, range_m, power, num_sources) to
+      sources as in `read_spectrum`.
     """
     mvdr = spectrum_layer(scenario, config.spectrum_grid)
 
@@ -110,13 +114,13 @@ def oracle_localizer(
 
 
 def spectrum_localizer(localizer: Localizer) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    """MVDR on R_pred alone: sources read off the spectrum of R_eff, nothing from the snapshots after R_pred.
+    """MVDR on R_pred: locates sources from the spectrum of R_eff, without using the snapshots after R_pred.
 
-    With a refiner they are read off its heat map where the guard rails let a scene; it also sees the backbone's maps.
+    With a refiner, sources come from its heat map where the guard rails accept it. The refiner also reads the maps of
+    the backbone.
 
     Returns:
-      A function of a batch (snapshots, ris_codes, channel, snr_db) to the localizer's outputs without power_db and
-      position_cov_m2.
+      A function from a batch (snapshots, ris_codes, channel, snr_db) to sources as in `read_spectrum`.
     """
 
     @tf.function(autograph=False)

@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
+from models.covariance_estimator.config import BackboneConfig, GridConfig, RefinementConfig
 from models.lean_start import start_lean
 from models.localizer import Localizer
+from models.multipath.config import MultipathConfig
 from models.physics.geometry import Scenario
-from models.reflections.config import CoherenceConfig
 from pipeline.common.main import ERROR
 from pipeline.common.stages import entry_point, module
 from pipeline.data.building import build_scenes
@@ -33,7 +33,7 @@ TINY = BackboneConfig(
     depth=2,
     active_atoms=16,
     grid=GridConfig(11, 7, 5),
-    continuous=ContinuousConfig(steps=4, additions=0),
+    refinement=RefinementConfig(steps=4, additions=0),
 )
 
 
@@ -58,7 +58,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 @pytest.fixture(scope="session")
 def tiny_localizer() -> Localizer:
     """The untrained localizer on coarse grids, blind for reflections: good enough for loud sources that lie apart."""
-    config = LocalizerConfig(spectrum_grid=GridConfig(22, 13, 10), coherence=CoherenceConfig(rounds=0))
+    config = LocalizerConfig(spectrum_grid=GridConfig(22, 13, 10), multipath=MultipathConfig(rounds=0))
     return Localizer(Backbone(Scenario(), TINY), config)
 
 

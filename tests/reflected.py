@@ -3,14 +3,14 @@
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.config import ContinuousConfig
-from models.covariance_estimator.continuous import refine_atoms
+from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.off_grid_refinement import refine_atoms
+from models.multipath.config import MultipathConfig
+from models.multipath.estimation import MultipathEstimate, estimate_multipath
+from models.multipath.path_search import PathGrid
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.steering import steering_vectors
-from models.reflections.coherence import Reflections, explain_reflections
-from models.reflections.config import CoherenceConfig
-from models.reflections.path_search import PathGrid
 
 ARRAY = RISArray(8, 8)
 GRID = PathGrid(ARRAY)
@@ -54,7 +54,7 @@ def atoms_at(points, log_power, observation) -> Atoms:
     return Atoms(parameters, tf.ones([num_scenes, len(points)], tf.bool), observation.noise_power)
 
 
-def explained(observation, atoms: Atoms, config: CoherenceConfig = CoherenceConfig()) -> Reflections:
-    continuous = ContinuousConfig()
-    atoms, evaluation = refine_atoms(observation, atoms, ARRAY, VIEW, continuous, 6)
-    return explain_reflections(observation, atoms, evaluation, GRID, VIEW, continuous, config)
+def explained(observation, atoms: Atoms, config: MultipathConfig = MultipathConfig()) -> MultipathEstimate:
+    refinement = RefinementConfig()
+    atoms, evaluation = refine_atoms(observation, atoms, ARRAY, VIEW, refinement, 6)
+    return estimate_multipath(observation, atoms, evaluation, GRID, VIEW, refinement, config)

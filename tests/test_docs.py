@@ -70,7 +70,7 @@ def test_the_demo_begins_where_training_pays() -> None:
     """From nothing, without time to search what the first atoms leave; it changed nothing once."""
     train = tomllib.loads((ROOT / "docs" / "runs" / "demo.toml").read_text(encoding="utf-8"))["train"]
     assert "initial" not in train
-    assert train["backbone"]["continuous"]["additions"] == 0
+    assert train["backbone"]["refinement"]["additions"] == 0
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "runs").glob("*.toml")), ids=lambda path: path.name)

@@ -5,7 +5,7 @@ import numpy as np
 from models.baselines.measurement import Measurement, steering_columns
 from models.covariance_estimator.config import GridConfig
 from models.covariance_estimator.dictionary import PolarDictionary
-from models.covariance_estimator.grids import natural_grid
+from models.covariance_estimator.grids import default_grid
 from models.physics.geometry import Scenario
 
 
@@ -19,7 +19,7 @@ class SearchGrid:
     """
 
     def __init__(self, scenario: Scenario, config: GridConfig | None) -> None:
-        config = config or natural_grid(scenario.array, scenario.field_of_view)
+        config = config or default_grid(scenario.array, scenario.field_of_view)
         dictionary = PolarDictionary(scenario.array, scenario.field_of_view, config)
         axes = (dictionary.azimuth, dictionary.elevation, dictionary.inverse_range)
         self.points = np.stack([axis.numpy().astype(np.float64) for axis in axes], axis=-1)

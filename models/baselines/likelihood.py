@@ -52,7 +52,7 @@ class Likelihood(NamedTuple):
     nll: float
     gradient: np.ndarray
     fisher: np.ndarray
-    gains: np.ndarray
+    llr: np.ndarray
 
 
 def whitening(columns: np.ndarray, noise_power: float) -> Whitening:
@@ -102,5 +102,5 @@ def evaluate_likelihood(parameters: np.ndarray, measurement: Measurement, array:
     seen = 2.0 * with_data[:, -1, :, None] * with_data.conj().mT  # G(b_k, y) G(p_ki, y)^*
     gradient = 2.0 * (of_source - seen).real.sum(axis=0)
     remaining = np.maximum(1.0 - 2.0 * of_source[..., -1].real, 1e-12)
-    gains = np.log(remaining) + np.abs(2.0 * with_data[:, -1]) ** 2 / remaining
-    return Likelihood(float(nll), gradient, fisher_information(gram), gains.sum(axis=0))
+    llr = np.log(remaining) + np.abs(2.0 * with_data[:, -1]) ** 2 / remaining
+    return Likelihood(float(nll), gradient, fisher_information(gram), llr.sum(axis=0))

@@ -29,7 +29,7 @@ from models.baselines.measurement import measure, steering_columns
 from models.baselines.peaks import below_db, check_peaks, grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
 from models.baselines.surface_covariance import surface_covariance
-from models.covariance_estimator.grids import natural_grid
+from models.covariance_estimator.grids import default_grid
 from models.physics.geometry import RISArray, Scenario
 
 _ANGLES_TRIED = 4  # times the number of sources
@@ -103,7 +103,7 @@ class ModifiedMusic:
             raise ValueError("modified_music: expected a lattice about the origin, got a surface without that symmetry")
         self.config, self.array, self.most = config, array, config.num_sources or scenario.max_sources
         view = scenario.field_of_view
-        cells = natural_grid(array, view, self.config.density).shape
+        cells = default_grid(array, view, self.config.density).shape
         limits = (np.sin(view.azimuth), np.sin(view.elevation), np.array(view.inverse_range))
         sines = [
             low_high[0] + np.ptp(low_high) * (np.arange(count) + 0.5) / count

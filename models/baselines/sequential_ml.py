@@ -27,7 +27,7 @@ class SequentialMLConfig:
 
     grid: GridConfig | None = None
     """Grid of the search for one more source; left out, the installation's."""
-    min_gain: float = 15.0
+    min_llr: float = 15.0
     """Log-likelihood a source must be worth, when it is added and at the end."""
     noise_inflation: float = 0.0
     """c: the noise power is raised by c times the signal's power, against channels and phases that are not as told."""
@@ -37,7 +37,7 @@ class SequentialMLConfig:
     """Most steps of one joint refinement."""
 
     def __post_init__(self) -> None:
-        for field in ("min_gain", "tolerance"):
+        for field in ("min_llr", "tolerance"):
             if not getattr(self, field) > 0:
                 raise ValueError(
                     f"SequentialMLConfig.{field}: expected a positive number, got {getattr(self, field)!r}"
@@ -56,7 +56,7 @@ _LOG_POWER_LIMITS = (np.log(1e-6), np.log(1e2))
 _POWER_STEPS = 6
 
 
-def best_power_gain(alpha: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def best_power_llr(alpha: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The gain of a new source at its best power, and the log of that power, by Fisher scoring in the log power.
 
     Args:
@@ -77,9 +77,9 @@ def best_power_gain(alpha: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.nd
         log_power += np.clip(slope / (explained**2).sum(axis=0), -1.0, 1.0)
     power = np.exp(log_power)
     loaded = 1.0 + power * alpha
-    gain, best = np.zeros(excess.shape), np.full(excess.shape, -np.inf)
-    gain[useful], best[useful] = (power * b / loaded - np.log(loaded)).sum(axis=0), log_power
-    return gain, best
+    llr, best = np.zeros(excess.shape), np.full(excess.shape, -np.inf)
+    llr[useful], best[useful] = (power * b / loaded - np.log(loaded)).sum(axis=0), log_power
+    return llr, best
 
 
 def refine(
@@ -146,11 +146,11 @@ class SequentialML:
             if start is None:
                 break
             extended, likelihood = self._refine(np.vstack([parameters, start]), measurement)
-            if current.nll - likelihood.nll < self.config.min_gain:
+            if current.nll - likelihood.nll < self.config.min_llr:
                 break
             parameters, current = extended, likelihood
-        while len(parameters) and current.gains.min() < self.config.min_gain:
-            parameters, current = self._refine(np.delete(parameters, current.gains.argmin(), axis=0), measurement)
+        while len(parameters) and current.llr.min() < self.config.min_llr:
+            parameters, current = self._refine(np.delete(parameters, current.llr.argmin(), axis=0), measurement)
         return parameters, current
 
     def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
@@ -163,7 +163,7 @@ class SequentialML:
         parameters, likelihood = self.estimate(measurement)
         size = parameters.size
         covariance = position_bound(likelihood.fisher.reshape(size, size), parameters).covariance_m2
-        return SceneReport(parameters[:, :3], likelihood.gains, covariance)
+        return SceneReport(parameters[:, :3], likelihood.llr, covariance)
 
     def best_grid_source(
         self, parameters: np.ndarray, measurement: Measurement, energy: np.ndarray
@@ -181,9 +181,9 @@ class SequentialML:
         solved = white.solve(measurement.snapshots[..., None])
         products = squared(self.grid.correlation(measurement, np.concatenate([solved, white.basis], axis=-1)))
         alpha = (energy - products[:, 1:].sum(axis=1)) / measurement.noise_power
-        gain, log_power = best_power_gain(alpha, products[:, 0])
-        best = gain.argmax()
-        return np.append(self.grid.points[best], log_power[best]) if gain[best] > 0 else None
+        llr, log_power = best_power_llr(alpha, products[:, 0])
+        best = llr.argmax()
+        return np.append(self.grid.points[best], log_power[best]) if llr[best] > 0 else None
 
     def _refine(self, parameters: np.ndarray, measurement: Measurement) -> tuple[np.ndarray, Likelihood]:
         return refine(parameters, measurement, self.scenario.array, self.scenario.field_of_view, self.config)

@@ -1,1 +1,1 @@
-"""From a measurement to R_pred: grid stages, then off-grid atoms on the likelihood."""
+"""From a measurement to R_pred: grid stages, then off-grid atoms fitted to the likelihood."""

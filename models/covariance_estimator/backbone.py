@@ -1,9 +1,10 @@
-"""The backbone: an unrolled sparse Bayesian covariance estimator with learned corrections, finished off the grid.
+"""The backbone: an unrolled sparse Bayesian covariance estimator with learned corrections and off-grid refinement.
 
-Grid stages update gamma <- gamma (v / q)^beta exp(correction); the corrections' last layers start at zero, so that
-the untrained backbone is the classical fixed point (Wipf and Rao 2004; Learned-SBL, arXiv 1909.08185, is the unrolled
-relative). A learned start and continuous stages turn the strongest clusters of gamma into off-grid atoms. R_pred is the
-atoms plus a floor: positive, on the manifold, sharp. Weights never see H or the codes.
+Grid stages update gamma <- gamma (v / q)^beta exp(correction). The last layer of a correction is initialised to zero,
+so that the untrained backbone is the classical fixed point (Wipf and Rao 2004). Learned-SBL (arXiv 1909.08185) is a
+similar unrolled estimator. The start network and the off-grid refinement turn the strongest clusters of gamma into
+off-grid atoms. R_pred is the covariance of the atoms plus a floor, so that it is positive definite and its peaks are
+sharp. No weight depends on H or on the codes.
 """
 
 import dataclasses
@@ -12,13 +13,13 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from models.covariance_estimator.additions import complete_atoms
-from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig, StartConfig
+from models.covariance_estimator.config import BackboneConfig, GridConfig, RefinementConfig, StartConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.exact_search import effective_rank
+from models.covariance_estimator.greedy_selection import add_atoms
 from models.covariance_estimator.layers import build_in_turn
 from models.covariance_estimator.likelihood import Atoms, Evaluation
-from models.covariance_estimator.refinement import Refinement
+from models.covariance_estimator.shared_refinement import SharedRefinement
 from models.covariance_estimator.slots import with_spare_slots
 from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 from models.covariance_estimator.start import Candidates, StartNetwork, find_candidates, started_atoms
@@ -29,14 +30,18 @@ from models.physics.steering import steering_norm2
 
 
 class GridState(NamedTuple):
-    """Powers on the grid after a stage, [B, G], and the maps that led to them."""
+    """State after a grid stage.
+
+    gamma: powers on the grid, [B, G] float32.
+    maps: the maps from which gamma was computed.
+    """
 
     gamma: tf.Tensor
     maps: LikelihoodMaps
 
 
 class Prediction(NamedTuple):
-    """What the backbone says of a scene: R_pred, atoms and likelihood it was built from, and the last grid stage."""
+    """Output of the backbone: R_pred, its atoms, the likelihood at them, and the last grid stage."""
 
     covariance: LowRankCovariance
     atoms: Atoms
@@ -46,10 +51,12 @@ class Prediction(NamedTuple):
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class GridCorrection(keras.layers.Layer):
-    """A small 3-D CNN from likelihood maps to a log-correction of gamma; zero until trained.
+    """A small 3-D CNN from likelihood maps to a log-correction of gamma; the output is zero before training.
 
     Args:
-      width: hidden channels. depth: convolutions. shape: (azimuth, elevation, range) cells.
+      width: number of hidden channels.
+      depth: number of convolutions.
+      shape: (azimuth, elevation, range) cells.
     """
 
     def __init__(self, width: int, depth: int, shape: tuple[int, int, int], **kwargs) -> None:
@@ -75,16 +82,27 @@ class GridCorrection(keras.layers.Layer):
 
 
 def grid_features(state: GridState, observation: Observation, shape: tuple[int, int, int]) -> tf.Tensor:
-    """Real maps a correction reads: log v/q, its positive part, gain, log gamma q, log Newton power, log q, noise."""
+    """Features of a grid stage, inputs of `GridCorrection`.
+
+    Log v/q and its positive part, log(1 + log-likelihood ratio), log gamma q, log Newton power, log q, log noise power.
+
+    Args:
+      state: powers and maps.
+      observation: B scenes.
+      shape: (azimuth, elevation, range) cells.
+
+    Returns:
+      [B, *shape, NUM_FEATURES] float32.
+    """
     v, q = state.maps
     floor = 1e-6
     log_ratio = tf.math.log((v + floor) / (q + floor))
-    gain = state.maps.gain(tf.shape(observation.snapshots)[1])
+    llr = state.maps.log_likelihood_ratio(tf.shape(observation.snapshots)[1])
     noise = tf.math.log(observation.noise_power)[:, None] * tf.ones_like(v)
     maps = [
         log_ratio,
         tf.nn.relu(log_ratio),
-        tf.math.log1p(gain),
+        tf.math.log1p(llr),
         0.2 * tf.math.log(state.gamma * q + floor),
         0.2 * tf.math.log(state.maps.newton_power() + floor),
         0.2 * tf.math.log(q + floor),
@@ -98,11 +116,11 @@ NUM_FEATURES = 7
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class Backbone(keras.Model):
-    """Measurement in, R_pred out.
+    """Keras model that estimates R_pred from a measurement.
 
     Args:
-      scenario: surface, field of view, M, K_max.
-      config: stages, grid, corrections.
+      scenario: the installation.
+      config: architecture and settings.
 
     Examples:
       >>> backbone = Backbone(Scenario(), BackboneConfig())
@@ -121,17 +139,17 @@ class Backbone(keras.Model):
         for correction in self.corrections:
             correction.build((None, *config.grid.shape, NUM_FEATURES))
         self.start = StartNetwork(config.start, name="start")
-        self.refinement = Refinement(scenario.array, scenario.field_of_view, config.continuous)
+        self.refinement = SharedRefinement(scenario.array, scenario.field_of_view, config.refinement)
         self.built = True
 
     @property
     def grid_variables(self) -> list[keras.Variable]:
-        """Weights of the grid stages."""
+        """Trainable weights of the grid stages."""
         return [variable for correction in self.corrections for variable in correction.trainable_variables]
 
     @property
     def learned_variables(self) -> list[keras.Variable]:
-        """Weights of the grid stages and of the start."""
+        """Trainable weights of the grid stages and of the start network."""
         return [*self.grid_variables, *self.start.trainable_variables]
 
     def get_config(self) -> dict:
@@ -142,22 +160,30 @@ class Backbone(keras.Model):
         scenario, shape = dict(config["scenario"]), dict(config["config"])
         view = {name: tuple(limits) for name, limits in scenario["field_of_view"].items()}
         scenario["array"], scenario["field_of_view"] = RISArray(**scenario["array"]), FieldOfView(**view)
-        continuous = {**shape["continuous"], "noise_range_db": tuple(shape["continuous"]["noise_range_db"])}
-        shape["grid"], shape["continuous"] = GridConfig(**shape["grid"]), ContinuousConfig(**continuous)
+        refinement = {**shape["refinement"], "noise_range_db": tuple(shape["refinement"]["noise_range_db"])}
+        shape["grid"], shape["refinement"] = GridConfig(**shape["grid"]), RefinementConfig(**refinement)
         shape["start"] = StartConfig(**shape["start"])
         return cls(Scenario(**scenario), BackboneConfig(**shape))
 
     def split(self, gamma: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """gamma [B, G] as its strongest atoms and an even rest: atoms [B, N, P], powers [B, P], rest c [B]."""
+        """Splits gamma into its strongest grid points and an even remainder.
+
+        Args:
+          gamma: [B, G] float32.
+
+        Returns:
+          unit-norm steering vectors [B, N, P] complex64, powers [B, P] and the remaining power per element [B] float32.
+        """
         powers, indices = tf.math.top_k(gamma, self.config.active_atoms, sorted=False)
         atoms = tf.linalg.matrix_transpose(tf.gather(self.dictionary.vectors, indices))
         rest = tf.maximum(tf.reduce_sum(gamma, axis=-1) - tf.reduce_sum(powers, axis=-1), 0.0)
         return atoms, powers, rest / self.scenario.array.num_elements
 
     def grid_stages(self, observation: Observation) -> list[GridState]:
-        """The unrolled stages; each is differentiable by its own correction's weights, no gradient passes between them.
+        """Runs the unrolled stages and returns the state after each.
 
-        What gradients through the maps would add costs three times the forward pass; every stage has its own loss.
+        A stage is differentiable with respect to its own correction only. Gradients between stages would cost three
+        times the forward pass; instead, every stage has its own loss.
         """
         signal_power = 1.0 - observation.noise_power
         gamma = tf.tile(signal_power[:, None] / self.config.grid.size, [1, self.config.grid.size])
@@ -175,22 +201,22 @@ class Backbone(keras.Model):
         return states
 
     def candidates(self, state: GridState, noise_power: tf.Tensor) -> Candidates:
-        """The peaks that a start is read off."""
+        """The peaks of a grid stage as inputs of the start network; noise_power is [B] float32."""
         count = max(self.config.start.candidates, self.scenario.max_sources)
         return find_candidates(state.gamma, state.maps, noise_power, self.dictionary, count)
 
     def first_atoms(self, state: GridState, noise_power: tf.Tensor) -> Atoms:
-        """The learned start: at most K_max candidates that the network takes for sources, where it says that they are.
+        """Initial atoms from the start network: at most K_max, plus empty spare slots.
 
-        Spare slots are for rounds of additions: many atoms about a loud source would hinder each other.
+        Greedy selection fills the spare slots later. Several atoms around a strong source would slow each other down.
         """
         found, least = self.candidates(state, noise_power), self.config.start.min_presence
         count = self.scenario.max_sources
         atoms = started_atoms(found, self.start(found), noise_power, self.dictionary, count, least)
-        return with_spare_slots(atoms, self.config.continuous.spare_atoms)
+        return with_spare_slots(atoms, self.config.refinement.spare_atoms)
 
     def covariance(self, atoms: Atoms) -> LowRankCovariance:
-        """R_pred of atoms: theirs, and a floor of a thousandth of their power."""
+        """R_pred: the covariance of the atoms plus a floor of 1/1000 of their power."""
         array = self.scenario.array
         amplitude = tf.cast(tf.sqrt(atoms.powers()), tf.complex64)
         azimuth, elevation, inverse_range, _ = tf.unstack(atoms.parameters, axis=-1)
@@ -199,17 +225,20 @@ class Backbone(keras.Model):
         return LowRankCovariance(atoms.steering(array) * amplitude[:, None, :], floor)
 
     def predict_covariance(self, observation: Observation) -> Prediction:
-        """Grid stages, then continuous stages: the whole estimator. No gradient passes the continuous stages."""
-        config = self.config.continuous
+        """The whole estimator: grid stages, start, off-grid refinement and greedy selection.
+
+        Only the field `grid` of the result has gradients.
+        """
+        config = self.config.refinement
         state = self.grid_stages(observation)[-1]
-        narrow = effective_rank(observation.channel) < config.narrow_rank
+        low_rank = effective_rank(observation.channel) < config.low_rank_threshold
         atoms = self.first_atoms(state, observation.noise_power)
-        atoms = atoms._replace(active=atoms.active & ~narrow[:, None])
+        atoms = atoms._replace(active=atoms.active & ~low_rank[:, None])
         atoms, evaluation = self.refinement(observation, atoms, config.steps)
-        atoms, evaluation = complete_atoms(observation, atoms, evaluation, self.dictionary, self.refinement, narrow)
+        atoms, evaluation = add_atoms(observation, atoms, evaluation, self.dictionary, self.refinement, low_rank)
         return Prediction(self.covariance(atoms), atoms, evaluation, state)
 
     def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
-        """R_pred, [B, N, N] complex64, of a batch dict (snapshots, ris_codes, channel, snr_db)."""
+        """R_pred [B, N, N] complex64 from a dictionary with snapshots, ris_codes, channel and snr_db, see `observe`."""
         names = ("snapshots", "ris_codes", "channel", "snr_db")
         return self.predict_covariance(observe(*(inputs[name] for name in names))).covariance.dense()

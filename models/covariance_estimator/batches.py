@@ -1,4 +1,4 @@
-"""Working on some scenes of a batch: tensors, or named tuples of them, with the scenes as their first axis."""
+"""Operations on a subset of the scenes of a batch: tensors, or named tuples of tensors, with the scenes on axis 0."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,23 +9,23 @@ Structure = TypeVar("Structure", bound=tuple)
 
 
 def take_scenes(values: Structure, scenes: tf.Tensor) -> Structure:
-    """The scenes of those numbers.
+    """Selects scenes by index.
 
     Args:
       values: a (nested) named tuple of tensors [B, ...].
-      scenes: [S] int, may be empty.
+      scenes: indices, [S] integer; may be empty.
     """
     return tf.nest.map_structure(lambda value: tf.gather(value, scenes), values)
 
 
 def put_scenes(values: Structure, scenes: tf.Tensor, new: Structure) -> Structure:
-    """`values` with the scenes of those numbers replaced; `new` is what `take_scenes` would give."""
+    """Returns `values` with the scenes of these indices replaced by `new`, the inverse of `take_scenes`."""
     rows = scenes[:, None]
     return tf.nest.map_structure(lambda value, part: tf.tensor_scatter_nd_update(value, rows, part), values, new)
 
 
 def choose(accept: tf.Tensor, new: Structure, old: Structure) -> Structure:
-    """`new` where accept [B], else `old`: a tensor [B, ...] or a (nested) named tuple of them."""
+    """`new` where accept [B] is true, else `old`: tensors [B, ...] or (nested) named tuples of them."""
     return tf.nest.map_structure(
         lambda a, b: tf.where(tf.reshape(accept, [-1] + [1] * (a.shape.rank - 1)), a, b), new, old
     )
@@ -34,13 +34,13 @@ def choose(accept: tf.Tensor, new: Structure, old: Structure) -> Structure:
 def in_groups(
     work: Callable[[tf.Tensor], tf.Tensor], values: tf.Tensor, width: int, size: int | tf.Tensor
 ) -> tf.Tensor:
-    """`work` on `size` scenes at a time, where what it makes on its way is much larger than what comes of it.
+    """Applies `work` to `size` scenes at a time. Saves memory where its intermediate results are large.
 
     Args:
-      work: values of some scenes [S, ...] to float32 [S, width], scene by scene.
+      work: maps values of S scenes [S, ...] to [S, width] float32, each scene independently.
       values: [B, ...].
-      width: of what comes of a scene.
-      size: most scenes at a time.
+      width: length of the result of a scene.
+      size: largest number of scenes at a time.
 
     Returns:
       [B, width] float32.
@@ -56,11 +56,14 @@ def in_groups(
 
 
 def in_halves(work: tf.types.experimental.ConcreteFunction, values: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-    """`work` on both halves of a batch at once: most of its operations are too small to occupy two cores.
+    """Applies `work` to both halves of a batch in parallel. Most of its operations are too small to use two cores.
 
     Args:
-      work: tensors of some scenes, [S, ...], to tensors by name, [S, ...], scene by scene.
-      values: tensors [B, ...], B of at least one; one scene is not divided.
+      work: maps tensors [S, ...] of S scenes to named tensors [S, ...], each scene independently.
+      values: tensors [B, ...] with B >= 1; a single scene is not divided.
+
+    Returns:
+      Named tensors [B, ...].
     """
     num_scenes = tf.shape(values[0])[0]
     parts = tf.minimum(num_scenes, 2)

@@ -1,11 +1,15 @@
-"""Settings of the covariance estimator; light, so that options can be read without TensorFlow."""
+"""Settings of the covariance estimator. Imports no TensorFlow, so that options are read quickly."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class GridConfig:
-    """Cells of the polar grid; points are the cells' centres."""
+    """Number of cells of the polar grid. Grid points are the centres of the cells.
+
+    Raises:
+      ValueError: an axis has fewer than three cells.
+    """
 
     num_azimuth: int = 22
     """Cells in sin(azimuth)."""
@@ -26,80 +30,96 @@ class GridConfig:
 
     @property
     def strides(self) -> tuple[int, int, int]:
-        """Steps in the flat index from a cell to the next along each axis."""
+        """Distance of adjacent cells in the flat index, along each axis."""
         return (self.num_elevation * self.num_range, self.num_range, 1)
 
     @property
     def size(self) -> int:
-        """G."""
+        """G, number of grid points."""
         return self.num_azimuth * self.num_elevation * self.num_range
 
 
 @dataclasses.dataclass(frozen=True)
-class ContinuousConfig:
-    """Off-grid refinement of the backbone."""
+class RefinementConfig:
+    """Off-grid refinement and greedy selection of the atoms.
+
+    All log-likelihood ratios are in nats.
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     spare_atoms: int = 3
-    """Atom slots beyond K_max, for what looks like a source until reflections and scores are known."""
+    """Atom slots beyond K_max, for reflections and false detections that later steps remove."""
     steps: int = 2
-    """Fisher scoring steps after the grid stages; 0, without settling steps, leaves atoms where the grid has them."""
+    """Fisher scoring steps after the grid stages. 0 together with settling_steps = 0 keeps the atoms unrefined."""
     additions: int = 8
-    """Most rounds in which what the atoms leave unexplained may add an atom; a scene that gains none has its last."""
+    """Greedy selection: largest number of rounds, each of which may add an atom. A scene stops when a round adds
+    none."""
     candidates: int = 8
-    """Peaks of the unexplained power that a round tests for the likelihood they would add."""
+    """Peaks of the unexplained power whose log-likelihood ratio a round computes."""
     addition_steps: int = 2
     """Fisher scoring steps after each round."""
-    narrow_rank: float = 6.0
-    """Scenes whose channel has a lower effective rank start from no atom, and rounds test every grid point."""
-    narrow_additions: int = 8
-    """Most rounds there, where every atom takes one; none where `additions` is 0."""
+    low_rank_threshold: float = 6.0
+    """A channel with a lower effective rank is a low-rank channel: its scenes start without atoms and each round tests
+    every grid point."""
+    low_rank_additions: int = 8
+    """Low-rank channels: largest number of rounds, one per atom; no rounds if `additions` is 0."""
     directions: int = 6
-    """Strongest directions of such a channel that the test of all grid points keeps."""
-    narrow_gain: float = 3.0
-    """Log-likelihood a grid point must promise there to be tried; refined, it must be worth `prune_gain`."""
-    narrow_branches: int = 3
-    """Grid points a round tries there, each refined on its own: the likeliest stays, its powers weighed."""
-    narrow_steps: int = 6
-    """Fisher scoring steps after each round there."""
+    """Low-rank channels: number of dominant directions of the channel that the test of all grid points uses."""
+    low_rank_llr: float = 3.0
+    """Low-rank channels: log-likelihood ratio above which a grid point is tried. After refinement it needs
+    `prune_llr`."""
+    low_rank_branches: int = 3
+    """Low-rank channels: grid points that a round tries. Each is refined separately and the best one stays; the
+    objective includes the path-loss law."""
+    low_rank_steps: int = 6
+    """Low-rank channels: Fisher scoring steps after each round."""
     settling_steps: int = 3
-    """Further steps, each time, of the scenes that have not settled."""
+    """Additional steps, in each refinement, for the scenes that have not converged."""
     tolerance: float = 0.003
-    """A scene has settled when a step promises less log-likelihood than this and every atom is worth its gain."""
-    prune_gain: float = 10.0
-    """Log-likelihood an atom must be worth to stay, and a new one must bring."""
+    """A scene has converged when the predicted improvement of the log-likelihood is below this and no atom can be
+    pruned."""
+    prune_llr: float = 10.0
+    """Smallest log-likelihood ratio at which an atom stays, and at which a new one is added."""
     prune_after: int = 1
-    """Steps before atoms may be dropped."""
+    """Number of steps before the first pruning."""
     noise_range_db: tuple[float, float] = (-3.0, 20.0)
-    """Limits of the estimated noise power above the reported one, dB; (0, 0) trusts the report. What a mismatched
-    channel, phase errors or dead elements add acts as noise that follows the signal."""
+    """Limits of the estimated noise power relative to the reported one, dB; (0, 0) fixes it. A mismatched channel,
+    phase errors and dead elements act as additional noise that scales with the signal."""
 
     def __post_init__(self) -> None:
-        counts = ("candidates", "addition_steps", "directions", "narrow_additions", "narrow_branches", "narrow_steps")
-        for field in counts:
+        low_rank = ("low_rank_additions", "low_rank_branches", "low_rank_steps")
+        for field in ("candidates", "addition_steps", "directions", *low_rank):
             if getattr(self, field) < 1:
-                raise ValueError(f"ContinuousConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
-        amounts = ("steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_gain", "narrow_gain")
-        for field in ("spare_atoms", "narrow_rank", *amounts):
+                raise ValueError(f"RefinementConfig.{field}: expected at least 1, got {getattr(self, field)!r}")
+        amounts = ("steps", "additions", "settling_steps", "tolerance", "prune_after", "prune_llr", "low_rank_llr")
+        for field in ("spare_atoms", "low_rank_threshold", *amounts):
             if getattr(self, field) < 0:
-                raise ValueError(f"ContinuousConfig.{field}: expected at least 0, got {getattr(self, field)!r}")
+                raise ValueError(f"RefinementConfig.{field}: expected at least 0, got {getattr(self, field)!r}")
         if not self.noise_range_db[0] <= 0.0 <= self.noise_range_db[1]:
             raise ValueError(
-                f"ContinuousConfig.noise_range_db: expected (low, high) about 0, got {self.noise_range_db!r}"
+                "RefinementConfig.noise_range_db: expected (low, high) with low <= 0 <= high, "
+                f"got {self.noise_range_db!r}"
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class StartConfig:
-    """The network that reads a start off the last grid stage."""
+    """The start network, which selects the first atoms from the peaks of the last grid stage.
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     candidates: int = 12
-    """Peaks it looks at."""
+    """Number of peaks that the network reads."""
     width: int = 48
-    """Size of its layers."""
+    """Width of its layers."""
     messages: int = 2
-    """Rounds of messages between the candidates."""
+    """Number of message-passing rounds between the candidates."""
     min_presence: float = 0.15
-    """Probability of being a source below which a candidate is no atom at the start."""
+    """Smallest probability of being a source at which a candidate becomes an atom."""
 
     def __post_init__(self) -> None:
         for field in ("candidates", "messages"):
@@ -110,29 +130,33 @@ class StartConfig:
         if not 0.0 < self.min_presence < 0.5:
             raise ValueError(
                 f"StartConfig.min_presence: expected a number in (0, 0.5), got {self.min_presence!r}: an untrained "
-                "network gives every peak one half"
+                "network outputs 0.5 for every peak"
             )
 
 
 @dataclasses.dataclass(frozen=True)
 class BackboneConfig:
-    """Shape of the unrolled estimator."""
+    """Architecture and settings of the backbone.
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     stages: int = 1
-    """Grid stages; the first is nearly free, its S_l is the same for all snapshots. Later ones cost as much as all that
-    follows and gain little, since what the first atoms leave unexplained is searched again."""
+    """Number of grid stages. The first one is cheap because its S_l is the same for all snapshots. A later one costs as
+    much as everything after the grid and improves little, since greedy selection searches the residual again."""
     exponent: float = 1.0
-    """beta of the fixed point: 1 is fast, 1/2 monotone."""
+    """beta of the fixed-point update: 1 is fast, 1/2 is monotone."""
     active_atoms: int = 64
-    """Grid atoms kept as atoms in R, by the losses and by stages after the first; the power of the others is spread
-    evenly (G: the exact fixed point)."""
+    """Grid points kept as atoms of R in the losses and in stages after the first. The power of all others is spread
+    evenly over the surface. G gives the exact fixed point."""
     width: int = 16
-    """Channels of a correction's hidden layers."""
+    """Channels of the hidden layers of a correction."""
     depth: int = 3
-    """Convolutions of a correction."""
+    """Number of convolutions of a correction."""
     grid: GridConfig = GridConfig()
     start: StartConfig = StartConfig()
-    continuous: ContinuousConfig = ContinuousConfig()
+    refinement: RefinementConfig = RefinementConfig()
 
     def __post_init__(self) -> None:
         if self.stages < 1:

@@ -1,9 +1,8 @@
 """The polar steering dictionary D (N x G) on a grid uniform in (sin azimuth, sin elevation, 1 / range).
 
-The grid follows Cui and Dai, "Channel estimation for extremely large-scale MIMO: far-field or near-field?", 2022:
-uniform in 1/r because that is what the wavefront's curvature is linear in. Its columns have unit norm, so that maps
-compare directions by what they deliver: an element pattern would otherwise tilt them towards the rim, where |a| is
-small.
+The grid follows Cui and Dai, "Channel estimation for extremely large-scale MIMO: far-field or near-field?", 2022. It is
+uniform in 1/r, because the curvature of the wavefront is linear in 1/r. The columns have unit norm. Without
+normalisation an element pattern would bias the maps towards the edge of the field of view, where |a| is small.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from models.covariance_estimator.symmetry import NUM_PARITIES, SIGNS, is_mirrore
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.steering import steering_norm2, steering_vectors
 
-# Of each half of a batch: a product with all of the grid is up to 100 times as large as what is summed of it.
+# Group sizes for each half of a batch: a product with the whole grid is up to 100 times as large as its sum.
 _VECTORS_AT_ONCE, _MATRICES_AT_ONCE = 256, 4
 
 
@@ -27,16 +26,21 @@ def _cell_centres(limits: Sequence[float] | np.ndarray, cells: int) -> np.ndarra
 
 
 class PolarDictionary:
-    """Steering vectors of the grid at unit norm, and the two products with them that everything else is built from.
+    """Unit-norm steering vectors of the grid, and the two products with them that the maps use.
 
-    Products run as real matrix products in the embedding [Re, Im], which on a CPU is about three times faster than
-    complex64. Where surface and field of view are mirror images of themselves (symmetry.py), only the points
-    of one quadrant are multiplied, parity by parity.
+    Products are real matrix products in the embedding [Re, Im], which is about three times faster on a CPU than
+    complex64. If surface and field of view are mirror symmetric (symmetry.py), only the grid points of one quadrant are
+    multiplied, separately for each parity.
+
+    Args:
+      array, field_of_view: the installation.
+      config: number of cells.
 
     Attributes:
-      azimuth, elevation, inverse_range: [G] float32 coordinates of the grid points, range index fastest.
+      azimuth, elevation: [G] float32, radians; range index fastest.
+      inverse_range: [G] float32, 1/m.
       vectors: d = a / |a|, [G, N] complex64.
-      norm2: |a|^2, [G] float32: a power p of a is the power p |a|^2 of d.
+      norm2: |a|^2, [G] float32. A source of power p has power p |a|^2 with respect to d.
     """
 
     def __init__(self, array: RISArray, field_of_view: FieldOfView, config: GridConfig = GridConfig()) -> None:
@@ -58,27 +62,27 @@ class PolarDictionary:
             self._products = products(self.vectors, array, config)
 
     def places(self) -> tf.Tensor:
-        """sin(azimuth), sin(elevation) and inverse range of the grid points, in which the grid is uniform, [G, 3]."""
+        """sin(azimuth), sin(elevation), inverse range (1/m) of the grid points, [G, 3] float32, uniformly spaced."""
         return tf.stack([tf.sin(self.azimuth), tf.sin(self.elevation), self.inverse_range], axis=-1)
 
     def cell_size(self) -> np.ndarray:
-        """Extent of a grid cell in the coordinates of `places`, float32 [3]."""
+        """Extent of a grid cell in the coordinates of `places`, [3] float32."""
         low, high = self.edges()
         return (high - low) / np.array(self.config.shape, np.float32)
 
     def edges(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest coordinates of the field of view, as those of `places`, float32 [3] each."""
+        """Smallest and largest values of the field of view in the coordinates of `places`, [3] float32 each."""
         view = self.field_of_view
         low, high = np.transpose([np.sin(view.azimuth), np.sin(view.elevation), view.inverse_range])
         return low.astype(np.float32), high.astype(np.float32)
 
     def in_cells(self, points: tf.Tensor) -> tf.Tensor:
-        """Points (azimuth, elevation, inverse range) [..., 3] in units of cells, from the first grid point on."""
+        """Converts points (azimuth, elevation, inverse range) [..., 3] to cell units; the first grid point is zero."""
         places = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1)
         return (places - self.places()[0]) / self.cell_size()
 
     def locate(self, points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Cells that points [..., 3] lie in or near, [...] int32; offsets from their centres, cells, [..., 3]."""
+        """Nearest cells of points [..., 3]: flat indices [...] int32, offsets from their centres [..., 3], cells."""
         place = self.in_cells(points)
         index = tf.clip_by_value(tf.round(place), 0.0, np.array(self.config.shape, np.float32) - 1.0)
         cell = tf.tensordot(index, np.array(self.config.strides, np.float32), 1)
@@ -91,7 +95,7 @@ class PolarDictionary:
           vectors: z, [B, S, N] complex64.
 
         Returns:
-          [B, G] float32. 8 S N G real operations a scene, a fourth of it with mirror symmetry.
+          [B, G] float32. Takes 8 S N G real operations per scene, a quarter of that with mirror symmetry.
         """
         size = -(-_VECTORS_AT_ONCE // tf.shape(vectors)[1])
         return in_groups(self._products.beam_power, vectors, self.config.size, size)
@@ -103,18 +107,18 @@ class PolarDictionary:
           matrix: Q, [B, N, N] complex64, Hermitian.
 
         Returns:
-          [B, G] float32. 8 N^2 G real operations a scene, a sixth of it with mirror symmetry.
+          [B, G] float32. Takes 8 N^2 G real operations per scene, a sixth of that with mirror symmetry.
         """
         return in_groups(self._products.quadratic_form, matrix, self.config.size, _MATRICES_AT_ONCE)
 
 
 def _embedded(real: tf.Tensor, imag: tf.Tensor) -> tf.Tensor:
-    """[..., n, m] complex as the real [..., 2n, 2m] that multiplies [Re x; Im x]."""
+    """A complex matrix [..., n, m] as the real matrix [..., 2n, 2m] that multiplies [Re x; Im x]."""
     return tf.concat([tf.concat([real, -imag], -1), tf.concat([imag, real], -1)], -2)
 
 
 class _DenseProducts:
-    """Products with every grid point, whatever the geometry."""
+    """Products with every grid point, for any geometry."""
 
     def __init__(self, vectors: tf.Tensor, array: RISArray, config: GridConfig) -> None:
         del array
@@ -139,7 +143,7 @@ class _DenseProducts:
 
 
 class _MirroredProducts:
-    """Products with the points of one quadrant, parity by parity; signs make the mirror images."""
+    """Products with the grid points of one quadrant, by parity. Sign changes give the mirror images."""
 
     def __init__(self, vectors: tf.Tensor, array: RISArray, config: GridConfig) -> None:
         self.array = array
@@ -161,19 +165,22 @@ class _MirroredProducts:
         self.pair_weights = tf.constant(np.stack(weights, axis=1))  # [image, pair]
 
     def _to_basis(self, values: tf.Tensor) -> tf.Tensor:
-        """Last axis into the parity basis, as one plain matrix product (a broadcast one aborts in oneDNN)."""
+        """Transforms the last axis to the parity basis.
+
+        Uses one 2-D matrix product, since a broadcast one aborts in oneDNN.
+        """
         rows = tf.reshape(values, [-1, self.array.num_elements])
         return tf.reshape(tf.matmul(rows, self.basis, transpose_b=True), tf.shape(values))
 
     def _split(self, vectors: tf.Tensor) -> tf.Tensor:
-        """[n, N] complex -> [4, n, N / 2], [Re, Im] of each parity."""
+        """[n, N] complex -> [4, n, N / 2] real: [Re, Im] of each parity."""
         parts = self._to_basis(tf.stack([tf.math.real(vectors), tf.math.imag(vectors)]))
         quarter = self.array.num_elements // NUM_PARITIES
         parts = tf.transpose(tf.reshape(parts, [2, -1, NUM_PARITIES, quarter]), [2, 1, 0, 3])
         return tf.reshape(parts, [NUM_PARITIES, -1, 2 * quarter])
 
     def _on_grid(self, images: tf.Tensor) -> tf.Tensor:
-        """[B, image, Q] -> [B, G]."""
+        """Values of the mirror images on the whole grid: [B, image, Q] -> [B, G]."""
         return tf.gather(tf.reshape(images, [-1, NUM_PARITIES * self.num_points]), self.where, axis=1)
 
     def beam_power(self, vectors: tf.Tensor) -> tf.Tensor:

@@ -1,10 +1,10 @@
-"""What one more atom gains at every grid point, exactly: the search where the channel has a low rank.
+"""Exact log-likelihood ratio of a new atom at every grid point, for low-rank channels.
 
-Through a channel of full rank an atom arrives with nearly the same energy in every snapshot, and peaks of the
-back-projected power are where sources are. Through one of low rank, a line of sight say, alpha_l follows the codes, and
-it is by that pattern over the snapshots that sources are told apart: only the exact gain (new_atom.py) shows them.
-There the channel's few strongest directions W hold nearly all of it: with P = W^H H the covariance of W^H y_l is
-S_l = W^H Phi_l R Phi_l^H W + sigma^2 I, a few rows wide, and
+Through a full-rank channel an atom is received with nearly the same energy in every snapshot, and the peaks of the
+back-projected power show the sources. Through a low-rank channel, such as a line of sight, alpha_l varies with the
+codes, and only its pattern over the snapshots separates the sources. The exact log-likelihood ratio (new_atom.py) uses
+this pattern. A few dominant directions W contain nearly all of such a channel. With P = W^H H, the covariance of
+W^H y_l is the small matrix S_l = W^H Phi_l R Phi_l^H W + sigma^2 I, and
     alpha_l = |S_l^-1/2 P diag(c_l) d|^2,    b_l = |y_l^H W S_l^-1 P diag(c_l) d|^2.
 """
 
@@ -14,35 +14,41 @@ import tensorflow as tf
 
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import Atoms
-from models.covariance_estimator.new_atom import best_power, gain_at
+from models.covariance_estimator.new_atom import best_power, llr_at
 from models.physics.observation import Observation
 
 
 class Search(NamedTuple):
-    """gain: log-likelihood at its best power, [B, G] float32, zero where no power gains. power: that one, [B, G]."""
+    """Result of `search_grid`.
 
-    gain: tf.Tensor
+    llr: log-likelihood ratio at the best power, [B, G] float32; zero where no power increases the likelihood.
+    power: the best power, [B, G] float32.
+    """
+
+    llr: tf.Tensor
     power: tf.Tensor
 
 
 def effective_rank(channel: tf.Tensor) -> tf.Tensor:
-    """(tr H H^H)^2 / tr (H H^H)^2: how many directions share the channel's energy evenly. [B, M, N] -> [B] float32."""
+    """Effective rank of the channel, (tr H H^H)^2 / tr (H H^H)^2: [B, M, N] complex64 -> [B] float32."""
     gram = tf.matmul(channel, channel, adjoint_b=True)
     trace = tf.math.real(tf.linalg.trace(gram))
     return trace**2 / tf.reduce_sum(tf.abs(gram) ** 2, axis=(1, 2))
 
 
 def search_grid(observation: Observation, atoms: Atoms, dictionary: PolarDictionary, directions: int) -> Search:
-    """Tests every grid point for the gain of a new atom beyond those there are.
+    """Computes the log-likelihood ratio of a new atom at every grid point.
+
+    Processes one scene after the other, because a map of all snapshots and grid points is large.
 
     Args:
-      observation: the scenes.
-      atoms: in S_l already.
+      observation: B scenes.
+      atoms: the atoms that S_l already contains.
       dictionary: the grid.
-      directions: of the channel that are kept, the strongest ones.
+      directions: number of dominant directions of the channel that are used.
 
     Returns:
-      The gains. One scene after the other: a map of all snapshots and grid points is large.
+      Log-likelihood ratios and powers.
     """
     channel = observation.channel
     _, vectors = tf.linalg.eigh(tf.matmul(channel, channel, adjoint_b=True))
@@ -63,8 +69,8 @@ def search_grid(observation: Observation, atoms: Atoms, dictionary: PolarDiction
         alpha = tf.maximum(dictionary.beam_power(tf.math.conj(rows)), 1e-6)[None]
         b = dictionary.beam_power(tf.math.conj(tf.matmul(white, rows, adjoint_a=True)))[None]
         power = best_power(alpha, b)
-        gains = tf.reduce_sum(b - alpha, axis=1) > 0.0
-        return Search(tf.where(gains, gain_at(power, alpha, b), 0.0)[0], power[0])
+        useful = tf.reduce_sum(b - alpha, axis=1) > 0.0
+        return Search(tf.where(useful, llr_at(power, alpha, b), 0.0)[0], power[0])
 
     scenes = (chol, reduced, observation.ris_codes, snapshots)
     signature = Search(*(tf.TensorSpec([dictionary.config.size], tf.float32) for _ in Search._fields))

@@ -1,4 +1,4 @@
-"""The polar grid that an installation asks for; light, so that options can be read without TensorFlow."""
+"""The default polar grid of an installation. Imports no TensorFlow, so that options are read quickly."""
 
 import dataclasses
 
@@ -8,15 +8,15 @@ from models.covariance_estimator.config import BackboneConfig, GridConfig
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 
 _CELL_BEAMS, _CELL_DEPTHS = 0.475, 2.1  # cells in units of `RISArray.resolution`
-_LEAST_CELLS = 3  # a peak has neighbours
+_LEAST_CELLS = 3  # a peak needs neighbours on both sides
 
 
-def natural_grid(array: RISArray, field_of_view: FieldOfView, density: int = 1) -> GridConfig:
-    """The grid that an installation asks for: cells of 0.475 beam widths and of 2.1 lambda / D^2 in inverse range.
+def default_grid(array: RISArray, field_of_view: FieldOfView, density: int = 1) -> GridConfig:
+    """The default grid: cells of 0.475 beam widths, and of 2.1 lambda / D^2 in inverse range.
 
     Args:
-      array, field_of_view: the installation; the default one's grid is 22 x 13 x 10.
-      density: cells along each axis in place of one.
+      array, field_of_view: the installation. The grid of the default one is 22 x 13 x 10.
+      density: factor on the number of cells along each axis.
     """
     limits = (np.sin(field_of_view.azimuth), np.sin(field_of_view.elevation), field_of_view.inverse_range)
     spans = np.array([high - low for low, high in limits])
@@ -25,13 +25,13 @@ def natural_grid(array: RISArray, field_of_view: FieldOfView, density: int = 1) 
 
 
 def moved_grid(grid: GridConfig, before: Scenario, after: Scenario) -> GridConfig:
-    """A grid as fine for an installation as it was for another; the same where both ask for the same."""
-    asked = [natural_grid(one.array, one.field_of_view).shape for one in (before, after)]
+    """Converts a grid of installation `before` to one of the same relative density for `after`."""
+    asked = [default_grid(one.array, one.field_of_view).shape for one in (before, after)]
     cells = (round(own * new / old) for own, old, new in zip(grid.shape, *asked, strict=True))
     return GridConfig(*(max(count, _LEAST_CELLS) for count in cells))
 
 
 def moved_config(config: BackboneConfig, before: Scenario, after: Scenario) -> BackboneConfig:
-    """The same estimator for another installation: the grid follows it, and no weight depends on the grid."""
+    """Converts settings for installation `before` to `after`. Only the grid changes; no weight depends on it."""
     grid = moved_grid(config.grid, before, after)
     return dataclasses.replace(config, grid=grid, active_atoms=min(config.active_atoms, grid.size))

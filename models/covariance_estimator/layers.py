@@ -1,4 +1,4 @@
-"""What the small networks of all floors are put together with."""
+"""Helpers that build and apply the small networks."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 def build_in_turn(layers: Sequence[keras.layers.Layer], input_shape: Sequence[int | None]) -> None:
-    """Builds layers of which each reads the one before, the first `input_shape`."""
+    """Builds a chain of layers: the first from `input_shape`, each other from the output shape of its predecessor."""
     shape = tuple(input_shape)
     for layer in layers:
         layer.build(shape)
@@ -15,8 +15,11 @@ def build_in_turn(layers: Sequence[keras.layers.Layer], input_shape: Sequence[in
 
 
 def in_turn(layers: Sequence[keras.layers.Dense], values: tf.Tensor) -> tf.Tensor:
-    """Dense layers of which each reads the one before, [B, ..., I] -> [B, ..., O]: one product of rows a layer, where
-    Keras takes a dozen operations to multiply tensors of three axes and more. All axes but the first are known."""
+    """Applies a chain of dense layers, [B, ..., I] -> [B, ..., O].
+
+    Flattens the input to rows, so that each layer is one matrix product. Keras itself uses a dozen operations for a
+    tensor of three or more axes. All axes except the first must be static.
+    """
     rows = tf.reshape(values, [-1, values.shape[-1]])
     for layer in layers:
         rows = layer(rows)

@@ -1,14 +1,14 @@
-"""The Gaussian likelihood of a few off-grid atoms: value, gradient, Fisher information, leave-one-out gains.
+"""The Gaussian likelihood of a few off-grid atoms: value, gradient, Fisher information, log-likelihood ratios.
 
 S_l = sum_k b_lk b_lk^H + sigma^2 I with b_lk = sqrt(gamma_k) Phi_l a(psi_k). For parameter i of atom k let
 p_ki = sqrt(gamma_k) Phi_l da_k/dpsi_i (b/2 for the log power), so that dS_l = p_ki b_k^H + b_k p_ki^H. Then
     dNLL     = 2 Re sum_l [b_k^H S^-1 p_ki - (b_k^H S^-1 y)(p_ki^H S^-1 y)^*]
     F        = 2 Re sum_l [G(b_k, p_jm) G(b_j, p_ki) + G(b_k, b_j) G(p_jm, p_ki)],  G(x, y) = x^H S^-1 y
-    gain_k   = sum_l log(1 - alpha_lk) + |u_lk|^2 / (1 - alpha_lk),  alpha = G(b_k, b_k), u = b_k^H S^-1 y:
-the log-likelihood lost when atom k is removed. F is also the bound of Stoica and Nehorai (1990) for Gaussian symbols.
-For the log of the noise power
+    llr_k    = sum_l log(1 - alpha_lk) + |u_lk|^2 / (1 - alpha_lk),  alpha = G(b_k, b_k), u = b_k^H S^-1 y
+llr_k is the log-likelihood ratio of the model with atom k to the model without it. F is also the bound of Stoica and
+Nehorai (1990) for Gaussian symbols. For the log of the noise power
     dNLL     = sigma^2 sum_l [tr S^-1 - |S^-1 y|^2],   F = sigma^4 sum_l tr S^-2.
-With A sources and M antennas nothing larger than A x A is factorised: for B = [b_1 .. b_A], W = B^H B + sigma^2 I,
+With A sources and M antennas no matrix larger than A x A is factorised. For B = [b_1 .. b_A], W = B^H B + sigma^2 I,
 z = W^-1 B^H y and the residual e = y - B z, Woodbury's identity gives
     B^H S^-1 x = W^-1 B^H x,    x^H S^-1 v = (x^H v - (B^H x)^H W^-1 B^H v) / sigma^2,    S^-1 y = e / sigma^2,
     y^H S^-1 y = |e|^2 / sigma^2 + |z|^2,    log |S| = log |W| + (M - A) log sigma^2,    u = z,
@@ -29,10 +29,9 @@ PARAMETERS_PER_ATOM = 4
 class Atoms(NamedTuple):
     """Off-grid atoms of a batch of scenes.
 
-    parameters: [B, A, 4] float32: azimuth, elevation (radians), inverse range (1/m), log power
-      (of the normalised scene).
-    active: [B, A] bool; the parameters of an inactive atom mean nothing.
-    noise_power: sigma^2, [B] float32: what the atoms leave, which a mismatched channel raises above the receiver's.
+    parameters: [B, A, 4] float32: azimuth, elevation (radians), inverse range (1/m), log power in the normalised scene.
+    active: [B, A] bool; the parameters of an inactive atom are undefined.
+    noise_power: sigma^2, [B] float32. A mismatched channel raises it above the receiver's noise power.
     """
 
     parameters: tf.Tensor
@@ -40,17 +39,17 @@ class Atoms(NamedTuple):
     noise_power: tf.Tensor
 
     def powers(self) -> tf.Tensor:
-        """[B, A] float32, zero where inactive."""
+        """Powers, [B, A] float32; zero if inactive."""
         return tf.where(self.active, tf.exp(self.parameters[..., 3]), 0.0)
 
     def steering(self, array: RISArray) -> tf.Tensor:
-        """[B, N, A] complex64."""
+        """Steering vectors, [B, N, A] complex64."""
         azimuth, elevation, inverse_range, _ = tf.unstack(self.parameters, axis=-1)
         return tf.linalg.matrix_transpose(steering_vectors(azimuth, elevation, inverse_range, array))
 
 
 def atom_specs(slots: int) -> Atoms:
-    """Atoms' tensors: the batch is free."""
+    """Specs of the tensors of `Atoms` with `slots` atoms per scene; B is free."""
     return Atoms(
         tf.TensorSpec([None, slots, PARAMETERS_PER_ATOM], tf.float32, "parameters"),
         tf.TensorSpec([None, slots], tf.bool, "active"),
@@ -61,21 +60,26 @@ def atom_specs(slots: int) -> Atoms:
 class Evaluation(NamedTuple):
     """The likelihood at a set of atoms.
 
-    nll: [B]. gradient: [B, 4A] of the NLL. fisher: [B, 4A, 4A]; rows of inactive atoms are zero. gains: [B, A].
-    noise_gradient, noise_fisher: [B], by the log of the noise power; its cross terms with the atoms are left out.
-    Parameter index is i A + k: all azimuths first.
+    Parameter i of atom k has the index i A + k, so that all azimuths come first. All tensors are float32.
+
+    nll: negative log-likelihood without its constant, [B].
+    gradient: of the NLL, [B, 4A].
+    fisher: Fisher information, [B, 4A, 4A]; rows of inactive atoms are zero.
+    llr: log-likelihood ratio of each atom, [B, A].
+    noise_gradient, noise_fisher: with respect to the log of the noise power, [B]; cross terms with the atoms are
+      neglected.
     """
 
     nll: tf.Tensor
     gradient: tf.Tensor
     fisher: tf.Tensor
-    gains: tf.Tensor
+    llr: tf.Tensor
     noise_gradient: tf.Tensor
     noise_fisher: tf.Tensor
 
 
 def _columns(atoms: Atoms, array: RISArray) -> tf.Tensor:
-    """sqrt(gamma_k) [da/dpsi_i, a/2] of every atom, [B, N, 4A] complex64; zero where inactive."""
+    """sqrt(gamma_k) [da/dpsi_i, a/2] of every atom, [B, N, 4A] complex64; zero if inactive."""
     azimuth, elevation, inverse_range, _ = tf.unstack(atoms.parameters, axis=-1)
     vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
     columns = tf.concat([slopes, 0.5 * vectors[..., None, :]], axis=-2)  # [B, A, 4, N]
@@ -98,15 +102,15 @@ def _fisher(rows: tf.Tensor, products: tf.Tensor) -> tf.Tensor:
 
 
 def evaluate_atoms(observation: Observation, atoms: Atoms, array: RISArray) -> Evaluation:
-    """Evaluates the likelihood and its local geometry.
+    """Evaluates the likelihood, its derivatives and the log-likelihood ratio of each atom.
 
     Args:
       observation: B scenes of L snapshots and M antennas.
-      atoms: A atoms a scene.
+      atoms: A atoms per scene.
       array: the surface.
 
     Returns:
-      The evaluation. About 8 L M N 4A real operations a scene, and 8 L (4A)^2 (M + A) on small matrices.
+      The evaluation. Takes about 8 L M N 4A real operations per scene, and 8 L (4A)^2 (M + A) on small matrices.
     """
     num_snapshots, num_antennas = tf.shape(observation.snapshots)[1], observation.channel.shape[1]
     num_atoms = tf.shape(atoms.active)[-1]
@@ -127,7 +131,7 @@ def evaluate_atoms(observation: Observation, atoms: Atoms, array: RISArray) -> E
     precision = tf.cast(1.0 / noise_power, gram.dtype)[:, None, None]
     projected = (gram - tf.matmul(seen, rows, adjoint_a=True)) * precision[..., None]  # G(p_ki, p_jm)
     of_places = tf.linalg.matvec(response[..., :-num_atoms], residual, adjoint_a=True) * precision
-    told = tf.concat([of_places, 0.5 * symbols], axis=-1)  # G(p_ki, y); by e and z no digits cancel
+    told = tf.concat([of_places, 0.5 * symbols], axis=-1)  # G(p_ki, y); the form with e and z avoids cancellation
 
     misfit = tf.reduce_sum(tf.abs(residual) ** 2, axis=(1, 2)) / noise_power
     noise_alone = tf.cast(num_snapshots * (num_antennas - num_atoms), noise_power.dtype)  # dimensions without a source
@@ -142,15 +146,18 @@ def evaluate_atoms(observation: Observation, atoms: Atoms, array: RISArray) -> E
 
     variance = tf.math.real(tf.linalg.diag_part(inverse))
     remaining = noise_power[:, None, None] * variance  # 1 - alpha
-    gains = tf.reduce_sum(tf.math.log(remaining) + tf.abs(symbols) ** 2 / remaining, axis=1)
+    llr = tf.reduce_sum(tf.math.log(remaining) + tf.abs(symbols) ** 2 / remaining, axis=1)
 
     noise_gradient = noise_alone + noise_power * tf.reduce_sum(variance, axis=(1, 2)) - misfit
     noise_fisher = noise_alone + noise_power**2 * tf.reduce_sum(tf.abs(inverse) ** 2, axis=(1, 2, 3))
-    return Evaluation(nll, gradient, _fisher(rows, projected), gains, noise_gradient, noise_fisher)
+    return Evaluation(nll, gradient, _fisher(rows, projected), llr, noise_gradient, noise_fisher)
 
 
 def error_covariance(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
-    """Each atom's 4 x 4 block of the inverse Fisher information, all others unknown: [B, A, 4, 4] float32."""
+    """4 x 4 blocks of the inverse Fisher information, one per atom: [B, A, 4, 4] float32.
+
+    A block is the error covariance of an atom whose nuisance parameters are all other atoms.
+    """
     num_atoms = atoms.active.shape[-1]
     fisher = evaluation.fisher
     diagonal = tf.linalg.diag_part(fisher)

@@ -1,7 +1,7 @@
 """Likelihood maps on the polar grid: v = d^H V d and q = d^H Q d.
 
 With z_l = Phi_l^H S_l^-1 y_l, V = mean_l z_l z_l^H and Q = mean_l Phi_l^H S_l^-1 Phi_l, the gradient of the negative
-log-likelihood by R is L (Q - V); v and q are its two halves along each grid point (Barthelme and Utschick,
+log-likelihood with respect to R is L (Q - V). v and q are its two terms at each grid point (Barthelme and Utschick,
 arXiv 2009.12858).
 """
 
@@ -19,24 +19,30 @@ class LikelihoodMaps(NamedTuple):
     v: tf.Tensor
     q: tf.Tensor
 
-    def gain(self, num_snapshots: tf.Tensor) -> tf.Tensor:
-        """Log-likelihood a source at each grid point would add at its best power: L (u - 1 - log u), u = v/q > 1.
+    def log_likelihood_ratio(self, num_snapshots: tf.Tensor) -> tf.Tensor:
+        """Log-likelihood ratio of a source at each grid point at its best power: L (u - 1 - log u), u = v/q > 1.
 
-        Exact when q is the same for every snapshot; a good ranking otherwise.
+        Exact if q is the same for every snapshot, otherwise an approximation that ranks well.
+
+        Args:
+          num_snapshots: L, integer scalar.
+
+        Returns:
+          [B, G] float32.
         """
         ratio = tf.maximum(self.v / self.q, 1.0)
         return tf.cast(num_snapshots, ratio.dtype) * (ratio - 1.0 - tf.math.log(ratio))
 
     def newton_power(self) -> tf.Tensor:
-        """Power of a lone source at each grid point by one Newton step from zero: (v - q) / q^2."""
+        """Power of a single source at each grid point, by one Newton step from zero, (v - q) / q^2: [B, G] float32."""
         return tf.maximum(self.v - self.q, 0.0) / self.q**2
 
 
 def diffuse_maps(observation: Observation, dictionary: PolarDictionary, diffuse_power: tf.Tensor) -> LikelihoodMaps:
-    """Maps for R = diffuse_power I, where S = c H H^H + sigma^2 I is the same for every snapshot.
+    """Maps for R = c I, for which S = c H H^H + sigma^2 I is the same in every snapshot.
 
     Args:
-      observation: the scenes.
+      observation: B scenes.
       dictionary: the grid.
       diffuse_power: c, [B] float32.
     """
@@ -66,10 +72,10 @@ def atom_maps(
     """Maps for R = A diag(powers) A^H + diffuse_power I.
 
     Args:
-      observation: the scenes.
+      observation: B scenes.
       dictionary: the grid.
       atoms: A, [B, N, P] complex64.
-      powers: [B, P] float32, not negative.
+      powers: [B, P] float32, at least zero.
       diffuse_power: [B] float32.
       noise_power: [B] float32.
     """

@@ -1,8 +1,9 @@
-"""The learned start: which peaks of a grid stage are sources, where between the grid points, how strong.
+"""The start network: selects which peaks of a grid stage are sources, and estimates their offsets and powers.
 
-A network looks at the highest peaks together: a message passes between any two of them by how far apart and how unlike
-in power they are, so that a side lobe is known by its source. It sees maps and geometry in cells, never the channel,
-the codes or the installation, and its last layer starts at zero: untrained, the highest peaks are the start.
+A message-passing network reads the highest peaks together. A message between two peaks depends on their distance and
+power ratio, so that a source identifies its side lobes. The inputs are maps, and geometry in cell units, never the
+channel, the codes or the installation. The last layer is initialised to zero: without training, the start is the
+highest peaks.
 """
 
 from typing import NamedTuple
@@ -12,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.config import StartConfig
-from models.covariance_estimator.continuous import grid_peaks
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.layers import build_in_turn, in_turn
 from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.off_grid_refinement import grid_peaks
 from models.covariance_estimator.spectral_maps import LikelihoodMaps
 
 NUM_FEATURES, NUM_RELATIONS = 63, 7
@@ -26,11 +27,13 @@ _LEAST_LOG_POWER = -13.8
 
 
 class Candidates(NamedTuple):
-    """The highest peaks of gamma q of B scenes, T each.
+    """The T highest peaks of gamma q in each scene, inputs of the start network.
 
-    indices: of their grid points, [B, T] int32. valid: [B, T] bool; a scene may have fewer.
-    log_power: of gamma over the 3 x 3 x 3 cells about, [B, T] float32.
-    features [B, T, NUM_FEATURES], relations of each to each other [B, T, T, NUM_RELATIONS]: what the network reads.
+    indices: grid points of the peaks, [B, T] int32.
+    valid: [B, T] bool; false where a scene has fewer peaks.
+    log_power: log of gamma summed over the 3 x 3 x 3 cells around the peak, [B, T] float32.
+    features: [B, T, NUM_FEATURES] float32.
+    relations: features of pairs of peaks, [B, T, T, NUM_RELATIONS] float32.
     """
 
     indices: tf.Tensor
@@ -41,8 +44,12 @@ class Candidates(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What the network says of candidates: logits of being a source [B, T], offsets from the grid point in cells
-    [B, T, 3], and what to add to the log of the power, [B, T]; all float32."""
+    """Outputs of the start network.
+
+    logits: logits of being a source, [B, T] float32.
+    offsets: offsets from the grid point, cells, [B, T, 3] float32.
+    log_power: corrections of the log power, [B, T] float32.
+    """
 
     logits: tf.Tensor
     offsets: tf.Tensor
@@ -50,7 +57,7 @@ class Start(NamedTuple):
 
 
 def _neighbourhoods(values: tf.Tensor, cells: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
-    """The 3 x 3 x 3 cells about some, edges repeated: [B, G], int32 [B, T, 3] -> [B, T, 27]."""
+    """Values of the 3 x 3 x 3 cells around given cells, edges repeated: [B, G], [B, T, 3] int32 -> [B, T, 27]."""
     padded = tf.pad(tf.reshape(values, [-1, *shape]), [[0, 0], [1, 1], [1, 1], [1, 1]], mode="SYMMETRIC")
     rows, columns = shape[1] + 2, shape[2] + 2
     corner = tf.reduce_sum(cells * (rows * columns, columns, 1), axis=-1)
@@ -62,14 +69,14 @@ def _neighbourhoods(values: tf.Tensor, cells: tf.Tensor, shape: tuple[int, int, 
 def find_candidates(
     gamma: tf.Tensor, maps: LikelihoodMaps, noise_power: tf.Tensor, dictionary: PolarDictionary, count: int
 ) -> Candidates:
-    """The highest peaks of gamma q and what is known of each.
+    """Finds the highest peaks of gamma q and computes their features.
 
     Args:
       gamma: powers on the grid, [B, G] float32.
-      maps: that led to them.
-      noise_power: [B] float32.
+      maps: the maps from which gamma was computed.
+      noise_power: sigma^2, [B] float32.
       dictionary: the grid.
-      count: T.
+      count: T, number of peaks.
     """
     shape = dictionary.config.shape
     indices, values = grid_peaks(gamma * maps.q, dictionary, count)
@@ -109,10 +116,10 @@ def find_candidates(
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class StartNetwork(keras.layers.Layer):
-    """From candidates to a `Start`; zero until trained.
+    """Message-passing network from `Candidates` to a `Start`; its outputs are zero before training.
 
     Args:
-      config: its size.
+      config: size of the network.
     """
 
     def __init__(self, config: StartConfig = StartConfig(), **kwargs) -> None:
@@ -151,14 +158,17 @@ def started_atoms(
     count: int,
     min_presence: float,
 ) -> Atoms:
-    """The likeliest candidates as atoms, moved and weighed as the network says.
+    """Converts the most probable candidates to atoms, with the network's offsets and powers.
 
     Args:
-      candidates, start: of the same scenes.
-      noise_power: [B] float32.
+      candidates, start: inputs and outputs of the network for the same scenes.
+      noise_power: sigma^2, [B] float32.
       dictionary: the grid.
-      count: atoms a scene.
-      min_presence: probability of being a source below which a candidate is left out.
+      count: number of atoms per scene, at most T.
+      min_presence: smallest probability of being a source at which a candidate becomes active.
+
+    Returns:
+      Atoms, [B, count].
     """
     logits, order = tf.math.top_k(tf.where(candidates.valid, start.logits, -np.float32(np.inf)), count)
     offsets, log_power, indices = (
@@ -171,6 +181,6 @@ def started_atoms(
     places = tf.clip_by_value(places, low, high)
     log_power -= tf.math.log(tf.gather(dictionary.norm2, indices))
     parameters = tf.concat(
-        [tf.asin(places[..., :2]), places[..., 2:], tf.maximum(log_power, -13.8)[..., None]], axis=-1
+        [tf.asin(places[..., :2]), places[..., 2:], tf.maximum(log_power, _LEAST_LOG_POWER)[..., None]], axis=-1
     )
     return Atoms(parameters, logits > np.float32(np.log(min_presence / (1.0 - min_presence))), noise_power)

@@ -1,1 +1,1 @@
-"""From the likelihood at the peaks to what is reported, and with what score."""
+"""Decides which peaks are reported, and computes positions, covariances and scores."""

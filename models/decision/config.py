@@ -1,4 +1,4 @@
-"""Settings of the decision; light, so that options can be read without TensorFlow."""
+"""Settings of the decision. Imports no TensorFlow, so that options are read quickly."""
 
 import dataclasses
 
@@ -7,19 +7,23 @@ from models.physics.config import PathLossConfig
 
 @dataclasses.dataclass(frozen=True)
 class DecisionConfig:
-    """When a candidate is reported."""
+    """Thresholds and gates of the decision.
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     min_score: float = 0.4
-    """A candidate is reported when its probability of being a hit is at least this (about half the F1 expected)."""
+    """Smallest score (probability of being a hit) of a reported source; about half the expected F1."""
     gate_angle_deg: float | None = None
-    """Half width of the gate in azimuth and elevation, degrees; left out, the field of view's, 5 by default."""
+    """Half width of the gate in azimuth and elevation, degrees; default from the field of view (5)."""
     gate_range_m: float | None = None
-    """Half width of the gate in range, metres; left out, the field of view's, 1 by default."""
+    """Half width of the gate in range, metres; default from the field of view (1)."""
     path_loss: PathLossConfig = PathLossConfig()
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_score <= 1:
-            raise ValueError(f"DecisionConfig.min_score: expected a probability, got {self.min_score!r}")
+            raise ValueError(f"DecisionConfig.min_score: expected a probability in [0, 1], got {self.min_score!r}")
         for field in ("gate_angle_deg", "gate_range_m"):
             value = getattr(self, field)
             if value is not None and not value > 0:
@@ -28,10 +32,14 @@ class DecisionConfig:
 
 @dataclasses.dataclass(frozen=True)
 class InflationConfig:
-    """How far covariances follow the mismatch ratio."""
+    """How much the mismatch ratio increases the covariances.
+
+    Raises:
+      ValueError: `max_factor` is below one.
+    """
 
     max_factor: float = 30.0
-    """Largest factor; 1 reports the inverse Fisher information everywhere."""
+    """Largest factor; 1 always reports the inverse Fisher information."""
 
     def __post_init__(self) -> None:
         if not self.max_factor >= 1:

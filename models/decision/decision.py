@@ -1,9 +1,10 @@
-"""From likelihood to decision: posterior position, its covariance, and the probability that reporting it is a hit.
+"""Posterior position, its covariance, and the probability that a reported source is a hit.
 
-The likelihood of an atom is taken as Gaussian in (azimuth, elevation, 1/r) (Laplace); the prior is uniform in angles
-and in range over the field of view. The range reported maximises the posterior mass within the gate: a source reported
-outside the gate costs a miss and a false alarm at once. Existence is weighed by the Laplace evidence
-    log odds = gain + log((2 pi)^2 |C|^(1/2)) - log(prior volume).
+The likelihood of an atom is approximated by a Gaussian in (azimuth, elevation, 1/r) (Laplace approximation). The prior
+is uniform in angles and in range over the field of view. The reported range maximises the posterior mass within the
+gate, because a source reported outside the gate counts as a miss and as a false alarm. The probability that a source
+exists follows from the Laplace evidence
+    log odds = log-likelihood ratio + log((2 pi)^2 |C|^(1/2)) - log(prior volume).
 """
 
 import math
@@ -15,12 +16,19 @@ import tensorflow as tf
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation, error_covariance
 from models.decision.config import DecisionConfig
 from models.physics.geometry import FieldOfView
-from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, path_loss_factor
+from models.physics.path_loss import LOG_POWER_WIDTH, RangePosteriors, path_loss_factor
 from models.physics.steering import source_positions_m
 
 
 class Decision(NamedTuple):
-    """Posterior estimates of each atom, [B, A, ...] float32; radians and metres."""
+    """Posterior estimates of each atom, all float32.
+
+    azimuth, elevation: [B, A], radians.
+    range_m: [B, A], metres.
+    position_m: [B, A, 3], metres.
+    position_cov_m2: [B, A, 3, 3], m^2.
+    score: probability of being a hit, [B, A].
+    """
 
     azimuth: tf.Tensor
     elevation: tf.Tensor
@@ -30,8 +38,8 @@ class Decision(NamedTuple):
     score: tf.Tensor
 
 
-_LAW_RANGE_M = FieldOfView().typical_range_m  # the levels of the path-loss law are a fixed grid about it
-_NUM_NODES, _WIDTH = 41, 4.0  # nodes of inverse range over so many deviations each way
+_LAW_RANGE_M = FieldOfView().typical_range_m  # the fixed level grid of the path-loss law is centred on it
+_NUM_NODES, _WIDTH = 41, 4.0  # quadrature nodes in inverse range, over +-4 standard deviations
 
 
 def _normal_mass(error: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
@@ -39,7 +47,7 @@ def _normal_mass(error: tf.Tensor, deviation: tf.Tensor) -> tf.Tensor:
     return tf.math.erf(error / (math.sqrt(2.0) * deviation))
 
 
-def _log_existence_odds(covariance: tf.Tensor, gains: tf.Tensor, range_m: tf.Tensor, view: FieldOfView) -> tf.Tensor:
+def _log_existence_odds(covariance: tf.Tensor, llr: tf.Tensor, range_m: tf.Tensor, view: FieldOfView) -> tf.Tensor:
     deviation = tf.sqrt(tf.linalg.diag_part(covariance))
     correlation = covariance / (deviation[..., :, None] * deviation[..., None, :])
     eye = 1e-5 * tf.eye(PARAMETERS_PER_ATOM)
@@ -48,11 +56,11 @@ def _log_existence_odds(covariance: tf.Tensor, gains: tf.Tensor, range_m: tf.Ten
     angles = (view.azimuth[1] - view.azimuth[0]) * (view.elevation[1] - view.elevation[0])
     constant = math.log(angles * (view.range_m[1] - view.range_m[0]) * LOG_POWER_WIDTH)
     log_volume = constant - 2.0 * tf.math.log(range_m)  # uniform in r is density r^2 / (r_max - r_min) in 1/r
-    return gains + 2.0 * math.log(2.0 * math.pi) + half_log_det - log_volume
+    return llr + 2.0 * math.log(2.0 * math.pi) + half_log_det - log_volume
 
 
 def _range_nodes(mean: tf.Tensor, deviation: tf.Tensor, view: FieldOfView) -> tf.Tensor:
-    """Inverse ranges across the posterior as far as it lies in the field of view: [B, A, nodes]."""
+    """Inverse ranges that cover the part of the posterior inside the field of view: [B, A, nodes]."""
     low, high = view.inverse_range
     least = tf.minimum(deviation, 0.5 * (high - low))
     first = tf.clip_by_value(mean - _WIDTH * deviation, low, high - least)
@@ -68,18 +76,18 @@ def decide(
     config: DecisionConfig,
     inflation: tf.Tensor | None = None,
 ) -> Decision:
-    """Posterior estimates and scores of the atoms.
+    """Computes posterior estimates and scores of the atoms.
 
     Args:
-      atoms: at the likelihood's maximum, [B, A].
-      evaluation: the likelihood there.
-      view: the prior's support.
-      config: the gate a hit is judged by.
-      inflation: how many times the inverse Fisher information the atoms' covariances are, [B, A] float32, at least 1;
-        None where the model is as told.
+      atoms: atoms at the maximum of the likelihood, [B, A].
+      evaluation: the likelihood at them.
+      view: support of the prior.
+      config: gates, and the prior of the transmit powers.
+      inflation: factor of each atom's covariance relative to the inverse Fisher information, [B, A] float32, at least
+        1; None for 1.
 
     Returns:
-      The decision; rows of inactive atoms hold a score of zero and are otherwise meaningless.
+      The decision. Inactive atoms have a score of zero; their other entries are undefined.
     """
     covariance = error_covariance(atoms, evaluation)
     if inflation is not None:
@@ -92,10 +100,10 @@ def decide(
     weights = tf.nn.softmax(-0.5 * shift**2 / variance_w[..., None] + 2.0 * tf.math.log(nodes_r), axis=-1)
 
     mean_range_m = tf.reduce_sum(weights * nodes_r, axis=-1)
-    log_odds = _log_existence_odds(covariance, evaluation.gains, mean_range_m, view)
+    log_odds = _log_existence_odds(covariance, evaluation.llr, mean_range_m, view)
     log_odds = tf.where(atoms.active, log_odds, -np.float32(np.inf))
     power_slope = covariance[..., 3, 2] / variance_w
-    candidates = Candidates(
+    candidates = RangePosteriors(
         range_m=_LAW_RANGE_M / view.typical_range_m * nodes_r,
         log_power=log_power[..., None] + power_slope[..., None] * shift,
         log_power_variance=tf.maximum(covariance[..., 3, 3] - power_slope * covariance[..., 3, 2], 0.0),
@@ -116,7 +124,7 @@ def decide(
     range_m = tf.gather(candidates, best, batch_dims=2)
     range_mass = tf.gather(mass, best, batch_dims=2)
 
-    regression = covariance[..., :2, 2] / variance_w[..., None]  # angles follow the range
+    regression = covariance[..., :2, 2] / variance_w[..., None]  # correlation of the angles with the range
     mean_shift = tf.reduce_sum(weights * shift, axis=-1)
     reported = [
         tf.clip_by_value(mean + regression[..., i] * mean_shift, *limits)
@@ -134,19 +142,19 @@ def decide(
     conditional = covariance[..., :2, :2] - regression[..., :, None] * covariance[..., 2:3, :2]
     slopes = angle_slopes(reported[0], reported[1], range_m)
     position_cov = tf.einsum("...n,...ni,...nj->...ij", weights, error, error)
-    position_cov += tf.einsum("...n,...ni,...nj->...ij", weights, cell, cell) / 12.0  # a node stands for its cell
+    position_cov += tf.einsum("...n,...ni,...nj->...ij", weights, cell, cell) / 12.0  # a node represents its cell
     position_cov += tf.einsum("...ai,...ab,...bj->...ij", slopes, conditional, slopes)
 
     gate = math.radians(config.gate_angle_deg or view.gate_angle_deg)
     angle_mass = tf.reduce_prod(_normal_mass(gate, tf.sqrt(tf.linalg.diag_part(covariance)[..., :2])), axis=-1)
     exists = tf.sigmoid(log_odds + tf.math.log(evidence[..., 0]))
     score = tf.where(atoms.active, exists * angle_mass * range_mass, 0.0)
-    score = tf.round(1e4 * tf.minimum(score, 1.0)) / 1e4  # near-certain sources keep one order on every machine
+    score = tf.round(1e4 * tf.minimum(score, 1.0)) / 1e4  # same order of near-certain sources on every machine
     return Decision(reported[0], reported[1], range_m, position, position_cov, score)
 
 
 def angle_slopes(azimuth: tf.Tensor, elevation: tf.Tensor, range_m: tf.Tensor) -> tf.Tensor:
-    """dq/d(azimuth, elevation): [..., 2, 3]."""
+    """dq/d(azimuth, elevation), metres per radian: [..., 2, 3]; angles in radians, range in metres."""
     sin_az, cos_az, sin_el, cos_el = tf.sin(azimuth), tf.cos(azimuth), tf.sin(elevation), tf.cos(elevation)
     by_azimuth = tf.stack([-cos_el * sin_az, cos_el * cos_az, tf.zeros_like(sin_az)], axis=-1)
     by_elevation = tf.stack([-sin_el * cos_az, -sin_el * sin_az, cos_el], axis=-1)

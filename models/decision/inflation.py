@@ -1,7 +1,8 @@
-"""Covariances where the model does not hold: the inverse Fisher information times what the measurement shows.
+"""Inflation of the covariances where the measurement shows a model mismatch.
 
-`models.reflections.path_search.mismatch_ratio` is one, give or take a tenth, where the model holds, and above
-it where what arrives with a source's symbols is not the column the estimator has for it.
+The covariance is the inverse Fisher information times `models.multipath.path_search.mismatch_ratio`. The ratio is one
+with a standard deviation of 0.1 if the model is correct, and larger if the received column of a source differs from the
+estimated one.
 """
 
 import tensorflow as tf
@@ -10,5 +11,5 @@ from models.decision.config import InflationConfig
 
 
 def inflation(mismatch_ratio: tf.Tensor, config: InflationConfig) -> tf.Tensor:
-    """Factors of the atoms' covariances, [B, A] float32, from their mismatch ratios, [B, A]."""
+    """Factors of the covariances from mismatch ratios: [B, A] float32 -> [B, A] float32."""
     return tf.clip_by_value(mismatch_ratio, 1.0, config.max_factor)

@@ -1,8 +1,8 @@
-"""What is said of a candidate, corrected by what was learned: ghosts of a channel not as told look like sources.
+"""Learned correction of scores and covariances.
 
-The Laplace score and covariance of `decide` are right where the model is. A small network reads what a scene shows of
-its mismatch and of a candidate's surroundings, adds to the logit of that score and stretches that covariance;
-untrained it changes nothing.
+The Laplace score and covariance of `decide` assume a correct model. With a mismatched channel, false detections look
+like sources. A small network reads features of the mismatch and of other candidates nearby. It adds to the logit of the
+score and scales the covariance. Before training it changes nothing.
 """
 
 import math
@@ -19,9 +19,9 @@ from models.physics.geometry import Scenario
 from models.physics.observation import Observation
 
 NUM_FEATURES = 13
-_FARTHEST_M = 10.0  # in the field of view that scores were taught in
-_LOG_STRETCH = (-1.0, math.log(30.0))  # limits of what a covariance may be taken by
-_LEAST_SCORE = 4e-5  # scores have four digits, and one of 1 must come back as 1
+_FARTHEST_M = 10.0  # largest range in the training scenes
+_LOG_STRETCH = (-1.0, math.log(30.0))  # limits of the log factor of a covariance
+_LEAST_SCORE = 4e-5  # scores have four digits; a score of 1 must survive the round trip
 
 
 def _log(values: tf.Tensor) -> tf.Tensor:
@@ -29,7 +29,7 @@ def _log(values: tf.Tensor) -> tf.Tensor:
 
 
 def score_logit(score: tf.Tensor) -> tf.Tensor:
-    """log(p / (1 - p)) of a probability, as far as the score's resolution goes."""
+    """log(p / (1 - p)) of a score, clipped to the resolution of scores: [...] float32 -> [...] float32."""
     score = tf.clip_by_value(score, _LEAST_SCORE, 1.0 - _LEAST_SCORE)
     return tf.math.log(score) - tf.math.log(1.0 - score)
 
@@ -42,21 +42,23 @@ def score_features(
     observation: Observation,
     scenario: Scenario,
 ) -> tf.Tensor:
-    """What the correction reads of each candidate.
+    """Features of each candidate, inputs of `ScoreCorrection`.
+
+    In this order: logit of the score; log of the log-likelihood ratio; log ratio of estimated to reported noise power;
+    log of the reported noise power; log of the range, scaled to at most 10; log of the position's standard deviation
+    relative to the gate; the same relative to the range; log power relative to the strongest candidate; number of
+    candidates relative to K_max; log distance to the nearest stronger candidate in beam widths; log of its relative
+    power; log of the channel's effective rank, since a low-rank channel leaves ambiguous positions; log of the mismatch
+    ratio. All are scaled to order one.
 
     Args:
-      decision, atoms, evaluation: the candidates, [B, A], as they came out of `models.decision.decision.decide`.
-      mismatch: their mismatch ratios, [B, A].
-      observation: the scenes.
-      scenario: what distances and numbers are measured by.
+      decision, atoms, evaluation: the candidates, [B, A]; results and inputs of `models.decision.decision.decide`.
+      mismatch: their mismatch ratios, [B, A] float32.
+      observation: B scenes.
+      scenario: the installation, units of the features.
 
     Returns:
-      [B, A, NUM_FEATURES] float32 of order one: logit of the score; log gain; log of estimated over reported noise
-      power, and of the reported one; logs of the range (10 is the farthest there can be), of the position's deviation
-      in gates, and of that over the range; log
-      power over the strongest; number of candidates; and, of the nearest stronger candidate, the log of its distance in
-      beam widths and that of its power over this one's; log of the channel's effective rank, since few directions leave
-      several places as likely; log of the mismatch ratio. Zero for inactive atoms.
+      [B, A, NUM_FEATURES] float32; zero for inactive atoms.
     """
     powers, active = atoms.powers(), atoms.active
     variance = tf.linalg.diag_part(decision.position_cov_m2)
@@ -71,7 +73,7 @@ def score_features(
     reported_noise_power = observation.noise_power
     features = [
         0.3 * score_logit(decision.score),
-        _log(tf.maximum(evaluation.gains, 1.0)) - 4.0,
+        _log(tf.maximum(evaluation.llr, 1.0)) - 4.0,
         _log(atoms.noise_power / reported_noise_power)[:, None] * everywhere,
         0.5 * _log(reported_noise_power)[:, None] * everywhere,
         _log(decision.range_m * (_FARTHEST_M / view.range_m[1])),
@@ -96,10 +98,12 @@ def _resolution(scenario: Scenario) -> np.ndarray:
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class ScoreCorrection(keras.layers.Layer):
-    """A small network from a candidate's features to corrections of its score and covariance; zero until trained.
+    """A small network from the features of a candidate to corrections of its score and covariance.
+
+    Its outputs are zero before training.
 
     Args:
-      width: units of each of the two hidden layers.
+      width: number of units of each of the two hidden layers.
     """
 
     def __init__(self, width: int = 24, **kwargs) -> None:
@@ -112,13 +116,19 @@ class ScoreCorrection(keras.layers.Layer):
         build_in_turn([*self.hidden, self.readout], input_shape)
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """features [..., NUM_FEATURES] -> what is added to the logit of the score, and to the log of the covariance:
-        [..., 2] float32."""
+        """Computes the corrections of the logit of the score and of the log of the covariance.
+
+        Args:
+          features: [..., NUM_FEATURES] float32, see `score_features`.
+
+        Returns:
+          [..., 2] float32.
+        """
         to_logit, log_stretch = tf.unstack(in_turn([*self.hidden, self.readout], features), axis=-1)
         return tf.stack([to_logit, tf.clip_by_value(log_stretch, *_LOG_STRETCH)], axis=-1)
 
     def correct(self, decision: Decision, features: tf.Tensor) -> Decision:
-        """The decision with corrected scores and covariances; a score of zero stays zero."""
+        """Corrects scores and covariances of a decision. A score of zero stays zero."""
         to_logit, log_stretch = tf.unstack(self(features), axis=-1)
         corrected = tf.round(1e4 * tf.sigmoid(score_logit(decision.score) + to_logit)) / 1e4
         return decision._replace(

@@ -1,1 +1,1 @@
-"""What the world does: the surface, the steering vector, the measurement, R_eff, the path-loss law."""
+"""The physical model: surface geometry, steering vectors, the measurement, R_eff and the path-loss law."""

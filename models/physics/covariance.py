@@ -1,7 +1,7 @@
-"""The RIS-domain covariance and R_eff, the one conditioning applied to it.
+"""The covariance in the surface's domain, and its conditioning to R_eff.
 
-Training, validation, MVDR and export all come through `effective_covariance` or its low-rank twin
-`effective_low_rank`; both use `shrinkage_coefficient`.
+Training, validation, MVDR and export all use `effective_covariance` or its low-rank form `effective_low_rank`. Both use
+`shrinkage_coefficient`.
 """
 
 import warnings
@@ -18,15 +18,17 @@ _SNR_FACTORS = (0.02, 0.04, 0.07, 0.10, 0.14)
 
 
 def as_complex(values: tf.Tensor) -> tf.Tensor:
-    """Real values as complex ones of the same precision. The gradient is the real part; that of tf.cast would be a cast
-    back, of which TensorFlow warns."""
+    """Converts real values to complex values of the same precision.
+
+    The gradient is the real part. `tf.cast` would have the same gradient, but TensorFlow warns about its cast back.
+    """
     return tf.complex(values, tf.zeros_like(values))
 
 
 class LowRankCovariance(NamedTuple):
-    """R = U U^H + floor I, the form in which R_pred and R_eff travel.
+    """R = U U^H + floor I, the representation of R_pred and R_eff.
 
-    factor: [B, N, A] complex, U; a zero column is an unused atom.
+    factor: U, [B, N, A] complex; a zero column is an unused atom.
     floor: [B] real, positive.
     """
 
@@ -34,13 +36,13 @@ class LowRankCovariance(NamedTuple):
     floor: tf.Tensor
 
     def dense(self) -> tf.Tensor:
-        """R as [B, N, N], complex."""
+        """R, [B, N, N] complex."""
         gram = tf.matmul(self.factor, self.factor, adjoint_b=True)
         floor = as_complex(self.floor)[:, None, None]
         return gram + floor * tf.eye(tf.shape(gram)[-1], dtype=gram.dtype)
 
     def trace(self) -> tf.Tensor:
-        """tr R as [B], real."""
+        """tr R, [B] real."""
         num_elements = tf.cast(tf.shape(self.factor)[-2], self.floor.dtype)
         return tf.reduce_sum(tf.abs(self.factor) ** 2, axis=(-2, -1)) + num_elements * self.floor
 
@@ -49,12 +51,12 @@ def shrinkage_coefficient(snr_db: tf.Tensor, num_snapshots: tf.Tensor, config: S
     """alpha = clip(base_alpha / 1e-3 * f(SNR) * sqrt(16 / L)).
 
     Args:
-      snr_db: [B], float32 or float64, dB.
+      snr_db: [B] float32 or float64, dB.
       num_snapshots: L, integer scalar.
-      config: base alpha and clips.
+      config: base_alpha and the limits.
 
     Returns:
-      [B], as snr_db, in [min_alpha, max_alpha].
+      [B], the dtype of snr_db, in [min_alpha, max_alpha]. docs/conventions.md has the table of f.
     """
     snr_db = tf.convert_to_tensor(snr_db)
     step = tf.reduce_sum([tf.cast(snr_db < level, tf.int32) for level in _SNR_STEPS_DB], axis=0)
@@ -65,7 +67,7 @@ def shrinkage_coefficient(snr_db: tf.Tensor, num_snapshots: tf.Tensor, config: S
 
 
 def _hermitian_unit_trace(covariance: tf.Tensor) -> tf.Tensor:
-    """(R + R^H) / 2 scaled to trace N."""
+    """(R + R^H) / 2, scaled to trace N."""
     covariance = 0.5 * (covariance + tf.linalg.adjoint(covariance))
     trace = tf.math.real(tf.linalg.trace(covariance))
     num_elements = tf.cast(tf.shape(covariance)[-1], trace.dtype)
@@ -75,16 +77,17 @@ def _hermitian_unit_trace(covariance: tf.Tensor) -> tf.Tensor:
 def effective_covariance(
     covariance: tf.Tensor, snr_db: tf.Tensor, num_snapshots: tf.Tensor, config: ShrinkageConfig = ShrinkageConfig()
 ) -> tf.Tensor:
-    """R_eff: hermitise, scale to trace N, shrink (1 - alpha) R + alpha I.
+    """R_eff: takes the Hermitian part, scales it to trace N and shrinks it, (1 - alpha) R + alpha I.
 
     Args:
-      covariance: [B, N, N], complex64 or complex128, positive trace.
-      snr_db: [B], real, dB.
-      num_snapshots: L.
+      covariance: R, [B, N, N] complex64 or complex128, with a positive trace.
+      snr_db: [B] real, dB.
+      num_snapshots: L, integer scalar.
       config: the shrinkage.
 
     Returns:
-      [B, N, N], as covariance, trace N, smallest eigenvalue at least alpha if R is positive semi-definite.
+      [B, N, N], the dtype of covariance, trace N. The smallest eigenvalue is at least alpha if R is positive
+      semi-definite.
     """
     covariance = _hermitian_unit_trace(covariance)
     alpha = tf.cast(shrinkage_coefficient(snr_db, num_snapshots, config), covariance.dtype)[:, None, None]
@@ -97,7 +100,15 @@ def effective_low_rank(
     num_snapshots: tf.Tensor,
     config: ShrinkageConfig = ShrinkageConfig(),
 ) -> LowRankCovariance:
-    """`effective_covariance` of a low-rank R without forming it; the same arguments otherwise."""
+    """`effective_covariance` of a low-rank R, without forming R.
+
+    Args:
+      covariance: R, of B scenes.
+      snr_db, num_snapshots, config: as for `effective_covariance`.
+
+    Returns:
+      R_eff, with trace N.
+    """
     num_elements = tf.cast(tf.shape(covariance.factor)[-2], covariance.floor.dtype)
     to_unit_trace = num_elements / covariance.trace()
     alpha = tf.cast(shrinkage_coefficient(snr_db, num_snapshots, config), covariance.floor.dtype)
@@ -107,29 +118,31 @@ def effective_low_rank(
 
 
 def hybrid_covariance(predicted: tf.Tensor, sampled: tf.Tensor, beta: float, num_antennas: int) -> tf.Tensor:
-    """(1 - beta) R_pred + beta R_samp, both at trace N, for a covariance the caller brings.
+    """(1 - beta) R_pred + beta R_samp, both scaled to trace N, for users who have a sample covariance.
+
+    The localizer does not use this function: its beta is 0.
 
     Args:
-      predicted: R_pred [B, N, N], complex.
-      sampled: R_samp [B, N, N], complex.
-      beta: weight of R_samp in [0, 1]; the project's own path keeps it at 0 and never calls this.
-      num_antennas: M, the rank R_samp can have a snapshot.
+      predicted: R_pred, [B, N, N] complex.
+      sampled: R_samp, [B, N, N] complex.
+      beta: weight of R_samp, in [0, 1].
+      num_antennas: M; one snapshot adds at most M to the rank of R_samp.
 
     Returns:
       [B, N, N], trace N.
 
     Raises:
-      ValueError: beta outside [0, 1].
+      ValueError: beta is outside [0, 1].
 
     Warns:
-      UserWarning: beta > 0 with M < N, where R_samp is rank deficient and has never helped MVDR.
+      UserWarning: beta > 0 with M < N, where R_samp is rank deficient and never helped MVDR.
     """
     if not 0.0 <= beta <= 1.0:
         raise ValueError(f"beta: expected a number in [0, 1], got {beta!r}")
     num_elements = predicted.shape[-1]
     if beta > 0 and num_antennas < num_elements:
         warnings.warn(
-            f"beta = {beta} mixes in R_samp with M = {num_antennas} < N = {num_elements}: it is rank deficient there",
+            f"beta = {beta} adds R_samp with M = {num_antennas} < N = {num_elements}, where it is rank deficient",
             stacklevel=2,
         )
     return (1.0 - beta) * _hermitian_unit_trace(predicted) + beta * _hermitian_unit_trace(sampled)

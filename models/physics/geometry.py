@@ -1,4 +1,4 @@
-"""The surface, the region it watches, and the scenario both belong to (docs/conventions.md)."""
+"""The surface, the field of view, and the scenario that holds both (docs/conventions.md)."""
 
 import math
 from typing import Annotated, Literal
@@ -13,14 +13,14 @@ Wavefront = Literal["spherical", "fresnel"]
 Amplitude = Literal["uniform", "spherical"]
 
 ElementExponent = Annotated[float, Interval(ge=0, le=8)]
-_WIDEST_DEG = 85.0  # a source in the plane of the surface is seen by no element
+_WIDEST_DEG = 85.0  # no element receives a source in the plane of the surface
 
 
 def _all_other(positions_m: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
     if len(positions_m) < 2:
         raise ValueError(f"expected at least 2 pairs (y, z), got {len(positions_m)}")
     if len(set(positions_m)) < len(positions_m):
-        raise ValueError("expected places no two of which are the same")
+        raise ValueError("expected positions that all differ")
     return positions_m
 
 
@@ -34,28 +34,31 @@ class RISArray:
 
     Element n = iv * num_horizontal + ih (horizontal index fastest) lies at
     p_n = (0, (ih - (num_horizontal-1)/2 + index_offset) d, (iv - (num_vertical-1)/2 + index_offset) d),
-    unless `positions_m` says where the elements are.
+    unless `positions_m` gives the positions.
+
+    Raises:
+      ValueError: a field is out of its range.
     """
 
     num_horizontal: AtLeast1 = 12
-    """Elements along y."""
+    """Number of elements along y."""
     num_vertical: AtLeast1 = 12
-    """Elements along z."""
+    """Number of elements along z."""
     wavelength_m: Positive = 0.3
-    """Carrier wavelength, metres (0.3 m is 1 GHz)."""
+    """Carrier wavelength, metres (0.3 m at 1 GHz)."""
     spacing_m: Positive = None  # type: ignore[assignment]
-    """Distance between neighbouring elements, d, metres; left out, half a wavelength."""
+    """d, distance between neighbouring elements, metres; default half a wavelength."""
     wavefront: Wavefront = "spherical"
-    """"spherical" uses exact distances, "fresnel" the quadratic approximation (parity with the predecessor)."""
+    """"spherical" uses exact distances, "fresnel" their quadratic approximation (as the predecessor did)."""
     index_offset: float = 0.0
-    """Shift of both element indices, in elements. The predecessor's indices -6..5 are an offset of -0.5."""
+    """Shift of both element indices, in elements; -0.5 gives the predecessor's indices -6..5."""
     amplitude: Amplitude = "uniform"
-    """"spherical": the field at an element falls as 1 / distance; "uniform": the same path loss to all elements."""
+    """"spherical": the field at an element decays as 1 / distance; "uniform": all elements have the same path loss."""
     element_exponent: ElementExponent = 0.0
-    """e of the elements' field pattern cos^e of the angle against their normal; 0 is isotropic."""
+    """e of the field pattern cos^e(angle from the normal) of an element; 0 is isotropic."""
     positions_m: Positions | None = None
-    """(y, z) of every element, metres from the origin, in place of a lattice; num_horizontal is then their number and
-    num_vertical 1."""
+    """(y, z) of every element, metres from the origin, instead of a lattice. num_horizontal is then the number of
+    elements and num_vertical is 1."""
 
     def __post_init__(self) -> None:
         if self.positions_m is not None:
@@ -68,34 +71,37 @@ class RISArray:
 
     @property
     def num_elements(self) -> int:
-        """N."""
+        """N, number of elements."""
         return self.num_horizontal * self.num_vertical
 
     @property
     def has_unit_modulus(self) -> bool:
-        """Whether all entries of a steering vector have modulus 1 / sqrt(N), and the vector unit norm."""
+        """True if every entry of a steering vector has modulus 1 / sqrt(N), so that its norm is one."""
         return self.amplitude == "uniform" and self.element_exponent == 0.0
 
     @property
     def resolution(self) -> tuple[float, float, float]:
-        """What the surface can tell apart in sin(azimuth), sin(elevation) and inverse range (1/m): the beam widths
-        lambda / D and, of the curvature of a wavefront, lambda / D^2 with the larger of the two D."""
+        """Resolution in sin(azimuth), sin(elevation) and inverse range (1/m).
+
+        The beam widths lambda / D along each axis, and lambda / D^2 of the larger aperture D for the curvature of the
+        wavefront.
+        """
         width_m, height_m = self.aperture_m
         depth = self.wavelength_m / max(width_m, height_m) ** 2
         return (self.wavelength_m / width_m, self.wavelength_m / height_m, depth)
 
     @property
     def relative_resolution(self) -> np.ndarray:
-        """`resolution` in units of the default surface's, float64 [3]: what steps and margins are scaled by."""
+        """`resolution` divided by that of the default surface, [3] float64. Scales steps and margins."""
         return np.array(self.resolution) / np.array(RISArray().resolution)
 
     @property
     def wavenumber(self) -> float:
-        """k0 = 2 pi / lambda, radians a metre."""
+        """k0 = 2 pi / lambda, rad/m."""
         return 2.0 * math.pi / self.wavelength_m
 
     def element_positions_m(self) -> np.ndarray:
-        """Element coordinates in the plane of the surface: float64 [N, 2], columns y and z, metres."""
+        """Element positions in the plane of the surface, [N, 2] float64: y and z, metres."""
         if self.positions_m is not None:
             return np.array(self.positions_m)
         y = np.arange(self.num_horizontal) - (self.num_horizontal - 1) / 2 + self.index_offset
@@ -105,7 +111,7 @@ class RISArray:
 
     @property
     def lattice_shape(self) -> tuple[int, int]:
-        """Places along y and z of the smallest lattice, d apart, that spans the elements."""
+        """Number of points along y and z of the smallest lattice of spacing d that spans the elements."""
         if self.positions_m is None:
             return (self.num_horizontal, self.num_vertical)
         places = np.rint(np.ptp(self.element_positions_m(), axis=0) / self.spacing_m).astype(int) + 1
@@ -113,14 +119,18 @@ class RISArray:
 
     @property
     def aperture_m(self) -> tuple[float, float]:
-        """Extent along y and z, metres, every element taking d."""
+        """Extent along y and z, metres; each element has width d."""
         horizontal, vertical = self.lattice_shape
         return (horizontal * self.spacing_m, vertical * self.spacing_m)
 
 
 @checked(frozen=True)
 class FieldOfView:
-    """The region sources are drawn from, searched in, and decided by. Degrees and metres."""
+    """The region in which sources are simulated, searched and decided on. Degrees and metres.
+
+    Raises:
+      ValueError: a limit is out of its range.
+    """
 
     azimuth_deg: Annotated[tuple[_Angle, _Angle], Rising] = (-60.0, 60.0)
     elevation_deg: Annotated[tuple[_Angle, _Angle], Rising] = (-30.0, 30.0)
@@ -138,32 +148,36 @@ class FieldOfView:
 
     @property
     def inverse_range(self) -> tuple[float, float]:
-        """Inverse range limits, 1/m, low to high."""
+        """Inverse range limits, 1/m, ascending."""
         return (1.0 / self.range_m[1], 1.0 / self.range_m[0])
 
     @property
     def typical_range_m(self) -> float:
-        """The geometric mean of the range's limits."""
+        """Geometric mean of the range limits, metres."""
         return math.sqrt(self.range_m[0] * self.range_m[1])
 
     @property
     def gate_angle_deg(self) -> float:
-        """How far a hit may be off in azimuth and elevation: 5 degrees, but at most a twelfth of the narrower span."""
+        """Largest error of a hit in azimuth and elevation: 5 degrees, at most 1/12 of the narrower span."""
         return min(5.0, min(high - low for low, high in (self.azimuth_deg, self.elevation_deg)) / 12.0)
 
     @property
     def gate_range_m(self) -> float:
-        """How far a hit may be off in range: 1 m, but at most 2 / 19 of the span, which is 1 m of 0.5 to 10 m."""
+        """Largest error of a hit in range: 1 m, at most 2/19 of the span (1 m for 0.5 to 10 m)."""
         return min(1.0, (self.range_m[1] - self.range_m[0]) / 9.5)
 
 
 @checked(frozen=True)
 class Scenario:
-    """What the estimator is told about the installation before it sees a scene."""
+    """What the estimator knows of the installation before any measurement.
+
+    Raises:
+      ValueError: a count is less than one.
+    """
 
     array: RISArray = RISArray()
     field_of_view: FieldOfView = FieldOfView()
     num_antennas: AtLeast1 = 16
-    """M, antennas of the base station."""
+    """M, number of base-station antennas."""
     max_sources: AtLeast1 = 5
-    """K_max, the most sources reported."""
+    """K_max, largest number of reported sources."""

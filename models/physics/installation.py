@@ -1,4 +1,4 @@
-"""Installation files: a surface, its base station and what it watches, in TOML (docs/installation.md)."""
+"""Installation files: surface, base station and field of view in TOML (docs/installation.md)."""
 
 import dataclasses
 import hashlib
@@ -42,10 +42,11 @@ class _File(TypedDict, total=False):
 
 
 def load_installation(path: Path) -> Scenario:
-    """The installation a file describes; what it leaves out is the default installation's.
+    """Reads an installation file. Values that the file omits are those of the default installation.
 
     Raises:
-      ValueError: no such file, no TOML, an unknown key, or a value that cannot be; one line that names the field.
+      ValueError: the file is missing, is no TOML, or has an unknown key or an impossible value. The message is one line
+        that names the field.
     """
     tables: _File = read_toml(path, _File)
     array: dict[str, Any] = {**tables.get("array", {})}
@@ -72,14 +73,16 @@ InstallationFile = Annotated[Path, pydantic.AfterValidator(_readable)]
 
 
 def installation_differences(scenario: Scenario) -> dict[str, Any]:
-    """By dotted field, what an installation has other than the default one: what makes it that installation, whatever
-    fields come later."""
+    """Values that differ from the default installation, by dotted field name.
+
+    They identify the installation: fields that later versions add do not change them.
+    """
     own, default = (_flat(dataclasses.asdict(one)) for one in (scenario, Scenario()))
     return {name: value for name, value in own.items() if value != default[name]}
 
 
 def installation_id(scenario: Scenario) -> str:
-    """Eight hexadecimal digits, a hash of `installation_differences`; "default" where there is none."""
+    """Eight hexadecimal digits, a hash of `installation_differences`; "default" if there are none."""
     differences = installation_differences(scenario)
     if not differences:
         return "default"

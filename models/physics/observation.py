@@ -1,4 +1,4 @@
-"""What the estimator works on: a scene's measurement, free of the receiver's gain and of the channel's scale."""
+"""The normalised measurement: independent of the receiver's gain and of the scale of the channel."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,14 @@ _LEAST_NOISE_POWER = 1e-5  # 50 dB below the received power
 
 
 class Observation(NamedTuple):
-    """A batch of scenes, normalised. Powers are then shares of the received power.
+    """A batch of normalised scenes. Powers are relative to the received power.
 
-    snapshots: y_l, [B, L, M] complex64, unit RMS a scene.
+    snapshots: y_l, [B, L, M] complex64, unit RMS in each scene.
     ris_codes: c_l, [B, L, N] complex64.
     channel: H, [B, M, N] complex64, scaled to mean_m |h_m|^2 = N, so that a source of power p delivers about p.
-    rows: Phi_l = H diag(c_l) as [Re Phi, Im Phi] stacked over snapshots and antennas, [B, L M, 2N] float32.
-    noise_power: sigma^2 by the reported SNR, [B] float32.
+    rows: the sensing matrices Phi_l = H diag(c_l) as real rows [Re Phi, Im Phi], stacked over snapshots and antennas,
+      [B, L M, 2N] float32.
+    noise_power: sigma^2 from the reported SNR, [B] float32.
     """
 
     snapshots: tf.Tensor
@@ -25,11 +26,11 @@ class Observation(NamedTuple):
 
     @property
     def operator(self) -> tf.Tensor:
-        """Phi_l, [B, L, M, N] complex64, made anew: large, for checks."""
+        """The sensing matrices Phi_l, [B, L, M, N] complex64. Computed on each access and large; for checks."""
         return self.channel[:, None] * self.ris_codes[:, :, None]
 
     def respond(self, vectors: tf.Tensor) -> tf.Tensor:
-        """Phi_l x_j for every snapshot: x [B, N, J] -> [B, L, M, J], as one real product; no gradient passes it."""
+        """Phi_l x_j for every snapshot, as one real product: x [B, N, J] -> [B, L, M, J]. Has no gradient."""
         num_snapshots, num_antennas = tf.shape(self.snapshots)[1], self.channel.shape[1]
         shape = tf.shape(vectors)
         embedded = tf.concat([tf.bitcast(vectors, tf.float32), tf.bitcast(1j * vectors, tf.float32)], axis=1)
@@ -38,11 +39,11 @@ class Observation(NamedTuple):
         return tf.bitcast(products, tf.complex64)
 
     def back_project(self, values: tf.Tensor) -> tf.Tensor:
-        """Phi_l^H x_l for one vector a snapshot: x [B, L, M] -> [B, L, N], as one product with H."""
+        """Phi_l^H x_l, as one product with H: x [B, L, M] -> [B, L, N]."""
         return tf.math.conj(tf.matmul(tf.math.conj(values), self.channel) * self.ris_codes)
 
     def back_project_all(self, values: tf.Tensor) -> tf.Tensor:
-        """sum_l Phi_l^H x_lj: x [B, L, M, J] -> [B, N, J], as one real product."""
+        """sum_l Phi_l^H x_lj, as one real product: x [B, L, M, J] -> [B, N, J]."""
         num_elements, count = self.channel.shape[-1], values.shape[-1]
         flat = tf.reshape(values, [tf.shape(values)[0], -1, count])
         parts = tf.concat([tf.math.real(flat), tf.math.imag(flat)], axis=-1)
@@ -53,7 +54,7 @@ class Observation(NamedTuple):
 
 
 def _unit_rms(values: tf.Tensor) -> tf.Tensor:
-    """Scales each scene to unit RMS; by the largest modulus first, so that no scale over- or underflows."""
+    """Scales each scene to unit RMS. Divides by the largest modulus first, which avoids overflow and underflow."""
     axes = list(range(1, values.shape.rank))
     magnitude = tf.abs(values)
     largest = tf.reduce_max(magnitude, axis=axes, keepdims=True)
@@ -64,7 +65,7 @@ def _unit_rms(values: tf.Tensor) -> tf.Tensor:
 
 
 def _operator_rows(channel: tf.Tensor, ris_codes: tf.Tensor) -> tf.Tensor:
-    """H diag(c_l) as [Re, Im], [B, L M, 2N]; in real arithmetic, since the tensor is the largest there is."""
+    """H diag(c_l) as [Re, Im], [B, L M, 2N]. Uses real arithmetic, since no other tensor is as large."""
     real, imag = tf.math.real(channel)[:, None], tf.math.imag(channel)[:, None]
     code_real, code_imag = tf.math.real(ris_codes)[:, :, None], tf.math.imag(ris_codes)[:, :, None]
     rows = tf.concat([real * code_real - imag * code_imag, real * code_imag + imag * code_real], axis=-1)
@@ -72,7 +73,7 @@ def _operator_rows(channel: tf.Tensor, ris_codes: tf.Tensor) -> tf.Tensor:
 
 
 def measurement_specs(num_antennas: int, num_elements: int) -> dict[str, tf.TensorSpec]:
-    """Arguments of `observe` in their order; batch and L are free, M and N are the installation's."""
+    """Specs of the arguments of `observe`, in order; B and L are free, M and N are fixed."""
     return {
         "snapshots": tf.TensorSpec([None, None, num_antennas], tf.complex64, "snapshots"),
         "ris_codes": tf.TensorSpec([None, None, num_elements], tf.complex64, "ris_codes"),
@@ -82,7 +83,7 @@ def measurement_specs(num_antennas: int, num_elements: int) -> dict[str, tf.Tens
 
 
 def observation_specs(num_antennas: int, num_elements: int) -> Observation:
-    """An observation's tensors, as those of `measurement_specs`."""
+    """Specs of the tensors of an `Observation`; B and L are free, M and N are fixed."""
     measured = measurement_specs(num_antennas, num_elements)
     rows = tf.TensorSpec([None, None, 2 * num_elements], tf.float32, "rows")
     noise_power = tf.TensorSpec([None], tf.float32, "noise_power")
@@ -99,7 +100,7 @@ def observe(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_
       snr_db: [B] float32, mean |y without noise|^2 / sigma^2, dB.
 
     Returns:
-      The observation; sigma^2 = 1 / (1 + SNR) since the received power is one, as far down as float32 carries.
+      The observation. sigma^2 = 1 / (1 + SNR), since the received power is one; at least 1e-5, the limit of float32.
     """
     channel = _unit_rms(channel)
     return Observation(

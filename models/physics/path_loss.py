@@ -1,9 +1,10 @@
-"""What free space says of sources that transmit alike: log p_k = t - 2 log r_k + e_k, with one unknown t a scene.
+"""Free-space path loss of sources with similar transmit powers: log p_k = t - 2 log r_k + e_k.
 
-The near sources, whose ranges are sharp, tell t; t and its received power then tell the range of a far source, which
-the curvature of its wavefront hardly does. How alike transmit powers are, the deviation of e_k, is not told either: it
-is one of a few, the same for all sources of a scene, and has a prior. Sources are tied by t and that spread alone, so
-sums over a grid of both give the posterior exactly (a star-shaped factor graph; Kschischang, Frey and Loeliger 2001).
+The level t is common to a scene and unknown. Near sources have accurate ranges and so determine t. Then t and the
+received power of a far source determine its range, for which the curvature of its wavefront gives little information.
+The standard deviation of e_k is unknown too: it takes one of a few values, with a prior, and is the same for all
+sources of a scene. The sources depend on each other through t and this spread only. Sums over a grid of both therefore
+give the exact posterior (a star-shaped factor graph; Kschischang, Frey and Loeliger 2001).
 """
 
 import math
@@ -15,31 +16,32 @@ import tensorflow as tf
 from models.physics.config import PathLossConfig
 
 LOG_POWER_WIDTH = 6.0
-"""Width of the flat prior of a log power that follows no law: 26 dB, the path loss over the field of view."""
+"""Width of the flat prior on a log power that follows no path-loss law: 26 dB, the path loss over the field of view."""
 
-_LEVELS = np.linspace(-6.0, 6.0, 161, dtype=np.float32)  # t of a scene normalised to unit received power
+_LEVELS = np.linspace(-6.0, 6.0, 161, dtype=np.float32)  # grid of t; scenes are normalised to unit received power
 _DECIBEL = math.log(10.0) / 10.0
 
 
 def _spreading(config: PathLossConfig) -> np.ndarray:
-    """P(a source's level is at a grid point t' | common level t), beyond the least spread, [spread, t, t'] float32."""
+    """P(level of a source = t' | common level t) by the spread beyond the smallest one, [spread, t, t'] float32."""
     least = config.power_spreads_db[0]
     kernels = [np.eye(_LEVELS.size)]
     for spread in config.power_spreads_db[1:]:
         variance = _DECIBEL**2 * (spread**2 - least**2)
         gap2 = (_LEVELS[:, None] - _LEVELS) ** 2
         kernel = np.exp(-0.5 * gap2 / variance)
-        kernels.append(kernel / kernel.sum(axis=0))  # a lone source says nothing of its level, at the grid's ends too
+        kernels.append(kernel / kernel.sum(axis=0))  # a single source must not prefer a level, even at the grid's ends
     return np.array(kernels, np.float32)
 
 
-class Candidates(NamedTuple):
-    """Sources' posteriors before the law is known, on nodes of range.
+class RangePosteriors(NamedTuple):
+    """Posteriors of the sources' ranges on quadrature nodes, without the path-loss law.
 
-    range_m, log_power: [B, A, n] float32, the log power expected at that range.
-    log_power_variance: [B, A] float32, given the range.
-    weights: [B, A, n] float32, posterior mass of each node, sums to one.
-    exists: [B, A] float32, probability that the source is one.
+    range_m: [B, A, n] float32, metres.
+    log_power: [B, A, n] float32, expected log power at that range.
+    log_power_variance: [B, A] float32, variance of the log power at a given range.
+    weights: [B, A, n] float32, posterior probability of each node; sums to one.
+    exists: [B, A] float32, probability that the source is real.
     """
 
     range_m: tf.Tensor
@@ -49,15 +51,15 @@ class Candidates(NamedTuple):
     exists: tf.Tensor
 
 
-def path_loss_factor(candidates: Candidates, config: PathLossConfig) -> tf.Tensor:
-    """By how much all other sources make each node of each source more probable than a flat prior of its power does.
+def path_loss_factor(candidates: RangePosteriors, config: PathLossConfig) -> tf.Tensor:
+    """Likelihood ratio of each range node given all other sources, against a flat prior on the power.
 
     Args:
-      candidates: A sources a scene.
-      config: trust in the law.
+      candidates: A sources per scene.
+      config: prior of the transmit powers.
 
     Returns:
-      [B, A, n] float32, positive; one where `unrelated_share` is one.
+      [B, A, n] float32, positive; one if `unrelated_share` is one.
     """
     level = candidates.log_power + 2.0 * tf.math.log(candidates.range_m)
     density = _density(level, candidates.log_power_variance[..., None], config)
@@ -71,14 +73,16 @@ def path_loss_factor(candidates: Candidates, config: PathLossConfig) -> tf.Tenso
 
 
 def log_evidence(level: tf.Tensor, variance: tf.Tensor, active: tf.Tensor, config: PathLossConfig) -> tf.Tensor:
-    """How much more probable the law makes all levels together than flat priors of the log powers do.
+    """Log evidence of the path-loss law for all levels of a scene, against flat priors on the log powers.
 
     Args:
-      level: log p + 2 log r as estimated, [B, A] float32. variance: of it, [B, A]. active: [B, A] bool.
-      config: trust in the law.
+      level: estimated log p + 2 log r, [B, A] float32.
+      variance: its variance, [B, A] float32.
+      active: which sources count, [B, A] bool.
+      config: prior of the transmit powers.
 
     Returns:
-      [B] float32, a logarithm; zero of no source.
+      [B] float32; zero without sources.
     """
     message, _ = _messages(_density(level, variance, config), tf.cast(active, tf.float32), config)
     mean = math.log(_LEVELS.size)
@@ -86,13 +90,22 @@ def log_evidence(level: tf.Tensor, variance: tf.Tensor, active: tf.Tensor, confi
 
 
 def _density(level: tf.Tensor, variance: tf.Tensor, config: PathLossConfig) -> tf.Tensor:
-    """Of the level at each grid point at the least spread: [...] -> [..., t]."""
+    """Density of the level at each grid point, for the smallest spread: [...] -> [..., t]."""
     variance = (variance + (_DECIBEL * config.power_spreads_db[0]) ** 2 + 1e-4)[..., None]
     return tf.exp(-0.5 * (level[..., None] - _LEVELS) ** 2 / variance) / tf.sqrt(2.0 * math.pi * variance)
 
 
 def _messages(density: tf.Tensor, exists: tf.Tensor, config: PathLossConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """Log of what each source says of spread and common level, [B, A, spread, t], from its [B, A, t]; the spreading."""
+    """Log messages from each source to spread and common level, and the matrix of `_spreading`.
+
+    Args:
+      density: [B, A, t], see `_density`.
+      exists: [B, A], probability that the source is real.
+      config: prior of the transmit powers.
+
+    Returns:
+      messages [B, A, spread, t] and the matrix [spread, t, t'].
+    """
     spreading = tf.constant(_spreading(config))
     lawful = (1.0 - config.unrelated_share) * LOG_POWER_WIDTH
     by_source = lawful * tf.einsum("bau,stu->bast", density, spreading) + config.unrelated_share
@@ -101,5 +114,5 @@ def _messages(density: tf.Tensor, exists: tf.Tensor, config: PathLossConfig) -> 
 
 
 def _log_prior(config: PathLossConfig) -> np.ndarray:
-    """Of the spreads, [spread, 1]."""
+    """Log prior of the spreads, [spread, 1] float32."""
     return np.log(np.array(config.spread_shares, np.float32) / sum(config.spread_shares))[:, None]

@@ -1,9 +1,9 @@
-"""The near-field steering vector, its one definition, and its derivatives.
+"""The near-field steering vector and its derivatives. Everything else uses this definition.
 
     a_n = (r / |q - p_n|)^[amplitude] (cos psi_n)^e exp(j k0 (r - |q - p_n|)) / sqrt(N)
 
-relative to what an isotropic element at the centre would receive: the source power p_k is the power there and holds the
-path loss to it. Where the array has neither amplitude nor pattern, the default, all moduli are 1 / sqrt(N).
+The reference is an isotropic element at the centre of the surface: the source power p_k is the power received there and
+includes the path loss. With the default array, of uniform amplitude and isotropic elements, all moduli are 1 / sqrt(N).
 """
 
 from typing import NamedTuple
@@ -12,18 +12,19 @@ import tensorflow as tf
 
 from models.physics.geometry import RISArray
 
-_LEAST_COSINE = 1e-3  # a source in the plane of the surface, or behind it, reaches no element with a pattern
+_LEAST_COSINE = 1e-3  # limit for sources in the plane of the surface or behind it
 
 
 class _Paths(NamedTuple):
-    """From a source to the elements, [..., N] unless said otherwise, with u the unit vector to the source, w = 1/r.
+    """Geometry from a source to the elements, with u the unit vector to the source and w = 1/r.
 
-    delta: r - |q - p_n|, metres, in the approximation of the array's wavefront.
-    distance: s = |u - w p| = |q - p| / r, exact.
-    phase_distance: s as the wavefront's approximation has it: 1 for Fresnel.
-    projection: p . u, metres.
-    y, z, norm2: of the elements, metres and |p_n|^2, m^2, [N].
-    w: 1/r, [..., 1].
+    delta: r - |q - p_n|, metres, exact or in the Fresnel approximation, [..., N].
+    distance: s = |u - w p| = |q - p| / r, exact, [..., N].
+    phase_distance: s of the phase: 1 in the Fresnel approximation, [..., N].
+    projection: p . u, metres, [..., N].
+    y, z: element positions, metres, [N].
+    norm2: |p_n|^2, m^2, [N].
+    w: 1/r, 1/m, [..., 1].
     """
 
     delta: tf.Tensor
@@ -51,11 +52,12 @@ def _direction(azimuth: tf.Tensor, elevation: tf.Tensor) -> _Direction:
 
 
 def _paths(to: _Direction, inverse_range: tf.Tensor, array: RISArray) -> _Paths:
-    """delta_n = r - |q - p_n| and what its derivatives need.
+    """delta_n = r - |q - p_n|, and the quantities that its derivatives need.
 
-        delta = (1 - s) / w = (2 u.p - w |p|^2) / (1 + s),    s = |u - w p|,
-    which loses no digits at long range and has the far field as its limit w = 0. The Fresnel approximation is
-    s = 1: delta = u.p - w |p|^2 / 2.
+        delta = (1 - s) / w = (2 u.p - w |p|^2) / (1 + s),    s = |u - w p|
+
+    The second form is accurate at long range, and w = 0 gives the far field. The Fresnel approximation sets s = 1:
+    delta = u.p - w |p|^2 / 2.
     """
     dtype = to.sin_az.dtype
     y, z = array.element_positions_m().astype(dtype.as_numpy_dtype).T
@@ -73,12 +75,12 @@ def _paths(to: _Direction, inverse_range: tf.Tensor, array: RISArray) -> _Paths:
 
 
 def _cosine(azimuth: tf.Tensor, elevation: tf.Tensor) -> tf.Tensor:
-    """cos phi cos theta, [..., 1]: what cos psi_n = cos phi cos theta / s has in common over the elements."""
+    """cos phi cos theta, [..., 1]: the factor of cos psi_n = cos phi cos theta / s that all elements share."""
     return tf.maximum(tf.cos(azimuth) * tf.cos(elevation), _LEAST_COSINE)[..., None]
 
 
 def _distance_exponent(array: RISArray) -> float:
-    """g in |a_n| ~ s^-g: of the path loss and of the pattern."""
+    """g in |a_n| ~ s^-g, from path loss and element pattern."""
     return array.element_exponent + (1.0 if array.amplitude == "spherical" else 0.0)
 
 
@@ -92,18 +94,19 @@ def _vectors(azimuth: tf.Tensor, elevation: tf.Tensor, paths: _Paths, array: RIS
 
 
 def steering_vectors(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray) -> tf.Tensor:
-    """Steering vectors, as the module's docstring has them.
+    """Steering vectors a, defined in the module's docstring.
+
+    The Fresnel form is equation (3) of Cui and Dai, "Channel estimation for extremely large-scale MIMO", 2022, extended
+    to a plane; it approximates the phase only. docs/conventions.md defines the axes and the index order.
 
     Args:
-      azimuth: [...], float32 or float64, radians.
-      elevation: [...], as azimuth, radians.
-      inverse_range: [...], as azimuth, 1/m.
+      azimuth: [...] float32 or float64, radians.
+      elevation: [...], same dtype, radians.
+      inverse_range: [...], same dtype, 1/m.
       array: the surface.
 
     Returns:
-      [..., N], complex64 or complex128, of unit norm where the array has unit modulus. docs/conventions.md has the axes
-      and the index order; the Fresnel form is equation (3) of Cui and Dai, "Channel estimation for extremely
-      large-scale MIMO", 2022, extended to a plane, and of the phase alone.
+      [..., N] complex64 or complex128; unit norm if `array.has_unit_modulus`.
     """
     azimuth, elevation = tf.convert_to_tensor(azimuth), tf.convert_to_tensor(elevation)
     paths = _paths(_direction(azimuth, elevation), inverse_range, array)
@@ -113,7 +116,7 @@ def steering_vectors(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf
 def steering_jacobian(
     azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Steering vectors and their derivatives by azimuth, elevation and inverse range.
+    """Steering vectors and their derivatives with respect to azimuth, elevation and inverse range.
 
     da/dx = (d log|a|/dx + j k0 d delta/dx) a, with
         d delta/d phi = p . u_phi / s,    d delta/d theta = p . u_theta / s,
@@ -125,7 +128,7 @@ def steering_jacobian(
       azimuth, elevation, inverse_range, array: as for `steering_vectors`.
 
     Returns:
-      a [..., N] and da [..., 3, N], complex: derivatives a radian, a radian and a 1/m.
+      a [..., N] and da [..., 3, N], complex64 or complex128; derivatives per radian, per radian and per 1/m.
     """
     azimuth, elevation = tf.convert_to_tensor(azimuth), tf.convert_to_tensor(elevation)
     to = _direction(azimuth, elevation)
@@ -150,7 +153,10 @@ def _modulus_slopes(
     paths: _Paths,
     array: RISArray,
 ) -> tf.Tensor:
-    """d log|a_n| by azimuth, elevation and inverse range, [..., 3, N], from p . u_phi and p . u_theta."""
+    """Derivatives of log|a_n| [..., 3, N] with respect to azimuth, elevation and inverse range.
+
+    `by_azimuth` and `by_elevation` are p . u_phi and p . u_theta, [..., N].
+    """
     by_distance = -_distance_exponent(array) / tf.square(paths.distance)
     slopes = [
         -paths.w * by_azimuth * by_distance,
@@ -164,7 +170,10 @@ def _modulus_slopes(
 
 
 def steering_norm2(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray) -> tf.Tensor:
-    """a^H a, [...] real: what a source of power one at the centre delivers to the surface; one for unit modulus."""
+    """a^H a, [...] real: power that the surface receives per unit of source power; one for unit modulus.
+
+    Args: as for `steering_vectors`.
+    """
     azimuth = tf.convert_to_tensor(azimuth)
     if array.has_unit_modulus:
         return tf.ones_like(azimuth)
@@ -174,7 +183,10 @@ def steering_norm2(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.T
 def unit_norm_jacobian(
     azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """b = a / |a| and its derivatives db = (da - b Re(b^H da)) / |a|; otherwise as `steering_jacobian`."""
+    """b = a / |a| and its derivatives db = (da - b Re(b^H da)) / |a|.
+
+    Arguments and shapes are those of `steering_jacobian`.
+    """
     vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
     if array.has_unit_modulus:
         return vectors, slopes
@@ -185,7 +197,15 @@ def unit_norm_jacobian(
 
 
 def source_positions_m(azimuth: tf.Tensor, elevation: tf.Tensor, range_m: tf.Tensor) -> tf.Tensor:
-    """Cartesian positions q = r (cos theta cos phi, cos theta sin phi, sin theta): [..., 3], metres."""
+    """Cartesian positions q = r (cos theta cos phi, cos theta sin phi, sin theta).
+
+    Args:
+      azimuth, elevation: [...] real, radians.
+      range_m: [...], same dtype, metres.
+
+    Returns:
+      [..., 3], same dtype: x, y, z, metres.
+    """
     return tf.stack(
         [
             range_m * tf.cos(elevation) * tf.cos(azimuth),

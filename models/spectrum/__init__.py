@@ -1,1 +1,1 @@
-"""What is read off R_eff: the MVDR spectrum, its peaks, and the refiner that cleans it."""
+"""The MVDR spectrum of R_eff, its peaks, and the refiner that improves it."""

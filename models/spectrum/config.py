@@ -1,20 +1,24 @@
-"""Settings of what reads the spectrum; light, so that options can be read without TensorFlow."""
+"""Settings of peak detection and of the refiner. Imports no TensorFlow, so that options are read quickly."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class DetectionConfig:
-    """Peak search on the spectrum."""
+    """Peak search on the MVDR spectrum.
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     candidates: int = 8
-    """Grid maxima that are polished."""
+    """Number of grid maxima that are polished."""
     polish_steps: int = 4
-    """Damped Gauss-Newton steps of the polish."""
+    """Damped Gauss-Newton steps of the off-grid polish."""
     contrast_db: float = 4.0
-    """A peak stands this far above the floor of R_eff, which is the spectrum's value away from all sources, dB."""
+    """Smallest height of a peak above the floor of R_eff, dB. Away from all sources the spectrum equals the floor."""
     merge_cells: float = 0.5
-    """Peaks closer than this in every grid coordinate are one, cells."""
+    """Peaks that differ by less than this in every grid coordinate are merged, cells."""
 
     @property
     def contrast(self) -> float:
@@ -29,31 +33,40 @@ class DetectionConfig:
 
 @dataclasses.dataclass(frozen=True)
 class GuardRails:
-    """When a scene's volume is believed."""
+    """Sanity limits of a volume (MVDR spectrum or heat map).
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     max_share: float = 0.05
-    """Share of the cells that may stand above the level; more is saturated."""
+    """Largest share of cells above the level; a volume with more is saturated."""
     max_peaks: int = 10
-    """Local maxima that may stand above the level; more is crowded."""
+    """Largest number of local maxima above the level; a volume with more is crowded."""
 
     def __post_init__(self) -> None:
         if not 0 < self.max_share < 1:
-            raise ValueError(f"GuardRails.max_share: expected a share, got {self.max_share!r}")
+            raise ValueError(f"GuardRails.max_share: expected a share in (0, 1), got {self.max_share!r}")
         if self.max_peaks < 1:
             raise ValueError(f"GuardRails.max_peaks: expected at least 1, got {self.max_peaks!r}")
 
 
 @dataclasses.dataclass(frozen=True)
 class RefinerConfig:
-    """Shape of the refiner."""
+    """Architecture of the refiner.
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     width: int = 16
     """Channels of the hidden layers."""
     depth: int = 4
-    """Convolutions."""
+    """Number of convolutions."""
     keep_peaks: bool = True
-    """Peaks of the spectrum stay where they are and the heat map rates them, for an R_pred that the likelihood refined;
-    off, sources are the maxima of the heat map, moved by learned offsets, for an R_pred of the grid alone."""
+    """True: the heat map rates the peaks of the spectrum and does not move them. For an R_pred after off-grid
+    refinement. False: the sources are the maxima of the heat map plus learned offsets. For an R_pred from the grid
+    stages."""
 
     def __post_init__(self) -> None:
         for field, least in (("width", 1), ("depth", 2)):

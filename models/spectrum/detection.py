@@ -1,24 +1,25 @@
-"""Sources as the peaks of the MVDR spectrum of R_eff: grid maxima, a continuous polish, doubles merged."""
+"""Peaks of the MVDR spectrum of R_eff: grid maxima, off-grid polish, merging of duplicates."""
 
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.continuous import grid_peaks
+from models.covariance_estimator.off_grid_refinement import grid_peaks
 from models.physics.covariance import LowRankCovariance
 from models.physics.steering import unit_norm_jacobian
 from models.spectrum.config import DetectionConfig
 from models.spectrum.mvdr import MVDR, white_factor
 
-_LONGEST_MOVE = 0.1  # of a step of the polish, radians and 1/m, for the default surface's resolution
+_LONGEST_MOVE = 0.1  # largest step, radians and 1/m, at the default surface's resolution
 
 
 class Peaks(NamedTuple):
     """Peaks of the spectrum, strongest first.
 
     points: [B, T, 3] float32: azimuth, elevation (radians), inverse range (1/m).
-    height: [B, T] float32, P at the peak. valid: [B, T] bool.
+    height: P at the peak, [B, T] float32.
+    valid: [B, T] bool.
     """
 
     points: tf.Tensor
@@ -27,8 +28,7 @@ class Peaks(NamedTuple):
 
 
 def _local_form(points: tf.Tensor, factor: tf.Tensor, mvdr: MVDR) -> tf.Tensor:
-    """X^H (I - F F^H) X for X = [b, db/dpsi], b = a / |a|, at each point: [B, T, 4, 4] complex64, eps times the R^-1
-    form."""
+    """X^H (I - F F^H) X = eps X^H R^-1 X with X = [b, db/dpsi], b = a / |a|, at each point: [B, T, 4, 4] complex64."""
     vectors, slopes = unit_norm_jacobian(points[..., 0], points[..., 1], points[..., 2], mvdr.array)
     rows = tf.math.conj(tf.concat([vectors[..., None, :], slopes], axis=-2))  # [B, T, 4, N], X^H
     explained = tf.matmul(rows, factor[:, None])
@@ -41,13 +41,13 @@ def polish_peaks(
     """Minimises b^H R^-1 b = |R^-1/2 b|^2, b = a / |a|, from each point by damped Gauss-Newton.
 
     Args:
-      points: [B, T, 3] float32, azimuth, elevation, inverse range.
-      covariance: R_eff.
-      mvdr: the layer whose array and field of view apply.
-      steps: evaluations after the first.
+      points: [B, T, 3] float32: azimuth, elevation (radians), inverse range (1/m).
+      covariance: R_eff of B scenes.
+      mvdr: gives the array and the field of view.
+      steps: number of evaluations after the first.
 
     Returns:
-      points [B, T, 3] inside the field of view and P there [B, T].
+      points [B, T, 3] inside the field of view, and P at them [B, T] float32.
     """
     factor = white_factor(covariance)
     view = mvdr.field_of_view
@@ -77,7 +77,11 @@ def polish_peaks(
 
 
 class Starts(NamedTuple):
-    """Further points to polish from, such as the atoms R_pred was made of: points [B, S, 3], valid [B, S] bool."""
+    """Additional initial points of the polish, such as the atoms of R_pred.
+
+    points: [B, S, 3] float32: azimuth, elevation (radians), inverse range (1/m).
+    valid: [B, S] bool.
+    """
 
     points: tf.Tensor
     valid: tf.Tensor
@@ -90,19 +94,19 @@ def find_peaks(
     starts: Starts | None = None,
     spectrum: tf.Tensor | None = None,
 ) -> Peaks:
-    """Reads the sources' positions off the MVDR spectrum of R_eff.
+    """Finds the peaks of the MVDR spectrum of R_eff.
 
-    Sources closer than the grid resolves share a grid maximum; `starts` finds both of their peaks.
+    Two sources closer than the grid spacing share a grid maximum. `starts` allows both peaks to be found.
 
     Args:
-      covariance: R_eff, low rank.
-      mvdr: the layer that holds grid, array and field of view.
+      covariance: R_eff of B scenes.
+      mvdr: gives grid, array and field of view.
       config: the search.
-      starts: where else peaks may be.
-      spectrum: mvdr(covariance), where it is there already.
+      starts: additional initial points.
+      spectrum: mvdr(covariance), if already computed.
 
     Returns:
-      T = config.candidates + S peaks a scene, strongest first.
+      T = config.candidates + S peaks per scene, strongest first.
     """
     dictionary = mvdr.dictionary
     spectrum = mvdr(covariance) if spectrum is None else spectrum

@@ -1,18 +1,18 @@
-"""Guard rails: a volume (MVDR spectrum or heat map) of which a few isolated maxima can't be the sources is not used."""
+"""Guard rails: detect volumes (MVDR spectra or heat maps) whose maxima cannot be a few separate sources."""
 
 import tensorflow as tf
 
-from models.covariance_estimator.continuous import is_grid_peak
+from models.covariance_estimator.off_grid_refinement import is_grid_peak
 from models.spectrum.config import GuardRails
 
 
 def within_rails(rails: GuardRails, volume: tf.Tensor, level: float | tf.Tensor) -> tf.Tensor:
-    """Whether each scene's volume is finite, not flat (something is above the level), not saturated, not crowded.
+    """True if the volume of a scene is finite, not flat (a cell exceeds the level), not saturated and not crowded.
 
     Args:
-      rails: what is saturated and crowded.
+      rails: limits for saturated and crowded.
       volume: [B, azimuth, elevation, range] float32.
-      level: what a source stands above.
+      level: smallest value at a source.
 
     Returns:
       [B] bool.

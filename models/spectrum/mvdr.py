@@ -1,7 +1,7 @@
 """The MVDR (Capon) spectrum P(psi) = a^H a / (a^H R^-1 a) of a covariance R, on the grid and at any point.
 
-It is that of a at unit norm: away from all sources it equals the floor of R, whatever the elements' pattern. Two routes
-to a^H R^-1 a, both by Cholesky and never by an explicit inverse:
+The numerator makes it independent of |a|: away from all sources P equals the floor of R, for any element pattern. There
+are two ways to compute a^H R^-1 a, both by Cholesky factorisation without an explicit inverse:
     dense      R = L L^H,            a^H R^-1 a = |L^-1 a|^2
     low rank   R = U U^H + eps I,    a^H R^-1 a = (a^H a - |C^-1 U^H a|^2) / eps,   C C^H = eps I + U^H U   (Woodbury)
 """
@@ -13,13 +13,13 @@ import tensorflow as tf
 
 from models.covariance_estimator.config import GridConfig
 from models.covariance_estimator.dictionary import PolarDictionary
-from models.covariance_estimator.grids import natural_grid
+from models.covariance_estimator.grids import default_grid
 from models.physics.covariance import LowRankCovariance, as_complex
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 
 
 def white_factor(covariance: LowRankCovariance) -> tf.Tensor:
-    """F = U C^-H, so that R^-1 = (I - F F^H) / eps. [B, N, A]."""
+    """F = U C^-H, for which R^-1 = (I - F F^H) / eps: [B, N, A] complex."""
     factor, floor = covariance
     gram = tf.matmul(factor, factor, adjoint_a=True)
     floor = as_complex(floor)[:, None, None]
@@ -31,8 +31,8 @@ def inverse_quadratic(covariance: tf.Tensor | LowRankCovariance, vectors: tf.Ten
     """a^H R^-1 a.
 
     Args:
-      covariance: R, dense [B, N, N] or low rank, complex, positive definite.
-      vectors: a, [B, N, G] or [N, G], of the covariance's dtype.
+      covariance: R, positive definite, [B, N, N] complex or low rank.
+      vectors: a, [B, N, G] or [N, G], same dtype.
 
     Returns:
       [B, G] real.
@@ -49,10 +49,11 @@ def inverse_quadratic(covariance: tf.Tensor | LowRankCovariance, vectors: tf.Ten
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class MVDR(keras.layers.Layer):
-    """MVDR spectrum over a polar grid; no weights, differentiable by R.
+    """MVDR spectrum on a polar grid. Has no weights; differentiable with respect to R.
 
     Args:
-      array, field_of_view, grid: where the spectrum is evaluated.
+      array, field_of_view: the installation.
+      grid: points at which the spectrum is evaluated.
 
     Examples:
       >>> MVDR(RISArray(), FieldOfView(), GridConfig())(r_eff).shape  # [B, N, N] -> [B, azimuth, elevation, range]
@@ -70,7 +71,7 @@ class MVDR(keras.layers.Layer):
         self.dictionary = PolarDictionary(array, field_of_view, grid)
 
     def call(self, covariance: tf.Tensor | LowRankCovariance) -> tf.Tensor:
-        """R_eff (dense or low rank) -> P, [B, azimuth, elevation, range] float32."""
+        """R_eff, dense [B, N, N] complex64 or low rank -> P, [B, azimuth, elevation, range] float32."""
         if isinstance(covariance, LowRankCovariance):
             power = self.dictionary.beam_power(tf.linalg.matrix_transpose(white_factor(covariance)))
             inverse = tf.maximum(1.0 - power, 1e-7) / covariance.floor[:, None]
@@ -95,6 +96,6 @@ class MVDR(keras.layers.Layer):
 
 
 def spectrum_layer(scenario: Scenario, grid: GridConfig | None = None) -> MVDR:
-    """The layer for an installation; without a grid, twice as fine along each axis as the installation asks for."""
+    """The MVDR layer of an installation. The default grid is twice as fine along each axis as `default_grid`."""
     array, view = scenario.array, scenario.field_of_view
-    return MVDR(array, view, grid or natural_grid(array, view, density=2))
+    return MVDR(array, view, grid or default_grid(array, view, density=2))

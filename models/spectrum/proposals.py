@@ -1,70 +1,70 @@
-"""From the refiner's heat map to sources, and from these to atoms that the likelihood may refine."""
+"""Converts the heat map of the refiner to sources, and these to atoms for the likelihood refinement."""
 
 import math
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.continuous import grid_peaks
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.off_grid_refinement import grid_peaks
 from models.spectrum.detection import Peaks
 from models.spectrum.refiner import HeatMap
 
-_APART_CELLS = 1.5  # a proposal nearer to an atom, in cells of the heat map, is that atom
-_FIRST_POWER = 0.05  # of a proposal before the likelihood sets it, share of the received power
+_APART_CELLS = 1.5  # a proposal closer to an atom is this atom, cells of the heat map
+_FIRST_POWER = 0.05  # initial power of a proposal, relative to the received power
 
 
 class Proposals(NamedTuple):
-    """Sources the heat map shows, most present first: points [B, T, 3] float32 (azimuth, elevation, inverse range),
-    presence [B, T] float32, zero where there is no further one."""
+    """Sources in the heat map, in order of falling presence.
+
+    points: [B, T, 3] float32: azimuth, elevation (radians), inverse range (1/m).
+    presence: probability of a source, [B, T] float32; zero in unused entries.
+    """
 
     points: tf.Tensor
     presence: tf.Tensor
 
     def above(self, level: tf.Tensor) -> "Proposals":
-        """Those at least so present."""
+        """Sets the presence of proposals below the level to zero."""
         return self._replace(presence=tf.where(self.presence >= level, self.presence, 0.0))
 
 
 def proposals(heat_map: HeatMap, dictionary: PolarDictionary, count: int) -> Proposals:
-    """The highest local maxima of the heat map, each moved by its cell's offset.
+    """Finds the highest local maxima of the heat map and adds the offsets of their cells.
 
     Args:
-      heat_map: on the dictionary's grid.
-      dictionary: the grid, and the field of view points stay in.
-      count: T.
+      heat_map: logits and offsets on the dictionary's grid.
+      dictionary: the grid, and the field of view that limits the points.
+      count: T, number of proposals.
     """
     presence = tf.reshape(tf.sigmoid(heat_map.logits), [-1, dictionary.config.size])
     indices, values = grid_peaks(presence, dictionary, count)
     offset = tf.reshape(heat_map.offset, [-1, dictionary.config.size, 3])
     place = tf.gather(dictionary.places(), indices) + tf.gather(offset, indices, batch_dims=1) * dictionary.cell_size()
-    view = dictionary.field_of_view
-    low, high = np.transpose([np.sin(view.azimuth), np.sin(view.elevation), view.inverse_range]).astype(np.float32)
-    place = tf.clip_by_value(place, low, high)
+    place = tf.clip_by_value(place, *dictionary.edges())
     points = tf.concat([tf.asin(place[..., :2]), place[..., 2:]], axis=-1)
     return Proposals(points, tf.where(tf.math.is_finite(values), values, 0.0))
 
 
 def _near(points: tf.Tensor, others: tf.Tensor, valid: tf.Tensor, dictionary: PolarDictionary) -> tf.Tensor:
-    """Whether points [B, T, 3] are next to one of the others [B, S, 3] that are valid [B, S]: [B, T] bool."""
+    """True if a point [B, T, 3] is close to a valid one [B, S] of the others [B, S, 3]: [B, T] bool."""
     distance = dictionary.in_cells(points)[:, :, None] - dictionary.in_cells(others)[:, None]
     close = tf.reduce_all(tf.abs(distance) < _APART_CELLS, axis=-1)
     return tf.reduce_any(close & valid[:, None], axis=-1)
 
 
 def rate_peaks(peaks: Peaks, heat_map: HeatMap, shown: Proposals, dictionary: PolarDictionary) -> Proposals:
-    """Peaks of a spectrum by the presence in their cells, and what the heat map shows where there is no peak.
+    """Rates the peaks of a spectrum by the presence in their cells, and adds proposals that are not near a peak.
 
     Args:
       peaks: [B, S].
-      heat_map: on the dictionary's grid.
-      shown: its own [B, T].
+      heat_map: logits and offsets on the dictionary's grid.
+      shown: proposals of the heat map, [B, T].
       dictionary: the grid.
 
     Returns:
-      The T most present of both.
+      The T proposals with the highest presence.
     """
     cell, _ = dictionary.locate(peaks.points)
     presence = tf.reshape(tf.sigmoid(heat_map.logits), [-1, dictionary.config.size])
@@ -76,15 +76,15 @@ def rate_peaks(peaks: Peaks, heat_map: HeatMap, shown: Proposals, dictionary: Po
 
 
 def join_proposals(atoms: Atoms, shown: Proposals, dictionary: PolarDictionary) -> Atoms:
-    """Proposals that no atom stands for take the slots that atoms leave free.
+    """Adds proposals that are not near an atom to the free slots.
 
     Args:
-      atoms: [B, A], those of the spectrum's peaks.
-      shown: [B, T], presence zero where there is none.
-      dictionary: the heat map's grid.
+      atoms: atoms from the peaks of the spectrum, [B, A].
+      shown: proposals, [B, T].
+      dictionary: grid of the heat map.
 
     Returns:
-      The atoms, A as before; the same where nothing is new.
+      Atoms, [B, A].
     """
     new = (shown.presence > 0.0) & ~_near(shown.points, atoms.parameters[..., :3], atoms.active, dictionary)
     log_power = tf.fill([*tf.unstack(tf.shape(new)), 1], math.log(_FIRST_POWER))

@@ -1,8 +1,8 @@
-"""The SpectrumRefiner: from the MVDR spectrum to a heat map of source presence, and an off-grid offset in every cell.
+"""The SpectrumRefiner: from the MVDR spectrum to a heat map of source presence and an off-grid offset in every cell.
 
-A fully convolutional network (after Zhou et al., "Objects as points", arXiv 1904.07850, in three dimensions) over the
-backbone's polar grid: it reads the spectrum of R_eff and the likelihood maps R_pred was begun from, which still show
-what R_pred left out. Its weights fit any grid.
+A fully convolutional network on the backbone's polar grid, after Zhou et al., "Objects as points", arXiv 1904.07850, in
+three dimensions. It reads the spectrum of R_eff, and the likelihood maps of the grid stages, which show sources that
+R_pred missed. Its weights fit any grid.
 """
 
 import dataclasses
@@ -22,24 +22,28 @@ from models.spectrum.config import RefinerConfig
 from models.spectrum.detection import Peaks
 
 NUM_FEATURES = GRID_FEATURES + 8
-_PRIOR_PRESENCE = 0.01  # of a cell before training: what keeps the first steps of a focal loss finite
-_MIN_PRESENCE = 0.3  # before validation sets it
-_REACH = 1.5  # cells an offset may lead away from its cell's centre
-_PEAK, _PEAK_OFFSET = slice(2, 3), slice(4, 7)  # where `refiner_features` has whether there is a peak, and its offset
+_PRIOR_PRESENCE = 0.01  # presence in every cell before training; keeps the focal loss stable at first
+_MIN_PRESENCE = 0.3  # until validation sets it
+_REACH = 1.5  # largest offset from the centre of a cell, cells
+_PEAK, _PEAK_OFFSET = slice(2, 3), slice(4, 7)  # channels of `refiner_features`
 
 
 class HeatMap(NamedTuple):
-    """logits: of presence, [B, azimuth, elevation, range]. offset: from each cell's centre, cells, [..., 3]."""
+    """Output of the refiner.
+
+    logits: logits of source presence, [B, azimuth, elevation, range] float32.
+    offset: offset of a source from the centre of its cell, cells, [B, azimuth, elevation, range, 3] float32.
+    """
 
     logits: tf.Tensor
     offset: tf.Tensor
 
 
 def cells_ratio(fine: tuple[int, ...], coarse: tuple[int, ...]) -> tuple[int, ...]:
-    """Cells of a spectrum's grid in each cell of the heat map's, by axis.
+    """Ratio of the number of cells of the spectrum's grid to that of the heat map's grid, per axis.
 
     Raises:
-      ValueError: they are not whole numbers.
+      ValueError: a ratio is not a whole number.
     """
     if any(size % cells for size, cells in zip(fine, coarse, strict=True)):
         raise ValueError(f"spectrum_grid: expected a whole multiple of the backbone's grid {coarse}, got {fine}")
@@ -47,7 +51,7 @@ def cells_ratio(fine: tuple[int, ...], coarse: tuple[int, ...]) -> tuple[int, ..
 
 
 def _pooled(volume: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
-    """[B, ...] on a finer grid -> maximum and mean over each cell of the grid of that shape, [B, *shape, 2]."""
+    """Maximum and mean over each cell of a coarser grid: [B, ...] on the finer grid -> [B, *shape, 2]."""
     ratio = cells_ratio(tuple(volume.shape[1:]), shape)
     blocks = [size for pair in zip(shape, ratio, strict=True) for size in pair]
     volume = tf.reshape(volume, [-1, *blocks])
@@ -56,8 +60,10 @@ def _pooled(volume: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
 
 
 def _drawn(peaks: Peaks, floor: tf.Tensor, dictionary: PolarDictionary) -> tf.Tensor:
-    """Peaks on the grid, [B, G, 5] float32: in the cell of each, or of the highest of several, 1, its log contrast, and
-    its offset from the centre in cells; 0 elsewhere."""
+    """Writes peaks to their cells, [B, G, 5] float32: one, log contrast, and offset from the centre in cells.
+
+    Of several peaks in a cell, the highest one counts. Cells without a peak are zero.
+    """
     cell, offset = dictionary.locate(peaks.points)
     earlier = np.tril(np.ones((cell.shape[1], cell.shape[1]), bool), k=-1)
     taken = tf.reduce_any((cell[:, :, None] == cell[:, None]) & peaks.valid[:, None] & earlier, axis=-1)
@@ -77,20 +83,22 @@ def refiner_features(
     observation: Observation,
     dictionary: PolarDictionary,
 ) -> tf.Tensor:
-    """What the refiner reads.
+    """Features of the refiner.
+
+    The maximum and the mean of the log contrast over each cell, the peaks in their cells, the maps of the backbone, and
+    the inverse range. All are of order one. Only the maps of the backbone have gradients.
 
     Args:
-      contrast: P of R_eff over its floor, [B, azimuth, elevation, range], on a grid that divides into the dictionary's
-        cells.
-      peaks: of the spectrum, off the grid.
-      floor: of R_eff, [B]: the spectrum's value away from all sources.
-      state: the backbone's last grid stage.
-      observation: the scenes.
-      dictionary: the backbone's grid.
+      contrast: P of R_eff relative to its floor, [B, azimuth, elevation, range] float32. The grid is a multiple of the
+        dictionary's grid.
+      peaks: off-grid peaks of the spectrum.
+      floor: floor of R_eff, the value of the spectrum away from all sources, [B] float32.
+      state: the last grid stage of the backbone.
+      observation: B scenes.
+      dictionary: the grid of the backbone.
 
     Returns:
-      [B, *grid, NUM_FEATURES] float32 of order one: log contrast of the spectrum, its maximum and mean over each cell;
-      its peaks, drawn into their cells; the backbone's maps, which alone pass gradients; inverse range.
+      [B, *grid, NUM_FEATURES] float32.
     """
     shape = dictionary.config.shape
     inverse_range = tf.reshape(dictionary.inverse_range / tf.reduce_max(dictionary.inverse_range), [1, *shape, 1])
@@ -103,14 +111,13 @@ def refiner_features(
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class SpectrumRefiner(keras.Model):
-    """A small 3-D CNN from `refiner_features` to a heat map; before training it shows no source anywhere.
+    """A small 3-D CNN from `refiner_features` to a heat map. Before training the heat map contains no source.
 
     Args:
-      config: its shape.
+      config: architecture.
 
     Attributes:
-      min_presence: a local maximum of the heat map at least this high is a source; a weight that validation sets, not
-        gradients.
+      min_presence: smallest presence of a source. A weight that validation sets instead of gradients.
 
     Examples:
       >>> heat_map = SpectrumRefiner()(features)  # [B, azimuth, elevation, range, NUM_FEATURES]
@@ -140,7 +147,7 @@ class SpectrumRefiner(keras.Model):
         self.built = True
 
     def call(self, features: tf.Tensor) -> HeatMap:
-        """features [B, azimuth, elevation, range, NUM_FEATURES] float32 -> the heat map."""
+        """features [B, azimuth, elevation, range, NUM_FEATURES] float32 -> heat map."""
         peak, peak_offset = features[..., _PEAK], features[..., _PEAK_OFFSET]
         features = self.hidden[0](features)
         everywhere = (1, 2, 3)

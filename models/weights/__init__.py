@@ -1,6 +1,6 @@
-"""Trained weights; README.md beside them is their model card."""
+"""Trained weights. README.md in this folder is their model card."""
 
 from pathlib import Path
 
 PRETRAINED = Path(__file__).parent / "backbone.keras"
-"""The trained backbone, for `pipeline.export --backbone` and `pipeline.train --initial`."""
+"""File with the pretrained weights, see `models.artifacts.load_weights`."""

@@ -16,7 +16,7 @@ def work(options: BenchOptions, logger: logging.Logger) -> None:
     for line in table(found, options):
         logger.info(line)
     if options.output is not None:
-        told = {name: getattr(options, name) for name in ("config", "scenes", "repeats", "coherence")}
+        told = {name: getattr(options, name) for name in ("config", "scenes", "repeats", "multipath")}
         write_json(options.output, {"options": told, "cores": os.cpu_count(), "ms_a_scene": found})
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from models.checked import AtLeast1, stage_options
-from models.reflections.config import CoherenceConfig
+from models.multipath.config import MultipathConfig
 from pipeline.scenes.installations import InstallationOptions
 
 
@@ -19,8 +19,8 @@ class BenchOptions(InstallationOptions):
     """Scenes, and the largest batch."""
     repeats: AtLeast1 = 5
     """Times each is run after a warm-up; the fastest counts."""
-    coherence: CoherenceConfig = CoherenceConfig()
-    """Reflections, which the localizer looks for; --coherence.rounds 0 leaves out what that takes."""
+    multipath: MultipathConfig = MultipathConfig()
+    """Reflections, which the localizer looks for; --multipath.rounds 0 leaves out what that takes."""
     output: Path | None = None
     """Where the figures go as JSON."""
     log_dir: Path = Path("runs/logs")

@@ -55,7 +55,7 @@ def bench(options: BenchOptions) -> dict[str, float]:
     smaller = {size: {name: value[:size] for name, value in inputs.items()} for size in (1, 8) if size < options.scenes}
     scenario = scene_set(options.config).config.scenario
     weights = moved_to(load_weights(options.backbone), scenario)
-    settings = LocalizerConfig(coherence=options.coherence)
+    settings = LocalizerConfig(multipath=options.multipath)
     localizer = Localizer(weights, settings)
     backbone = localizer.backbone
     at_efforts = {effort: localizer_estimator(Localizer(*with_effort(weights, settings, effort))) for effort in EFFORTS}

@@ -35,7 +35,7 @@ _NO_GAIN, _NO_DEPTH = 1e-9, float("inf")  # with as many slots as sources, all o
 def _told(name: str, scenario: Scenario, count: int) -> Estimator:
     """An estimator that reports `count` sources; sequential_ml fewer where no more raise the likelihood."""
     if name == "sequential_ml":
-        return sequential_ml_localizer(_holding(scenario, count), SequentialMLConfig(min_gain=_NO_GAIN))
+        return sequential_ml_localizer(_holding(scenario, count), SequentialMLConfig(min_llr=_NO_GAIN))
     if name == "back_projection":
         return back_projection_localizer(_holding(scenario, count), BackProjectionConfig(depth_db=_NO_DEPTH))
     if name == "mvdr_sample":

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.continuous import refine_atoms
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, atom_specs
+from models.covariance_estimator.off_grid_refinement import refine_atoms
 from models.physics.observation import measurement_specs, observe
 from pipeline.calibrate.anchors import Anchors
 from pipeline.calibrate.statistics import prior_precision, scene_statistics
@@ -174,10 +174,10 @@ class SceneModel:
     def __init__(self, backbone: Backbone, num_antennas: int) -> None:
         self.backbone, self.num_antennas = backbone, num_antennas
         self.array, self.view = backbone.scenario.array, backbone.scenario.field_of_view
-        config = backbone.config.continuous
+        config = backbone.config.refinement
         self.slots = backbone.scenario.max_sources + config.spare_atoms
         self._refining = dataclasses.replace(config, settling_steps=_SETTLING_STEPS)
-        self._atom_price = config.prune_gain
+        self._atom_price = config.prune_llr
 
     def input_specs(self) -> list[tf.TensorSpec]:
         """Of the inputs and the element response."""

@@ -1,4 +1,4 @@
-"""Values by the dotted name of their option, such as "backbone.continuous.steps": tuned, and carried whole."""
+"""Values by the dotted name of their option, such as "backbone.refinement.steps": tuned, and carried whole."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from models.checked import AtLeast1, Positive, stage_options
-from models.reflections.config import CoherenceConfig
+from models.multipath.config import MultipathConfig
 from pipeline.scenes.installations import Configs, ScenesOptions
 
 
@@ -29,5 +29,5 @@ class ConfidenceOptions(ScenesOptions):
     """Candidates a batch."""
     seed: int = 1
     """Seeds weights and the order of the candidates."""
-    coherence: CoherenceConfig = CoherenceConfig()
-    """Reflections, which the localizer looks for; --coherence.rounds 0 saves that time where scenes have none."""
+    multipath: MultipathConfig = MultipathConfig()
+    """Reflections, which the localizer looks for; --multipath.rounds 0 saves that time where scenes have none."""

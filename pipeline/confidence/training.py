@@ -166,7 +166,7 @@ def loss_without(candidates: LabelledPeaks) -> float:
 def _by_set(weights: LocalizerWeights, options: ConfidenceOptions) -> dict[str, Taught]:
     """By set, one an installation: what a score says holds for all of them, and one correction is fitted."""
     scenarios = {config: scene_set(config).config.scenario for config in options.config}
-    config = LocalizerConfig(coherence=options.coherence)
+    config = LocalizerConfig(multipath=options.multipath)
     of_scenario = {
         scenario: Taught(Localizer(moved_to(weights, scenario), config))
         for scenario in dict.fromkeys(scenarios.values())

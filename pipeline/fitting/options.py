@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from models.checked import AtLeast1, Positive, stage_options
-from models.reflections.config import CoherenceConfig
+from models.multipath.config import MultipathConfig
 from pipeline.fitting.workers import Strategy, place
 from pipeline.scenes.installations import Configs, ScenesOptions
 
@@ -33,8 +33,8 @@ class FitOptions(ScenesOptions):
     """On what it runs: one device, all of this machine, or several workers, which TF_CONFIG names (docs/scale_out.md);
     the result is the same up to rounding."""
 
-    coherence: CoherenceConfig = CoherenceConfig()
-    """Reflections, which validation looks for; --coherence.rounds 0 saves that time where scenes have none."""
+    multipath: MultipathConfig = MultipathConfig()
+    """Reflections, which validation looks for; --multipath.rounds 0 saves that time where scenes have none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

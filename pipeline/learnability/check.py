@@ -137,7 +137,7 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
     trained, start = (moved_to(load_weights(path), scenario) for path in (judged.model, judged.start))
     estimators: dict[str, Estimator] = {
         **weights_estimators(
-            LocalizerConfig(coherence=options.coherence),
+            LocalizerConfig(multipath=options.multipath),
             options.effort,
             trained=trained,
             start=start,

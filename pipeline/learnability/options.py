@@ -4,7 +4,7 @@ from pathlib import Path
 
 from models.checked import AtLeast0, AtLeast1, stage_options
 from models.effort import Effort
-from models.reflections.config import CoherenceConfig
+from models.multipath.config import MultipathConfig
 from pipeline.scenes.installations import ScenesOptions
 
 VERDICT_FILE = "learnability.json"
@@ -28,5 +28,5 @@ class LearnabilityOptions(ScenesOptions):
 
     effort: Effort = "default"
     """At which all are judged; training pays most where it is fast."""
-    coherence: CoherenceConfig = CoherenceConfig()
+    multipath: MultipathConfig = MultipathConfig()
     """As for `python -m pipeline.train`."""

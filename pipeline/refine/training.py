@@ -48,7 +48,7 @@ def prepare(options: RefineOptions) -> tuple[Localizer, RefinerTraining]:
     weights = moved_to(load_weights(options.backbone), common_scenario(options.config))
     if options.grid_only:
         weights = with_settings(weights, _GRID_ONLY)
-    localizer = Localizer(weights, LocalizerConfig(coherence=options.coherence), SpectrumRefiner(options.refiner))
+    localizer = Localizer(weights, LocalizerConfig(multipath=options.multipath), SpectrumRefiner(options.refiner))
     joint = BackboneTraining(localizer.backbone, options.losses, localizer.config.shrinkage) if options.joint else None
     model = RefinerTraining(localizer, options.offset_weight, joint)
     model.compile(optimizer=optimizer(options), jit_compile=False)

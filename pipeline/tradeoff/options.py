@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from models.checked import AtLeast1, stage_options
-from models.reflections.config import CoherenceConfig
+from models.multipath.config import MultipathConfig
 from pipeline.scenes.installations import ScenesOptions
 
 
@@ -22,5 +22,5 @@ class TradeoffOptions(ScenesOptions):
     batch_size: AtLeast1 = 50
     """Scenes a call."""
 
-    coherence: CoherenceConfig = CoherenceConfig()
-    """Reflections, which all settings look for; --coherence.rounds 0: none does."""
+    multipath: MultipathConfig = MultipathConfig()
+    """Reflections, which all settings look for; --multipath.rounds 0: none does."""

@@ -33,7 +33,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
     "3 rounds, 8 steps": {"additions": 3, "steps": 8, "addition_steps": 6, "settling_steps": 8},
 }
-"""Changes to `ContinuousConfig`, cheapest first."""
+"""Changes to `RefinementConfig`, cheapest first."""
 
 
 def estimators(trained: LocalizerWeights, config: LocalizerConfig) -> Iterator[tuple[str, str, Estimator]]:
@@ -52,7 +52,7 @@ def measure(options: TradeoffOptions, logger: logging.Logger) -> list[dict[str, 
     stored = load_scenes(options.data_dir, options.config, "test", take=options.scenes, batch_size=options.batch_size)
     batches = list(stored)
     rows = []
-    for kind, settings, estimator in estimators(trained, LocalizerConfig(coherence=options.coherence)):
+    for kind, settings, estimator in estimators(trained, LocalizerConfig(multipath=options.multipath)):
         warm_up = run_estimator(estimator, batches[:1] + batches, options.scenes, show_progress=False)
         predictions = run_estimator(estimator, batches, options.scenes, show_progress=False)
         standard = compute_metrics(evaluate_predictions(predictions, judged))["standard"]

@@ -39,7 +39,7 @@ def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
         if [weight.shape for weight in weights.backbone.weights] != [weight.shape for weight in backbone.weights]:
             raise ValueError("--initial: expected weights of the shape the hyperparameters ask for, got another one")
         weights = weights.with_backbone(backbone)
-    localizer = Localizer(weights, LocalizerConfig(shrinkage=options.shrinkage, coherence=options.coherence))
+    localizer = Localizer(weights, LocalizerConfig(shrinkage=options.shrinkage, multipath=options.multipath))
     model = BackboneTraining(localizer.backbone, options.losses, options.shrinkage)
     model.compile(optimizer=optimizer(options), jit_compile=False)
     return localizer, model

@@ -40,7 +40,7 @@ def set_weights(options: InferenceOptions) -> LocalizerWeights:
     """
     if options.initial is None:
         return LocalizerWeights(Backbone(config=options.backbone))
-    return with_settings(load_weights(options.initial), vars(options.backbone.continuous))
+    return with_settings(load_weights(options.initial), vars(options.backbone.refinement))
 
 
 def evaluate_trial(options: InferenceOptions, surrogate: ObjectiveOfFew, heartbeat: Heartbeat) -> Trained:

@@ -8,7 +8,7 @@ from annotated_types import Interval
 from models.checked import AtLeast0, AtLeast1, Positive, stage_options
 from models.config import LocalizerConfig
 from models.covariance_estimator.config import BackboneConfig
-from models.reflections.config import CoherenceConfig
+from models.multipath.config import MultipathConfig
 from pipeline.scenes.installations import ScenesOptions
 from pipeline.train.options import TrainOptions
 
@@ -28,7 +28,7 @@ class InferenceOptions:
     initial: Path | None
     """A backbone.keras; None for the untrained backbone."""
     backbone: BackboneConfig
-    """Shape of these weights, and their settings: those of `continuous` are free to change."""
+    """Shape of these weights, and their settings: those of `refinement` are free to change."""
     localizer: LocalizerConfig
     """What follows R_pred, as for `python -m pipeline.export`."""
     epochs: int = 0
@@ -94,7 +94,7 @@ class TuneOptions(ScenesOptions):
     """A backbone.keras all trials start from; stages, width, depth and grid are then its own."""
     backbone: BackboneConfig = BackboneConfig()
     """What the space leaves as it is."""
-    coherence: CoherenceConfig = CoherenceConfig()
+    multipath: MultipathConfig = MultipathConfig()
     """As for `python -m pipeline.train`."""
 
     def __post_init__(self) -> None:
@@ -132,7 +132,7 @@ class TuneOptions(ScenesOptions):
                 seed=self.seed,
                 initial=self.initial,
                 backbone=backbone,
-                localizer=LocalizerConfig(coherence=self.coherence),
+                localizer=LocalizerConfig(multipath=self.multipath),
             )
         return TrainOptions(
             run_dir=self.run_dir / "trainings",
@@ -146,5 +146,5 @@ class TuneOptions(ScenesOptions):
             initial=self.initial,
             hyperparameters=self.run_dir / "best.json",  # --backbone.* hold beside --initial
             backbone=backbone,
-            coherence=self.coherence,
+            multipath=self.multipath,
         )

@@ -4,7 +4,7 @@ Knobs of training need a training a trial, those of inference only an evaluation
 a space and a study of its own. What is not here, and why: losses.heat_map and losses.start, because Adam takes out a
 common factor of the losses of a group of weights; losses.peak_contrast, off by the findings' loss policy; the grid and
 backbone.stages, because they set the cost and not the quality of a trial within a budget; batch size, because with it
-the number of scenes a trial sees would change; backbone.continuous.spare_atoms and localizer.detection.merge_cells,
+the number of scenes a trial sees would change; backbone.refinement.spare_atoms and localizer.detection.merge_cells,
 which scenes without reflections do not feel.
 """
 
@@ -48,13 +48,13 @@ class Choice:
 
 
 Space = Mapping[str, Range | Choice]
-"""By the dotted name of an option of `python -m pipeline.train`; of inference backbone.continuous.* and localizer.*,
+"""By the dotted name of an option of `python -m pipeline.train`; of inference backbone.refinement.* and localizer.*,
 the latter as for `python -m pipeline.export`."""
 
 SHAPE = ("backbone.stages", "backbone.width", "backbone.depth")
 """What sets the shapes of the weights; held where a study starts from given ones."""
 
-_OF_INFERENCE = ("backbone.continuous.", "localizer.")
+_OF_INFERENCE = ("backbone.refinement.", "localizer.")
 
 TRAINING_SPACE: Space = {
     "learning_rate": Range(3e-5, 1e-2, log=True),
@@ -68,14 +68,14 @@ TRAINING_SPACE: Space = {
 """The default of `--knobs training`."""
 
 INFERENCE_SPACE: Space = {
-    "backbone.continuous.steps": Range(1, 10),
-    "backbone.continuous.additions": Range(1, 12),
-    "backbone.continuous.addition_steps": Range(1, 6),
-    "backbone.continuous.prune_gain": Range(3.0, 60.0, log=True),
+    "backbone.refinement.steps": Range(1, 10),
+    "backbone.refinement.additions": Range(1, 12),
+    "backbone.refinement.addition_steps": Range(1, 6),
+    "backbone.refinement.prune_llr": Range(3.0, 60.0, log=True),
     "localizer.shrinkage.base_alpha": Range(1e-5, 2e-2, log=True),
     "localizer.detection.contrast_db": Range(1.0, 10.0),
     "localizer.decision.min_score": Range(0.1, 0.9),
-    "localizer.coherence.min_gain": Range(6.0, 30.0, log=True),
+    "localizer.multipath.min_llr": Range(6.0, 30.0, log=True),
 }
 """The default of `--knobs inference`."""
 
@@ -90,7 +90,7 @@ def searched(space: Space, base: TrainOptions | InferenceOptions) -> dict[str, R
     if isinstance(base, InferenceOptions):
         for name in free:
             if not name.startswith(_OF_INFERENCE):
-                raise ValueError(f"--space: expected backbone.continuous.* and localizer.* of inference, got {name}")
+                raise ValueError(f"--space: expected backbone.refinement.* and localizer.* of inference, got {name}")
     for name, domain in free.items():
         ends = domain.values if isinstance(domain, Choice) else (domain.low, domain.high)
         whole = isinstance(option(base, name), int)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
+from models.covariance_estimator.config import BackboneConfig, GridConfig, RefinementConfig
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 
 SCENARIO = Scenario(
@@ -25,8 +25,8 @@ CONFIG = BackboneConfig(
     width=3,
     depth=2,
     grid=GridConfig(5, 4, 3),
-    continuous=ContinuousConfig(
-        spare_atoms=0, steps=2, prune_gain=0.5, prune_after=1, addition_steps=2, noise_range_db=(-1.0, 7.0)
+    refinement=RefinementConfig(
+        spare_atoms=0, steps=2, prune_llr=0.5, prune_after=1, addition_steps=2, noise_range_db=(-1.0, 7.0)
     ),
 )
 

@@ -13,7 +13,7 @@ from models.baselines.measurement import Measurement, measure
 from models.baselines.sequential_ml import (
     SequentialML,
     SequentialMLConfig,
-    best_power_gain,
+    best_power_llr,
     refine,
     sequential_ml_localizer,
 )
@@ -80,7 +80,7 @@ def test_likelihood_is_that_of_the_reference(noisy: Measurement) -> None:
     assert found.nll == pytest.approx(nll(THREE), rel=1e-10)
     np.testing.assert_allclose(found.gradient.ravel(), reference.derivatives(nll, THREE), rtol=1e-5, atol=1e-3)
     lost = [nll(np.delete(THREE, k, axis=0)) - nll(THREE) for k in range(3)]
-    np.testing.assert_allclose(found.gains, lost, rtol=1e-8)
+    np.testing.assert_allclose(found.llr, lost, rtol=1e-8)
 
 
 def test_gain_of_a_new_source_is_exact_and_its_power_the_best(estimator: SequentialML, noisy: Measurement) -> None:
@@ -98,13 +98,13 @@ def test_gain_of_a_new_source_is_exact_and_its_power_the_best(estimator: Sequent
     response = noisy.operator @ steering_vector(added[0], added[1], 1.0 / added[2], ARRAY)
     alpha = np.einsum("lm,lmn,ln->l", response.conj(), inverse, response).real
     b = np.abs(np.einsum("lm,lmn,ln->l", response.conj(), inverse, noisy.snapshots)) ** 2
-    value, log_power = best_power_gain(alpha[:, None], b[:, None])
+    value, log_power = best_power_llr(alpha[:, None], b[:, None])
     assert value[0] == pytest.approx(max(sweep), abs=1e-3)
     assert log_power[0] == pytest.approx(added[3], abs=1e-3)
 
 
 def test_no_power_gains_where_nothing_is_received() -> None:
-    gain, log_power = best_power_gain(np.ones((5, 2)), np.array([[0.1, 3.0]] * 5))
+    gain, log_power = best_power_llr(np.ones((5, 2)), np.array([[0.1, 3.0]] * 5))
     assert gain[0] == 0.0 and log_power[0] == -np.inf
     assert gain[1] == pytest.approx(5 * (2.0 - np.log(3.0))) and log_power[1] == pytest.approx(np.log(2.0))
 
@@ -306,7 +306,7 @@ def test_no_answer_depends_on_the_scale(pair_batch: dict[str, np.ndarray]) -> No
 @pytest.mark.parametrize(
     ("config", "field", "value"),
     [
-        (SequentialMLConfig(), "min_gain", 0.0),
+        (SequentialMLConfig(), "min_llr", 0.0),
         (SequentialMLConfig(), "tolerance", 0.0),
         (SequentialMLConfig(), "noise_inflation", -0.1),
         (SequentialMLConfig(), "max_steps", 0),

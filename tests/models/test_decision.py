@@ -9,7 +9,7 @@ from models.decision.config import DecisionConfig
 from models.decision.decision import Decision, decide
 from models.physics.config import PathLossConfig
 from models.physics.geometry import FieldOfView
-from models.physics.path_loss import LOG_POWER_WIDTH, Candidates, log_evidence, path_loss_factor
+from models.physics.path_loss import LOG_POWER_WIDTH, RangePosteriors, log_evidence, path_loss_factor
 
 VIEW = FieldOfView()
 NO_LAW = DecisionConfig(path_loss=PathLossConfig(unrelated_share=1.0))
@@ -90,10 +90,10 @@ def test_score_falls_with_doubt() -> None:
     assert score(sharp, 2.0) < 0.05  # existence
 
 
-def candidates(levels: list[float], ranges: np.ndarray, exists: list[float]) -> Candidates:
+def candidates(levels: list[float], ranges: np.ndarray, exists: list[float]) -> RangePosteriors:
     """Sources of those log powers, whatever the node, on shared nodes of range of equal weight."""
     shape = (1, len(levels), len(ranges))
-    return Candidates(
+    return RangePosteriors(
         tf.constant(np.broadcast_to(ranges, shape), tf.float32),
         tf.constant(np.broadcast_to(np.array(levels)[None, :, None], shape), tf.float32),
         tf.fill([1, len(levels)], 0.02),
@@ -107,7 +107,7 @@ def test_the_law_is_its_closed_form_for_two_sources() -> None:
     nodes = np.linspace(3.0, 9.0, 61)
     first = candidates([-1.0], np.full(61, 2.0), [1.0])
     second = candidates([-3.0], nodes, [1.0])
-    both = Candidates(*(tf.concat(parts, axis=1) for parts in zip(first, second, strict=True)))
+    both = RangePosteriors(*(tf.concat(parts, axis=1) for parts in zip(first, second, strict=True)))
     share = 1e-6
     factor = path_loss_factor(both, PathLossConfig((0.5,), (1.0,), unrelated_share=share))[0, 1].numpy()
     gap = -3.0 + 2 * np.log(nodes) - (-1.0 + 2 * np.log(2.0))
@@ -117,7 +117,7 @@ def test_the_law_is_its_closed_form_for_two_sources() -> None:
     assert nodes[np.argmax(factor)] == pytest.approx(2.0 * np.e, abs=0.1)
 
 
-def slow_factor(sources: Candidates, config: PathLossConfig) -> np.ndarray:
+def slow_factor(sources: RangePosteriors, config: PathLossConfig) -> np.ndarray:
     """`path_loss_factor` of one scene: for each source, node, spread and common level, one after the other."""
     common, decibel = np.linspace(-6.0, 6.0, 161), np.log(10.0) / 10.0
     range_m, log_power, weights = (np.asarray(part[0], float) for part in sources[:2] + sources[3:4])
@@ -174,9 +174,9 @@ def test_the_law_can_be_left_out_and_needs_a_partner() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DecisionConfig(min_score=1.5), "DecisionConfig.min_score: expected a probability, got 1.5"),
+        (lambda: DecisionConfig(min_score=1.5), "DecisionConfig.min_score: expected a probability in [0, 1], got 1.5"),
         (lambda: DecisionConfig(gate_range_m=0.0), "DecisionConfig.gate_range_m: expected a positive number"),
-        (lambda: PathLossConfig((2.0, 0.5), (1.0, 1.0)), "PathLossConfig.power_spreads_db: expected rising numbers"),
+        (lambda: PathLossConfig((2.0, 0.5), (1.0, 1.0)), "PathLossConfig.power_spreads_db: expected ascending numbers"),
         (lambda: PathLossConfig((0.5, 2.0), (1.0,)), "PathLossConfig.spread_shares: expected 2 positive numbers"),
         (lambda: PathLossConfig(unrelated_share=0.0), "PathLossConfig.unrelated_share: expected a share"),
     ],

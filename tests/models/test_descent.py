@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.config import ContinuousConfig
-from models.covariance_estimator.continuous import refine_atoms
+from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
+from models.covariance_estimator.off_grid_refinement import refine_atoms
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation, observe
 
@@ -36,14 +36,14 @@ def start(observation: Observation) -> Atoms:
     return Atoms(tf.constant(parameters, tf.float32), tf.ones([SCENES, ATOMS], tf.bool), observation.noise_power)
 
 
-def steps_of(observation: Observation, start: Atoms, config: ContinuousConfig):
+def steps_of(observation: Observation, start: Atoms, config: RefinementConfig):
     """Atoms and evaluation after 0, 1, ... 8 steps, no scene settling earlier."""
     config = dataclasses.replace(config, settling_steps=0, tolerance=0.0)
     return [refine_atoms(observation, start, ARRAY, VIEW, config, steps) for steps in range(9)]
 
 
 def test_likelihood_never_falls(observation: Observation, start: Atoms) -> None:
-    states = steps_of(observation, start, ContinuousConfig(prune_gain=0.0))
+    states = steps_of(observation, start, RefinementConfig(prune_llr=0.0))
     for (_, before), (_, after) in itertools.pairwise(states):
         assert np.all(after.nll.numpy() - before.nll.numpy() <= RESOLUTION)
     assert np.all(states[-1][1].nll.numpy() < states[0][1].nll.numpy())
@@ -51,9 +51,9 @@ def test_likelihood_never_falls(observation: Observation, start: Atoms) -> None:
 
 def test_atoms_are_dropped_for_their_gain(observation: Observation, start: Atoms) -> None:
     """From the third step on; a scene that drops any takes no other step."""
-    config = ContinuousConfig(prune_gain=10.0, prune_after=2)
+    config = RefinementConfig(prune_llr=10.0, prune_after=2)
     for step, ((old, before), (new, after)) in enumerate(itertools.pairwise(steps_of(observation, start, config))):
-        useless = old.active.numpy() & (before.gains.numpy() < config.prune_gain) & (step >= config.prune_after)
+        useless = old.active.numpy() & (before.llr.numpy() < config.prune_llr) & (step >= config.prune_after)
         np.testing.assert_array_equal(new.active, old.active.numpy() & ~useless)
         dropping = useless.any(axis=1)
         np.testing.assert_array_equal(new.parameters.numpy()[dropping], old.parameters.numpy()[dropping])
@@ -62,7 +62,7 @@ def test_atoms_are_dropped_for_their_gain(observation: Observation, start: Atoms
 
 def test_only_unsettled_scenes_go_on(observation: Observation, start: Atoms) -> None:
     """And where they end is where more steps of all scenes end, to the tolerance."""
-    config = ContinuousConfig(prune_gain=0.0, settling_steps=0, tolerance=0.3)
+    config = RefinementConfig(prune_llr=0.0, settling_steps=0, tolerance=0.3)
     few, _ = refine_atoms(observation, start, ARRAY, VIEW, config, 4)
     settling = dataclasses.replace(config, settling_steps=16)
     atoms, settled = refine_atoms(observation, start, ARRAY, VIEW, settling, 4)
@@ -76,7 +76,7 @@ def test_only_unsettled_scenes_go_on(observation: Observation, start: Atoms) -> 
 
 def test_evaluation_belongs_to_the_atoms(observation: Observation, start: Atoms) -> None:
     """Also where the last step was refused."""
-    atoms, evaluation = refine_atoms(observation, start, ARRAY, VIEW, ContinuousConfig(), 6)
+    atoms, evaluation = refine_atoms(observation, start, ARRAY, VIEW, RefinementConfig(), 6)
     again = evaluate_atoms(observation, atoms, ARRAY)
     np.testing.assert_allclose(evaluation.nll, again.nll, rtol=1e-5, atol=RESOLUTION)
-    np.testing.assert_allclose(evaluation.gains, again.gains, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(evaluation.llr, again.llr, rtol=1e-3, atol=1e-2)

@@ -9,17 +9,17 @@ import tensorflow as tf
 from models.artifacts import with_effort
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.config import ContinuousConfig
+from models.covariance_estimator.config import RefinementConfig
 from models.effort import EFFORTS, at_effort
 from models.localizer_weights import LocalizerWeights
+from models.multipath.config import MultipathConfig
 from models.physics.geometry import Scenario
 from models.physics.observation import observe
-from models.reflections.config import CoherenceConfig
 from tests.conftest import TINY
 from tests.simulated import batch_of, inputs_of
 
 
-@pytest.mark.parametrize("settings", [ContinuousConfig(), CoherenceConfig()])
+@pytest.mark.parametrize("settings", [RefinementConfig(), MultipathConfig()])
 def test_effort_only_ever_grows(settings) -> None:
     """Counts of steps, rounds and candidates rise from fast to thorough; the default is what was given."""
     fast, default, thorough = (dataclasses.asdict(at_effort(settings, effort)) for effort in EFFORTS)
@@ -31,14 +31,14 @@ def test_effort_only_ever_grows(settings) -> None:
 
 
 def test_what_is_off_stays_off() -> None:
-    assert at_effort(CoherenceConfig(rounds=0), "thorough").rounds == 0
-    assert at_effort(ContinuousConfig(additions=0), "thorough").additions == 0
-    assert at_effort(ContinuousConfig(additions=0), "fast").additions == 0
+    assert at_effort(MultipathConfig(rounds=0), "thorough").rounds == 0
+    assert at_effort(RefinementConfig(additions=0), "thorough").additions == 0
+    assert at_effort(RefinementConfig(additions=0), "fast").additions == 0
 
 
 def test_more_effort_explains_scenes_better() -> None:
     """The likelihood where the estimator ends, each source weighed by the gain it must bring, over 24 scenes."""
-    shape = dataclasses.replace(TINY, continuous=ContinuousConfig())
+    shape = dataclasses.replace(TINY, refinement=RefinementConfig())
     weights = LocalizerWeights(Backbone(Scenario(), shape))
     inputs = {name: tf.constant(value) for name, value in inputs_of(batch_of(24)).items()}
     reached = []
@@ -46,7 +46,7 @@ def test_more_effort_explains_scenes_better() -> None:
         backbone = with_effort(weights, LocalizerConfig(), effort)[0].backbone
         prediction = backbone.predict_covariance(observe(**inputs))
         number = tf.reduce_sum(tf.cast(prediction.atoms.active, tf.float32), axis=-1)
-        reached.append(float(np.mean(prediction.evaluation.nll + shape.continuous.prune_gain * number)))
+        reached.append(float(np.mean(prediction.evaluation.nll + shape.refinement.prune_llr * number)))
     fast, default, thorough = reached
     assert fast > default + 1.0
     assert thorough < default + 0.5

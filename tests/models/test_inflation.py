@@ -8,10 +8,10 @@ from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM
 from models.decision.config import InflationConfig
 from models.decision.decision import error_covariance
 from models.decision.inflation import inflation
+from models.multipath.config import MultipathConfig
+from models.multipath.path_search import mismatch_ratio, path_scores
+from models.multipath.paths import no_paths, unmix
 from models.physics.observation import observe
-from models.reflections.config import CoherenceConfig
-from models.reflections.path_search import mismatch_ratio, path_scores
-from models.reflections.paths import no_paths, unmix
 from tests.reflected import (
     ARRAY,
     DIRECT,
@@ -41,7 +41,7 @@ def with_column_error(rng, share: float, snr_db: float, *, of_phase: bool = Fals
 def squared_errors(observation, factor) -> np.ndarray:
     """e^T C^-1 e of azimuth, elevation and inverse range, C times `factor(mismatch)`, [B]."""
     start = atoms_at([DIRECT], [np.log(1.0 - float(observation.noise_power[0]))], observation)
-    found = explained(observation, start, CoherenceConfig(rounds=0))
+    found = explained(observation, start, MultipathConfig(rounds=0))
     covariance = error_covariance(found.atoms, found.evaluation).numpy()[:, 0, :3, :3]
     covariance *= np.asarray(factor(found.mismatch))[:, 0, None, None]
     error = found.atoms.parameters.numpy()[:, 0, :3] - np.array(DIRECT)

@@ -11,12 +11,12 @@ from models.artifacts import moved_to
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import BackboneConfig, GridConfig
-from models.covariance_estimator.grids import moved_grid, natural_grid
+from models.covariance_estimator.grids import default_grid, moved_grid
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
+from models.multipath.config import MultipathConfig
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 from models.physics.installation import installation_id, load_installation
-from models.reflections.config import CoherenceConfig
 from tests.conftest import TINY
 from tests.simulated import batch_of, inputs_of
 from tfds_shards.simulator import SceneConfig
@@ -134,15 +134,15 @@ def test_identity_is_of_what_is_other_than_the_default(tmp_path: Path) -> None:
 
 def test_grids_follow_aperture_wavelength_and_field_of_view() -> None:
     default = Scenario()
-    assert natural_grid(default.array, default.field_of_view) == GridConfig(22, 13, 10) == BackboneConfig().grid
-    assert natural_grid(default.array, default.field_of_view, density=2) == GridConfig(44, 26, 20)
+    assert default_grid(default.array, default.field_of_view) == GridConfig(22, 13, 10) == BackboneConfig().grid
+    assert default_grid(default.array, default.field_of_view, density=2) == GridConfig(44, 26, 20)
     at_28_ghz = load_installation(INSTALLATIONS / "28ghz.toml")
-    assert natural_grid(at_28_ghz.array, at_28_ghz.field_of_view).shape == (24, 17, 3)
+    assert default_grid(at_28_ghz.array, at_28_ghz.field_of_view).shape == (24, 17, 3)
     missing = load_installation(INSTALLATIONS / "missing_quarter.toml")
     assert missing.array.num_elements == 108
-    assert natural_grid(missing.array, missing.field_of_view) == BackboneConfig().grid
+    assert default_grid(missing.array, missing.field_of_view) == BackboneConfig().grid
     wide = RISArray(24, 12)
-    assert natural_grid(wide, default.field_of_view).shape == (44, 13, 40)  # twice as wide: 1/2 beam, 1/4 depth
+    assert default_grid(wide, default.field_of_view).shape == (44, 13, 40)  # twice as wide: 1/2 beam, 1/4 depth
     assert moved_grid(GridConfig(11, 13, 5), default, Scenario(wide)) == GridConfig(22, 13, 20)
     assert moved_grid(TINY.grid, default, Scenario(RISArray(wavefront="fresnel"))) == TINY.grid
 
@@ -176,7 +176,7 @@ def test_loud_sources_of_other_installations_are_found(name: str) -> None:
     scenario = dataclasses.replace(load_installation(INSTALLATIONS / f"{name}.toml"), max_sources=2)
     batch = batch_of(10, SceneConfig("loud", scenario, snr_db=(20.0, 20.0)))
     weights = moved_to(LocalizerWeights(Backbone(Scenario(), TINY)), scenario)
-    localizer = Localizer(weights, LocalizerConfig(coherence=CoherenceConfig(rounds=0)))
+    localizer = Localizer(weights, LocalizerConfig(multipath=MultipathConfig(rounds=0)))
     localize = tf.function(lambda inputs: localizer.localize(**inputs), autograph=False)
     found = {key: value.numpy() for key, value in localize(inputs_of(batch)).items()}
     view, hits = scenario.field_of_view, 0

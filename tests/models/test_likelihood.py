@@ -77,7 +77,7 @@ class TestScene:
             reference.nll(np.delete(parameters, atom, axis=0), noise, operator, snapshots, ARRAY) - whole
             for atom in range(len(parameters))
         ]
-        np.testing.assert_allclose(evaluation.gains[scene].numpy()[ACTIVE[scene]], costs, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(evaluation.llr[scene].numpy()[ACTIVE[scene]], costs, rtol=1e-3, atol=1e-3)
 
     def test_inactive_atoms_have_no_rows(self, evaluation, scene: int) -> None:
         inactive = (np.arange(4) * 3 + np.flatnonzero(~ACTIVE[scene])[:, None]).ravel().astype(int)

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
+from models.multipath.paths import Paths, evaluate_paths, no_paths, unmix
 from models.physics.geometry import RISArray
 from models.physics.observation import observe
-from models.reflections.paths import Paths, evaluate_paths, no_paths, unmix
 from tests.references import paths as reference
 from tests.references.likelihood import derivatives, fisher_information
 
@@ -93,16 +93,16 @@ def test_gains_are_what_each_source_and_each_path_is_worth(evaluated, scene) -> 
     for kept, slot in ((1, 0), (0, 2)):
         paths = USED[1] if kept == 1 else USED[1][:0]
         alone = reference.nll(USED[0][[kept]], paths, [0] * len(paths), NOISE_POWER, *scene, ARRAY)
-        assert float(evaluated[0].gains[0, slot]) == pytest.approx(alone - whole, rel=1e-3)
+        assert float(evaluated[0].llr[0, slot]) == pytest.approx(alone - whole, rel=1e-3)
     for kept, slot in ((1, 0), (0, 2)):
         without = reference.nll(USED[0], USED[1][[kept]], [1], NOISE_POWER, *scene, ARRAY)
-        assert float(evaluated[0].path_gains[0, slot]) == pytest.approx(without - whole, rel=1e-3, abs=1e-3)
+        assert float(evaluated[0].path_llr[0, slot]) == pytest.approx(without - whole, rel=1e-3, abs=1e-3)
 
 
 def test_without_paths_it_is_the_likelihood_of_independent_sources(observation) -> None:
     alone = evaluate_paths(observation, atoms_of(), no_paths(tf.constant(1), 2), ARRAY)[0]
     expected = evaluate_atoms(observation, atoms_of(), ARRAY)
-    for name in ("nll", "gains", "noise_gradient", "noise_fisher"):
+    for name in ("nll", "llr", "noise_gradient", "noise_fisher"):
         np.testing.assert_allclose(getattr(alone, name), getattr(expected, name), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(alone.gradient[:, :12], expected.gradient, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(alone.fisher[:, :12, :12], expected.fisher, rtol=1e-3, atol=1e-3)

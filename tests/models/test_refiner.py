@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
+from models.covariance_estimator.config import BackboneConfig, GridConfig, RefinementConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import Atoms
 from models.localizer import Analysis, Localizer
 from models.losses import focal_loss, lorentzian
+from models.multipath.config import MultipathConfig
 from models.physics.geometry import FieldOfView, RISArray, Scenario
-from models.reflections.config import CoherenceConfig
 from models.spectrum.config import GuardRails, RefinerConfig
 from models.spectrum.detection import Peaks
 from models.spectrum.guard_rails import within_rails
@@ -28,7 +28,7 @@ from tests.references import heat_map as reference
 from tests.simulated import batch_of, inputs_of
 
 GRID = TINY.grid
-CONFIG = LocalizerConfig(spectrum_grid=GridConfig(22, 14, 10), coherence=CoherenceConfig(rounds=0))
+CONFIG = LocalizerConfig(spectrum_grid=GridConfig(22, 14, 10), multipath=MultipathConfig(rounds=0))
 VIEW = FieldOfView()
 SCENES = 6
 CELLS = {"peak": (2, 2, 2), "beside the peak": (3, 2, 2), "new": (8, 5, 1), "unlikely peak": (5, 0, 4)}
@@ -356,7 +356,7 @@ def test_a_source_the_spectrum_lacks_comes_in_through_the_heat_map(inputs) -> No
 
 def test_atoms_of_the_grid_stay_there_without_steps(inputs) -> None:
     """What --grid-only relies on."""
-    config = BackboneConfig(continuous=ContinuousConfig(steps=0, settling_steps=0, additions=0))
+    config = BackboneConfig(refinement=RefinementConfig(steps=0, settling_steps=0, additions=0))
     backbone = Backbone(Scenario(), config)
     observation = Localizer(backbone).observe(**inputs)
     atoms = backbone.predict_covariance(observation).atoms

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.config import ContinuousConfig
-from models.covariance_estimator.continuous import refine_atoms
+from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.likelihood import Atoms, Evaluation, evaluate_atoms
+from models.covariance_estimator.off_grid_refinement import refine_atoms
 from models.covariance_estimator.slots import first_slots, used_slots, with_rest_of, with_slots, with_spare_slots
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation, observe
@@ -37,7 +37,7 @@ def test_a_scene_is_refined_alike_in_any_company() -> None:
 
     @tf.function(autograph=False, reduce_retracing=True)
     def refined(observation: Observation, atoms: Atoms) -> tuple[Atoms, Evaluation]:
-        return refine_atoms(observation, atoms, array, view, ContinuousConfig(), 3)
+        return refine_atoms(observation, atoms, array, view, RefinementConfig(), 3)
 
     together, evaluation = refined(observation, atoms)
     for scene in range(SCENES):
@@ -54,14 +54,12 @@ def test_a_scene_is_refined_alike_in_any_company() -> None:
 def test_where_it_ends_is_where_the_likelihood_is_told() -> None:
     """Evaluated anew with all slots, the refined atoms have the evaluation that came with them."""
     observation, atoms = near_the_truth()
-    config = ContinuousConfig(settling_steps=0, prune_gain=0.0)
+    config = RefinementConfig(settling_steps=0, prune_llr=0.0)
     refined, told = refine_atoms(observation, atoms, SCENARIO.array, SCENARIO.field_of_view, config, 2)
     again = evaluate_atoms(observation, refined, SCENARIO.array)
     active = refined.active.numpy()
     np.testing.assert_allclose(told.nll, again.nll, atol=0.5)  # settled scenes took their last step on trust
-    np.testing.assert_allclose(
-        np.where(active, told.gains, 0.0), np.where(active, again.gains, 0.0), rtol=0.01, atol=0.5
-    )
+    np.testing.assert_allclose(np.where(active, told.llr, 0.0), np.where(active, again.llr, 0.0), rtol=0.01, atol=0.5)
 
 
 def test_slots_left_out_and_put_back_leave_the_rest_as_it_was() -> None:
@@ -90,7 +88,7 @@ def test_spare_slots_hold_no_atom_and_change_nothing() -> None:
     spared = with_spare_slots(atoms, 3)
     assert not np.any(spared.active[:, 5:])
     array, view = SCENARIO.array, SCENARIO.field_of_view
-    refined, evaluation = refine_atoms(observation, spared, array, view, ContinuousConfig(), 3)
-    expected, without = refine_atoms(observation, atoms, array, view, ContinuousConfig(), 3)
+    refined, evaluation = refine_atoms(observation, spared, array, view, RefinementConfig(), 3)
+    expected, without = refine_atoms(observation, atoms, array, view, RefinementConfig(), 3)
     np.testing.assert_array_equal(refined.active[:, :5], expected.active)
     np.testing.assert_allclose(evaluation.nll, without.nll, atol=0.02)

@@ -37,7 +37,7 @@ def test_every_part_is_timed(eagerly, tmp_path: Path, monkeypatch, capsys) -> No
     """Step by step: graphs of the same functions are traced in other tests."""
     config = dataclasses.replace(TINY, grid=GridConfig(11, 13, 5))  # which the spectrum's grid is a multiple of
     LocalizerWeights(Backbone(Scenario(), config)).save(tmp_path / "backbone.keras")
-    options = ["--backbone", tmp_path / "backbone.keras", "--scenes", "2", "--repeats", "1", "--coherence.rounds", "0"]
+    options = ["--backbone", tmp_path / "backbone.keras", "--scenes", "2", "--repeats", "1", "--multipath.rounds", "0"]
     options += ["--output", tmp_path / "bench.json", "--log-dir", tmp_path / "logs"]
     monkeypatch.setattr(sys, "argv", ["bench", *map(str, options)])
     bench.main()

@@ -97,7 +97,7 @@ def test_stage_fits_the_score_and_leaves_the_grid_stages(
     LocalizerWeights(backbone).save(tmp_path / "initial.keras")
     options = ["--backbone", str(tmp_path / "initial.keras"), "--run-dir", str(tmp_path / "run"), "--epochs", "5"]
     options += ["--data-dir", str(tiny_scenes), "--scenes", "16", "--validation-scenes", "16", "--config", *SCENE_SETS]
-    options += ["--coherence.rounds", "0"]
+    options += ["--multipath.rounds", "0"]
     monkeypatch.setattr(sys, "argv", ["score", *options])
     confidence.main()
     fitted = load_weights(tmp_path / "run" / BEST_MODEL)

@@ -26,7 +26,7 @@ SPREAD = ("mirrored", "multi_worker")
 
 def command(run_dir: Path, data_dir: Path, strategy: str) -> list[str]:
     """A stage and its arguments; with two replicas, each has scenes of another set."""
-    short = ("--epochs", EPOCHS, "--validation-scenes", 4, "--backbone.continuous.steps", 1, "--losses.stein", 0)
+    short = ("--epochs", EPOCHS, "--validation-scenes", 4, "--backbone.refinement.steps", 1, "--losses.stein", 0)
     return ["train", *arguments(run_dir, data_dir), *map(str, short), "--strategy", strategy]
 
 

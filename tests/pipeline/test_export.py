@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from models.artifacts import moved_to
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.config import ContinuousConfig
+from models.covariance_estimator.config import RefinementConfig
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import FieldOfView, RISArray, Scenario
@@ -237,7 +237,7 @@ def test_an_existing_version_is_never_overwritten(
 
 def test_the_same_weights_for_another_installation() -> None:
     """Moved to the predecessor's Fresnel surface, the weights stay and R_pred follows that surface's scenes."""
-    shape = dataclasses.replace(TINY, continuous=ContinuousConfig(steps=10, additions=0))
+    shape = dataclasses.replace(TINY, refinement=RefinementConfig(steps=10, additions=0))
     backbone, config = Backbone(Scenario(), shape), CONFIGS["l64_m64_legacy"]
     backbone.corrections[0].readout.kernel.assign(0.01 * np.ones_like(backbone.corrections[0].readout.kernel))
     moved = moved_to(LocalizerWeights(backbone), config.scenario).backbone

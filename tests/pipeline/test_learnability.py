@@ -11,8 +11,8 @@ import pytest
 
 from models.covariance_estimator.backbone import Backbone
 from models.localizer_weights import LocalizerWeights
+from models.multipath.config import MultipathConfig
 from models.physics.geometry import Scenario
-from models.reflections.config import CoherenceConfig
 from pipeline.common.digests import content_digest
 from pipeline.common.main import FAIL
 from pipeline.confidence import __main__ as confidence
@@ -29,7 +29,7 @@ from tests.conftest import SCENE_SETS, TINY
 from tests.estimates import evaluated, perfect, random_scenes
 
 SCENES = random_scenes(200, seed=3)
-BLIND = ("--coherence.rounds", 0)  # for reflections
+BLIND = ("--multipath.rounds", 0)  # for reflections
 OPTIONS = LearnabilityOptions(Path("unused"), min_training_scenes=1000)
 
 
@@ -107,7 +107,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> Path
         batch_size=4,
         validation_scenes=4,
         backbone=TINY,
-        coherence=CoherenceConfig(rounds=0),
+        multipath=MultipathConfig(rounds=0),
     )
     train_backbone(options, logging.getLogger("quiet"))
     return run_dir

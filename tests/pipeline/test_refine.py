@@ -19,8 +19,8 @@ from models.covariance_estimator.config import GridConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
+from models.multipath.config import MultipathConfig
 from models.physics.geometry import FieldOfView, RISArray, Scenario
-from models.reflections.config import CoherenceConfig
 from models.spectrum.config import RefinerConfig
 from models.spectrum.refiner import SpectrumRefiner
 from models.spectrum_localizer import spectrum_localizer
@@ -42,7 +42,7 @@ from tests.simulated import batch_of, inputs_of, loud
 
 GRID = GridConfig(11, 13, 5)  # of which the spectrum's grid is a multiple
 SMALL = dataclasses.replace(TINY, grid=GRID)
-BLIND = LocalizerConfig(coherence=CoherenceConfig(rounds=0))
+BLIND = LocalizerConfig(multipath=MultipathConfig(rounds=0))
 """For reflections."""
 EPOCHS = 2
 
@@ -58,7 +58,7 @@ def arguments(run_dir: Path, data_dir: Path, backbone: Path) -> list[str]:
     return [
         *("--run-dir", str(run_dir), "--data-dir", str(data_dir), "--config", *SCENE_SETS),
         *("--backbone", str(backbone), "--epochs", str(EPOCHS), "--steps-per-epoch", "2", "--batch-size", "4"),
-        *("--validation-scenes", "8", "--refiner.width", "4", "--refiner.depth", "2", "--coherence.rounds", "0"),
+        *("--validation-scenes", "8", "--refiner.width", "4", "--refiner.depth", "2", "--multipath.rounds", "0"),
     ]
 
 
@@ -145,7 +145,7 @@ def test_the_level_chosen_is_the_best_of_those_tried(tiny_scenes: Path, backbone
         backbone=backbone_path,
         validation_scenes=8,
         batch_size=2,
-        coherence=BLIND.coherence,
+        multipath=BLIND.multipath,
     )
     localizer, _ = train_refiner.prepare(options)
     refiner = localizer.refiner
@@ -247,7 +247,7 @@ def test_joint_and_grid_only_change_the_backbone_it_keeps(
     monkeypatch.setattr(sys, "argv", ["refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path), *options])
     refine.main()
     kept = load_weights(tmp_path / "run" / "backbone.keras").backbone
-    assert (kept.config.continuous.steps, kept.config.continuous.additions) == (0, 0)
+    assert (kept.config.refinement.steps, kept.config.refinement.additions) == (0, 0)
     end = tf.train.load_checkpoint(str(tmp_path / "run" / "checkpoints"))
     names = [name for name in end.get_variable_to_shape_map() if name.startswith("weights/")]
     refiner = load_refiner(tmp_path / "run" / "refiner.keras")

@@ -39,14 +39,14 @@ epochs = 1
 steps_per_epoch = 1
 batch_size = 4
 validation_scenes = 8
-coherence.rounds = 0
+multipath.rounds = 0
 [learnability]
-coherence.rounds = 0
+multipath.rounds = 0
 scenes = 8
 min_training_scenes = 1
 [export]
 warmup_batch_sizes = []
-localizer.coherence.rounds = 0
+localizer.multipath.rounds = 0
 [evaluate]
 scenes = 4
 [bless]

@@ -23,7 +23,7 @@ def test_every_kind_and_setting_is_measured(tiny_scenes: Path, tmp_path: Path, m
     LocalizerWeights(Backbone(Scenario(), TINY)).save(tmp_path / "backbone.keras")
     options = ["--backbone", str(tmp_path / "backbone.keras"), "--output-dir", str(tmp_path / "out")]
     options += ["--data-dir", str(tiny_scenes), "--config", SCENE_SETS[0], "--scenes", "8", "--batch-size", "4"]
-    options += ["--coherence.rounds", "0"]
+    options += ["--multipath.rounds", "0"]
     monkeypatch.setattr(sys, "argv", ["tradeoff", *options])
     tradeoff.main()
     rows = json.loads((tmp_path / "out" / "tradeoff.json").read_text())
@@ -46,6 +46,6 @@ def test_settings_keep_the_weights(name: str) -> None:
         variable.assign(np.random.default_rng(0).normal(size=variable.shape))
     changed = with_settings(weights, time_accuracy.SETTINGS[name])
     for field, value in time_accuracy.SETTINGS[name].items():
-        assert getattr(changed.backbone.config.continuous, field) == value
+        assert getattr(changed.backbone.config.refinement, field) == value
     for old, new in zip(weights.get_weights(), changed.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)

@@ -37,8 +37,8 @@ def arguments(run_dir: Path, data_dir: Path) -> list[str]:
         *("--epochs", str(EPOCHS), "--steps-per-epoch", str(STEPS), "--batch-size", "4", "--validation-scenes", "8"),
         *("--backbone.stages", "1", "--backbone.width", "4", "--backbone.depth", "2", "--backbone.active-atoms", "16"),
         *(part for axis, cells in grid for part in (f"--backbone.grid.num-{axis}", str(cells))),
-        *("--backbone.continuous.steps", "4", "--backbone.continuous.additions", "0"),
-        *("--coherence.rounds", "0"),
+        *("--backbone.refinement.steps", "4", "--backbone.refinement.additions", "0"),
+        *("--multipath.rounds", "0"),
     ]
 
 

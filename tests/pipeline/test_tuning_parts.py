@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from models.covariance_estimator.config import BackboneConfig, ContinuousConfig
+from models.covariance_estimator.config import BackboneConfig, RefinementConfig
 from pipeline.common.digests import content_digest
 from pipeline.common.hyperparameters import flattened, option, read_hyperparameters, replaced
 from pipeline.common.verdict import GateClosed, require_verdict
@@ -45,20 +45,20 @@ INFERENCE = TuneOptions(Path("unused"), knobs="inference").base()
 
 
 def test_values_reach_the_options_they_name_and_no_other() -> None:
-    values = {"learning_rate": 1, "backbone.continuous.steps": 9, "backbone.width": 8, "config": ["l64_random"]}
+    values = {"learning_rate": 1, "backbone.refinement.steps": 9, "backbone.width": 8, "config": ["l64_random"]}
     changed = replaced(OPTIONS, values)
-    expected = BackboneConfig(width=8, continuous=ContinuousConfig(steps=9))
+    expected = BackboneConfig(width=8, refinement=RefinementConfig(steps=9))
     assert changed == dataclasses.replace(OPTIONS, learning_rate=1.0, backbone=expected, config=("l64_random",))
     assert isinstance(changed.learning_rate, float)
 
 
 def test_a_whole_record_brings_back_all_options_through_json(tmp_path: Path) -> None:
-    tuned = replaced(OPTIONS, {"shrinkage.base_alpha": 0.01, "backbone.continuous.noise_range_db": (-1.0, 2.0)})
+    tuned = replaced(OPTIONS, {"shrinkage.base_alpha": 0.01, "backbone.refinement.noise_range_db": (-1.0, 2.0)})
     tuned = dataclasses.replace(tuned, epochs=3, seed=5, initial=Path("some.keras"))
     path = tmp_path / "best.json"
     path.write_text(json.dumps({"options": whole_record(tuned)}))
     assert replaced(OPTIONS, read_hyperparameters(path)) == tuned
-    assert flattened(tuned)["backbone.continuous.noise_range_db"] == (-1.0, 2.0)
+    assert flattened(tuned)["backbone.refinement.noise_range_db"] == (-1.0, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_every_default_lies_inside_and_every_end_is_accepted(
 def test_no_knob_is_of_both_kinds_and_none_of_training_is_one_of_inference() -> None:
     assert not set(TRAINING_SPACE) & set(INFERENCE_SPACE)
     with pytest.raises(
-        ValueError, match=r"expected backbone\.continuous\.\* and localizer\.\* .*, got backbone\.width"
+        ValueError, match=r"expected backbone\.refinement\.\* and localizer\.\* .*, got backbone\.width"
     ):
         searched({"backbone.width": Choice((4, 8))}, INFERENCE)
 

@@ -51,8 +51,8 @@ def given(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> list[s
         *("--surrogate-scenes", "4", "--probe-scenes", "12", "--final-scenes", "12", "--test-scenes", "0"),
         *("--backbone.stages", "1", "--backbone.width", "4", "--backbone.depth", "2", "--backbone.active-atoms", "16"),
         *(part for axis, cells in grid for part in (f"--backbone.grid.num-{axis}", str(cells))),
-        *("--backbone.continuous.additions", "0", "--coherence.rounds", "0", "--force", "--lease-s", "15"),
-        *("--seeds", "1", "--backbone.continuous.settling-steps", "0"),
+        *("--backbone.refinement.additions", "0", "--multipath.rounds", "0", "--force", "--lease-s", "15"),
+        *("--seeds", "1", "--backbone.refinement.settling-steps", "0"),
     ]
 
 

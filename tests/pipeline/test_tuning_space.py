@@ -18,10 +18,10 @@ from keras_tuner.engine.trial import TrialStatus
 from models.artifacts import load_weights
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.config import ContinuousConfig
-from models.covariance_estimator.refinement import Refinement
+from models.covariance_estimator.config import RefinementConfig
+from models.covariance_estimator.shared_refinement import SharedRefinement
 from models.localizer import Localizer
-from models.reflections.config import CoherenceConfig
+from models.multipath.config import MultipathConfig
 from pipeline.common.hyperparameters import option
 from pipeline.export import __main__ as export
 from pipeline.fitting.loop import training_batches
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.exper
 BASE = dataclasses.replace(
     TINY,
     stages=2,
-    continuous=ContinuousConfig(steps=2, additions=1, addition_steps=1, settling_steps=0, tolerance=0.0, spare_atoms=1),
+    refinement=RefinementConfig(steps=2, additions=1, addition_steps=1, settling_steps=0, tolerance=0.0, spare_atoms=1),
 )
 """Stops short of the likelihood's maximum, where most ways to it would look alike."""
 OTHER: dict[str, Any] = {
@@ -56,14 +56,14 @@ OTHER: dict[str, Any] = {
     "backbone.depth": 3,
     "backbone.exponent": 0.6,
     "backbone.active_atoms": 32,
-    "backbone.continuous.steps": 5,
-    "backbone.continuous.additions": 2,
-    "backbone.continuous.addition_steps": 4,
-    "backbone.continuous.prune_gain": 60.0,
+    "backbone.refinement.steps": 5,
+    "backbone.refinement.additions": 2,
+    "backbone.refinement.addition_steps": 4,
+    "backbone.refinement.prune_llr": 60.0,
     "localizer.shrinkage.base_alpha": 2e-2,
     "localizer.detection.contrast_db": 1.0,
     "localizer.decision.min_score": 0.9,
-    "localizer.coherence.min_gain": 6.0,
+    "localizer.multipath.min_llr": 6.0,
 }
 
 
@@ -72,7 +72,7 @@ def inference(eagerly: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPat
     """Untrained weights."""
     options = InferenceOptions(
         *(tmp_path_factory.mktemp("trainings"), tiny_scenes, SCENE_SETS[:1], 1, None, BASE),
-        localizer=LocalizerConfig(coherence=CoherenceConfig(rounds=1)),
+        localizer=LocalizerConfig(multipath=MultipathConfig(rounds=1)),
     )
     return Trials(options, ObjectiveOfFew(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
 
@@ -87,7 +87,7 @@ def trials(eagerly: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFa
         batch_size=4,
         learning_rate=1e-2,
         backbone=BASE,
-        coherence=CoherenceConfig(rounds=0),
+        multipath=MultipathConfig(rounds=0),
     )
     return Trials(options, Surrogate(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
 
@@ -154,7 +154,7 @@ def test_the_surrogate_leaves_out_the_refinement_and_all_that_follows(trials: Tr
     """It cost 13.9 of the objective's 16.4 ms once."""
     assert isinstance(trials.surrogate, Surrogate) and isinstance(trials.base, TrainOptions)
     localizer, _ = prepare(trials.base)
-    for owner, name in ((Backbone, "predict_covariance"), (Refinement, "__call__"), (Localizer, "analyse")):
+    for owner, name in ((Backbone, "predict_covariance"), (SharedRefinement, "__call__"), (Localizer, "analyse")):
         monkeypatch.setattr(owner, name, lambda *_, name=name, **__: pytest.fail(name))
     assert np.isfinite(trials.surrogate.scorer(localizer)(lambda: None))
 
@@ -178,7 +178,7 @@ def test_a_study_of_inference_trains_nothing_and_its_best_goes_to_export(
     """With the weights that hold a part of it, where the best is not worse than the defaults."""
     space = tmp_path / "space.json"
     space.write_text(
-        '{"backbone.continuous.steps": {"values": [3, 4]}, "localizer.decision.min_score": {"low": 0.3, "high": 0.39}}'
+        '{"backbone.refinement.steps": {"values": [3, 4]}, "localizer.decision.min_score": {"low": 0.3, "high": 0.39}}'
     )
     options = TuneOptions(
         *(tmp_path, None, True, "small", tiny_scenes, SCENE_SETS[0]),
@@ -191,7 +191,7 @@ def test_a_study_of_inference_trains_nothing_and_its_best_goes_to_export(
         final_scenes=4,
         test_scenes=2,
         backbone=BASE,
-        coherence=CoherenceConfig(rounds=0),
+        multipath=MultipathConfig(rounds=0),
     )
     Study(options, logging.getLogger("test")).run()
     stages = json.loads((tmp_path / "table.json").read_text())
@@ -206,8 +206,8 @@ def test_a_study_of_inference_trains_nothing_and_its_best_goes_to_export(
     monkeypatch.setattr(export, "work", lambda options, logger: found.append(options))
     export.main()
     assert found[0].localizer.decision.min_score == values["localizer.decision.min_score"]
-    assert load_weights(found[0].backbone).backbone.config.continuous == dataclasses.replace(
-        BASE.continuous, steps=values["backbone.continuous.steps"]
+    assert load_weights(found[0].backbone).backbone.config.refinement == dataclasses.replace(
+        BASE.refinement, steps=values["backbone.refinement.steps"]
     )
 
 

@@ -58,7 +58,7 @@ class StartedAtTruth(Localizer):
         share = tf.where(used, scenes["power"], 1.0) / tf.reduce_sum(received, axis=-1, keepdims=True)
         log_power = tf.math.log(share * (1.0 - noise_power[:, None]))
         parameters = tf.stack([*points, log_power], axis=-1)
-        spare = self.scenario.max_sources + self.backbone.config.continuous.spare_atoms - used.shape[-1]
+        spare = self.scenario.max_sources + self.backbone.config.refinement.spare_atoms - used.shape[-1]
         self.start = with_spare_slots(Atoms(parameters, used, noise_power), spare)
         return self.localize(*(scenes[name] for name in INPUTS))
 

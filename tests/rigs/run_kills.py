@@ -42,8 +42,8 @@ backbone.active_atoms = 16
 backbone.grid.num_azimuth = 11
 backbone.grid.num_elevation = 7
 backbone.grid.num_range = 5
-backbone.continuous.steps = 4
-backbone.continuous.additions = 0
+backbone.refinement.steps = 4
+backbone.refinement.additions = 0
 [score]
 scenes = 32
 validation_scenes = 8

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.config import BackboneConfig, ContinuousConfig, GridConfig
+from models.covariance_estimator.config import BackboneConfig, GridConfig, RefinementConfig
 from models.localizer import Localizer
 from models.physics.geometry import Scenario
 from pipeline.export.exporting import export_localizer
@@ -27,7 +27,7 @@ NAME = "ris_localizer"
 
 @pytest.fixture(scope="module")
 def localizer() -> Localizer:
-    config = BackboneConfig(stages=2, grid=GridConfig(12, 8, 6), continuous=ContinuousConfig(additions=1))
+    config = BackboneConfig(stages=2, grid=GridConfig(12, 8, 6), refinement=RefinementConfig(additions=1))
     return Localizer(Backbone(Scenario(), config))
 
 

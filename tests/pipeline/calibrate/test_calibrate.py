@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.config import ContinuousConfig
+from models.covariance_estimator.config import RefinementConfig
 from models.physics.geometry import RISArray, Scenario
 from pipeline.calibrate import __main__ as stage
 from pipeline.calibrate import running
@@ -56,7 +56,7 @@ class Known:
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
     backbone = Backbone(
-        SCENARIO, dataclasses.replace(TINY, continuous=ContinuousConfig(additions=1, narrow_additions=1))
+        SCENARIO, dataclasses.replace(TINY, refinement=RefinementConfig(additions=1, low_rank_additions=1))
     )
     return Known(
         draw_installation(3, ERRORS, WORLD),

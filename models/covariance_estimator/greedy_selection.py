@@ -1,8 +1,8 @@
-"""Completing the atoms, one a round: what they leave unexplained is searched on the grid, and tested exactly off it.
+"""Greedy selection of atoms: each round adds the best new atom and refines all atoms jointly.
 
-Where the channel has many directions the grid is searched for peaks of sum_l b_l (new_atom.py), which costs one product
-with the dictionary, and only the peaks get their alpha_l, from the atoms' span by Woodbury's identity, sigma^2 S_l^-1 =
-I - U_l U_l^H. Where it has few, every grid point is tested (exact_search.py).
+For a full-rank channel a round finds the peaks of sum_l b_l (new_atom.py) on the grid, which costs one product with the
+dictionary. It computes alpha_l at the peaks only, by Woodbury's identity sigma^2 S_l^-1 = I - U_l U_l^H. For a low-rank
+channel it tests every grid point (exact_search.py).
 """
 
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from models.covariance_estimator.batches import put_scenes, take_scenes
-from models.covariance_estimator.config import ContinuousConfig
-from models.covariance_estimator.continuous import atoms_at, grid_peaks
+from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.exact_search import search_grid
 from models.covariance_estimator.likelihood import Atoms, Evaluation, error_covariance
-from models.covariance_estimator.new_atom import best_power, gain_at
-from models.covariance_estimator.refinement import Refinement
+from models.covariance_estimator.new_atom import best_power, llr_at
+from models.covariance_estimator.off_grid_refinement import atoms_at, grid_peaks
+from models.covariance_estimator.shared_refinement import SharedRefinement
 from models.physics.config import PathLossConfig
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation
@@ -25,7 +25,11 @@ from models.physics.path_loss import log_evidence
 
 
 class _Unexplained(NamedTuple):
-    """basis: U_l, [B, L, M, A] complex64. snapshots: S_l^-1 y_l, [B, L, M] complex64."""
+    """The part of the measurement that the atoms do not explain.
+
+    basis: U_l, [B, L, M, A] complex64.
+    snapshots: S_l^-1 y_l, [B, L, M] complex64.
+    """
 
     basis: tf.Tensor
     snapshots: tf.Tensor
@@ -42,17 +46,17 @@ def _unexplained(observation: Observation, atoms: Atoms, array: RISArray) -> _Un
     return _Unexplained(basis, (residual / noise)[..., 0])
 
 
-def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: ContinuousConfig) -> Atoms:
-    """The peak of the unexplained power that gains most as one more atom.
+def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: RefinementConfig) -> Atoms:
+    """Finds the peak of the unexplained power with the largest log-likelihood ratio.
 
     Args:
-      observation: the scenes.
+      observation: B scenes.
       atoms: refined atoms.
       dictionary: the grid.
-      config: how many peaks are tested.
+      config: number of peaks to test, and the threshold.
 
     Returns:
-      One atom a scene, [B, 1], active where it is worth a try.
+      One atom per scene, [B, 1]; active if its log-likelihood ratio exceeds `config.prune_llr`.
     """
     unexplained = _unexplained(observation, atoms, dictionary.array)
     power_map = dictionary.beam_power(observation.back_project(unexplained.snapshots))
@@ -63,30 +67,31 @@ def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionar
     alpha = tf.maximum(energy, 1e-6) / atoms.noise_power[:, None, None]
     b = tf.abs(tf.einsum("blm,blmc->blc", tf.math.conj(unexplained.snapshots), response)) ** 2
     powers = best_power(alpha, b)
-    gain, best = tf.math.top_k(gain_at(powers, alpha, b), 1)
+    llr, best = tf.math.top_k(llr_at(powers, alpha, b), 1)
     indices, powers = (tf.gather(values, best, batch_dims=1) for values in (indices, powers))
-    return atoms_at(indices, powers, gain > config.prune_gain, atoms.noise_power, dictionary)
+    return atoms_at(indices, powers, llr > config.prune_llr, atoms.noise_power, dictionary)
 
 
 def best_grid_points(
-    observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: ContinuousConfig
+    observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: RefinementConfig
 ) -> Atoms:
-    """The grid points that gain most as one more atom, out of all; arguments as for `best_peak`.
+    """Finds the local maxima of the log-likelihood ratio over all grid points. Arguments as for `best_peak`.
 
-    They are tried from a lower gain on: between two grid points much of a gain is lost where the channel is narrow.
+    The threshold `config.low_rank_llr` is lower, because with a low-rank channel the log-likelihood ratio falls steeply
+    between grid points.
 
     Returns:
-      `config.narrow_branches` atoms a scene, alternatives to each other.
+      `config.low_rank_branches` alternative atoms per scene.
     """
     found = search_grid(observation, atoms, dictionary, config.directions)
-    indices, gain = grid_peaks(found.gain, dictionary, config.narrow_branches)
+    indices, llr = grid_peaks(found.llr, dictionary, config.low_rank_branches)
     powers = tf.gather(found.power, indices, batch_dims=1)
-    worth = gain > config.narrow_gain
+    worth = llr > config.low_rank_llr
     return atoms_at(indices, powers, worth, atoms.noise_power, dictionary)
 
 
-def _one_each(atoms: Atoms) -> Atoms:
-    """Alternatives [B, C] as [B C, 1]."""
+def _as_scenes(atoms: Atoms) -> Atoms:
+    """Alternatives as scenes of one atom each: [B, C] -> [B C, 1]."""
     size = tf.size(atoms.active)
     noise_power = tf.repeat(atoms.noise_power, atoms.active.shape[-1])
     parameters = tf.reshape(atoms.parameters, [size, 1, atoms.parameters.shape[-1]])
@@ -94,7 +99,7 @@ def _one_each(atoms: Atoms) -> Atoms:
 
 
 def _first_least(values: tf.Tensor, owner: tf.Tensor, num_owners: tf.Tensor) -> tf.Tensor:
-    """Of the values [S] of each owner, which come in the owners' order, the number of the first least one."""
+    """Index of the first smallest value of each owner. `values` and `owner` are [S]; `owner` is ascending."""
     least = tf.math.unsorted_segment_min(values, owner, num_owners)
     which = tf.where(values <= tf.gather(least, owner))[:, 0]
     owners = tf.gather(owner, which)
@@ -102,8 +107,8 @@ def _first_least(values: tf.Tensor, owner: tf.Tensor, num_owners: tf.Tensor) -> 
     return tf.boolean_mask(which, first)
 
 
-def law_evidence(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
-    """How much more likely free space makes the atoms' powers than chance does, log, [B] (models.physics.path_loss)."""
+def path_loss_evidence(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
+    """Log evidence of the path-loss law for the atoms, [B] float32 (models.physics.path_loss)."""
     _, _, inverse_range, log_power = tf.unstack(atoms.parameters, axis=-1)
     covariance = error_covariance(atoms, evaluation)
     slope = -2.0 / inverse_range
@@ -113,7 +118,10 @@ def law_evidence(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
 
 
 def _filled(atoms: Atoms, new: Atoms) -> tuple[Atoms, tf.Tensor]:
-    """The strongest of old and new atoms in the old ones' slots, and whether a new one is among them, [B] bool."""
+    """Keeps the strongest old and new atoms, in as many slots as before.
+
+    Also returns if a new one is kept, [B] bool.
+    """
     parameters = tf.concat([atoms.parameters, new.parameters], axis=1)
     active = tf.concat([atoms.active, new.active], axis=1)
     num_atoms = atoms.active.shape[-1]
@@ -123,67 +131,72 @@ def _filled(atoms: Atoms, new: Atoms) -> tuple[Atoms, tf.Tensor]:
     return Atoms(parameters, active, atoms.noise_power), tf.reduce_any(active & (keep >= num_atoms), axis=-1)
 
 
-def complete_atoms(
+def add_atoms(
     observation: Observation,
     atoms: Atoms,
     evaluation: Evaluation,
     dictionary: PolarDictionary,
-    refinement: Refinement,
-    narrow: tf.Tensor,
+    refinement: SharedRefinement,
+    low_rank: tf.Tensor,
 ) -> tuple[Atoms, Evaluation]:
-    """Rounds of adding an atom and refining all; a scene that gains none has had its last round and costs no more.
+    """Greedy selection: each round adds an atom and refines all atoms. A scene that gets no atom leaves the loop.
 
-    A round that ends less likely than it began, as an added atom may take a slot in vain, is undone.
+    A round that lowers the likelihood is undone: an added atom can replace a better one if no slot is free.
 
     Args:
-      observation: the scenes.
-      atoms, evaluation: refined atoms and the likelihood there.
+      observation: B scenes.
+      atoms, evaluation: refined atoms and the likelihood at them.
       dictionary: the grid.
-      refinement: after each addition; its config says how many there may be.
-      narrow: scenes whose channel has few directions, [B] bool.
+      refinement: refines after each addition; its config limits the rounds.
+      low_rank: scenes with a low-rank channel, [B] bool.
+
+    Returns:
+      The atoms and the likelihood at them.
     """
     config = refinement.config
     if config.additions == 0:
         return atoms, evaluation
     problem = _Problem(observation, dictionary, refinement)
-    wide = _Manner(best_peak, config.additions, config.addition_steps)
-    state = _rounds(problem, ~narrow, (atoms, evaluation), wide)
-    exact = _Manner(best_grid_points, config.narrow_additions, config.narrow_steps)
-    return _rounds(problem, narrow, state, exact)
+    full_rank = _Schedule(best_peak, config.additions, config.addition_steps)
+    state = _run_rounds(problem, ~low_rank, (atoms, evaluation), full_rank)
+    exact = _Schedule(best_grid_points, config.low_rank_additions, config.low_rank_steps)
+    return _run_rounds(problem, low_rank, state, exact)
 
 
 class _Problem(NamedTuple):
     observation: Observation
     dictionary: PolarDictionary
-    refinement: Refinement
+    refinement: SharedRefinement
 
 
-_Search = Callable[[Observation, Atoms, PolarDictionary, ContinuousConfig], Atoms]
+_Search = Callable[[Observation, Atoms, PolarDictionary, RefinementConfig], Atoms]
 
 
-def _objective(atoms: Atoms, evaluation: Evaluation, config: ContinuousConfig) -> tf.Tensor:
-    """The likelihood, free space and the number of atoms weighed together, [B]; less is better."""
+def _objective(atoms: Atoms, evaluation: Evaluation, config: RefinementConfig) -> tf.Tensor:
+    """NLL plus a penalty per atom, minus the path-loss evidence, [B] float32; lower is better."""
     number = tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1)
-    return evaluation.nll + config.prune_gain * number - law_evidence(atoms, evaluation)
+    return evaluation.nll + config.prune_llr * number - path_loss_evidence(atoms, evaluation)
 
 
-def _tried(
+def _refine_alternatives(
     problem: _Problem, scenes: tf.Tensor, base: Atoms, new: Atoms, steps: int
 ) -> tuple[tf.Tensor, Atoms, Evaluation]:
-    """Atoms with each scene's best new one, refined.
+    """Adds each alternative atom, refines, and keeps the best alternative of each scene.
 
     Args:
-      problem: whose scenes of numbers `scenes` [S] are worked on.
-      base: what is added to, of S scenes. new: alternatives, [S, C].
+      problem: the whole batch.
+      scenes: indices of the scenes to work on, [S].
+      base: their present atoms.
+      new: alternatives, [S, C].
       steps: Fisher scoring steps.
 
     Returns:
-      Which of the S scenes got one, [T], rising, and their atoms and likelihood.
+      The scenes that got an atom, as ascending indices [T] into `scenes`, their atoms and the likelihood at them.
     """
     observation, _, refinement = problem
     branches = new.active.shape[-1]
     owner = tf.repeat(tf.range(tf.size(scenes)), branches)
-    grown, added = _filled(take_scenes(base, owner), _one_each(new))
+    grown, added = _filled(take_scenes(base, owner), _as_scenes(new))
     owner, grown = take_scenes((owner, grown), tf.where(added)[:, 0])
     some = take_scenes(observation, tf.gather(scenes, owner))
     grown, reached = refinement(some, grown, steps)
@@ -193,31 +206,31 @@ def _tried(
     return take_scenes((owner, grown, reached), best)
 
 
-class _Manner(NamedTuple):
-    """How a round searches, how many there are at most, and the Fisher scoring steps after each."""
+class _Schedule(NamedTuple):
+    """Search function of a round, largest number of rounds, and Fisher scoring steps after each."""
 
     search: _Search
     rounds: int
     steps: int
 
 
-def _rounds(
-    problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], manner: _Manner
+def _run_rounds(
+    problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], schedule: _Schedule
 ) -> tuple[Atoms, Evaluation]:
-    """The state after rounds with those scenes, `which` [B] bool, until none of them gains an atom."""
+    """Runs rounds for the scenes `which` [B] bool until none of them gets an atom."""
     observation, dictionary, refinement = problem
 
     def one_round(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]):
         old, before = take_scenes(state, scenes)
-        new = manner.search(take_scenes(observation, scenes), old, dictionary, refinement.config)
-        owner, grown, reached = _tried(problem, scenes, old, new, manner.steps)
+        new = schedule.search(take_scenes(observation, scenes), old, dictionary, refinement.config)
+        owner, grown, reached = _refine_alternatives(problem, scenes, old, new, schedule.steps)
         better = tf.where(reached.nll < tf.gather(before.nll, owner))[:, 0]
         scenes = tf.gather(scenes, tf.gather(owner, better))
         return number + 1, scenes, put_scenes(state, scenes, take_scenes((grown, reached), better))
 
-    def goes_on(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]) -> tf.Tensor:
+    def unfinished(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]) -> tf.Tensor:
         del state
-        return (number < manner.rounds) & (tf.size(scenes) > 0)
+        return (number < schedule.rounds) & (tf.size(scenes) > 0)
 
-    _, _, state = tf.while_loop(goes_on, one_round, (tf.constant(0), tf.where(which)[:, 0], state))
+    _, _, state = tf.while_loop(unfinished, one_round, (tf.constant(0), tf.where(which)[:, 0], state))
     return state

@@ -1,12 +1,12 @@
-"""The likelihood of sources that arrive along several paths: one symbol sequence, one column a source.
+"""The likelihood of sources with several paths. All paths of a source have the same symbols and form one column.
 
 A source k with a direct path (an atom) and reflected paths q has the column
     s_lk = b_lk + sum_q b_lq,    b_lq = sqrt(gamma_q) exp(j phase_q) Phi_l a(psi_q),
-the phase of the direct path being the reference, and S_l = sum_k s_lk s_lk^H + sigma^2 I. For parameter i of a path of
-source k let p_i be the derivative of s_lk, so that dS_l = p_i s_k^H + s_k p_i^H. Then, with G(x, y) = x^H S^-1 y,
+where the phase of the direct path is the reference, and S_l = sum_k s_lk s_lk^H + sigma^2 I. For parameter i of a path
+of source k let p_i be the derivative of s_lk, so that dS_l = p_i s_k^H + s_k p_i^H. Then, with G(x, y) = x^H S^-1 y,
     dNLL = 2 Re sum_l [G(s_k, p_i) - G(s_k, y) G(p_i, y)^*]
-    F_ij = 2 Re sum_l [G(s_i, p_j) G(s_j, p_i) + G(s_i, s_j) G(p_i, p_j)^*],    s_i the column of the source of i.
-Independent sources are the case without reflected paths, `models.covariance_estimator.likelihood`.
+    F_ij = 2 Re sum_l [G(s_i, p_j) G(s_j, p_i) + G(s_i, s_j) G(p_i, p_j)^*],    s_i: column of the source of i.
+Without reflected paths this is the likelihood of independent sources, `models.covariance_estimator.likelihood`.
 """
 
 from typing import NamedTuple
@@ -22,13 +22,14 @@ PARAMETERS_PER_PATH = 5
 
 
 class Paths(NamedTuple):
-    """Reflected paths of a batch of scenes, P slots a scene.
+    """Reflected paths of a batch of scenes, P slots per scene.
 
-    points: [B, P, 3] float32: azimuth, elevation (radians), inverse range (1/m) of the source's image. Held fixed.
-    log_power: [B, P] float32, of the path.
-    phase: [B, P] float32, against the direct path, radians.
-    source: [B, P] int32, slot of the atom that is the direct path of the same source.
-    active: [B, P] bool; the other entries of an inactive path mean nothing.
+    points: [B, P, 3] float32: azimuth, elevation (radians), inverse range (1/m) of the image of the source; fixed in
+      the likelihood.
+    log_power: [B, P] float32.
+    phase: phase relative to the direct path, radians, [B, P] float32.
+    source: slot of the atom that is the direct path of the same source, [B, P] int32.
+    active: [B, P] bool; the other entries of an inactive path are undefined.
     """
 
     points: tf.Tensor
@@ -38,22 +39,22 @@ class Paths(NamedTuple):
     active: tf.Tensor
 
     def steering(self, array: RISArray) -> tf.Tensor:
-        """[B, N, P] complex64."""
+        """Steering vectors, [B, N, P] complex64."""
         azimuth, elevation, inverse_range = tf.unstack(self.points, axis=-1)
         return tf.linalg.matrix_transpose(steering_vectors(azimuth, elevation, inverse_range, array))
 
     def amplitudes(self) -> tf.Tensor:
-        """sqrt(gamma) exp(j phase), [B, P] complex64, zero where inactive."""
+        """sqrt(gamma) exp(j phase), [B, P] complex64; zero if inactive."""
         modulus = tf.where(self.active, tf.exp(0.5 * self.log_power), 0.0)
         return tf.complex(modulus * tf.cos(self.phase), modulus * tf.sin(self.phase))
 
     def of_source(self, num_atoms: int) -> tf.Tensor:
-        """Which path is one of which source's, [B, P, A] float32, zeros and ones."""
+        """One if a path belongs to a source, else zero: [B, P, A] float32."""
         return tf.where(self.active[..., None], tf.one_hot(self.source, num_atoms), 0.0)
 
 
 def no_paths(num_scenes: tf.Tensor, count: int) -> Paths:
-    """`count` empty slots a scene."""
+    """`count` empty slots per scene."""
     empty = tf.zeros([num_scenes, count])
     return Paths(
         tf.zeros([num_scenes, count, 3]), empty, empty, tf.zeros([num_scenes, count], tf.int32), tf.cast(empty, tf.bool)
@@ -61,11 +62,12 @@ def no_paths(num_scenes: tf.Tensor, count: int) -> Paths:
 
 
 class Unmixed(NamedTuple):
-    """What S_l^-1 makes of the sources and of the snapshots.
+    """Sources and snapshots multiplied by S_l^-1, and the estimated symbols.
 
-    sources: S_l^-1 s_lk, [B, L, M, A] complex64. snapshots: S_l^-1 y_l, [B, L, M] complex64.
-    symbols: s_lk^H S_l^-1 y_l, [B, L, A] complex64: posterior means of the symbols, of unit variance, given y_l.
-    certainty: s_lk^H S_l^-1 s_lk, [B, L, A] float32: one less the posterior variance of the symbol.
+    sources: S_l^-1 s_lk, [B, L, M, A] complex64.
+    snapshots: S_l^-1 y_l, [B, L, M] complex64.
+    symbols: s_lk^H S_l^-1 y_l, posterior means of the unit-variance symbols, [B, L, A] complex64.
+    certainty: s_lk^H S_l^-1 s_lk, one minus the posterior variance of the symbols, [B, L, A] float32.
     root: X_l with X_l^H X_l = S_l^-1, [B, L, M, M] complex64.
     """
 
@@ -77,7 +79,7 @@ class Unmixed(NamedTuple):
 
 
 def source_columns(atoms: Atoms, paths: Paths, array: RISArray) -> tf.Tensor:
-    """sqrt(gamma_k) a(psi_k) + sum_q sqrt(gamma_q) exp(j phase_q) a(psi_q): [B, N, A] complex64; inactive 0."""
+    """sqrt(gamma_k) a(psi_k) + sum_q sqrt(gamma_q) exp(j phase_q) a(psi_q): [B, N, A] complex64; zero if inactive."""
     direct = atoms.steering(array) * tf.cast(tf.sqrt(atoms.powers()), tf.complex64)[:, None]
     member = tf.cast(paths.of_source(atoms.active.shape[-1]), tf.complex64)
     reflected = tf.matmul(paths.steering(array) * paths.amplitudes()[:, None], member)
@@ -85,7 +87,7 @@ def source_columns(atoms: Atoms, paths: Paths, array: RISArray) -> tf.Tensor:
 
 
 def _inverse_root(sources: tf.Tensor, noise_power: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """X_l of `Unmixed` and sum_l log |S_l|, [B]."""
+    """The root X_l of `Unmixed`, and sum_l log |S_l|, [B]."""
     identity = tf.eye(sources.shape[-2], dtype=sources.dtype)
     noise = tf.cast(noise_power, sources.dtype)[:, None, None, None]
     chol = tf.linalg.cholesky(tf.matmul(sources, sources, adjoint_b=True) + noise * identity)
@@ -104,25 +106,30 @@ def _unmixed(observation: Observation, sources: tf.Tensor, root: tf.Tensor) -> U
 
 
 def unmix(observation: Observation, atoms: Atoms, paths: Paths, array: RISArray) -> Unmixed:
-    """The sources' symbols and what a search for further paths needs, without derivatives."""
+    """Estimates the symbols of the sources, and computes what a search for further paths needs."""
     sources = observation.respond(source_columns(atoms, paths, array))
     return _unmixed(observation, sources, _inverse_root(sources, atoms.noise_power)[0])
 
 
 class PathEvaluation(NamedTuple):
-    """The likelihood at sources of several paths.
+    """The likelihood at sources with several paths. All tensors are float32.
 
-    nll: [B]. gradient: [B, D] of the NLL, fisher: [B, D, D]; D = 4A + 2P: parameter i of atom k is i A + k, then the
-      log powers of the reflected paths, then their phases. Rows of what is inactive are zero.
-    gains: [B, A], log-likelihood lost without that source. path_gains: [B, P], lost without that reflected path.
-    noise_gradient, noise_fisher: [B], by the log of the noise power; its cross terms are left out.
+    There are D = 4A + 2P parameters. Parameter i of atom k has the index i A + k; the log powers of the reflected paths
+    follow, then their phases.
+
+    nll: negative log-likelihood without its constant, [B].
+    gradient: of the NLL, [B, D].
+    fisher: Fisher information, [B, D, D]; rows of inactive parameters are zero.
+    llr: log-likelihood ratio of each source, [B, A].
+    path_llr: log-likelihood ratio of each reflected path, [B, P].
+    noise_gradient, noise_fisher: with respect to the log of the noise power, [B]; cross terms are neglected.
     """
 
     nll: tf.Tensor
     gradient: tf.Tensor
     fisher: tf.Tensor
-    gains: tf.Tensor
-    path_gains: tf.Tensor
+    llr: tf.Tensor
+    path_llr: tf.Tensor
     noise_gradient: tf.Tensor
     noise_fisher: tf.Tensor
 
@@ -139,11 +146,11 @@ def _slopes(atoms: Atoms, paths: Paths, array: RISArray) -> tf.Tensor:
     return tf.concat([columns, 0.5 * paths.steering(array) * paths.amplitudes()[:, None]], axis=-1)
 
 
-def _path_gains(white_source: tf.Tensor, white_path: tf.Tensor, white_snapshots: tf.Tensor) -> tf.Tensor:
-    """Log-likelihood lost without a path b of the source s: S - s s^H + (s - b)(s - b)^H = S + [s, b] K [s, b]^H.
+def _path_llr(white_source: tf.Tensor, white_path: tf.Tensor, white_snapshots: tf.Tensor) -> tf.Tensor:
+    """Log-likelihood ratio of a path b of the source s.
 
-    With K = [[0, -1], [-1, 1]], W = K^-1 + [s, b]^H S^-1 [s, b] and u = [s, b]^H S^-1 y it is
-    log(-|W|) - u^H W^-1 u.
+    Without the path, S becomes S - s s^H + (s - b)(s - b)^H = S + [s, b] K [s, b]^H with K = [[0, -1], [-1, 1]]. With
+    W = K^-1 + [s, b]^H S^-1 [s, b] and u = [s, b]^H S^-1 y the log-likelihood ratio is log(-|W|) - u^H W^-1 u.
 
     Args:
       white_source, white_path: S^(-1/2) s and S^(-1/2) b of each path, [B, L, M, P]. white_snapshots: [B, L, M, 1].
@@ -165,16 +172,16 @@ def _path_gains(white_source: tf.Tensor, white_path: tf.Tensor, white_snapshots:
 def evaluate_paths(
     observation: Observation, atoms: Atoms, paths: Paths, array: RISArray
 ) -> tuple[PathEvaluation, Unmixed]:
-    """Evaluates the likelihood of sources that arrive along several paths.
+    """Evaluates the likelihood of sources with several paths.
 
     Args:
       observation: B scenes.
-      atoms: the sources by their direct paths, [B, A]; the log power is that of the direct path.
+      atoms: the direct paths of the sources, [B, A], with their log powers.
       paths: the reflected paths.
       array: the surface.
 
     Returns:
-      The evaluation, and what it knows of the symbols.
+      The evaluation and the estimated symbols.
     """
     num_atoms, num_paths = atoms.active.shape[-1], paths.active.shape[-1]
     of_source = tf.cast(paths.of_source(num_atoms), tf.complex64)  # [B, P, A]
@@ -199,13 +206,13 @@ def evaluate_paths(
     gradient = 2.0 * tf.reduce_sum(tf.math.real(tf.linalg.diag_part(rows) - seen), axis=1)
 
     remaining = tf.maximum(1.0 - unmixed.certainty, 1e-6)
-    gains = tf.reduce_sum(tf.math.log(remaining) + tf.abs(unmixed.symbols) ** 2 / remaining, axis=1)
+    llr = tf.reduce_sum(tf.math.log(remaining) + tf.abs(unmixed.symbols) ** 2 / remaining, axis=1)
     reflected = 2.0 * p[..., PARAMETERS_PER_ATOM * num_atoms :][..., :num_paths]
-    path_gains = _path_gains(tf.matmul(s, of_source[:, None], transpose_b=True), reflected, y)
+    path_llr = _path_llr(tf.matmul(s, of_source[:, None], transpose_b=True), reflected, y)
 
     inverse = tf.matmul(root, root, adjoint_a=True)
     trace = tf.reduce_sum(tf.abs(root) ** 2, axis=(1, 2, 3))
     noise_gradient = atoms.noise_power * (trace - tf.reduce_sum(tf.abs(unmixed.snapshots) ** 2, axis=(1, 2)))
     noise_fisher = atoms.noise_power**2 * tf.reduce_sum(tf.abs(inverse) ** 2, axis=(1, 2, 3))
-    path_gains = tf.where(paths.active, path_gains, 0.0)
-    return PathEvaluation(nll, gradient, fisher, gains, path_gains, noise_gradient, noise_fisher), unmixed
+    path_llr = tf.where(paths.active, path_llr, 0.0)
+    return PathEvaluation(nll, gradient, fisher, llr, path_llr, noise_gradient, noise_fisher), unmixed

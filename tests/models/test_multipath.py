@@ -7,15 +7,15 @@ from scipy import stats
 
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.config import ContinuousConfig
-from models.covariance_estimator.continuous import refine_atoms
+from models.covariance_estimator.config import RefinementConfig
+from models.covariance_estimator.off_grid_refinement import refine_atoms
 from models.localizer import Localizer
+from models.multipath.config import MultipathConfig
+from models.multipath.estimation import estimate_multipath
+from models.multipath.path_search import coherent_pair, path_scores, search_paths
+from models.multipath.paths import no_paths, unmix
 from models.physics.geometry import RISArray, Scenario
 from models.physics.observation import observe
-from models.reflections.coherence import explain_reflections
-from models.reflections.config import CoherenceConfig
-from models.reflections.path_search import coherent_pair, path_scores, search_paths
-from models.reflections.paths import no_paths, unmix
 from tests.reflected import (
     ARRAY,
     DIRECT,
@@ -63,8 +63,8 @@ class TestStatistic:
 
     def test_no_direction_reaches_the_gain_a_path_must_be_worth(self, independent) -> None:
         observation, atoms, unmixed = independent
-        gains = search_paths(observation, atoms, unmixed, path_scores(observation, unmixed), GRID, 1, 1).gains.numpy()
-        assert np.mean(gains > CoherenceConfig().min_gain) < 0.02
+        gains = search_paths(observation, atoms, unmixed, path_scores(observation, unmixed), GRID, 1, 1).llr.numpy()
+        assert np.mean(gains > MultipathConfig().min_llr) < 0.02
 
     def test_the_same_symbols_gain_as_many_nats_as_there_are_snapshots(self) -> None:
         rng = np.random.default_rng(2)
@@ -102,7 +102,7 @@ class TestScenes:
     def test_the_direct_path_is_where_the_source_is(self, reflecting) -> None:
         """Reflections bias an estimate that knows of none; the merged likelihood takes the bias out."""
         start = atoms_at([DIRECT, REFLECTED], [-0.3, -1.6], reflecting)
-        blind = explained(reflecting, start, CoherenceConfig(rounds=0)).atoms.parameters.numpy()[:, 0, :3]
+        blind = explained(reflecting, start, MultipathConfig(rounds=0)).atoms.parameters.numpy()[:, 0, :3]
         found = explained(reflecting, start)
         error = np.abs(found.atoms.parameters.numpy()[:, 0, :3] - DIRECT)
         assert (np.median(error, axis=0) < [0.003, 0.003, 0.01]).all()
@@ -142,9 +142,9 @@ class TestScenes:
 
     def test_no_rounds_leave_everything_as_it_is(self, reflecting) -> None:
         start = atoms_at([DIRECT, REFLECTED], [-0.3, -1.6], reflecting)
-        atoms, evaluation = refine_atoms(reflecting, start, ARRAY, VIEW, ContinuousConfig(), 6)
-        found = explain_reflections(
-            reflecting, atoms, evaluation, GRID, VIEW, ContinuousConfig(), CoherenceConfig(rounds=0)
+        atoms, evaluation = refine_atoms(reflecting, start, ARRAY, VIEW, RefinementConfig(), 6)
+        found = estimate_multipath(
+            reflecting, atoms, evaluation, GRID, VIEW, RefinementConfig(), MultipathConfig(rounds=0)
         )
         np.testing.assert_array_equal(found.atoms.parameters, atoms.parameters)
         assert not found.paths.active.numpy().any()
@@ -158,7 +158,7 @@ def test_the_localizer_reports_one_source_at_its_direct_path() -> None:
     inputs = measured(rng, column[None], normal(rng, 3, 64, 1), 18.0, scenario.num_antennas)
     backbone = Backbone(scenario)
     found = Localizer(backbone).localize(**inputs)
-    blind = Localizer(backbone, LocalizerConfig(coherence=CoherenceConfig(rounds=0))).localize(**inputs)
+    blind = Localizer(backbone, LocalizerConfig(multipath=MultipathConfig(rounds=0))).localize(**inputs)
     assert (blind["num_sources"].numpy() >= 2).all() and (blind["num_paths"].numpy() <= 1).all()
     assert (found["num_sources"].numpy() == 1).all()
     assert (found["num_paths"].numpy()[:, 0] >= 2).all() and not found["num_paths"].numpy()[:, 1:].any()
@@ -166,7 +166,7 @@ def test_the_localizer_reports_one_source_at_its_direct_path() -> None:
     np.testing.assert_allclose(found["range_m"][:, 0], 4.0, atol=0.3)
 
 
-@pytest.mark.parametrize("setting", [{"max_paths": 0}, {"rounds": -1}, {"min_gain": 0.0}, {"steps": 0}])
+@pytest.mark.parametrize("setting", [{"max_paths": 0}, {"rounds": -1}, {"min_llr": 0.0}, {"steps": 0}])
 def test_impossible_settings_are_refused(setting: dict) -> None:
-    with pytest.raises(ValueError, match=f"CoherenceConfig.*{next(iter(setting))}"):
-        CoherenceConfig(**setting)
+    with pytest.raises(ValueError, match=f"MultipathConfig.*{next(iter(setting))}"):
+        MultipathConfig(**setting)

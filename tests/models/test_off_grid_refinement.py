@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.additions import _filled, best_peak
-from models.covariance_estimator.config import ContinuousConfig, GridConfig
-from models.covariance_estimator.continuous import grid_peaks, refine_atoms
+from models.covariance_estimator.config import GridConfig, RefinementConfig
 from models.covariance_estimator.dictionary import PolarDictionary
+from models.covariance_estimator.greedy_selection import _filled, best_peak
 from models.covariance_estimator.likelihood import Atoms, error_covariance, evaluate_atoms
+from models.covariance_estimator.off_grid_refinement import grid_peaks, refine_atoms
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation, observe
 from models.physics.steering import steering_vectors
@@ -48,7 +48,7 @@ def atoms_near(observation: Observation, places: np.ndarray, powers: np.ndarray,
 
 
 def refine(observation: Observation, atoms: Atoms, steps: int = 15, **config: float):
-    return refine_atoms(observation, atoms, ARRAY, VIEW, ContinuousConfig(**config), steps)
+    return refine_atoms(observation, atoms, ARRAY, VIEW, RefinementConfig(**config), steps)
 
 
 def test_reaches_the_truth_within_its_own_error_bars(observation: Observation) -> None:
@@ -68,9 +68,9 @@ def test_drops_an_atom_that_explains_nothing(observation: Observation) -> None:
     start = atoms_near(observation, extra, np.append(POWERS, 1e-3))
     atoms, evaluation = refine(observation, start)
     np.testing.assert_array_equal(atoms.active, [[True, True, False]] * 6)
-    kept, _ = refine(observation, start, prune_gain=0.0)
+    kept, _ = refine(observation, start, prune_llr=0.0)
     assert np.sum(kept.active) > np.sum(atoms.active)
-    assert np.all(evaluation.gains.numpy()[:, :2] > 100)
+    assert np.all(evaluation.llr.numpy()[:, :2] > 100)
 
 
 def test_noise_power_is_free_only_as_far_as_told(observation: Observation) -> None:
@@ -84,7 +84,7 @@ def test_noise_power_is_free_only_as_far_as_told(observation: Observation) -> No
 def test_adds_what_is_missing(observation: Observation) -> None:
     grid = PolarDictionary(ARRAY, VIEW, GridConfig())
     atoms, _ = refine(observation, atoms_near(observation, PLACES[:1], POWERS[:1]))
-    atoms, added = _filled(atoms, best_peak(observation, atoms, grid, ContinuousConfig()))
+    atoms, added = _filled(atoms, best_peak(observation, atoms, grid, RefinementConfig()))
     assert np.all(added) and np.all(np.sum(atoms.active, axis=1) == 2)
     atoms, _ = refine(observation, atoms)
     found = np.where(atoms.active[..., None], atoms.parameters[..., :3], np.inf)
@@ -116,15 +116,15 @@ def test_grid_peaks_are_local_maxima_in_falling_order() -> None:
         ("steps", -1),
         ("additions", -1),
         ("candidates", 0),
-        ("narrow_steps", 0),
-        ("narrow_branches", 0),
-        ("narrow_gain", -1.0),
+        ("low_rank_steps", 0),
+        ("low_rank_branches", 0),
+        ("low_rank_llr", -1.0),
         ("settling_steps", -1),
         ("tolerance", -0.1),
-        ("prune_gain", -1.0),
+        ("prune_llr", -1.0),
         ("noise_range_db", (1.0, 2.0)),
     ],
 )
 def test_refusals(field: str, value) -> None:
-    with pytest.raises(ValueError, match=f"ContinuousConfig.{field}: expected"):
-        ContinuousConfig(**{field: value})
+    with pytest.raises(ValueError, match=f"RefinementConfig.{field}: expected"):
+        RefinementConfig(**{field: value})

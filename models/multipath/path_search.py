@@ -1,12 +1,12 @@
-"""Where else a source's symbols arrive from.
+"""Search for reflected paths by the symbols of their source.
 
-The symbols of a source are known after the fact: u_lk = s_lk^H S_l^-1 y_l is their posterior mean. A path c d_l with
-d_l = Phi_l a(psi) and the symbols of source k changes the NLL by 2 Re(c^* g) + |c|^2 f, to second order, with
-    g = sum_l G(d_l, s_lk) - G(d_l, y_l) u_lk^*,    f = sum_l G(s_lk, s_lk) G(d_l, d_l),    G(x, y) = x^H S_l^-1 y,
-so that it gains |g|^2 / f, exponential with unit mean where there is no such path. Over all directions g is one product
-of the grid with one vector a source: the symbols work as pilots, and show weak paths that no search for a source of its
-own would see. The grid covers the half space before the surface, since walls throw images of sources out of the field
-of view; nothing is known of the walls.
+The posterior mean of the symbols of source k is u_lk = s_lk^H S_l^-1 y_l. A path c d_l with d_l = Phi_l a(psi) and the
+symbols of source k changes the NLL by 2 Re(c^* g) + |c|^2 f, to second order, with
+    g = sum_l G(d_l, s_lk) - G(d_l, y_l) u_lk^*,    f = sum_l G(s_lk, s_lk) G(d_l, d_l),    G(x, y) = x^H S_l^-1 y.
+Its log-likelihood ratio is |g|^2 / f, which is exponentially distributed with unit mean if there is no such path. Over
+all directions, g is one product of the grid with one vector per source. The symbols act as pilots and so reveal weak
+paths that a search for independent sources would miss. The grid covers the half space in front of the surface, because
+the images of sources in walls may lie outside the field of view. The walls are unknown.
 """
 
 from typing import NamedTuple
@@ -14,30 +14,36 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.continuous import is_grid_peak
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms
+from models.covariance_estimator.off_grid_refinement import is_grid_peak
+from models.multipath.paths import PARAMETERS_PER_PATH, Paths, Unmixed
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation
 from models.physics.steering import steering_jacobian, steering_vectors
-from models.reflections.paths import PARAMETERS_PER_PATH, Paths, Unmixed
 
 _INVERSE_RANGES = (0.03, 0.12, 0.3)  # 1/m
-_GRAZING = 0.97  # largest sine of the angle from boresight
+_GRAZING = 0.97  # sine of the largest angle from boresight
 _POLISH_STEPS = 2
 _WIDEST_ANGLE = 1.5  # radians
 _LEAST_INVERSE_RANGE = 1e-3  # 1/m
 _LEAST_FREE_SHARE = 0.3
 MAX_MOVE = 0.05
-"""Longest step of a path's direction and inverse range, radians and 1/m."""
+"""Largest step of the direction (radians) and of the inverse range (1/m) of a path."""
 BEYOND = 0.9
-"""A reflected path is longer than the direct one: the inverse range of an image over its source's is at most this."""
+"""Largest ratio of the inverse range of a reflected path to that of its source. A reflected path is longer."""
 
 
 class PathGrid:
-    """Directions half a beam apart over the half space before the surface, at a few curvatures of the wavefront.
+    """Directions half a beam width apart over the half space in front of the surface, at a few inverse ranges.
 
-    points: [G, 3] float32, azimuth, elevation (radians), inverse range (1/m). vectors: [G, N] complex64.
-    shape: of the grid over (horizontal sine, vertical sine, inverse range). inside: [G] bool, directions that exist.
+    Args:
+      array: the surface.
+
+    Attributes:
+      points: [G, 3] float32: azimuth, elevation (radians), inverse range (1/m).
+      vectors: steering vectors, [G, N] complex64.
+      shape: number of points over (horizontal sine, vertical sine, inverse range).
+      inside: which points are real directions, [G] bool.
     """
 
     def __init__(self, array: RISArray) -> None:
@@ -56,14 +62,14 @@ class PathGrid:
 
 
 class FoundPaths(NamedTuple):
-    """Candidates, strongest first: paths [B, C], all said to be active, and the log-likelihood each gains [B, C]."""
+    """Candidate paths [B, C], all marked active, and their log-likelihood ratios [B, C] float32, descending."""
 
     paths: Paths
-    gains: tf.Tensor
+    llr: tf.Tensor
 
 
 def path_scores(observation: Observation, unmixed: Unmixed) -> tf.Tensor:
-    """w_k with g = a(psi)^H w_k for every source: [B, N, A] complex64."""
+    """w_k of every source, for which g = a(psi)^H w_k: [B, N, A] complex64."""
     values = unmixed.sources - unmixed.snapshots[..., None] * tf.math.conj(unmixed.symbols)[:, :, None]
     return observation.back_project_all(values)
 
@@ -71,15 +77,18 @@ def path_scores(observation: Observation, unmixed: Unmixed) -> tf.Tensor:
 def mismatch_ratio(
     observation: Observation, atoms: Atoms, paths: Paths, unmixed: Unmixed, scores: tf.Tensor, array: RISArray
 ) -> tf.Tensor:
-    """How the score of the elements' phases varies, over what noise alone would make it vary: [B, A] float32.
+    """Variance of the score with respect to the element phases, relative to the variance from noise alone.
 
-    Were element n of a source's column a turned by some phase, the NLL would have the slope 2 Im(a_n^* w_n), w_k as in
-    `path_scores`. Where the model holds, these slopes have the variance f |a_n|^2 / N with
-    f = 2 sum_l G(s_lk, s_lk) tr(Phi_l^H S_l^-1 Phi_l), and the ratio is one, give or take (2 / N)^(1/2). A column that
-    is wrong, of any cause (reflections too weak to find, elements displaced, dead or out of phase, an error of the
-    channel), adds to it. A position moves the phases only, so that its score has that many times the variance that the
-    Fisher information says, and so has its estimate: the sandwich covariance F^-1 V F^-1 (White 1982) is this ratio
-    times F^-1. What a source's own parameters, and half of each path's, have fitted away is counted back in.
+    The derivative of the NLL with respect to the phase of element n in a source's column a is 2 Im(a_n^* w_n), with w_k
+    as in `path_scores`. If the model is correct, these derivatives have the variance f |a_n|^2 / N with
+    f = 2 sum_l G(s_lk, s_lk) tr(Phi_l^H S_l^-1 Phi_l), and the ratio is one with standard deviation (2 / N)^(1/2). Any
+    error of the column increases it: reflections too weak to find, elements that are displaced, dead or out of phase, a
+    channel error. The position only affects the phases. The variances of its score and of its estimate therefore grow
+    by the same ratio: the sandwich covariance F^-1 V F^-1 (White 1982) is this ratio times F^-1. The ratio is corrected
+    for the fitted parameters of the source and half of those of each path.
+
+    Returns:
+      [B, A] float32.
     """
     vectors = atoms.steering(array)
     turns = tf.math.imag(tf.math.conj(vectors) * scores)
@@ -87,7 +96,7 @@ def mismatch_ratio(
     inverse = tf.matmul(unmixed.root, unmixed.root, adjoint_a=True)
     gram = tf.matmul(observation.channel, observation.channel, adjoint_b=True)
     energy = tf.reduce_sum(tf.math.real(inverse * tf.math.conj(gram)[:, None]), axis=(2, 3))
-    energy *= tf.reduce_mean(tf.abs(observation.ris_codes) ** 2, axis=-1)  # tr(Phi^H S^-1 Phi) for codes of one modulus
+    energy *= tf.reduce_mean(tf.abs(observation.ris_codes) ** 2, axis=-1)  # tr(Phi^H S^-1 Phi), equal moduli
     expected = 0.5 / array.num_elements * tf.einsum("bl,bla->ba", energy, unmixed.certainty)
     fitted = PARAMETERS_PER_ATOM + 0.5 * PARAMETERS_PER_PATH * tf.reduce_sum(
         paths.of_source(atoms.active.shape[-1]), axis=1
@@ -97,7 +106,7 @@ def mismatch_ratio(
 
 
 def power_map(scores: tf.Tensor, atoms: Atoms, grid: PathGrid) -> tf.Tensor:
-    """|g|^2 of every source, zero where no reflection of it can come from: [B, A, G] float32."""
+    """|g|^2 of every source and direction, zero where a reflection is impossible: [B, A, G] float32."""
     active = tf.where(atoms.active)
     rows = tf.gather_nd(tf.linalg.matrix_transpose(scores), active)
     vectors = np.concatenate([grid.vectors.real, grid.vectors.imag], axis=-1).T  # [2N, G]
@@ -110,31 +119,31 @@ def power_map(scores: tf.Tensor, atoms: Atoms, grid: PathGrid) -> tf.Tensor:
 
 
 def may_reflect(
-    observation: Observation, atoms: Atoms, unmixed: Unmixed, scores: tf.Tensor, grid: PathGrid, gain: float
+    observation: Observation, atoms: Atoms, unmixed: Unmixed, scores: tf.Tensor, grid: PathGrid, llr: float
 ) -> tf.Tensor:
-    """Whether any path of a scene might gain that much, by a mean channel: [B] bool, at the cost of a product."""
+    """Fast screening: True if any path may exceed this log-likelihood ratio with a mean channel, [B] bool."""
     power = tf.reduce_max(power_map(scores, atoms, grid), axis=-1)
     num_antennas = tf.cast(observation.channel.shape[1], tf.float32)
     information = tf.reduce_sum(unmixed.certainty, axis=1) * num_antennas / atoms.noise_power[:, None]
-    return tf.reduce_any(power > gain * information, axis=-1)
+    return tf.reduce_any(power > llr * information, axis=-1)
 
 
 def curvature(vectors: tf.Tensor, slopes: tf.Tensor) -> tf.Tensor:
-    """Re a'^H (I - a a^H / |a|^2) a', [..., 3, 3] float32: how fast a [..., N] turns, by its slopes a' [..., 3, N]."""
+    """Re a'^H (I - a a^H / |a|^2) a', [..., 3, 3] float32, from a [..., N] and its derivatives a' [..., 3, N]."""
     norm = tf.cast(tf.sqrt(tf.reduce_sum(tf.abs(vectors) ** 2, axis=-1)), tf.complex64)
     along = tf.linalg.matvec(slopes, tf.math.conj(vectors / norm[..., None]))[..., None]
     return tf.math.real(tf.matmul(slopes, slopes, adjoint_b=True) - tf.matmul(along, along, adjoint_b=True))
 
 
 def within_half_space(points: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
-    """Points [..., 3] clipped to directions before the surface and to inverse ranges up to limit [...]."""
+    """Clips points [..., 3] to the half space in front of the surface and to inverse ranges up to limit [...]."""
     angles = tf.clip_by_value(points[..., :2], -_WIDEST_ANGLE, _WIDEST_ANGLE)
     inverse_range = tf.clip_by_value(points[..., 2], _LEAST_INVERSE_RANGE, limit)
     return tf.concat([angles, inverse_range[..., None]], axis=-1)
 
 
 def _polish(points: tf.Tensor, scores: tf.Tensor, limit: tf.Tensor, array: RISArray) -> tf.Tensor:
-    """Climbs |a(psi)^H w|^2 from each point by Gauss-Newton: points [B, C, 3], scores w [B, C, N], limit [B, C]."""
+    """Maximises |a(psi)^H w|^2 from each point by Gauss-Newton: points [B, C, 3], scores w [B, C, N], limit [B, C]."""
     for _ in range(_POLISH_STEPS):
         azimuth, elevation, inverse_range = tf.unstack(points, axis=-1)
         vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
@@ -159,7 +168,16 @@ def search_paths(
     per_source: int,
     count: int,
 ) -> FoundPaths:
-    """The paths that gain most, at most `per_source` a source and `count` a scene."""
+    """Finds the paths with the largest log-likelihood ratios, at most `per_source` per source and `count` per scene.
+
+    Args:
+      observation: B scenes.
+      atoms: the sources by their direct paths.
+      unmixed: results of `unmix`.
+      scores: results of `path_scores`.
+      grid: directions to search.
+      per_source, count: limits of the number of paths.
+    """
     num_atoms = atoms.active.shape[-1]
     volume = tf.reshape(power_map(scores, atoms, grid), [-1, *grid.shape])
     peaks = tf.reshape(tf.where(is_grid_peak(volume), volume, 0.0), [-1, num_atoms, grid.points.shape[0]])
@@ -174,35 +192,35 @@ def search_paths(
     response = tf.matmul(unmixed.root, observation.respond(tf.linalg.matrix_transpose(vectors)))
     energy = tf.reduce_sum(tf.abs(response) ** 2, axis=2)
     information = tf.reduce_sum(energy * tf.gather(unmixed.certainty, source, axis=2), axis=1) + 1e-9
-    gains = tf.where(tf.gather(atoms.active, source, axis=1), tf.abs(g) ** 2 / information, 0.0)
+    llr = tf.where(tf.gather(atoms.active, source, axis=1), tf.abs(g) ** 2 / information, 0.0)
     log_power = 2.0 * tf.math.log(tf.abs(g) / information + 1e-9)
-    sources = tf.broadcast_to(source, tf.shape(gains))
-    found = Paths(points, log_power, tf.math.angle(-g), sources, tf.ones_like(gains, tf.bool))
-    gains, best = tf.math.top_k(gains, min(count, num_atoms * per_source))
-    return FoundPaths(Paths(*(tf.gather(value, best, batch_dims=1) for value in found)), gains)
+    sources = tf.broadcast_to(source, tf.shape(llr))
+    found = Paths(points, log_power, tf.math.angle(-g), sources, tf.ones_like(llr, tf.bool))
+    llr, best = tf.math.top_k(llr, min(count, num_atoms * per_source))
+    return FoundPaths(Paths(*(tf.gather(value, best, batch_dims=1) for value in found)), llr)
 
 
 def coherent_pair(
     atoms: Atoms, paths: Paths, unmixed: Unmixed, scores: tf.Tensor, array: RISArray
 ) -> tuple[tf.Tensor, Paths, tf.Tensor]:
-    """The two atoms of each scene whose symbols agree most, the weaker as a path of the stronger.
+    """The pair of atoms per scene with the most similar symbols; the weaker atom j becomes a path of the stronger one.
 
-    Where their symbols are independent, the gain of giving source k a part of atom j's column is exponential with unit
-    mean; where they are the same, it is near the number of snapshots at good SNR.
+    The log-likelihood ratio is that of adding a part of the column of atom j to source k. With independent symbols it
+    is exponentially distributed with unit mean. With equal symbols it is near the number of snapshots, at high SNR.
 
     Returns:
-      j [B] int32, the path [B, 1], and the gain [B] float32: zero where no two atoms can be one source.
+      j [B] int32, the path [B, 1], and the log-likelihood ratio [B] float32; zero if no pair can be one source.
     """
     num_atoms = atoms.active.shape[-1]
     columns = atoms.steering(array) * tf.cast(tf.sqrt(atoms.powers()), tf.complex64)[:, None]
     g = tf.matmul(columns, scores, adjoint_a=True)  # [B, j, k]
     information = tf.matmul(unmixed.certainty, unmixed.certainty, transpose_a=True)  # of atoms without further paths
-    gains = tf.abs(g) ** 2 / (information + 1e-9)
+    llr = tf.abs(g) ** 2 / (information + 1e-9)
     log_power = atoms.parameters[..., 3]
     alone = tf.reduce_sum(paths.of_source(num_atoms), axis=1) == 0.0
     weaker = (log_power[:, :, None] < log_power[:, None, :]) & (atoms.active & alone)[:, :, None]
-    gains = tf.where(weaker & atoms.active[:, None, :], gains, 0.0)
-    flat = tf.reshape(gains, [-1, num_atoms**2])
+    llr = tf.where(weaker & atoms.active[:, None, :], llr, 0.0)
+    flat = tf.reshape(llr, [-1, num_atoms**2])
     best = tf.argmax(flat, axis=-1, output_type=tf.int32)
     weak, strong = best // num_atoms, best % num_atoms
     azimuth, elevation, inverse_range, power = tf.unstack(tf.gather(atoms.parameters, weak, batch_dims=1), axis=-1)

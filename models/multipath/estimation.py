@@ -1,9 +1,10 @@
-"""Reflections: what arrives with the symbols of a source by another path is part of that source.
+"""Multipath estimation: assigns reflected paths to their sources.
 
-An atom that stands for a reflection has the symbols of its source. It becomes a path of it, one column with the direct
-path, where that is more likely than two independent sources; the stronger of the two is the direct path, since free
-space and walls weaken the other. Further paths are searched by the symbols, `models.reflections.path_search`.
-Without them a source's position is biased by its own reflections. Scenes without reflections cost one product.
+A reflection carries the same symbols as its source. If one source with two paths is more likely than two independent
+sources, the weaker atom becomes a reflected path of the stronger one, and both form one column. The stronger path is
+the direct one, since reflections lose power to free space and walls. `models.multipath.path_search` finds further paths
+by the symbols. Without this step, reflections bias the position of their source. For scenes without reflections it
+costs one product with the grid.
 """
 
 from typing import NamedTuple
@@ -12,14 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.batches import choose, put_scenes, take_scenes
-from models.covariance_estimator.config import ContinuousConfig
-from models.covariance_estimator.continuous import parameter_limits
+from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation
-from models.physics.geometry import FieldOfView
-from models.physics.observation import Observation
-from models.reflections.config import CoherenceConfig
-from models.reflections.path_refinement import refine_paths
-from models.reflections.path_search import (
+from models.covariance_estimator.off_grid_refinement import parameter_limits
+from models.multipath.config import MultipathConfig
+from models.multipath.path_refinement import refine_paths
+from models.multipath.path_search import (
     BEYOND,
     PathGrid,
     coherent_pair,
@@ -28,15 +27,20 @@ from models.reflections.path_search import (
     path_scores,
     search_paths,
 )
-from models.reflections.paths import PathEvaluation, Paths, Unmixed, no_paths, unmix
+from models.multipath.paths import PathEvaluation, Paths, Unmixed, no_paths, unmix
+from models.physics.geometry import FieldOfView
+from models.physics.observation import Observation
 
-_SCREENING_SHARE = 0.75  # of the gain a path must be worth, by a mean channel: what a screening must show
+_SCREENING_SHARE = 0.75  # threshold of the screening relative to min_llr; the screening uses a mean channel
 
 
-class Reflections(NamedTuple):
-    """Sources, their reflected paths, and the likelihood there with the paths' amplitudes unknown.
+class MultipathEstimate(NamedTuple):
+    """Sources with their reflected paths.
 
-    atoms: the direct paths. paths: the reflected ones. evaluation: of the atoms. mismatch: `mismatch_ratio`, [B, A].
+    atoms: the direct paths, [B, A].
+    paths: the reflected paths.
+    evaluation: the likelihood as a function of the atoms; the amplitudes of the paths are nuisance parameters.
+    mismatch: `mismatch_ratio` of each atom, [B, A] float32.
     """
 
     atoms: Atoms
@@ -46,7 +50,7 @@ class Reflections(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Sources, their paths, the likelihood by the atoms alone, and what follows: `unmix` and `path_scores`."""
+    """Sources, their paths, the likelihood as a function of the atoms, and the results of `unmix` and `path_scores`."""
 
     atoms: Atoms
     paths: Paths
@@ -56,9 +60,9 @@ class _State(NamedTuple):
 
 
 def _lead_by_strongest(atoms: Atoms, paths: Paths, view: FieldOfView) -> tuple[Atoms, Paths]:
-    """Makes the strongest path of each source its direct one, where it lies in the field of view.
+    """Makes the strongest path of each source its direct path, if it lies in the field of view.
 
-    An atom may stand for a reflection, or for a splinter, of a source that is only found as its path.
+    An atom may represent a reflection of a source whose direct path was found as the path of this atom.
     """
     num_atoms = atoms.active.shape[-1]
     of_source = paths.of_source(num_atoms) > 0.0  # [B, P, A]
@@ -83,7 +87,7 @@ def _lead_by_strongest(atoms: Atoms, paths: Paths, view: FieldOfView) -> tuple[A
 
 
 def _with_paths(paths: Paths, new: Paths) -> Paths:
-    """The strongest of both in the slots of the old ones."""
+    """Keeps the strongest old and new paths, in as many slots as before."""
     both = Paths(*(tf.concat(pair, axis=1) for pair in zip(paths, new, strict=True)))
     rank = tf.where(both.active, both.log_power, -np.float32(np.inf))
     keep = tf.math.top_k(rank, paths.active.shape[-1]).indices
@@ -91,7 +95,7 @@ def _with_paths(paths: Paths, new: Paths) -> Paths:
 
 
 def _of_atoms(evaluation: PathEvaluation, num_atoms: int) -> Evaluation:
-    """The likelihood by the atoms alone: the paths' parameters are unknown, F_aa - F_ap F_pp^-1 F_pa."""
+    """The likelihood as a function of the atoms. The paths are nuisance parameters: F_aa - F_ap F_pp^-1 F_pa."""
     size = PARAMETERS_PER_ATOM * num_atoms
     fisher = evaluation.fisher
     nuisance = fisher[:, size:, size:]
@@ -104,7 +108,7 @@ def _of_atoms(evaluation: PathEvaluation, num_atoms: int) -> Evaluation:
         evaluation.nll,
         evaluation.gradient[:, :size],
         fisher[:, :size, :size] - tf.matmul(explained, explained, transpose_a=True),
-        evaluation.gains,
+        evaluation.llr,
         evaluation.noise_gradient,
         evaluation.noise_fisher,
     )
@@ -114,20 +118,20 @@ def _grown(
     observation: Observation,
     state: _State,
     grid: PathGrid,
-    config: CoherenceConfig,
+    config: MultipathConfig,
     view: FieldOfView,
     merges: tf.Tensor,
 ) -> tuple[Atoms, Paths, tf.Tensor, tf.Tensor]:
-    """What a round tries: two coherent atoms as one source, where `merges` [B] still allows it, or else new paths.
+    """The model that a round tries: merges two coherent atoms where `merges` [B] allows it, or adds new paths.
 
     Returns:
-      atoms, paths, whether a scene has something to try and whether that is a merger, [B] bool.
+      atoms, paths, and for each scene if the model changed and if two atoms were merged, [B] bool.
     """
     atoms, paths, _, unmixed, scores = state
-    weak, path, gain = coherent_pair(atoms, paths, unmixed, scores, grid.array)
-    merged = merges & (gain > config.min_gain)
+    weak, path, llr = coherent_pair(atoms, paths, unmixed, scores, grid.array)
+    merged = merges & (llr > config.min_llr)
     found = search_paths(observation, atoms, unmixed, scores, grid, config.paths_per_source, config.paths_per_round)
-    wanted = found.paths._replace(active=(found.gains > config.min_gain) & ~merged[:, None])
+    wanted = found.paths._replace(active=(found.llr > config.min_llr) & ~merged[:, None])
     new = Paths(*(tf.concat(pair, axis=1) for pair in zip(path._replace(active=merged[:, None]), wanted, strict=True)))
     gone = (tf.range(atoms.active.shape[-1]) == weak[:, None]) & merged[:, None]
     changed = tf.reduce_any(new.active, axis=-1)
@@ -136,7 +140,7 @@ def _grown(
 
 
 class _Work(NamedTuple):
-    """Scenes that may have further paths: their numbers, measurements and state; whether mergers are still tried."""
+    """Scenes that may have further paths: indices, measurements, state, and if merging is still tried."""
 
     scenes: tf.Tensor
     observation: Observation
@@ -145,14 +149,14 @@ class _Work(NamedTuple):
 
 
 def _round(
-    work: _Work, grid: PathGrid, view: FieldOfView, continuous: ContinuousConfig, config: CoherenceConfig
+    work: _Work, grid: PathGrid, view: FieldOfView, refinement: RefinementConfig, config: MultipathConfig
 ) -> _Work:
-    """One round: what it finds is refined and kept where it is more likely; scenes that found nothing leave."""
+    """One round: refines the changed model and keeps it if it is more likely. Scenes without a change leave."""
     atoms, paths, changed, merged = _grown(work.observation, work.state, grid, config, view, work.merges)
     kept = tf.where(changed)[:, 0]
     work, atoms, paths, merged = take_scenes((work, atoms, paths, merged), kept)
-    limits = parameter_limits(grid.array, view, work.observation.noise_power, continuous.noise_range_db)
-    refined = refine_paths(work.observation, atoms, paths, grid.array, limits, config, continuous.prune_gain)
+    limits = parameter_limits(grid.array, view, work.observation.noise_power, refinement.noise_range_db)
+    refined = refine_paths(work.observation, atoms, paths, grid.array, limits, config, refinement.prune_llr)
     reached = _State(
         refined.atoms,
         refined.paths,
@@ -165,35 +169,36 @@ def _round(
     return take_scenes(work, tf.where(better | merged)[:, 0])
 
 
-def explain_reflections(
+def estimate_multipath(
     observation: Observation,
     atoms: Atoms,
     evaluation: Evaluation,
     grid: PathGrid,
     field_of_view: FieldOfView,
-    continuous: ContinuousConfig,
-    config: CoherenceConfig,
-) -> Reflections:
-    """Gives sources their reflected paths and takes back the atoms that stood for some.
+    refinement: RefinementConfig,
+    config: MultipathConfig,
+) -> MultipathEstimate:
+    """Finds the reflected paths of the sources, and merges atoms that represent reflections into their sources.
 
     Args:
-      observation: the scenes.
-      atoms, evaluation: refined atoms and the likelihood there.
-      grid: where paths may come from, and the surface.
-      field_of_view, continuous: limits of the atoms, and the gain an atom must be worth.
+      observation: B scenes.
+      atoms, evaluation: refined atoms and the likelihood at them.
+      grid: directions of possible paths, and the surface.
+      field_of_view: limits of the atoms.
+      refinement: limits of the noise power, and the threshold for pruning atoms.
       config: the search.
 
     Returns:
-      The reflections; of a scene without any, atoms and evaluation are those given.
+      The sources and their paths. Scenes without reflections keep the given atoms and evaluation.
     """
     paths = no_paths(tf.shape(atoms.active)[0], config.max_paths)
     unmixed = unmix(observation, atoms, paths, grid.array)
     known = _State(atoms, paths, evaluation, unmixed, path_scores(observation, unmixed))
     if config.rounds > 0:
-        known = _in_rounds(observation, known, grid, field_of_view, continuous, config)
+        known = _in_rounds(observation, known, grid, field_of_view, refinement, config)
     atoms, paths, evaluation, unmixed, scores = known
     mismatch = mismatch_ratio(observation, atoms, paths, unmixed, scores, grid.array)
-    return Reflections(atoms, paths, evaluation, mismatch)
+    return MultipathEstimate(atoms, paths, evaluation, mismatch)
 
 
 def _in_rounds(
@@ -201,18 +206,18 @@ def _in_rounds(
     known: _State,
     grid: PathGrid,
     view: FieldOfView,
-    continuous: ContinuousConfig,
-    config: CoherenceConfig,
+    refinement: RefinementConfig,
+    config: MultipathConfig,
 ) -> _State:
-    """`known` after rounds with those scenes that may have reflections, until none of them gains from one."""
+    """Runs rounds for the scenes that may have reflections, until none of them changes. Returns the updated `known`."""
     atoms, paths, _, unmixed, scores = known
-    pair = coherent_pair(atoms, paths, unmixed, scores, grid.array)[2] > config.min_gain
-    suspicious = pair | may_reflect(observation, atoms, unmixed, scores, grid, _SCREENING_SHARE * config.min_gain)
+    pair = coherent_pair(atoms, paths, unmixed, scores, grid.array)[2] > config.min_llr
+    suspicious = pair | may_reflect(observation, atoms, unmixed, scores, grid, _SCREENING_SHARE * config.min_llr)
     scenes = tf.where(suspicious)[:, 0]
     work = _Work(scenes, *take_scenes((observation, known), scenes), tf.ones_like(scenes, tf.bool))
 
     def body(number: tf.Tensor, work: _Work, known: _State) -> tuple[tf.Tensor, _Work, _State]:
-        work = _round(work, grid, view, continuous, config)
+        work = _round(work, grid, view, refinement, config)
         return number + 1, work, put_scenes(known, work.scenes, work.state)
 
     def more(number: tf.Tensor, work: _Work, _: _State) -> tf.Tensor:

@@ -7,17 +7,17 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
-from models.covariance_estimator.additions import _filled, _first_least, _unexplained, best_peak, complete_atoms
-from models.covariance_estimator.config import ContinuousConfig, GridConfig
-from models.covariance_estimator.continuous import refine_atoms
+from models.covariance_estimator.config import GridConfig, RefinementConfig
 from models.covariance_estimator.dictionary import PolarDictionary
+from models.covariance_estimator.greedy_selection import _filled, _first_least, _unexplained, add_atoms, best_peak
 from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
 from models.covariance_estimator.new_atom import best_power
-from models.covariance_estimator.refinement import Refinement
+from models.covariance_estimator.off_grid_refinement import refine_atoms
+from models.covariance_estimator.shared_refinement import SharedRefinement
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation, observe
 from models.physics.steering import steering_vectors
-from tests.models.test_continuous import PLACES, POWERS, atoms_near
+from tests.models.test_off_grid_refinement import PLACES, POWERS, atoms_near
 
 ARRAY, VIEW = RISArray(), FieldOfView()
 GRID = PolarDictionary(ARRAY, VIEW, GridConfig())
@@ -25,7 +25,7 @@ GRID = PolarDictionary(ARRAY, VIEW, GridConfig())
 
 @pytest.fixture(scope="module")
 def observation() -> Observation:
-    """The two sources of test_continuous in scenes 0 and 2, the first alone in scenes 1 and 3; 17 dB."""
+    """The two sources of test_off_grid_refinement in scenes 0 and 2, the first alone in scenes 1 and 3; 17 dB."""
     rng = np.random.default_rng(2)
     batch, num_snapshots, num_antennas = 4, 32, 12
 
@@ -48,7 +48,7 @@ def observation() -> Observation:
 def first(observation: Observation) -> Atoms:
     """The first source of each scene, refined."""
     start = atoms_near(observation, PLACES[:1], POWERS[:1])
-    return refine_atoms(observation, start, ARRAY, VIEW, ContinuousConfig(), 10)[0]
+    return refine_atoms(observation, start, ARRAY, VIEW, RefinementConfig(), 10)[0]
 
 
 def test_back_projection_is_the_adjoint(observation: Observation) -> None:
@@ -90,7 +90,7 @@ def test_best_power_is_the_best() -> None:
 
 def test_promised_gain_is_what_the_likelihood_gains(observation: Observation, first: Atoms) -> None:
     """Of the second source's scenes; a threshold just above it tries nothing, just below it tries the atom."""
-    config = ContinuousConfig()
+    config = RefinementConfig()
     new = best_peak(observation, first, GRID, config)
     np.testing.assert_array_equal(new.active[:, 0], [True, False, True, False])
     full = Atoms(*(tf.concat([part, part], 1) for part in (first.parameters, first.active)), first.noise_power)
@@ -100,16 +100,16 @@ def test_promised_gain_is_what_the_likelihood_gains(observation: Observation, fi
     before, after = (evaluate_atoms(observation, atoms, ARRAY).nll.numpy() for atoms in (room, grown))
     for scene in (0, 2):
         gain = before[scene] - after[scene]
-        assert gain > config.prune_gain
+        assert gain > config.prune_llr
         for share, expected in ((0.99, True), (1.01, False)):
-            told = dataclasses.replace(config, prune_gain=float(share * gain))
+            told = dataclasses.replace(config, prune_llr=float(share * gain))
             assert bool(best_peak(observation, first, GRID, told).active[scene, 0]) == expected
 
 
 def test_completion_leaves_complete_scenes_alone(observation: Observation, first: Atoms) -> None:
     evaluation = evaluate_atoms(observation, first, ARRAY)
-    refinement = Refinement(ARRAY, VIEW, ContinuousConfig())
-    atoms, reached = complete_atoms(observation, first, evaluation, GRID, refinement, tf.fill([4], False))
+    refinement = SharedRefinement(ARRAY, VIEW, RefinementConfig())
+    atoms, reached = add_atoms(observation, first, evaluation, GRID, refinement, tf.fill([4], False))
     np.testing.assert_array_equal(np.sum(atoms.active, axis=1), [2, 1, 2, 1])
     for scene in (1, 3):
         np.testing.assert_array_equal(atoms.parameters[scene], first.parameters[scene])

@@ -1,4 +1,7 @@
-"""Joint damped Fisher scoring of sources and of the amplitudes of their reflected paths, whose directions follow."""
+"""Joint damped Fisher scoring of sources and of the amplitudes of their reflected paths.
+
+The directions of the paths follow by separate Gauss-Newton steps.
+"""
 
 from typing import NamedTuple
 
@@ -6,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.batches import choose
-from models.covariance_estimator.continuous import (
+from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms
+from models.covariance_estimator.off_grid_refinement import (
     DAMPING_DOWN,
     DAMPING_START,
     DAMPING_UP,
@@ -14,17 +18,16 @@ from models.covariance_estimator.continuous import (
     NLL_RESOLUTION,
     Limits,
 )
-from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms
+from models.multipath.config import MultipathConfig
+from models.multipath.path_search import BEYOND, MAX_MOVE, curvature, path_scores, within_half_space
+from models.multipath.paths import PathEvaluation, Paths, Unmixed, evaluate_paths
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation
 from models.physics.steering import steering_jacobian
-from models.reflections.config import CoherenceConfig
-from models.reflections.path_search import BEYOND, MAX_MOVE, curvature, path_scores, within_half_space
-from models.reflections.paths import PathEvaluation, Paths, Unmixed, evaluate_paths
 
 
 class PathState(NamedTuple):
-    """Sources and their paths on the way to the likelihood's maximum; damping [B] float32."""
+    """State of the refinement of sources and paths; damping is [B] float32."""
 
     atoms: Atoms
     paths: Paths
@@ -38,7 +41,7 @@ _LOG_POWER = (-13.8, 4.6)
 
 
 def _scoring_step(observation: Observation, state: PathState, limits: Limits, array: RISArray) -> tuple[Atoms, Paths]:
-    """The damped step -(F + lambda diag F)^-1 g, clipped, inside the limits."""
+    """Atoms and paths after the damped step -(F + lambda diag F)^-1 g, clipped to the limits."""
     atoms, paths, damping, evaluation, _ = state
     num_atoms, num_paths = atoms.active.shape[-1], paths.active.shape[-1]
     scale = np.concatenate([np.repeat(limits.scale, num_atoms), np.repeat(_PATH_SCALE, num_paths)]).astype(np.float32)
@@ -62,9 +65,9 @@ def _scoring_step(observation: Observation, state: PathState, limits: Limits, ar
 
 
 def _moved_points(observation: Observation, state: PathState, array: RISArray) -> tf.Tensor:
-    """A Gauss-Newton step of each reflected path's direction and curvature with all else fixed, [B, P, 3].
+    """Points after a Gauss-Newton step of each reflected path, with everything else fixed: [B, P, 3] float32.
 
-    dNLL/dpsi = 2 Re(c^* a'^H w_k); the information is that of a mean channel.
+    dNLL/dpsi = 2 Re(c^* a'^H w_k). The Fisher information uses a mean channel.
     """
     atoms, paths, damping, _, unmixed = state
     scores = tf.linalg.matrix_transpose(path_scores(observation, unmixed))  # [B, A, N]
@@ -85,14 +88,14 @@ def _moved_points(observation: Observation, state: PathState, array: RISArray) -
     return tf.where(paths.active[..., None], moved, paths.points)
 
 
-def _unknown(observation: Observation, atoms: Atoms, paths: Paths) -> tuple[PathEvaluation, Unmixed]:
-    """In place of what is not evaluated yet: any other likelihood is better, nothing is useless, no step leads on."""
+def _placeholder(observation: Observation, atoms: Atoms, paths: Paths) -> tuple[PathEvaluation, Unmixed]:
+    """Placeholder evaluation: any real likelihood is better, nothing is pruned, the step is zero."""
     batch, num_snapshots = tf.unstack(tf.shape(observation.snapshots)[:2])
     num_antennas, num_atoms, num_paths = observation.channel.shape[1], atoms.active.shape[-1], paths.active.shape[-1]
     size = PARAMETERS_PER_ATOM * num_atoms + 2 * num_paths
     worst, flat = tf.fill([batch], np.float32(np.inf)), tf.zeros([batch])
-    gains = tf.fill([batch, num_atoms + num_paths], np.float32(np.inf))
-    gains, path_gains = tf.split(gains, [num_atoms, num_paths], axis=-1)
+    llr = tf.fill([batch, num_atoms + num_paths], np.float32(np.inf))
+    llr, path_llr = tf.split(llr, [num_atoms, num_paths], axis=-1)
     gradient, fisher = tf.zeros([batch, size]), tf.zeros([batch, size, size])
     certainty = tf.zeros([batch, num_snapshots, num_atoms])
     unmixed = Unmixed(
@@ -102,7 +105,7 @@ def _unknown(observation: Observation, atoms: Atoms, paths: Paths) -> tuple[Path
         certainty=certainty,
         root=tf.zeros([batch, num_snapshots, num_antennas, num_antennas], tf.complex64),
     )
-    return PathEvaluation(worst, gradient, fisher, gains, path_gains, flat, flat + 1.0), unmixed
+    return PathEvaluation(worst, gradient, fisher, llr, path_llr, flat, flat + 1.0), unmixed
 
 
 def refine_paths(
@@ -111,18 +114,28 @@ def refine_paths(
     paths: Paths,
     array: RISArray,
     limits: Limits,
-    config: CoherenceConfig,
-    prune_gain: float,
+    config: MultipathConfig,
+    prune_llr: float,
 ) -> PathState:
-    """Joint Fisher scoring of atoms and path amplitudes; the last step drops what is not worth its gain.
+    """Joint Fisher scoring of atoms and path amplitudes.
 
-    Step -1 stays where it is and finds the likelihood there.
+    The last step prunes instead of moving, if anything is prunable.
+
+    Step -1 does not move: it evaluates the likelihood.
+
+    Args:
+      observation: B scenes.
+      atoms, paths: initial sources and paths.
+      array: the surface.
+      limits: limits of the parameters.
+      config: number of steps, and the threshold for paths.
+      prune_llr: threshold for atoms.
     """
 
     def body(step: tf.Tensor, state: PathState) -> tuple[tf.Tensor, PathState]:
         last = step == config.steps
-        active = state.atoms.active & ~(state.evaluation.gains < prune_gain)
-        kept = state.paths.active & (state.evaluation.path_gains >= config.min_gain)
+        active = state.atoms.active & ~(state.evaluation.llr < prune_llr)
+        kept = state.paths.active & (state.evaluation.path_llr >= config.min_llr)
         kept &= tf.gather(active, state.paths.source, batch_dims=1)
         pruned = (state.atoms._replace(active=active), state.paths._replace(active=kept))
         some = tf.reduce_any(active != state.atoms.active, -1) | tf.reduce_any(kept != state.paths.active, -1)
@@ -135,5 +148,5 @@ def refine_paths(
         return step + 1, choose(accept, new, state._replace(damping=damping))
 
     damping = tf.fill([tf.shape(atoms.active)[0]], np.float32(DAMPING_START / DAMPING_DOWN))  # step -1 is accepted
-    start = PathState(atoms, paths, damping, *_unknown(observation, atoms, paths))
+    start = PathState(atoms, paths, damping, *_placeholder(observation, atoms, paths))
     return tf.while_loop(lambda step, _: step <= config.steps, body, (tf.constant(-1), start))[1]

@@ -12,11 +12,11 @@ from models.artifacts import load_weights
 from models.baselines.measurement import measure
 from models.baselines.sequential_ml import SequentialML
 from models.covariance_estimator.backbone import Backbone, Prediction
-from models.covariance_estimator.config import ContinuousConfig, GridConfig
-from models.covariance_estimator.continuous import refine_atoms
+from models.covariance_estimator.config import GridConfig, RefinementConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.exact_search import effective_rank, search_grid
 from models.covariance_estimator.likelihood import Atoms, Evaluation, evaluate_atoms
+from models.covariance_estimator.off_grid_refinement import refine_atoms
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation, observation_specs, observe
 from models.weights import PRETRAINED
@@ -42,12 +42,12 @@ def observation(inputs: dict[str, np.ndarray]) -> Observation:
 
 def test_effective_rank() -> None:
     rng = np.random.default_rng(0)
-    wide = (rng.normal(size=(1, 16, 144, 2)) @ [1, 1j]).astype(np.complex64)
-    narrow = wide[:, :, :1] * wide[:, :1]
-    assert float(effective_rank(tf.constant(narrow))[0]) == pytest.approx(1.0, rel=1e-3)
-    eigenvalues = np.linalg.svd(wide[0], compute_uv=False) ** 2
+    full_rank = (rng.normal(size=(1, 16, 144, 2)) @ [1, 1j]).astype(np.complex64)
+    low_rank = full_rank[:, :, :1] * full_rank[:, :1]
+    assert float(effective_rank(tf.constant(low_rank))[0]) == pytest.approx(1.0, rel=1e-3)
+    eigenvalues = np.linalg.svd(full_rank[0], compute_uv=False) ** 2
     expected = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
-    assert float(effective_rank(tf.constant(wide))[0]) == pytest.approx(expected, rel=1e-3)
+    assert float(effective_rank(tf.constant(full_rank))[0]) == pytest.approx(expected, rel=1e-3)
     assert expected > 12
 
 
@@ -63,10 +63,10 @@ def test_gains_of_all_grid_points_are_the_likelihoods(observation: Observation) 
         new = tf.stack([*place, tf.math.log(found.power[:, point])], axis=-1)[:, None]
         both = Atoms(tf.concat([parameters, new], 1), tf.fill([NUM_SCENES, 2], True), observation.noise_power)
         gain = before - evaluate_atoms(observation, both, ARRAY).nll
-        gains = found.gain[:, point].numpy()
+        gains = found.llr[:, point].numpy()
         np.testing.assert_allclose(gains[gains > 0], gain.numpy()[gains > 0], rtol=2e-3, atol=0.5)
-    few = search_grid(observation, one, grid, 6).gain.numpy()
-    assert np.corrcoef(few.ravel(), found.gain.numpy().ravel())[0, 1] > 0.99
+    few = search_grid(observation, one, grid, 6).llr.numpy()
+    assert np.corrcoef(few.ravel(), found.llr.numpy().ravel())[0, 1] > 0.99
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def of_ml(inputs, observation: Observation) -> tf.Tensor:
         sources, _ = ml.estimate(measure(*(value[scene] for value in inputs.values())))
         start[scene, : len(sources)], active[scene, : len(sources)] = sources, True
     atoms = Atoms(tf.constant(start), tf.constant(active), observation.noise_power)
-    thorough = dataclasses.replace(ContinuousConfig(), settling_steps=20)
+    thorough = dataclasses.replace(RefinementConfig(), settling_steps=20)
     return worth(*refine_atoms(observation, atoms, ARRAY, VIEW, thorough, 8))
 
 
@@ -117,7 +117,7 @@ def test_the_search_is_not_below_sequential_ml(searched, of_ml: tf.Tensor, weigh
 def worth(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
     """The negative log-likelihood and what an atom must be worth for each, [B]."""
     number = tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1)
-    return evaluation.nll + ContinuousConfig().prune_gain * number
+    return evaluation.nll + RefinementConfig().prune_llr * number
 
 
 def test_wide_channels_take_the_short_way(predict: Predict, inputs: dict[str, np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""Continuous stages: off-grid atoms refined jointly by damped Fisher scoring, and pruned."""
+"""Off-grid refinement: joint damped Fisher scoring of the atoms, with pruning."""
 
 import math
 from typing import NamedTuple
@@ -7,20 +7,20 @@ import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.batches import choose, put_scenes, take_scenes
-from models.covariance_estimator.config import ContinuousConfig
+from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation, evaluate_atoms
 from models.covariance_estimator.slots import active_first, first_slots, used_slots, with_rest_of, with_slots
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation
 
-# Azimuth, elevation, inverse range, log power; the first three, and the margins, for the default surface's resolution.
+# Azimuth, elevation, inverse range, log power. The first three and the margins scale with the surface's resolution.
 STEP_SCALE = (0.05, 0.05, 0.1, 1.0)
 MAX_STEP = 2.0
 DAMPING_START, DAMPING_DOWN, DAMPING_UP = 0.1, 0.3, 6.0
-NLL_RESOLUTION = 5e-3  # float32 can't tell closer values apart; the last Newton steps must not be refused for it
+NLL_RESOLUTION = 5e-3  # resolution of the NLL in float32; smaller increases are accepted
 _ANGLE_MARGIN = math.radians(3.0)
-_INVERSE_RANGE_MARGIN = (0.05, 0.3)  # 1/m: an estimate may pass the far edge, the decision brings it back
+_INVERSE_RANGE_MARGIN = (0.05, 0.3)  # 1/m; estimates may exceed the largest range, the decision clips them
 
 
 class _State(NamedTuple):
@@ -30,7 +30,12 @@ class _State(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Where a step may lead, [4] each, and how long it is counted in: `scale`."""
+    """Limits and units of a step.
+
+    low, high: limits of azimuth, elevation (radians), inverse range (1/m) and log power, [4] float32.
+    scale: units of a step of these parameters, [4] float32.
+    noise_power: lowest and highest noise power, [B] float32 each.
+    """
 
     low: np.ndarray
     high: np.ndarray
@@ -41,7 +46,13 @@ class Limits(NamedTuple):
 def parameter_limits(
     array: RISArray, field_of_view: FieldOfView, reported: tf.Tensor, noise_range_db: tuple[float, float]
 ) -> Limits:
-    """Where parameters may lie: a margin about the field of view, and noise powers about the reported ones [B]."""
+    """Limits of the parameters: the field of view plus a margin, and noise powers around the reported ones.
+
+    Args:
+      array, field_of_view: the installation.
+      reported: reported noise power, [B] float32.
+      noise_range_db: lowest and highest noise power relative to the reported one, dB.
+    """
     low_w, high_w = field_of_view.inverse_range
     wider = array.relative_resolution
     margins = _ANGLE_MARGIN * np.minimum(wider[:2], 1.0)
@@ -56,7 +67,7 @@ def parameter_limits(
 
 
 def _scoring_step(state: _State, limits: Limits) -> tuple[Atoms, tf.Tensor]:
-    """The damped step -(F + lambda diag F)^-1 g, clipped, inside the limits; the log-likelihood it promises, [B]."""
+    """Atoms after the damped step -(F + lambda diag F)^-1 g within the limits, and the predicted improvement, [B]."""
     parameters, active, noise_power = state.atoms
     batch = tf.shape(active)[0]
     num_atoms = tf.shape(active)[-1]
@@ -79,30 +90,30 @@ def _scoring_step(state: _State, limits: Limits) -> tuple[Atoms, tf.Tensor]:
     return Atoms(moved, active, moved_noise), -0.5 * promise
 
 
-def _unknown(atoms: Atoms) -> Evaluation:
-    """In place of a likelihood that is not known yet: any other is better, no atom is useless, no step leads on."""
+def _placeholder(atoms: Atoms) -> Evaluation:
+    """Placeholder evaluation: any real likelihood is better, nothing is pruned, the step is zero."""
     num_scenes, num_atoms = tf.shape(atoms.active)[0], atoms.active.shape[-1]
     size = PARAMETERS_PER_ATOM * num_atoms
     worst = tf.fill([num_scenes], np.float32(np.inf))
-    gains = tf.fill([num_scenes, num_atoms], np.float32(np.inf))
+    llr = tf.fill([num_scenes, num_atoms], np.float32(np.inf))
     flat = tf.zeros([num_scenes])
-    return Evaluation(worst, tf.zeros([num_scenes, size]), tf.zeros([num_scenes, size, size]), gains, flat, flat + 1.0)
+    return Evaluation(worst, tf.zeros([num_scenes, size]), tf.zeros([num_scenes, size, size]), llr, flat, flat + 1.0)
 
 
-def _narrowed(state: _State, count: tf.Tensor) -> _State:
-    """The state with the first slots alone."""
+def _cropped(state: _State, count: tf.Tensor) -> _State:
+    """The state of the first `count` slots."""
     return _State(first_slots(state.atoms, count), state.damping, with_slots(state.evaluation, count))
 
 
-def _widened(state: _State, whole: _State) -> _State:
-    """What became of `_narrowed(whole)`, in the slots of `whole`."""
+def _restored(state: _State, whole: _State) -> _State:
+    """Inverse of `_cropped`: the state in the slots of `whole`."""
     slots = whole.atoms.active.shape[-1]
     return _State(with_rest_of(state.atoms, whole.atoms), state.damping, with_slots(state.evaluation, slots))
 
 
-def _useless(state: _State, prune_gain: float | tf.Tensor) -> tf.Tensor:
-    """Atoms that are not worth their gain, [B, A] bool."""
-    return state.atoms.active & (state.evaluation.gains < prune_gain)
+def _prunable(state: _State, prune_llr: float | tf.Tensor) -> tf.Tensor:
+    """Active atoms with a log-likelihood ratio below the threshold, [B, A] bool."""
+    return state.atoms.active & (state.evaluation.llr < prune_llr)
 
 
 def _advance(
@@ -110,22 +121,25 @@ def _advance(
     state: _State,
     array: RISArray,
     field_of_view: FieldOfView,
-    config: ContinuousConfig,
-    prune_gain: float | tf.Tensor,
+    config: RefinementConfig,
+    prune_llr: float | tf.Tensor,
     first: tf.Tensor,
     stop: tf.Tensor,
 ) -> tuple[_State, tf.Tensor]:
-    """Takes the steps from number `first` to before `stop`; the state then, and whether a scene has settled, [B] bool.
+    """Takes the steps `first` to `stop` - 1.
 
-    Step -1 stays where it is and finds the likelihood there. A settled scene takes its last step on trust, so that it
-    ends at the same point whether or not it just settled.
+    Step -1 does not move: it evaluates the likelihood. A converged scene takes one last step without evaluation, so
+    that the result does not depend on when it converged.
+
+    Returns:
+      The state, and which scenes have converged, [B] bool.
     """
     limits = parameter_limits(array, field_of_view, observation.noise_power, config.noise_range_db)
 
     def body(step: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
-        useless = _useless(state, prune_gain)
-        stay = (tf.reduce_any(useless, axis=-1) & (step >= config.prune_after)) | (step < 0)
-        pruned = state.atoms._replace(active=state.atoms.active & ~useless)
+        prunable = _prunable(state, prune_llr)
+        stay = (tf.reduce_any(prunable, axis=-1) & (step >= config.prune_after)) | (step < 0)
+        pruned = state.atoms._replace(active=state.atoms.active & ~prunable)
         moved, _ = _scoring_step(state, limits)
         candidate = choose(stay, pruned, moved)
         evaluation = evaluate_atoms(observation, candidate, array)
@@ -136,14 +150,14 @@ def _advance(
         return step + 1, _State(atoms, damping, evaluation)
 
     _, state = tf.while_loop(lambda step, _: step < stop, body, (first, state))
-    undamped = state._replace(damping=tf.zeros_like(state.damping))  # damped, a scene that is stuck promises little
+    undamped = state._replace(damping=tf.zeros_like(state.damping))  # a large damping would look like convergence
     moved, promise = _scoring_step(undamped, limits)
-    settled = (promise < config.tolerance) & ~tf.reduce_any(_useless(state, prune_gain), axis=-1)
+    settled = (promise < config.tolerance) & ~tf.reduce_any(_prunable(state, prune_llr), axis=-1)
     return state._replace(atoms=choose(settled, moved, state.atoms)), settled
 
 
-def leaves_in_place(config: ContinuousConfig, steps: int) -> bool:
-    """Whether atoms are left where they are."""
+def skips_refinement(config: RefinementConfig, steps: int) -> bool:
+    """True if no refinement step is configured."""
     return steps + config.settling_steps == 0
 
 
@@ -152,37 +166,39 @@ def refine_atoms(
     atoms: Atoms,
     array: RISArray,
     field_of_view: FieldOfView,
-    config: ContinuousConfig,
+    config: RefinementConfig,
     steps: int | tf.Tensor,
-    prune_gain: float | tf.Tensor | None = None,
+    prune_llr: float | tf.Tensor | None = None,
 ) -> tuple[Atoms, Evaluation]:
-    """Joint Fisher scoring with accept or reject a scene, dropping atoms that are not worth their gain.
+    """Joint Fisher scoring of the atoms of a scene, with accept or reject per scene and pruning.
 
-    Two atoms on one source are worth little each and go together; a round of additions after it brings one back.
+    Two atoms on one source both have a low log-likelihood ratio and are pruned together. The next round of greedy
+    selection adds one of them again.
 
     Args:
-      observation: the scenes.
-      atoms: where to start.
-      array, field_of_view: the installation; parameters stay within a margin of the field of view.
-      config: pruning, and the further steps of scenes that have not settled.
-      steps: steps of all scenes, one likelihood evaluation each; a tensor of at least one where none settle further.
-      prune_gain: in place of the config's.
+      observation: B scenes.
+      atoms: initial atoms.
+      array, field_of_view: the installation. Parameters stay within a margin of the field of view.
+      config: pruning, and the additional steps of scenes that have not converged.
+      steps: number of steps of all scenes, with one likelihood evaluation each. A tensor must be at least one if
+        `config.settling_steps` is zero.
+      prune_llr: replaces `config.prune_llr`.
 
     Returns:
-      The atoms and the likelihood there; after few steps an active atom may still be below the pruning gain.
+      The atoms and the likelihood at them. After few steps an active atom may still be below the threshold.
     """
-    if isinstance(steps, int) and leaves_in_place(config, steps):
+    if isinstance(steps, int) and skips_refinement(config, steps):
         return atoms, evaluate_atoms(observation, atoms, array)
-    least = config.prune_gain if prune_gain is None else prune_gain
+    least = config.prune_llr if prune_llr is None else prune_llr
     damping = tf.fill([tf.shape(atoms.active)[0]], DAMPING_START)
-    state = _State(active_first(atoms), damping, _unknown(atoms))
-    everyone = tf.range(tf.size(damping))
+    state = _State(active_first(atoms), damping, _placeholder(atoms))
+    all_scenes = tf.range(tf.size(damping))
     shapes = (tf.TensorShape([]), tf.TensorShape([None]), tf.nest.map_structure(lambda value: value.shape, state))
 
-    def leg(number: tf.Tensor, scenes: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:
-        """All scenes take `steps`, and on the second leg those that have not settled the further ones.
+    def phase(number: tf.Tensor, scenes: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:
+        """In phase 0 all scenes take `steps` steps, in phase 1 the ones that have not converged take more.
 
-        Scenes that use as many slots go together, in systems of that size.
+        Scenes that use the same number of slots are solved together, as systems of that size.
         """
         first, stop = number * (steps + 1) - 1, steps + number * config.settling_steps
         used = used_slots(tf.gather(state.atoms.active, scenes))
@@ -191,12 +207,12 @@ def refine_atoms(
         def group(turn: tf.Tensor, unsettled: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor, _State]:
             some = tf.boolean_mask(scenes, used == counts[turn])
             whole = take_scenes(state, some)
-            here = _narrowed(whole, counts[turn])
+            here = _cropped(whole, counts[turn])
             moved, settled = _advance(
                 take_scenes(observation, some), here, array, field_of_view, config, least, first, stop
             )
             unsettled = tf.concat([unsettled, tf.boolean_mask(some, ~settled)], axis=0)
-            return turn + 1, unsettled, put_scenes(state, some, _widened(moved, whole))
+            return turn + 1, unsettled, put_scenes(state, some, _restored(moved, whole))
 
         loop = (tf.constant(0), scenes[:0], state)
         _, unsettled, state = tf.while_loop(
@@ -204,16 +220,16 @@ def refine_atoms(
         )
         return number + 1, unsettled, state
 
-    def goes_on(number: tf.Tensor, scenes: tf.Tensor, state: _State) -> tf.Tensor:
+    def unfinished(number: tf.Tensor, scenes: tf.Tensor, state: _State) -> tf.Tensor:
         del state
         return (number <= int(config.settling_steps > 0)) & (tf.size(scenes) > 0)
 
-    _, _, state = tf.while_loop(goes_on, leg, (tf.constant(0), everyone, state), shape_invariants=shapes)
+    _, _, state = tf.while_loop(unfinished, phase, (tf.constant(0), all_scenes, state), shape_invariants=shapes)
     return state.atoms, state.evaluation
 
 
 def _highest_of_three(volume: tf.Tensor, axis: int) -> tf.Tensor:
-    """Each entry's maximum with its two neighbours along an axis."""
+    """Maximum of each entry and its two neighbours along an axis."""
     along = np.eye(4, dtype=np.int32)[axis]
     padded = tf.pad(volume, np.outer(along, [1, 1]), constant_values=-np.inf)
     before, here, after = (tf.slice(padded, first * along, [-1, *volume.shape[1:]]) for first in range(3))
@@ -221,9 +237,9 @@ def _highest_of_three(volume: tf.Tensor, axis: int) -> tf.Tensor:
 
 
 def is_grid_peak(volume: tf.Tensor) -> tf.Tensor:
-    """Where a volume is the highest of the 3 x 3 x 3 cells about: [B, azimuth, elevation, range] -> bool."""
+    """True at local maxima over 3 x 3 x 3 cells: [B, azimuth, elevation, range] float32 -> same shape, bool."""
     highest = volume
-    for axis in (1, 2, 3):  # a maximum over 3 x 3 x 3, three times as fast as max_pool3d
+    for axis in (1, 2, 3):  # one axis at a time is three times as fast as max_pool3d
         highest = _highest_of_three(highest, axis)
     return volume >= highest
 
@@ -232,12 +248,12 @@ def grid_peaks(score: tf.Tensor, dictionary: PolarDictionary, count: int) -> tup
     """The highest 3 x 3 x 3 local maxima of a map.
 
     Args:
-      score: [B, G] float32.
+      score: the map, [B, G] float32.
       dictionary: the grid.
-      count: peaks wanted.
+      count: number of peaks.
 
     Returns:
-      indices [B, count] int32 into the grid and their score [B, count], -inf where there is no further maximum.
+      indices [B, count] int32 into the grid, and the scores [B, count] float32; -inf if there are fewer maxima.
     """
     volume = tf.reshape(score, [-1, *dictionary.config.shape])
     peaks = tf.where(is_grid_peak(volume), volume, np.float32(-np.inf))
@@ -248,9 +264,14 @@ def grid_peaks(score: tf.Tensor, dictionary: PolarDictionary, count: int) -> tup
 def atoms_at(
     indices: tf.Tensor, powers: tf.Tensor, active: tf.Tensor, noise_power: tf.Tensor, dictionary: PolarDictionary
 ) -> Atoms:
-    """Atoms at grid points: indices, powers, active [B, A]; noise_power [B].
+    """Creates atoms at grid points.
 
-    The powers given are those of the dictionary's columns, which have unit norm; an atom's is its steering vector's.
+    Args:
+      indices: grid points, [B, A] int32.
+      powers: [B, A] float32, of the unit-norm columns of the dictionary. Converted to powers of the steering vectors.
+      active: [B, A] bool.
+      noise_power: [B] float32.
+      dictionary: the grid.
     """
     axes = (dictionary.azimuth, dictionary.elevation, dictionary.inverse_range)
     coordinates = [tf.gather(axis, indices) for axis in axes]
