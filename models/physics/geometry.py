@@ -1,19 +1,34 @@
 """The surface, the field of view, and the scenario that holds both (docs/conventions.md)."""
 
-import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+import pydantic
+from annotated_types import Interval
+
+from models.checked import AtLeast1, Positive, Rising, checked
 
 Wavefront = Literal["spherical", "fresnel"]
 Amplitude = Literal["uniform", "spherical"]
 
+ElementExponent = Annotated[float, Interval(ge=0, le=8)]
 _WIDEST_DEG = 85.0  # no element receives a source in the plane of the surface
 
 
-@dataclasses.dataclass(frozen=True)
+def _all_other(positions_m: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    if len(positions_m) < 2:
+        raise ValueError(f"expected at least 2 pairs (y, z), got {len(positions_m)}")
+    if len(set(positions_m)) < len(positions_m):
+        raise ValueError("expected positions that all differ")
+    return positions_m
+
+
+Positions = Annotated[tuple[tuple[float, float], ...], pydantic.AfterValidator(_all_other)]
+_Angle = Annotated[float, Interval(ge=-_WIDEST_DEG, le=_WIDEST_DEG)]
+
+
+@checked(frozen=True)
 class RISArray:
     """A planar surface in the y-z plane, boresight +x, centre at the origin.
 
@@ -25,13 +40,13 @@ class RISArray:
       ValueError: a field is out of its range.
     """
 
-    num_horizontal: int = 12
+    num_horizontal: AtLeast1 = 12
     """Number of elements along y."""
-    num_vertical: int = 12
+    num_vertical: AtLeast1 = 12
     """Number of elements along z."""
-    wavelength_m: float = 0.3
+    wavelength_m: Positive = 0.3
     """Carrier wavelength, metres (0.3 m at 1 GHz)."""
-    spacing_m: float = None  # type: ignore[assignment]
+    spacing_m: Positive = None  # type: ignore[assignment]
     """d, distance between neighbouring elements, metres; default half a wavelength."""
     wavefront: Wavefront = "spherical"
     """"spherical" uses exact distances, "fresnel" their quadratic approximation (as the predecessor did)."""
@@ -39,38 +54,20 @@ class RISArray:
     """Shift of both element indices, in elements; -0.5 gives the predecessor's indices -6..5."""
     amplitude: Amplitude = "uniform"
     """"spherical": the field at an element decays as 1 / distance; "uniform": all elements have the same path loss."""
-    element_exponent: float = 0.0
+    element_exponent: ElementExponent = 0.0
     """e of the field pattern cos^e(angle from the normal) of an element; 0 is isotropic."""
-    positions_m: tuple[tuple[float, float], ...] | None = None
+    positions_m: Positions | None = None
     """(y, z) of every element, metres from the origin, instead of a lattice. num_horizontal is then the number of
     elements and num_vertical is 1."""
 
     def __post_init__(self) -> None:
         if self.positions_m is not None:
-            self._set_positions(self.positions_m)
+            if self.index_offset != 0.0:
+                raise ValueError(f"index_offset: expected 0 with positions_m, got {self.index_offset!r}")
+            object.__setattr__(self, "num_horizontal", len(self.positions_m))
+            object.__setattr__(self, "num_vertical", 1)
         if self.spacing_m is None:
             object.__setattr__(self, "spacing_m", self.wavelength_m / 2)
-        for field in ("num_horizontal", "num_vertical", "wavelength_m", "spacing_m"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"RISArray.{field}: expected a positive number, got {getattr(self, field)!r}")
-        if self.wavefront not in ("spherical", "fresnel"):
-            raise ValueError(f'RISArray.wavefront: expected "spherical" or "fresnel", got {self.wavefront!r}')
-        if self.amplitude not in ("uniform", "spherical"):
-            raise ValueError(f'RISArray.amplitude: expected "uniform" or "spherical", got {self.amplitude!r}')
-        if not 0 <= self.element_exponent <= 8:
-            raise ValueError(f"RISArray.element_exponent: expected 0 to 8, got {self.element_exponent!r}")
-
-    def _set_positions(self, positions_m: Sequence[Sequence[float]]) -> None:
-        positions = tuple(tuple(map(float, position)) for position in positions_m)
-        if len(positions) < 2 or any(len(position) != 2 for position in positions):
-            raise ValueError(f"RISArray.positions_m: expected at least 2 pairs (y, z), got {len(positions)} entries")
-        if not np.all(np.isfinite(positions)) or len(set(positions)) < len(positions):
-            raise ValueError("RISArray.positions_m: expected finite positions that all differ")
-        if self.index_offset != 0.0:
-            raise ValueError(f"RISArray.index_offset: expected 0 with positions_m, got {self.index_offset!r}")
-        object.__setattr__(self, "positions_m", positions)
-        object.__setattr__(self, "num_horizontal", len(positions))
-        object.__setattr__(self, "num_vertical", 1)
 
     @property
     def num_elements(self) -> int:
@@ -127,7 +124,7 @@ class RISArray:
         return (horizontal * self.spacing_m, vertical * self.spacing_m)
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class FieldOfView:
     """The region in which sources are simulated, searched and decided on. Degrees and metres.
 
@@ -135,21 +132,9 @@ class FieldOfView:
       ValueError: a limit is out of its range.
     """
 
-    azimuth_deg: tuple[float, float] = (-60.0, 60.0)
-    elevation_deg: tuple[float, float] = (-30.0, 30.0)
-    range_m: tuple[float, float] = (0.5, 10.0)
-
-    def __post_init__(self) -> None:
-        for field in ("azimuth_deg", "elevation_deg", "range_m"):
-            low, high = getattr(self, field)
-            if not low < high:
-                raise ValueError(f"FieldOfView.{field}: expected (low, high) with low < high, got {(low, high)!r}")
-        for field in ("azimuth_deg", "elevation_deg"):
-            limits = getattr(self, field)
-            if not all(abs(limit) <= _WIDEST_DEG for limit in limits):
-                raise ValueError(f"FieldOfView.{field}: expected angles within +-{_WIDEST_DEG:g}, got {limits!r}")
-        if self.range_m[0] <= 0:
-            raise ValueError(f"FieldOfView.range_m: expected positive ranges, got {self.range_m!r}")
+    azimuth_deg: Annotated[tuple[_Angle, _Angle], Rising] = (-60.0, 60.0)
+    elevation_deg: Annotated[tuple[_Angle, _Angle], Rising] = (-30.0, 30.0)
+    range_m: Annotated[tuple[Positive, Positive], Rising] = (0.5, 10.0)
 
     @property
     def azimuth(self) -> tuple[float, float]:
@@ -182,7 +167,7 @@ class FieldOfView:
         return min(1.0, (self.range_m[1] - self.range_m[0]) / 9.5)
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class Scenario:
     """What the estimator knows of the installation before any measurement.
 
@@ -192,12 +177,7 @@ class Scenario:
 
     array: RISArray = RISArray()
     field_of_view: FieldOfView = FieldOfView()
-    num_antennas: int = 16
+    num_antennas: AtLeast1 = 16
     """M, number of base-station antennas."""
-    max_sources: int = 5
+    max_sources: AtLeast1 = 5
     """K_max, largest number of reported sources."""
-
-    def __post_init__(self) -> None:
-        for field in ("num_antennas", "max_sources"):
-            if not getattr(self, field) >= 1:
-                raise ValueError(f"Scenario.{field}: expected at least 1, got {getattr(self, field)!r}")

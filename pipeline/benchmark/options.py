@@ -1,15 +1,18 @@
 """Options of `ris-mvdr benchmark`."""
 
-import dataclasses
 from pathlib import Path
+from typing import Annotated
 
+from annotated_types import Interval
+
+from models.checked import AtLeast1, stage_options
 from models.weights import PRETRAINED
 from pipeline.benchmark.names import FIXED_NUMBER, KNOWN, EstimatorName, SuiteName, default_estimators
 
 _SCENES, _QUICK_SCENES = 200, 20
 
 
-@dataclasses.dataclass(frozen=True)
+@stage_options(frozen=True)
 class BenchmarkOptions:
     """Runs estimators through simulated scenes that differ in one setting and writes a table and figures.
 
@@ -25,11 +28,11 @@ class BenchmarkOptions:
     the number."""
     quick: bool = False
     """20 scenes a cell."""
-    scenes: int | None = None
+    scenes: AtLeast1 | None = None
     """Scenes a cell; left out, 200."""
-    batch_size: int = 10
+    batch_size: AtLeast1 = 10
     """Scenes a call; time is measured without the first call."""
-    seed: int = 0
+    seed: Annotated[int, Interval(ge=0, le=3999)] = 0
     """Which scenes: 0 has those the stored test sets begin with, any other its own."""
     backbone: Path = PRETRAINED
     """The trained weights of "ours"; left out, the pretrained weights."""
@@ -40,11 +43,6 @@ class BenchmarkOptions:
         object.__setattr__(self, "scenes", self.scenes_a_cell)
         if not self.estimators:
             object.__setattr__(self, "estimators", default_estimators(self.suite))
-        for field in ("scenes", "batch_size"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
-        if not 0 <= self.seed < 4000:
-            raise ValueError(f"--seed: expected 0 to 3999, got {self.seed}")
         if len(set(self.estimators)) < len(self.estimators):
             raise ValueError(f"--estimators: expected each once, got {' '.join(self.estimators)}")
         told = [name for name in self.estimators if name in KNOWN]

@@ -69,8 +69,8 @@ def bless(thresholds: Sequence[Threshold], candidate: Answers, baseline: Answers
 
 def _checks(threshold: Threshold, candidate: Answers, baseline: Answers | None) -> list[Check]:
     gate, statistic, more_is_better = METRICS[threshold.metric]
-    tally = threshold.slice.tally(candidate.evaluation, candidate.worlds, gate)
-    named = f"{threshold.metric}, {threshold.slice}"
+    tally = threshold.tally(candidate.evaluation, candidate.worlds, gate)
+    named = f"{threshold.metric}, {threshold}"
     value = float(statistic(tally.total()))
     if not np.isfinite(value):
         return [Check(False, f"{named}: no value on {tally.true.size} scenes")]
@@ -89,7 +89,7 @@ def _change(
 ) -> Check:
     if baseline is None:
         return Check(True, f"{named}: no model was blessed before, nothing to compare with")
-    low, high, difference = _difference(threshold.metric, threshold.slice, candidate, baseline)
+    low, high, difference = _difference(threshold.metric, threshold, candidate, baseline)
     loss = -low if more_is_better else high
     allowed = threshold.worse_by_at_most
     assert allowed is not None

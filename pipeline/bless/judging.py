@@ -2,7 +2,6 @@
 
 import json
 import logging
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from pipeline.bless.blessing import BLESSED, Answers, bless, slice_table
 from pipeline.bless.options import BLESSING_FILE, BlessOptions
-from pipeline.bless.thresholds import Threshold, read_thresholds
+from pipeline.bless.thresholds import read_thresholds
 from pipeline.common.artifacts import Fingerprint, Input, fingerprint, making
 from pipeline.common.records import plain, write_json
 from pipeline.metrics.estimators import latest_version, saved_model_estimator
@@ -77,17 +76,9 @@ def _read(options: BlessOptions) -> dict[str, Any]:
     return record
 
 
-def _read_thresholds(path: Path | None) -> tuple[Threshold, ...]:
-    if path is None:
-        return ()
-    try:
-        return read_thresholds(tomllib.loads(path.read_text(encoding="utf-8")).get("threshold", []))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--thresholds: expected a TOML file of thresholds at {path}: {error}") from None
-
-
 def _judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:
-    thresholds, version = _read_thresholds(options.thresholds), latest_version(options.saved_model)
+    thresholds = () if options.thresholds is None else read_thresholds(options.thresholds)
+    version = latest_version(options.saved_model)
     blessed = latest_blessed(options.model_base_path, model_digest(version))
     candidate = _answers(options, version)
     baseline = _answers(options, blessed.path) if blessed is not None else None

@@ -1,15 +1,18 @@
 """What a blessing asks for: values, and changes against the latest blessed model, overall or in a slice."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from typing_extensions import TypedDict
 
+from models.checked import CHECKS, NotNegative, Rising, checked, read_toml
 from pipeline.metrics.evaluation import STANDARD_GATE, Evaluation, bin_label
 from pipeline.metrics.tally import Tally
 
+Metric = Literal["f1", "precision", "recall", "strict_f1", "rmse_xyz_m", "objective"]
 METRICS: dict[str, tuple[str, Callable[[Tally], np.ndarray], bool]] = {
     "f1": ("standard", lambda tally: tally.f1, True),
     "precision": ("standard", lambda tally: tally.precision, True),
@@ -23,7 +26,7 @@ METRICS: dict[str, tuple[str, Callable[[Tally], np.ndarray], bool]] = {
 _OF_SOURCES = ("recall", "rmse_xyz_m")  # what a slice by the range of true sources has: false alarms have no true range
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class Slice:
     """Some of the scenes, all of them if nothing is given.
 
@@ -32,9 +35,9 @@ class Slice:
     """
 
     world: str | None = None
-    snr_db: tuple[float, float] | None = None
+    snr_db: Annotated[tuple[float, float], Rising] | None = None
     num_sources: int | None = None
-    range_m: tuple[float, float] | None = None
+    range_m: Annotated[tuple[float, float], Rising] | None = None
 
     def __str__(self) -> str:
         parts = [
@@ -79,51 +82,34 @@ def _of_sources(evaluation: Evaluation, low_m: float, high_m: float) -> Tally:
     return Tally(per_scene(rows), hits, hits, per_scene(pairs), per_scene(pairs, error**2), cap)
 
 
-@dataclasses.dataclass(frozen=True)
-class Threshold:
-    """One thing asked for: a value, or how much worse than the latest blessed model it may be, or both."""
+@checked(frozen=True)
+class Threshold(Slice):
+    """One thing asked for in a slice: a value, or how much worse than the latest blessed model it may be, or both."""
 
-    metric: str
-    slice: Slice = Slice()
+    metric: Metric = dataclasses.field(kw_only=True)
     at_least: float | None = None
     at_most: float | None = None
-    worse_by_at_most: float | None = None
+    worse_by_at_most: NotNegative | None = None
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise ValueError(f"metric: expected one of {', '.join(METRICS)}, got {self.metric!r}")
-        if self.slice.range_m is not None and self.metric not in _OF_SOURCES:
+        if self.range_m is not None and self.metric not in _OF_SOURCES:
             raise ValueError(f"metric: expected {' or '.join(_OF_SOURCES)} in a slice by range, got {self.metric}")
-        limits = (self.at_least, self.at_most, self.worse_by_at_most)
-        if all(limit is None for limit in limits):
-            raise ValueError("threshold: expected at_least, at_most or worse_by_at_most, got none of them")
-        if any(limit is not None and not math.isfinite(limit) for limit in limits):
-            raise ValueError(f"threshold: expected finite numbers, got {limits}")
-        if self.worse_by_at_most is not None and self.worse_by_at_most < 0:
-            raise ValueError(f"worse_by_at_most: expected 0 or more, got {self.worse_by_at_most}")
+        if self.at_least is None and self.at_most is None and self.worse_by_at_most is None:
+            raise ValueError("at_least: expected a number here, or as at_most or worse_by_at_most, got none of them")
 
 
-def read_thresholds(given: Any) -> tuple[Threshold, ...]:
-    """Thresholds from tables of TOML, such as {metric = "f1", snr_db = [0, 5], at_least = 0.8}.
+class ThresholdFile(TypedDict, total=False):
+    """What a file of thresholds holds, such as [[threshold]] metric = "f1", snr_db = [0, 5], at_least = 0.8."""
+
+    __pydantic_config__ = CHECKS  # type: ignore[misc]
+    threshold: tuple[Threshold, ...]
+
+
+def read_thresholds(path: Path) -> tuple[Threshold, ...]:
+    """Thresholds from a TOML file.
 
     Raises:
-      ValueError: not a list of such tables; the message has the number of the wrong one.
+      ValueError: no such file, or other tables; one line that has the number of the wrong one.
     """
-    if not isinstance(given, list):
-        raise ValueError(f"thresholds: expected a list of tables, got {type(given).__name__}")
-    return tuple(_threshold(number, table) for number, table in enumerate(given, 1))
-
-
-def _threshold(number: int, table: Mapping[str, Any]) -> Threshold:
-    try:
-        values = dict(table)
-        where = {field.name: values.pop(field.name) for field in dataclasses.fields(Slice) if field.name in values}
-        for name in ("snr_db", "range_m"):
-            if name in where:
-                low, high = where[name]
-                if not low < high:
-                    raise ValueError(f"{name}: expected low < high, got {where[name]}")
-                where[name] = (float(low), float(high))
-        return Threshold(**{**values, "slice": Slice(**where)})
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"threshold {number}: {error}") from None
+    found: ThresholdFile = read_toml(path, ThresholdFile)
+    return found.get("threshold", ())

@@ -1,13 +1,13 @@
 """Sources whose places are known: they settle what scenes alone hardly tell, a ramp of phase or a curvature."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from models.checked import AtLeast0, Positive, checked, read_json
 from models.physics.geometry import RISArray
 
 _ANGLE_DEVIATION = math.radians(0.05)
@@ -42,6 +42,13 @@ class Anchors:
 NO_ANCHORS = Anchors(np.zeros((0, 3)))
 
 
+@checked(frozen=True)
+class _Entry:
+    scene: AtLeast0
+    position_m: tuple[tuple[Positive, float, float], ...]
+    """In front of the surface, x > 0."""
+
+
 def _place(position_m: np.ndarray) -> np.ndarray:
     x, y, z = position_m
     range_m = float(np.linalg.norm(position_m))
@@ -58,18 +65,11 @@ def read_anchors(path: Path, num_scenes: int) -> Mapping[int, Anchors]:
     Raises:
       ValueError: no such file, or one that says something else.
     """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        found = {int(entry["scene"]): np.array(entry["position_m"], np.float64).reshape(-1, 3) for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f'{path}: expected a JSON list of {{"scene": number, "position_m": [[x, y, z], ...]}}, got: {error!r}'
-        ) from None
-    for scene, positions in found.items():
-        if not 0 <= scene < num_scenes:
-            raise ValueError(f"{path}: scene: expected 0 to {num_scenes - 1}, got {scene}")
-        if not np.isfinite(positions).all() or not (positions[:, 0] > 0).all():
-            raise ValueError(f"{path}: position_m: expected places in front of the surface, x > 0, in scene {scene}")
+    found: list[_Entry] = read_json(path, list[_Entry])
+    for entry in found:
+        if entry.scene >= num_scenes:
+            raise ValueError(f"{path}: scene: expected 0 to {num_scenes - 1}, got {entry.scene}")
     return {
-        scene: Anchors(np.array([_place(position) for position in positions])) for scene, positions in found.items()
+        entry.scene: Anchors(np.array([_place(np.array(position)) for position in entry.position_m]).reshape(-1, 3))
+        for entry in found
     }

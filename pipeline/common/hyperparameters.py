@@ -1,11 +1,14 @@
 """Values by the dotted name of their option, such as "backbone.refinement.steps": tuned, and carried whole."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
+import pydantic
+from typing_extensions import TypedDict
+
+from models.checked import from_json, read_json
 from models.shipped import or_shipped
 
 Options = TypeVar("Options")
@@ -39,29 +42,21 @@ def replaced(options: Options, values: Mapping[str, Any], prefix: str = "") -> O
     changes: dict[str, Any] = {}
     nested: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
-        old = option(options, name)
+        option(options, name)
         head, _, rest = name.partition(".")
         if rest:
             nested.setdefault(head, {})[rest] = value
         else:
-            changes[head] = _like(old, value, get_type_hints(type(options))[head], prefix + name)
+            hint = get_type_hints(type(options), include_extras=True)[head]
+            new = from_json(value, hint, f"hyperparameters: {prefix}{name}: ")
+            changes[head] = or_shipped(new) if isinstance(new, Path) else new
     changes |= {head: replaced(getattr(options, head), below, f"{prefix}{head}.") for head, below in nested.items()}
     return dataclasses.replace(options, **changes)  # type: ignore[type-var]
 
 
-def _like(old: Any, value: Any, declared: Any, name: str) -> Any:
-    """A value from JSON or TOML in the type of the one it replaces, or of those declared where that is None."""
-    if isinstance(old, tuple) and isinstance(value, list):
-        return tuple(value)
-    if isinstance(old, float) and isinstance(value, int):
-        return float(value)
-    if isinstance(value, str) and (isinstance(old, Path) or (old is None and Path in get_args(declared))):
-        return or_shipped(Path(value))
-    if old is None and value is not None and not isinstance(value, get_args(declared)):
-        raise ValueError(f"hyperparameters: {name}: expected {declared}, got {value!r}")
-    if old is not None and value is not None and not isinstance(value, type(old)):
-        raise ValueError(f"hyperparameters: {name}: expected {type(old).__name__}, got {value!r}")
-    return value
+class _Best(TypedDict):
+    __pydantic_config__ = pydantic.ConfigDict(strict=True)  # type: ignore[misc]  # other keys are for people
+    options: dict[str, Any]
 
 
 def read_hyperparameters(path: Path) -> dict[str, Any]:
@@ -71,12 +66,10 @@ def read_hyperparameters(path: Path) -> dict[str, Any]:
       ValueError: no such file, or not one of these.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))["options"]
-        if not isinstance(values, dict):
-            raise TypeError
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"--hyperparameters: expected a best.json of python -m pipeline.tune, got {path}") from None
-    return values
+        best: _Best = read_json(path, _Best)
+    except ValueError as error:
+        raise ValueError(f"--hyperparameters: expected a best.json of python -m pipeline.tune, got {error}") from None
+    return best["options"]
 
 
 def flattened(options: Any, prefix: str = "") -> dict[str, Any]:

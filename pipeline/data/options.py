@@ -3,11 +3,13 @@
 import dataclasses
 from pathlib import Path
 
-from pipeline.scenes.installations import apply_installation
+from models.checked import AtLeast1, stage_options
+from models.physics.installation import InstallationFile
+from pipeline.scenes.installations import InstallationOptions
 
 
-@dataclasses.dataclass(frozen=True)
-class DataOptions:
+@stage_options(frozen=True)
+class DataOptions(InstallationOptions):
     """Simulates a set of scenes and writes it with the TFDS builder, or finds it already written.
 
     The size is part of the set's name: --config l64_m64 --train 512 --validation 64 --test 128 is the set
@@ -26,12 +28,7 @@ class DataOptions:
     """Test scenes; left out, the set's own number."""
     data_dir: Path = Path("runs/data")
     """Where the sets lie."""
-    installation: Path | None = None
+    installation: InstallationFile | None = dataclasses.field(default=None, kw_only=True)
     """An installation file that the scenes are drawn for, docs/installation.md; left out, the config's own."""
-    processes: int | None = None
+    processes: AtLeast1 | None = None
     """Processes that draw scenes; left out, one a core where there are 10,000 scenes or more."""
-
-    def __post_init__(self) -> None:
-        if self.processes is not None and self.processes < 1:
-            raise ValueError(f"--processes: expected 1 or more, got {self.processes}")
-        apply_installation(self)

@@ -1,12 +1,12 @@
 """Options of `ris-mvdr doctor`."""
 
-import dataclasses
 from pathlib import Path
 
+from models.checked import stage_options
 from models.weights import PRETRAINED
 
 
-@dataclasses.dataclass(frozen=True)
+@stage_options(frozen=True)
 class DoctorOptions:
     """Looks at the environment; ends with status 0 where all is well, 1 where a check fails."""
 

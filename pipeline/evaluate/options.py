@@ -1,18 +1,18 @@
 """Options of `ris-mvdr evaluate`."""
 
-import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Interval
+
+from models.checked import AtLeast1, stage_options
 from models.weights import PRETRAINED
 from pipeline.common.weights import WeightsOptions
-from pipeline.scenes.installations import apply_installation
-
-_MOST_SPECTRA = 8
+from pipeline.scenes.installations import ScenesOptions
 
 
-@dataclasses.dataclass(frozen=True)
-class EvaluateOptions(WeightsOptions):
+@stage_options(frozen=True)
+class EvaluateOptions(WeightsOptions, ScenesOptions):
     """Scores a localizer on simulated scenes and writes metrics, matches and figures.
 
     It scores the localizer with its pretrained weights, or with --backbone, or what one of --saved-model, --target,
@@ -42,17 +42,13 @@ class EvaluateOptions(WeightsOptions):
     """Uniform random guesses: the floor."""
     calibration: Path | None = None
     """A calibration file of `python -m pipeline.calibrate`, applied to what the estimator is told."""
-    data_dir: Path = Path("runs/data")
-    """Where `python -m pipeline.data` put the scenes."""
     config: str = "l64_m64"
     """Set of scenes, as for `python -m pipeline.data`."""
-    installation: Path | None = None
-    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     split: str = "test"
     """Split of the scenes."""
-    scenes: int = 500
+    scenes: AtLeast1 = 500
     """How many scenes, the first ones of the split."""
-    batch_size: int = 20
+    batch_size: AtLeast1 = 20
     """Scenes a call."""
     compare_with: Path | None = None
     """Output folder of another evaluation of the same scenes: reports the differences with paired intervals."""
@@ -60,12 +56,11 @@ class EvaluateOptions(WeightsOptions):
     """Compare errors with the Cramer-Rao bound; of scenes that are as told."""
     figures: bool = True
     """Draw the figures."""
-    spectra: int = 0
+    spectra: Annotated[int, Interval(ge=0, le=8)] = 0
     """With --saved-model: keeps the MVDR spectra of so many scenes, the first ones, for `report`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        apply_installation(self)
         estimators = ("saved_model", "target", "spectrum_of", "baseline", "oracle", "chance")
         chosen = [name for name in estimators if getattr(self, name)]
         if self.untrained or self.backbone != PRETRAINED:
@@ -86,8 +81,3 @@ class EvaluateOptions(WeightsOptions):
             )
         if self.spectra and self.saved_model is None:
             raise ValueError(f"--spectra: needs --saved-model, got {self.spectra} without it")
-        if not 0 <= self.spectra <= _MOST_SPECTRA:
-            raise ValueError(f"--spectra: expected 0 to {_MOST_SPECTRA}, got {self.spectra}")
-        for field in ("scenes", "batch_size"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")

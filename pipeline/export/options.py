@@ -1,16 +1,17 @@
 """Options of `ris-mvdr export`."""
 
-import dataclasses
 from pathlib import Path
 
+from models.checked import stage_options
 from models.config import LocalizerConfig
 from models.effort import Effort
+from models.physics.installation import InstallationFile
 from pipeline.common.weights import WeightsOptions
 
 WARMUP_BATCH_SIZES = (1, 4)
 
 
-@dataclasses.dataclass(frozen=True)
+@stage_options(frozen=True)
 class ExportOptions(WeightsOptions):
     """Writes MODEL_BASE_PATH/VERSION; the version is the time in seconds and never overwrites another."""
 
@@ -24,7 +25,7 @@ class ExportOptions(WeightsOptions):
     config: str | None = None
     """Scene config, such as l64_m64_legacy, whose installation the model is for; left out, the one it was trained for.
     The weights never see the installation, so they serve any."""
-    installation: Path | None = None
+    installation: InstallationFile | None = None
     """An installation file that the model is for, docs/installation.md."""
     calibration: Path | None = None
     """A calibration file of `python -m pipeline.calibrate`: the model then knows what its installation does otherwise

@@ -1,36 +1,31 @@
 """What every training is told; light, so that options can be read without TensorFlow."""
 
-import dataclasses
-import math
 from pathlib import Path
 
+from models.checked import AtLeast1, Positive, stage_options
 from models.multipath.config import MultipathConfig
 from pipeline.fitting.workers import Strategy, place
-from pipeline.scenes.installations import apply_installation
+from pipeline.scenes.installations import Configs, ScenesOptions
 
 
-@dataclasses.dataclass(frozen=True)
-class FitOptions:
+@stage_options(frozen=True)
+class FitOptions(ScenesOptions):
     """How long a training is, on what, and where it goes."""
 
     run_dir: Path
     """Where the best model by validation, checkpoints/, logs/, tensorboard/, config.json and metrics.json go."""
-    data_dir: Path = Path("runs/data")
-    """Where `python -m pipeline.data` put the scenes."""
-    config: tuple[str, ...] = ("l64_m64",)
+    config: Configs = ("l64_m64",)
     """Sets of scenes, as for `python -m pipeline.data`; every batch takes an equal share of each, validation too."""
-    installation: Path | None = None
-    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
-    epochs: int = 25
+    epochs: AtLeast1 = 25
     """Epochs; a checkpoint and a validation after each. The default training sees 100,000 scenes, what the learnability
     verdict asks for."""
-    steps_per_epoch: int = 250
+    steps_per_epoch: AtLeast1 = 250
     """Batches an epoch."""
-    batch_size: int = 16
+    batch_size: AtLeast1 = 16
     """Scenes a batch, over all replicas together."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Adam's first learning rate; falls to zero by a cosine."""
-    validation_scenes: int = 200
+    validation_scenes: AtLeast1 = 200
     """Validation scenes of each set, the first ones of the split, scored by the findings' objective."""
     seed: int = 1
     """Seeds weights and the order of the scenes."""
@@ -42,16 +37,9 @@ class FitOptions:
     """Reflections, which validation looks for; --multipath.rounds 0 saves that time where scenes have none."""
 
     def __post_init__(self) -> None:
-        apply_installation(self)
-        for field in ("epochs", "steps_per_epoch", "batch_size", "validation_scenes"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
-        if not self.config:
-            raise ValueError("--config: expected at least one set of scenes, got none")
+        super().__post_init__()
         if self.batch_size % len(self.config):
             raise ValueError(f"--batch-size: expected a multiple of the {len(self.config)} sets, got {self.batch_size}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"--learning-rate: expected a finite positive number, got {self.learning_rate}")
 
 
 def log_dir(options: FitOptions) -> Path:

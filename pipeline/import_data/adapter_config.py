@@ -1,51 +1,45 @@
 """What a map of an adapter says, docs/import_sionna.md and docs/import_deepmimo.md; light, as config.py."""
 
-import dataclasses
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import pydantic
+from annotated_types import Interval, MinLen
+
+from models.checked import AtLeast0, AtLeast1, FileIn, Limits, checked
 from tfds_shards.codebook import Codebook
 from tfds_shards.sources import Symbols
 
-Scenes = tuple[tuple[int, ...], ...]
+
+def _all_other(scenes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    for members in scenes:
+        if not members or len(set(members)) < len(members) or min(members) < 0:
+            raise ValueError(f"expected lists of different numbers from 0 on, got {list(members)}")
+    return scenes
 
 
-@dataclasses.dataclass(frozen=True)
+Scenes = Annotated[tuple[tuple[int, ...], ...], pydantic.AfterValidator(_all_other)]
+
+
+@checked(frozen=True)
 class Simulation:
     """How snapshots are drawn from channels that an adapter read."""
 
-    snapshots: int = 64
+    snapshots: AtLeast1 = 64
     """L, one code a snapshot."""
-    snr_db: tuple[float, ...] = (-5.0, 20.0)
+    snr_db: Limits = (-5.0, 20.0)
     """Limits of the uniform draw of each scene's SNR, dB."""
     codebook: Codebook = "dft"
     """As in the simulator: "dft", the same in all scenes, or "random"."""
-    phase_bits: int = 3
+    phase_bits: Annotated[int, Interval(ge=1, le=8)] = 3
     symbols: Symbols = "gaussian"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.snapshots < 1:
-            raise ValueError(f"snapshots: expected at least 1, got {self.snapshots}")
-        if len(self.snr_db) != 2 or not self.snr_db[0] <= self.snr_db[1]:
-            raise ValueError(f"snr_db: expected [low, high] with low <= high, got {list(self.snr_db)}")
-        if not 1 <= self.phase_bits <= 8:
-            raise ValueError(f"phase_bits: expected 1 to 8, got {self.phase_bits}")
-        if self.seed < 0:
-            raise ValueError(f"seed: expected at least 0, got {self.seed}")
+    seed: AtLeast0 = 0
 
 
-def _check_scenes(scenes: Scenes) -> None:
-    for members in scenes:
-        if not members or len(set(members)) < len(members) or min(members) < 0:
-            raise ValueError(f"scenes: expected lists of different numbers from 0 on, got {list(members)}")
-
-
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class SionnaLink:
     """Coefficients between the surface and the other end, in a .npz, HDF5 or MATLAB file."""
 
-    file: Path
+    file: FileIn
     ris: Literal["tx", "rx"]
     """Which end the surface is."""
     a: str | None = None
@@ -64,7 +58,7 @@ class SionnaLink:
             raise ValueError(f"a: expected one of a, real and imag, got {' and '.join(given) or 'none'}")
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class SionnaChannel(SionnaLink):
     """Coefficients between surface and base station."""
 
@@ -72,7 +66,7 @@ class SionnaChannel(SionnaLink):
     """Number of the base station among the devices of its end."""
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class SionnaMap:
     """Coefficients of Sionna RT."""
 
@@ -97,10 +91,9 @@ class SionnaMap:
                     raise ValueError(f"{name}.tau: expected an array's name for passband coefficients, got none")
         elif self.frequency_hz is not None or self.channel.tau is not None or self.sources.tau is not None:
             raise ValueError('coefficients: expected "passband" with frequency_hz and tau, got "baseband"')
-        _check_scenes(self.scenes or ())
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class DeepMIMOLink:
     """Paths between the surface and the other end."""
 
@@ -112,7 +105,7 @@ class DeepMIMOLink:
     """Number of the surface's point in the set of its end."""
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class DeepMIMOChannel(DeepMIMOLink):
     """Paths between surface and base station."""
 
@@ -120,18 +113,18 @@ class DeepMIMOChannel(DeepMIMOLink):
     """Number of the base station's point in the set of its end."""
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class DeepMIMOMap:
     """A scenario folder of DeepMIMO v4."""
 
-    folder: Path
+    folder: FileIn
     channel: DeepMIMOChannel
     sources: DeepMIMOLink
-    scenes: Scenes
+    scenes: Annotated[Scenes, MinLen(1)]
     """Points of the other end that are the sources of each scene."""
-    ris_facing_deg: tuple[float, ...] = (0.0, 0.0)
+    ris_facing_deg: tuple[float, float] = (0.0, 0.0)
     """Azimuth and elevation of the surface's boresight in the scenario."""
-    station_facing_deg: tuple[float, ...] = (0.0, 0.0)
+    station_facing_deg: tuple[float, float] = (0.0, 0.0)
     """The same of the base station's array."""
     station_rows: int = 1
     """Of the base station's array, half a wavelength apart; the installation's antennas in as many rows."""
@@ -140,16 +133,8 @@ class DeepMIMOMap:
     phase: Literal["whole", "without_delay"] | None = None
     """Whether the phases hold that of the delay, -2 pi f tau; left out, by the ray tracer."""
 
-    def __post_init__(self) -> None:
-        for name in ("ris_facing_deg", "station_facing_deg"):
-            if len(getattr(self, name)) != 2:
-                raise ValueError(f"{name}: expected [azimuth, elevation], got {list(getattr(self, name))}")
-        if not self.scenes:
-            raise ValueError("scenes: expected at least one, got none")
-        _check_scenes(self.scenes)
 
-
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class SionnaImport:
     """A map with a table [sionna]."""
 
@@ -157,7 +142,7 @@ class SionnaImport:
     simulate: Simulation = Simulation()
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class DeepMIMOImport:
     """A map with a table [deepmimo]."""
 

@@ -1,8 +1,12 @@
 """What a map says, docs/import.md; light, so that a map can be checked in a moment."""
 
-import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import pydantic
+from annotated_types import Interval
+
+from models.checked import FileIn, checked
 
 Format = Literal["hdf5", "mat", "npz", "sigmf", "tfrecord"]
 Axis = Literal["scene", "snapshot", "antenna", "element", "row", "column", "part"]
@@ -20,14 +24,22 @@ _SUFFIXES: dict[str, Format] = {
 _WAYS = (("name",), ("real", "imag"), ("amplitude", "phase"), ("phase",), ("index",))
 
 
-def _check_axes(axes: tuple[str, ...] | None, shape: tuple[int, ...] | None) -> None:
-    if axes is not None and len(set(axes)) < len(axes):
-        raise ValueError(f"axes: expected each axis once, got {list(axes)}")
-    if shape is not None and (sum(size == -1 for size in shape) > 1 or any(size < 1 and size != -1 for size in shape)):
-        raise ValueError(f"shape: expected positive sizes, at most one of them -1, got {list(shape)}")
+def _each_once(axes: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"expected each axis once, got {list(axes)}")
+    return axes
 
 
-@dataclasses.dataclass(frozen=True)
+def _sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if sum(size == -1 for size in shape) > 1 or any(size < 1 and size != -1 for size in shape):
+        raise ValueError(f"expected positive sizes, at most one of them -1, got {list(shape)}")
+    return shape
+
+
+Shape = Annotated[tuple[int, ...], pydantic.AfterValidator(_sizes)]
+
+
+@checked(frozen=True)
 class ArrayMap:
     """Where an array is and how it is written."""
 
@@ -41,13 +53,13 @@ class ArrayMap:
     """Datasets of the two parts; phase alone has amplitude 1."""
     index: str | None = None
     """Dataset of phase indices: exp(2j pi index / 2^bits)."""
-    bits: int | None = None
+    bits: Annotated[int, Interval(ge=1, le=8)] | None = None
     """With `index`."""
     parts: Literal["complex", "real_imag", "amplitude_phase"] = "complex"
     """What `name` holds: complex numbers, or two parts along the axis "part"."""
-    axes: tuple[Axis, ...] | None = None
+    axes: Annotated[tuple[Axis, ...], pydantic.AfterValidator(_each_once)] | None = None
     """The dataset's axes in order; left out, those of the measurement file, "part" last, "scene" as there are axes."""
-    shape: tuple[int, ...] | None = None
+    shape: Shape | None = None
     """Brings the dataset to this shape first, -1 for what is left; last axis fastest, of MATLAB files the first."""
     phase_unit: Literal["rad", "deg"] = "rad"
     amplitude_unit: Literal["linear", "db"] = "linear"
@@ -56,7 +68,7 @@ class ArrayMap:
     """What the array is multiplied by."""
     conj: bool = False
     """Conjugates: for phases that rise with distance."""
-    files: tuple[Path, ...] = ()
+    files: tuple[FileIn, ...] = ()
     """In place of the map's files."""
     format: Format | None = None
 
@@ -67,8 +79,6 @@ class ArrayMap:
             raise ValueError(f"name: expected one of {ways}, got {' and '.join(given) or 'none'}")
         if (self.index is None) != (self.bits is None):
             raise ValueError(f"bits: expected with index and only there, got {self.bits!r}")
-        if self.bits is not None and not 1 <= self.bits <= 8:
-            raise ValueError(f"bits: expected 1 to 8, got {self.bits}")
         if self.parts != "complex" and self.name is None:
             raise ValueError(f'parts: expected with name, got "{self.parts}" without it')
         if self.axes is not None and ("part" in self.axes) != (self.parts != "complex"):
@@ -80,7 +90,6 @@ class ArrayMap:
                 raise ValueError(f"{key}: expected with {part} and only there, got {getattr(self, key)}")
         if self.scale == 0:
             raise ValueError("scale: expected other than 0, got 0")
-        _check_axes(self.axes, self.shape)
 
     @property
     def names(self) -> dict[str, str]:
@@ -89,7 +98,7 @@ class ArrayMap:
         return {key: getattr(self, key) for key in held if getattr(self, key) is not None}
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class LevelMap:
     """SNR or noise power: a dataset or a number."""
 
@@ -98,10 +107,10 @@ class LevelMap:
     """The same in all scenes."""
     unit: Literal["db", "linear", "w", "dbw", "dbm"] | None = None
     """Of SNR "db" or "linear"; of noise power "linear", "w", "dbw" or "dbm"."""
-    axes: tuple[Literal["scene"], ...] | None = None
+    axes: Annotated[tuple[Literal["scene"], ...], pydantic.AfterValidator(_each_once)] | None = None
     """[] is one number a file."""
-    shape: tuple[int, ...] | None = None
-    files: tuple[Path, ...] = ()
+    shape: Shape | None = None
+    files: tuple[FileIn, ...] = ()
     format: Format | None = None
 
     def __post_init__(self) -> None:
@@ -109,10 +118,9 @@ class LevelMap:
             raise ValueError("name: expected one of name and value, got " + ("both" if self.name else "none"))
         if self.value is not None and (self.axes is not None or self.shape or self.files or self.format):
             raise ValueError("value: expected without axes, shape, files and format, got one of them")
-        _check_axes(self.axes, self.shape)
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class ImportMap:
     """A map."""
 
@@ -121,7 +129,7 @@ class ImportMap:
     channel: ArrayMap
     snr: LevelMap | None = None
     noise_power: LevelMap | None = None
-    files: tuple[Path, ...] = ()
+    files: tuple[FileIn, ...] = ()
     """Scenes of one after the other; relative to the map."""
     format: Format | None = None
     """Left out, by the files' names."""

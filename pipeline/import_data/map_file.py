@@ -1,11 +1,11 @@
 """The map: a TOML file that says what is where."""
 
-import tomllib
 from pathlib import Path
+from typing import Any
 
+from models.checked import from_json, read_toml
 from pipeline.import_data.adapter_config import DeepMIMOImport, SionnaImport
 from pipeline.import_data.config import ImportMap
-from pipeline.import_data.tables import from_table
 
 
 def read_map(path: Path) -> ImportMap | SionnaImport | DeepMIMOImport:
@@ -14,15 +14,8 @@ def read_map(path: Path) -> ImportMap | SionnaImport | DeepMIMOImport:
     Raises:
       ValueError: no such file, no TOML, or what it says cannot be; one line.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"--map: expected a TOML file, {path}: {error}") from None
-    try:
-        if "sionna" in tables:
-            return from_table(SionnaImport, tables, path.parent)
-        if "deepmimo" in tables:
-            return from_table(DeepMIMOImport, tables, path.parent)
-        return from_table(ImportMap, tables, path.parent)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    tables: dict[str, Any] = read_toml(path, dict[str, Any])
+    adapters = {"sionna": SionnaImport, "deepmimo": DeepMIMOImport}
+    kind = next((adapter for table, adapter in adapters.items() if table in tables), ImportMap)
+    found: ImportMap | SionnaImport | DeepMIMOImport = from_json(tables, kind, f"{path}: ", path.parent)
+    return found

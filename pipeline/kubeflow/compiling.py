@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.common.command_line import arguments
+from pipeline.common.extras import require
 from pipeline.common.main import FAIL
 from pipeline.common.records import replacing
 from pipeline.common.stages import module
@@ -21,10 +22,9 @@ def compile_run(options: KubeflowOptions, logger: logging.Logger) -> None:
     Raises:
       ValueError: options that are refused, a path out of the volume, or no kfp.
     """
-    try:
-        from kfp import compiler
-    except ModuleNotFoundError:
-        raise ValueError("kfp: expected the package kfp, found none; pip install 'ris-mvdr[kubeflow]'") from None
+    require("kfp", "kubeflow", "kfp")
+    from kfp import compiler
+
     found = steps(read_run_file(options.config, options.run_dir, options.installation))
     with replacing(options.output) as temporary:
         compiler.Compiler().compile(_pipeline(found, options), str(temporary))

@@ -1,12 +1,14 @@
 """Options of `ris-mvdr kubeflow`."""
 
-import dataclasses
 from pathlib import Path
 
 import tyro
 
+from models.checked import AtLeast0, stage_options
+from models.physics.installation import InstallationFile
 
-@dataclasses.dataclass(frozen=True)
+
+@stage_options(frozen=True)
 class KubeflowOptions:
     """Writes the YAML that Kubeflow Pipelines takes: the steps of `ris-mvdr run`, in order, on a volume they share.
 
@@ -21,7 +23,7 @@ class KubeflowOptions:
     """Where the YAML goes; logs/ beside it."""
     run_dir: Path | None = None
     """Where in the volume everything goes, in place of the file's run_dir."""
-    installation: Path | None = None
+    installation: InstallationFile | None = None
     """An installation file that everything is for, in place of the file's; read here, and again in the volume."""
     volume_claim: str = "ris-mvdr"
     """Persistent volume claim of the cluster that all steps mount."""
@@ -31,14 +33,11 @@ class KubeflowOptions:
     """Processors that a step asks for, such as 4; left out, what the cluster gives."""
     memory: str | None = None
     """Memory that a step asks for, such as 8Gi."""
-    gpus: int = 0
+    gpus: AtLeast0 = 0
     """GPUs of the steps that train networks, train and refine."""
-    retries: int = 2
+    retries: AtLeast0 = 2
     """How often a step that ended otherwise than well is begun again; it goes on where it was."""
 
     def __post_init__(self) -> None:
-        for name in ("gpus", "retries"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name}: expected 0 or more, got {getattr(self, name)}")
         if not self.mount_path.startswith("/"):
             raise ValueError(f"--mount-path: expected an absolute path, got {self.mount_path}")

@@ -1,12 +1,13 @@
 """Options of `ris-mvdr lineage`."""
 
-import dataclasses
 from pathlib import Path
 
 import tyro
 
+from models.checked import stage_options
 
-@dataclasses.dataclass(frozen=True)
+
+@stage_options(frozen=True)
 class LineageOptions:
     """Tells where a pushed version comes from; or, with --of, which versions come from something."""
 

@@ -3,10 +3,12 @@
 import dataclasses
 import itertools
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import MinLen
 
+from models.checked import AtLeast1, InsideUnit, Positive, Rising, checked
 from models.physics.geometry import Scenario
 from pipeline.metrics.matching import Gate, Gospa, MatchTable, Sources, gospa, match_sources
 from pipeline.metrics.reliability import GatedErrors, gated_errors, position_covariance_metrics, score_calibration
@@ -16,7 +18,10 @@ STANDARD_GATE = Gate()
 STRICT_GATE = Gate(azimuth_deg=2.0, elevation_deg=2.0, range_m=0.25)
 
 
-@dataclasses.dataclass(frozen=True)
+Edges = Annotated[tuple[float, ...], MinLen(2), Rising]
+
+
+@checked(frozen=True)
 class MetricsConfig:
     """What is counted, in which bins, and how the intervals are made."""
 
@@ -24,34 +29,23 @@ class MetricsConfig:
     """What a hit is."""
     strict_gate: Gate = STRICT_GATE
     """What a close hit is."""
-    rmse_scale_m: float = 2.0
+    rmse_scale_m: Positive = 2.0
     """rmse_xyz that weighs as much in the objective as 0.1 of F1, metres."""
-    max_error_m: float = 20.0
+    max_error_m: Positive = 20.0
     """Cap of a position error in rmse_xyz, and the rmse of an answer without any pair, metres. The default is twice the
     longest range, more than any two points of the field of view are apart."""
-    gospa_cutoff_m: float = 1.0
+    gospa_cutoff_m: Positive = 1.0
     """Cut-off c of GOSPA, metres."""
-    snr_edges_db: tuple[float, ...] = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
+    snr_edges_db: Edges = (-5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
     """Edges of the SNR bins, dB; the last bin holds its upper edge. Scenes outside have open bins of their own."""
-    range_edges_m: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0)
+    range_edges_m: Edges = (0.5, 1.0, 2.0, 5.0, 10.0)
     """Edges of the bins of true range, metres, likewise."""
-    resamples: int = 2000
+    resamples: AtLeast1 = 2000
     """Bootstrap resamples of the scenes."""
-    confidence: float = 0.95
+    confidence: InsideUnit = 0.95
     """Confidence of all intervals."""
     seed: int = 0
     """Seed of the bootstrap."""
-
-    def __post_init__(self) -> None:
-        for field in ("rmse_scale_m", "max_error_m", "gospa_cutoff_m", "resamples"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"MetricsConfig.{field}: expected a positive number, got {getattr(self, field)!r}")
-        if not 0 < self.confidence < 1:
-            raise ValueError(f"MetricsConfig.confidence: expected a number in (0, 1), got {self.confidence!r}")
-        for field in ("snr_edges_db", "range_edges_m"):
-            edges = getattr(self, field)
-            if len(edges) < 2 or not all(low < high for low, high in itertools.pairwise(edges)):
-                raise ValueError(f"MetricsConfig.{field}: expected two or more rising edges, got {edges!r}")
 
 
 def metrics_config(scenario: Scenario) -> MetricsConfig:

@@ -7,24 +7,20 @@ import numpy as np
 import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
 
+from models.checked import Positive, checked
 from models.physics.steering import source_positions_m
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class Gate:
     """How close a found source has to be to count as a hit. A difference equal to a limit is inside."""
 
-    azimuth_deg: float = 5.0
+    azimuth_deg: Positive = 5.0
     """Largest azimuth difference, degrees."""
-    elevation_deg: float = 5.0
+    elevation_deg: Positive = 5.0
     """Largest elevation difference, degrees."""
-    range_m: float = 1.0
+    range_m: Positive = 1.0
     """Largest range difference, metres."""
-
-    def __post_init__(self) -> None:
-        for field in ("azimuth_deg", "elevation_deg", "range_m"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"Gate.{field}: expected a positive number, got {getattr(self, field)!r}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """Options of `ris-mvdr mlflow`."""
 
-import dataclasses
 from pathlib import Path
 
 import tyro
 
+from models.checked import stage_options
 
-@dataclasses.dataclass(frozen=True)
+
+@stage_options(frozen=True)
 class MlflowOptions:
     """Writes what a run's folder holds to MLflow, and lets the aliases follow what is served.
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.common.extras import require
 from pipeline.mlflow.state import SQLITE
 
 if TYPE_CHECKING:
@@ -33,12 +34,7 @@ def load() -> None:
     os.environ.update(_SETTINGS)
     for name, value in _RETRIES.items():
         os.environ.setdefault(name, value)
-    try:
-        import mlflow  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name != "mlflow":
-            raise
-        raise ValueError("track: expected the package mlflow, found none; pip install 'ris-mvdr[tracking]'") from None
+    require("mlflow", "mlflow", "mlflow")
 
 
 def _make(file: Path) -> None:

@@ -1,10 +1,11 @@
 """Options of `ris-mvdr push`."""
 
-import dataclasses
 from pathlib import Path
 
+from models.checked import stage_options
 
-@dataclasses.dataclass(frozen=True)
+
+@stage_options(frozen=True)
 class PushOptions:
     """Pushes a model as a new version that a running server takes up, or rolls back to an earlier one."""
 

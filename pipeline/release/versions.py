@@ -16,6 +16,7 @@ from typing import Any
 
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from models.checked import read_json
 from pipeline.common.artifacts import alone
 from pipeline.common.digests import file_digest, json_digest
 from pipeline.common.records import write_json
@@ -165,13 +166,8 @@ def read_labels(base_path: Path) -> dict[str, int]:
       ValueError: the file is none of these.
     """
     path = base_path / LABELS_FILE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {str(label): int(number) for label, number in found.items()}
-    except FileNotFoundError:
-        return {}
-    except (ValueError, AttributeError, TypeError):
-        raise ValueError(f"expected labels and versions in {path}, got something else") from None
+    found: dict[str, int] = read_json(path, dict[str, int]) if path.exists() else {}
+    return found
 
 
 def set_label(base_path: Path, label: str, number: int) -> None:

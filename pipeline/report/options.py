@@ -1,15 +1,17 @@
 """Options of `ris-mvdr report`."""
 
-import dataclasses
 from pathlib import Path
+from typing import Annotated
 
 import tyro
+from annotated_types import Interval
+
+from models.checked import stage_options
 
 REPORT_FILE = "report.html"
-_MOST_SCENES = 8  # browsers keep few WebGL contexts
 
 
-@dataclasses.dataclass(frozen=True)
+@stage_options(frozen=True)
 class ReportOptions:
     """Makes one HTML page of a run: figures that one can turn and zoom, tables, lineage, and the commands behind it."""
 
@@ -19,12 +21,8 @@ class ReportOptions:
     """Output folders of further evaluations, sequential maximum likelihood for example: further curves and columns."""
     output: Path | None = None
     """The page; left out, report.html in the run's folder. logs/ goes beside it."""
-    scenes: int = 4
-    """Scenes in 3-D."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.scenes <= _MOST_SCENES:
-            raise ValueError(f"--scenes: expected 0 to {_MOST_SCENES}, got {self.scenes}")
+    scenes: Annotated[int, Interval(ge=0, le=8)] = 4
+    """Scenes in 3-D."""  # browsers keep few WebGL contexts
 
     @property
     def page(self) -> Path:

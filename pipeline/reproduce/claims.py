@@ -1,19 +1,42 @@
 """What the pages claim: figures off a page, and by docs/tables/NAME.toml how each is measured."""
 
 import dataclasses
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, Required
 
-from models.shipped import shipped_path
+import pydantic
+from typing_extensions import TypedDict
+
+from models.checked import AtLeast1, Rising, checked, from_json, read_toml
 from pipeline.reproduce.names import FOLDER
 from pipeline.reproduce.pages import Quoted, figure_after, figures, table_cells
 from tfds_shards.simulator import CONFIGS
 
 FigureName = Literal["f1", "precision", "recall", "rmse_xyz_m", "median_error_m"]
-_KEYS = ("estimator", "config", "scenes", "figures", "minus", "snr_db")
-_TABLE_KEYS = ("page", "header", "rows", "columns", "sentences")
+
+
+class _File(TypedDict, total=False):
+    __pydantic_config__ = pydantic.ConfigDict(strict=True, extra="allow")  # type: ignore[misc]  # recipes in common
+    page: Required[str]
+    header: str
+    rows: dict[str, dict[str, Any]]
+    columns: dict[str, dict[str, Any]]
+    sentences: list[dict[str, Any]]
+
+
+@checked(frozen=True)
+class _Recipe:
+    estimator: str
+    config: str
+    scenes: AtLeast1
+    figures: tuple[FigureName, ...] = ("f1",)
+    minus: str | None = None
+    snr_db: Annotated[tuple[float, float], Rising] | None = None
+
+    def __post_init__(self) -> None:
+        if self.config not in CONFIGS:
+            raise ValueError(f"config: expected one of {', '.join(CONFIGS)}, got {self.config!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +59,6 @@ class Claim:
     minus: str | None = None
     snr_db: tuple[float, float] | None = None
 
-    def __post_init__(self) -> None:
-        if self.config not in CONFIGS:
-            raise ValueError(f"config: expected one of {', '.join(CONFIGS)}, got {self.config!r}")
-        if self.figure not in get_args(FigureName):
-            raise ValueError(f"figures: expected some of {', '.join(get_args(FigureName))}, got {self.figure!r}")
-        if self.scenes < 1:
-            raise ValueError(f"scenes: expected 1 or more, got {self.scenes}")
-
 
 def read_claims(name: str, folder: Path = FOLDER, root: Path | None = None) -> list[Claim]:
     """All figures of a table.
@@ -55,21 +70,20 @@ def read_claims(name: str, folder: Path = FOLDER, root: Path | None = None) -> l
 
     Raises:
       ValueError: file and page do not fit; one line that names the file and the field.
-      OSError: no such file or page.
+      OSError: no such page.
     """
     path = folder / f"{name}.toml"
+    tables = read_toml(path, _File)
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        page = shipped_path(tables["page"]) if root is None else root / tables["page"]
-        return list(_claims(name, tables, page.read_text(encoding="utf-8")))
+        return list(_claims(name, tables, (root / tables["page"]).read_text(encoding="utf-8")))
     except KeyError as error:
         raise ValueError(f"{path}: expected a value for {error}, got none") from None
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
 def _claims(name: str, tables: Mapping[str, Any], page: str) -> Iterator[Claim]:
-    common = {key: value for key, value in tables.items() if key not in _TABLE_KEYS}
+    common = {key: value for key, value in tables.items() if key not in _File.__annotations__}
     if "header" in tables:
         cells = table_cells(page, tables["header"])
         for kind, part in (("rows", 0), ("columns", 1)):
@@ -86,22 +100,8 @@ def _claims(name: str, tables: Mapping[str, Any], page: str) -> Iterator[Claim]:
 
 
 def _of_cell(name: str, where: str, printed: list[Quoted], recipe: Mapping[str, Any]) -> Iterator[Claim]:
-    unknown = [key for key in recipe if key not in _KEYS]
-    if unknown:
-        raise ValueError(f"{where}: expected keys out of {', '.join(_KEYS)}, got {unknown[0]!r}")
-    wanted = recipe.get("figures", ["f1"])
-    if wanted and len(wanted) != len(printed):
-        raise ValueError(f"{where}: expected {len(wanted)} figures on the page, got {len(printed)}")
-    limits = recipe.get("snr_db")
-    for figure, quoted in zip(wanted, printed, strict=False):
-        yield Claim(
-            name,
-            where,
-            quoted,
-            recipe["estimator"],
-            recipe["config"],
-            recipe["scenes"],
-            figure,
-            recipe.get("minus"),
-            None if limits is None else (float(limits[0]), float(limits[1])),
-        )
+    told: _Recipe = from_json(recipe, _Recipe, f"{where}: ")
+    if told.figures and len(told.figures) != len(printed):
+        raise ValueError(f"{where}: expected {len(told.figures)} figures on the page, got {len(printed)}")
+    for figure, quoted in zip(told.figures, printed, strict=False):
+        yield Claim(name, where, quoted, told.estimator, told.config, told.scenes, figure, told.minus, told.snr_db)

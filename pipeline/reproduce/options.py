@@ -1,17 +1,17 @@
 """Options of `ris-mvdr reproduce`."""
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from models.checked import stage_options
 from pipeline.reproduce.names import names
 
 QUICK_SCENES = 60
 
 
-@dataclasses.dataclass(frozen=True)
+@stage_options(frozen=True)
 class ReproduceOptions:
     """Measures the figures of a table of README or docs anew and says of each whether the two agree.
 

@@ -1,13 +1,15 @@
 """Options of `ris-mvdr run`."""
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from models.checked import stage_options
+from models.physics.installation import InstallationFile
 
-@dataclasses.dataclass(frozen=True)
+
+@stage_options(frozen=True)
 class RunOptions:
     """Runs the stages that a file names, each a process of its own; killed, the same command goes on.
 
@@ -20,7 +22,7 @@ class RunOptions:
     [score], [learnability], [refine], [bless], [push], [track] and [locate] run only where there is a table."""
     run_dir: Path | None = None
     """Where everything goes, in place of the file's run_dir."""
-    installation: Path | None = None
+    installation: InstallationFile | None = None
     """An installation file that everything is for, docs/installation.md, in place of the file's."""
     plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Shows the plan and stops."""

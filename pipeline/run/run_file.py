@@ -1,11 +1,11 @@
 """A run's file: a table for each stage, with the options of `ris-mvdr STAGE --help` as keys."""
 
 import dataclasses
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from models.checked import read_toml
 from models.shipped import or_shipped
 from pipeline.common.hyperparameters import replaced
 from pipeline.common.stages import RENAMED
@@ -67,10 +67,7 @@ def read_run_file(path: Path, run_dir: Path | None = None, installation: Path | 
     Raises:
       ValueError: no TOML, or something in it that is no stage.
     """
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"expected a run's TOML file at {path}: {error}") from None
+    given: dict[str, Any] = read_toml(path, dict[str, Any])
     folder, site = Path(given.pop("run_dir", Path("runs", path.stem))), given.pop("installation", None)
     for name, table in given.items():
         if name in RENAMED:

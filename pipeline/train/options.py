@@ -1,8 +1,8 @@
 """Options of `ris-mvdr train`."""
 
-import dataclasses
 from pathlib import Path
 
+from models.checked import stage_options
 from models.config import LossConfig
 from models.covariance_estimator.config import BackboneConfig
 from models.effort import Effort
@@ -12,7 +12,7 @@ from pipeline.fitting.options import FitOptions
 BEST_MODEL, START_MODEL = "backbone.keras", "start.keras"
 
 
-@dataclasses.dataclass(frozen=True)
+@stage_options(frozen=True)
 class TrainOptions(FitOptions):
     """Trains the backbone; the untrained one counts as epoch 0, so the result is never worse than it."""
 

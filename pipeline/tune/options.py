@@ -1,22 +1,19 @@
 """What a study is told."""
 
-import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Interval
+
+from models.checked import AtLeast0, AtLeast1, Positive, stage_options
 from models.config import LocalizerConfig
 from models.covariance_estimator.config import BackboneConfig
 from models.multipath.config import MultipathConfig
-from pipeline.scenes.installations import apply_installation
+from pipeline.scenes.installations import ScenesOptions
 from pipeline.train.options import TrainOptions
 
-_POSITIVE = (
-    *("trials", "top", "epochs", "steps_per_epoch", "batch_size", "patience", "seed", "seeds"),
-    *("surrogate_scenes", "probe_scenes", "final_scenes"),
-)
 
-
-@dataclasses.dataclass(frozen=True)
+@stage_options(frozen=True)
 class InferenceOptions:
     """Given weights and all that is not learned of their inference: what a study of inference varies."""
 
@@ -38,8 +35,8 @@ class InferenceOptions:
     """Nothing is trained."""
 
 
-@dataclasses.dataclass(frozen=True)
-class TuneOptions:
+@stage_options(frozen=True)
+class TuneOptions(ScenesOptions):
     """Searches options on a fast surrogate (Stage 1), then ranks the best trials at MVDR-final (Stage 2).
 
     Killed at any point, the same command goes on where it was; in a folder of another study it refuses.
@@ -53,48 +50,44 @@ class TuneOptions:
     """Goes on without that verdict, and where candidates can't be told apart; the report says so."""
     name: str = "L64_M64_2stage"
     """Stage 1 is the study NAME_stage1_surrogate, Stage 2 that name with _stage2_mvdr_final after it."""
-    data_dir: Path = Path("runs/data")
-    """Where `python -m pipeline.data` put the scenes."""
     config: str = "l64_m64"
     """Set of scenes."""
-    installation: Path | None = None
-    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
     search: Literal["random", "bayesian", "hyperband"] = "random"
     """KerasTuner's search of Stage 1."""
-    trials: int = 300
+    trials: AtLeast1 = 300
     """Trials of Stage 1."""
-    top: int = 40
+    top: AtLeast1 = 40
     """Stage 1's best trials that Stage 2 replays."""
     knobs: Literal["training", "inference"] = "training"
     """What is searched: options of trainings, a training a trial; or of inference, where a trial is an evaluation of
     the weights of --initial, or of untrained ones."""
     space: Path | None = None
     """A JSON file of option names and domains in place of the default space of the knobs."""
-    epochs: int = 6
+    epochs: AtLeast1 = 6
     """Longest training of a trial; its learning rate falls over them."""
-    steps_per_epoch: int = 50
+    steps_per_epoch: AtLeast1 = 50
     """Batches an epoch."""
-    batch_size: int = 16
+    batch_size: AtLeast1 = 16
     """Scenes a batch."""
-    patience: int = 2
+    patience: AtLeast1 = 2
     """Epochs without a better surrogate after which a training ends early."""
-    surrogate_scenes: int = 200
+    surrogate_scenes: AtLeast1 = 200
     """Validation scenes of the surrogate, those after --final-scenes; of inference it is MVDR-final on them, so that
     they are what makes Stage 1 cheap."""
-    probe_scenes: int = 200
+    probe_scenes: AtLeast1 = 200
     """Validation scenes, the first ones, that show MVDR-final of every Stage 1 trial: no part of its objective."""
-    final_scenes: int = 2_000
+    final_scenes: AtLeast1 = 2_000
     """Validation scenes, the first ones, of Stage 2's objective."""
-    test_scenes: int = 2_000
+    test_scenes: AtLeast0 = 2_000
     """Test scenes on which the best trial is compared with the defaults at the end; 0 leaves that out, and with it
     best.json."""
-    gate_after: int = 4
+    gate_after: Annotated[int, Interval(ge=2)] = 4
     """Candidates Stage 2 has scored when it first asks whether they can be told apart."""
-    lease_s: float = 120.0
+    lease_s: Positive = 120.0
     """Distributed: a trial whose worker shows no sign of life for so long goes to another one."""
-    seed: int = 1
+    seed: AtLeast1 = 1
     """Seeds the search and every training, 1 or more."""
-    seeds: int = 2
+    seeds: AtLeast1 = 2
     """Trainings of each candidate of Stage 2 and of the defaults, with --seed and those after it; their mean ranks.
     Of inference nothing is drawn: one evaluation."""
     initial: Path | None = None
@@ -105,16 +98,7 @@ class TuneOptions:
     """As for `python -m pipeline.train`."""
 
     def __post_init__(self) -> None:
-        apply_installation(self)
-        for field in _POSITIVE:
-            if getattr(self, field) < 1:
-                raise ValueError(f"--{field.replace('_', '-')}: expected 1 or more, got {getattr(self, field)}")
-        if self.test_scenes < 0:
-            raise ValueError(f"--test-scenes: expected 0 or more, got {self.test_scenes}")
-        if self.gate_after < 2:
-            raise ValueError(f"--gate-after: expected 2 or more, got {self.gate_after}")
-        if not self.lease_s > 0:
-            raise ValueError(f"--lease-s: expected a positive number, got {self.lease_s}")
+        super().__post_init__()
         if self.knobs == "inference" and self.search == "hyperband":
             raise ValueError(
                 "--search: expected random or bayesian with --knobs inference, got hyperband, which trains"

@@ -9,13 +9,13 @@ which scenes without reflections do not feel.
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras_tuner as kt
 
+from models.checked import read_json
 from pipeline.common.hyperparameters import option, replaced
 from pipeline.train.options import TrainOptions
 from pipeline.tune.options import InferenceOptions
@@ -124,12 +124,8 @@ def read_space(path: Path) -> dict[str, Range | Choice]:
     Raises:
       ValueError: no such file, not JSON, or a domain that is none.
     """
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-        items = given.items()
-    except (OSError, ValueError, AttributeError) as error:
-        raise ValueError(f"--space: expected a JSON file of option names and domains, got {path}: {error}") from None
-    return {name: _domain(name, domain) for name, domain in items}
+    given: dict[str, Any] = read_json(path, dict[str, Any])
+    return {name: _domain(name, domain) for name, domain in given.items()}
 
 
 def _domain(name: str, given: Any) -> Range | Choice:

@@ -90,23 +90,23 @@ def test_positions_in_place_of_a_lattice(tmp_path: Path) -> None:
     [
         ("[surface]", "surface: unknown, expected one of array, base_station, field_of_view, sources"),
         ("[array]\nrow = 3", "array.row: unknown, expected one of rows, columns,"),
-        ("[array]\nrows = 0", "array.rows: expected a whole number of at least 1, got 0"),
-        ("[array]\nrows = 2.5", "array.rows: expected a whole number of at least 1, got 2.5"),
-        ("[array]\ncolumns = true", "array.columns: expected a whole number of at least 1, got True"),
+        ("[array]\nrows = 0", "array.rows: expected 1 or more, got 0"),
+        ("[array]\nrows = 2.5", "array.rows: expected a whole number, got 2.5"),
+        ("[array]\ncolumns = true", "array.columns: expected a whole number, got True"),
         ("[array]\nwavelength_m = -0.1", "array.wavelength_m: expected a positive number, got -0.1"),
         ("[array]\nspacing_m = nan", "array.spacing_m: expected a finite number, got nan"),
-        ('[array]\namplitude = "round"', 'array.amplitude: expected "uniform" or "spherical", got \'round\''),
-        ("[array]\nwavefront = 1", "array.wavefront: expected a word in quotes, got 1"),
-        ("[array]\nelement_exponent = -1", "array.element_exponent: expected 0 to 8, got -1.0"),
+        ('[array]\namplitude = "round"', "array.amplitude: expected one of uniform, spherical, got 'round'"),
+        ("[array]\nwavefront = 1", "array.wavefront: expected one of spherical, fresnel, got 1"),
+        ("[array]\nelement_exponent = -1", "array.element_exponent: expected 0 to 8, got -1"),
         ("[array]\npositions_m = [[0, 0]]", "array.positions_m: expected at least 2 pairs"),
-        ("[array]\npositions_m = [[0, 0], [0]]", r"array.positions_m: expected \[\[y, z\], ...\], got \[0\]"),
+        ("[array]\npositions_m = [[0, 0], [0]]", r"array.positions_m\[1\]: expected 2 values, got \[0\]"),
         ("[array]\nrows = 2\npositions_m = [[0, 0], [0, 1]]", "array.rows: expected either a lattice or positions_m"),
         ("array = 3", r"array: expected a table \[array\], got 3"),
-        ("[field_of_view]\nrange_m = [2, 1]", "field_of_view.range_m: expected .low, high. with low < high"),
-        ("[field_of_view]\nrange_m = [0.5]", r"field_of_view.range_m: expected \[low, high\], got \[0.5\]"),
-        ("[field_of_view]\nazimuth_deg = [-90, 0]", "field_of_view.azimuth_deg: expected angles within"),
-        ("[sources]\nmax_sources = 0", "sources.max_sources: expected a whole number of at least 1, got 0"),
-        ("[array", "--installation: expected TOML in"),
+        ("[field_of_view]\nrange_m = [2, 1]", "field_of_view.range_m: expected rising numbers, got .2.0, 1.0."),
+        ("[field_of_view]\nrange_m = [0.5]", r"field_of_view.range_m: expected 2 values, got \[0.5\]"),
+        ("[field_of_view]\nazimuth_deg = [-90, 0]", r"field_of_view.azimuth_deg\[0\]: expected -85.0 to 85.0, got -90"),
+        ("[sources]\nmax_sources = 0", "sources.max_sources: expected 1 or more, got 0"),
+        ("[array", "site.toml: expected a TOML file, got: Expected"),
     ],
 )
 def test_what_cannot_be_is_one_line_that_names_the_field(tmp_path: Path, text: str, message: str) -> None:
@@ -116,7 +116,7 @@ def test_what_cannot_be_is_one_line_that_names_the_field(tmp_path: Path, text: s
 
 
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--installation: expected a file, .*absent\.toml"):
+    with pytest.raises(ValueError, match=r"absent\.toml: expected a TOML file, got: No such file"):
         load_installation(tmp_path / "absent.toml")
 
 

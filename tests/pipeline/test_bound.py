@@ -90,8 +90,8 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) ->
     ("options", "line"),
     [
         (("--draws", 0), "--draws: expected 1 or more, got 0"),
-        (("--range-m", 0), "--range-m: expected finite positive numbers, got 0"),
-        (("--azimuth-deg", 90), "--azimuth-deg: expected -90 to 90, got 90"),
+        (("--range-m", 0), "--range-m[0]: expected a positive number, got 0"),
+        (("--azimuth-deg", 90), "--azimuth-deg: expected a number in (-90, 90), got 90"),
         (("--output", "bound.txt"), "--output: expected a name that ends with .csv, got bound.txt"),
     ],
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from models.checked import AtLeast1, stage_options
 from pipeline.__main__ import main
 from pipeline.common.main import ERROR, FAIL, INTERRUPTED, run_stage
 from pipeline.common.stages import RENAMED, STAGES, module
@@ -45,6 +46,47 @@ def test_help_imports_nothing_heavy() -> None:
     imported = set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
     assert {"tyro", "pipeline"} <= imported
     assert imported.isdisjoint({"tensorflow", "keras", "keras_tuner", "tensorflow_datasets", "matplotlib", "grpc"})
+
+
+WITH_INSTALLATION = """
+import sys
+from pipeline.__main__ import main
+sys.argv = ["ris-mvdr", *sys.argv[1:]]
+try:
+    main()
+except SystemExit:
+    print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["data"],
+        ["train", "--run-dir", "x"],
+        ["evaluate", "--output-dir", "x", "--oracle"],
+        ["export", "--model-base-path", "x"],
+        ["calibrate", "--input", "x", "--output", "x.npz"],
+        ["import_data", "--map", "x", "--output", "x.npz"],
+        ["run", "x.toml"],
+        ["view", "--target", "x"],
+    ],
+)
+def test_a_typing_error_in_an_installation_file_is_refused_before_anything_heavy(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text("[array]\nrow = 3\n")
+    command = [sys.executable, "-c", WITH_INSTALLATION, *arguments, "--installation", str(site)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"pipeline.{arguments[0]}: --installation: {site}: array.row: unknown, expected one of rows, "
+    )
+    assert set(done.stdout.split()).isdisjoint({"tensorflow", "keras"})
+    assert [path.name for path in tmp_path.iterdir()] == ["site.toml"]
 
 
 def test_the_console_script_is_the_same_command() -> None:
@@ -96,18 +138,14 @@ def test_it_passes_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 # A stage of our own
 
 
-@dataclasses.dataclass(frozen=True)
+@stage_options(frozen=True)
 class Options:
     """Does nothing."""
 
     out: Path
     """Where the log goes."""
-    depth: int = 1
+    depth: AtLeast1 = 1
     """Of something."""
-
-    def __post_init__(self) -> None:
-        if self.depth < 1:
-            raise ValueError(f"--depth: expected 1 or more, got {self.depth}")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, work, *arguments: object) -> int:

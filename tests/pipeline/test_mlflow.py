@@ -344,6 +344,4 @@ def test_what_is_refused_is_one_line(refused, original: Path, tmp_path: Path, mo
         "--tracking-uri: expected a store of MLflow that takes all this, got http://127.0.0.1:9: API"
     )
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    assert (
-        refused("track", folder) == "track: expected the package mlflow, found none; pip install 'ris-mvdr[tracking]'"
-    )
+    assert refused("track", folder) == "mlflow: expected the package mlflow, found none; pip install 'ris-mvdr[mlflow]'"

@@ -235,7 +235,7 @@ def test_a_loss_that_is_no_longer_finite_stops_the_training(tiny_scenes: Path, t
         (["--epochs", "0"], "--epochs: expected 1 or more, got 0"),
         (["--epochs", "two"], "--epochs: invalid literal for int() with base 10: 'two'"),
         (["--batch-size", "5"], "--batch-size: expected a multiple of the 2 sets, got 5"),
-        (["--learning-rate", "nan"], "--learning-rate: expected a finite positive number, got nan"),
+        (["--learning-rate", "nan"], "--learning-rate: expected a finite number, got nan"),
         (["--backbone.grid.num-range", "2"], "GridConfig.num_range: expected at least 3 cells, got 2"),
         (["--backbone.active-atoms", "386"], "BackboneConfig.active_atoms: expected 1..385, got 386"),
         (["--bogus", "3"], "Unrecognized options: --bogus"),

@@ -67,7 +67,7 @@ def test_a_whole_record_brings_back_all_options_through_json(tmp_path: Path) -> 
         ({"backbone.widht": 8}, "expected names of options, got 'backbone.widht'"),
         ({"width": 8}, "expected names of options, got 'width'"),
         ({"backbone.width.more": 8}, "expected names of options, got 'backbone.width.more'"),
-        ({"backbone.width": 8.5}, "backbone.width: expected int, got 8.5"),
+        ({"backbone.width": 8.5}, "backbone.width: expected a whole number, got 8.5"),
         ({"backbone.width": 0}, "BackboneConfig.width, depth: expected at least 1"),
     ],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.common.extras import require
 from pipeline.import_data.readers import expect_names, unreadable
 
 
@@ -13,10 +14,9 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
     Fixed point is scaled to +-1, as the library does; the hash of the metadata is checked where there is one.
     """
-    try:
-        from sigmf import sigmffile
-    except ImportError:
-        raise ValueError(f"{path}: expected the package sigmf, found none; pip install 'ris-mvdr[import]'") from None
+    require("sigmf", "import", str(path))
+    from sigmf import sigmffile
+
     expect_names(path, names, ["samples"])
     try:
         recording = sigmffile.fromfile(path)

@@ -226,9 +226,10 @@ def test_anchors_settle_a_ramp(known: Known) -> None:
         seen.append(direction @ fit.everything().information @ direction)
     assert seen[1] > 3 * seen[0]
     for content, message in (
-        ("[{}]", "expected a JSON list"),
-        ('[{"scene": 8, "position_m": [1, 0, 0]}]', "scene: expected 0 to 7, got 8"),
-        ('[{"scene": 1, "position_m": [-1, 0, 0]}]', "position_m: expected places in front of the surface"),
+        ("[{}]", r"\[0\].scene: expected a value, got none"),
+        ("[", "expected JSON, got: "),
+        ('[{"scene": 8, "position_m": [[1, 0, 0]]}]', "scene: expected 0 to 7, got 8"),
+        ('[{"scene": 1, "position_m": [[-1, 0, 0]]}]', "position_m.*: expected a positive number, got -1"),
     ):
         path.write_text(content)
         with pytest.raises(ValueError, match=message):

@@ -218,11 +218,11 @@ def test_the_measurement(tmp_path: Path) -> None:
             {"rt_params": {"frequency": 28e9, "raytracer_name": "Sionna Ray Tracing"}},
             "--installation: expected array",
         ),
-        ({"scenes": []}, {}, "deepmimo.scenes: expected at least one, got none"),
+        ({"scenes": []}, {}, r"deepmimo.scenes: expected at least 1, got \[\]"),
         ({"scenes": [[-1]]}, {}, "deepmimo.scenes: expected lists of different numbers from 0 on"),
         ({"scenes": [[3]]}, {}, "deepmimo.sources: expected a receiver 0 to 2, got 3"),
         ({"station_rows": 4}, {}, "deepmimo.station_rows: expected a divisor of 6 antennas, got 4"),
-        ({"ris_facing_deg": [3.0]}, {}, r"deepmimo.ris_facing_deg: expected \[azimuth, elevation\], got \[3.0\]"),
+        ({"ris_facing_deg": [3.0]}, {}, r"deepmimo.ris_facing_deg: expected 2 values, got \[3.0\]"),
         ({"ris_facing_deg": [-80.0, 0.0]}, {}, "(channel|sources): expected paths (to|between) .*, got none"),
         ({"sources": None}, {}, r"deepmimo.sources: expected a table \[deepmimo.sources\], got none"),
         (

@@ -1,10 +1,13 @@
 """Blessings: values, changes against the blessed model, slices, and what stands against them in words."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from models.checked import from_json
 from pipeline.bless.blessing import BLESSED, NOT_BLESSED, Answers, bless, slice_table
-from pipeline.bless.thresholds import Slice, Threshold, read_thresholds
+from pipeline.bless.thresholds import Slice, Threshold, ThresholdFile, read_thresholds
 from tests.estimates import evaluated, noisy, perfect, random_scenes, silent
 
 SCENES = random_scenes(400, seed=11)
@@ -35,20 +38,22 @@ def test_without_thresholds_there_is_no_blessing() -> None:
 
 def test_values_are_asked_for() -> None:
     value = float(GOOD.evaluation.standard.total().f1)
-    assert bless([Threshold("f1", at_least=value)], GOOD, None).verdict == BLESSED
-    missed = bless([Threshold("f1", at_least=value + 1e-6), Threshold("rmse_xyz_m", at_most=0.0)], GOOD, None)
+    assert bless([Threshold(metric="f1", at_least=value)], GOOD, None).verdict == BLESSED
+    missed = bless(
+        [Threshold(metric="f1", at_least=value + 1e-6), Threshold(metric="rmse_xyz_m", at_most=0.0)], GOOD, None
+    )
     assert missed.verdict == NOT_BLESSED
     assert missed.reasons[0].startswith(f"f1, overall: {value:.4f}, at least")
     assert missed.reasons[1].startswith("rmse_xyz_m, overall: ")
 
 
 def test_the_same_answers_are_no_worse() -> None:
-    allowed = [Threshold(metric, worse_by_at_most=0.0) for metric in ("f1", "objective", "strict_f1", "recall")]
+    allowed = [Threshold(metric=metric, worse_by_at_most=0.0) for metric in ("f1", "objective", "strict_f1", "recall")]
     assert bless(allowed, GOOD, GOOD).verdict == BLESSED
 
 
 def test_a_first_model_has_nothing_to_be_worse_than() -> None:
-    found = bless([Threshold("f1", worse_by_at_most=0.0)], GOOD, None)
+    found = bless([Threshold(metric="f1", worse_by_at_most=0.0)], GOOD, None)
     assert found.verdict == BLESSED
     assert "no model was blessed before" in found.checks[0].reason
 
@@ -72,7 +77,10 @@ def test_a_model_made_worse_in_a_slice_is_not_blessed_and_the_slice_is_named(whe
         inside &= SCENES["num_sources"] == where.num_sources
     worse = answers(spoiled(noisy(SCENES, seed=12), inside))
     elsewhere = Slice(snr_db=(15.0, 20.0), num_sources=1, world="hall" if where.world != "hall" else "field")
-    asked = [Threshold("f1", where, worse_by_at_most=0.05), Threshold("f1", elsewhere, worse_by_at_most=0.05)]
+    asked = [
+        Threshold(metric="f1", **vars(where), worse_by_at_most=0.05),
+        Threshold(metric="f1", **vars(elsewhere), worse_by_at_most=0.05),
+    ]
     found = bless(asked, worse, GOOD)
     assert found.verdict == NOT_BLESSED
     (reason,) = found.reasons
@@ -94,7 +102,7 @@ def test_sources_of_a_range_are_a_slice() -> None:
     rows = table.is_true & (table.true_range_m >= 2.0) & (table.true_range_m < 5.0)
     assert tally.pairs.sum() == (rows & table.is_pair).sum()
     with pytest.raises(ValueError, match="expected recall or rmse_xyz_m in a slice by range, got f1"):
-        Threshold("f1", where, at_least=0.1)
+        Threshold(metric="f1", **vars(where), at_least=0.1)
 
 
 def test_too_few_scenes_do_not_pass_for_no_change() -> None:
@@ -105,11 +113,11 @@ def test_too_few_scenes_do_not_pass_for_no_change() -> None:
         Answers(evaluated(scenes, {k: v[few] for k, v in noisy(SCENES, seed=seed).items()}), WORLDS[few])
         for seed in (12, 13)
     ]
-    assert bless([Threshold("f1", worse_by_at_most=0.02)], *pair).verdict == NOT_BLESSED
+    assert bless([Threshold(metric="f1", worse_by_at_most=0.02)], *pair).verdict == NOT_BLESSED
 
 
 def test_a_slice_without_scenes_has_no_value() -> None:
-    found = bless([Threshold("f1", Slice(world="moon"), at_least=0.1)], GOOD, None)
+    found = bless([Threshold(metric="f1", world="moon", at_least=0.1)], GOOD, None)
     assert found.reasons == ["f1, moon: no value on 0 scenes"]
 
 
@@ -124,19 +132,24 @@ def test_every_scene_is_in_a_slice() -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"metric": "f2", "at_least": 0.5}, "threshold 1: metric: expected one of f1, .*, got 'f2'"),
-        ({"metric": "f1"}, "threshold 1: threshold: expected at_least, at_most or worse_by_at_most, got none"),
-        ({"metric": "f1", "at_leats": 0.5}, "threshold 1: .*at_leats"),
-        ({"metric": "f1", "at_least": 0.5, "snr_db": [5, 0]}, r"snr_db: expected low < high, got \[5, 0\]"),
+        ({"metric": "f2", "at_least": 0.5}, r"threshold\[0\].metric: expected one of f1, .*, got 'f2'"),
+        (
+            {"metric": "f1"},
+            r"threshold\[0\].at_least: expected a number here, or as at_most or worse_by_at_most, got none",
+        ),
+        ({"metric": "f1", "at_leats": 0.5}, r"threshold\[0\].at_leats: unknown, expected one of .*at_least"),
+        ({"metric": "f1", "at_least": 0.5, "snr_db": [5, 0]}, r"snr_db: expected rising numbers, got \[5.0, 0.0\]"),
         ({"metric": "f1", "worse_by_at_most": -1.0}, "worse_by_at_most: expected 0 or more, got -1.0"),
-        ({"metric": "f1", "at_least": float("nan")}, "expected finite numbers"),
+        ({"metric": "f1", "at_least": float("nan")}, "at_least: expected a finite number"),
     ],
 )
 def test_thresholds_that_are_refused(table: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        read_thresholds([table])
+        from_json({"threshold": [table]}, ThresholdFile, "")
 
 
-def test_thresholds_from_tables() -> None:
-    (found,) = read_thresholds([{"metric": "f1", "snr_db": [0, 5], "num_sources": 2, "at_least": 0.5}])
-    assert found == Threshold("f1", Slice(snr_db=(0.0, 5.0), num_sources=2), at_least=0.5)
+def test_thresholds_from_tables(tmp_path: Path) -> None:
+    path = tmp_path / "thresholds.toml"
+    path.write_text('[[threshold]]\nmetric = "f1"\nsnr_db = [0, 5]\nnum_sources = 2\nat_least = 0.5')
+    (found,) = read_thresholds(path)
+    assert found == Threshold(metric="f1", snr_db=(0.0, 5.0), num_sources=2, at_least=0.5)
