@@ -144,7 +144,7 @@ def test_models_import_nothing_of_the_others() -> None:
 
 
 def test_the_floors_of_models_rest_on_those_below() -> None:
-    """checks and files of the package, physics, covariance_estimator, multipath, decision, spectrum, then what joins them: no arrow back up."""
+    """No import leads back up: first what all rest on, then the floors, then what joins them."""
 
     def floor(name: str) -> int:
         below = name.split(".")[1]
