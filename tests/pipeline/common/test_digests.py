@@ -73,3 +73,12 @@ def test_code_counts_where_it_computes_and_is_imported(project: Path, module: st
     (project / f"{module}.py").write_text(text)
     digests._parsed.cache_clear()
     assert (code_digest("pipeline.stage") != before) is changes
+
+
+def test_every_version_of_python_has_the_same_digest_of_code(project: Path) -> None:
+    """So one may go on with a run that another began. Versions differ in `ast.dump`, not in what the code is."""
+    (project / "stage.py").write_text(
+        "class A(dict, metaclass=type):\n    x: int = 1\n\n\n"
+        "def f(a, *b, c=2.5, **d):\n    return [f'{a!r:>{c}} b' 'c', *b, d, b'', ..., 1e-3j, None, True]\n"
+    )
+    assert code_digest("pipeline.stage") == "9bcc50e182def8f14f7d1d04edcf0b6f0d8810eb37e14bce27216a1dc1346a8e"
