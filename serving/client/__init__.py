@@ -1,7 +1,7 @@
-"""What a user imports to ask a model server for sources; `python -m serving.client` does so for files.
+"""Client of a model server. `python -m serving.client` is its command line.
 
-Needs grpcio, numpy and protobuf, and the command line tqdm: no TensorFlow. Names are imported when they are first
-asked for, so that `serving.client.files` costs a stage of the pipeline nothing.
+Needs grpcio, numpy and protobuf, and tqdm for the command line; no TensorFlow. Names are imported on first use, so
+that `serving.client.files` alone imports nothing heavy.
 """
 
 import importlib
@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from serving.client.connection import RetryConfig, ServerError, TlsConfig
     from serving.client.localizer_client import Answer, LocalizerClient
-    from serving.client.measurement import Measurement, read_measurement
+    from serving.client.measurement import Measurement, MeasurementWarning, read_measurement
     from serving.client.measurement_file import MeasurementFile
-    from serving.client.sources import Scene, Source, scenes_of
+    from serving.client.scene import Place, Scene, Source, Truth
+    from serving.client.sources import scenes_of
 
 _HOMES = {
     **dict.fromkeys(("RetryConfig", "ServerError", "TlsConfig"), "connection"),
     **dict.fromkeys(("Answer", "LocalizerClient"), "localizer_client"),
-    **dict.fromkeys(("Measurement", "read_measurement"), "measurement"),
+    **dict.fromkeys(("Measurement", "MeasurementWarning", "read_measurement"), "measurement"),
     "MeasurementFile": "measurement_file",
-    **dict.fromkeys(("Scene", "Source", "scenes_of"), "sources"),
+    **dict.fromkeys(("Place", "Scene", "Source", "Truth"), "scene"),
+    "scenes_of": "sources",
 }
 
 __all__ = [
@@ -27,11 +29,14 @@ __all__ = [
     "LocalizerClient",
     "Measurement",
     "MeasurementFile",
+    "MeasurementWarning",
+    "Place",
     "RetryConfig",
     "Scene",
     "ServerError",
     "Source",
     "TlsConfig",
+    "Truth",
     "read_measurement",
     "scenes_of",
 ]

@@ -1,10 +1,11 @@
-"""A calibration file of `python -m pipeline.calibrate`, applied to measurements: NumPy alone.
+"""Applies a calibration file of `python -m pipeline.calibrate` to measurements. Needs NumPy only.
 
-What an installation does otherwise than told, y_l = (H + E) diag(c_l) diag(g) x_l, is told in the model's own inputs:
-codes c_l g and channel H + E.
+A calibrated installation follows y_l = (H + E) diag(c_l) diag(g) x_l. The model receives the element gains g and the
+channel correction E through its own inputs: codes c_l g and channel H + E.
 """
 
 import dataclasses
+import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
@@ -16,16 +17,16 @@ import numpy as np
 from serving.client.measurement import Measurement
 
 CHANNEL_TOLERANCE = 1e-3
-"""How far a channel may be from the calibrated one, a common factor aside, relative to its norm."""
+"""Largest distance between a channel and the calibrated one, up to a common factor, relative to its norm."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """What an installation does otherwise than told.
+    """Estimated deviations of an installation from its nominal values.
 
-    element_response: g, [N] complex64.
-    channel: the channel as told, which the correction belongs to, [M, N] complex64; None without a correction.
-    channel_correction: E, what is added to `channel`, [M, N] complex64; None without.
+    element_response: element gains g, [N] complex64.
+    channel: the nominal channel that the correction belongs to, [M, N] complex64; None without a correction.
+    channel_correction: E, added to `channel`, [M, N] complex64; None without a correction.
     about: what it was made from.
     """
 
@@ -40,24 +41,45 @@ class Calibration:
         return self.element_response.size
 
     def check(self, num_elements: int) -> None:
-        """Whether it was made for a surface of so many elements.
+        """Checks the number of elements.
 
         Raises:
-          ValueError: it was made for another.
+          ValueError: the calibration was made for another number.
         """
         if num_elements != self.num_elements:
             raise ValueError(
                 f"--calibration: expected one of a surface of {num_elements} elements, got one of {self.num_elements}"
             )
 
-    def apply(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """A measurement's inputs as the calibrated model takes them.
+    def check_surface(self, surface: Mapping[str, Any]) -> None:
+        """Checks that the calibration was made for a surface.
 
         Args:
-          inputs: ris_codes [B, L, N] or [L, N] and channel [B, M, N], complex64, by name; others stay as they are.
+          surface: the fields of its `RISArray`.
 
         Raises:
-          ValueError: another surface, or a channel that the correction doesn't belong to.
+          ValueError: the calibration was made for another surface; names what differs.
+        """
+        expected = json.loads(json.dumps(surface))
+        digest = hashlib.sha256(json.dumps(expected, sort_keys=True).encode()).hexdigest()
+        if self.about.get("surface_fingerprint") == digest:
+            return
+        made_for = self.about.get("surface", {})
+        differing = [name for name in expected if made_for.get(name) != expected[name]] or ["surface"]
+        name = differing[0]
+        raise ValueError(
+            f"--calibration: expected one of the installation's surface, {name} = {expected.get(name)!r}, "
+            f"got one of {name} = {made_for.get(name)!r}"
+        )
+
+    def apply(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """A measurement's inputs with codes and channel corrected.
+
+        Args:
+          inputs: ris_codes [B, L, N] or [L, N] and channel [B, M, N], complex64, by name. Others stay as they are.
+
+        Raises:
+          ValueError: another surface, or a channel that the correction does not belong to.
         """
         codes = np.asarray(inputs["ris_codes"])
         self.check(codes.shape[-1])
@@ -67,7 +89,7 @@ class Calibration:
         return changed
 
     def of(self, measurement: Measurement) -> Measurement:
-        """`apply` for a measurement.
+        """Applies the calibration to a measurement.
 
         Raises:
           ValueError: see `apply`.
@@ -75,10 +97,10 @@ class Calibration:
         return Measurement(**self.apply(measurement.inputs(0, len(measurement))))
 
     def corrected(self, channel: np.ndarray) -> np.ndarray:
-        """H + E in the units of H, [..., M, N] complex64, of a calibration with a channel's correction.
+        """H + E in the units of H, [..., M, N] complex64. The calibration must have a channel correction.
 
         Raises:
-          ValueError: a channel that the correction doesn't belong to.
+          ValueError: a channel that the correction does not belong to.
         """
         assert self.channel is not None and self.channel_correction is not None
         if channel.shape[-2:] != self.channel.shape:
@@ -100,7 +122,7 @@ def read_calibration(path: Path) -> Calibration:
     """Reads a calibration file.
 
     Raises:
-      ValueError: there is none, or it is no calibration; one line.
+      ValueError: the file is absent or not a calibration; one line.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

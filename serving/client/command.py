@@ -1,9 +1,13 @@
-"""`python -m serving.client`: sends measurement files to a model server and writes the sources it finds."""
+"""`python -m serving.client`: sends measurement files to a model server and writes the sources that it finds."""
 
 import argparse
+import contextlib
 import sys
 import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -11,60 +15,62 @@ from tqdm import tqdm
 from serving.client.calibration import read_calibration
 from serving.client.connection import RetryConfig, ServerError, TlsConfig
 from serving.client.localizer_client import DEFAULT_BATCH_SIZE, DEFAULT_SIGNATURE, REAL_SIGNATURE, LocalizerClient
+from serving.client.measurement import MeasurementWarning
 from serving.client.measurement_file import MeasurementFile
+from serving.client.scene import CAUSES_OF_NO_SOURCES
 from serving.client.sources import json_list
+
+_MOST_NAMED = 10
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving.client", description=__doc__)
     parser.add_argument("--target", required=True, help="HOST:PORT of the model server")
-    parser.add_argument("--model_name", default="ris_localizer", help="the model's name on the server")
-    parser.add_argument("--model_version", type=int, help="the version asked; left out, the latest")
+    parser.add_argument("--model_name", default="ris_localizer", help="name of the model on the server")
+    parser.add_argument("--model_version", type=int, help="version of the model; left out, the latest")
     parser.add_argument(
         "--signature_name",
         choices=(DEFAULT_SIGNATURE, REAL_SIGNATURE),
         default=DEFAULT_SIGNATURE,
-        help="whether complex numbers are sent as such or as real and imaginary part",
+        help="send complex numbers as they are, or as real and imaginary part",
     )
     parser.add_argument("--input", type=Path, nargs="+", required=True, help="measurement files, .npz")
     outputs = parser.add_mutually_exclusive_group(required=True)
-    outputs.add_argument(
-        "--output", type=Path, help="JSON file that gets one list of the scenes of all inputs, in order"
-    )
-    outputs.add_argument(
-        "--output-dir", "--output_dir", type=Path, help="folder that gets NAME.json for every input NAME.npz"
-    )
+    outputs.add_argument("--output", type=Path, help="JSON file for one list of the scenes of all inputs, in order")
+    outputs.add_argument("--output-dir", "--output_dir", type=Path, help="folder for one NAME.json per input NAME.npz")
     parser.add_argument(
         "--noise-power",
         "--noise_power",
         type=float,
         nargs="+",
         metavar="SIGMA2",
-        help="noise power in the units of |snapshots|^2, in place of the files' snr_db or noise_power: "
+        help="noise power in the units of |snapshots|^2; replaces the files' snr_db or noise_power: "
         "one number, or one for each scene of a file",
     )
     parser.add_argument(
-        "--calibration", type=Path, help="calibration file of python -m pipeline.calibrate, applied to what is sent"
+        "--calibration", type=Path, help="calibration file of python -m pipeline.calibrate to apply before sending"
     )
-    parser.add_argument("--batch_size", type=int, default=DEFAULT_BATCH_SIZE, help="scenes a request")
+    parser.add_argument("--batch_size", type=int, default=DEFAULT_BATCH_SIZE, help="scenes per request")
     parser.add_argument(
-        "--timeout_s", type=float, default=60.0, help="deadline of a request, tries and waits included, seconds"
+        "--timeout_s", type=float, default=60.0, help="deadline of a request in seconds, retries and waits included"
     )
     parser.add_argument(
         "--retries",
         type=int,
         default=RetryConfig.retries,
-        help="further tries while the server is UNAVAILABLE, with growing waits; left out, until the deadline",
+        help="retries while the server is UNAVAILABLE, with growing waits; left out, until the deadline",
     )
-    parser.add_argument("--tls", action="store_true", help="connect by TLS; any option below does so too")
-    parser.add_argument("--tls_root_certs", type=Path, help="PEM file of the authorities trusted, not gRPC's own list")
+    parser.add_argument("--tls", action="store_true", help="connect by TLS; implied by each option below")
+    parser.add_argument(
+        "--tls_root_certs", type=Path, help="PEM file of the trusted authorities, in place of gRPC's own list"
+    )
     parser.add_argument("--tls_client_key", type=Path, help="PEM file of the client's private key, for mutual TLS")
     parser.add_argument("--tls_client_cert", type=Path, help="PEM file of the client's certificate, for mutual TLS")
     return parser
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Raises ValueError for an option that is out of bounds."""
+    """Raises ValueError for an option out of bounds."""
     if options.batch_size < 1:
         raise ValueError(f"--batch_size: expected 1 or more, got {options.batch_size}")
     if not options.timeout_s > 0:
@@ -74,10 +80,10 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _outputs(options: argparse.Namespace) -> dict[Path, list[Path]]:
-    """The inputs whose scenes go to each file.
+    """Output file -> the inputs whose scenes it gets.
 
     Raises:
-      ValueError: two files would go to one place.
+      ValueError: two inputs would write to one file.
     """
     if options.output is not None:
         return {options.output: options.input}
@@ -91,7 +97,7 @@ def _outputs(options: argparse.Namespace) -> dict[Path, list[Path]]:
 
 
 def _check_place(output: Path, inputs: list[Path]) -> None:
-    """Raises ValueError or OSError where a file cannot be written."""
+    """Raises ValueError or OSError if the output cannot be written."""
     if output.is_dir():
         raise ValueError(f"--output: expected a file, got the folder {output}; --output-dir writes files into one")
     if output.resolve() in (path.resolve() for path in inputs):
@@ -115,7 +121,7 @@ def _client(options: argparse.Namespace) -> LocalizerClient:
 
 
 def _locate(options: argparse.Namespace) -> None:
-    """Everything is checked before anything is sent."""
+    """Checks everything before it sends anything."""
     _check(options)
     outputs = _outputs(options)
     given = options.noise_power
@@ -132,21 +138,64 @@ def _locate(options: argparse.Namespace) -> None:
             client.check_calibration(calibration)
         for file in files.values():
             client.check(file)
+        reports, none_found = [], False
         num_scenes = sum(len(files[path]) for inputs in outputs.values() for path in inputs)
         with tqdm(total=num_scenes, unit="scene", desc="locate") as progress:
             for output, inputs in outputs.items():
+                counts: list[int] = []
                 with json_list(output) as append:
                     batches = (batch for path in inputs for batch in files[path].batches(options.batch_size))
                     for scenes in map(calibrated, batches):
-                        append(client.localize(scenes, options.batch_size))
+                        found = client.locate(scenes, batch_size=options.batch_size)
+                        append([scene.to_dict() for scene in found])
+                        counts += [scene.num_sources for scene in found]
                         progress.update(len(scenes))
+                reports.append(f"{output}: {_summary(counts)}")
+                none_found = none_found or 0 in counts
+    print(*reports, sep="\n")
+    if none_found:
+        print("Likely causes where no source was found:", *CAUSES_OF_NO_SOURCES, sep="\n- ")
+
+
+def _summary(counts: Sequence[int]) -> str:
+    """How many sources were found, and in which scenes none was."""
+    empty = [str(scene) for scene, count in enumerate(counts) if count == 0]
+    total = sum(counts)
+    said = f"{len(counts)} {_noun('scene', len(counts))}, {total} {_noun('source', total)} found"
+    if not empty:
+        return said
+    more = f" and {len(empty) - _MOST_NAMED} more" if len(empty) > _MOST_NAMED else ""
+    return f"{said}; none in {_noun('scene', len(empty))} {', '.join(empty[:_MOST_NAMED])}{more} (counted from 0)"
+
+
+def _noun(noun: str, count: int) -> str:
+    return noun if count == 1 else f"{noun}s"
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Prints each `MeasurementWarning` as one line."""
+
+    show_other = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **how: Any) -> None:
+        if issubclass(category, MeasurementWarning):
+            print(f"serving.client: warning: {message}", file=sys.stderr)
+        else:
+            show_other(message, category, *where, **how)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", MeasurementWarning)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line entry point."""
     options = _parser().parse_args(argv)
     try:
-        _locate(options)
+        with _warnings_as_lines():
+            _locate(options)
     except (ValueError, OSError, ServerError) as error:
         sys.exit(f"serving.client: {error}")
     except KeyboardInterrupt:

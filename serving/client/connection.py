@@ -1,4 +1,4 @@
-"""How a client reaches a server: TLS, deadlines, a share for every pod, and tries again while the server is away."""
+"""Connection to a server: TLS, deadlines, load balancing over several servers, and retries while it is unavailable."""
 
 import contextlib
 import dataclasses
@@ -20,12 +20,12 @@ _ROUND_ROBIN = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
 
 
 class ServerError(Exception):
-    """The server is away, or answered with an error; one line.
+    """The server is unavailable, or answered with an error; one line.
 
     Args:
       target: HOST:PORT.
-      code: of gRPC.
-      details: what the server or gRPC says.
+      code: gRPC status code.
+      details: message of the server or of gRPC.
     """
 
     def __init__(self, target: str, code: grpc.StatusCode, details: str) -> None:
@@ -35,14 +35,14 @@ class ServerError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class RetryConfig:
-    """Waits between tries of a call that the server is not there to answer (UNAVAILABLE).
+    """Retries of a call while the server is UNAVAILABLE.
 
-    The k-th wait is drawn between a half and the whole of min(longest_wait_s, first_wait_s 2^k), so that clients do not
-    all come back at once. gRPC's own retries end after five tries, and at once for requests above 256 kB.
+    The k-th wait is drawn uniformly between half and all of min(longest_wait_s, first_wait_s 2^k), so that clients do
+    not return all at once. gRPC's own retries end after five attempts, and do not cover requests above 256 kB.
     """
 
     retries: int | None = None
-    """Tries after the first; they end earlier at the call's deadline, and there alone if this is None."""
+    """Attempts after the first. None retries until the call's deadline, which ends retries in any case."""
     first_wait_s: float = 0.2
     longest_wait_s: float = 5.0
 
@@ -65,14 +65,14 @@ class RetryConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TlsConfig:
-    """PEM files of a connection by TLS."""
+    """PEM files of a TLS connection."""
 
     root_certs: Path | None = None
-    """Certificates of the authorities trusted; None trusts gRPC's own list."""
+    """Certificates of the trusted authorities; None selects gRPC's own list."""
     client_key: Path | None = None
-    """The client's private key, for a server that asks for one (mutual TLS)."""
+    """The client's private key, for servers that require one (mutual TLS)."""
     client_cert: Path | None = None
-    """The client's certificate, or chain, for that key."""
+    """The client's certificate or chain for that key."""
 
     def __post_init__(self) -> None:
         if (self.client_key is None) != (self.client_cert is None):
@@ -80,10 +80,10 @@ class TlsConfig:
             raise ValueError(f"tls_client_{absent}: expected a file beside tls_client_{given}, got none")
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """What gRPC needs of the files.
+        """The files as gRPC credentials.
 
         Raises:
-          ValueError: a file is absent, no PEM file, or the key does not belong to the certificate; one line.
+          ValueError: a file is absent or not a PEM file, or the key does not belong to the certificate; one line.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.root_certs is not None:
@@ -109,11 +109,11 @@ def _naming(expected: str, path: Path) -> Iterator[None]:
 
 
 def _open_channel(target: str, tls: TlsConfig | None, retry: RetryConfig) -> grpc.Channel:
-    """A channel for messages of any size.
+    """A gRPC channel for messages of any size.
 
-    Calls go to all addresses that `target` stands for in turn; new ones are found when a connection ends, as servers
-    with grpc.max_connection_age_ms see to. It dials again as often as `retry` tries, and a server that takes the
-    connection has the longest of its waits to begin to speak.
+    Calls go in turn to all addresses that `target` stands for. gRPC looks for new addresses when a connection ends,
+    which servers with grpc.max_connection_age_ms cause regularly. The channel reconnects with the waits of `retry`. A
+    server that accepts the connection has `longest_wait_s` to send its first bytes.
     """
     first_ms, longest_ms = round(1e3 * retry.first_wait_s), round(1e3 * retry.longest_wait_s)
     options = [
@@ -136,12 +136,12 @@ def _serialized(message: Any) -> bytes:
 
 
 class Connection:
-    """A connection to a server, or to several behind one name, which are then asked in turn.
+    """A connection to a server, or to several behind one name, which are then called in turn.
 
     Args:
       target: HOST:PORT, or any other name that gRPC resolves.
       tls: None connects without TLS.
-      retry: what happens while the server is away.
+      retry: what to do while the server is unavailable.
 
     Raises:
       ValueError: see `TlsConfig.credentials`.
@@ -153,7 +153,7 @@ class Connection:
         self._away = False
 
     def close(self) -> None:
-        """Ends the connection; calls under way are cancelled."""
+        """Closes the connection and cancels running calls."""
         self._channel.close()
 
     def method(self, path: str, answer: Any) -> Callable[..., Any]:
@@ -161,15 +161,15 @@ class Connection:
 
         Args:
           path: /package.Service/Method.
-          answer: class of the message that comes back.
+          answer: class of the response message.
         """
         return self._channel.unary_unary(path, _serialized, answer.FromString)
 
     def ask_once(self, method: Callable[..., Any], request: Any, timeout_s: float) -> Any:
-        """The answer to a call that is tried once.
+        """Calls once, without retries.
 
         Raises:
-          ServerError: the server is away, or answered with an error.
+          ServerError: the server is unavailable, or answered with an error.
         """
         try:
             return method(request, timeout=timeout_s)
@@ -177,16 +177,17 @@ class Connection:
             raise ServerError(self.target, error.code(), error.details() or "") from None
 
     def ask(self, method: Callable[..., Any], request: Any, timeout_s: float) -> Any:
-        """The answer to a call, which must be one that may be repeated. The first wait for a server that is away is
-        logged as a warning, those after it are not until it has answered.
+        """Calls with retries. The call must be idempotent.
+
+        The first wait for an unavailable server is logged as a warning. Further waits are silent until it has answered.
 
         Args:
-          method: of `method`.
+          method: result of `method`.
           request: its message.
-          timeout_s: deadline of the call, tries and waits included, seconds.
+          timeout_s: deadline of the call in seconds, retries and waits included.
 
         Raises:
-          ServerError: the deadline passed, the tries are used up, or the server answered with another error.
+          ServerError: the deadline passed, the retries are used up, or the server answered with another error.
         """
         deadline = time.monotonic() + timeout_s
         waits_s = self._retry.waits_s()

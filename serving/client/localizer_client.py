@@ -1,36 +1,24 @@
-"""The class behind `python -m serving.client`: a localizer on a model server."""
+"""A localizer on a model server. `python -m serving.client` is its command line."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
 
 from serving.client import messages
-from serving.client.calibration import Calibration
+from serving.client.calibration import Calibration, read_calibration
 from serving.client.connection import Connection, RetryConfig, ServerError, TlsConfig
-from serving.client.measurement import Measurement, check_measurement
-from serving.client.sources import Scene, scenes_of
+from serving.client.inputs import DEFAULT_BATCH_SIZE, Scenes, check_batch_size, check_sizes, scenes_given
+from serving.client.scene import Scene
+from serving.client.sources import located
 from serving.client.tensors import array_of, tensor_of
 
 DEFAULT_SIGNATURE, REAL_SIGNATURE, SURFACE_SIGNATURE = "serving_default", "localize_real", "surface"
-DEFAULT_BATCH_SIZE = 32
-"""Scenes a request, the largest batch of serving/deploy/config/batching.config: nothing is padded."""
 _SERVICE = "/tensorflow.serving"
 _NOT_READY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.NOT_FOUND)
-
-
-class Scenes(Protocol):
-    """Scenes of one base station and surface: `Measurement` and `MeasurementFile` are such."""
-
-    @property
-    def num_antennas(self) -> int: ...
-
-    @property
-    def num_elements(self) -> int: ...
-
-    def batches(self, size: int) -> Iterator[Measurement]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +30,7 @@ class Answer:
 
 
 def _as_real(value: np.ndarray) -> np.ndarray:
-    """Complex numbers with a trailing axis of 2, real and imaginary part; real ones as they are."""
+    """Complex arrays get a trailing axis of 2, real and imaginary part; real arrays stay as they are."""
     return np.stack([value.real, value.imag], axis=-1) if np.iscomplexobj(value) else value
 
 
@@ -50,21 +38,22 @@ class LocalizerClient:
     """A localizer on a server. Threads may share one.
 
     Args:
-      target: HOST:PORT. Where the host's name stands for several servers, they are asked in turn.
-      model_name: the model's name there.
-      timeout_s: deadline of a call, tries and waits included, seconds.
-      model_version: the version asked; None asks the latest.
-      signature_name: the signature asked. For `localize_real`, complex inputs are sent with a trailing axis of 2.
+      target: HOST:PORT. Where the host name stands for several servers, requests go to them in turn.
+      model_name: name of the model on the server.
+      timeout_s: deadline of a call in seconds, retries and waits included.
+      model_version: version of the model; None selects the latest.
+      signature_name: signature to call. `localize_real` receives complex inputs with a trailing axis of 2.
       tls: None connects without TLS.
-      retry: what happens while the server is away.
+      retry: what to do while the server is unavailable.
+      calibration: calibration file to apply to every measurement of `locate` and `localize`.
 
     Raises:
-      ValueError: a file of `tls` cannot be used.
+      ValueError: a file of `tls` or the calibration cannot be used.
 
     Examples:
       >>> with LocalizerClient("localhost:8500") as client:
-      ...     for scene in client.localize(read_measurement(Path("measurement.npz"))):
-      ...         print([source["position_m"] for source in scene["sources"]])
+      ...     for scene in client.locate("measurement.npz"):
+      ...         print([source.position_m for source in scene.sources])
     """
 
     def __init__(
@@ -77,9 +66,12 @@ class LocalizerClient:
         signature_name: str = DEFAULT_SIGNATURE,
         tls: TlsConfig | None = None,
         retry: RetryConfig = RetryConfig(),
+        calibration: str | Path | None = None,
     ) -> None:
         self.target, self.model_name, self.timeout_s = target, model_name, timeout_s
         self.model_version, self.signature_name = model_version, signature_name
+        self._calibration = None if calibration is None else read_calibration(Path(calibration))
+        self._calibration_fits = False
         self._connection = connection = Connection(target, tls, retry)
         self._predict = connection.method(f"{_SERVICE}.PredictionService/Predict", messages.PredictResponse)
         self._metadata = connection.method(
@@ -95,7 +87,7 @@ class LocalizerClient:
         self.close()
 
     def close(self) -> None:
-        """Ends the connection; the client cannot be used after it."""
+        """Closes the connection. The client cannot be used afterwards."""
         self._connection.close()
 
     def _spec(self, signature_name: str = "") -> Any:
@@ -105,13 +97,13 @@ class LocalizerClient:
         return spec
 
     def ready(self, timeout_s: float = 5.0) -> bool:
-        """Whether the model serves, in the version asked if one is; asked once, without waiting for the server.
+        """True if the model serves, in the version of this client. Asks once and does not wait for the server.
 
         Args:
-          timeout_s: deadline of the question, seconds.
+          timeout_s: deadline of the call, seconds.
 
         Raises:
-          ServerError: the server refuses to say.
+          ServerError: the server answers with an error.
         """
         request = messages.GetModelStatusRequest(model_spec=self._spec())
         try:
@@ -128,10 +120,11 @@ class LocalizerClient:
         return messages.SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
 
     def input_shapes(self) -> dict[str, list[int]]:
-        """Shapes of the inputs of the signature asked, -1 where any size goes.
+        """Shapes of the signature's inputs, by name. -1 stands for any size.
 
         Raises:
-          ValueError: the model has no such signature. ServerError: the server is away or does not know the model.
+          ValueError: the model has no such signature.
+          ServerError: the server is unavailable or does not know the model.
         """
         signatures = self._signatures()
         if self.signature_name not in signatures:
@@ -143,10 +136,11 @@ class LocalizerClient:
         return {name: [dim.size for dim in info.tensor_shape.dim] for name, info in inputs.items()}
 
     def check(self, scenes: Scenes) -> None:
-        """Compares M and N with the model's; the server is asked once for each M and N.
+        """Compares M and N with the model's. Asks the server once for each pair of M and N.
 
         Raises:
-          ValueError: they differ. ServerError: see `input_shapes`.
+          ValueError: they differ.
+          ServerError: see `input_shapes`.
         """
         sizes = (scenes.num_antennas, scenes.num_elements)
         if sizes in self._fitting:
@@ -154,17 +148,15 @@ class LocalizerClient:
         expected = self.input_shapes().get("channel")
         if expected is None:
             raise ValueError(f"channel: expected an input of that name, the model {self.model_name} has none")
-        for letter, size, got in zip("MN", expected[1:3], sizes, strict=True):
-            if size not in (-1, got):
-                raise ValueError(f"channel: expected {letter} = {size} as the model {self.model_name}, got {got}")
+        check_sizes(scenes, expected[1], expected[2], f"the model {self.model_name}")
         self._fitting.add(sizes)
 
     def check_calibration(self, calibration: Calibration) -> None:
-        """Whether a calibration that is to be applied here is one for the model, as far as the model can say.
+        """Checks that a calibration was made for the model's surface, as far as the model can tell.
 
         Raises:
-          ValueError: it was made for another surface, or the model holds a calibration already. ServerError: the server
-            is away or does not know the model.
+          ValueError: it was made for another surface, or the model already contains a calibration.
+          ServerError: the server is unavailable or does not know the model.
         """
         if SURFACE_SIGNATURE not in self._signatures():
             return
@@ -180,36 +172,83 @@ class LocalizerClient:
                 f"got one of {str(made_for)[:12]}"
             )
 
+    def locate(
+        self,
+        measurement: str | Path | Scenes | Mapping[str, Any] | np.ndarray | None = None,
+        ris_codes: Any = None,
+        channel: Any = None,
+        snr_db: Any = None,
+        *,
+        snapshots: Any = None,
+        noise_power: Any = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+    ) -> list[Scene]:
+        """Finds the sources of every scene. `ris_mvdr.load_localizer().locate` takes the same arguments.
+
+        Args:
+          measurement: path of a measurement file, a `Measurement` or `MeasurementFile`, the arrays by name, or the
+            snapshots; left out, the arrays below.
+          ris_codes: [B, L, N] or [L, N] complex.
+          channel: [B, M, N] or [M, N] complex.
+          snr_db: [B] or a number, dB.
+          snapshots: [B, L, M] complex.
+          noise_power: sigma^2 in the units of |snapshots|^2, [B] or a number, in place of snr_db.
+          batch_size: scenes per request.
+
+        Raises:
+          ValueError: the arrays are wrong, or belong to another installation than the model's.
+          ServerError: the server is unavailable or answers with an error.
+
+        Examples:
+          >>> client.locate("measurement.npz")
+          >>> client.locate(snapshots=snapshots, ris_codes=ris_codes, channel=channel, snr_db=10.0)
+        """
+        check_batch_size(batch_size)
+        scenes = scenes_given(
+            measurement,
+            snapshots=snapshots,
+            ris_codes=ris_codes,
+            channel=channel,
+            snr_db=snr_db,
+            noise_power=noise_power,
+        )
+        return [scene for batch in self._located(scenes, batch_size) for scene in batch]
+
+    def _located(self, scenes: Scenes, batch_size: int) -> Iterator[list[Scene]]:
+        self.check(scenes)
+        if self._calibration is not None and not self._calibration_fits:
+            self.check_calibration(self._calibration)
+            self._calibration_fits = True
+        for batch in scenes.batches(batch_size):
+            sent = batch if self._calibration is None else self._calibration.of(batch)
+            answer = self.predict(sent.inputs(0, len(sent)))
+            yield located(answer.outputs, answer.model_version)
+
     def localize(
         self, measurement: Scenes | Mapping[str, np.ndarray], batch_size: int = DEFAULT_BATCH_SIZE
-    ) -> list[Scene]:
-        """The sources of every scene.
+    ) -> list[dict[str, Any]]:
+        """`locate` with plain data as the result: the entries of the client's JSON file.
 
         Args:
           measurement: scenes, or the arrays of a measurement file by name.
-          batch_size: scenes a request.
+          batch_size: scenes per request.
 
         Raises:
-          ValueError: the arrays are wrong or of another installation than the model's. ServerError: the server is away
-            or refuses.
+          ValueError: the arrays are wrong, or belong to another installation than the model's.
+          ServerError: the server is unavailable or answers with an error.
         """
-        scenes: Scenes = check_measurement(measurement) if isinstance(measurement, Mapping) else measurement
-        self.check(scenes)
-        found: list[Scene] = []
-        for batch in scenes.batches(batch_size):
-            answer = self.predict(batch.inputs(0, len(batch)))
-            found += scenes_of(answer.outputs, answer.model_version)
-        return found
+        return [scene.to_dict() for scene in self.locate(measurement, batch_size=batch_size)]
 
     def predict(self, inputs: Mapping[str, np.ndarray], output_filter: Iterable[str] = ()) -> Answer:
-        """Outputs of the signature asked for a batch.
+        """Calls the signature with a batch, without further checks.
 
         Args:
           inputs: by name, batch first.
-          output_filter: names of the outputs wanted; none wants all.
+          output_filter: names of the outputs to return; empty returns all.
 
         Raises:
-          ValueError: an input or output that is no array of numbers. ServerError: the server is away or refuses.
+          ValueError: an input or output is not an array of numbers.
+          ServerError: the server is unavailable or answers with an error.
         """
         return self._ask(self.signature_name, inputs, output_filter)
 

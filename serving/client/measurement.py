@@ -1,21 +1,37 @@
-"""Measurements: snapshots, ris_codes, channel and snr_db or noise_power, checked (docs/conventions.md)."""
+"""Measurements (docs/conventions.md) and their one check, shared by client, Python API and imports."""
 
 import dataclasses
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from serving.client.axes import misordered
 from serving.client.files import replacing
 from serving.client.npz import NpzReader
 
 LEVELS = ("snr_db", "noise_power")
+INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
+"""Inputs of the model's signatures."""
+
+SNR_LIMIT_DB = 100.0
+"""Larger magnitudes are refused: the dynamic range of a 16-bit receiver is 98 dB."""
+USUAL_SNR_DB = (-30.0, 50.0)
+"""SNRs outside this range raise a warning. The model treats everything above 50 dB as 50 dB. At -30 dB the gain of the
+default measurement, 64 snapshots of 16 antennas or 30 dB, is used up."""
+USUAL_MODULUS = (0.5, 1.5)
+"""Codes with |c| outside this range raise a warning; the signal model has |c| = 1."""
 
 
-@dataclasses.dataclass(frozen=True)
+class MeasurementWarning(UserWarning):
+    """A measurement that is possible, but probably not meant. One line that names the array."""
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class Measurement:
-    """A batch of scenes, as the model's signature takes them.
+    """A batch of scenes in the form of the model's signature.
 
     snapshots: [B, L, M] complex64. ris_codes: [B, L, N] complex64. channel: [B, M, N] complex64.
     snr_db: [B] float32, dB.
@@ -29,6 +45,12 @@ class Measurement:
     def __len__(self) -> int:
         return len(self.snapshots)
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({len(self)} scenes, {self.snapshots.shape[1]} snapshots, "
+            f"{self.num_antennas} antennas, {self.num_elements} elements)"
+        )
+
     @property
     def num_antennas(self) -> int:
         """M."""
@@ -40,17 +62,21 @@ class Measurement:
         return self.channel.shape[2]
 
     def inputs(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        """Scenes start..stop by input name."""
-        return {field.name: getattr(self, field.name)[start:stop] for field in dataclasses.fields(self)}
+        """Scenes start to stop - 1, by input name."""
+        return {name: getattr(self, name)[start:stop] for name in INPUTS}
 
     def batches(self, size: int) -> "Iterator[Measurement]":
-        """All scenes in order, `size` at a time, the last time fewer."""
+        """All scenes in order, `size` at a time. The last batch may be smaller."""
         for first in range(0, len(self), size):
             yield Measurement(**self.inputs(first, first + size))
 
+    def save(self, path: str | Path) -> None:
+        """Writes a measurement file."""
+        write_measurement(Path(path), self)
+
 
 class Described(Protocol):
-    """An array, or what is known of one before it is read."""
+    """An array, or the header of an array that is not read yet."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -64,7 +90,7 @@ class Described(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Sizes of a measurement: scenes B, snapshots L, antennas M, elements N; and which of `LEVELS` it holds."""
+    """Sizes of a measurement: scenes B, snapshots L, antennas M, elements N; and which of `LEVELS` it has."""
 
     num_scenes: int
     num_snapshots: int
@@ -81,18 +107,29 @@ def _expect_numbers(where: str, arrays: Mapping[str, Described], name: str, kind
     return arrays[name]
 
 
+def _expect_codes(where: str, arrays: Mapping[str, Described]) -> Described:
+    """Real numbers are phases or only the real parts of the codes, and the model would read either as amplitudes."""
+    codes = _expect_numbers(where, arrays, "ris_codes", "iufc", np.complex64)
+    if codes.dtype.kind != "c":
+        raise ValueError(
+            f"{where}: ris_codes: expected complex reflection coefficients, got dtype {codes.dtype}; "
+            "convert phases in radians by np.exp(1j * phases)"
+        )
+    return codes
+
+
 def _expect_shape(where: str, name: str, array: Described, shape: tuple[int, ...], letters: str) -> None:
-    """A batch axis may be left out."""
+    """The batch axis may be absent."""
     got = (shape[0], *array.shape) if array.ndim == len(shape) - 1 else array.shape
     if got != shape:
         raise ValueError(f"{where}: {name}: expected shape {letters} = {list(shape)}, got {list(got)}")
 
 
 def check_layout(arrays: Mapping[str, Described], where: str) -> Layout:
-    """Checks names, dtypes and shapes of the arrays of `check_measurement`.
+    """Checks the names, dtypes and shapes of the arrays of `check_measurement`.
 
     Raises:
-      ValueError: one line that names the array, what was expected and what came.
+      ValueError: one line that names the array, what was expected and what was given.
     """
     snapshots = _expect_numbers(where, arrays, "snapshots", "iufc", np.complex64)
     if snapshots.ndim != 3:
@@ -102,13 +139,17 @@ def check_layout(arrays: Mapping[str, Described], where: str) -> Layout:
         if size == 0:
             raise ValueError(f"{where}: snapshots: expected at least one {noun}, got {letter} = 0")
     channel = _expect_numbers(where, arrays, "channel", "iufc", np.complex64)
-    codes = _expect_numbers(where, arrays, "ris_codes", "iufc", np.complex64)
+    codes = _expect_codes(where, arrays)
     if channel.ndim not in (2, 3):
         raise ValueError(f"{where}: channel: expected shape [B, M, N] or [M, N], got {list(channel.shape)}")
+    given = [name for name in LEVELS if name in arrays]
+    scenes = arrays[given[0]].shape if len(given) == 1 else ()
+    fault = misordered(snapshots.shape, codes.shape, channel.shape, scenes)
+    if fault is not None:
+        raise ValueError(f"{where}: {fault}")
     elements = channel.shape[-1]
     _expect_shape(where, "channel", channel, (batch, num_antennas, elements), "[B, M, N]")
     _expect_shape(where, "ris_codes", codes, (batch, num_snapshots, elements), "[B, L, N]")
-    given = [name for name in LEVELS if name in arrays]
     if len(given) != 1:
         raise ValueError(
             f"{where}: snr_db: expected either snr_db or noise_power, got {' and '.join(given) or 'neither'}"
@@ -120,20 +161,22 @@ def check_layout(arrays: Mapping[str, Described], where: str) -> Layout:
 
 
 def measurement_of(arrays: Mapping[str, np.ndarray], layout: Layout, where: str, first: int = 0) -> Measurement:
-    """Scenes of a measurement whose layout is checked, in the signature's form.
+    """Scenes of a measurement in the signature's form. The layout must have been checked.
 
     Args:
-      arrays: some of the scenes, by name; arrays without a batch axis as they are.
-      layout: of the whole.
-      where: named in errors.
-      first: number of the first of these scenes in the whole.
+      arrays: some of the scenes, by name. Arrays without a batch axis stay whole.
+      layout: layout of the whole measurement.
+      where: start of error messages.
+      first: number of the first of these scenes in the whole measurement.
 
     Raises:
-      ValueError: one line that names the array, what was expected and what came.
+      ValueError: one line that names the array, what was expected and what was given.
     """
     for name in ("snapshots", "channel", "ris_codes", layout.level):
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{where}: {name}: expected finite numbers, got NaN or infinity")
+    for name in ("snapshots", "channel", "ris_codes"):
+        _expect_signal(where, name, arrays[name], first)
     snapshots = arrays["snapshots"]
     batch = len(snapshots)
 
@@ -141,6 +184,8 @@ def measurement_of(arrays: Mapping[str, np.ndarray], layout: Layout, where: str,
         return np.broadcast_to(arrays[name], (batch, rows, layout.num_elements)).astype(np.complex64)
 
     level = np.broadcast_to(arrays[layout.level], (batch,))
+    if layout.level == "snr_db":
+        _expect_decibels(where, level, first)
     return Measurement(
         snapshots.astype(np.complex64),
         batched("ris_codes", layout.num_snapshots),
@@ -153,14 +198,86 @@ def check_measurement(arrays: Mapping[str, np.ndarray], where: str = "measuremen
     """Checks arrays and brings them to the signature's form.
 
     Args:
-      arrays: snapshots [B, L, M]; ris_codes [B, L, N] or [L, N]; channel [B, M, N] or [M, N]; and one of snr_db [B]
-        (dB) and noise_power [B] (sigma^2, in the units of |snapshots|^2).
-      where: named in errors.
+      arrays: snapshots [B, L, M]; ris_codes [B, L, N] or [L, N], complex; channel [B, M, N] or [M, N]; and either
+        snr_db [B] (dB) or noise_power [B] (sigma^2, in the units of |snapshots|^2).
+      where: start of error messages.
 
     Raises:
-      ValueError: one line that names the array, what was expected and what came.
+      ValueError: one line that names the array, what was expected and what was given.
+
+    Warns:
+      MeasurementWarning: the codes or the SNR are possible, but probably not meant.
     """
-    return measurement_of(arrays, check_layout(arrays, where), where)
+    layout = check_layout(arrays, where)
+    measurement = measurement_of(arrays, layout, where)
+    warn(where, doubts(arrays["ris_codes"], measurement.snr_db, layout))
+    return measurement
+
+
+def doubts(ris_codes: np.ndarray, snr_db: np.ndarray, layout: Layout, first: int = 0) -> dict[str, str]:
+    """What is possible, but probably not meant: array name -> message.
+
+    Args:
+      ris_codes: [L, N] or [B, L, N] complex.
+      snr_db: [B], dB.
+      layout: layout of the measurement.
+      first: number of the first of these scenes in the whole measurement.
+    """
+    found = {}
+    modulus = np.abs(ris_codes)
+    low, high = USUAL_MODULUS
+    share = np.mean((modulus < low) | (modulus > high))
+    if share > 0:
+        found["ris_codes"] = (
+            f"expected reflection coefficients with |c| near 1, got |c| from {modulus.min():.3g} to "
+            f"{modulus.max():.3g}, {share:.1%} of them outside {low} to {high}; "
+            "are these phases? then convert them by np.exp(1j * phases)"
+        )
+    lowest, highest = USUAL_SNR_DB
+    scene = int(np.argmax(snr_db))
+    if snr_db[scene] > highest:
+        cause = (
+            "is it a ratio of powers? then convert it by 10 * np.log10(ratio)"
+            if layout.level == "snr_db"
+            else "is it in the units of |snapshots|^2?"
+        )
+        found[layout.level] = (
+            f"expected an SNR of at most {highest:g} dB, got {snr_db[scene]:.4g} dB in scene {first + scene}; {cause}"
+        )
+    scene = int(np.argmin(snr_db))
+    if layout.level == "snr_db" and snr_db[scene] < lowest:
+        found[layout.level] = (
+            f"expected an SNR of at least {lowest:g} dB, got {snr_db[scene]:.4g} dB in scene {first + scene}; "
+            "is it a noise level in dBm? then give noise_power in the units of |snapshots|^2"
+        )
+    return found
+
+
+def warn(where: str, found: Mapping[str, str]) -> None:
+    """Issues a `MeasurementWarning` for each of `doubts`."""
+    for name, message in found.items():
+        warnings.warn(f"{where}: {name}: {message}", MeasurementWarning, stacklevel=3)
+
+
+def _expect_signal(where: str, name: str, array: np.ndarray, first: int) -> None:
+    """Zeros only are an array that was never filled, or a receiver that was off."""
+    if array.ndim == 2:
+        if not array.any():
+            raise ValueError(f"{where}: {name}: expected numbers other than zero, got zeros only")
+        return
+    used = array.any(axis=(1, 2))
+    if not used.all():
+        scene = first + int(np.argmin(used))
+        raise ValueError(f"{where}: {name}: expected numbers other than zero, got zeros only in scene {scene}")
+
+
+def _expect_decibels(where: str, snr_db: np.ndarray, first: int) -> None:
+    scene = int(np.argmax(np.abs(snr_db)))
+    if abs(snr_db[scene]) > SNR_LIMIT_DB:
+        raise ValueError(
+            f"{where}: snr_db: expected dB between {-SNR_LIMIT_DB:g} and {SNR_LIMIT_DB:g}, got {snr_db[scene]:.6g} in "
+            f"scene {first + scene}; convert a ratio of powers by 10 * np.log10(ratio)"
+        )
 
 
 def _snr_db(where: str, snapshots: np.ndarray, noise_power: np.ndarray, first: int) -> np.ndarray:
@@ -175,23 +292,36 @@ def _snr_db(where: str, snapshots: np.ndarray, noise_power: np.ndarray, first: i
             f"{where}: noise_power: expected less than the received power {received[scene]:.3g} of scene "
             f"{first + scene}, got {noise_power[scene]:.3g}"
         )
-    return (10.0 * np.log10(snr)).astype(np.float32)
+    snr_db = 10.0 * np.log10(snr)
+    scene = int(np.argmax(snr_db))
+    if snr_db[scene] > SNR_LIMIT_DB:
+        raise ValueError(
+            f"{where}: noise_power: expected at most {SNR_LIMIT_DB:g} dB below the received power "
+            f"{received[scene]:.3g} of scene {first + scene}, got {noise_power[scene]:.3g}"
+        )
+    return snr_db.astype(np.float32)
 
 
-def read_measurement(path: Path) -> Measurement:
-    """Reads and checks a measurement file; `MeasurementFile` does so a few scenes at a time.
+def read_measurement(path: str | Path) -> Measurement:
+    """Reads and checks a measurement file. `MeasurementFile` reads a few scenes at a time.
 
     Raises:
-      ValueError: the file is absent, no `.npz`, cut short, or its arrays are wrong.
+      ValueError: the file is absent, not a `.npz` file or truncated, or its arrays are wrong.
+
+    Warns:
+      MeasurementWarning: the codes or the SNR are possible, but probably not meant.
     """
-    with NpzReader(path) as file:
+    with NpzReader(Path(path)) as file:
         layout = check_layout(file.headers, str(path))
         names = ("snapshots", "ris_codes", "channel", layout.level)
-        return measurement_of({name: file.whole(name) for name in names}, layout, str(path))
+        arrays = {name: file.whole(name) for name in names}
+    measurement = measurement_of(arrays, layout, str(path))
+    warn(str(path), doubts(arrays["ris_codes"], measurement.snr_db, layout))
+    return measurement
 
 
 def write_measurement(path: Path, measurement: Measurement) -> None:
-    """Writes a measurement file beside its place, then renames it there."""
+    """Writes a measurement file. It appears whole or not at all."""
     with replacing(path) as temporary:
         arrays: dict[str, Any] = measurement.inputs(0, len(measurement))
         np.savez(temporary, **arrays)

@@ -1,4 +1,4 @@
-"""A measurement file a few scenes at a time: one larger than the memory is sent as well as a small one."""
+"""Measurement files read a few scenes at a time. A file may be larger than the memory."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -7,27 +7,37 @@ from typing import Any
 
 import numpy as np
 
-from serving.client.measurement import LEVELS, Described, Layout, Measurement, check_layout, measurement_of
+from serving.client.measurement import (
+    LEVELS,
+    Described,
+    Layout,
+    Measurement,
+    check_layout,
+    doubts,
+    measurement_of,
+    warn,
+)
 from serving.client.npz import NpzReader
 
 _SNAPSHOTS = "snapshots"
 
 
 class MeasurementFile:
-    """A measurement file whose arrays are checked and whose scenes stay on the disk.
+    """A measurement file. Its arrays are checked at once; its scenes stay on disk until they are asked for.
 
     Args:
       path: the `.npz` file, compressed or not. Arrays in Fortran order are read whole.
-      noise_power: sigma^2 [B] or a number, in the units of |snapshots|^2, in place of the file's snr_db or noise_power.
+      noise_power: sigma^2 [B] or a number, in the units of |snapshots|^2. Replaces the file's snr_db or noise_power.
 
     Raises:
-      ValueError: the file is absent, no `.npz`, or its arrays have wrong names, dtypes or shapes; one line.
+      ValueError: the file is absent or not a `.npz` file, or its arrays have wrong names, dtypes or shapes; one line.
     """
 
-    def __init__(self, path: Path, noise_power: np.ndarray | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, noise_power: np.ndarray | None = None) -> None:
+        self.path = Path(path)
         self._held: dict[str, np.ndarray] = {} if noise_power is None else {"noise_power": noise_power}
-        with NpzReader(path) as file:
+        self._warned: set[str] = set()
+        with NpzReader(self.path) as file:
             replaced = () if noise_power is None else LEVELS
             described: dict[str, Described] = {
                 name: header for name, header in file.headers.items() if name not in replaced
@@ -57,13 +67,16 @@ class MeasurementFile:
         return self.layout.num_elements
 
     def batches(self, size: int) -> Iterator[Measurement]:
-        """All scenes in order.
+        """All scenes in order. A warning about an array is issued once per file.
 
         Args:
-          size: scenes at a time, the last time fewer.
+          size: scenes per batch. The last batch may be smaller.
 
         Raises:
-          ValueError: the file is cut short, or holds numbers that are not finite or powers that cannot be.
+          ValueError: the file is truncated, or holds numbers that are not finite or powers that cannot be.
+
+        Warns:
+          MeasurementWarning: the codes or the SNR are possible, but probably not meant.
         """
         level = self._held[self.layout.level]
         with NpzReader(self.path) as file:
@@ -71,17 +84,23 @@ class MeasurementFile:
             for first, rows in zip(itertools.count(0, size), zip(*streams, strict=True), strict=False):
                 arrays = {**self._held, **dict(zip(self._streamed, rows, strict=True))}
                 arrays[self.layout.level] = level if level.ndim == 0 else level[first : first + size]
-                yield measurement_of(arrays, self.layout, str(self.path), first)
+                measurement = measurement_of(arrays, self.layout, str(self.path), first)
+                self._warn(doubts(arrays["ris_codes"], measurement.snr_db, self.layout, first))
+                yield measurement
+
+    def _warn(self, found: dict[str, str]) -> None:
+        warn(str(self.path), {name: message for name, message in found.items() if name not in self._warned})
+        self._warned.update(found)
 
     def verify(self, size: int, use: Callable[[Measurement], Any] = lambda scenes: scenes) -> None:
-        """Reads the file once, `size` scenes at a time, so that what is wrong is said before anything is sent.
+        """Reads the whole file once, so that errors show before anything is sent.
 
         Args:
-          size: scenes a batch.
-          use: what is made of each batch.
+          size: scenes per batch.
+          use: called with each batch.
 
         Raises:
-          ValueError: see `batches`, and what `use` raises.
+          ValueError: see `batches`, and whatever `use` raises.
         """
         for scenes in self.batches(size):
             use(scenes)

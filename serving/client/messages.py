@@ -1,9 +1,9 @@
-"""TF Serving's messages, as far as a localizer's client needs them, without TensorFlow.
+"""The TF Serving messages that the client needs, without TensorFlow.
 
-The stubs of tensorflow-serving-api import TensorFlow's own messages and with them all of TensorFlow, and no package of
-the stubs alone is kept up. What goes over the wire are numbers and types of fields, and these are stable, so they are
-listed here. The classes live in a descriptor pool of their own: a process that imports TensorFlow as well has messages
-of the same names in the default pool, and two in one pool would clash.
+The stubs of tensorflow-serving-api import all of TensorFlow, and no package with the stubs alone is maintained. Only
+field numbers and types go over the wire. They are stable, so this module lists them. The classes have their own
+descriptor pool: a process that also imports TensorFlow has messages of the same names in the default pool, where they
+would clash.
 """
 
 from typing import Any
@@ -54,7 +54,7 @@ FIELDS: dict[str, dict[str, tuple[int, str]]] = {
     "GetModelStatusResponse": {"model_version_status": (1, "repeated ModelVersionStatus")},
 }
 AVAILABLE = 30
-"""State of a version that serves."""
+"""State of a version that is being served."""
 
 
 def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: int, kind: str) -> None:

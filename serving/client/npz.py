@@ -1,4 +1,4 @@
-"""`.npz` files read in order, a few rows at a time, so that a file may be larger than the memory."""
+"""Reads `.npz` files in order, a few rows at a time. A file may be larger than the memory."""
 
 import contextlib
 import dataclasses
@@ -17,7 +17,7 @@ _SUFFIX = ".npy"
 
 @dataclasses.dataclass(frozen=True)
 class ArrayHeader:
-    """What an array in the file is, before it is read."""
+    """Shape and dtype of an array in the file, before it is read."""
 
     shape: tuple[int, ...]
     fortran_order: bool
@@ -45,7 +45,7 @@ class NpzReader:
       path: the file.
 
     Raises:
-      ValueError: it is absent, no `.npz`, or cut short; one line that begins with the path.
+      ValueError: the file is absent, not a `.npz` file or truncated; one line that begins with the path.
 
     Examples:
       >>> with NpzReader(path) as file:
@@ -85,18 +85,20 @@ class NpzReader:
         return self._zip.open(name + _SUFFIX)
 
     def whole(self, name: str) -> np.ndarray:
-        """All of an array."""
+        """The whole array."""
         with self._naming(), self._open(name) as stream:
             array = np.lib.format.read_array(stream, allow_pickle=False)
             self._expect_end(stream)
             return array
 
     def rows(self, name: str, size: int) -> Iterator[np.ndarray]:
-        """An array along its first axis, `size` rows at a time. One in Fortran order is read whole: its rows lie apart.
+        """An array along its first axis, `size` rows at a time.
+
+        An array in Fortran order is read whole, since its rows are not contiguous.
 
         Args:
-          name: of an array with at least one axis.
-          size: rows, the last time fewer.
+          name: name of an array with at least one axis.
+          size: rows per step. The last step may have fewer.
         """
         header = self.headers[name]
         if header.fortran_order:
@@ -121,6 +123,6 @@ class NpzReader:
 
     @staticmethod
     def _expect_end(stream: IO[bytes]) -> None:
-        """Also reads what makes `zipfile` compare the checksum."""
+        """Reads to the end, which also makes `zipfile` compare the checksum."""
         if stream.read(1):
             raise ValueError("more bytes than the array's shape says")

@@ -1,61 +1,52 @@
-"""What the localizer found as plain data, and the JSON file it goes to."""
+"""A localizer's outputs as scenes, and the JSON file they are written to."""
 
 import contextlib
 import json
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
 from serving.client.files import replacing
+from serving.client.scene import Scene
+
+SOURCE_OUTPUTS = (
+    "azimuth_deg",
+    "elevation_deg",
+    "range_m",
+    "position_m",
+    "power_db",
+    "score",
+    "position_cov_m2",
+)
+"""Outputs that every localizer has for each of its slots."""
 
 
-class Source(TypedDict):
-    """A source (docs/conventions.md, Output), and whatever else the model says of each source."""
-
-    azimuth_deg: float
-    elevation_deg: float
-    range_m: float
-    position_m: list[float]
-    power_db: float
-    score: float
-    position_cov_m2: list[list[float]]
-
-
-class Scene(TypedDict):
-    """The sources of a scene by falling score, and whatever else the model says of the scene, such as `refined`."""
-
-    model_version: int
-    """The version that answered."""
-    num_sources: int
-    sources: list[Source]
-
-
-def scenes_of(outputs: Mapping[str, np.ndarray], model_version: int) -> list[Scene]:
-    """The outputs as plain data, one entry a scene.
+def scenes_of(outputs: Mapping[str, np.ndarray], model_version: int | None) -> list[dict[str, Any]]:
+    """The outputs as plain data, one entry per scene.
 
     Args:
-      outputs: num_sources int [B], the fields of `Source` [B, K_max, ...] and any others: those of shape
-        [B, K_max, ...] are told of each source, the rest of the scene.
-      model_version: that gave them.
+      outputs: num_sources int [B], `SOURCE_OUTPUTS` [B, K_max, ...] and any others. Those of shape [B, K_max, ...]
+        belong to the sources, the rest to the scene.
+      model_version: version of the model that gave them.
 
     Raises:
       ValueError: an output is absent.
     """
-    for name in ("num_sources", *Source.__annotations__):
+    for name in ("num_sources", *SOURCE_OUTPUTS):
         if name not in outputs:
             raise ValueError(f"{name}: expected an output of that name, got {', '.join(sorted(outputs)) or 'none'}")
     slots = outputs["score"].shape[1]
-    extra = [name for name in outputs if name != "num_sources" and name not in Source.__annotations__]
+    extra = [name for name in outputs if name != "num_sources" and name not in SOURCE_OUTPUTS]
     of_sources = [name for name in extra if outputs[name].ndim > 1 and outputs[name].shape[1] == slots]
     of_scenes = [name for name in extra if name not in of_sources]
 
-    def source(scene: int, slot: int) -> Any:
-        return {name: outputs[name][scene, slot].tolist() for name in (*Source.__annotations__, *of_sources)}
+    def source(scene: int, slot: int) -> dict[str, Any]:
+        return {name: outputs[name][scene, slot].tolist() for name in (*SOURCE_OUTPUTS, *of_sources)}
 
-    def entry(scene: int, count: int) -> Any:
+    def entry(scene: int, count: int) -> dict[str, Any]:
         return {
             "model_version": model_version,
             "num_sources": count,
@@ -66,12 +57,17 @@ def scenes_of(outputs: Mapping[str, np.ndarray], model_version: int) -> list[Sce
     return [entry(scene, int(count)) for scene, count in enumerate(outputs["num_sources"])]
 
 
+def located(outputs: Mapping[str, np.ndarray], model_version: int | None = None) -> list[Scene]:
+    """`scenes_of` as objects."""
+    return [Scene.from_dict(entry) for entry in scenes_of(outputs, model_version)]
+
+
 @contextlib.contextmanager
 def json_list(path: Path) -> Iterator[Callable[[Sequence[Any]], None]]:
-    """A JSON list, appended to by the function this gives; the file is there whole at the end, or not at all.
+    """Yields a function that appends to a JSON list. The file appears whole at the end, or not at all.
 
     Raises:
-      OSError: it cannot be written; before anything is appended, if the folder is the reason.
+      OSError: the file cannot be written; if the folder is the reason, before anything is appended.
       ValueError: an entry holds NaN or infinity, which JSON does not have.
     """
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:

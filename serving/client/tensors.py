@@ -1,4 +1,4 @@
-"""NumPy arrays as TensorProtos and back, without TensorFlow."""
+"""Converts NumPy arrays to TensorProtos and back, without TensorFlow."""
 
 import math
 from typing import Any
@@ -34,11 +34,11 @@ def tensor_of(array: np.ndarray, name: str) -> Any:
     """The TensorProto of an array of numbers.
 
     Args:
-      array: of any shape.
-      name: of the array, for errors.
+      array: any shape.
+      name: name of the array, for errors.
 
     Raises:
-      ValueError: TensorFlow has no such numbers.
+      ValueError: TensorFlow has no such dtype.
     """
     dtype = array.dtype.newbyteorder("<")
     if dtype not in _NUMBERS:
@@ -50,14 +50,16 @@ def tensor_of(array: np.ndarray, name: str) -> Any:
 
 
 def array_of(tensor: Any, name: str) -> np.ndarray:
-    """The array of a TensorProto of numbers; fewer values than elements repeat the last, none are zeros.
+    """The array of a TensorProto of numbers.
+
+    Where the message lists fewer values than the shape has elements, the last value repeats; an empty list means zeros.
 
     Args:
       tensor: the message.
-      name: of the tensor, for errors.
+      name: name of the tensor, for errors.
 
     Raises:
-      ValueError: other content than numbers, or more or fewer bytes than the shape says.
+      ValueError: the content is not numbers, or does not match the shape.
     """
     if tensor.dtype not in _DTYPES:
         raise ValueError(f"{name}: expected a tensor of numbers, got DataType {tensor.dtype}")
@@ -77,7 +79,7 @@ def array_of(tensor: Any, name: str) -> np.ndarray:
 
 
 def _listed(values: Any, dtype: np.dtype) -> np.ndarray:
-    """Complex numbers are listed as real and imaginary part in turn, those of 16 bits by their bits."""
+    """Complex numbers are listed as alternating real and imaginary parts, 16-bit floats by their bits."""
     if dtype.kind == "c":
         return np.array(values, np.float32 if dtype.itemsize == 8 else np.float64).view(dtype)
     if dtype == np.float16:

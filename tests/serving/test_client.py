@@ -108,6 +108,7 @@ def located(target: str, tmp_path_factory: pytest.TempPathFactory) -> list[dict]
     )
     assert done.returncode == 0, done.stderr
     assert "scene/s" in done.stderr
+    assert done.stdout == "found/sources.json: 3 scenes, 5 sources found\n"
     assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*")) == [
         "found/sources.json",
         "measurement.npz",
@@ -233,7 +234,10 @@ def refusal(target: str, measurement: Path, *options: str) -> str:
         ({"noise_power": np.ones(2)}, "noise_power: expected shape [B] = [3], got [2]"),
         ({"noise_power": np.full(3, np.nan)}, "noise_power: expected finite numbers"),
         ({"noise_power": -np.ones(3)}, "noise_power: expected positive numbers, got -1.0"),
-        ({"snapshots": np.zeros((3, 64, 16), complex)}, "noise_power: expected less than the received power"),
+        ({"snapshots": np.zeros((3, 64, 16), complex)}, "snapshots: expected numbers other than zero, got zeros only"),
+        ({"ris_codes": np.zeros((64, 144))}, "ris_codes: expected complex reflection coefficients, got dtype float32"),
+        ({"noise_power": np.full(3, 1e-30)}, "noise_power: expected at most 100 dB below the received power"),
+        ({"noise_power": None, "snr_db": np.array([10.0, 2e3, 10.0])}, "snr_db: expected dB between -100 and 100, got"),
     ],
 )
 def test_wrong_arrays_are_named_before_any_server_is_asked(tmp_path: Path, changes: dict, message: str) -> None:

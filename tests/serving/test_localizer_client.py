@@ -28,6 +28,7 @@ def arrays() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(4)
     shapes = {"snapshots": (SCENES, 4, ANTENNAS), "ris_codes": (4, ELEMENTS), "channel": (ANTENNAS, ELEMENTS)}
     made = {name: (rng.normal(size=shape) + 1j).astype(np.complex64) for name, shape in shapes.items()}
+    made["ris_codes"] /= np.abs(made["ris_codes"])
     return {**made, "snr_db": np.arange(SCENES, dtype=np.float32)}
 
 
@@ -37,9 +38,10 @@ def test_arrays_measurements_and_files_are_localized_alike(arrays, tmp_path: Pat
     for measurement in (arrays, check_measurement(arrays), MeasurementFile(tmp_path / "m.npz")):
         with ScriptedServer(found, version=7) as server, LocalizerClient(server.target) as client:
             assert client.localize(measurement, batch_size=2) == expected
+            assert [scene.to_dict() for scene in client.locate(measurement, batch_size=2)] == expected
         sent = [array_of(request.inputs["snapshots"], "snapshots") for request in server.requests]
-        assert [len(batch) for batch in sent] == [2, 2, 1]
-        np.testing.assert_array_equal(np.concatenate(sent), arrays["snapshots"])
+        assert [len(batch) for batch in sent] == 2 * [2, 2, 1]
+        np.testing.assert_array_equal(np.concatenate(sent[:3]), arrays["snapshots"])
 
 
 def test_the_version_that_answers_may_change_between_requests(arrays) -> None:
@@ -80,6 +82,37 @@ def test_another_installation_is_refused_before_it_is_sent(arrays) -> None:
         with pytest.raises(ValueError, match=r"^channel: expected N = 6 as the model ris_localizer, got 4$"):
             client.localize(fewer)
         assert not server.requests
+
+
+def test_locate_takes_what_a_localizer_in_this_process_takes(arrays, tmp_path: Path) -> None:
+    """A path as text, keywords, or arrays by position; a noise power in place of the file's SNR."""
+    path = tmp_path / "m.npz"
+    np.savez(path, **arrays)
+    received = np.mean(np.abs(arrays["snapshots"]) ** 2, axis=(1, 2))
+    with ScriptedServer(found, version=7) as server, LocalizerClient(server.target) as client:
+        by_array = client.locate(arrays["snapshots"], arrays["ris_codes"], arrays["channel"], arrays["snr_db"])
+        assert client.locate(str(path)) == client.locate(**arrays) == by_array
+        assert [scene.model_version for scene in by_array] == [7] * SCENES
+        np.testing.assert_array_equal(by_array[0].sources[0].position_m, np.ones(3))
+        client.locate(path, noise_power=received / 11.0)
+        sent = array_of(server.requests[-1].inputs["snr_db"], "snr_db")
+        np.testing.assert_allclose(sent, 10.0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "snapshots: expected an array"),
+        ({"measurement": "m.npz", "snr_db": 3.0}, "got both: snr_db"),
+        ({"measurement": {}, "channel": np.ones((2, 2))}, "got both: channel"),
+        ({"batch_size": 0}, "batch_size: expected 1 or more, got 0"),
+    ],
+)
+def test_what_locate_cannot_take_is_one_line(given: dict, words: str) -> None:
+    with LocalizerClient("localhost:1") as client, pytest.raises(ValueError) as error:
+        client.locate(**given)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 # Whether the model is ready
@@ -167,3 +200,13 @@ def test_a_calibration_is_one_for_the_model(calibrated: bool, surface: str, line
         with contextlib.nullcontext() if line is None else pytest.raises(ValueError, match=line):
             client.check_calibration(calibration)
         assert [request.model_spec.signature_name for request in server.requests] == ["surface"]
+
+
+def test_a_client_with_a_calibration_applies_it(arrays, tmp_path: Path) -> None:
+    response = np.exp(1j * np.arange(ELEMENTS)).astype(np.complex64)
+    path = tmp_path / "calibration.npz"
+    np.savez(path, element_response=response, about=np.array("{}"))
+    with ScriptedServer(found) as server, LocalizerClient(server.target, calibration=path) as client:
+        client.locate(arrays)
+        sent = array_of(server.requests[-1].inputs["ris_codes"], "ris_codes")
+    np.testing.assert_allclose(sent, np.broadcast_to(arrays["ris_codes"] * response, sent.shape), atol=1e-6)

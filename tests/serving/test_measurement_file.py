@@ -21,7 +21,7 @@ def arrays(**changes) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     made = {
         "snapshots": complex_normal(rng, SCENES, SNAPSHOTS, ANTENNAS),
-        "ris_codes": complex_normal(rng, SCENES, SNAPSHOTS, ELEMENTS),
+        "ris_codes": np.exp(1j * rng.uniform(0, 6, (SCENES, SNAPSHOTS, ELEMENTS))).astype(np.complex64),
         "channel": complex_normal(rng, ANTENNAS, ELEMENTS),
         "noise_power": rng.uniform(0.01, 0.1, SCENES).astype(np.float32),
     }
@@ -52,7 +52,7 @@ def test_batches_are_the_whole_file(tmp_path: Path, save, size: int) -> None:
         {"snapshots": np.asfortranarray(arrays()["snapshots"])},
         {"snapshots": arrays()["snapshots"].astype(np.complex128).byteswap().view(np.dtype(">c16"))},
         {"channel": np.repeat(arrays()["channel"][None], SCENES, axis=0)},
-        {"ris_codes": np.ones((SNAPSHOTS, ELEMENTS), np.int8)},
+        {"ris_codes": np.ones((SNAPSHOTS, ELEMENTS), np.complex128)},
         {"noise_power": np.float64(0.02)},
         {"noise_power": None, "snr_db": np.arange(SCENES)},
     ],

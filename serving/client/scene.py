@@ -1,0 +1,252 @@
+"""What was found in a scene, as objects: the same from a model server and from the localizer in this process."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAUSES_OF_NO_SOURCES = (
+    "conjugated or reordered inputs: phases must fall with distance as exp(-j k d), element n is "
+    "row * columns + column, and neither codes nor channel are conjugated",
+    "codes or a channel of another recording or installation",
+    "a wrong SNR: snr_db is in dB, noise_power in the units of |snapshots|^2",
+    "weak sources, or none in the field of view: below 5 dB SNR many sources are missed",
+)
+"""Why a scene may show no source, likeliest first."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Place:
+    """A point in front of the surface.
+
+    azimuth_deg, elevation_deg, range_m: seen from the centre of the surface, degrees and metres.
+    position_m: (x, y, z), [3], metres.
+    """
+
+    azimuth_deg: float
+    elevation_deg: float
+    range_m: float
+    position_m: np.ndarray
+
+    @classmethod
+    def at(cls, azimuth_deg: float, elevation_deg: float, range_m: float) -> "Place":
+        """The point at these angles and this range."""
+        azimuth, elevation = np.radians(azimuth_deg), np.radians(elevation_deg)
+        horizontal = np.cos(elevation)
+        direction = np.array([horizontal * np.cos(azimuth), horizontal * np.sin(azimuth), np.sin(elevation)], float)
+        return Place(float(azimuth_deg), float(elevation_deg), float(range_m), float(range_m) * direction)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return {
+            "azimuth_deg": self.azimuth_deg,
+            "elevation_deg": self.elevation_deg,
+            "range_m": self.range_m,
+            "position_m": self.position_m.tolist(),
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, Place) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _said(self) -> str:
+        return f"azimuth {self.azimuth_deg:.2f} deg, elevation {self.elevation_deg:.2f} deg, range {self.range_m:.3f} m"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._said()})"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Source(Place):
+    """A source that was found (docs/conventions.md, Output).
+
+    azimuth_deg, elevation_deg, range_m: seen from the centre of the surface, degrees and metres.
+    position_m: (x, y, z), [3], metres.
+    power_db: mean received power relative to that of the whole scene, dB.
+    score: probability that this is a source near its true place, 0 to 1.
+    position_cov_m2: covariance of the position error, [3, 3], square metres.
+    num_paths: paths seen of the source, the direct one and its reflections; None where the model does not say.
+    more: other outputs of the model for this source, by name.
+    """
+
+    power_db: float
+    score: float
+    position_cov_m2: np.ndarray
+    num_paths: int | None = None
+    more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def position_error_m(self) -> float:
+        """Expected distance to the true position (RMS), metres: the square root of the trace of the covariance."""
+        return float(np.sqrt(np.trace(self.position_cov_m2)))
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> "Source":
+        """The inverse of `to_dict`: a source of an entry of the client's JSON file.
+
+        Raises:
+          ValueError: a field is absent; one line that names it.
+        """
+        left = dict(entry)
+        numbers = {name: _taken(left, name) for name in ("azimuth_deg", "elevation_deg", "range_m")}
+        position_m = np.array(_taken(left, "position_m"), float)
+        power_db, score = _taken(left, "power_db"), _taken(left, "score")
+        covariance_m2 = np.array(_taken(left, "position_cov_m2"), float)
+        return cls(
+            **numbers,
+            position_m=position_m,
+            power_db=power_db,
+            score=score,
+            position_cov_m2=covariance_m2,
+            num_paths=left.pop("num_paths", None),
+            more=left,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as in the client's JSON file."""
+        return {
+            **super().to_dict(),
+            "power_db": self.power_db,
+            "score": self.score,
+            "position_cov_m2": self.position_cov_m2.tolist(),
+            **({} if self.num_paths is None else {"num_paths": self.num_paths}),
+            **self.more,
+        }
+
+    def _said(self) -> str:
+        return f"{super()._said()}, error {self.position_error_m:.3f} m, score {self.score:.2f}"
+
+
+class _Places:
+    """What found and true scenes share."""
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """The sources as points."""
+        raise NotImplementedError
+
+    @property
+    def num_sources(self) -> int:
+        """Number of sources."""
+        return len(self.places)
+
+    @property
+    def positions_m(self) -> np.ndarray:
+        """(x, y, z) of all sources, [K, 3], metres."""
+        return np.array([place.position_m for place in self.places], float).reshape(-1, 3)
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        if not self.places:
+            return f"{name}(no sources)"
+        noun = "source" if self.num_sources == 1 else "sources"
+        lines = "".join(f"\n  {place._said()}" for place in self.places)
+        return f"{name}({self.num_sources} {noun}:{lines})"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Truth(_Places):
+    """The true sources of a simulated scene.
+
+    sources: where they are.
+    """
+
+    sources: tuple[Place, ...]
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """The sources as points."""
+        return self.sources
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return {"num_sources": self.num_sources, "sources": [source.to_dict() for source in self.sources]}
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Scene(_Places):
+    """What was found in a scene.
+
+    sources: by falling score.
+    model_version: version of the model on the server that answered; None for a localizer in this process.
+    more: other outputs of the model for the scene, by name, such as `refined`.
+
+    Examples:
+      >>> scene = localizer.locate("measurement.npz")[0]
+      >>> scene.sources[0].position_m
+      >>> scene.plot().savefig("scene.png")
+    """
+
+    sources: tuple[Source, ...]
+    model_version: int | None = None
+    more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """The sources as points."""
+        return self.sources
+
+    @property
+    def hint(self) -> str:
+        """Likely causes where no source was found; empty where one was."""
+        if self.sources:
+            return ""
+        return "no source found; likely causes:" + "".join(f"\n- {cause}" for cause in CAUSES_OF_NO_SOURCES)
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> "Scene":
+        """The inverse of `to_dict`: an entry of the client's JSON file.
+
+        Raises:
+          ValueError: a field is absent; one line that names it.
+        """
+        left = dict(entry)
+        sources = tuple(Source.from_dict(source) for source in _taken(left, "sources"))
+        left.pop("num_sources", None)
+        return cls(sources, left.pop("model_version", None), left)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: the scene's entry in the client's JSON file."""
+        return {
+            "model_version": self.model_version,
+            "num_sources": self.num_sources,
+            **self.more,
+            "sources": [source.to_dict() for source in self.sources],
+        }
+
+    def plot(
+        self,
+        truth: Truth | np.ndarray | Sequence[Sequence[float]] | None = None,
+        axes: "Sequence[Axes] | None" = None,
+    ) -> "Figure":
+        """Draws the sources with their 90 % error ellipses, from above and from the side. Needs Matplotlib.
+
+        Args:
+          truth: true sources, drawn as circles: a `Truth`, or positions [K, 3] in metres.
+          axes: two Matplotlib axes to draw on, from above and from the side; left out, a new figure.
+
+        Returns:
+          The figure. A notebook shows it; `figure.savefig("scene.png")` stores it.
+
+        Raises:
+          ValueError: positions of another shape. ImportError: Matplotlib is not installed.
+        """
+        from serving.client.plot import plot_scene
+
+        return plot_scene(self, truth, axes)
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self.sources else "Scene(no sources; .hint lists likely causes)"
+
+
+def _taken(entry: dict[str, Any], name: str) -> Any:
+    """Removes and returns a field."""
+    if name not in entry:
+        raise ValueError(f"{name}: expected a field of that name, got {', '.join(entry) or 'none'}")
+    return entry.pop(name)
