@@ -1,17 +1,17 @@
-"""What every training is told; light, so that options can be read without TensorFlow."""
+"""Options that all trainings share; this module does not import TensorFlow."""
 
 import dataclasses
 import math
 from pathlib import Path
 
 from models.reflections.config import CoherenceConfig
-from pipeline.fitting.workers import Strategy, place
+from pipeline.fitting.workers import Strategy, this_worker
 from pipeline.scenes.installations import apply_installation
 
 
 @dataclasses.dataclass(frozen=True)
 class FitOptions:
-    """How long a training is, on what, and where it goes."""
+    """Scenes, length, devices and run folder of a training."""
 
     run_dir: Path
     """Where the best model by validation, checkpoints/, logs/, tensorboard/, config.json and metrics.json go."""
@@ -55,6 +55,6 @@ class FitOptions:
 
 
 def log_dir(options: FitOptions) -> Path:
-    """Where a training's log goes; workers that only help have folders of their own."""
-    logs, here = options.run_dir / "logs", place(options.strategy)
-    return logs if here.is_chief else logs / f"worker-{here.rank + 1}"
+    """The folder of a training's log; workers other than the chief have their own."""
+    logs, worker = options.run_dir / "logs", this_worker(options.strategy)
+    return logs if worker.is_chief else logs / f"worker-{worker.rank + 1}"
