@@ -52,3 +52,22 @@ def require_verdict(path: Path | None, start: Path | None, *configs: str) -> Non
         raise GateClosed(
             f"{expected} and is about {named}, got one about {model[:12]}, trained from {started_from[:12]}"
         )
+
+
+def verdict_or_force(path: Path | None, start: Path | None, *configs: str, force: bool) -> str:
+    """Requires the verdict unless `force` is set; returns the line for the log that says which of the two it was.
+
+    Args:
+      path, start, configs: see `require_verdict`.
+      force: continue without a verdict.
+
+    Raises:
+      GateClosed: no valid verdict, and not forced.
+    """
+    try:
+        require_verdict(path, start, *configs)
+        return f"learnability: PASS in {path}"
+    except GateClosed as closed:
+        if not force:
+            raise
+        return f"--force: started without a valid learnability verdict ({closed})"

@@ -1,1 +1,1 @@
-"""`python -m pipeline.confidence`: fits the confidence score to the fraction of hits."""
+"""`ris-mvdr confidence`: fits the score of a source to the fraction of hits, and its covariance to the errors."""

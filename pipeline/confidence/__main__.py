@@ -7,10 +7,10 @@ from pipeline.confidence.options import ConfidenceOptions
 
 
 def work(options: ConfidenceOptions, logger: logging.Logger) -> None:
-    """Collects, fits, validates, saves."""
-    from pipeline.confidence.training import teach
+    """Fits the correction and saves the weights."""
+    from pipeline.confidence.training import fit_confidence
 
-    teach(options, logger)
+    fit_confidence(options, logger)
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Fits the correction of scores and covariances (models/decision/scoring.py).
 
-The localizer runs over training scenes, what it finds is matched with the truth, and the correction learns by
-cross-entropy to tell hits from the rest, and by the likelihood of the hits' errors how large these are.
+The localizer runs on training scenes, and the sources that it finds are matched with the true ones. The correction of
+the score minimises the cross-entropy of hits; the correction of the covariance maximises the likelihood of the hits'
+errors. Keras's `fit` trains it: the fit takes seconds and starts over after a kill.
 """
 
 import logging
@@ -23,7 +24,7 @@ from pipeline.common.artifacts import Fingerprint, chosen_on, fingerprint, makin
 from pipeline.common.records import replacing, write_json
 from pipeline.common.verdict import starting_point
 from pipeline.confidence.options import ConfidenceOptions
-from pipeline.fitting.loop import validate
+from pipeline.fitting.validation import validate
 from pipeline.metrics.estimators import INPUTS
 from pipeline.metrics.evaluation import metrics_config
 from pipeline.metrics.matching import Gate, found_sources, match_sources, true_sources
@@ -33,16 +34,18 @@ from pipeline.scenes.reading import load_scenes
 from pipeline.train.options import BEST_MODEL
 from tfds_shards.scene_sets import scene_set
 
-_HOPELESS_SCORE = 0.02  # candidates below are no one's idea of a source and would only take matches away
+_MIN_CANDIDATE_SCORE = 0.02  # candidates with a lower score are not sources and would only take matches away
 _BATCH_SCENES = 40
 
 
 class LabelledPeaks(NamedTuple):
-    """What was found in many scenes, all float32, without correction.
+    """n candidates of many scenes, matched with the true sources; all arrays are float32, without correction.
 
-    features: [n, NUM_FEATURES]. score: [n]. hit: [n], 0 or 1.
-    squared: [n], squared Mahalanobis distance of a hit from the truth, 0 of what is none.
-    gate: [n, 3], half widths of the gate in azimuth, elevation and range, in deviations of the found source.
+    features: input of the correction, [n, NUM_FEATURES].
+    score: [n].
+    hit: 1 for a hit, else 0, [n].
+    squared: squared Mahalanobis distance of a hit from its true source, 0 for the others, [n].
+    gate: half widths of the gate in azimuth, elevation and range, in standard deviations of the candidate, [n, 3].
     """
 
     features: np.ndarray
@@ -52,12 +55,16 @@ class LabelledPeaks(NamedTuple):
     gate: np.ndarray
 
     def labels(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the two losses of `fit` ask for: hit [n], and hit, squared and gate [n, 5]."""
+        """The labels of the two losses of `fit`: hit [n], and the columns hit, squared and gate [n, 5]."""
         return self.hit, np.column_stack([self.hit, self.squared, self.gate])
 
 
-class Taught:
-    """A localizer whose score is taught, as two estimators that share a graph, its weights as they are at each call."""
+class CandidateLocalizer:
+    """A localizer as two estimators that share one graph; each call uses the current weights.
+
+    Args:
+      localizer: the one whose score is fitted.
+    """
 
     def __init__(self, localizer: Localizer) -> None:
         self.localizer = localizer
@@ -69,27 +76,27 @@ class Taught:
         localizer = self.localizer
         candidates = localizer.candidates(localizer.observe(snapshots, ris_codes, channel, snr_db), snr_db)
         reported = localizer.report(candidates, localizer.config.decision.min_score)
-        return reported, localizer.report(candidates, _HOPELESS_SCORE, with_features=True)
+        return reported, localizer.report(candidates, _MIN_CANDIDATE_SCORE, with_features=True)
 
     def localize(self, scenes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What it reports."""
+        """The reported sources, see `Localizer.localize`."""
         return self._graph(*(scenes[name] for name in INPUTS))[0]
 
     def propose(self, scenes: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Everything that it finds, down to hopeless scores, with what its scores are made of."""
+        """All candidates down to a score of `_MIN_CANDIDATE_SCORE`, with `score_features`."""
         return self._graph(*(scenes[name] for name in INPUTS))[1]
 
 
-def collect(taught: Taught, batches: Iterable[Mapping[str, Any]], num_scenes: int) -> LabelledPeaks:
-    """What a localizer finds in scenes with a truth.
+def collect(candidates: CandidateLocalizer, batches: Iterable[Mapping[str, Any]], num_scenes: int) -> LabelledPeaks:
+    """Finds candidates in scenes and labels them.
 
     Args:
-      taught: its correction must still be zero, so that its scores are those the correction is added to.
-      batches: of scenes with their truth.
-      num_scenes: how many scenes they hold.
+      candidates: its correction must be zero, so that its scores are those that the correction is added to.
+      batches: scenes with their true sources.
+      num_scenes: how many scenes the batches hold.
     """
-    found = run_estimator(taught.propose, batches, num_scenes)
-    sources, gate = found_sources(found.outputs), metrics_config(taught.localizer.scenario).standard_gate
+    found = run_estimator(candidates.propose, batches, num_scenes)
+    sources, gate = found_sources(found.outputs), metrics_config(candidates.localizer.scenario).standard_gate
     table = match_sources(true_sources(found.truth), sources)
     rows = table.is_found
     where = table.scene[rows], table.found_slot[rows]
@@ -101,7 +108,13 @@ def collect(taught: Taught, batches: Iterable[Mapping[str, Any]], num_scenes: in
 
 
 def gate_in_deviations(position_m: np.ndarray, position_cov_m2: np.ndarray, gate: Gate) -> np.ndarray:
-    """Half widths of the gate in azimuth, elevation and range over the deviations at [n] found positions: [n, 3]."""
+    """Half widths of the gate in azimuth, elevation and range, divided by the standard deviations: [n, 3].
+
+    Args:
+      position_m: found positions, [n, 3].
+      position_cov_m2: their covariances, [n, 3, 3].
+      gate: in degrees and metres.
+    """
     range_m = np.linalg.norm(position_m, axis=-1)
     azimuth, elevation = np.arctan2(position_m[:, 1], position_m[:, 0]), np.arcsin(position_m[:, 2] / range_m)
     slopes = angle_slopes(*map(tf.constant, (azimuth, elevation, range_m))).numpy()
@@ -111,19 +124,20 @@ def gate_in_deviations(position_m: np.ndarray, position_cov_m2: np.ndarray, gate
 
 
 def covariance_loss(labels: tf.Tensor, log_stretch: tf.Tensor) -> tf.Tensor:
-    """-log p of the hits' errors, normal with stretched covariances and cut off by the gate, nats a candidate, [n].
+    """Negative log-likelihood of the hits' errors in nats per candidate, [n].
 
-    -log p = (3 s + d^2 e^-s) / 2 + sum over axes of log P(|x| <= g), x ~ N(0, e^s), up to a constant; the axes as if
-    independent.
+    Errors are normal with scaled covariances and truncated by the gate:
+    -log p = (3 s + d^2 e^-s) / 2 + sum over axes of log P(|x| <= g), x ~ N(0, e^s), up to a constant. The axes are
+    treated as independent.
 
     Args:
       labels: [n, 5], see `LabelledPeaks.labels`.
-      log_stretch: s, [n].
+      log_stretch: s, the log of the factor of the covariance, [n].
     """
     hit, squared, gate = labels[:, 0], labels[:, 1], labels[:, 2:]
     inside = tf.math.erf(gate * tf.exp(-0.5 * log_stretch)[:, None] / math.sqrt(2.0))
-    cut_off = tf.reduce_sum(tf.math.log(tf.maximum(inside, 1e-6)), axis=-1)
-    return hit * (0.5 * (3.0 * log_stretch + squared * tf.exp(-log_stretch)) + cut_off)
+    truncation = tf.reduce_sum(tf.math.log(tf.maximum(inside, 1e-6)), axis=-1)
+    return hit * (0.5 * (3.0 * log_stretch + squared * tf.exp(-log_stretch)) + truncation)
 
 
 def _joined(parts: list[LabelledPeaks]) -> LabelledPeaks:
@@ -133,7 +147,10 @@ def _joined(parts: list[LabelledPeaks]) -> LabelledPeaks:
 def fit(
     correction: ScoreCorrection, training: LabelledPeaks, validation: LabelledPeaks, options: ConfidenceOptions
 ) -> float:
-    """Fits the correction in place and keeps the epoch that validates best; its loss there, see `loss_without`."""
+    """Fits the correction in place and keeps the epoch with the lowest validation loss; returns that loss.
+
+    The loss is that of `loss_without`, in nats per candidate.
+    """
     features, logit = keras.Input([NUM_FEATURES]), keras.Input([])
     corrections = correction(features)
     model = keras.Model([features, logit], [logit + corrections[..., 0], corrections[..., 1]])
@@ -156,54 +173,54 @@ def fit(
 
 
 def loss_without(candidates: LabelledPeaks) -> float:
-    """Of scores and covariances without a correction, nats a candidate: cross-entropy, and `covariance_loss`."""
+    """Cross-entropy plus `covariance_loss` without a correction, in nats per candidate."""
     logit = score_logit(tf.constant(candidates.score))
     hit, pairs = candidates.labels()
     loss = tf.nn.sigmoid_cross_entropy_with_logits(hit, logit) + covariance_loss(pairs, tf.zeros_like(logit))
     return float(tf.reduce_mean(loss))
 
 
-def _by_set(weights: LocalizerWeights, options: ConfidenceOptions) -> dict[str, Taught]:
-    """By set, one an installation: what a score says holds for all of them, and one correction is fitted."""
+def _localizers(weights: LocalizerWeights, options: ConfidenceOptions) -> dict[str, CandidateLocalizer]:
+    """A localizer for every set; sets of the same scenario share one. A single correction is fitted for all sets."""
     scenarios = {config: scene_set(config).config.scenario for config in options.config}
     config = LocalizerConfig(multipath=options.multipath)
     of_scenario = {
-        scenario: Taught(Localizer(moved_to(weights, scenario), config))
+        scenario: CandidateLocalizer(Localizer(moved_to(weights, scenario), config))
         for scenario in dict.fromkeys(scenarios.values())
     }
     return {config: of_scenario[scenario] for config, scenario in scenarios.items()}
 
 
-def _validated(taught: Mapping[str, Taught], options: ConfidenceOptions) -> dict[str, dict[str, Any]]:
-    """Metrics of every set with the weights as they are."""
+def _validate(localizers: Mapping[str, CandidateLocalizer], options: ConfidenceOptions) -> dict[str, dict[str, Any]]:
+    """The metrics of every set with the current weights."""
     found: dict[str, dict[str, Any]] = {}
-    for config, one in taught.items():
-        held_out = (options.data_dir, [config], options.validation_scenes)
-        found |= validate(one.localize, one.localizer.scenario, *held_out)
+    for config, each in localizers.items():
+        scenes = (options.data_dir, [config], options.validation_scenes)
+        found |= validate(each.localize, each.localizer.scenario, *scenes)
     return found
 
 
-def asked(options: ConfidenceOptions) -> Fingerprint:
-    """What decides the fit.
+def fit_fingerprint(options: ConfidenceOptions) -> Fingerprint:
+    """The fingerprint of the fit: options, scenes, weights and code.
 
     Raises:
-      FileNotFoundError, ValueError: scenes or weights that are not there.
+      FileNotFoundError, ValueError: scenes or weights are missing.
     """
     scenes = scenes_inputs(options.data_dir, options.config)
     return fingerprint("confidence", options, scenes, left_out=("run_dir", "data_dir"))
 
 
-def teach(options: ConfidenceOptions, logger: logging.Logger) -> None:
-    """Collects, fits, validates, saves; leaves a finished run alone.
+def fit_confidence(options: ConfidenceOptions, logger: logging.Logger) -> None:
+    """Collects candidates, fits the correction, validates and saves the weights; a finished run stays as it is.
 
     Raises:
-      Differs: the folder holds a run of other options, scenes, weights or code.
+      Differs: the folder holds a run with other options, scenes, weights or code.
     """
-    with making(options.run_dir, asked(options), logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+    with making(options.run_dir, fit_fingerprint(options), logger, leftovers=("checkpoints", BEST_MODEL)) as run:
         if run.state == "done":
             return
         run.begin(options)
-        _teach(options, logger)
+        _fit_confidence(options, logger)
         run.facts |= {
             "started_from": starting_point(options.weights),
             "chosen_on": max(options.validation_scenes, chosen_on(options.weights)),
@@ -211,35 +228,35 @@ def teach(options: ConfidenceOptions, logger: logging.Logger) -> None:
         run.finish(BEST_MODEL, "metrics.json")
 
 
-def _teach(options: ConfidenceOptions, logger: logging.Logger) -> None:
+def _fit_confidence(options: ConfidenceOptions, logger: logging.Logger) -> None:
     keras.utils.set_random_seed(options.seed)
     weights = load_weights(options.weights)
     correction = weights.score_correction
     fresh = ScoreCorrection(correction.width)
     fresh.build((None, NUM_FEATURES))
     correction.set_weights(fresh.get_weights())
-    taught = _by_set(weights, options)
+    localizers = _localizers(weights, options)
 
     def candidates(split: str, take: int) -> LabelledPeaks:
         parts = []
         for config in options.config:
             batches = load_scenes(options.data_dir, config, split, take=take, batch_size=_BATCH_SCENES)
-            parts.append(collect(taught[config], batches, take))
+            parts.append(collect(localizers[config], batches, take))
             share = float(parts[-1].hit.mean())
             logger.info(f"{config} {split}: {take} scenes, {len(parts[-1].hit)} candidates, {share:.3f} of them hits")
         return _joined(parts)
 
     training, validation = candidates("train", options.scenes), candidates("validation", options.validation_scenes)
-    before = _validated(taught, options)
+    before = _validate(localizers, options)
     fitted = fit(correction, training, validation, options)
     unfitted = loss_without(validation)
     logger.info(f"loss on validation: {unfitted:.4f} before, {fitted:.4f} after")
     if not fitted < unfitted:
         correction.set_weights(fresh.get_weights())
-        logger.info("the fit gained nothing: scores and covariances stay without a correction; more --scenes may help")
-    for one in taught.values():
-        one.localizer.weights.score_correction.set_weights(correction.get_weights())
-    after = _validated(taught, options)
+        logger.info("the fit did not lower the loss: scores and covariances keep no correction; more --scenes may help")
+    for each in localizers.values():
+        each.localizer.weights.score_correction.set_weights(correction.get_weights())
+    after = _validate(localizers, options)
     for config in options.config:
         for name, metrics in (("before", before[config]), ("after", after[config])):
             calibration = metrics["calibration"]["expected_calibration_error"]
@@ -251,4 +268,4 @@ def _teach(options: ConfidenceOptions, logger: logging.Logger) -> None:
     with replacing(options.run_dir / BEST_MODEL) as temporary:
         weights.save(temporary)
     write_json(options.run_dir / "metrics.json", {"before": before, "after": after})
-    logger.info(f"the weights with their score: {options.run_dir / BEST_MODEL}")
+    logger.info(f"weights with the fitted score: {options.run_dir / BEST_MODEL}")

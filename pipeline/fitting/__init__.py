@@ -1,1 +1,1 @@
-"""What all trainings share: options, the loop, workers, losses and targets."""
+"""What all trainings share: options, the training loop, distribution over workers, losses and targets."""

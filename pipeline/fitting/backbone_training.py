@@ -1,6 +1,4 @@
-"""The backbone with its losses, as a Keras model that `fit` can train on batches of scenes."""
-
-from collections.abc import Mapping
+"""The losses of the backbone, as a Keras model that trains on batches of scenes."""
 
 import keras
 import numpy as np
@@ -14,44 +12,47 @@ from models.physics.config import ShrinkageConfig
 from models.physics.covariance import LowRankCovariance, as_complex, effective_low_rank
 from models.physics.observation import Observation, observe
 from models.spectrum.mvdr import MVDR, inverse_quadratic
-from pipeline.fitting.heat_map_targets import cells_away, true_places
-from pipeline.fitting.replicas import apply_same, mean_over_replicas
+from pipeline.fitting.heat_map_targets import offsets_in_cells, source_coordinates
+from pipeline.fitting.loss_training import Batch, LossTraining
 from pipeline.fitting.start_targets import start_loss, start_target
 
-Batch = Mapping[str, tf.Tensor]
+_STAGE_LOSSES = ("heat_map", "stein", "subspace_alignment", "peak_contrast")
 
 
-class BackboneTraining(keras.Model):
-    """Deep supervision of the grid stages: every stage's R_pred against R_true, later stages weighing more; and set
-    matching of the start, whose gradient stays with the start's own weights.
+class BackboneTraining(LossTraining):
+    """Deep supervision: the R_pred of every grid stage is compared with R_true, and later stages have larger weights.
+
+    The start network learns from matched candidates and sources; its gradient does not reach the grid stages.
 
     Args:
-      backbone: what is trained; the continuous stages have no weights and take no part.
-      losses: weights.
-      shrinkage: for the MVDR spectrum of the peak contrast.
+      backbone: the backbone to train; its off-grid refinement has no weights and takes no part.
+      losses: weights of the losses; a loss of weight 0 is not computed.
+      shrinkage: of the covariance whose MVDR spectrum the peak contrast is measured on.
+
+    Raises:
+      ValueError: no loss has a positive weight.
     """
 
     def __init__(self, backbone: Backbone, losses: LossConfig, shrinkage: ShrinkageConfig = ShrinkageConfig()) -> None:
-        super().__init__()
-        self.backbone, self.shrinkage = backbone, shrinkage
-        names = ["heat_map", "stein", "subspace_alignment", "peak_contrast", "start"]
-        self.weights_by_name = {name: getattr(losses, name) for name in names if getattr(losses, name) > 0}
-        if not self.weights_by_name:
+        weights = {name: getattr(losses, name) for name in (*_STAGE_LOSSES, "start") if getattr(losses, name) > 0}
+        if not weights:
             raise ValueError("LossConfig: expected at least one loss with a positive weight, got none")
-        self.trackers = {name: keras.metrics.Mean(name) for name in ["loss", *self.weights_by_name]}
+        super().__init__(list(weights))
+        self.backbone, self.shrinkage, self.weights_by_name = backbone, shrinkage, weights
         scenario = backbone.scenario
         self.mvdr = MVDR(scenario.array, scenario.field_of_view, backbone.config.grid)
-        self.scenes_seen = tf.Variable(0, dtype=tf.int64, trainable=False, aggregation=tf.VariableAggregation.SUM)
-        self.built = True
 
     @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return list(self.trackers.values())
+    def variable_groups(self) -> list[list[keras.Variable]]:
+        return [self.backbone.grid_variables, self.backbone.start.trainable_variables]
 
     def heat_map_target(self, batch: Batch) -> tf.Tensor:
-        """Source presence on the grid, [B, G]: a Gaussian of one cell about each source, each of equal weight."""
-        sources = true_places(batch)
-        distance2 = tf.reduce_sum(cells_away(sources.places, self.backbone.dictionary) ** 2, axis=-1)
+        """Probability mass of the sources on the grid, [B, G] float32, sum 1 per scene.
+
+        Every source contributes a Gaussian with a standard deviation of one cell; all sources have the same weight.
+        """
+        sources = source_coordinates(batch)
+        distance2 = tf.reduce_sum(offsets_in_cells(sources.coordinates, self.backbone.dictionary) ** 2, axis=-1)
         weight = tf.nn.softmax(-distance2, axis=-1) * tf.cast(sources.used, tf.float32)[..., None]
         return tf.reduce_sum(weight, axis=1) / tf.cast(batch["num_sources"], tf.float32)[:, None]
 
@@ -77,7 +78,7 @@ class BackboneTraining(keras.Model):
         return {name: tf.reduce_mean(value) for name, value in found.items()}
 
     def batch_losses(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """The weighted total `loss` and each part, stage s of S weighing s / sum(1..S)."""
+        """The weighted total "loss" and its unweighted parts; stage s of S has the weight s / sum(1..S)."""
         observation = observe(*(batch[name] for name in ("snapshots", "ris_codes", "channel", "snr_db")))
         target = self.heat_map_target(batch)
         states = self.backbone.grid_stages(observation)
@@ -97,26 +98,3 @@ class BackboneTraining(keras.Model):
         candidates = self.backbone.candidates(state, observation.noise_power)
         target = start_target(candidates, batch, observation.noise_power, self.backbone.dictionary)
         return tf.reduce_mean(start_loss(self.backbone.start(candidates), target))
-
-    def _track(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        for name, value in values.items():
-            self.trackers[name].update_state(value)
-        return {name: tracker.result() for name, tracker in self.trackers.items()}
-
-    def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        with tf.GradientTape() as tape:
-            values = self.batch_losses(batch)
-        backbone = self.backbone
-        groups = [
-            [variable.value for variable in group]
-            for group in (backbone.grid_variables, backbone.start.trainable_variables)
-        ]
-        parts = tape.gradient(values["loss"], groups, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        parts = mean_over_replicas(parts)
-        gradients = [gradient for part in parts for gradient in tf.clip_by_global_norm(part, 1.0)[0]]
-        apply_same(self.optimizer, gradients, backbone.learned_variables)
-        self.scenes_seen.assign_add(tf.shape(batch["snr_db"], tf.int64)[0])
-        return self._track(values)
-
-    def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        return self._track(self.batch_losses(batch))

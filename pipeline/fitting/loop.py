@@ -1,52 +1,39 @@
-"""What every training run has in common: options, batches, and what happens after each epoch."""
+"""The training loop of backbone, refiner and tuner, on one worker or several; a killed training resumes."""
 
-import contextlib
-import logging
 import math
-import statistics
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tqdm import trange
 
-from models.physics.geometry import Scenario
 from pipeline.common.artifacts import Fingerprint, fingerprint
-from pipeline.common.records import replacing, write_json
+from pipeline.fitting.distribution import Distribution
+from pipeline.fitting.loss_training import LossTraining
 from pipeline.fitting.options import FitOptions
-from pipeline.fitting.replicas import Spread
-from pipeline.fitting.workers import place
-from pipeline.metrics.estimators import Estimator
-from pipeline.metrics.evaluation import compute_metrics, metrics_config
-from pipeline.metrics.predictions import evaluate_predictions, run_estimator
 from pipeline.scenes.identity import scenes_inputs
-from pipeline.scenes.reading import load_scenes, shuffled_batches
+from pipeline.scenes.reading import shuffled_batches
+
+
+class NotFinite(ValueError):
+    """A loss or a score is no longer a finite number."""
 
 
 def optimizer(options: FitOptions) -> keras.optimizers.Optimizer:
-    """Adam, its learning rate falling to zero over the run."""
+    """Adam; the learning rate falls to zero over the run by a cosine."""
     schedule = keras.optimizers.schedules.CosineDecay(options.learning_rate, options.epochs * options.steps_per_epoch)
     return keras.optimizers.Adam(schedule)
 
 
-def validate(
-    localize: Estimator, scenario: Scenario, data_dir: Path, configs: Sequence[str], scenes: int
-) -> dict[str, dict[str, Any]]:
-    """Metrics of `localize` on that many first validation scenes of every set."""
-    found = {}
-    for config in configs:
-        batches = load_scenes(data_dir, config, "validation", take=scenes, batch_size=20)
-        predictions = run_estimator(localize, batches, scenes, show_progress=False)
-        found[config] = compute_metrics(evaluate_predictions(predictions, metrics_config(scenario)))
-    return found
-
-
 def training_batches(options: FitOptions, skip_batches: int) -> tf.data.Dataset:
-    """Endless batches, an equal share of each set, in an order that a killed run takes up again."""
+    """Endless batches with an equal share of each set; the order depends on the seed only, so that a run can resume.
+
+    Args:
+      options: of the training.
+      skip_batches: how many batches the training has used already.
+    """
     share = options.batch_size // len(options.config)
     parts = [
         shuffled_batches(options.data_dir, config, share, seed=options.seed, skip_batches=skip_batches)
@@ -57,147 +44,157 @@ def training_batches(options: FitOptions, skip_batches: int) -> tf.data.Dataset:
     )
 
 
-def latest_readable(manager: tf.train.CheckpointManager) -> str | None:
-    """The last checkpoint that is there and whole: its tensors carry checksums."""
-    return next((path for path in reversed(manager.checkpoints) if _readable(path)), None)
-
-
-def _readable(path: str) -> bool:
-    try:
-        reader = tf.train.load_checkpoint(path)
-        for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)
-    except (tf.errors.OpError, ValueError, RuntimeError, IndexError):  # the reader has one for each kind of damage
-        return False
-    return True
-
-
-class Progress:
-    """After each epoch: validate, keep the best models, write to TensorBoard and the log, checkpoint; the chief alone.
-
-    Args:
-      options: of the run.
-      logger: gets a line an epoch.
-      judge: metrics of every set as things stand, see `validate`.
-      kept: models by the file they are kept in when the objective is the best so far.
-      learned: variables that are trained, in the order of the checkpoint.
-      pictures: PNG images by name for TensorBoard, as things stand; left out, none.
-    """
-
-    def __init__(
-        self,
-        options: FitOptions,
-        logger: logging.Logger,
-        judge: Callable[[], Mapping[str, Mapping[str, Any]]],
-        kept: Mapping[str, keras.Model],
-        learned: Sequence[keras.Variable],
-        pictures: Callable[[], Mapping[str, bytes]] = dict,
-    ) -> None:
-        self.is_chief = place(options.strategy).is_chief
-        self.options, self.logger, self.judge, self.kept = options, logger, judge, kept
-        self.learned, self.pictures = list(learned), pictures
-        self.epochs_done = tf.Variable(0, dtype=tf.int64)
-        self.best_objective = tf.Variable(math.inf, dtype=tf.float64)
-        self.manager: tf.train.CheckpointManager | None = None
-        folder = str(options.run_dir / "tensorboard")
-        self.tensorboard = tf.summary.create_file_writer(folder) if self.is_chief else tf.summary.create_noop_writer()
-        self.started, self.first_epoch = time.monotonic(), 0
-
-    def restore(self, model: keras.Model) -> int | None:
-        """Takes up the last checkpoint; epochs done, None if there is no checkpoint."""
-        model.optimizer.build(self.learned)
-        checkpoint = tf.train.Checkpoint(
-            weights=[weight.value for weight in self.learned],  # layers in lists go untracked
-            optimizer=model.optimizer,
-            epochs_done=self.epochs_done,
-            scenes_seen=model.scenes_seen,
-            best_objective=self.best_objective,
-        )
-        directory = self.options.run_dir / "checkpoints"
-        self.manager = tf.train.CheckpointManager(checkpoint, str(directory), max_to_keep=2)
-        readable = latest_readable(self.manager)
-        if readable is None:
-            return None
-        checkpoint.restore(readable).assert_existing_objects_matched()
-        self.first_epoch = int(self.epochs_done)
-        self.logger.info(f"resumed after epoch {self.first_epoch} from {readable}")
-        return self.first_epoch
-
-    def score(self, epoch: int, logs: dict[str, float]) -> None:
-        """Validates, keeps the models if they are the best so far; what is recorded comes before the checkpoint."""
-        metrics = self.judge()
-        objective = statistics.fmean(float(found["objective"]) for found in metrics.values())
-        f1 = statistics.fmean(float(found["standard"]["f1"]) for found in metrics.values())
-        logs.update(val_objective=objective, val_f1=f1)
-        if objective < float(self.best_objective):
-            self.best_objective.assign(objective)
-            with contextlib.ExitStack() as whole:  # all are written before the first takes its place
-                paths = {name: whole.enter_context(replacing(self.options.run_dir / name)) for name in self.kept}
-                for name, model in self.kept.items():
-                    model.save(paths[name])
-            write_json(self.options.run_dir / "metrics.json", {"epoch": epoch, "validation": metrics})
-        with self.tensorboard.as_default(step=epoch):
-            for name, value in logs.items():
-                tf.summary.scalar(name, value)
-            for name, picture in self.pictures().items():
-                tf.summary.image(name, tf.io.decode_png(picture)[None])
-        self.tensorboard.flush()
-        an_epoch = (time.monotonic() - self.started) / max(epoch - self.first_epoch, 1)
-        left = an_epoch * (self.options.epochs - epoch)
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in sorted(logs.items()))
-        self.logger.info(f"epoch {epoch}/{self.options.epochs}  {shown}  {left:.0f} s left")
-        self.epochs_done.assign(epoch)
-        if self.manager is not None:
-            self.manager.save(checkpoint_number=epoch)
-
-    def end_epoch(self, epoch: int, losses: dict[str, float]) -> None:
-        """What follows an epoch, counted from 1.
-
-        Raises:
-          ValueError: a loss that is no longer finite.
-        """
-        if not all(math.isfinite(value) for value in losses.values()):
-            raise ValueError(f"epoch {epoch}: the loss is no longer finite; expected a lower --learning-rate")
-        if self.is_chief:
-            self.score(epoch, losses)
-
-
 def run_fingerprint(stage: str, options: FitOptions) -> Fingerprint:
-    """What decides a training: its options, the scenes, given weights, the code.
+    """The fingerprint of a training: options, scenes, initial weights and code.
 
     Raises:
-      FileNotFoundError, ValueError: scenes or weights that are not there.
+      FileNotFoundError, ValueError: scenes or weights are missing.
     """
     scenes = scenes_inputs(options.data_dir, options.config)
     return fingerprint(stage, options, scenes, left_out=("run_dir", "data_dir", "learnability", "force", "strategy"))
 
 
-def fit(model: keras.Model, progress: Progress, spread: Spread) -> None:
-    """Trains the compiled model, or goes on with the run, to the last epoch of the progress's options.
+class TrainingLoop:
+    """Trains a model and scores and checkpoints it after every epoch; epoch 0 is the untrained start.
 
-    The loop is ours and not Keras's fit, which cannot run several workers (keras-team/keras issue 20585).
+    Subclasses define the score and what is kept of the best epoch. A killed training resumes from the last undamaged
+    checkpoint and ends with the weights of an undisturbed one. Only the chief scores and writes.
 
-    Raises:
-      ValueError: the loss is no longer finite, or the workers see different checkpoints.
+    The loop does not use Keras's `fit`, which cannot run several workers (keras-team/keras issue 20585).
+
+    Attributes:
+      scores: score of every epoch so far, lower is better, [epochs + 1] float64; NaN where there is none yet.
+      epochs_done: trained epochs, int64.
+
+    Args:
+      model: compiled, created in the scope of the distribution.
+      options: of the training; checkpoints go to run_dir/checkpoints.
+      distribution: devices and workers; a single device if left out.
+      state: further variables of the checkpoint, by name.
     """
-    options, logger = progress.options, progress.logger
-    with spread.strategy.scope():
-        done = progress.restore(model)
-    spread.require_same(done, "checkpoints in --run-dir")
-    if done is None:
-        progress.end_epoch(0, {})
-    done = done or 0
 
-    @tf.function(autograph=False)
-    def step(batch: Any) -> None:
-        spread.strategy.run(model.train_step, (batch,))
+    def __init__(
+        self, model: LossTraining, options: FitOptions, distribution: Distribution | None = None, **state: Any
+    ) -> None:
+        self.model, self.options, self.distribution = model, options, distribution or Distribution()
+        self.scores = tf.Variable(np.full(options.epochs + 1, np.nan), dtype=tf.float64)
+        self.epochs_done = tf.Variable(0, dtype=tf.int64)
+        variables = model.learned_variables
+        with self.distribution.strategy.scope():
+            model.optimizer.build(variables)
+            self._checkpoint = tf.train.Checkpoint(
+                weights=[variable.value for variable in variables],  # Keras does not track layers inside lists
+                optimizer=model.optimizer,
+                scenes_seen=model.scenes_seen,
+                scores=self.scores,
+                epochs_done=self.epochs_done,
+                **state,
+            )
+            folder = str(options.run_dir / "checkpoints")
+            self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=2)
 
-    batches = iter(spread.batches(training_batches(options, skip_batches=done * options.steps_per_epoch)))
-    for epoch in range(done, options.epochs):
-        model.reset_metrics()
-        for _ in trange(options.steps_per_epoch, leave=False, disable=not sys.stdout.isatty()):
-            step(next(batches))
-        progress.end_epoch(epoch + 1, {metric.name: float(metric.result()) for metric in model.metrics})
-    if progress.is_chief:
-        kept = ", ".join(str(options.run_dir / name) for name in progress.kept)
-        logger.info(f"best validation objective {float(progress.best_objective):.3f}: {kept}")
+    def score(self, epoch: int, losses: dict[str, float]) -> float:
+        """The score of the current weights, lower is better.
+
+        Args:
+          epoch: which one, 0 before the first step.
+          losses: means over the epoch, empty for epoch 0.
+        """
+        raise NotImplementedError
+
+    def keep_best(self, epoch: int) -> None:
+        """Called after the score when the epoch is the best so far, and before its checkpoint is written."""
+
+    def resumed(self, epoch: int, checkpoint: str) -> None:
+        """Called when the training resumes after an epoch, with the path of the checkpoint."""
+
+    def after_batch(self) -> None:
+        """Called after every step."""
+
+    def is_finished(self, epoch: int, epochs: int) -> bool:
+        """True if no epoch follows.
+
+        Args:
+          epoch: how many are done.
+          epochs: how many were requested.
+        """
+        return epoch >= epochs
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the lowest score."""
+        return int(np.nanargmin(self.scores.numpy()))
+
+    def end_epoch(self, epoch: int, losses: dict[str, float]) -> None:
+        """Scores an epoch, keeps what is best, writes the checkpoint.
+
+        Raises:
+          NotFinite: a loss is not finite.
+        """
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise NotFinite(f"epoch {epoch}: the loss is no longer finite; expected a lower --learning-rate")
+        if not self.distribution.worker.is_chief:
+            return
+        score = self.score(epoch, losses)
+        best_before = np.nanmin(self.scores.numpy(), initial=np.inf)
+        self.scores[epoch].assign(score)
+        if score < best_before:
+            self.keep_best(epoch)
+        self.epochs_done.assign(epoch)
+        self._manager.save(checkpoint_number=epoch)
+
+    def _restore(self) -> str | None:
+        """Loads the last undamaged checkpoint; returns its path, None if there is none."""
+        path = next((path for path in reversed(self._manager.checkpoints) if _is_undamaged(path)), None)
+        if path is not None:
+            try:
+                with self.distribution.strategy.scope():
+                    self._checkpoint.restore(path).assert_existing_objects_matched()
+            except AssertionError:
+                raise ValueError(f"--run-dir: expected a checkpoint of this version, got {path}") from None
+        return path
+
+    def run(self, epochs: int | None = None) -> None:
+        """Trains, or resumes the training, until `is_finished`.
+
+        Args:
+          epochs: when to stop; options.epochs, over which the learning rate falls, if left out.
+
+        Raises:
+          NotFinite: a loss is not finite.
+          ValueError: the workers see different checkpoints, or the checkpoint belongs to another version.
+        """
+        epochs, steps = epochs or self.options.epochs, self.options.steps_per_epoch
+        checkpoint = self._restore()
+        epoch = int(self.epochs_done)
+        self.distribution.require_same(None if checkpoint is None else epoch, "checkpoints in --run-dir")
+        if checkpoint is None:
+            self.end_epoch(0, {})
+        else:
+            self.resumed(epoch, checkpoint)
+        if self.is_finished(epoch, epochs):
+            return
+
+        @tf.function(autograph=False)
+        def step(batch: Any) -> None:
+            self.distribution.strategy.run(self.model.train_step, (batch,))
+
+        batches = iter(self.distribution.distribute(training_batches(self.options, skip_batches=epoch * steps)))
+        while not self.is_finished(epoch, epochs):
+            self.model.reset_metrics()
+            for _ in trange(steps, leave=False, disable=not sys.stdout.isatty()):
+                step(next(batches))
+                self.after_batch()
+            epoch += 1
+            self.end_epoch(epoch, {metric.name: float(metric.result()) for metric in self.model.metrics})
+
+
+def _is_undamaged(path: str) -> bool:
+    """True if all tensors of a checkpoint can be read: they carry checksums."""
+    try:
+        reader = tf.train.load_checkpoint(path)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except (tf.errors.OpError, ValueError, RuntimeError, IndexError):  # each kind of damage has its own error
+        return False
+    return True

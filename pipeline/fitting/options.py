@@ -1,16 +1,16 @@
-"""What every training is told; light, so that options can be read without TensorFlow."""
+"""Options that all trainings share; this module does not import TensorFlow."""
 
 from pathlib import Path
 
 from models.checked import AtLeast1, Positive, stage_options
 from models.multipath.config import MultipathConfig
-from pipeline.fitting.workers import Strategy, place
+from pipeline.fitting.workers import Strategy, this_worker
 from pipeline.scenes.installations import Configs, ScenesOptions
 
 
 @stage_options(frozen=True)
 class FitOptions(ScenesOptions):
-    """How long a training is, on what, and where it goes."""
+    """Scenes, length, devices and run folder of a training."""
 
     run_dir: Path
     """Where the best model by validation, checkpoints/, logs/, tensorboard/, config.json and metrics.json go."""
@@ -43,6 +43,6 @@ class FitOptions(ScenesOptions):
 
 
 def log_dir(options: FitOptions) -> Path:
-    """Where a training's log goes; workers that only help have folders of their own."""
-    logs, here = options.run_dir / "logs", place(options.strategy)
-    return logs if here.is_chief else logs / f"worker-{here.rank + 1}"
+    """The folder of a training's log; workers other than the chief have their own."""
+    logs, worker = options.run_dir / "logs", this_worker(options.strategy)
+    return logs if worker.is_chief else logs / f"worker-{worker.rank + 1}"

@@ -1,4 +1,4 @@
-"""Where this process stands among the workers of a training; read off TF_CONFIG, without TensorFlow."""
+"""The position of this process among the workers of a training, read from TF_CONFIG without importing TensorFlow."""
 
 import json
 import os
@@ -7,32 +7,35 @@ from typing import Literal, NamedTuple
 Strategy = Literal["single", "mirrored", "multi_worker"]
 
 
-class Place(NamedTuple):
-    """rank: of this process among the workers; the first, 0, is the chief, who writes. workers: how many there are."""
+class Worker(NamedTuple):
+    """This process among the workers of a training.
 
-    rank: int
-    workers: int
+    rank: its index; rank 0 is the chief. num_workers: how many processes train together.
+    """
+
+    rank: int = 0
+    num_workers: int = 1
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process validates and writes."""
+        """True for the one process that validates and writes files."""
         return self.rank == 0
 
 
-def place(strategy: Strategy) -> Place:
-    """Where this process stands; alone but under "multi_worker".
+def this_worker(strategy: Strategy) -> Worker:
+    """The position of this process; a training without "multi_worker" has a single worker.
 
     Raises:
-      ValueError: TF_CONFIG is not there, or does not say it.
+      ValueError: TF_CONFIG is missing, or does not define the cluster and this task.
     """
     if strategy != "multi_worker":
-        return Place(0, 1)
+        return Worker()
     given = os.environ.get("TF_CONFIG")
     try:
         config = json.loads(given or "")
         cluster, task = config["cluster"], config["task"]
         tasks = [(job, index) for job in ("chief", "worker") for index in range(len(cluster.get(job, ())))]
-        return Place(tasks.index((task["type"], int(task["index"]))), len(tasks))
+        return Worker(tasks.index((task["type"], int(task["index"]))), len(tasks))
     except (ValueError, KeyError, TypeError, AttributeError):
         expected = 'TF_CONFIG with "cluster" and a "task" that is a "chief" or "worker" of it'
         raise ValueError(f"--strategy multi_worker: expected {expected}, got {given or 'none'}") from None

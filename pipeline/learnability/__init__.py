@@ -1,1 +1,1 @@
-"""`python -m pipeline.learnability`: did a training learn anything? The verdict that costly stages ask for."""
+"""`ris-mvdr learnability`: tests whether a training learned anything; costly stages require its verdict."""

@@ -7,7 +7,7 @@ from pipeline.learnability.options import LearnabilityOptions
 
 
 def work(options: LearnabilityOptions, logger: logging.Logger) -> int | None:
-    """Writes RUN_DIR/learnability.json."""
+    """Judges the training and writes RUN_DIR/learnability.json."""
     from pipeline.learnability.check import check
 
     return FAIL if check(options, logger)["verdict"] == "FAIL" else None

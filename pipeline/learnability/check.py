@@ -1,7 +1,8 @@
-"""The verdict on a training: its backbone at the findings' objective on validation scenes that chose nothing in it.
+"""The verdict on a training: compares the objective of its backbone with baselines on unused validation scenes.
 
-Against what the training started from, the untrained backbone, uniform guesses, silence and sequential maximum
-likelihood. The record names the model it is about by its hash.
+The baselines are the start of the training, the untrained backbone, uniform guesses, an estimator that reports nothing,
+and sequential maximum likelihood. The scenes did not choose an epoch or stop a fit. The record names the model by its
+hash.
 """
 
 import dataclasses
@@ -30,11 +31,13 @@ from tfds_shards.scene_sets import scene_set
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
-    """What there is to judge.
+class TrainedModel:
+    """The training to judge.
 
-    model, start: files of the backbone as it is and as its training began. started_from: hash of the weights that were
-    given, or `UNTRAINED`. trained_on: scenes. chosen_on: validation scenes, the first ones, that chose anything in it.
+    model, start: files of the trained backbone and of the backbone before training.
+    started_from: hash of the initial weights, or `UNTRAINED`.
+    trained_on: training scenes, repeats included.
+    chosen_on: how many validation scenes, the first ones, chose an epoch or stopped a fit.
     """
 
     model: Path
@@ -45,7 +48,7 @@ class Judged:
 
 
 def training_scenes(run_dir: Path) -> int:
-    """Scenes a run was trained on so far, repeats counted: read from its checkpoint, which counts them.
+    """Training scenes of a run so far, repeats included, read from its last checkpoint.
 
     Raises:
       FileNotFoundError: the folder holds no training.
@@ -53,13 +56,13 @@ def training_scenes(run_dir: Path) -> int:
     latest = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
     if latest is None:
         raise FileNotFoundError(
-            f"no checkpoint in {run_dir / 'checkpoints'}: train with python -m pipeline.train first"
+            f"--run-dir: expected a training, got no checkpoint in {run_dir / 'checkpoints'}; run ris-mvdr train first"
         )
     return int(tf.train.load_checkpoint(latest).get_tensor("scenes_seen/.ATTRIBUTES/VARIABLE_VALUE"))
 
 
-def find_judged(options: LearnabilityOptions) -> Judged:
-    """Finds the training's files and checks that they belong together.
+def find_model(options: LearnabilityOptions) -> TrainedModel:
+    """Finds the files of the training and checks that they belong together.
 
     Raises:
       FileNotFoundError: the folder holds no training.
@@ -69,12 +72,12 @@ def find_judged(options: LearnabilityOptions) -> Judged:
     trained = options.run_dir / BEST_MODEL
     training = origin(trained)
     if training is None:
-        raise ValueError(f"--run-dir: expected a finished training, got one still under way or harmed in {trained}")
+        raise ValueError(f"--run-dir: expected a finished training, got an unfinished or changed one in {trained}")
     model = options.backbone or trained
     made = origin(model)
     if made is None or (model != trained and output_digest(trained) not in made["fingerprint"]["inputs"].values()):
-        raise ValueError(f"--backbone: expected {trained} or one whose score was fitted on it, got {model}")
-    return Judged(
+        raise ValueError(f"--backbone: expected {trained} or the output of ris-mvdr confidence for it, got {model}")
+    return TrainedModel(
         model,
         options.run_dir / START_MODEL,
         training["facts"]["started_from"],
@@ -87,24 +90,24 @@ def judge(evaluations: Mapping[str, Evaluation], trained_on: int, options: Learn
     """PASS or FAIL, and the reason.
 
     Args:
-      evaluations: by name, of the same scenes: "trained", "start", "untrained", "chance", "silence" and others.
+      evaluations: on the same scenes, by name: "trained", "start", "untrained", "chance", "silence" and others.
       trained_on: training scenes.
-      options: what is asked for.
+      options: the minimum of training scenes.
     """
     if trained_on < options.min_training_scenes:
-        return "FAIL", f"trained on {trained_on} scenes, {options.min_training_scenes} are asked for"
+        return "FAIL", f"trained on {trained_on} scenes, expected at least {options.min_training_scenes}"
     gains = []
     for name in ("silence", "chance", "untrained", "start"):
         difference = compare(evaluations["trained"], evaluations[name])["objective"]
         shown = f"{difference.difference:+.3f} [{difference.interval[0]:+.3f}, {difference.interval[1]:+.3f}]"
         if not difference.interval[1] < 0:
-            return "FAIL", f"objective against {name}: {shown}, no gain beyond the noise"
+            return "FAIL", f"objective against {name}: {shown}, not a significant gain"
         gains.append(f"{name} {shown}")
     return "PASS", "objective against " + ", ".join(gains)
 
 
-def asked(options: LearnabilityOptions) -> Fingerprint:
-    """What decides the verdict."""
+def verdict_fingerprint(options: LearnabilityOptions) -> Fingerprint:
+    """The fingerprint of the verdict: options, scenes, model and code."""
     inputs = scenes_inputs(options.data_dir, [options.config])
     model = options.backbone or options.run_dir / BEST_MODEL
     inputs["the model"] = Input(output_digest(model), model)
@@ -112,29 +115,29 @@ def asked(options: LearnabilityOptions) -> Fingerprint:
 
 
 def standing_verdict(options: LearnabilityOptions) -> dict[str, Any] | None:
-    """The verdict that lies there, if it is on this model, these scenes and with these options."""
+    """The verdict on disk if it has the same fingerprint, else None."""
     try:
         found: dict[str, Any] = json.loads((options.run_dir / VERDICT_FILE).read_text(encoding="utf-8"))
-        return found if difference(found["fingerprint"], asked(options)) is None else None
+        return found if difference(found["fingerprint"], verdict_fingerprint(options)) is None else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Scores all estimators on the same scenes and writes the verdict.
+    """Scores all estimators on the same scenes, writes the verdict and returns its record.
 
     Raises:
-      ValueError, OSError: no training, or no scenes.
+      ValueError, OSError: no finished training, or too few scenes.
     """
-    judged = find_judged(options)
-    first, size = judged.chosen_on, scene_set(options.config).sizes["validation"]
+    subject = find_model(options)
+    first, size = subject.chosen_on, scene_set(options.config).sizes["validation"]
     if first + options.scenes > size:
         raise ValueError(
             f"--scenes: expected at most {size - first}, as {first} of the {size} validation scenes chose this model, "
             f"got {options.scenes}"
         )
     scenario = scene_set(options.config).config.scenario
-    trained, start = (moved_to(load_weights(path), scenario) for path in (judged.model, judged.start))
+    trained, start = (moved_to(load_weights(path), scenario) for path in (subject.model, subject.start))
     estimators: dict[str, Estimator] = {
         **weights_estimators(
             LocalizerConfig(multipath=options.multipath),
@@ -152,7 +155,7 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
         batches = load_scenes(options.data_dir, options.config, "validation", take=first + options.scenes)
         predictions = run_estimator(estimator, batches.skip(first).batch(20), options.scenes)
         evaluations[name] = evaluate_predictions(predictions, metrics_config(scenario))
-    verdict, reason = judge(evaluations, judged.trained_on, options)
+    verdict, reason = judge(evaluations, subject.trained_on, options)
     figures = {name: compute_metrics(evaluation) for name, evaluation in evaluations.items()}
     scores = {
         name: {"objective": found["objective"], "f1": found["standard"]["f1"], "rmse_xyz_m": found["rmse_xyz_m"]}
@@ -162,12 +165,12 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
         logger.info(f"{name:14} objective {score['objective']:7.3f}  F1 {score['f1']:.3f}")
     logger.info(f"{verdict}: {reason}")
     record = {
-        "fingerprint": asked(options),
+        "fingerprint": verdict_fingerprint(options),
         "verdict": verdict,
         "reason": reason,
-        "model": output_digest(judged.model),
-        "started_from": judged.started_from,
-        "training_scenes": judged.trained_on,
+        "model": output_digest(subject.model),
+        "started_from": subject.started_from,
+        "training_scenes": subject.trained_on,
         "validation_scenes": [first, first + options.scenes],
         "scores": scores,
         "options": options,

@@ -1,1 +1,1 @@
-"""`python -m pipeline.refine`: trains the SpectrumRefiner on a backbone's spectra; killed, the same command goes on."""
+"""`ris-mvdr refine`: trains the SpectrumRefiner on a backbone's spectra; after a kill, the same command resumes."""

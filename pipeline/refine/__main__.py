@@ -8,12 +8,12 @@ from pipeline.refine.options import RefineOptions
 
 
 def work(options: RefineOptions, logger: logging.Logger) -> None:
-    """Trains, or goes on with, the run."""
+    """Trains, or resumes, the run."""
     import tensorflow as tf
 
     from pipeline.refine.training import refine
 
-    tf.config.experimental.enable_op_determinism()  # killed or not, the same options end at the same weights
+    tf.config.experimental.enable_op_determinism()  # a resumed run ends with the same weights
     refine(options, logger)
 
 

@@ -1,7 +1,6 @@
-"""The SpectrumRefiner with its losses, as a Keras model that `fit` can train on batches of scenes."""
+"""The losses of the SpectrumRefiner, as a Keras model that trains on batches of scenes."""
 
 import math
-from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
@@ -11,46 +10,39 @@ from models.losses import focal_loss, lorentzian
 from models.spectrum.refiner import HeatMap
 from pipeline.fitting.backbone_training import BackboneTraining
 from pipeline.fitting.heat_map_targets import RefinerTarget, refiner_target
-from pipeline.fitting.replicas import apply_same, mean_over_replicas
-
-Batch = Mapping[str, tf.Tensor]
+from pipeline.fitting.loss_training import Batch, LossTraining
 
 
-class RefinerTraining(keras.Model):
-    """Heat-map supervision on spectra of the backbone's R_pred.
+class RefinerTraining(LossTraining):
+    """Supervises the heat map that the refiner computes from the spectrum of the backbone's R_pred.
 
-    loss = focal loss of the presence + offset_weight x offset loss, the latter in units of the gate that hits are
-    judged by; with `joint` plus the backbone's own losses, and the backbone's grid stages are trained as well.
+    loss = focal loss of the presence + offset_weight x offset loss; offsets are in units of the gate that decides hits.
+    With `joint`, the loss of the backbone is added and its learned weights are trained as well.
 
     Args:
-      localizer: with the refiner that is trained.
+      localizer: with the refiner to train.
       offset_weight: of the offset loss.
-      joint: the backbone's training, where its weights are not to stay as they are.
+      joint: the training of the backbone; None keeps the weights of the backbone.
+
+    Raises:
+      ValueError: the localizer has no refiner.
     """
 
     def __init__(self, localizer: Localizer, offset_weight: float, joint: BackboneTraining | None = None) -> None:
-        super().__init__()
         if localizer.refiner is None:
             raise ValueError("localizer: expected one with a refiner, got one without")
+        super().__init__(["presence", "offset", *(["backbone"] if joint is not None else [])])
         self.localizer, self.offset_weight, self.joint = localizer, offset_weight, joint
-        names = ["loss", "presence", "offset", *(["backbone"] if joint is not None else [])]
-        self.trackers = {name: keras.metrics.Mean(name) for name in names}
-        self.scenes_seen = tf.Variable(0, dtype=tf.int64, trainable=False, aggregation=tf.VariableAggregation.SUM)
-        self.built = True
 
     @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return list(self.trackers.values())
-
-    @property
-    def learned(self) -> list[keras.Variable]:
-        """Weights that training changes."""
+    def variable_groups(self) -> list[list[keras.Variable]]:
+        """A single group, so that `joint` clips the gradients of refiner and backbone together."""
         assert self.localizer.refiner is not None
         own = list(self.localizer.refiner.trainable_variables)
-        return own if self.joint is None else own + self.localizer.backbone.learned_variables
+        return [own if self.joint is None else own + self.localizer.backbone.learned_variables]
 
     def _offset_loss(self, heat_map: HeatMap, target: RefinerTarget) -> tf.Tensor:
-        """Lorentzian loss of the offset in gates, weighted by presence, [B]: far off is hardly worse than off."""
+        """Lorentzian loss of the offset in gates, weighted by the presence, [B]; large errors saturate."""
         dictionary = self.localizer.backbone.dictionary
         sine = math.sin(math.radians(dictionary.field_of_view.gate_angle_deg))
         cells = dictionary.cell_size()
@@ -66,7 +58,7 @@ class RefinerTraining(keras.Model):
         return tf.reduce_sum(target.presence * error, axis=-1) / tf.reduce_sum(target.presence, axis=-1)
 
     def batch_losses(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """The total `loss` and each part."""
+        """The total "loss" and its parts, float32 scalars."""
         localizer = self.localizer
         observation = localizer.observe(*(batch[name] for name in ("snapshots", "ris_codes", "channel", "snr_db")))
         heat_map = localizer.heat_map(localizer.analyse(observation, batch["snr_db"]), observation)
@@ -81,14 +73,3 @@ class RefinerTraining(keras.Model):
             parts["backbone"] = self.joint.batch_losses(batch)["loss"]
             total += parts["backbone"]
         return {"loss": total, **parts}
-
-    def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([variable.value for variable in self.learned])
-            values = self.batch_losses(batch)
-        gradients = mean_over_replicas(tape.gradient(values["loss"], self.learned))
-        apply_same(self.optimizer, tf.clip_by_global_norm(gradients, 1.0)[0], self.learned)
-        self.scenes_seen.assign_add(tf.shape(batch["snr_db"], tf.int64)[0])
-        for name, value in values.items():
-            self.trackers[name].update_state(value)
-        return {name: tracker.result() for name, tracker in self.trackers.items()}

@@ -182,7 +182,7 @@ def _train(options: TrainOptions) -> Step:
 
 def _confidence(options: ConfidenceOptions) -> Step:
     located = (options.scenes + 3 * options.validation_scenes) * len(options.config)
-    asked = _unchanged(options.run_dir, lambda: confidence_training.asked(options))
+    asked = _unchanged(options.run_dir, lambda: confidence_training.fit_fingerprint(options))
     return Step("confidence", options, asked, 25 + 0.02 * located)
 
 

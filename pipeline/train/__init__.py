@@ -1,1 +1,1 @@
-"""`python -m pipeline.train`: trains the backbone on the shards; killed at any point, the same command goes on."""
+"""`ris-mvdr train`: trains the backbone on a data set; after a kill, the same command resumes."""

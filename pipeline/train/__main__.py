@@ -9,19 +9,19 @@ from pipeline.train.options import TrainOptions
 
 
 def _tuned(options: TrainOptions) -> TrainOptions | None:
-    """The defaults with --hyperparameters in their place."""
+    """The defaults with the values of --hyperparameters; None without that option."""
     if options.hyperparameters is None:
         return None
     return replaced(options, read_hyperparameters(options.hyperparameters))
 
 
 def work(options: TrainOptions, logger: logging.Logger) -> None:
-    """Trains, or goes on with, the run."""
+    """Trains, or resumes, the run."""
     import tensorflow as tf
 
     from pipeline.train.training import train
 
-    tf.config.experimental.enable_op_determinism()  # killed or tuned, the same options end at the same weights
+    tf.config.experimental.enable_op_determinism()  # a resumed run, or a trial of a study, ends with the same weights
     train(options, logger)
 
 

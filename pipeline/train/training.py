@@ -1,4 +1,4 @@
-"""Trains the backbone on the shards, the whole localizer judging every epoch."""
+"""Trains the backbone; the metrics of the whole localizer score every epoch."""
 
 import logging
 from typing import Any
@@ -14,18 +14,19 @@ from models.localizer_weights import LocalizerWeights
 from pipeline.common.records import replacing
 from pipeline.common.verdict import starting_point
 from pipeline.fitting.backbone_training import BackboneTraining
-from pipeline.fitting.loop import Progress, fit, optimizer, run_fingerprint, validate
-from pipeline.fitting.replicas import Spread, spread_over
+from pipeline.fitting.distribution import Distribution, join_workers
+from pipeline.fitting.loop import optimizer, run_fingerprint
+from pipeline.fitting.validation import ValidatedTraining, validate
 from pipeline.metrics.estimators import localizer_estimator
 from pipeline.scenes.identity import common_scenario
 from pipeline.train.options import BEST_MODEL, START_MODEL, TrainOptions
 
 
 def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
-    """Seeds everything; the localizer as training starts, and the compiled model that trains its backbone.
+    """Sets all seeds; returns the localizer at the start of the training and the compiled model of its backbone.
 
     Raises:
-      ValueError: sets of different scenarios, or --initial weights that do not fit.
+      ValueError: the sets have different scenarios, or the --initial weights do not fit the hyperparameters.
     """
     keras.utils.set_random_seed(options.seed)
     scenario = common_scenario(options.config)
@@ -45,45 +46,51 @@ def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
     return localizer, model
 
 
-def backbone_progress(localizer: Localizer, options: TrainOptions, logger: logging.Logger) -> Progress:
-    """Validates the whole localizer and keeps its weights."""
-    judged = Localizer(*with_effort(localizer.weights, localizer.config, options.effort))
-    localize = localizer_estimator(judged)
+def backbone_training(
+    options: TrainOptions,
+    localizer: Localizer,
+    model: BackboneTraining,
+    logger: logging.Logger,
+    distribution: Distribution | None = None,
+) -> ValidatedTraining:
+    """The training loop that validates the localizer at options.effort and saves its best weights.
 
-    def judge() -> dict[str, dict[str, Any]]:
-        judged.weights.set_weights(localizer.weights.get_weights())
+    Args:
+      options, localizer, model: see `prepare`.
+      logger: receives one line per epoch.
+      distribution: devices and workers; a single device if left out.
+    """
+    validated = Localizer(*with_effort(localizer.weights, localizer.config, options.effort))
+    localize = localizer_estimator(validated)
+
+    def validation() -> dict[str, dict[str, Any]]:
+        validated.weights.set_weights(localizer.weights.get_weights())
         return validate(localize, localizer.scenario, options.data_dir, options.config, options.validation_scenes)
 
-    return Progress(options, logger, judge, {BEST_MODEL: localizer.weights}, localizer.backbone.learned_variables)
+    return ValidatedTraining(model, options, distribution, logger, validation, {BEST_MODEL: localizer.weights})
 
 
 def train(options: TrainOptions, logger: logging.Logger) -> None:
-    """Trains, or goes on with, the run in options.run_dir; leaves a finished one alone.
+    """Trains, or resumes, the run in options.run_dir; a finished run stays as it is.
 
     Raises:
-      Differs: the folder holds a run of other options, scenes, weights or code.
-      WorkerLost: another worker of the training is gone.
+      Differs: the folder holds a run with other options, scenes, weights or code.
+      WorkerLost: another worker of the training has ended.
     """
-    with spread_over(options, logger) as spread:
-        with spread.strategy.scope():
+    with join_workers(options, logger) as distribution:
+        with distribution.strategy.scope():
             localizer, model = prepare(options)
         asked = run_fingerprint("train", options)
-        with spread.making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+        with distribution.making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
             if run.state != "done":
                 run.begin(options)
-                _train(options, spread, localizer, model, logger)
+                if distribution.worker.is_chief:
+                    with replacing(options.run_dir / START_MODEL) as temporary:
+                        localizer.weights.save(temporary)
+                backbone_training(options, localizer, model, logger, distribution).run()
                 run.facts |= {
                     "started_from": starting_point(options.initial),
                     "training_scenes": int(model.scenes_seen.numpy()),
                     "chosen_on": options.validation_scenes,
                 }
                 run.finish(BEST_MODEL, START_MODEL, "metrics.json")
-
-
-def _train(
-    options: TrainOptions, spread: Spread, localizer: Localizer, model: BackboneTraining, logger: logging.Logger
-) -> None:
-    if spread.place.is_chief:
-        with replacing(options.run_dir / START_MODEL) as temporary:
-            localizer.weights.save(temporary)
-    fit(model, backbone_progress(localizer, options, logger), spread)

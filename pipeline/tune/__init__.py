@@ -1,4 +1,4 @@
-"""`python -m pipeline.tune`: searches training options on a fast surrogate, then ranks the best at MVDR-final.
+"""`ris-mvdr tune`: searches training options with a fast surrogate, then ranks the best ones by MVDR-final.
 
-Killed at any point, the same command goes on. docs/tuning.md has the whole of it, several machines included.
+After a kill, the same command resumes. docs/tuning.md describes the stage, including studies on several machines.
 """

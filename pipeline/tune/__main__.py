@@ -7,8 +7,8 @@ from pipeline.tune.options import TuneOptions
 
 
 def work(options: TuneOptions, logger: logging.Logger) -> None:
-    """Runs the study, or goes on with it."""
-    from pipeline.tune.running import tune
+    """Runs, or resumes, the study."""
+    from pipeline.tune.study import tune
 
     tune(options, logger)
 

@@ -1,4 +1,4 @@
-"""MVDR-final, the objective of a study: the whole localizer's answers, matched and counted by scene."""
+"""MVDR-final, the objective of a study: the sources that the whole localizer finds, matched with the true ones."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,31 +12,31 @@ from pipeline.metrics.tally import Tally
 from pipeline.tune.surrogate import Heartbeat
 
 
-class Judged(NamedTuple):
-    """Counts by scene, and CPU time per scene; None with fewer than two batches, as the first may pay for tracing."""
+class Scored(NamedTuple):
+    """Counts per scene, and CPU time per scene in ms; None with a single batch, which may include tracing."""
 
     tally: Tally
     ms_per_scene: float | None
 
 
-class Judge:
-    """Scores localizers; one after another that differ in their weights alone share a graph, whose tracing is slow."""
+class ObjectiveScorer:
+    """Scores localizers. Those that differ only in their weights share one graph, because tracing is slow."""
 
     def __init__(self) -> None:
         self._last: Localizer | None = None
 
     def __call__(
         self, localizer: Localizer, batches: Iterable[Mapping[str, Any]], scenes: int, heartbeat: Heartbeat
-    ) -> Judged:
-        """Scores the localizer with its weights as they are.
+    ) -> Scored:
+        """Scores the localizer with its current weights.
 
         Args:
-          localizer: what answers.
-          batches: `scenes` scenes with the truth, in batches of one size but for the last.
-          scenes: how many.
+          localizer: the one to score.
+          batches: scenes with the true sources, in batches of one size except the last.
+          scenes: how many the batches hold.
           heartbeat: called before each batch.
         """
-        judged = self._with_weights_of(localizer)
+        scored = self._with_weights_of(localizer)
         ends: list[tuple[float, int]] = []
 
         def timed() -> Iterator[Mapping[str, Any]]:
@@ -48,10 +48,10 @@ class Judge:
                 yield batch
             ends.append((time.process_time(), done))
 
-        predictions = run_estimator(localizer_estimator(judged), timed(), scenes, show_progress=False)
-        tally = evaluate_predictions(predictions, metrics_config(judged.scenario)).standard
+        predictions = run_estimator(localizer_estimator(scored), timed(), scenes, show_progress=False)
+        tally = evaluate_predictions(predictions, metrics_config(scored.scenario)).standard
         (started, before), (ended, done) = ends[min(1, len(ends) - 1)], ends[-1]
-        return Judged(tally, 1e3 * (ended - started) / (done - before) if done > before else None)
+        return Scored(tally, 1e3 * (ended - started) / (done - before) if done > before else None)
 
     def _with_weights_of(self, localizer: Localizer) -> Localizer:
         last = self._last
@@ -63,6 +63,6 @@ class Judge:
 
 
 def _shape(localizer: Localizer) -> tuple[Any, ...]:
-    """All that a localizer's graph depends on."""
+    """Everything that the graph of a localizer depends on."""
     shapes = [tuple(weight.shape) for weight in localizer.weights.weights]
     return localizer.scenario, localizer.backbone.config, localizer.config, shapes

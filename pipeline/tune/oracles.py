@@ -1,7 +1,8 @@
-"""KerasTuner's oracles, made to survive SIGKILL, torn state files and workers that die.
+"""KerasTuner's oracles, made to survive SIGKILL, damaged state files and lost workers.
 
-KerasTuner writes JSON in place, runs a trial again if killed between its two files, forgets a trial that was created
-but not yet listed, and waits for ever for a worker that is gone. `Durable` mends these; the searches are KerasTuner's.
+KerasTuner writes its state in place and in several files, repeats a trial that is killed between two of them, and waits
+forever for a worker that has ended. `ResumableOracle` changes that; the search itself is KerasTuner's. Only public
+names of KerasTuner are used.
 """
 
 import json
@@ -12,130 +13,141 @@ from pathlib import Path
 from typing import Any
 
 import keras_tuner as kt
-import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 from threadpoolctl import threadpool_limits
 
 from pipeline.common.records import replacing
 from pipeline.tune.trial import own_values
 
-_DIGITS = 4  # of a value: the same in JSON, in gRPC's float32 and in best.json
+_DIGITS = 4  # of a value, so that it is the same in JSON, in gRPC's float32 and in best.json
 _MAX_FAILED = 5
-_FINISHED = (TrialStatus.COMPLETED, TrialStatus.FAILED)
 
 
-def _write(path: str, state: Any) -> None:
-    with replacing(Path(path)) as temporary:
+def _write(path: Path, state: Any) -> None:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(state), encoding="utf-8")
 
 
-class Present(set):
-    """Tuner ids that were heard of a moment ago; KerasTuner's chief ends when none is left."""
+class ActiveWorkers(set):
+    """Tuner IDs whose length counts the recently active ones; KerasTuner's chief ends when it is 0.
+
+    Args:
+      seconds: how long an ID counts after its last request.
+    """
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self.seconds = seconds
-        self.heard: dict[str, float] = {}
+        self.last_seen: dict[str, float] = {}
 
     def add(self, tuner_id: str) -> None:
         super().add(tuner_id)
-        self.heard[tuner_id] = time.monotonic()
+        self.last_seen[tuner_id] = time.monotonic()
 
     def remove(self, tuner_id: str) -> None:
         self.discard(tuner_id)
 
     def __len__(self) -> int:
-        return sum(time.monotonic() - self.heard[tuner_id] < self.seconds for tuner_id in self)
+        return sum(time.monotonic() - self.last_seen[tuner_id] < self.seconds for tuner_id in self)
 
 
-class Durable(kt.Oracle):
-    """What all oracles here share.
+class ResumableOracle(kt.Oracle):
+    """The base of all oracles here.
 
-    Written whole or not at all; read back with what a kill left half done put right; state that is torn all the same
-    is dropped, and the same seed leads through the same trials again, whose outcomes are on disk.
+    One file holds the whole state and is replaced atomically. A damaged file is dropped: the same seed then leads to
+    the same trials, whose outcomes are on disk. KerasTuner's own files of the trials are written but never read.
     """
 
     trials: dict[str, Trial]
+    ongoing_trials: dict[str, Trial]
     lease_s = 120.0
-    """A trial whose worker shows no sign of life for so long goes to another one."""
+    """A trial goes to another worker if its own shows no activity for this long."""
     log: Callable[[str], None] = staticmethod(lambda line: None)
-    """Told what is unusual."""
+    """Receives a line about damaged files and lost workers."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, max_consecutive_failed_trials=math.inf, **kwargs)
         self.verbose = 0
-        self.tuner_ids = Present(seconds=5.0)
-        self._heard: dict[str, float] = {}
-        self._blank = json.dumps(self.get_state())
+        self.tuner_ids = ActiveWorkers(seconds=5.0)
+        self.state_file: Path | None = None
+        self.unfinished: list[str] = []
+        """IDs of trials that started and wait for a worker."""
+        self.last_seen: dict[str, float] = {}
+        """Time of the last request about a trial, by its ID."""
+        self.initial_state = json.dumps(self.get_state())
 
-    # Files
+    def open(self, folder: Path) -> None:
+        """Keeps the state in this folder, and loads it if there is one."""
+        self.state_file = folder / "oracle.json"
+        if self.state_file.exists():
+            self.reload()
 
     def save(self) -> None:
-        _write(self._get_oracle_fname(), self.get_state())
-
-    def _save_trial(self, trial: Trial) -> None:
-        _write(str(Path(self._get_trial_dir(trial.trial_id)) / "trial.json"), trial.get_state())
+        """Writes the state; KerasTuner calls it when a trial starts and when it ends."""
+        if self.state_file is not None:
+            trials = {trial_id: trial.get_state() for trial_id, trial in self.trials.items()}
+            _write(self.state_file, {**self.get_state(), "trials": trials})
 
     def reload(self) -> None:
+        """Reads the state back; trials that did not end wait for a worker."""
+        assert self.state_file is not None
         try:
-            super().reload()
-        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-            self.log(f"a state file in {self._project_dir} is torn ({error}): its trials are read back one by one")
-            self.trials.clear()
-            self.set_state(json.loads(self._blank))
-        self._reconcile()
-
-    def _reconcile(self) -> None:
-        """Trials created but not yet listed are created again; those that ended are not run again."""
-        self.trials = {trial_id: self.trials[trial_id] for trial_id in self.start_order if trial_id in self.trials}
-        waiting = dict.fromkeys(
-            trial_id for trial_id in self.start_order if trial_id in self.trials and trial_id not in self.end_order
-        )
-        for trial_id in waiting:
-            if self.trials[trial_id].status in _FINISHED:
-                self.end_order.append(trial_id)
-        unfinished = [trial_id for trial_id in waiting if trial_id not in self.end_order]
-        self._retry_queue = unfinished[::-1]  # it is taken from the end
-        for trial_id in unfinished:
-            self.trials[trial_id].metrics = Trial(None).metrics  # else a second run's would be averaged in
-
-    # Trials
+            state = json.loads(self.state_file.read_text(encoding="utf-8"))
+            self.trials = {trial_id: Trial.from_state(trial) for trial_id, trial in state["trials"].items()}
+            self.set_state(state)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.log(f"{self.state_file} is damaged ({error}): its trials are read from their outcomes")
+            self.trials = {}
+            self.set_state(json.loads(self.initial_state))
+        self.ongoing_trials = {}
+        self.unfinished = [trial_id for trial_id in self.start_order if trial_id not in self.end_order]
 
     def create_trial(self, tuner_id: str) -> Trial:
-        self._take_back()
-        trial = self._stopped() if self._failing() else super().create_trial(tuner_id)
+        self._release_lost_trials()
+        if self._recent_trials_failed():
+            trial = Trial(self.get_space(), trial_id="", status=TrialStatus.STOPPED)
+        elif self.unfinished and tuner_id not in self.ongoing_trials:
+            trial = self._restart_trial(tuner_id)
+        else:
+            trial = super().create_trial(tuner_id)
         if trial.status == TrialStatus.STOPPED and self.ongoing_trials:
-            self.tuner_ids.add(tuner_id)  # it may have to take over
+            self.tuner_ids.add(tuner_id)  # this worker may have to take over a trial
             trial.status = TrialStatus.IDLE
-        self._heard[trial.trial_id] = time.monotonic()
+        self.last_seen[trial.trial_id] = time.monotonic()
         return trial
 
-    def _stopped(self) -> Trial:
-        return Trial(self.hyperparameters.copy(), trial_id="", status=TrialStatus.STOPPED)
-
-    def _failing(self) -> bool:
-        """Whether the last few trials all failed: the next ones would, too."""
+    def _recent_trials_failed(self) -> bool:
+        """True if the last `_MAX_FAILED` trials all failed: the next ones would fail, too."""
         last = self.end_order[-_MAX_FAILED:]
         failed = [self.trials[trial_id].status == TrialStatus.FAILED for trial_id in last]
         return len(failed) == _MAX_FAILED and all(failed)
 
-    def _take_back(self) -> None:
-        """Trials of workers that went silent wait for another one."""
+    def _release_lost_trials(self) -> None:
+        """Trials of inactive workers wait for another worker."""
         for tuner_id, trial in list(self.ongoing_trials.items()):
-            silent_s = time.monotonic() - self._heard.get(trial.trial_id, -math.inf)
-            if silent_s > self.lease_s:
-                self.log(f"worker {tuner_id} is silent for {silent_s:.0f} s: its trial {trial.trial_id} is given away")
+            inactive_s = time.monotonic() - self.last_seen.get(trial.trial_id, -math.inf)
+            if inactive_s > self.lease_s:
+                self.log(f"worker {tuner_id} is inactive for {inactive_s:.0f} s: trial {trial.trial_id} is reassigned")
                 del self.ongoing_trials[tuner_id]
-                self._retry_queue.append(trial.trial_id)
-        self._retry_queue = [trial_id for trial_id in self._retry_queue if trial_id not in self.end_order]
+                self.unfinished.append(trial.trial_id)
+        self.unfinished = [trial_id for trial_id in self.unfinished if trial_id not in self.end_order]
+
+    def _restart_trial(self, tuner_id: str) -> Trial:
+        """Gives a worker the first unfinished trial, without metrics of its first run: KerasTuner would average."""
+        trial_id = self.unfinished.pop(0)
+        trial = Trial(self.trials[trial_id].hyperparameters, trial_id)
+        self.trials[trial_id] = self.ongoing_trials[tuner_id] = trial
+        self.tuner_ids.add(tuner_id)
+        self.save()
+        return trial
 
     def get_trial(self, trial_id: str) -> Trial:
-        """Also the sign of life of a worker."""
-        self._heard[trial_id] = time.monotonic()
+        """The trial with this ID; workers also call it to show that they are active."""
+        self.last_seen[trial_id] = time.monotonic()
         return super().get_trial(trial_id)
 
     def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Trial:
-        if trial_id in self.end_order:  # from a worker that was taken for dead
+        if trial_id in self.end_order:  # reported by a worker that was taken for lost
             return self.trials[trial_id]
         return super().update_trial(trial_id, metrics, step=step)
 
@@ -143,52 +155,54 @@ class Durable(kt.Oracle):
         if trial.trial_id not in self.end_order:
             super().end_trial(trial)
 
-    def score_trial(self, trial: Trial) -> None:
-        super().score_trial(trial)
-        trial.score = float(trial.score)
-
-    def rounded(self, response: dict[str, Any]) -> dict[str, Any]:
-        """A response of populate_space with few digits."""
-        values = response.get("values") or {}
-        short = {k: float(f"{v:.{_DIGITS}g}") if isinstance(v, float) else v for k, v in values.items()}
-        return {**response, "values": short or None}
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        return rounded(super().populate_space(trial_id))
 
 
-class RandomOracle(Durable, kt.oracles.RandomSearchOracle):
+def rounded(response: dict[str, Any]) -> dict[str, Any]:
+    """A response of populate_space with its floats rounded to `_DIGITS` significant digits."""
+    values = response.get("values") or {}
+    short = {k: float(f"{v:.{_DIGITS}g}") if isinstance(v, float) else v for k, v in values.items()}
+    return {**response, "values": short or None}
+
+
+class RandomOracle(ResumableOracle, kt.oracles.RandomSearchOracle):
     """KerasTuner's random search."""
 
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
-        return self.rounded(super().populate_space(trial_id))
 
+class BayesianOracle(ResumableOracle, kt.oracles.BayesianOptimizationOracle):
+    """KerasTuner's Bayesian search.
 
-class BayesianOracle(Durable, kt.oracles.BayesianOptimizationOracle):
-    """KerasTuner's Bayesian search; its random state follows from the trial, as a killed study forgets it."""
-
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
-        self._random_state = np.random.RandomState([self.seed, len(self.trials)])
-        with threadpool_limits(1):  # on matrices this small threads wait for each other: eight times the CPU time
-            return self.rounded(super().populate_space(trial_id))
-
-
-class HyperbandOracle(Durable, kt.oracles.HyperbandOracle):
-    """KerasTuner's Hyperband, as many iterations as the trials allow."""
+    Its state does not include the random generator. Each trial therefore draws from a new oracle, seeded by the number
+    of trials, so that a resumed study draws the same values.
+    """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        return self.rounded(super().populate_space(trial_id))
+        fresh = kt.oracles.BayesianOptimizationOracle(self.objective, seed=self.seed + len(self.trials))
+        fresh.trials = self.trials
+        fresh.set_state(self.get_state())
+        with threadpool_limits(1):  # threads on matrices this small wait for each other: eight times the CPU time
+            response = fresh.populate_space(trial_id)
+        self.set_state(fresh.get_state())
+        return rounded(response)
+
+
+class HyperbandOracle(ResumableOracle, kt.oracles.HyperbandOracle):
+    """KerasTuner's Hyperband, with as many iterations as the trials allow."""
 
 
 def search_oracle(
     search: str, objective: kt.Objective, space: kt.HyperParameters, trials: int, epochs: int, seed: int
-) -> Durable:
+) -> ResumableOracle:
     """The oracle of Stage 1.
 
     Args:
       search: "random", "bayesian" or "hyperband".
-      objective: what is sought.
-      space: the search space, all of it.
+      objective: name and direction of the score.
+      space: the search space, complete.
       trials: how many.
-      epochs: the longest training, for Hyperband.
-      seed: 1 or more; KerasTuner takes 0 for none.
+      epochs: of the longest training, for Hyperband.
+      seed: 1 or more; KerasTuner treats 0 as unset.
     """
     common: dict[str, Any] = {"objective": objective, "hyperparameters": space, "seed": seed}
     if search == "hyperband":
@@ -201,9 +215,9 @@ def search_oracle(
 
 
 def best_values(oracle: kt.Oracle, count: int) -> list[dict[str, Any]]:
-    """The best completed trials' own values, best first, each once.
+    """The values of the best completed trials, best first, without repeats.
 
-    `get_best_trials` would pad them with trials that did not complete.
+    KerasTuner's `get_best_trials` would fill up the list with trials that did not complete.
     """
     completed = [trial for trial in oracle.trials.values() if trial.status == TrialStatus.COMPLETED]
     found: list[dict[str, Any]] = []
@@ -215,20 +229,20 @@ def best_values(oracle: kt.Oracle, count: int) -> list[dict[str, Any]]:
 
 
 def ends_first(candidates: Sequence[Any]) -> list[Any]:
-    """First, last, second, last but one, ...: the spread of ranked candidates shows as early as it can."""
+    """Orders ranked candidates first, last, second, last but one, ..., so that the first few span the ranking."""
     ahead, behind = list(candidates), list(candidates)[::-1]
     pairs = [item for pair in zip(ahead, behind, strict=True) for item in pair]
     return pairs[: len(ahead)]
 
 
-class RerankOracle(Durable):
-    """Replays given values against another objective.
+class RerankOracle(ResumableOracle):
+    """Runs given values again, with another objective.
 
     Args:
       candidates: the values, in the order of the trials.
-      objective: what they are scored by.
+      objective: name and direction of the score.
       space: the search space of Stage 1.
-      hopeless: asked before each trial whether going on can't tell the candidates apart.
+      should_stop: called before each trial with the values of the completed ones; True ends the stage.
     """
 
     def __init__(
@@ -236,9 +250,9 @@ class RerankOracle(Durable):
         candidates: Sequence[dict[str, Any]],
         objective: kt.Objective,
         space: kt.HyperParameters,
-        hopeless: Callable[[list[dict[str, Any]]], bool],
+        should_stop: Callable[[list[dict[str, Any]]], bool],
     ) -> None:
-        self.candidates, self.hopeless = list(candidates), hopeless
+        self.candidates, self.should_stop = list(candidates), should_stop
         super().__init__(objective=objective, max_trials=len(self.candidates), hyperparameters=space, seed=1)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -247,7 +261,7 @@ class RerankOracle(Durable):
             for trial in self.trials.values()
             if trial.status == TrialStatus.COMPLETED
         ]
-        if int(trial_id) >= len(self.candidates) or self.hopeless(done):
+        if int(trial_id) >= len(self.candidates) or self.should_stop(done):
             return {"status": TrialStatus.STOPPED, "values": None}
         return {"status": TrialStatus.RUNNING, "values": self.candidates[int(trial_id)]}
 

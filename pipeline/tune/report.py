@@ -1,4 +1,4 @@
-"""The report of a study: one HTML file with its figures inside, nothing loaded from anywhere."""
+"""The report of a study: one self-contained HTML file."""
 
 import html
 import io
@@ -34,7 +34,7 @@ def _new(width: float = 9.0, height: float = 3.4) -> tuple[Figure, Axes]:
 
 
 def _by_trial(done: _Done, surrogate: bool) -> str:
-    """Objective by trial, and the best so far."""
+    """The score of every trial, and the best so far."""
     figure, axes = _new()
     numbers = [row.number + 1 for row in done]
     scores = [row.outcome.surrogate if surrogate else row.outcome.objective for row in done if row.outcome]
@@ -57,7 +57,7 @@ def _against(done: _Done) -> str:
 
 
 def _position(value: float, domain: Range | Choice) -> float:
-    """Where a value lies between the ends of its domain, 0 to 1."""
+    """The position of a value between the ends of its domain, 0 to 1."""
     if isinstance(domain, Choice):
         values = sorted(domain.values)
         return values.index(value) / (len(values) - 1)
@@ -68,14 +68,14 @@ def _position(value: float, domain: Range | Choice) -> float:
 
 
 def _parallel(done: _Done, space: Space) -> str:
-    """A line a trial through all its values, dark where the surrogate ranks it well."""
+    """Parallel coordinates: one line per trial through its values; the best trials are dark."""
     figure, axes = _new(11.0, 4.5)
     names = list(space)
     scores = np.array([row.outcome.surrogate for row in done if row.outcome])
     rank = scores.argsort().argsort() / max(len(scores) - 1, 1)
-    for row, place in sorted(zip(done, rank, strict=True), key=lambda pair: -pair[1]):
+    for row, share in sorted(zip(done, rank, strict=True), key=lambda pair: -pair[1]):
         heights = [_position(row.values[name], space[name]) for name in names]
-        axes.plot(range(len(names)), heights, color=mpl.colormaps["viridis"](place), alpha=0.8)
+        axes.plot(range(len(names)), heights, color=mpl.colormaps["viridis"](share), alpha=0.8)
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
     axes.set_yticks([0, 1], ["low", "high"])
     axes.set_title("best dark, worst bright")
@@ -86,7 +86,7 @@ def _importance(found: dict[str, float]) -> str:
     figure, axes = _new(8.0, 0.35 * len(found) + 1.0)
     names = list(found)[::-1]
     axes.barh(names, [found[name] for name in names])
-    axes.set(xlabel="share of what the surrogate varies by")
+    axes.set(xlabel="share of the variation of the surrogate")
     return _svg(figure)
 
 
@@ -95,15 +95,15 @@ def _table(done: Sequence[Row]) -> str:
     heads = ["trial", "surrogate", "objective", "by seed", "F1", "rmse, m", "epoch", "seconds", *names]
     lines = ["<tr>" + "".join(f"<th>{html.escape(head)}</th>" for head in heads) + "</tr>"]
     for row in done:
-        one = row.outcome
+        mean = row.outcome
         figures = (
             [
-                *(f"{one.surrogate:.4f}", f"{one.objective:.4f}"),
+                *(f"{mean.surrogate:.4f}", f"{mean.objective:.4f}"),
                 ", ".join(f"{each.objective:.4f}" for each in row.outcomes),
-                *(f"{one.f1:.3f}", f"{one.rmse_xyz_m:.3f}"),
-                *(f"{one.best_epoch} of {one.epochs}", f"{one.seconds:.0f}"),
+                *(f"{mean.f1:.3f}", f"{mean.rmse_xyz_m:.3f}"),
+                *(f"{mean.best_epoch} of {mean.epochs}", f"{mean.seconds:.0f}"),
             ]
-            if one
+            if mean
             else ["failed", *[""] * 6]
         )
         cells = [str(row.number + 1), *figures, *(f"{row.values[name]:g}" for name in names)]
@@ -119,7 +119,7 @@ def write_report(
     Args:
       path: of the HTML file.
       title: name of the study.
-      verdicts: what there is to say in words, a line each: the gate, the best trial, where --force was used.
+      verdicts: sentences at the top: the gate, the best trial, where --force was used.
       stage1, stage2: the trials so far.
       space: what was searched.
     """

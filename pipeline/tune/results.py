@@ -1,4 +1,4 @@
-"""What a study found, as rows and figures."""
+"""The results of a study as rows and statistics."""
 
 import dataclasses
 import math
@@ -15,13 +15,13 @@ from sklearn.inspection import permutation_importance
 from pipeline.tune.trial import Outcome, Trials, mean_outcome, own_values
 
 _LEAST_TRIALS = 5
-_ROUNDING = 1e-6  # scores that differ by less are alike
+_ROUNDING = 1e-6  # smaller differences of scores count as equal
 _TIMES = ("seconds", "surrogate_ms", "objective_ms")
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A trial: number, values, and what it came to with each seed, nothing if it failed."""
+    """A trial: its number, its values and one outcome per seed; no outcome if it failed."""
 
     number: int
     values: dict[str, Any]
@@ -29,12 +29,12 @@ class Row:
 
     @property
     def outcome(self) -> Outcome | None:
-        """The mean over seeds."""
+        """The mean over the seeds; None for a failed trial."""
         return mean_outcome(self.outcomes) if self.outcomes else None
 
 
 def rows(oracle: kt.Oracle, trials: Trials, scenes: int, seeds: int = 1) -> list[Row]:
-    """The trials that ended, in the order they were created."""
+    """The trials that ended, in the order of their creation."""
     found = []
     for trial_id in oracle.start_order:
         if trial_id not in oracle.end_order:
@@ -47,14 +47,14 @@ def rows(oracle: kt.Oracle, trials: Trials, scenes: int, seeds: int = 1) -> list
 
 
 def table(found: Sequence[Row]) -> list[dict[str, Any]]:
-    """Rows for a JSON file; without the times it depends on the seed alone."""
+    """The rows for a JSON file, without durations, so that it depends on the seed only."""
     return [
         {
             "trial": row.number,
             "values": row.values,
             "outcome": row.outcome
             and {key: value for key, value in dataclasses.asdict(row.outcome).items() if key not in _TIMES},
-            "objectives": [one.objective for one in row.outcomes],
+            "objectives": [outcome.objective for outcome in row.outcomes],
         }
         for row in found
     ]
@@ -62,7 +62,7 @@ def table(found: Sequence[Row]) -> list[dict[str, Any]]:
 
 @dataclasses.dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's rho of n pairs with its 95 % interval; NaN below 5 pairs or where one side is alike."""
+    """Spearman's rho with its 95 % interval; NaN with fewer than 5 pairs or if one side is constant."""
 
     rho: float
     interval: tuple[float, float]
@@ -74,7 +74,7 @@ class RankCorrelation:
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCorrelation:
-    """With the interval of Bonett and Wright (2000): Fisher's z, variance (1 + rho^2 / 2) / (n - 3)."""
+    """Spearman's rho with the interval of Bonett and Wright (2000): Fisher's z, variance (1 + rho^2 / 2) / (n - 3)."""
     nan = math.nan
     if len(first) < _LEAST_TRIALS or min(np.ptp(first), np.ptp(second)) < _ROUNDING:
         return RankCorrelation(nan, (nan, nan), len(first))
@@ -86,20 +86,20 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCor
 
 
 def surrogate_against_objective(found: Sequence[Row]) -> RankCorrelation:
-    """How well the surrogate ranks what MVDR-final ranks."""
+    """Rank correlation of the surrogate with MVDR-final over the completed trials."""
     outcomes = [row.outcome for row in found if row.outcome is not None]
-    return rank_correlation([one.surrogate for one in outcomes], [one.objective for one in outcomes])
+    return rank_correlation([o.surrogate for o in outcomes], [o.objective for o in outcomes])
 
 
 def cost(found: Sequence[Row]) -> str:
-    """What the surrogate costs beside the objective, in words: medians over trials."""
+    """A sentence on the CPU time of the surrogate and of MVDR-final, medians over the trials."""
     known = [
         (row.outcome.surrogate_ms, row.outcome.objective_ms)
         for row in found
         if row.outcome is not None and row.outcome.surrogate_ms is not None and row.outcome.objective_ms is not None
     ]
     if not known:
-        return "what the surrogate costs was not measured: too few scenes or epochs"
+        return "the cost of the surrogate was not measured: too few scenes or epochs"
     surrogate_ms, objective_ms = np.median(known, axis=0)
     return (
         f"the surrogate takes {surrogate_ms:.1f} ms of CPU time a scene, MVDR-final {objective_ms:.1f}: "
@@ -108,9 +108,9 @@ def cost(found: Sequence[Row]) -> str:
 
 
 def importances(found: Sequence[Row]) -> dict[str, float]:
-    """Share of each hyper-parameter in what the surrogate varies by, most important first.
+    """The share of each hyperparameter in the variation of the surrogate, most important first.
 
-    By how much shuffling its values worsens a random forest fitted to the trials; empty below 5 trials.
+    Permutation importance of a random forest that is fitted to the trials; empty with fewer than 5 trials.
     """
     done = [row for row in found if row.outcome is not None]
     if len(done) < _LEAST_TRIALS:

@@ -1,7 +1,8 @@
-"""Candidates that noise alone can't explain: what Stage 2 goes on for, and what its best is worth.
+"""Tests whether candidates differ by more than noise, and compares the best one with the defaults.
 
-Noise is the choice of scenes, by a paired bootstrap, and the seed of a training, by how the trainings of one candidate
-differ. That difference is measured on the scenes at hand and so holds a part of theirs: noise is rather too large.
+Noise has two sources: the choice of scenes, estimated by a paired bootstrap, and the seeds of the trainings, estimated
+from the differences between trainings of one candidate. These differences are measured on the given scenes and include
+a part of the first source, so the noise is overestimated rather than underestimated.
 """
 
 import dataclasses
@@ -11,10 +12,10 @@ import numpy as np
 
 from pipeline.metrics.tally import Difference, Tally, percentile_interval, resample_weights
 
-_ROUNDING = 1e-9  # of an objective: candidates that are the same have a spread of this size, not of zero
+_ROUNDING = 1e-9  # of an objective: the spread of identical candidates is of this size, not zero
 
 Trainings = Sequence[Tally]
-"""Counts by scene of one candidate, one a seed."""
+"""Counts per scene of one candidate, one tally per seed."""
 
 
 def _objectives(trainings: Trainings) -> np.ndarray:
@@ -26,14 +27,16 @@ def _mean_resampled(trainings: Trainings, weights: np.ndarray) -> np.ndarray:
 
 
 def seed_noise(objectives: np.ndarray, candidates: int, resamples: int, seed: int) -> np.ndarray:
-    """Draws of what seeds do to a candidate's mean over seeds: [candidates, resamples].
+    """Draws the effect of the seeds on the mean objective of a candidate: [candidates, resamples].
 
-    The variance within candidates, pooled, is known from few trainings: each resample draws it, too, by its chi-square.
+    The variance within candidates is pooled. It is known from few trainings only, so each resample draws it from its
+    chi-square distribution.
 
     Args:
-      objectives: of candidates' trainings, [C, S]; with one seed nothing is known and all draws are zero.
-      candidates: how many draws a resample takes, all of one variance.
-      resamples, seed: of the draws.
+      objectives: of C candidates with S trainings each, [C, S]; with one seed the variance is unknown and all draws
+        are 0.
+      candidates: number of draws per resample, all with the same variance.
+      resamples, seed: number and seed of the resamples.
     """
     count, seeds = objectives.shape
     if seeds == 1:
@@ -46,10 +49,11 @@ def seed_noise(objectives: np.ndarray, candidates: int, resamples: int, seed: in
 
 @dataclasses.dataclass(frozen=True)
 class Separation:
-    """How candidates' objectives differ, against how they would differ by scenes and seeds alone.
+    """The spread of the candidates' objectives, and the spread that scenes and seeds alone would cause.
 
-    spread: standard deviation of the objective over candidates. noise: that spread's upper quantile were all candidates
-    alike. candidates, seeds: how many, and the trainings of each.
+    spread: standard deviation of the objective over the candidates.
+    noise: upper quantile of the spread of candidates that are equally good.
+    candidates, seeds: number of candidates, and of trainings of each.
     """
 
     spread: float
@@ -58,33 +62,34 @@ class Separation:
     seeds: int
 
     @property
-    def told_apart(self) -> bool:
+    def exceeds_noise(self) -> bool:
+        """True if noise alone does not explain the spread."""
         return self.spread > self.noise + _ROUNDING
 
     def __str__(self) -> str:
-        comparison = "above" if self.told_apart else "not above"
-        of_what = "scenes" if self.seeds == 1 else f"scenes and {self.seeds} seeds"
+        comparison = "above" if self.exceeds_noise else "not above"
+        source = "scenes" if self.seeds == 1 else f"scenes and {self.seeds} seeds"
         return (
             f"{self.candidates} candidates: spread of the objective {self.spread:.4f}, {comparison} the "
-            f"{self.noise:.4f} that noise of {of_what} alone gives"
+            f"{self.noise:.4f} that noise of {source} alone gives"
         )
 
 
 def separation(
     candidates: Sequence[Trainings], *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> Separation:
-    """Paired bootstrap over scenes: every resample holds the same scenes for all candidates; and draws of the seeds.
+    """Compares the spread of the candidates with that of noise, by a paired bootstrap over scenes and draws of seeds.
 
-    With J_c the objective of candidate c, the mean over its seeds, J_c* that of a resample and e_c a draw of
-    `seed_noise`, spread = sd_c(J_c), and sd_c(J_c* - J_c + e_c) is what the choice of scenes and seeds does to
-    candidates that are alike; noise is its quantile at `confidence`.
+    Every resample holds the same scenes for all candidates. J_c is the mean objective of candidate c over its seeds,
+    J_c* that of a resample, and e_c a draw of `seed_noise`. Then spread = sd_c(J_c). The spread of equally good
+    candidates is sd_c(J_c* - J_c + e_c), and noise is its quantile at `confidence`.
 
     Args:
-      candidates: two or more on the same scenes, each with as many trainings.
+      candidates: two or more, scored on the same scenes, with the same number of trainings.
       resamples, confidence, seed: of the bootstrap.
 
     Raises:
-      ValueError: fewer than two candidates, or other scenes.
+      ValueError: fewer than two candidates, or different scenes.
     """
     every = [tally for trainings in candidates for tally in trainings]
     if len(candidates) < 2 or any(not np.array_equal(tally.true, every[0].true) for tally in every):
@@ -93,8 +98,8 @@ def separation(
     observed = np.stack([_objectives(trainings) for trainings in candidates])
     means = observed.mean(axis=1)
     resampled = np.stack([_mean_resampled(trainings, weights) for trainings in candidates])
-    alike = resampled - means[:, None] + seed_noise(observed, len(candidates), resamples, seed)
-    noise = np.quantile(np.std(alike, axis=0, ddof=1), confidence)
+    equal = resampled - means[:, None] + seed_noise(observed, len(candidates), resamples, seed)
+    noise = np.quantile(np.std(equal, axis=0, ddof=1), confidence)
     return Separation(float(np.std(means, ddof=1)), float(noise), *observed.shape)
 
 
@@ -107,15 +112,15 @@ def best_minus_defaults(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Difference:
-    """The objective of one candidate minus the defaults', means over seeds, with an interval for scenes and seeds.
+    """The objective of a candidate minus that of the defaults, means over seeds, with an interval for scenes and seeds.
 
     Args:
-      best, defaults: on the same scenes, with as many trainings.
-      others: objectives of further candidates' trainings, which tell what seeds do, too.
+      best, defaults: scored on the same scenes, with the same number of trainings.
+      others: objectives of the trainings of further candidates; they improve the estimate of the seeds' variance.
       resamples, confidence, seed: of the bootstrap.
 
     Raises:
-      ValueError: other scenes.
+      ValueError: different scenes.
     """
     if any(not np.array_equal(tally.true, best[0].true) for tally in (*best, *defaults)):
         raise ValueError("best minus defaults: expected both on the same scenes")

@@ -1,11 +1,13 @@
-"""The search spaces: which options are tuned, and between which limits.
+"""The search spaces: which options are tuned, and within which limits.
 
-Knobs of training need a training a trial, those of inference only an evaluation of given weights, so that each kind has
-a space and a study of its own. What is not here, and why: losses.heat_map and losses.start, because Adam takes out a
-common factor of the losses of a group of weights; losses.peak_contrast, off by the findings' loss policy; the grid and
-backbone.stages, because they set the cost and not the quality of a trial within a budget; batch size, because with it
-the number of scenes a trial sees would change; backbone.refinement.spare_atoms and localizer.detection.merge_cells,
-which scenes without reflections do not feel.
+A trial of training options is a training; a trial of inference options only evaluates given weights. Each kind has its
+own space and its own study. The following options are not tuned:
+
+- losses.heat_map and losses.start: Adam cancels a common factor of the losses of a group of weights.
+- losses.peak_contrast: it is off by the loss policy.
+- the grid and backbone.stages: they set the cost of a trial, not its quality within a budget.
+- the batch size: it would change the number of scenes that a trial sees.
+- backbone.refinement.spare_atoms and localizer.detection.merge_cells: they have no effect without reflections.
 """
 
 import dataclasses
@@ -23,7 +25,11 @@ from pipeline.tune.options import InferenceOptions
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Numbers from low to high, both of them in; whole numbers if the option is one."""
+    """Numbers from low to high, ends included; integers if the option is an integer.
+
+    Raises:
+      ValueError: low is not below high, or not positive on a log scale.
+    """
 
     low: float
     high: float
@@ -38,7 +44,11 @@ class Range:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One of several values."""
+    """One of several values.
+
+    Raises:
+      ValueError: fewer than two different values.
+    """
 
     values: tuple[float, ...]
 
@@ -48,11 +58,11 @@ class Choice:
 
 
 Space = Mapping[str, Range | Choice]
-"""By the dotted name of an option of `python -m pipeline.train`; of inference backbone.refinement.* and localizer.*,
-the latter as for `python -m pipeline.export`."""
+"""Domains by the dotted name of an option of `ris-mvdr train`; for inference backbone.refinement.* and localizer.*, the
+latter as in `ris-mvdr export`."""
 
 SHAPE = ("backbone.stages", "backbone.width", "backbone.depth")
-"""What sets the shapes of the weights; held where a study starts from given ones."""
+"""Options that set the shapes of the weights; fixed if a study starts from given weights."""
 
 _OF_INFERENCE = ("backbone.refinement.", "localizer.")
 
@@ -81,10 +91,10 @@ INFERENCE_SPACE: Space = {
 
 
 def searched(space: Space, base: TrainOptions | InferenceOptions) -> dict[str, Range | Choice]:
-    """The part of a space that is free: with --initial the shapes of the weights are not.
+    """The part of a space that can change; with --initial, the shapes of the weights cannot.
 
     Raises:
-      ValueError: a name that is no option, or limits it refuses; one that is not of inference.
+      ValueError: an unknown option, limits that the option does not accept, or a training option in an inference study.
     """
     free = {name: domain for name, domain in space.items() if base.initial is None or name not in SHAPE}
     if isinstance(base, InferenceOptions):
@@ -102,7 +112,7 @@ def searched(space: Space, base: TrainOptions | InferenceOptions) -> dict[str, R
 
 
 def hyperparameters(space: Space, base: TrainOptions | InferenceOptions) -> kt.HyperParameters:
-    """The space as KerasTuner has it; defaults are those of `base` where they lie inside."""
+    """The space for KerasTuner; the defaults are those of `base` where they lie inside."""
     found = kt.HyperParameters()
     for name, domain in space.items():
         default = option(base, name)
@@ -119,10 +129,13 @@ def hyperparameters(space: Space, base: TrainOptions | InferenceOptions) -> kt.H
 
 
 def read_space(path: Path) -> dict[str, Range | Choice]:
-    """A space from JSON, such as {"learning_rate": {"low": 1e-4, "high": 1e-3, "log": true}}; or {"values": [8, 16]}.
+    """Reads a space from a JSON file.
+
+    Each entry is an option and its domain: {"learning_rate": {"low": 1e-4, "high": 1e-3, "log": true}} or
+    {"backbone.width": {"values": [8, 16]}}.
 
     Raises:
-      ValueError: no such file, not JSON, or a domain that is none.
+      ValueError: the file is missing or is not JSON, or a domain is invalid.
     """
     given: dict[str, Any] = read_json(path, dict[str, Any])
     return {name: _domain(name, domain) for name, domain in given.items()}

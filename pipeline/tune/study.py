@@ -1,5 +1,6 @@
-"""A study: Stage 1, Stage 2 behind the gate, and what is written of them."""
+"""A study: Stage 1, the gate, Stage 2, and the files that it writes."""
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -7,48 +8,45 @@ import os
 from typing import Any
 
 import keras_tuner as kt
+import tensorflow as tf
 
-from pipeline.common.records import plain, replacing, write_json
-from pipeline.common.verdict import GateClosed, require_verdict
+from pipeline.common.artifacts import alone
+from pipeline.common.records import plain, replacing, write_config, write_json
+from pipeline.common.verdict import GateClosed, verdict_or_force
 from pipeline.metrics.tally import Difference
 from pipeline.tune.inference import ObjectiveOfFew, set_weights
 from pipeline.tune.options import InferenceOptions, TuneOptions
-from pipeline.tune.oracles import Durable, RerankOracle, best_values, ends_first, search_oracle
+from pipeline.tune.oracles import RerankOracle, ResumableOracle, best_values, ends_first, search_oracle
 from pipeline.tune.report import write_report
 from pipeline.tune.results import Row, cost, rows, surrogate_against_objective, table
 from pipeline.tune.separation import Separation, best_minus_defaults, separation
 from pipeline.tune.space import INFERENCE_SPACE, TRAINING_SPACE, hyperparameters, read_space, searched
 from pipeline.tune.surrogate import Surrogate
 from pipeline.tune.trial import Trials, whole_record
-from pipeline.tune.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner
+from pipeline.tune.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner, is_worker
 from tfds_shards.scene_sets import scene_set
 
 _PORT = "KERASTUNER_ORACLE_PORT"
 _FREE_TO_CHANGE = ("force", "learnability", "data_dir", "run_dir", "lease_s", "test_scenes", "gate_after")
 
 
-def is_worker() -> bool:
-    """Whether another process, the chief, holds the oracle."""
-    return "KERASTUNER_ORACLE_IP" in os.environ and "chief" not in os.environ.get("KERASTUNER_TUNER_ID", "")
-
-
 class Study:
-    """Runs, or goes on with, the study in options.run_dir.
+    """Runs, or resumes, the study in options.run_dir.
 
     Args:
       options: of the study.
-      logger: gets the live lines.
+      logger: receives one line per trial and the results.
 
     Raises:
-      GateClosed: no learnability verdict of PASS.
-      ValueError: options that do not fit, or those of another study in the folder.
+      GateClosed: no valid learnability verdict, and no --force.
+      ValueError: invalid options, or the folder holds a study with other options.
     """
 
     def __init__(self, options: TuneOptions, logger: logging.Logger) -> None:
         self.options, self.logger = options, logger
         self.notes: list[str] = []
-        self._require_verdict()
-        self._enough_scenes()
+        self.note(verdict_or_force(options.learnability, options.initial, options.config, force=options.force))
+        self._require_scenes()
         base, training = options.base(), options.knobs == "training"
         default = TRAINING_SPACE if training else INFERENCE_SPACE
         self.space = searched(default if options.space is None else read_space(options.space), base)
@@ -56,18 +54,9 @@ class Study:
         scenes = {"skip": options.final_scenes, "take": options.surrogate_scenes}
         surrogate = (Surrogate if training else ObjectiveOfFew)(options.data_dir, options.config, **scenes)
         self.trials = Trials(base, surrogate, options.patience)
-        self._same_study()
+        self._require_same_options()
 
-    def _require_verdict(self) -> None:
-        try:
-            require_verdict(self.options.learnability, self.options.initial, self.options.config)
-            self.logger.info(f"learnability: PASS in {self.options.learnability}")
-        except GateClosed as closed:
-            if not self.options.force:
-                raise
-            self.note(f"--force: begun without a learnability verdict that holds ({closed})")
-
-    def _enough_scenes(self) -> None:
+    def _require_scenes(self) -> None:
         options, sizes = self.options, scene_set(self.options.config).sizes
         wanted = {
             "--final-scenes and --surrogate-scenes together": (
@@ -81,34 +70,34 @@ class Study:
             if count > sizes[split]:
                 raise ValueError(f"{name}: expected at most {sizes[split]}, the {split} scenes there are, got {count}")
 
-    def _same_study(self) -> None:
-        """Refuses to go on with a study that was begun with other options."""
+    def _require_same_options(self) -> None:
+        """Compares the options with those that the study in the folder was started with."""
         given = {name: item for name, item in plain(self.options).items() if name not in _FREE_TO_CHANGE}
         given["space"] = plain({name: dataclasses.asdict(domain) for name, domain in self.space.items()})
         path = self.options.run_dir / "study.json"
         try:
-            begun = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # not begun, or torn
-            begun = given
+            started = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # a new study, or a damaged file
+            started = given
         for name, item in given.items():
-            if begun.get(name) != item:
+            if started.get(name) != item:
                 raise ValueError(
-                    f"--{name.replace('_', '-')}: expected {begun.get(name)!r}, with which the study in "
-                    f"{self.options.run_dir} was begun, got {item!r}"
+                    f"--{name.replace('_', '-')}: expected {started.get(name)!r}, the value that the study in "
+                    f"{self.options.run_dir} was started with, got {item!r}"
                 )
         if not is_worker():
             write_json(path, given)
 
     def note(self, line: str) -> None:
-        """Says something that belongs into the report."""
+        """Logs a line that also goes into the report."""
         self.logger.info(line)
         self.notes.append(line)
 
     def run(self) -> None:
-        """Both stages.
+        """Runs both stages.
 
         Raises:
-          GateClosed: candidates that can't be told apart.
+          GateClosed: noise alone explains how the candidates of Stage 2 differ, and no --force.
         """
         options = self.options
         stage1 = search_oracle(
@@ -121,32 +110,34 @@ class Study:
         )
         self._search(stage1, options.stage1, options.probe_scenes, 1, options.trials)
         candidates = best_values(stage1, options.top)
-        stage2 = RerankOracle(ends_first(candidates), kt.Objective(MVDR_FINAL, "min"), self.parameters, self._hopeless)
-        if _PORT in os.environ:  # a late worker may still ask Stage 1's oracle
+        stage2 = RerankOracle(
+            ends_first(candidates), kt.Objective(MVDR_FINAL, "min"), self.parameters, self._should_stop
+        )
+        if _PORT in os.environ:  # a late worker may still call the oracle of Stage 1
             os.environ[_PORT] = str(int(os.environ[_PORT]) + 1)
         self._search(stage2, options.stage2, options.final_scenes, options.trainings, options.top)
         if not is_worker():
             self._conclude(stage1, stage2, candidates)
 
-    def _search(self, oracle: Durable, name: str, scenes: int, seeds: int, total: int) -> None:
+    def _search(self, oracle: ResumableOracle, name: str, scenes: int, seeds: int, total: int) -> None:
         oracle.lease_s, oracle.log = self.options.lease_s, self.logger.info
-        place = (self.options.run_dir, name)
-        TwoStageTuner(oracle, self.trials, scenes, seeds, *place, total, self.logger).search(verbose=0)
+        folder = (self.options.run_dir, name)
+        TwoStageTuner(oracle, self.trials, scenes, seeds, *folder, total, self.logger).search(verbose=0)
 
     def _separation(self, values: list[dict[str, Any]]) -> Separation:
         scenes, trainings = self.options.final_scenes, range(self.options.trainings)
-        return separation([[self.trials.tally(one, scenes, nth) for nth in trainings] for one in values])
+        return separation([[self.trials.tally(each, scenes, nth) for nth in trainings] for each in values])
 
-    def _hopeless(self, done: list[dict[str, Any]]) -> bool:
-        """Whether Stage 2 stops: enough candidates, and noise alone explains how they differ."""
+    def _should_stop(self, done: list[dict[str, Any]]) -> bool:
+        """True if Stage 2 ends early: --gate-after candidates are scored and noise alone explains how they differ."""
         if len(done) < self.options.gate_after:
             return False
         found = self._separation(done)
         self.logger.info(f"gate: {found}")
-        return not found.told_apart and not self.options.force
+        return not found.exceeds_noise and not self.options.force
 
-    def _conclude(self, stage1: Durable, stage2: Durable, candidates: list[dict[str, Any]]) -> None:
-        """Tables, best.json and report; raises GateClosed if Stage 2 was of no use."""
+    def _conclude(self, stage1: ResumableOracle, stage2: ResumableOracle, candidates: list[dict[str, Any]]) -> None:
+        """Writes the tables, best.json and the report; raises GateClosed if noise alone explains Stage 2."""
         options = self.options
         first = rows(stage1, self.trials, options.probe_scenes)
         second = rows(stage2, self.trials, options.final_scenes, options.trainings)
@@ -171,16 +162,16 @@ class Study:
         if len(done) < 2:
             return
         found = self._separation([row.values for row in done])
-        if found.told_apart:
+        if found.exceeds_noise:
             self.note(f"gate: {found}")
         elif self.options.force:
-            self.note(f"--force: candidates ranked though they can't be told apart ({found})")
+            self.note(f"--force: candidates ranked although they can't be told apart ({found})")
         else:
             self.note(f"gate: Stage 2 stopped after {len(done)} of {candidates}; {found}")
             raise GateClosed(f"Stage 2 stopped, its candidates can't be told apart: {found}")
 
     def _write_best(self, done: list[Row]) -> None:
-        """The best trial: best.json where it is not worse than the defaults on test scenes, else best_trial.json."""
+        """Writes best.json if the best trial is not worse than the defaults on test scenes, else best_trial.json."""
         options = self.options
         best = min(done, key=lambda row: (row.outcome.objective, row.number))  # type: ignore[union-attr]
         self.note(f"best: trial {best.number + 1} of Stage 2, {best.outcome}")
@@ -199,13 +190,15 @@ class Study:
             return
         (options.run_dir / "best.json").unlink(missing_ok=True)
         write_json(options.run_dir / "best_trial.json", record)
-        why = (
-            "nothing compared it with the defaults" if against is None else "the best trial is worse than the defaults"
+        reason = (
+            "the best trial was not compared with the defaults (--test-scenes 0)"
+            if against is None
+            else "the best trial is worse than the defaults on the test scenes"
         )
-        self.note(f"no best.json: {why} on scenes that chose nothing; see best_trial.json")
+        self.note(f"no best.json: {reason}; see best_trial.json")
 
     def _record(self, values: dict[str, Any]) -> dict[str, Any]:
-        """All options of the best trial; of inference with a file of the weights, which hold a part of them."""
+        """All options of the best trial; for inference also writes the weights, which hold a part of the settings."""
         options = self.trials.options(values)
         if not isinstance(options, InferenceOptions):
             return whole_record(options)
@@ -215,7 +208,7 @@ class Study:
         return {"backbone": str(path), **whole_record(options)}
 
     def _against_defaults(self, best: Row, done: list[Row]) -> Difference:
-        """The best trial minus the same with nothing tuned, on scenes that chose nothing."""
+        """The best trial minus the untuned defaults, on test scenes, which no decision of the study used."""
         scenes, found = self.options.test_scenes, []
         for name, values in (("best trial", best.values), ("defaults", {})):
             trainings = [self.trials.test(values, scenes, nth) for nth in range(self.options.trainings)]
@@ -226,8 +219,23 @@ class Study:
                     f"{name}, seed {self.options.seed + nth}, on {scenes} test scenes: objective "
                     f"{float(total.objective):.4f}, F1 {float(total.f1):.4f}, rmse_xyz {float(total.rmse_xyz_m):.3f} m"
                 )
-        others = [[one.objective for one in row.outcomes] for row in done if row is not best]
+        others = [[outcome.objective for outcome in row.outcomes] for row in done if row is not best]
         difference = best_minus_defaults(found[0], found[1], others)
         low, high = difference.interval
         self.note(f"best trial minus defaults: objective {difference.difference:+.4f} [{low:+.4f}, {high:+.4f}]")
         return difference
+
+
+def tune(options: TuneOptions, logger: logging.Logger) -> None:
+    """Runs, or resumes, the study in options.run_dir.
+
+    Raises:
+      Busy: another process works in the folder.
+      GateClosed, ValueError: see `Study`.
+    """
+    tf.config.experimental.enable_op_determinism()  # a resumed study ends with the same results
+    with contextlib.nullcontext() if is_worker() else alone(options.run_dir):
+        study = Study(options, logger)
+        if not is_worker():
+            write_config(options.run_dir / "config.json", options)
+        study.run()

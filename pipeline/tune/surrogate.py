@@ -1,11 +1,11 @@
-"""The surrogate of Stage 1 where trials are trainings: how usable the covariance is that the learned part ends at.
+"""The surrogate of Stage 1 where trials are trainings: the quality of the covariance that the learned part computes.
 
     surrogate = mean log(1 + Stein(R_start, R_true)) + mean misalignment(R_start) + 1 - F1 of the start's atoms
 
-R_start is what the grid stages and the start, which is all that training changes, make of a scene; the refinement of
-its atoms and all that follows take most of the localizer's time and are left out. One function for all trials: it holds
-none of a trial's own loss weights, and its scenes are fixed. The logarithm keeps a single missed source of a loud scene
-from outweighing all others.
+R_start is the covariance after the grid stages and the start network, the only parts that training changes. The
+off-grid refinement and all later steps are left out, because they take most of the localizer's time. The surrogate is
+the same function for all trials: it does not depend on a trial's loss weights, and its scenes are fixed. Because of the
+logarithm, a single missed source in a scene of high SNR does not outweigh all other scenes.
 """
 
 import math
@@ -22,17 +22,15 @@ from models.covariance_estimator.likelihood import Atoms
 from models.localizer import Localizer, true_covariance
 from models.losses import stein_loss, subspace_alignment_loss
 from models.physics.geometry import FieldOfView
+from pipeline.fitting.validation import BATCH
 from pipeline.scenes.reading import load_scenes
 
-BATCH = 20
-"""Scenes a call, as in `pipeline.fitting.loop.validate`, so that a study's scores are those of a training."""
-
 Heartbeat = Callable[[], None]
-"""Called while work goes on: what tells the chief of a distributed study that a worker is alive."""
+"""Called while the work goes on; tells the chief of a distributed study that the worker is active."""
 
 
 def _near(atoms: Atoms, batch: Mapping[str, tf.Tensor], view: FieldOfView) -> tf.Tensor:
-    """Whether an atom, [B, A], lies inside the gate about a source: [B, K_max, A] bool."""
+    """True where an atom lies inside the gate around a source, [B, K_max, A] bool."""
     gate = math.radians(view.gate_angle_deg)
     azimuth, elevation, inverse_range, _ = (part[:, None] for part in tf.unstack(atoms.parameters, axis=-1))
     used = tf.sequence_mask(batch["num_sources"], batch["azimuth"].shape[-1])
@@ -46,15 +44,16 @@ def _near(atoms: Atoms, batch: Mapping[str, tf.Tensor], view: FieldOfView) -> tf
 
 
 def surrogate_terms(localizer: Localizer, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """What the surrogate is made of, by scene.
+    """The terms of the surrogate for every scene.
 
     Args:
-      localizer: the trial's, of which the backbone's grid stages and start count.
-      batch: B scenes with the truth.
+      localizer: only the grid stages and the start network of its backbone are used.
+      batch: B scenes with the true sources.
 
     Returns:
-      stein, misalignment: [B] float32. near: whether an atom lies inside the gate about a source, [B, K_max, A] bool.
-      found, sources: how many, [B] float32.
+      stein: log(1 + Stein loss), [B] float32. misalignment: subspace alignment loss, [B] float32.
+      near: True where an atom lies inside the gate around a source, [B, K_max, A] bool.
+      found, sources: number of atoms and of true sources, [B] float32.
     """
     backbone = localizer.backbone
     observation = localizer.observe(*(batch[name] for name in ("snapshots", "ris_codes", "channel", "snr_db")))
@@ -73,21 +72,21 @@ def surrogate_terms(localizer: Localizer, batch: Mapping[str, tf.Tensor]) -> dic
 
 
 def pairs_inside(near: np.ndarray) -> int:
-    """Most pairs of a source and an atom near it, each in one pair at most: near [K, A] bool."""
+    """Size of the largest one-to-one matching of sources and atoms: near [K, A] bool."""
     return int((maximum_bipartite_matching(csr_array(near)) >= 0).sum())
 
 
 def scenes_of_stage_1(data_dir: Path, config: str, skip: int, take: int) -> list[dict[str, tf.Tensor]]:
-    """Batches of what scores Stage 1: `take` validation scenes after the first `skip`, which are Stage 2's."""
+    """The scenes that score Stage 1: `take` validation scenes after the first `skip`, which Stage 2 uses."""
     scenes = load_scenes(data_dir, config, "validation", take=skip + take)
     return list(scenes.skip(skip).batch(BATCH))
 
 
 class Scorer:
-    """Scores a localizer with its weights as they are at each call, low is good.
+    """Computes the surrogate of a localizer with its current weights, lower is better.
 
     Args:
-      localizer: which one.
+      localizer: the one to score.
       batches: the scenes.
     """
 
@@ -96,7 +95,7 @@ class Scorer:
         self.step = tf.function(lambda batch: surrogate_terms(localizer, batch), autograph=False)
         self.calls = 0
         self.ms_per_scene: float | None = None
-        """CPU time of the last call but the first, which pays for tracing."""
+        """CPU time of the last call; None after the first call, which includes tracing."""
 
     def __call__(self, heartbeat: Heartbeat) -> float:
         started, parts = time.process_time(), []
@@ -113,16 +112,16 @@ class Scorer:
 
 
 class Surrogate:
-    """Scores localizers on the same scenes.
+    """Scores all localizers on the same scenes.
 
     Args:
-      data_dir, config: where the scenes lie, and which set.
-      skip, take: validation scenes left out first, and scored.
+      data_dir, config: folder and name of the set of scenes.
+      skip, take: how many validation scenes are skipped first, and how many are scored.
     """
 
     def __init__(self, data_dir: Path, config: str, *, skip: int, take: int) -> None:
         self.batches = scenes_of_stage_1(data_dir, config, skip, take)
 
     def scorer(self, localizer: Localizer) -> Scorer:
-        """What scores this localizer."""
+        """The scorer of this localizer."""
         return Scorer(localizer, self.batches)

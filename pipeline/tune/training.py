@@ -1,34 +1,29 @@
-"""Trains one configuration, scored by the surrogate after every epoch; killed at any point, it goes on.
+"""Trains one configuration of a study; the surrogate scores every epoch, and a killed training resumes.
 
-What a training comes to depends on its options and nothing else, so that a folder serves every trial with those values:
-one of Stage 2, and one that Hyperband promotes, go on from it and start nothing anew.
+The result depends on the options only. One folder therefore serves all trials with the same values: trials of Stage 2
+and trials that Hyperband promotes continue its training.
 """
 
 import dataclasses
 import math
 
-import keras
-import numpy as np
 import tensorflow as tf
 
 from models.localizer import Localizer
 from pipeline.fitting.backbone_training import BackboneTraining
-from pipeline.fitting.loop import latest_readable, training_batches
+from pipeline.fitting.loop import NotFinite, TrainingLoop
 from pipeline.train.options import TrainOptions
 from pipeline.train.training import prepare
 from pipeline.tune.surrogate import Heartbeat, Surrogate
 
 
-class NotFinite(Exception):
-    """A loss or a surrogate that is no longer a finite number."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A training as far as it went.
+    """A training so far.
 
-    surrogates: by epoch, the untrained one first. surrogate_ms: CPU time of a surrogate per scene; None where none was
-    computed but the first, which pays for tracing.
+    localizer: with the weights of the best epoch. surrogates: by epoch, that of the untrained start first, lower is
+    better. best_epoch: index of the lowest surrogate. surrogate_ms: CPU time of a surrogate per scene; None if only one
+    was computed, because the first one includes tracing.
     """
 
     localizer: Localizer
@@ -38,105 +33,68 @@ class Trained:
 
     @property
     def surrogate(self) -> float:
-        """That of the best epoch, whose weights the localizer has."""
+        """The surrogate of the best epoch."""
         return self.surrogates[self.best_epoch]
 
 
-class _Epochs(keras.callbacks.Callback):
-    """Scores and checkpoints every epoch, in one file: weights, best weights, optimizer and the surrogates so far."""
+class _TrialTraining(TrainingLoop):
+    """A training that the surrogate scores, with the best weights in the checkpoint and early stopping."""
 
     def __init__(
-        self, localizer: Localizer, surrogate: Surrogate, options: TrainOptions, patience: int, heartbeat: Heartbeat
+        self,
+        model: BackboneTraining,
+        localizer: Localizer,
+        surrogate: Surrogate,
+        options: TrainOptions,
+        patience: int,
+        heartbeat: Heartbeat,
     ) -> None:
-        super().__init__()
-        self.localizer, self.options, self.patience, self.heartbeat = localizer, options, patience, heartbeat
-        self.score = surrogate.scorer(localizer)
-        weights = localizer.backbone.learned_variables
-        self.best = [tf.Variable(weight) for weight in weights]
-        self.surrogates = tf.Variable(np.full(options.epochs + 1, np.nan), dtype=tf.float64)
-        self.manager: tf.train.CheckpointManager | None = None
+        self.best_weights = [tf.Variable(weight) for weight in model.learned_variables]
+        super().__init__(model, options, best_weights=self.best_weights)
+        self.scorer, self.patience, self.heartbeat = surrogate.scorer(localizer), patience, heartbeat
 
-    @property
-    def done(self) -> int:
-        """Epochs done; -1 before the start is scored."""
-        return int(np.isfinite(self.surrogates.numpy()).sum()) - 1
-
-    @property
-    def best_epoch(self) -> int:
-        return int(np.nanargmin(self.surrogates.numpy()))
-
-    def exhausted(self, epochs: int) -> bool:
-        """All epochs are done, or so many in a row were no better than the best one."""
-        return self.done >= epochs or self.done - self.best_epoch >= self.patience
-
-    def restore(self, model: BackboneTraining) -> None:
-        """Takes up the last checkpoint that can be read; scores the start if there is none."""
-        model.optimizer.build(model.backbone.learned_variables)
-        checkpoint = tf.train.Checkpoint(
-            weights=[weight.value for weight in model.backbone.learned_variables],
-            best=self.best,
-            optimizer=model.optimizer,
-            surrogates=self.surrogates,
-        )
-        self.manager = tf.train.CheckpointManager(checkpoint, str(self.options.run_dir / "checkpoints"), max_to_keep=2)
-        readable = latest_readable(self.manager)
-        if readable is not None:
-            checkpoint.restore(readable).assert_existing_objects_matched()
-        else:
-            self.keep(0)
-
-    def keep(self, epoch: int) -> None:
-        """Scores the weights as they are and checkpoints."""
-        value = self.score(self.heartbeat)
+    def score(self, epoch: int, losses: dict[str, float]) -> float:
+        value = self.scorer(self.heartbeat)
         if not math.isfinite(value):
             raise NotFinite(f"epoch {epoch}: the surrogate is no longer finite")
-        self.surrogates[epoch].assign(value)
-        if self.best_epoch == epoch:
-            for best, weight in zip(self.best, self.localizer.backbone.learned_variables, strict=True):
-                best.assign(weight)
-        if self.manager is not None:
-            self.manager.save(checkpoint_number=epoch)
+        return value
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+    def keep_best(self, epoch: int) -> None:
+        for best, weight in zip(self.best_weights, self.model.learned_variables, strict=True):
+            best.assign(weight)
+
+    def after_batch(self) -> None:
         self.heartbeat()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if not all(math.isfinite(value) for value in (logs or {}).values()):
-            raise NotFinite(f"epoch {epoch + 1}: the loss is no longer finite")
-        self.keep(epoch + 1)
-        self.model.stop_training = self.exhausted(self.options.epochs)
+    def is_finished(self, epoch: int, epochs: int) -> bool:
+        """True after all epochs, or after `patience` epochs without a better surrogate."""
+        return epoch >= epochs or epoch - self.best_epoch >= self.patience
+
+    def load_best(self) -> None:
+        """Gives the model the weights of the best epoch."""
+        for best, weight in zip(self.best_weights, self.model.learned_variables, strict=True):
+            weight.assign(best)
 
 
 def train_trial(
     options: TrainOptions, surrogate: Surrogate, epochs: int, patience: int, heartbeat: Heartbeat = lambda: None
 ) -> Trained:
-    """Trains, or goes on with, options.run_dir up to `epochs` of the options' epochs, which the learning rate spans.
+    """Trains, or resumes, options.run_dir up to `epochs`; the learning rate falls over options.epochs.
 
     Args:
-      options: of the training; its validation scenes are not looked at.
-      surrogate: what chooses the best epoch.
-      epochs: where to stop.
-      patience: epochs without a better surrogate after which a training ends early.
-      heartbeat: called now and then.
+      options: of the training; its validation scenes are not used.
+      surrogate: scores the epochs.
+      epochs: after which the training ends, at most options.epochs.
+      patience: epochs without a better surrogate after which it ends earlier.
+      heartbeat: called after every step and before every batch of the surrogate.
 
     Raises:
       NotFinite: the training diverged.
-      ValueError, OSError: options that do not fit, or no scenes.
+      ValueError, OSError: invalid options, or no scenes.
     """
     localizer, model = prepare(options)
-    progress = _Epochs(localizer, surrogate, options, patience, heartbeat)
-    progress.restore(model)
-    if not progress.exhausted(epochs):
-        model.fit(
-            training_batches(options, skip_batches=progress.done * options.steps_per_epoch),
-            epochs=epochs,
-            initial_epoch=progress.done,
-            steps_per_epoch=options.steps_per_epoch,
-            callbacks=[progress],
-            shuffle=False,
-            verbose=0,
-        )
-    for weight, best in zip(localizer.backbone.learned_variables, progress.best, strict=True):
-        weight.assign(best)
-    values = tuple(progress.surrogates.numpy()[: progress.done + 1].tolist())
-    return Trained(localizer, values, progress.best_epoch, progress.score.ms_per_scene)
+    training = _TrialTraining(model, localizer, surrogate, options, patience, heartbeat)
+    training.run(epochs)
+    training.load_best()
+    surrogates = tuple(training.scores.numpy()[: int(training.epochs_done) + 1].tolist())
+    return Trained(localizer, surrogates, training.best_epoch, training.scorer.ms_per_scene)

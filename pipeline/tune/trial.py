@@ -1,11 +1,10 @@
-"""One trial: values in, scores out; whatever was computed once for these values is read back and not computed again.
+"""One trial: maps values to scores. Results that already exist for the same values are read, not computed again.
 
-A trial's trainings differ in their seeds; the n-th has the study's seed plus n.
+The trainings of a trial differ in their seeds; training n has the study's seed plus n.
 """
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import time
@@ -17,15 +16,17 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipeline.common.artifacts import Busy, alone
 from pipeline.common.hyperparameters import flattened, replaced
 from pipeline.common.records import plain, replacing, write_json
+from pipeline.fitting.validation import BATCH
 from pipeline.metrics.tally import Tally
 from pipeline.scenes.reading import load_scenes
 from pipeline.train.options import TrainOptions
 from pipeline.tune.inference import ObjectiveOfFew, evaluate_trial
-from pipeline.tune.objective import Judge, Judged
+from pipeline.tune.objective import ObjectiveScorer, Scored
 from pipeline.tune.options import InferenceOptions
-from pipeline.tune.surrogate import BATCH, Heartbeat, Surrogate
+from pipeline.tune.surrogate import Heartbeat, Surrogate
 from pipeline.tune.training import Trained, train_trial
 
 TUNER_KEYS = "tuner/"
@@ -34,7 +35,7 @@ _COUNTS = ("true", "found", "hits", "pairs", "squared_error_m2")
 
 
 def own_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A trial's values without Hyperband's, floats to 6 digits: gRPC carries them as float32."""
+    """The values of a trial without those of Hyperband; floats have 6 digits, because gRPC carries them as float32."""
     return {
         name: float(f"{value:.6g}") if isinstance(value, float) else value
         for name, value in values.items()
@@ -44,11 +45,13 @@ def own_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a trial came to.
+    """The result of a trial.
 
-    surrogate: of the best epoch. objective, f1, rmse_xyz_m: MVDR-final on `scenes` validation scenes, the first ones.
-    best_epoch, epochs: the epoch whose weights count, and how many were trained. seconds: what it took. surrogate_ms,
-    objective_ms: CPU time of either per scene, tracing left out; None where nothing but the first was computed.
+    surrogate: of the best epoch, lower is better.
+    objective, f1, rmse_xyz_m: MVDR-final on the first `scenes` validation scenes.
+    best_epoch, epochs: the epoch whose weights were scored, and how many were trained.
+    seconds: total duration.
+    surrogate_ms, objective_ms: CPU time per scene without tracing; None if only one call was made, which includes it.
     """
 
     surrogate: float
@@ -64,30 +67,30 @@ class Outcome:
 
 
 def mean_outcome(outcomes: Sequence[Outcome]) -> Outcome:
-    """The scores' means over a trial's trainings, the seconds of all, and what else the first has."""
-    scores = {name: float(np.mean([getattr(one, name) for one in outcomes])) for name in _SCORES}
-    return Outcome(**{**dataclasses.asdict(outcomes[0]), **scores, "seconds": sum(one.seconds for one in outcomes)})
+    """Mean scores and total seconds over the trainings of a trial; all other fields are those of the first."""
+    scores = {name: float(np.mean([getattr(outcome, name) for outcome in outcomes])) for name in _SCORES}
+    return Outcome(**{**dataclasses.asdict(outcomes[0]), **scores, "seconds": sum(o.seconds for o in outcomes)})
 
 
 Base = TrainOptions | InferenceOptions
-"""What a trial is without its values."""
+"""The options of a trial before its values are applied."""
 
 
 class Trials:
-    """Runs trials of one study, each training in a folder named by its values and its seed.
+    """Runs the trials of one study; every training has a folder named after its values and its seed.
 
     Args:
-      base: what trials vary; its run_dir is where the folders lie.
-      surrogate: scores epochs, or given weights.
+      base: the options that the values change; its run_dir holds the folders.
+      surrogate: scores the epochs of a training, or given weights.
       patience: see `train_trial`.
     """
 
     def __init__(self, base: Base, surrogate: Surrogate | ObjectiveOfFew, patience: int) -> None:
         self.base, self.surrogate, self.patience = base, surrogate, patience
-        self.judge = Judge()
+        self.score_objective = ObjectiveScorer()
 
     def options(self, values: Mapping[str, Any], nth: int = 0) -> Base:
-        """The n-th training of a trial, as `python -m pipeline.train` would be told it, or its inference."""
+        """Options of training `nth` of a trial, the same as of `ris-mvdr train`, or of its inference."""
         values = own_values(values)
         name = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
         options = replaced(self.base, values)
@@ -103,7 +106,7 @@ class Trials:
         epochs: int | None = None,
         heartbeat: Heartbeat = lambda: None,
     ) -> tuple[Outcome, ...]:
-        """What `run` says with each of so many seeds."""
+        """Calls `run` for each of the seeds."""
         return tuple(self.run(values, scenes, epochs, heartbeat, nth) for nth in range(seeds))
 
     def run(
@@ -114,7 +117,14 @@ class Trials:
         heartbeat: Heartbeat = lambda: None,
         nth: int = 0,
     ) -> Outcome:
-        """Trains up to `epochs` (all of them if left out) and scores MVDR-final on the first validation scenes.
+        """Trains and scores MVDR-final, unless the outcome is on disk.
+
+        Args:
+          values: of the trial.
+          scenes: how many validation scenes are scored, the first ones.
+          epochs: after which the training ends; all of them if left out.
+          heartbeat: called while the work goes on.
+          nth: which training of the trial.
 
         Raises:
           NotFinite: the training diverged.
@@ -122,7 +132,7 @@ class Trials:
         options = self.options(values, nth)
         epochs = options.epochs if epochs is None else epochs
         options.run_dir.mkdir(parents=True, exist_ok=True)
-        with _alone(options.run_dir, heartbeat):
+        with _exclusive(options.run_dir, heartbeat):
             record = options.run_dir / f"outcome-{epochs}-{scenes}.json"
             known = _read_outcome(record)
             if known is not None and _read_tally(self._tally_path(options, epochs, scenes)) is not None:
@@ -130,9 +140,9 @@ class Trials:
             keras.backend.clear_session()
             started = time.monotonic()
             trained = self._trained(options, epochs, heartbeat)
-            judged = self._mvdr_final(trained, options, "validation", scenes, heartbeat)
-            _write_tally(self._tally_path(options, epochs, scenes), judged.tally)
-            total = judged.tally.total()
+            scored = self._mvdr_final(trained, options, "validation", scenes, heartbeat)
+            _write_tally(self._tally_path(options, epochs, scenes), scored.tally)
+            total = scored.tally.total()
             outcome = Outcome(
                 surrogate=trained.surrogate,
                 objective=float(total.objective),
@@ -143,13 +153,13 @@ class Trials:
                 epochs=len(trained.surrogates) - 1,
                 seconds=time.monotonic() - started,
                 surrogate_ms=trained.surrogate_ms,
-                objective_ms=judged.ms_per_scene,
+                objective_ms=scored.ms_per_scene,
             )
             write_json(record, outcome)
             return outcome
 
     def tally(self, values: Mapping[str, Any], scenes: int, nth: int = 0) -> Tally:
-        """Counts per scene of a training that was run to the end, or is now."""
+        """Counts per scene of a complete training on the first validation scenes; runs it if needed."""
         self.run(values, scenes, nth=nth)
         options = self.options(values, nth)
         found = _read_tally(self._tally_path(options, options.epochs, scenes))
@@ -157,7 +167,7 @@ class Trials:
         return found
 
     def test(self, values: Mapping[str, Any], scenes: int, nth: int = 0) -> Tally:
-        """Counts per scene on the first test scenes, once trained to the end."""
+        """Counts per scene of a complete training on the first test scenes; runs it if needed."""
         options = self.options(values, nth)
         path = options.run_dir / f"tally-test-{scenes}.npz"
         found = _read_tally(path)
@@ -178,9 +188,9 @@ class Trials:
     def _tally_path(self, options: Base, epochs: int, scenes: int) -> Path:
         return options.run_dir / f"tally-{epochs}-{scenes}.npz"
 
-    def _mvdr_final(self, trained: Trained, options: Base, split: str, scenes: int, heartbeat: Heartbeat) -> Judged:
+    def _mvdr_final(self, trained: Trained, options: Base, split: str, scenes: int, heartbeat: Heartbeat) -> Scored:
         batches = load_scenes(options.data_dir, options.config[0], split, take=scenes, batch_size=BATCH)
-        return self.judge(trained.localizer, batches, scenes, heartbeat)
+        return self.score_objective(trained.localizer, batches, scenes, heartbeat)
 
 
 def _write_tally(path: Path, tally: Tally) -> None:
@@ -189,7 +199,7 @@ def _write_tally(path: Path, tally: Tally) -> None:
 
 
 def _read_tally(path: Path) -> Tally | None:
-    """None where there is none, or a torn one."""
+    """None if the file is missing or damaged."""
     try:
         with np.load(path) as stored:
             counts = {name: stored[name] for name in _COUNTS}
@@ -199,7 +209,7 @@ def _read_tally(path: Path) -> Tally | None:
 
 
 def _read_outcome(path: Path) -> Outcome | None:
-    """None where there is none, or a torn one, which is computed again from the checkpoint."""
+    """None if the file is missing or damaged; the outcome is then computed again from the checkpoint."""
     try:
         return Outcome(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -207,21 +217,21 @@ def _read_outcome(path: Path) -> Outcome | None:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, heartbeat: Heartbeat) -> Iterator[None]:
-    """Waits until no other process works in the folder: a worker taken for dead may still be at it."""
-    with open(folder / "lock", "w") as lock:
+def _exclusive(folder: Path, heartbeat: Heartbeat) -> Iterator[None]:
+    """Waits until no other process works in the folder: a worker that was taken for lost may still be running."""
+    with contextlib.ExitStack() as stack:
         while True:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(alone(folder))
                 break
-            except BlockingIOError:
+            except Busy:
                 heartbeat()
                 time.sleep(0.2)
         yield
 
 
 def whole_record(options: Base) -> dict[str, Any]:
-    """All that `python -m pipeline.train --hyperparameters`, or of inference export, needs, by dotted name."""
+    """The options, by dotted name, that --hyperparameters of `ris-mvdr train` or, for inference, of `export` reads."""
     if isinstance(options, InferenceOptions):
         return {name: plain(value) for name, value in flattened(options).items() if name.startswith("localizer.")}
     left_out = ("run_dir", "data_dir", "hyperparameters")

@@ -15,12 +15,12 @@ import tensorflow as tf
 
 from models.artifacts import load_weights
 from pipeline.common.main import ERROR
-from pipeline.fitting.workers import Place, place
+from pipeline.fitting.workers import Worker, this_worker
 from pipeline.train import __main__ as train
 from tests.pipeline.test_training_runs import arguments, scalars
 
 EPOCHS = 2
-AFTER_EPOCH_1 = ("pipeline.fitting.loop:Progress.end_epoch", "2")  # epoch 0 is the start
+AFTER_EPOCH_1 = ("pipeline.fitting.loop:TrainingLoop.end_epoch", "2")  # epoch 0 is the start
 SPREAD = ("mirrored", "multi_worker")
 
 
@@ -70,7 +70,7 @@ def runs(tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     (chief, _, refusal), (killed, _, _) = workers(lines["multi_worker"], "tests.rigs.killed_at", *AFTER_EPOCH_1)
     assert (chief, killed) == (ERROR, -signal.SIGKILL), refusal
     assert refusal.endswith(
-        "another worker has ended; the same command on all of them goes on from the last checkpoint\n"
+        "another worker has ended; run the same command on all workers to resume from the last checkpoint\n"
     )
     again = workers(lines["multi_worker"])
     assert [status for status, _, _ in again] == [0, 0], again
@@ -118,20 +118,20 @@ def test_a_finished_run_is_done_whatever_it_ran_on(runs, tiny_scenes: Path, monk
     assert "nothing has changed" in capsys.readouterr().out
 
 
-def test_places_are_counted_from_the_chief(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_are_counted_from_the_chief(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
     for rank, task in enumerate([("chief", 0), ("worker", 0), ("worker", 1)]):
         config = {"cluster": cluster, "task": {"type": task[0], "index": task[1]}}
         monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-        assert place("multi_worker") == Place(rank, 3)
-        assert place("multi_worker").is_chief == (rank == 0)
-        assert place("single") == place("mirrored") == Place(0, 1)
+        assert this_worker("multi_worker") == Worker(rank, 3)
+        assert this_worker("multi_worker").is_chief == (rank == 0)
+        assert this_worker("single") == this_worker("mirrored") == Worker(0, 1)
 
 
 @pytest.mark.parametrize(
     "config", [None, "{", "[]", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}']
 )
-def test_workers_need_to_be_told_who_they_are(
+def test_workers_need_a_valid_tf_config(
     tiny_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused, config: str | None
 ) -> None:
     if config is not None:

@@ -69,7 +69,7 @@ def test_no_gain_fails(trained: dict[str, np.ndarray], against: str) -> None:
 def test_a_training_that_adds_nothing_to_given_weights_fails() -> None:
     """However much better than the untrained backbone those were."""
     verdict, reason = judge(evaluations(perfect(SCENES), worse(), start=perfect(SCENES)), 1000, OPTIONS)
-    assert (verdict, reason) == ("FAIL", "objective against start: +0.000 [+0.000, +0.000], no gain beyond the noise")
+    assert (verdict, reason) == ("FAIL", "objective against start: +0.000 [+0.000, +0.000], not a significant gain")
 
 
 def test_the_default_training_is_as_long_as_the_default_gate_asks() -> None:
@@ -82,7 +82,7 @@ def test_the_default_training_is_as_long_as_the_default_gate_asks() -> None:
 def test_scale_is_asked_for() -> None:
     assert judge(evaluations(perfect(SCENES), worse()), 999, OPTIONS) == (
         "FAIL",
-        "trained on 999 scenes, 1000 are asked for",
+        "trained on 999 scenes, expected at least 1000",
     )
 
 
@@ -126,7 +126,7 @@ def test_a_small_training_is_judged_on_scenes_that_chose_nothing(
     options = ["--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], *BLIND, "--scenes"]
     assert command_line(learnability, monkeypatch, *options, 4) == FAIL
     record = json.loads((trained / learnability.VERDICT_FILE).read_text())
-    assert (record["verdict"], record["reason"]) == ("FAIL", "trained on 8 scenes, 100000 are asked for")
+    assert (record["verdict"], record["reason"]) == ("FAIL", "trained on 8 scenes, expected at least 100000")
     assert record["scores"]["silence"]["f1"] == 0
     assert record["validation_scenes"] == [4, 8]
     assert judged == [4, 5, 6, 7] * len(record["scores"])
@@ -163,7 +163,7 @@ def test_a_model_of_another_training_is_not_judged(trained: Path, tiny_scenes: P
     options = ["--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--scenes", 4]
     said = refused("learnability", *options, "--backbone", other)
     assert said.startswith("--backbone: expected ")
-    assert "or one whose score was fitted on it" in said
+    assert "or the output of ris-mvdr confidence for it" in said
 
 
 def test_a_fitted_score_counts_its_validation_scenes(
@@ -181,4 +181,4 @@ def test_a_fitted_score_counts_its_validation_scenes(
 
 
 def test_a_folder_without_a_training_gets_one_line(tmp_path: Path, refused) -> None:
-    assert "no checkpoint in " in refused("learnability", "--run-dir", tmp_path)
+    assert "--run-dir: expected a training, got no checkpoint in " in refused("learnability", "--run-dir", tmp_path)

@@ -29,7 +29,7 @@ from pipeline.evaluate import __main__ as evaluate
 from pipeline.export.exporting import export_localizer
 from pipeline.fitting.backbone_training import BackboneTraining
 from pipeline.fitting.heat_map_targets import refiner_target
-from pipeline.fitting.loop import validate
+from pipeline.fitting.validation import validate
 from pipeline.metrics.estimators import saved_model_estimator
 from pipeline.refine import __main__ as refine
 from pipeline.refine import training as train_refiner
@@ -110,7 +110,7 @@ def test_training_finds_what_it_is_shown(joint: bool) -> None:
     model.optimizer.learning_rate = 0.003
     before = [variable.numpy() for variable in backbone.grid_variables]
     step = tf.function(model.train_step, autograph=False)
-    model.optimizer.build(model.learned)
+    model.optimizer.build(model.learned_variables)
     losses = []
     for _ in range(80):
         model.reset_metrics()
@@ -172,7 +172,7 @@ def run(tiny_scenes: Path, backbone_path: Path, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("refine")
     learnability = verdict(folder / "learnability.json", SCENE_SETS[1], backbone_path)
     options = [*arguments(folder / "run", tiny_scenes, backbone_path), "--learnability", str(learnability)]
-    killed_stage("pipeline.fitting.loop:Progress.score", 2, "refine", *options)  # the start is scored, too
+    killed_stage("pipeline.fitting.loop:TrainingLoop.end_epoch", 2, "refine", *options)  # the start is scored, too
     command = [sys.executable, "-m", "pipeline.refine", *options]
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     return folder / "run", again.stdout

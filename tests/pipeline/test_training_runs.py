@@ -17,12 +17,11 @@ import tensorflow as tf
 from models.artifacts import load_weights
 from models.config import LossConfig
 from models.covariance_estimator.backbone import Backbone
-from models.localizer import Localizer
 from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline.common.digests import content_digest
 from pipeline.train import __main__ as train
-from pipeline.train.training import backbone_progress
+from pipeline.train.training import backbone_training, prepare
 from tests.conftest import SCENE_SETS, TINY
 from tests.rigs.killed_at import killed_stage
 
@@ -61,7 +60,7 @@ def runs(tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     is cut short, and run again."""
     folder = tmp_path_factory.mktemp("runs")
     undisturbed = start(folder / "undisturbed", tiny_scenes)
-    after_epoch_2 = ("pipeline.fitting.loop:Progress.score", 3)  # the start is scored, too
+    after_epoch_2 = ("pipeline.fitting.loop:TrainingLoop.end_epoch", 3)  # the start is scored, too
     first_part = killed_stage(*after_epoch_2, "train", *arguments(folder / "killed", tiny_scenes))
     assert max(epoch_lines(first_part)) == 2 < EPOCHS
     (torn,) = (folder / "killed" / "checkpoints").glob("ckpt-2.data*")
@@ -84,7 +83,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(runs) -> None:
     weights = load_weights(undisturbed / train.BEST_MODEL).backbone.learned_variables
     assert len([name for name in names if name.startswith("weights/")]) == len(weights)
     for name in names:
-        if name.startswith(("weights/", "optimizer/", "epochs_done/", "best_objective/")):
+        if name.startswith(("weights/", "optimizer/", "epochs_done/", "scores/")):
             one, other = (end.get_tensor(name) for end in ends)
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=name)
     assert content_digest(killed / train.BEST_MODEL) == content_digest(undisturbed / train.BEST_MODEL)
@@ -213,13 +212,12 @@ def test_a_finished_run_is_left_alone(runs, tiny_scenes: Path, monkeypatch, caps
 def test_a_loss_that_is_no_longer_finite_stops_the_training(tiny_scenes: Path, tmp_path: Path) -> None:
     """And the model that was the best so far stays."""
     options = train.TrainOptions(tmp_path, tiny_scenes, SCENE_SETS[:1], backbone=TINY, validation_scenes=4)
-    localizer = Localizer(Backbone(Scenario(), TINY))
-    progress = backbone_progress(localizer, options, logging.getLogger("test"))
-    progress.judge = lambda: {SCENE_SETS[0]: {"objective": 1.0, "standard": {"f1": 0.5}}}
-    progress.score(0, {})
+    training = backbone_training(options, *prepare(options), logging.getLogger("test"))
+    training.validation = lambda: {SCENE_SETS[0]: {"objective": 1.0, "standard": {"f1": 0.5}}}
+    training.end_epoch(0, {})
     before = (tmp_path / train.BEST_MODEL).read_bytes()
     with pytest.raises(ValueError, match="epoch 3: the loss is no longer finite; expected a lower --learning-rate"):
-        progress.end_epoch(3, {"loss": math.nan, "stein": 3.0})
+        training.end_epoch(3, {"loss": math.nan, "stein": 3.0})
     assert (tmp_path / train.BEST_MODEL).read_bytes() == before
 
 

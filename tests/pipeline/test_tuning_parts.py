@@ -253,7 +253,9 @@ def candidates(recalls: list[float], scenes: int, seed: int, shared: float = 0.0
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_candidates_alike_but_for_noise_are_told_apart_one_time_in_twenty(seeds: int) -> None:
     """At most: what seeds do is measured on the same scenes, so that a part of the scenes' noise counts twice."""
-    draws = [separation(candidates([0.9] * 6, 300, seed, seeds=seeds), resamples=300).told_apart for seed in range(200)]
+    draws = [
+        separation(candidates([0.9] * 6, 300, seed, seeds=seeds), resamples=300).exceeds_noise for seed in range(200)
+    ]
     assert np.sum(draws) <= stats.binom.ppf(0.999, 200, 0.05) + 4  # few scenes: the bootstrap is a little narrow
     assert np.sum(draws) >= (1 if seeds == 1 else 0)
 
@@ -262,8 +264,8 @@ def test_seeds_that_matter_are_noise_that_scenes_alone_do_not_show() -> None:
     """All scenes alike for all candidates, which differ by their seeds alone."""
     found = candidates([0.9] * 6, 1000, 2, shared=1.0, seeds=2)
     first = [trainings[:1] for trainings in found]
-    assert separation(first).told_apart
-    assert not separation(found).told_apart
+    assert separation(first).exceeds_noise
+    assert not separation(found).exceeds_noise
     assert "6 candidates: spread of the objective" in str(separation(found))
     assert str(separation(found)).endswith("that noise of scenes and 2 seeds alone gives")
 
@@ -310,15 +312,15 @@ def test_best_json_needs_a_best_that_is_not_worse_than_the_defaults(tmp_path: Pa
 def test_candidates_that_differ_are_told_apart_and_pairing_makes_it_sharper() -> None:
     recalls = [0.84, 0.86, 0.88, 0.9]
     apart, paired = (separation(candidates(recalls, 1000, 1, shared)) for shared in (0.0, 0.9))
-    assert apart.told_apart
-    assert paired.told_apart
+    assert apart.exceeds_noise
+    assert paired.exceeds_noise
     assert paired.noise < 0.6 * apart.noise
 
 
 def test_identical_candidates_are_not_told_apart() -> None:
     one = candidates([0.9], 100, 0)[0]
     found = separation([one, one, one])
-    assert not found.told_apart
+    assert not found.exceeds_noise
     assert str(found) == (
         "3 candidates: spread of the objective 0.0000, not above the 0.0000 that noise of scenes alone gives"
     )

@@ -17,10 +17,10 @@ import pytest
 import tensorflow as tf
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from pipeline.common.artifacts import alone
 from pipeline.common.hyperparameters import read_hyperparameters
 from pipeline.train.options import TrainOptions
 from pipeline.tune import __main__ as tune
-from pipeline.tune import running
 from tests.conftest import SCENE_SETS, TINY
 from tests.rigs.killed_at import killed_stage
 
@@ -118,14 +118,14 @@ def test_tensorboard_shows_hyperparameters(undisturbed) -> None:
 def test_the_report_says_that_it_was_forced(undisturbed) -> None:
     page = (undisturbed[0] / "report.html").read_text()
     assert page.count("<svg") >= 5
-    assert "--force: candidates ranked though they can&#x27;t be told apart (2 candidates: spread" in page
+    assert "--force: candidates ranked although they can&#x27;t be told apart (2 candidates: spread" in page
 
 
 def test_killed_again_and_again_it_ends_with_the_same_table(undisturbed, given: list[str], tmp_path: Path) -> None:
     """Within a training, between a training and its record, and as the table is written; the rig kills at random."""
     expected, options = table(undisturbed[0]), ["--run-dir", str(tmp_path), *given]
     for moment in (
-        ("pipeline.tune.training:_Epochs.keep", 2),
+        ("pipeline.fitting.loop:TrainingLoop.end_epoch", 2),
         ("pipeline.tune.trial:train_trial", 1),
         ("pipeline.tune.study:write_report", 1),
     ):
@@ -177,7 +177,7 @@ def test_chief_and_two_workers_one_of_them_killed(undisturbed, given: list[str],
         lost.communicate()
         consoles = [process.communicate()[0] for process in (other, chief)]
     assert (other.returncode, chief.returncode) == (0, 0), consoles
-    assert re.search(r"worker worker0 is silent for \d+ s: its trial \d is given away", consoles[1])
+    assert re.search(r"worker worker0 is inactive for \d+ s: trial \d is reassigned", consoles[1])
     expected = table(undisturbed[0])
     found = table(tmp_path)
     assert found[STUDIES[0]] == expected[STUDIES[0]]
@@ -212,7 +212,7 @@ def test_a_finished_study_compares_its_best_with_the_defaults(
     assert "trial 1/" not in console
     assert re.search(r"best trial, seed 1, on 4 test scenes: .*\n.*defaults, seed 1, on 4 test scenes: ", console)
     worse = (run_dir / "best_trial.json").exists()
-    assert ("no best.json: the best trial is worse than the defaults" in console) is worse
+    assert ("no best.json: the best trial is worse than the defaults on the test scenes; see" in console) is worse
     assert (run_dir / "best.json").exists() is not worse
     record = json.loads((run_dir / ("best_trial.json" if worse else "best.json")).read_text())
     against = record["objective_minus_defaults"]
@@ -256,7 +256,7 @@ def test_candidates_that_noise_explains_stop_it_with_the_two_numbers(undisturbed
 def test_another_studys_folder_is_left_alone(undisturbed, given: list[str], refused) -> None:
     run_dir, _ = undisturbed
     said = refused("tune", "--run-dir", str(run_dir), *given, "--epochs", "3")
-    assert f"--epochs: expected 2, with which the study in {run_dir} was begun, got 3" in said
+    assert f"--epochs: expected 2, the value that the study in {run_dir} was started with, got 3" in said
 
 
 @pytest.mark.parametrize(
@@ -275,5 +275,5 @@ def test_more_scenes_than_there_are(
 
 def test_two_processes_do_not_share_a_study(undisturbed, given: list[str], refused) -> None:
     run_dir, _ = undisturbed
-    with running._only_one(run_dir):
+    with alone(run_dir):
         assert "which is busy" in refused("tune", "--run-dir", str(run_dir), *given)

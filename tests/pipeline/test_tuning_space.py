@@ -24,10 +24,9 @@ from models.localizer import Localizer
 from models.multipath.config import MultipathConfig
 from pipeline.common.hyperparameters import option
 from pipeline.export import __main__ as export
-from pipeline.fitting.loop import training_batches
+from pipeline.fitting import loop
 from pipeline.train.options import TrainOptions
 from pipeline.train.training import prepare
-from pipeline.tune import training
 from pipeline.tune.inference import ObjectiveOfFew
 from pipeline.tune.options import InferenceOptions, TuneOptions
 from pipeline.tune.oracles import RerankOracle, search_oracle
@@ -109,12 +108,13 @@ def test_a_training_that_diverges_is_a_failed_trial(trials: Trials, tmp_path: Pa
 def test_a_trial_that_hyperband_promotes_goes_on_from_what_it_had(trials: Trials, tmp_path: Path, monkeypatch) -> None:
     """Three trainings of one epoch, then the best of them from its second epoch to its third."""
     begun_at: list[int] = []
+    original = loop.training_batches
 
     def recorded(options: TrainOptions, skip_batches: int) -> tf.data.Dataset:
         begun_at.append(skip_batches)
-        return training_batches(options, skip_batches)
+        return original(options, skip_batches)
 
-    monkeypatch.setattr(training, "training_batches", recorded)
+    monkeypatch.setattr(loop, "training_batches", recorded)
     longer = Trials(
         dataclasses.replace(trials.base, epochs=3, steps_per_epoch=1, run_dir=tmp_path / "trainings"),  # type: ignore[arg-type]
         trials.surrogate,
