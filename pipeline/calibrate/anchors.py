@@ -69,7 +69,7 @@ def read_anchors(path: Path, num_scenes: int) -> Mapping[int, Anchors]:
         if not 0 <= scene < num_scenes:
             raise ValueError(f"{path}: scene: expected 0 to {num_scenes - 1}, got {scene}")
         if not np.isfinite(positions).all() or not (positions[:, 0] > 0).all():
-            raise ValueError(f"{path}: position_m: expected positions in front of the surface, x > 0, in scene {scene}")
+            raise ValueError(f"{path}: position_m: expected places in front of the surface, x > 0, in scene {scene}")
     return {
         scene: Anchors(np.array([_place(position) for position in positions])) for scene, positions in found.items()
     }

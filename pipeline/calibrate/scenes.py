@@ -186,7 +186,7 @@ class SceneModel:
         config = backbone.config.continuous
         self.slots = backbone.scenario.max_sources + config.spare_atoms
         self._refining = dataclasses.replace(config, settling_steps=_SETTLING_STEPS)
-        self._atom_penalty = config.prune_gain
+        self._atom_price = config.prune_gain
 
     def input_specs(self) -> list[tf.TensorSpec]:
         """Tensor specs of the inputs and of the element response."""
@@ -259,7 +259,7 @@ class SceneModel:
         sources.put(scenes, located)
 
     def _penalized(self, atoms: Atoms, nll: tf.Tensor) -> tf.Tensor:
-        return nll + self._atom_penalty * tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1)
+        return nll + self._atom_price * tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1)
 
     def summed(
         self, atoms: Atoms, inputs: Mapping[str, np.ndarray], response: np.ndarray, anchors: Sequence[Anchors]

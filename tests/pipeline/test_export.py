@@ -236,7 +236,7 @@ def test_an_existing_version_is_never_overwritten(
 
 
 def test_the_same_weights_for_another_installation() -> None:
-    """Moved to the predecessor's Fresnel surface, the same weights give an R_pred that fits scenes of that surface."""
+    """Moved to the predecessor's Fresnel surface, the weights stay and R_pred follows that surface's scenes."""
     shape = dataclasses.replace(TINY, continuous=ContinuousConfig(steps=10, additions=0))
     backbone, config = Backbone(Scenario(), shape), CONFIGS["l64_m64_legacy"]
     backbone.corrections[0].readout.kernel.assign(0.01 * np.ones_like(backbone.corrections[0].readout.kernel))

@@ -228,7 +228,7 @@ def test_anchors_settle_a_ramp(known: Known) -> None:
     for content, message in (
         ("[{}]", "expected a JSON list"),
         ('[{"scene": 8, "position_m": [1, 0, 0]}]', "scene: expected 0 to 7, got 8"),
-        ('[{"scene": 1, "position_m": [-1, 0, 0]}]', "position_m: expected positions in front of the surface"),
+        ('[{"scene": 1, "position_m": [-1, 0, 0]}]', "position_m: expected places in front of the surface"),
     ):
         path.write_text(content)
         with pytest.raises(ValueError, match=message):
