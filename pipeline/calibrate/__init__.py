@@ -1,1 +1,1 @@
-"""`python -m pipeline.calibrate`: learns what an installation does otherwise than told; docs/calibrate.md."""
+"""`python -m pipeline.calibrate`: estimates element gains that differ from their nominal values; docs/calibrate.md."""

@@ -8,7 +8,7 @@ from pipeline.common.main import run_stage
 
 
 def work(options: CalibrateOptions, logger: logging.Logger) -> int | None:
-    """Calibrates, or checks a calibration."""
+    """Calibrates, or checks a stored calibration."""
     from pipeline.calibrate.running import run_calibration, run_check
 
     if options.check is not None:

@@ -1,4 +1,4 @@
-"""Sources whose places are known: they settle what scenes alone hardly tell, a ramp of phase or a curvature."""
+"""Anchors: sources at known positions. They resolve phase ramps and curvatures, which other scenes barely determine."""
 
 import dataclasses
 import math
@@ -11,22 +11,22 @@ from models.checked import AtLeast0, Positive, checked, read_json
 from models.physics.geometry import RISArray
 
 _ANGLE_DEVIATION = math.radians(0.05)
-_INVERSE_RANGE_DEVIATION = 1e-3  # 1/m: a centimetre at three metres
+_INVERSE_RANGE_DEVIATION = 1e-3  # 1/m, which is 1 cm at a range of 3 m
 
 
 @dataclasses.dataclass(frozen=True)
 class Anchors:
-    """Known places in one scene, [A, 3] float64: azimuth, elevation (radians), inverse range (1/m)."""
+    """Known source positions in one scene, [A, 3] float64: azimuth (rad), elevation (rad), inverse range (1/m)."""
 
     places: np.ndarray
 
     def pin(self, parameters: np.ndarray, precision: np.ndarray, array: RISArray) -> None:
-        """Puts the source that looks nearest to each known place there, for good.
+        """Fixes the source that is nearest to each known position at that position.
 
         Args:
-          parameters: [K, 4] of the scene's sources, changed in place.
-          precision: [4K + 1] of what is known of them, changed in place.
-          array: the surface, whose beam width tells what near is.
+          parameters: parameters of the scene's sources, [K, 4], changed in place.
+          precision: prior precision of the parameters, [4K + 1], changed in place.
+          array: the surface; distances are measured in units of its beam width.
         """
         count = len(parameters)
         free = list(range(count))
@@ -56,14 +56,14 @@ def _place(position_m: np.ndarray) -> np.ndarray:
 
 
 def read_anchors(path: Path, num_scenes: int) -> Mapping[int, Anchors]:
-    """Known places by number of the scene, counted through all input files in order.
+    """Reads known source positions, by scene number; scenes are counted through all input files in order.
 
     Args:
-      path: JSON, a list of {"scene": 3, "position_m": [[x, y, z], ...]}.
-      num_scenes: in all input files.
+      path: JSON file, a list of {"scene": 3, "position_m": [[x, y, z], ...]}.
+      num_scenes: number of scenes in all input files.
 
     Raises:
-      ValueError: no such file, or one that says something else.
+      ValueError: the file does not exist, has another format, or names an impossible scene or position.
     """
     found: list[_Entry] = read_json(path, list[_Entry])
     for entry in found:

@@ -1,4 +1,4 @@
-"""What `python -m pipeline.calibrate` does, step by step: fit, test of the elements, learning curve, update, check."""
+"""Library functions of `python -m pipeline.calibrate`: calibrate, update and check a calibration."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -10,11 +10,11 @@ from pipeline.calibrate.anchors import NO_ANCHORS, Anchors
 from pipeline.calibrate.channel import ChannelFit, static_channel
 from pipeline.calibrate.drift import DriftVerdict, drift_test
 from pipeline.calibrate.files import StoredCalibration
-from pipeline.calibrate.fitting import Fit, FitState, Fitted
-from pipeline.calibrate.learning import LearningCurve, learning_curve
+from pipeline.calibrate.fitting import Fit, FitResult, FitState
+from pipeline.calibrate.learning_curve import LearningCurve, learning_curve
 from pipeline.calibrate.options import DriftConfig, Settings
 from pipeline.calibrate.scenes import SceneFiles, SceneModel, Sources
-from pipeline.calibrate.solution import as_real, dead_elements, settled, solve, without_dead
+from pipeline.calibrate.solution import as_real, dead_elements, normalized, solve, without_dead
 from pipeline.calibrate.sums import Sums, no_scenes
 from serving.client.calibration import Calibration
 
@@ -29,19 +29,19 @@ def _quiet(_name: str, _count: int) -> Callable[[int], None]:
 
 @dataclasses.dataclass(frozen=True)
 class CalibrationResult:
-    """A calibration, how it came about, and the learning curve of its scenes."""
+    """A calibration, the fit that produced it, and the learning curve of its scenes."""
 
     stored: StoredCalibration
-    fitted: Fitted
+    fitted: FitResult
     curve: LearningCurve
 
 
-def _finished(fitted: Fitted, past: Sums, settings: Settings, about: Mapping[str, Any]) -> CalibrationResult:
-    """The last step, the test of the elements, and the sums where they end."""
+def _result(fitted: FitResult, past: Sums, settings: Settings, about: Mapping[str, Any]) -> CalibrationResult:
+    """Takes the last step, tests the elements for dead ones, and moves the sums to the final response."""
     response = fitted.last.response
     sums = fitted.last.everything() + past
     solution = solve(sums, response, fitted.prior)
-    at_one = dataclasses.replace(solution, response=settled(solution.response))
+    at_one = dataclasses.replace(solution, response=normalized(solution.response))
     dead = dead_elements(at_one, settings.dead)
     final = without_dead(at_one, dead)
     curve = learning_curve(fitted.last.folds, response, solution.prior, dead)
@@ -68,20 +68,20 @@ def calibrate(
     progress: Progress = _quiet,
     keep: Callable[[FitState], None] = lambda _: None,
 ) -> CalibrationResult:
-    """Learns the element response of the installation that the files come from.
+    """Estimates the element response of the installation that recorded the files.
 
     Args:
-      model: the localizer's likelihood.
+      model: likelihood of the localizer.
       files: the scenes.
-      settings: of the search and the tests.
-      anchors: known places, by number of the scene.
-      start: an unfinished search.
-      about: what goes into the file.
+      settings: settings of the search and the tests.
+      anchors: known source positions, by scene number.
+      start: an unfinished search to resume; None starts from a response of ones.
+      about: provenance that is written to the file.
       progress, keep: see `Fit`.
     """
     begin = start or FitState(np.ones(model.array.num_elements, np.complex128))
     fit = Fit(model, files, anchors or {}, settings.fit, begin, progress=progress, keep=keep)
-    return _finished(fit.run(), no_scenes(begin.response.size), settings, about or {})
+    return _result(fit.run(), no_scenes(begin.response.size), settings, about or {})
 
 
 def calibrate_with_channel(
@@ -95,36 +95,38 @@ def calibrate_with_channel(
     progress: Progress = _quiet,
     keep: Callable[[FitState], None] = lambda _: None,
 ) -> CalibrationResult:
-    """`calibrate`, and a correction of the channel that all scenes share: g and the correction in turn, since an error
-    of the channel that is alike for all antennas of an element is one of the element.
+    """As `calibrate`, but also estimates a correction of the channel, which must be the same in all scenes.
+
+    The function alternates between g and the correction: a channel error that is equal for all antennas of an element
+    cannot be nominal apart from an error of that element.
 
     Raises:
-      ValueError: the scenes' channels differ.
+      ValueError: the channels of the scenes differ.
     """
-    told = static_channel(files)
+    nominal = static_channel(files)
     state = start or FitState(np.ones(model.array.num_elements, np.complex128))
     correction, channel_fit = (
-        np.zeros(told.shape, np.complex128),
-        ChannelFit(model, files, told, settings.channel, progress),
+        np.zeros(nominal.shape, np.complex128),
+        ChannelFit(model, files, nominal, settings.channel, progress),
     )
     for _ in range(_CHANNEL_ROUNDS):
-        corrected = dataclasses.replace(files, channel=(told + correction).astype(np.complex64))
+        corrected = dataclasses.replace(files, channel=(nominal + correction).astype(np.complex64))
         fit = Fit(model, corrected, anchors or {}, settings.fit, state, progress=progress, keep=keep)
         fitted = fit.run()
         state = FitState(fitted.last.response, fitted.prior, on_all=True)
         correction = channel_fit.run(fit.sources, fitted.last.response, correction)
-    corrected = dataclasses.replace(files, channel=(told + correction).astype(np.complex64))
+    corrected = dataclasses.replace(files, channel=(nominal + correction).astype(np.complex64))
     fit = Fit(model, corrected, anchors or {}, settings.fit, state, progress=progress, keep=keep)
-    result = _finished(fit.run(), no_scenes(told.shape[1]), settings, about or {})
-    stored = dataclasses.replace(result.stored, channel=told, channel_correction=correction)
+    result = _result(fit.run(), no_scenes(nominal.shape[1]), settings, about or {})
+    stored = dataclasses.replace(result.stored, channel=nominal, channel_correction=correction)
     return dataclasses.replace(result, stored=stored)
 
 
 def _with_channel_of(files: SceneFiles, stored: StoredCalibration) -> SceneFiles:
-    """The scenes with the channel that a calibration corrects, corrected; as they are where it corrects none.
+    """Applies the channel correction of a calibration to the scenes, if it has one.
 
     Raises:
-      ValueError: their channel is another.
+      ValueError: the channel of the scenes is not the one that the calibration corrects.
     """
     if stored.channel_correction is None:
         return files
@@ -143,20 +145,22 @@ def update(
     about: Mapping[str, Any] | None = None,
     progress: Progress = _quiet,
 ) -> CalibrationResult:
-    """Folds new scenes into a calibration: its sums count beside theirs, each new scene making those `forget` times
-    what they were.
+    """Adds new scenes to a calibration. Its stored sums are added to theirs, weighted down by `forget` per new scene.
 
     Args:
       model, files, settings, anchors, about, progress: as for `calibrate`.
       old: the calibration.
-      forget: weight that is left of the old scenes by one new one, above 0, at most 1.
+      forget: factor by which each new scene reduces the weight of all earlier ones, above 0, at most 1.
+
+    Raises:
+      ValueError: the channel of the scenes is not the one that the calibration corrects.
     """
     files = _with_channel_of(files, old)
     past = old.sums * forget ** len(files)
     begin = FitState(old.element_response.astype(np.complex128), old.prior, on_all=True)
     fit = Fit(model, files, anchors or {}, settings.fit, begin, past, progress)
     fitted = fit.run()
-    result = _finished(fitted, fit.past_at(fitted.last.response), settings, about or {})
+    result = _result(fitted, fit.past_at(fitted.last.response), settings, about or {})
     stored = dataclasses.replace(result.stored, channel=old.channel, channel_correction=old.channel_correction)
     return dataclasses.replace(result, stored=stored)
 
@@ -164,10 +168,10 @@ def update(
 def scene_scores(
     model: SceneModel, files: SceneFiles, stored: StoredCalibration, progress: Progress = _quiet
 ) -> Iterator[tuple[Sums, np.ndarray]]:
-    """Sums and scores of scenes under a stored calibration, batch by batch: see `SceneModel.summed`.
+    """Sums and scores of scenes under a stored calibration, batch by batch; see `SceneModel.summed`.
 
     Raises:
-      ValueError: scenes of another channel than the calibration corrects.
+      ValueError: the channel of the scenes is not the one that the calibration corrects.
     """
     files = _with_channel_of(files, stored)
     response = stored.element_response.astype(np.complex64)
@@ -187,10 +191,10 @@ def check(
     config: DriftConfig = DriftConfig(),
     progress: Progress = _quiet,
 ) -> DriftVerdict:
-    """Whether a calibration holds for the files' scenes.
+    """Tests whether a calibration is still valid for the scenes in the files.
 
     Raises:
-      ValueError: too few scenes, or of another channel than the calibration corrects.
+      ValueError: there are too few scenes, or their channel is not the one that the calibration corrects.
     """
     sums, scores = no_scenes(stored.element_response.size), []
     for part, own in scene_scores(model, files, stored, progress):

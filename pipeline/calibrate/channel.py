@@ -1,12 +1,13 @@
-"""A correction of a channel that is the same in all scenes and told with an error.
+"""Corrects a channel that is the same in all scenes and known with an error E.
 
-y_l = (H + E) d_l + n_l is linear in E given d_l = diag(c_l g) A x_l. In the letters of
-`pipeline.calibrate.statistics` and with D_l = diag(c_l g) A P^(1/2) the score is
+Given d_l = diag(c_l g) A x_l, the model y_l = (H + E) d_l + n_l is linear in E. In the notation of
+`pipeline.calibrate.statistics` and with D_l = diag(c_l g) A P^(1/2), the score is
     sum_l [(S^-1 y)(B_l^H S^-1 y)^H - S^-1 B_l] D_l^H,    [M, N],
-and the Fisher information of a change delta is sum_l tr(S^-1 delta D_l (I - Gamma_l^-1) D_l^H delta^H) and a pseudo
-part. Replacing S^-1 by its mean over directions, (1 - K / M) / sigma^2, and leaving the pseudo part out makes it one
-N x N matrix for all antennas; with it a step of scoring is as cheap as one of expectation maximisation and longer.
-E_mn ~ CN(0, v) beforehand, v of the largest evidence.
+and the Fisher information of a change delta is sum_l tr(S^-1 delta D_l (I - Gamma_l^-1) D_l^H delta^H) plus a
+pseudo-covariance part. Two approximations reduce it to one N x N matrix for all antennas: S^-1 is replaced by its mean
+over directions, (1 - K / M) / sigma^2, and the pseudo-covariance part is left out. A scoring step then costs as little
+as a step of expectation maximisation, and is longer.
+The prior is E_mn ~ CN(0, v); v maximises the evidence.
 """
 
 import dataclasses
@@ -31,16 +32,16 @@ _LEAST_VARIANCE = 1e-8
 def channel_statistics(
     observation: Observation, response: tf.Tensor, atoms: Atoms, array: RISArray
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Score and information of the channel, summed over scenes of K sources each.
+    """Score and information of the channel, summed over scenes with K sources each.
 
     Args:
-      observation: B scenes with the codes as sent.
+      observation: B scenes, with the codes as sent, without g.
       response: g, [N] complex64.
-      atoms: their sources, all active.
+      atoms: sources of the scenes, all active.
       array: the surface.
 
     Returns:
-      The scenes' negative log-likelihood, [B]; the score, [M, N] complex64; the information, [N, N] complex64.
+      Negative log-likelihood of the scenes, [B] float32; score, [M, N] complex64; information, [N, N] complex64.
     """
     parts = scene_parts(observation, response, atoms, array)
     size = parts.vectors.shape[-1]
@@ -56,17 +57,23 @@ def channel_statistics(
 def step_of(
     score: np.ndarray, information: np.ndarray, correction: np.ndarray, variance: float
 ) -> tuple[np.ndarray, float]:
-    """The correction of the highest posterior by the quadratic at `correction`, and the variance of its evidence.
+    """Maximises the posterior by its quadratic approximation at `correction`; chooses the prior variance by evidence.
 
     Args:
-      score: [M, N]. information: [N, N]. correction: E of now, [M, N]. variance: v of now.
+      score: [M, N] complex128.
+      information: [N, N] complex128.
+      correction: current E, [M, N] complex128.
+      variance: current v.
+
+    Returns:
+      The new E, [M, N] complex128, and the new v.
     """
     eigenvalues, vectors = np.linalg.eigh(information)
     eigenvalues = np.maximum(eigenvalues, 0.0)
-    score, here = score @ vectors, correction @ vectors
-    moved = here
+    score, current = score @ vectors, correction @ vectors
+    moved = current
     for _ in range(_EVIDENCE_STEPS):
-        moved = here + (score - here / variance) / (eigenvalues + 1.0 / variance)
+        moved = current + (score - current / variance) / (eigenvalues + 1.0 / variance)
         determined = len(score) * np.sum(eigenvalues / (eigenvalues + 1.0 / variance))
         before, variance = variance, max(float(np.sum(np.abs(moved) ** 2) / determined), _LEAST_VARIANCE)
         if abs(variance - before) < 1e-3 * before:
@@ -75,10 +82,10 @@ def step_of(
 
 
 def static_channel(files: SceneFiles) -> np.ndarray:
-    """The channel of all scenes, [M, N] complex64 of unit rms.
+    """Returns the channel that all scenes share, [M, N] complex64, scaled to an rms of 1.
 
     Raises:
-      ValueError: it is not the same in all of them.
+      ValueError: the scenes have different channels.
     """
     first: np.ndarray | None = None
     for batch in files.batches():
@@ -99,13 +106,13 @@ def static_channel(files: SceneFiles) -> np.ndarray:
 
 
 class ChannelFit:
-    """A search for E at a fixed g.
+    """Estimates the channel error E at a fixed g.
 
     Args:
-      model: the localizer's likelihood.
-      files: the scenes, all of one channel.
-      told: that channel, [M, N], unit rms.
-      config: how long.
+      model: likelihood of the localizer.
+      files: the scenes, all with the same channel.
+      nominal: that channel, [M, N] complex64, scaled to an rms of 1.
+      config: when to stop.
       progress: see `pipeline.calibrate.fitting.Fit`.
     """
 
@@ -113,11 +120,11 @@ class ChannelFit:
         self,
         model: SceneModel,
         files: SceneFiles,
-        told: np.ndarray,
+        nominal: np.ndarray,
         config: ChannelConfig,
         progress: Callable[[str, int], Callable[[int], None]],
     ) -> None:
-        self.model, self.files, self.told, self.config, self.progress = model, files, told, config, progress
+        self.model, self.files, self.nominal, self.config, self.progress = model, files, nominal, config, progress
         self.variance = 1e-2
 
     @functools.lru_cache(maxsize=16)  # noqa: B019 - as many as sources a scene may have
@@ -132,8 +139,8 @@ class ChannelFit:
         return statistics
 
     def _pass(self, sources: Sources, response: np.ndarray, correction: np.ndarray):
-        """NLL, score and information of all scenes, in units of the told channel."""
-        corrected = (self.told + correction).astype(np.complex64)
+        """Negative log-likelihood, score and information of all scenes, in units of the nominal channel."""
+        corrected = (self.nominal + correction).astype(np.complex64)
         scale = np.sqrt(np.mean(np.abs(corrected) ** 2))
         nll, score, information = 0.0, 0.0, 0.0
         done = self.progress("channel", len(self.files))
@@ -149,12 +156,12 @@ class ChannelFit:
         return nll, score / scale, information / scale**2
 
     def run(self, sources: Sources, response: np.ndarray, correction: np.ndarray) -> np.ndarray:
-        """E after some steps.
+        """Takes steps until the likelihood stops rising; returns E, [M, N] complex128.
 
         Args:
-          sources: of all scenes, located; changed in place.
+          sources: located sources of all scenes; changed in place.
           response: g, [N] complex.
-          correction: E to begin with, [M, N] complex128.
+          correction: initial E, [M, N] complex128.
         """
         single, best, best_nll = response.astype(np.complex64), correction, np.inf
         for _ in range(self.config.passes):

@@ -1,12 +1,12 @@
-"""Whether a stored calibration still holds: a score test with a stated rate of false alarms.
+"""Tests whether a stored calibration is still valid: a score test with a given false-alarm rate.
 
-Under the stored g every scene i has an efficient score z_i (`pipeline.calibrate.statistics`), of mean
-J_i (g_true - g). What is alike in all scenes is drift. The statistic
+At the stored g every scene i has an efficient score z_i (`pipeline.calibrate.statistics`) with mean J_i (g_true - g).
+Drift is the part that all scenes share. The statistic
     Q = |sum_i z_i|^2 - sum_i |z_i|^2 = sum over pairs i != j of z_i . z_j
 has mean zero without drift, whatever the spread of single scores, and is the locally most powerful one against small
-independent errors of the elements. Its law without drift is drawn, not assumed: signs of the scores are flipped, which
-changes nothing for scores of symmetric law (Fisher 1935), and J d is added with d ~ N(0, C), C the covariance of
-the stored g, which was never exact.
+independent errors of the elements. Its distribution without drift is simulated rather than assumed. The signs of the
+scores are flipped at random, which leaves symmetric distributions unchanged (Fisher 1935). J d is added, where
+d ~ N(0, C) and C is the covariance of the stored g, because the stored g is itself an estimate.
 """
 
 import dataclasses
@@ -17,13 +17,16 @@ from pipeline.calibrate.options import DriftConfig
 from pipeline.calibrate.solution import across_gauge
 
 LEAST_SCENES = 8
-"""Fewer have too few signs to flip."""
+"""Smallest number of scenes; fewer give too few combinations of signs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DriftVerdict:
-    """What the test says: the probability of such scores without drift, whether that is an alarm, and how much the
-    elements have drifted, rms of g's change, if it is drift."""
+    """Result of the test.
+
+    p_value: probability of such scores without drift. drifted: whether it is at most the false-alarm rate.
+    change_rms: estimated rms change of g, assuming that it has drifted. scenes: number of scenes.
+    """
 
     p_value: float
     drifted: bool
@@ -34,17 +37,17 @@ class DriftVerdict:
 def drift_test(
     scores: np.ndarray, information: np.ndarray, covariance: np.ndarray, response: np.ndarray, config: DriftConfig
 ) -> DriftVerdict:
-    """The test of scenes under a stored calibration.
+    """Tests scenes against a stored calibration.
 
     Args:
       scores: z of each scene at the stored g, [S, 2N].
       information: J summed over the scenes, [2N, 2N].
       covariance: C of the stored g, [2N, 2N].
-      response: g, [N] complex.
-      config: the test.
+      response: the stored g, [N] complex.
+      config: settings of the test.
 
     Raises:
-      ValueError: too few scenes.
+      ValueError: there are fewer than `LEAST_SCENES` scenes.
     """
     if len(scores) < LEAST_SCENES:
         raise ValueError(f"--check: expected at least {LEAST_SCENES} scenes, got {len(scores)}")

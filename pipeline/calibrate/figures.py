@@ -1,4 +1,4 @@
-"""Amplitude and phase across the surface, as told and as calibrated."""
+"""Draws amplitude and phase across the surface, nominal and calibrated."""
 
 from pathlib import Path
 
@@ -12,15 +12,15 @@ from serving.client.files import replacing
 
 
 def surface_figure(stored: StoredCalibration, array: RISArray) -> Figure:
-    """Amplitude, phase and standard error of every element at its place, as told above, as calibrated below."""
+    """Amplitude, phase and standard error of every element at its position: nominal above, calibrated below."""
     y, z = array.element_positions_m().T
     response = stored.element_response
-    told = np.ones_like(response)
+    nominal = np.ones_like(response)
     figure = Figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplots(2, 3)
     size = 60.0 * 144 / response.size
     for row, (name, values, error) in enumerate(
-        (("as told", told, np.zeros(response.size)), ("as calibrated", response, stored.element_response_std))
+        (("nominal", nominal, np.zeros(response.size)), ("calibrated", response, stored.element_response_std))
     ):
         panels = (
             ("amplitude", np.abs(values), matplotlib.colormaps["viridis"], (0.0, max(1.2, np.abs(response).max()))),
@@ -42,6 +42,6 @@ def surface_figure(stored: StoredCalibration, array: RISArray) -> Figure:
 
 
 def draw_surface(path: Path, stored: StoredCalibration, array: RISArray) -> None:
-    """Draws `surface_figure` to a file; a red cross is a dead element."""
+    """Writes `surface_figure` to a file; red crosses mark dead elements."""
     with replacing(path) as temporary:
         surface_figure(stored, array).savefig(temporary, dpi=120)

@@ -1,4 +1,4 @@
-"""The calibration file: what others apply, what a later update or check needs, and what it was made from."""
+"""Reads and writes the calibration file: the response to apply, the sums for updates and checks, the provenance."""
 
 import dataclasses
 import hashlib
@@ -22,15 +22,16 @@ from serving.client.files import replacing
 
 @dataclasses.dataclass(frozen=True)
 class StoredCalibration:
-    """A calibration with the sums it was made of.
+    """A calibration with the statistics it was computed from.
 
-    element_response: g, [N] complex64, zero where dead; median amplitude 1 of the others, mean phase 0.
-    element_response_std: standard errors, [N] float32. dead: [N] bool.
-    covariance: of (Re g, Im g), [2N, 2N] float32.
-    sums: at the response, of all scenes that are not forgotten.
-    prior: the one it was made with.
-    about: what it was made from.
-    channel, channel_correction: [M, N] complex64, where asked for.
+    element_response: g, [N] complex64, zero for dead elements; the others have median amplitude 1 and mean phase 0.
+    element_response_std: standard errors of g, [N] float32.
+    dead: whether an element is dead, [N] bool.
+    covariance: covariance of (Re g, Im g), [2N, 2N] float32.
+    sums: weighted sums over all scenes, at the response.
+    prior: prior that the response was computed with.
+    about: provenance.
+    channel, channel_correction: [M, N] complex64; None without a channel correction.
     """
 
     element_response: np.ndarray
@@ -54,7 +55,7 @@ def file_digest(path: Path) -> str:
 
 
 def provenance(array: RISArray, inputs: Sequence[Path], scenes: int, options: Any) -> dict[str, Any]:
-    """What a calibration was made from."""
+    """Provenance of a calibration: surface, hashes of the inputs, options, versions of the code."""
     return {
         "surface": plain(array),
         "surface_fingerprint": surface_fingerprint(array),
@@ -68,7 +69,7 @@ def provenance(array: RISArray, inputs: Sequence[Path], scenes: int, options: An
 
 
 def write_calibration(path: Path, stored: StoredCalibration) -> None:
-    """Writes a calibration file whole, or not at all."""
+    """Writes a calibration file atomically."""
     arrays = {
         "element_response": stored.element_response.astype(np.complex64),
         "element_response_std": stored.element_response_std.astype(np.float32),
@@ -89,7 +90,7 @@ def read_stored(path: Path, array: RISArray) -> StoredCalibration:
     """Reads a calibration of this surface with its sums.
 
     Raises:
-      ValueError: there is none, it is no calibration, or it is one of another surface.
+      ValueError: the file does not exist, is not a calibration, or belongs to another surface.
     """
     light = read_calibration(path)
     check_surface(light, array)
@@ -113,7 +114,7 @@ def read_stored(path: Path, array: RISArray) -> StoredCalibration:
 
 
 def write_state(path: Path, state: FitState, fingerprint: str) -> None:
-    """Keeps an unfinished search beside its output, whole."""
+    """Writes the state of an unfinished search atomically."""
     with replacing(path) as temporary:
         np.savez(
             temporary,
@@ -126,10 +127,10 @@ def write_state(path: Path, state: FitState, fingerprint: str) -> None:
 
 
 def read_state(path: Path, fingerprint: str) -> FitState | None:
-    """The unfinished search of the same inputs and options; None where there is none.
+    """Reads the unfinished search of the same inputs and options; None if the file does not exist.
 
     Raises:
-      ValueError: there is one of other inputs or options.
+      ValueError: the file is unreadable, or belongs to a run with other inputs or options.
     """
     if not path.exists():
         return None
@@ -137,8 +138,8 @@ def read_state(path: Path, fingerprint: str) -> FitState | None:
         with np.load(path, allow_pickle=False) as file:
             if str(file["fingerprint"]) != fingerprint:
                 raise ValueError(
-                    f"{path}: expected the unfinished run of these inputs and options, got one of others; delete it"
+                    f"{path}: expected the unfinished run of these inputs and options, got one with others; delete it"
                 )
             return FitState(file["response"], Prior(*map(float, file["prior"])), bool(file["on_all"]))
     except (OSError, KeyError, EOFError) as error:
-        raise ValueError(f"{path}: expected an unfinished run's state, got: {error}; delete it") from None
+        raise ValueError(f"{path}: expected the state of an unfinished run, got: {error}; delete it") from None

@@ -1,10 +1,10 @@
-"""The search for the element response: passes over the scenes, a step of Fisher scoring after each.
+"""Fits the element response: passes over the scenes, with a step of Fisher scoring after each pass.
 
-A pass brings every scene's sources up to date under the g of now, by a few steps from where they were or, in some
-passes, by locating them anew, and adds up the statistics. The step that follows moves g as if the sources moved along
-(`pipeline.calibrate.statistics`), which takes a handful of passes where expectation maximisation takes dozens. A step
-that lowers the likelihood is taken again more cautiously, down to that of expectation maximisation. One fold of the
-scenes is held out until its likelihood rises no more; the last step is of all scenes.
+A pass updates the sources of every scene for the current g and adds up the statistics. It refines the sources by a few
+steps; some passes also locate them anew. The step of g that follows accounts for the sources moving with it
+(`pipeline.calibrate.statistics`), so a handful of passes is enough; expectation maximisation needs dozens. A step that
+lowers the likelihood is repeated more cautiously, at last as a step of expectation maximisation. One fold of the scenes
+is held out; the search stops when its likelihood no longer rises. The last step uses all scenes.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.calibrate.anchors import NO_ANCHORS, Anchors
 from pipeline.calibrate.options import FitConfig
 from pipeline.calibrate.scenes import SceneFiles, SceneModel, Sources
-from pipeline.calibrate.solution import Prior, as_real, settled, solve
+from pipeline.calibrate.solution import Prior, as_real, normalized, solve
 from pipeline.calibrate.sums import Sums, no_scenes, total
 
 _CAUTION = (0.0, 0.5, 0.9, 1.0)
@@ -24,8 +24,11 @@ _CAUTION = (0.0, 0.5, 0.9, 1.0)
 
 @dataclasses.dataclass(frozen=True)
 class FitState:
-    """Where a search stands, enough to go on after a kill: g of the next pass [N] complex128, the prior of the next
-    step, and whether the search is on all scenes yet."""
+    """State of a search, enough to resume it.
+
+    response: g of the next pass, [N] complex128. prior: prior of the next step.
+    on_all: whether the search already uses all scenes.
+    """
 
     response: np.ndarray
     prior: Prior = Prior()
@@ -34,31 +37,38 @@ class FitState:
 
 @dataclasses.dataclass(frozen=True)
 class Pass:
-    """What a pass over the scenes found at one response: sums of each fold, the first one held out."""
+    """Result of a pass over the scenes at one response.
+
+    response: g, [N] complex128. folds: sums of each fold; the first fold is held out.
+    located: whether the pass located the sources anew.
+    """
 
     response: np.ndarray
     folds: tuple[Sums, ...]
     located: bool
 
     def fitted(self) -> Sums:
-        """Of the folds that are not held out; of all, where the scenes fill no second one."""
+        """Sums of the folds that are not held out; of all scenes if they fill only one fold."""
         fitted = total(self.folds[1:], self.response.size)
         return fitted if fitted.scenes else self.folds[0]
 
     def everything(self) -> Sums:
-        """Of all folds."""
+        """Sums of all folds."""
         return total(self.folds, self.response.size)
 
     @property
     def held_nll(self) -> float:
-        """NLL of a held-out scene."""
+        """Mean negative log-likelihood of a held-out scene."""
         return self.folds[0].nll / max(self.folds[0].scenes, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Fitted:
-    """A finished search: the last pass and the prior, the passes it took, and the log-likelihood that a held-out scene
-    gained from first to last."""
+class FitResult:
+    """Result of a search.
+
+    last: the last pass. prior: final prior. passes: number of passes.
+    held_gain: rise of the log-likelihood per held-out scene, from the first to the last pass.
+    """
 
     last: Pass
     prior: Prior
@@ -67,17 +77,18 @@ class Fitted:
 
 
 class Fit:
-    """A search for g.
+    """Searches for g.
 
     Args:
-      model: the localizer's likelihood.
+      model: likelihood of the localizer.
       files: the scenes.
-      anchors: known places, by number of the scene.
-      config: when to locate and to stop.
-      start: where to begin.
-      past: sums of earlier scenes at the response of `start`, which count beside the files'.
-      progress: told what a pass is about to do and how many scenes it takes; gives what is to be told the scenes done.
-      keep: given the state after every step.
+      anchors: known source positions, by scene number.
+      config: when to locate and when to stop.
+      start: initial state.
+      past: sums of earlier scenes at the response of `start`; they are added to the sums of the files.
+      progress: called before each pass with its name and number of scenes; returns a callback that takes the number
+        of scenes just finished.
+      keep: called with the state after every step.
     """
 
     def __init__(
@@ -98,16 +109,16 @@ class Fit:
         self._passes = 0
 
     def past_at(self, response: np.ndarray) -> Sums:
-        """The earlier scenes' sums at another response."""
+        """Sums of the earlier scenes at another response."""
         return self._past.moved(as_real(response - self.start.response))
 
     def run_pass(self, response: np.ndarray, every: int, *, locate: bool) -> Pass:
-        """One pass at a response.
+        """Runs one pass at a response.
 
         Args:
           response: g, [N] complex.
-          every: of the rounds of batches, one a fold, one in so many is taken.
-          locate: whether scenes are located anew.
+          every: uses only every so many-th round of batches; a round is one batch per fold.
+          locate: whether to locate the sources anew.
         """
         self._passes += 1
         name = f"pass {self._passes}, {'locating' if locate else 'refining'}"
@@ -123,8 +134,11 @@ class Fit:
         return Pass(response, tuple(folds), locate)
 
     def _search(self, state: FitState, every: int, locating_passes: int) -> tuple[Pass, Prior, float]:
-        """Passes and steps until held-out scenes gain no more: the best pass, the prior, NLL of a scene held out at
-        the first."""
+        """Alternates passes and steps until the likelihood of the held-out scenes no longer rises.
+
+        Returns:
+          The best pass, the prior, and the negative log-likelihood per held-out scene at the first pass.
+        """
         accepted: Pass | None = None
         first_held, prior, response, caution, locate = 0.0, state.prior, state.response, 0, True
         for number in range(1, self.config.max_passes + 1):
@@ -145,25 +159,25 @@ class Fit:
                     break
             sums = accepted.fitted() + self.past_at(accepted.response)
             solution = solve(sums, accepted.response, prior, caution=_CAUTION[caution])
-            response, prior = settled(solution.response), solution.prior
+            response, prior = normalized(solution.response), solution.prior
             self._keep(FitState(response, prior, every == 1))
         assert accepted is not None
         return accepted, prior, first_held
 
     def _worse(self, found: Pass, accepted: Pass) -> bool:
-        """Whether a step lowered the likelihood by more than the scenes' own search may."""
+        """Whether a step lowered the likelihood by more than the search for the sources may explain."""
         before = accepted.fitted() + self.past_at(accepted.response)
         after = found.fitted() + self.past_at(found.response)
         return after.nll > before.nll + self.config.tolerance * after.scenes
 
-    def run(self) -> Fitted:
-        """The search, on some of the scenes first where they are many; ends with a step of all scenes and a pass."""
+    def run(self) -> FitResult:
+        """Runs the search. With many scenes, it starts on a subset; it ends with a step and a pass of all scenes."""
         rounds = math.ceil(len(self.files.sizes()) / self.files.folds)
         every = max(1, min(len(self.files) // self.config.first_scenes, rounds))
         state, first_held = self.start, None
         if every > 1 and not state.on_all:
             found, prior, first_held = self._search(state, every, self.config.locating_passes)
-            state = FitState(settled(found.response), prior, True)
+            state = FitState(normalized(found.response), prior, True)
             self._keep(state)
             locating_passes = 1
         else:
@@ -171,5 +185,5 @@ class Fit:
         found, prior, held = self._search(state, 1, locating_passes)
         first_held = held if first_held is None else first_held
         solution = solve(found.everything() + self.past_at(found.response), found.response, prior)
-        last = self.run_pass(settled(solution.response), 1, locate=False)
-        return Fitted(last, solution.prior, self._passes, first_held - found.held_nll)
+        last = self.run_pass(normalized(solution.response), 1, locate=False)
+        return FitResult(last, solution.prior, self._passes, first_held - found.held_nll)

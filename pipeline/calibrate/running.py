@@ -1,4 +1,4 @@
-"""From the options of `python -m pipeline.calibrate` to its files, or its verdict."""
+"""Runs `python -m pipeline.calibrate`: reads the inputs, then writes the calibration or logs the verdict."""
 
 import hashlib
 import json
@@ -41,14 +41,14 @@ def scenario_of(options: CalibrateOptions) -> Scenario:
 
 
 def opened(options: CalibrateOptions) -> tuple[SceneModel, SceneFiles]:
-    """The model and the scenes that the options name."""
+    """Loads the model and opens the scenes that the options name."""
     backbone = moved_to(load_weights(options.weights), scenario_of(options)).backbone
     files = open_scenes(options.input, backbone.scenario.array.num_elements)
     return SceneModel(backbone, files.num_antennas), files
 
 
 def _fingerprint(options: CalibrateOptions, model: SceneModel) -> str:
-    """Of what a run's result depends on."""
+    """Hash of everything the result depends on."""
     files = [*options.input, options.anchors, options.weights]
     digests = [file_digest(path) if path is not None else None for path in files]
     content = [digests, model.backbone.scenario, options.channel, options.settings]
@@ -63,12 +63,12 @@ def _calibrated(
     about = provenance(model.array, options.input, len(files), options)
     if options.update is not None:
         old = read_stored(options.update, model.array)
-        logger.info(f"folding {len(files)} scenes into {options.update} of {old.sums.scenes:.0f}")
+        logger.info(f"adding {len(files)} scenes to {options.update}, which has {old.sums.scenes:.0f}")
         return update(model, files, old, options.forget, options.settings, anchors=anchors, about=about, progress=_bar)
     partial, fingerprint = options.output.with_name(f"{options.output.name}.partial.npz"), _fingerprint(options, model)
     start = read_state(partial, fingerprint)
     if start is not None:
-        logger.info(f"going on from {partial}")
+        logger.info(f"resuming from {partial}")
     result = (calibrate_with_channel if options.channel else calibrate)(
         model,
         files,
@@ -84,10 +84,10 @@ def _calibrated(
 
 
 def run_calibration(options: CalibrateOptions, logger: logging.Logger) -> CalibrationResult:
-    """Calibrates and leaves the file, its plot and a summary.
+    """Calibrates, writes the file and its plot, and logs a summary.
 
     Raises:
-      ValueError, OSError: what was asked for cannot be had; the message says what was wrong.
+      ValueError, OSError: an input cannot be read or does not fit; the message says what is wrong.
     """
     assert options.output is not None
     model, files = opened(options)
@@ -105,10 +105,10 @@ def run_calibration(options: CalibrateOptions, logger: logging.Logger) -> Calibr
 
 
 def run_check(options: CalibrateOptions, logger: logging.Logger) -> int | None:
-    """Tests a stored calibration; `FAIL` where the scenes have drifted away from it.
+    """Tests a stored calibration. Returns `FAIL` if the installation has drifted away from it.
 
     Raises:
-      ValueError, OSError: that cannot be said; the message says why.
+      ValueError, OSError: the test cannot be made; the message says why.
     """
     assert options.check is not None
     model, files = opened(options)

@@ -1,4 +1,4 @@
-"""Scenes of measurement files under a calibration: located, refined, summed up; a batch at a time."""
+"""Scenes of measurement files, processed in batches: locate the sources, refine them, add up the statistics."""
 
 import dataclasses
 import functools
@@ -23,7 +23,10 @@ INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
 
 
 class Batch(NamedTuple):
-    """Scenes that are handled together: which of all files', which fold they belong to, and their inputs by name."""
+    """Scenes that are processed together.
+
+    scenes: their numbers, counted through all files. fold: the fold they belong to. inputs: their arrays by name.
+    """
 
     scenes: slice
     fold: int
@@ -31,18 +34,18 @@ class Batch(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Scenes."""
+        """Number of scenes."""
         return self.scenes.stop - self.scenes.start
 
 
 @dataclasses.dataclass(frozen=True)
 class SceneFiles:
-    """All scenes of some measurement files, in batches that belong to folds in turn.
+    """All scenes of some measurement files, in batches. The batches are assigned to the folds in turn.
 
-    files: of one surface and one number of antennas.
-    batch_size: scenes at a time.
-    folds: groups of scenes whose sums are kept apart.
-    channel: what takes the place of the files' channels, [M, N] complex64; None leaves them.
+    files: files of one surface and one number of antennas.
+    batch_size: scenes in a batch.
+    folds: number of groups of scenes whose sums are kept apart.
+    channel: replaces the channels of the files, [M, N] complex64; None keeps them.
     """
 
     files: Sequence[MeasurementFile]
@@ -55,23 +58,23 @@ class SceneFiles:
 
     @property
     def num_antennas(self) -> int:
-        """M."""
+        """M, the number of antennas."""
         return self.files[0].num_antennas
 
     def sizes(self, every: int = 1) -> list[int]:
-        """Scenes of each batch that `batches` gives."""
+        """Number of scenes in each batch that `batches` yields."""
         size = self.batch_size
         all_sizes = [min(size, len(file) - start) for file in self.files for start in range(0, len(file), size)]
         return [count for number, count in enumerate(all_sizes) if number // self.folds % every == 0]
 
     def batches(self, every: int = 1) -> Iterator[Batch]:
-        """The scenes in order.
+        """Yields the scenes in order.
 
         Args:
-          every: of the rounds of batches, one a fold, only one in so many.
+          every: uses only every so many-th round of batches; a round is one batch per fold.
 
         Raises:
-          ValueError: a file is cut short or holds what cannot be.
+          ValueError: a file is truncated or holds invalid values.
         """
         first = 0
         number = 0
@@ -93,13 +96,14 @@ def open_scenes(paths: Sequence, num_elements: int, most: int = 32, folds: int =
     """Opens measurement files for calibration.
 
     Args:
-      paths: of the files.
+      paths: the files.
       num_elements: N of the installation.
-      most: scenes a batch.
-      folds: groups wanted; scenes that are fewer make batches smaller.
+      most: largest number of scenes in a batch; with few scenes, batches are smaller so that every fold gets one.
+      folds: number of folds.
 
     Raises:
-      ValueError: a file is none, or of another surface or number of antennas than the installation or the first.
+      ValueError: a file is not a measurement file, has another number of elements than the installation, or another
+        number of antennas than the first file.
     """
     files = [MeasurementFile(path) for path in paths]
     for file in files:
@@ -118,9 +122,10 @@ def open_scenes(paths: Sequence, num_elements: int, most: int = 32, folds: int =
 
 @dataclasses.dataclass
 class Sources:
-    """What is believed of the sources of all scenes: about a hundred bytes a scene.
+    """Current estimates of the sources of all scenes; about a hundred bytes per scene.
 
-    parameters: [S, A, 4] float32. active: [S, A] bool. noise_power: [S] float32. known: [S] bool, located before.
+    parameters: [S, A, 4] float32. active: [S, A] bool. noise_power: [S] float32.
+    known: [S] bool, whether the scene has been located.
     """
 
     parameters: np.ndarray
@@ -130,7 +135,7 @@ class Sources:
 
     @classmethod
     def unknown(cls, num_scenes: int, slots: int) -> "Sources":
-        """Before any scene is located."""
+        """The state before any scene is located."""
         return cls(
             np.zeros((num_scenes, slots, PARAMETERS_PER_ATOM), np.float32),
             np.zeros((num_scenes, slots), bool),
@@ -139,7 +144,7 @@ class Sources:
         )
 
     def atoms(self, scenes: slice) -> Atoms:
-        """Of some scenes."""
+        """Returns the sources of some scenes as atoms."""
         return Atoms(
             tf.constant(self.parameters[scenes]),
             tf.constant(self.active[scenes]),
@@ -147,13 +152,17 @@ class Sources:
         )
 
     def put(self, scenes: slice, atoms: Atoms) -> None:
-        """Replaces those of some scenes."""
+        """Replaces the sources of some scenes."""
         self.parameters[scenes], self.active[scenes], self.noise_power[scenes] = (part.numpy() for part in atoms)
         self.known[scenes] = True
 
 
 def by_count(atoms: Atoms) -> Iterator[tuple[np.ndarray, Atoms]]:
-    """Scenes by how many sources they have, one or more: their numbers, and their sources in as many slots."""
+    """Groups scenes with at least one source by their number of sources.
+
+    Yields:
+      The indices of the scenes, and their atoms without empty slots.
+    """
     parameters, active, noise_power = (part.numpy() for part in atoms)
     counts = active.sum(axis=-1)
     first = np.argsort(~active, axis=-1, kind="stable")
@@ -164,10 +173,10 @@ def by_count(atoms: Atoms) -> Iterator[tuple[np.ndarray, Atoms]]:
 
 
 class SceneModel:
-    """The localizer's likelihood under an element response.
+    """The localizer's likelihood for a given element response.
 
     Args:
-      backbone: locates; its scenario is the installation.
+      backbone: the network that locates the sources; its scenario is the installation.
       num_antennas: M of the files.
     """
 
@@ -180,7 +189,7 @@ class SceneModel:
         self._atom_price = config.prune_llr
 
     def input_specs(self) -> list[tf.TensorSpec]:
-        """Of the inputs and the element response."""
+        """Tensor specs of the inputs and of the element response."""
         elements = self.array.num_elements
         measured = measurement_specs(self.num_antennas, elements)
         return [*measured.values(), tf.TensorSpec([elements], tf.complex64, "response")]
@@ -220,15 +229,16 @@ class SceneModel:
     def update(
         self, sources: Sources, scenes: slice, inputs: Mapping[str, np.ndarray], response: np.ndarray, *, locate: bool
     ) -> None:
-        """Refines what is believed of the scenes' sources; with `locate`, also locates them anew and keeps the better,
-        each atom at the price the localizer asks for one.
+        """Refines the sources of some scenes. With `locate`, also locates them anew and keeps the better result.
+
+        The better result has the lower negative log-likelihood plus the localizer's penalty per atom.
 
         Args:
           sources: changed in place.
-          scenes: which of them.
-          inputs: of these scenes, by name.
+          scenes: the scenes to update.
+          inputs: arrays of these scenes, by name.
           response: g, [N] complex64.
-          locate: whether to locate.
+          locate: whether to locate the sources anew.
         """
         arrays = [inputs[name] for name in INPUTS]
         known = bool(sources.known[scenes].all())
@@ -239,7 +249,7 @@ class SceneModel:
             return
         located, located_nll = self._locate(*arrays, response)
         if known:
-            better = self._priced(located, located_nll) < self._priced(refined, refined_nll)
+            better = self._penalized(located, located_nll) < self._penalized(refined, refined_nll)
             located = Atoms(
                 *(
                     tf.where(tf.reshape(better, [-1] + [1] * (new.shape.rank - 1)), new, old)
@@ -248,22 +258,22 @@ class SceneModel:
             )
         sources.put(scenes, located)
 
-    def _priced(self, atoms: Atoms, nll: tf.Tensor) -> tf.Tensor:
+    def _penalized(self, atoms: Atoms, nll: tf.Tensor) -> tf.Tensor:
         return nll + self._atom_price * tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1)
 
     def summed(
         self, atoms: Atoms, inputs: Mapping[str, np.ndarray], response: np.ndarray, anchors: Sequence[Anchors]
     ) -> tuple[Sums, np.ndarray]:
-        """Statistics of scenes at g = `response`.
+        """Computes the statistics of scenes at g = `response`.
 
         Args:
-          atoms: of the scenes.
-          inputs: of the scenes, by name.
+          atoms: sources of the scenes.
+          inputs: arrays of the scenes, by name.
           response: g, [N] complex64.
-          anchors: what is known of each scene's sources.
+          anchors: known source positions of each scene.
 
         Returns:
-          Their sums and the score of every scene, [B, 2N] float32, zero where a scene has no source.
+          The sums over the scenes, and the score of every scene, [B, 2N] float32, zero if a scene has no source.
         """
         size = 2 * response.size
         empty = atoms.noise_power.numpy()[~atoms.active.numpy().any(axis=-1)].astype(np.float64)

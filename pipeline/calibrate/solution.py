@@ -1,10 +1,10 @@
-"""From sums to an element response: gauge, prior, step, covariance.
+"""Computes the element response and its covariance from the sums.
 
-The likelihood does not know a common factor of g (the sources' powers and symbols undo it), so steps are taken across
-the two directions g and j g alone, and the result is scaled by convention: median amplitude 1 of the elements that
-reflect, mean phase 0. What else the scenes hardly tell, a ramp of phase above all, which is nearly a shift of all
-angles, the prior settles: g_n ~ CN(m, v), with m and v of the largest evidence (MacKay 1992). Where nothing is wrong v
-falls to nothing, and so does what a calibration changes.
+The likelihood does not depend on a common factor of g, because the powers and symbols of the sources cancel it. Steps
+are therefore orthogonal to the two gauge directions g and j g. A convention fixes the factor: the elements that reflect
+have a median amplitude of 1, and the mean phase is 0. Other directions are barely determined by the scenes, above all a
+phase ramp, which is nearly a shift of all angles. The prior g_n ~ CN(m, v) determines them; m and v maximise the
+evidence (MacKay 1992). If the nominal values are right, v approaches 0, and the calibration changes nothing.
 """
 
 import dataclasses
@@ -28,17 +28,19 @@ class Prior:
 
     @property
     def precision(self) -> float:
-        """Of each of the 2N real numbers."""
+        """Prior precision of each of the 2N real numbers."""
         return 2.0 / self.variance
 
 
 @dataclasses.dataclass(frozen=True)
 class Solution:
-    """An element response and what is known of it.
+    """An element response and its uncertainty.
 
-    response: g, [N] complex128. covariance: of (Re g, Im g), [2N, 2N] float64; zero along the gauge.
-    step: g minus the response before, [2N]. prior: that of the largest evidence. determined: how many of the 2N numbers
-    the scenes determine and not the prior.
+    response: g, [N] complex128.
+    covariance: covariance of (Re g, Im g), [2N, 2N] float64; zero along the gauge directions.
+    step: change from the previous response, [2N] float64.
+    prior: prior that maximises the evidence.
+    determined: effective number of the 2N numbers that the scenes determine rather than the prior.
     """
 
     response: np.ndarray
@@ -49,7 +51,7 @@ class Solution:
 
     @property
     def deviation(self) -> np.ndarray:
-        """Standard error of each element, root of the sum of both parts' variances: [N] float64."""
+        """Standard error of each element, sqrt(var Re g_n + var Im g_n): [N] float64."""
         variance = np.diag(self.covariance)
         return np.sqrt(variance[: self.response.size] + variance[self.response.size :])
 
@@ -64,34 +66,34 @@ def as_complex(values: np.ndarray) -> np.ndarray:
     return values[: values.size // 2] + 1j * values[values.size // 2 :]
 
 
-def settled(response: np.ndarray) -> np.ndarray:
-    """The same g with a median amplitude of 1 among the elements that reflect, and mean phase 0."""
+def normalized(response: np.ndarray) -> np.ndarray:
+    """Scales g to a median amplitude of 1 over the elements that reflect, and to a mean phase of 0."""
     amplitude = np.abs(response)
     scale = np.median(amplitude[amplitude > 0.3 * np.median(amplitude)])
     return response / scale * np.exp(-1j * np.angle(np.sum(response)))
 
 
 def across_gauge(response: np.ndarray) -> np.ndarray:
-    """An orthonormal basis of the directions that are no common factor of g: [2N, 2N - 2]."""
+    """Orthonormal basis of the directions orthogonal to a common factor of g: [2N, 2N - 2]."""
     gauge = np.stack([as_real(response), as_real(1j * response)], axis=1)
     return np.linalg.svd(gauge, full_matrices=True)[0][:, 2:]
 
 
 def complete_information(complete: np.ndarray) -> np.ndarray:
-    """T as the information of (Re g, Im g), were the sources and their symbols known: [2N, 2N]."""
+    """Complete-data information of (Re g, Im g) from T, as if sources and symbols were known: [2N, 2N]."""
     return 2.0 * np.block([[complete.real, -complete.imag], [complete.imag, complete.real]])
 
 
 def solve(sums: Sums, response: np.ndarray, prior: Prior, *, caution: float = 0.0, adapt: bool = True) -> Solution:
-    """The response of the highest posterior by the quadratic of the sums at `response`.
+    """Maximises the posterior by the quadratic approximation of the sums at `response`.
 
     Args:
-      sums: at `response`.
+      sums: sums at `response`.
       response: g, [N] complex128.
-      prior: where the search for the prior starts.
-      caution: 0 is the full step of Fisher scoring, 1 that of expectation maximisation, which never lowers the
-        likelihood: the information is mixed with the complete data's, which is never less.
-      adapt: whether the prior is chosen by the evidence; else it is used as it is.
+      prior: initial prior.
+      caution: mixes the information with the larger complete-data information. 0 is the full step of Fisher scoring.
+        1 is the step of expectation maximisation, which never lowers the likelihood.
+      adapt: whether to choose the prior by the evidence; otherwise `prior` is used unchanged.
     """
     basis = across_gauge(response)
     information = (1.0 - caution) * sums.information + caution * complete_information(sums.complete)
@@ -99,13 +101,13 @@ def solve(sums: Sums, response: np.ndarray, prior: Prior, *, caution: float = 0.
     eigenvalues = np.maximum(eigenvalues, 0.0)
     vectors = basis @ vectors
     score = vectors.T @ sums.score
-    here, ones = as_real(response), as_real(np.ones_like(response))
-    centre, start = vectors.T @ ones, vectors.T @ here
+    current, ones = as_real(response), as_real(np.ones_like(response))
+    centre, start = vectors.T @ ones, vectors.T @ current
     determined = 0.0
     for _ in range(_EVIDENCE_STEPS if adapt else 1):
         precision = prior.precision
         step = (score + precision * (prior.mean * centre - start)) / (eigenvalues + precision)
-        moved = here + vectors @ step
+        moved = current + vectors @ step
         determined = float(np.sum(eigenvalues / (eigenvalues + precision)))
         if not adapt:
             break
@@ -117,11 +119,11 @@ def solve(sums: Sums, response: np.ndarray, prior: Prior, *, caution: float = 0.
         if converged:
             break
     covariance = (vectors / (eigenvalues + prior.precision)) @ vectors.T
-    return Solution(as_complex(moved), covariance, moved - here, prior, determined)
+    return Solution(as_complex(moved), covariance, moved - current, prior, determined)
 
 
 def radial_deviation(solution: Solution) -> np.ndarray:
-    """Standard error of each element's amplitude, the larger one of any direction where g_n is small: [N] float64."""
+    """Standard error of each element along its least certain direction in the complex plane: [N] float64."""
     count = solution.response.size
     own = np.arange(count)
     c = solution.covariance
@@ -130,24 +132,24 @@ def radial_deviation(solution: Solution) -> np.ndarray:
 
 
 def dead_elements(solution: Solution, config: DeadConfig) -> np.ndarray:
-    """Elements that reflect nothing, [N] bool, by a test of each with a bounded rate of false alarms.
+    """Tests each element for being dead, with a bounded false-alarm rate; [N] bool.
 
-    The hypothesis: an element reflects at least `least_amplitude` of the median. Twice the log-likelihood ratio
-    between the best response and the best one that the hypothesis allows is, for an element on the edge of the
-    hypothesis, chi-squared with one degree of freedom on one side. So element n is declared dead where
-    (least_amplitude - |g_n|) / deviation_n exceeds the normal quantile of the false-alarm rate. A live element fails
-    with at most that probability. An element that the scenes do not determine is not declared dead.
+    The null hypothesis is that an element reflects at least `least_amplitude` of the median. For an element at exactly
+    this amplitude, twice the log-likelihood ratio between the best response and the best one under the hypothesis
+    follows a one-sided chi-squared distribution with one degree of freedom. Element n is therefore declared dead if
+    (least_amplitude - |g_n|) / deviation_n exceeds the normal quantile of the false-alarm rate. A live element is
+    declared dead with at most that probability. An element that the scenes do not determine is not declared dead.
 
     Args:
-      solution: its response settled, so that the median amplitude is 1.
-      config: the test.
+      solution: a solution with a normalized response, so that the median amplitude is 1.
+      config: settings of the test.
     """
     margin = (config.least_amplitude - np.abs(solution.response)) / radial_deviation(solution)
     return margin > stats.norm.isf(config.false_alarm_rate)
 
 
 def without_dead(solution: Solution, dead: np.ndarray) -> np.ndarray:
-    """The response of the highest posterior where the dead elements are at zero: [N] complex128."""
+    """The response that maximises the posterior with all dead elements at zero: [N] complex128."""
     if not dead.any():
         return solution.response
     fixed = np.concatenate([dead, dead])

@@ -1,18 +1,18 @@
-"""What scenes say of the element response g, as sums over scenes: score, information, expectation step.
+"""Likelihood statistics of the element response g, summed over scenes: score, information, expectation step.
 
-With Phi_l = H diag(c_l), B_l = Phi_l diag(g) A P^(1/2), Gamma_l = I + B_l^H B_l / sigma^2, S_l = B_l B_l^H + sigma^2 I
-and u_ln = B_l conj(a_n), a_n the n-th row of A P^(1/2), a change of g by delta changes S_l by
-sum_n delta_n phi_ln u_ln^H plus its adjoint. Hence the score (the gradient of the log-likelihood by conj(g))
+Let Phi_l = H diag(c_l), B_l = Phi_l diag(g) A P^(1/2), Gamma_l = I + B_l^H B_l / sigma^2, S_l = B_l B_l^H + sigma^2 I
+and u_ln = B_l conj(a_n), where a_n is the n-th row of A P^(1/2). A change of g by delta changes S_l by
+sum_n delta_n phi_ln u_ln^H plus its adjoint. Hence the score (the gradient of the log-likelihood by conj(g)) is
     e_n = sum_l (phi_n^H S^-1 y)(y^H S^-1 u_n) - phi_n^H S^-1 u_n
 and the Fisher information delta -> 2 delta^H G delta + 2 Re(delta^H Q conj(delta)) with
     G_nm = sum_l (phi_n^H S^-1 phi_m)(u_m^H S^-1 u_n),    Q_nm = sum_l (phi_n^H S^-1 u_m)(phi_m^H S^-1 u_n).
-The sources of a scene and its noise power are unknown too: theta, four numbers a source and one. What a scene tells of
-g beside them is the efficient score z = e_g - F_gt F_tt^-1 e_t and the efficient information J = F_gg - F_gt F_tt^-1
-F_tg (Bickel, Klaassen, Ritov and Wellner 1993), where a phase ramp, which a shift in angle undoes, counts for nothing.
-z and J are real, of the 2N numbers (Re g, Im g).
+The sources of a scene and its noise power are nuisance parameters theta: four numbers per source, and the noise power.
+With theta unknown, the efficient score is z = e_g - F_gt F_tt^-1 e_t and the efficient information is
+J = F_gg - F_gt F_tt^-1 F_tg (Bickel, Klaassen, Ritov and Wellner 1993). A phase ramp has almost no efficient
+information, because a shift of all angles cancels it. z and J are real and belong to the 2N numbers (Re g, Im g).
 
-The symbols' posterior given y has mean s_l = B_l^H S_l^-1 y and covariance Gamma_l^-1 (in units of P^(1/2)). What an
-expectation step adds up is
+The posterior of the symbols given y has mean s_l = B_l^H S_l^-1 y and covariance Gamma_l^-1 (in units of P^(1/2)). The
+expectation step adds up
     T = (H^H H) o sum_l (conj(c_l) c_l^T) o conj(A P^(1/2) (s_l s_l^H + Gamma_l^-1) P^(1/2) A^H) / sigma^2
 and b = e + T g (Fisher's identity), so that maximising gives g = T^-1 b (Dempster, Laird and Rubin 1977).
 """
@@ -32,11 +32,11 @@ from models.physics.steering import steering_jacobian
 class SceneStatistics(NamedTuple):
     """Statistics at one element response.
 
-    nll: [B] float32, the scenes' negative log-likelihood.
-    score: z, [B, 2N] float32, a row a scene.
+    nll: negative log-likelihood of each scene, [B] float32.
+    score: z of each scene, [B, 2N] float32.
     information: J, [2N, 2N] float32, summed over the scenes.
-    gradient: e, [N] complex64, summed.
-    complete: T, [N, N] complex64, summed.
+    gradient: e, [N] complex64, summed over the scenes.
+    complete: T, [N, N] complex64, summed over the scenes.
     """
 
     nll: tf.Tensor
@@ -47,11 +47,17 @@ class SceneStatistics(NamedTuple):
 
 
 class SceneParts(NamedTuple):
-    """Of B scenes with K sources each.
+    """Intermediate results for B scenes with K sources each; complex64 except `nll`.
 
-    vectors: A P^(1/2), [B, N, K]. slopes: S^-1 d(B_l)/d(theta) of 4 parameters a source, all azimuths first,
-    [B, L, M, 4K]. response: B_l, [B, L, M, K]. white: S^-1 B_l, likewise. inverse: Gamma^-1, [B, L, K, K].
-    residual: S^-1 y, [B, L, M, 1]. symbols: s_l, [B, L, K, 1]. noise: sigma^2, [B, 1, 1, 1] complex.
+    vectors: A P^(1/2), [B, N, K].
+    slopes: S^-1 d(B_l)/d(theta) for 4 parameters per source, all azimuths first, [B, L, M, 4K].
+    response: B_l and its derivatives, [B, L, M, 5K].
+    white: S^-1 B_l, [B, L, M, K].
+    inverse: Gamma^-1, [B, L, K, K].
+    residual: S^-1 y, [B, L, M, 1].
+    symbols: s_l, [B, L, K, 1].
+    noise: sigma^2, [B, 1, 1, 1].
+    nll: negative log-likelihood, [B] float32.
     """
 
     vectors: tf.Tensor
@@ -70,7 +76,7 @@ def _adjoint_product(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
 
 
 def _columns(atoms: Atoms, array: RISArray) -> tf.Tensor:
-    """P^(1/2) [a, da/dphi, da/dtheta, da/dw, a/2] of every source: [B, N, 5K]; zero where inactive."""
+    """P^(1/2) [a, da/dphi, da/dtheta, da/dw, a/2] of every source: [B, N, 5K]; zero for inactive sources."""
     azimuth, elevation, inverse_range, _ = tf.unstack(atoms.parameters, axis=-1)
     vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
     columns = tf.concat([vectors[..., None, :], slopes, 0.5 * vectors[..., None, :]], axis=-2)
@@ -92,7 +98,7 @@ def _back(observation: Observation, values: tf.Tensor) -> tf.Tensor:
 
 
 def scene_parts(observation: Observation, response: tf.Tensor, atoms: Atoms, array: RISArray) -> SceneParts:
-    """The pieces all statistics of scenes are made of, at g = `response`; arguments as for `scene_statistics`."""
+    """Computes the intermediate results that all statistics share; arguments as for `scene_statistics`."""
     columns = _columns(atoms, array)
     size = atoms.active.shape[-1]
     responses = _respond(observation, response, columns)
@@ -123,20 +129,20 @@ def scene_parts(observation: Observation, response: tf.Tensor, atoms: Atoms, arr
 
 
 def _gram(rows: tf.Tensor, other: tf.Tensor | None = None) -> tf.Tensor:
-    """[X, Y]^T [X', Y'] of rows Z = X + jY: [..., R, N] -> [..., 2N, 2N], one real product."""
+    """[X, Y]^T [X', Y'] of rows Z = X + jY: [..., R, N] -> [..., 2N, 2N], as one real product."""
     left = tf.concat([tf.math.real(rows), tf.math.imag(rows)], -1)
     right = left if other is None else tf.concat([tf.math.real(other), tf.math.imag(other)], -1)
     return tf.matmul(left, right, transpose_a=True)
 
 
 def _hermitian(gram: tf.Tensor) -> tf.Tensor:
-    """Z^H Z of the real Gram."""
+    """Z^H Z from the real Gram matrix."""
     n = gram.shape[-1] // 2
     return tf.complex(gram[..., :n, :n] + gram[..., n:, n:], gram[..., :n, n:] - gram[..., n:, :n])
 
 
 def _symmetric(gram: tf.Tensor) -> tf.Tensor:
-    """Z^T Z' of the real Gram."""
+    """Z^T Z' from the real Gram matrix."""
     n = gram.shape[-1] // 2
     return tf.complex(gram[..., :n, :n] - gram[..., n:, n:], gram[..., :n, n:] + gram[..., n:, :n])
 
@@ -149,7 +155,7 @@ def _pairs(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
 
 
 def _arriving(observation: Observation, parts: SceneParts, root: tf.Tensor) -> tf.Tensor:
-    """sum over scenes of (H^H H / sigma^2) o Z^H Z with rows c_l o (A P^(1/2) root_l): [N, N] complex."""
+    """Sum over scenes of (H^H H / sigma^2) o Z^H Z; Z has the rows c_l o (A P^(1/2) root_l): [N, N] complex."""
     rows = observation.ris_codes[..., None] * tf.matmul(parts.vectors[:, None], root)
     rows = tf.linalg.matrix_transpose(rows)
     rows = tf.reshape(rows, [tf.shape(rows)[0], -1, rows.shape[-1]])
@@ -163,7 +169,7 @@ def _root(matrix: tf.Tensor) -> tf.Tensor:
 
 
 def real_form(hermitian: tf.Tensor, symmetric: tf.Tensor) -> tf.Tensor:
-    """The real matrix of delta -> 2 delta^H G delta + 2 Re(delta^H Q conj(delta)) by (Re delta, Im delta): [2N, 2N]."""
+    """Matrix of the form 2 delta^H G delta + 2 Re(delta^H Q conj(delta)) in (Re delta, Im delta): [2N, 2N] real."""
     g_real, g_imag = tf.math.real(hermitian), tf.math.imag(hermitian)
     q_real, q_imag = tf.math.real(symmetric), tf.math.imag(symmetric)
     upper = tf.concat([g_real + q_real, q_imag - g_imag], -1)
@@ -177,8 +183,8 @@ def _element_information(observation: Observation, parts: SceneParts, back: tf.T
     inner = tf.eye(size, dtype=back.dtype) - parts.inverse  # B^H S^-1 B
     hermitian = _arriving(observation, parts, _root(inner))
     unexplained = _back(observation, tf.matmul(parts.response[..., :size], _root(parts.inverse)) / parts.noise)
-    beside = tf.matmul(parts.vectors[:, None], _root(inner))
-    hermitian -= _hermitian(_gram(_pairs(tf.math.conj(unexplained), beside)))
+    explained = tf.matmul(parts.vectors[:, None], _root(inner))
+    hermitian -= _hermitian(_gram(_pairs(tf.math.conj(unexplained), explained)))
     arriving = tf.math.conj(parts.vectors)[:, None]
     # phi_n^H S^-1 u_m = sum_k back_nk conj(a_mk)
     swapped = tf.linalg.matrix_transpose(arriving)[..., :, None, :] * tf.linalg.matrix_transpose(back)[..., None, :, :]
@@ -188,8 +194,11 @@ def _element_information(observation: Observation, parts: SceneParts, back: tf.T
 
 
 def prior_precision(field_of_view: FieldOfView, num_sources: int) -> np.ndarray:
-    """Inverse variances of theta where nothing is known but the field of view, [4K + 1] float32: those of uniform
-    priors of that width, and for the powers, the noise's too, of the width `models.physics.path_loss` gives them."""
+    """Prior precision of theta for sources anywhere in the field of view, [4K + 1] float32.
+
+    The precisions are the inverse variances of uniform priors. Angles and inverse ranges have the width of the field of
+    view; the powers, including the noise power, have the width that `models.physics.path_loss` gives.
+    """
     low, high = field_of_view.inverse_range
     widths = [
         field_of_view.azimuth[1] - field_of_view.azimuth[0],
@@ -201,7 +210,10 @@ def prior_precision(field_of_view: FieldOfView, num_sources: int) -> np.ndarray:
 
 
 class _Nuisance(NamedTuple):
-    """Of theta, P = 4K + 1 numbers a scene: score [B, P], information [B, P, P], with g [B, 2N, P]."""
+    """Statistics of theta, P = 4K + 1 numbers per scene.
+
+    score: [B, P]. information: [B, P, P]. cross: cross-information with g, [B, 2N, P].
+    """
 
     score: tf.Tensor
     information: tf.Tensor
@@ -261,7 +273,7 @@ def _nuisance(observation: Observation, parts: SceneParts, active: tf.Tensor, pr
 
 
 def _whitened(nuisance: _Nuisance) -> tuple[tf.Tensor, tf.Tensor]:
-    """F_tg and e_t against the factor of F_tt: [B, P, 2N], [B, P, 1]."""
+    """F_tg and e_t, whitened by the Cholesky factor of F_tt: [B, P, 2N], [B, P, 1]."""
     diagonal = tf.linalg.diag_part(nuisance.information)
     scale = tf.math.rsqrt(diagonal)
     scaled = nuisance.information * scale[:, :, None] * scale[:, None, :]
@@ -274,18 +286,17 @@ def _whitened(nuisance: _Nuisance) -> tuple[tf.Tensor, tf.Tensor]:
 def scene_statistics(
     observation: Observation, response: tf.Tensor, atoms: Atoms, precision: tf.Tensor, array: RISArray
 ) -> SceneStatistics:
-    """Statistics of scenes whose sources are at the maximum of the likelihood, or near it.
+    """Computes the statistics of scenes whose sources are at the maximum of the likelihood, or near it.
+
+    The cost is about 4 L K^2 (2N)^2 real operations per scene.
 
     Args:
-      observation: B scenes with the codes as sent, without g.
+      observation: B scenes, with the codes as sent, without g.
       response: g, [N] complex64.
-      atoms: the sources of each, K slots.
-      precision: of what is known of theta beforehand, [B, 4K + 1] float32, see `prior_precision`; a source whose place
-        is known has a high one.
+      atoms: sources of each scene, K slots.
+      precision: prior precision of theta, [B, 4K + 1] float32, see `prior_precision`; high for a source at a known
+        position.
       array: the surface.
-
-    Returns:
-      The statistics; about 4 L K^2 (2N)^2 real operations a scene.
     """
     parts = scene_parts(observation, response, atoms, array)
     back = _back(observation, parts.white)

@@ -1,19 +1,19 @@
-"""A calibration in words."""
+"""Log lines that summarise a calibration."""
 
 import numpy as np
 
 from pipeline.calibrate.calibrating import CalibrationResult
 from pipeline.calibrate.drift import DriftVerdict
-from pipeline.calibrate.learning import ENOUGH_ERROR, LearningCurve
+from pipeline.calibrate.learning_curve import ENOUGH_ERROR, LearningCurve
 
 
 def result_lines(result: CalibrationResult) -> list[str]:
-    """What was found, how well it is known, and what was not told by the scenes."""
+    """Summarises a calibration: the fit, the response, dead elements, and the learning curve."""
     stored, fitted = result.stored, result.fitted
     alive = ~stored.dead
     response = stored.element_response[alive]
     lines = [
-        f"{fitted.passes} passes; a scene held out gained {fitted.held_gain:.1f} of log-likelihood from first to last",
+        f"{fitted.passes} passes; log-likelihood per held-out scene rose by {fitted.held_gain:.1f}",
         f"phase {np.std(np.angle(response)):.3f} rad rms, amplitude {np.abs(response).min():.2f} to "
         f"{np.abs(response).max():.2f} of the median, standard error {_rms(stored.element_response_std[alive]):.3f}",
         f"dead: {int(stored.dead.sum())} of {stored.dead.size} elements"
@@ -30,28 +30,28 @@ def _rms(values: np.ndarray) -> float:
 
 
 def curve_lines(curve: LearningCurve) -> list[str]:
-    """The learning curve by halves, and what it says."""
-    lines = ["scenes   standard error   error shown by halves"]
-    lines += [f"{point.scenes:6.0f}   {point.predicted:14.3f}   {point.shown:21.3f}" for point in curve.points]
-    need = f"scenes needed for an error of {ENOUGH_ERROR:g}, which costs nothing: about {curve.scenes_needed}"
-    return [*lines, need + ("" if curve.scenes_needed > curve.points[-1].scenes else ", so these are enough")]
+    """The learning curve as a table, and the number of scenes needed."""
+    lines = ["scenes   predicted error   observed error"]
+    lines += [f"{point.scenes:6.0f}   {point.predicted:15.3f}   {point.observed:14.3f}" for point in curve.points]
+    need = f"scenes needed for an error of {ENOUGH_ERROR:g}, which costs no accuracy: about {curve.scenes_needed}"
+    return [*lines, need + ("" if curve.scenes_needed > curve.points[-1].scenes else "; these are enough")]
 
 
 def warning_of(result: CalibrationResult) -> str | None:
-    """One line where the scenes cannot tell."""
+    """A warning if the scenes are too few to calibrate with; None otherwise."""
     curve = result.curve
-    if curve.telling:
+    if curve.is_informative:
         return None
     return (
-        f"these {curve.points[-1].scenes:.0f} scenes leave an error of {curve.error:.2f} in an element response "
-        f"that is {curve.without:.2f} off: they can't tell; take about {curve.scenes_needed}"
+        f"too few scenes: with these {curve.points[-1].scenes:.0f} the calibrated response has an error of "
+        f"{curve.error:.2f}, the nominal one of {curve.uncalibrated_error:.2f}; record about {curve.scenes_needed}"
     )
 
 
 def verdict_lines(verdict: DriftVerdict, false_alarm_rate: float) -> list[str]:
-    """What the check says."""
+    """The verdict of the check as log lines."""
     says = "drifted" if verdict.drifted else "holds"
     return [
         f"{says}: {verdict.scenes} scenes, p = {verdict.p_value:.4f} at a false-alarm rate of {false_alarm_rate:g}; "
-        f"the element response is off by about {verdict.change_rms:.3f} rms, if it has changed"
+        f"if the element response has changed, it has by about {verdict.change_rms:.3f} rms"
     ]

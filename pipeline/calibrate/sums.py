@@ -1,4 +1,4 @@
-"""The sums a calibration is made of: of any number of scenes, in constant memory."""
+"""Sums of statistics over scenes; they take the same memory for any number of scenes."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -10,9 +10,10 @@ import numpy as np
 class Sums:
     """Statistics of scenes at one element response g, added up; `pipeline.calibrate.statistics` has the formulas.
 
-    scenes: how many; a fraction where old ones are half forgotten.
+    scenes: number of scenes; not an integer if earlier scenes are weighted down.
     nll: negative log-likelihood.
-    score: z, [2N] float64, of (Re g, Im g). information: J, [2N, 2N] float64.
+    score: z of (Re g, Im g), [2N] float64.
+    information: J, [2N, 2N] float64.
     complete: T of the expectation step, [N, N] complex128.
     """
 
@@ -29,7 +30,7 @@ class Sums:
         return Sums(*(weight * getattr(self, f.name) for f in dataclasses.fields(self)))
 
     def moved(self, step: np.ndarray) -> "Sums":
-        """The sums at g + step by their own quadratic: z falls by J step."""
+        """Returns the sums at g + step, by their quadratic approximation: z becomes z - J step."""
         return dataclasses.replace(
             self,
             score=self.score - self.information @ step,
@@ -44,5 +45,5 @@ def no_scenes(num_elements: int) -> Sums:
 
 
 def total(parts: Iterable[Sums], num_elements: int) -> Sums:
-    """The sum of sums."""
+    """Adds up sums."""
     return sum(parts, no_scenes(num_elements))

@@ -1,1 +1,1 @@
-"""`python -m pipeline.export`: writes a SavedModel that a model server serves."""
+"""`python -m pipeline.export`: writes a SavedModel for a model server."""

@@ -8,18 +8,18 @@ from pipeline.export.options import ExportOptions
 
 
 def _tuned(options: ExportOptions) -> ExportOptions | None:
-    """The defaults with --hyperparameters in their place."""
+    """The defaults, overridden by --hyperparameters."""
     if options.hyperparameters is None:
         return None
     return replaced(options, read_hyperparameters(options.hyperparameters))
 
 
 def work(options: ExportOptions, logger: logging.Logger) -> None:
-    """Writes a version, unless the latest one that these options wrote is still there."""
+    """Writes a version, unless one that these options wrote already exists."""
     from pipeline.export.exporting import export, exported
 
     known = exported(options)
-    logger.info(f"exported {export(options)}" if known is None else f"nothing has changed, {known} stays as it is")
+    logger.info(f"exported {export(options)}" if known is None else f"nothing has changed, keeping {known}")
 
 
 def main() -> None:

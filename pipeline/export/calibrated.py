@@ -1,4 +1,4 @@
-"""A calibration inside an exported model, so that any client profits."""
+"""Applies a calibration inside an exported model, so that every client benefits."""
 
 from collections.abc import Callable
 
@@ -7,26 +7,27 @@ import tensorflow as tf
 
 from serving.client.calibration import CHANNEL_TOLERANCE, Calibration
 
-Told = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-"""From ris_codes [B, L, N] and channel [B, M, N] as a client says them to what the model works with."""
+InputCorrection = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+"""Maps the ris_codes [B, L, N] and channel [B, M, N] that a client sends, complex64, to the inputs of the model."""
 
 
-def as_told(ris_codes: tf.Tensor, channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Without a calibration."""
+def uncalibrated(ris_codes: tf.Tensor, channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the inputs unchanged; used without a calibration."""
     return ris_codes, channel
 
 
-def calibrated(calibration: Calibration) -> Told:
+def calibrated(calibration: Calibration) -> InputCorrection:
     """`Calibration.apply` in TensorFlow.
 
-    Calls raise tf.errors.InvalidArgumentError for a channel that the correction doesn't belong to.
+    The returned function raises tf.errors.InvalidArgumentError for a channel other than the one that the calibration
+    corrects.
     """
     response = calibration.element_response
 
-    def told(ris_codes: tf.Tensor, channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def correct(ris_codes: tf.Tensor, channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return ris_codes * tf.constant(response), _corrected(channel, calibration)
 
-    return told
+    return correct
 
 
 def _corrected(channel: tf.Tensor, calibration: Calibration) -> tf.Tensor:

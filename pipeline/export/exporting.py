@@ -1,4 +1,4 @@
-"""The whole inference path as a versioned SavedModel for TF Serving."""
+"""Exports the whole inference path as a versioned SavedModel for TF Serving."""
 
 import math
 import os
@@ -15,7 +15,7 @@ from models.localizer import Localizer
 from models.physics.installation import load_installation
 from pipeline.common.artifacts import Fingerprint, difference, fingerprint, new_record, now, read_manifest
 from pipeline.common.records import write_json
-from pipeline.export.calibrated import as_told, calibrated
+from pipeline.export.calibrated import calibrated, uncalibrated
 from pipeline.export.options import WARMUP_BATCH_SIZES, ExportOptions
 from pipeline.export.warmup import check_batch_sizes, write_warmup_requests
 from pipeline.release.versions import EXPORT_FILE, model_digest, read_meta_graph, sync, versions_in
@@ -24,12 +24,12 @@ from serving.client.calibration import Calibration, read_calibration
 from tfds_shards.scene_sets import scene_set
 
 SIGNATURES = ("serving_default", "localize_real", "covariance", "spectrum")
-"""Those of measurements; beside them `surface` says what the model is of."""
+"""Signatures that take measurements. A further signature, `surface`, identifies the surface of the model."""
 _MUST_COMPILE = "_XlaMustCompile"
 
 
 def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.export.ExportArchive:
-    told = as_told if calibration is None else calibrated(calibration)
+    corrected = uncalibrated if calibration is None else calibrated(calibration)
     specs = localizer.input_specs()
     real_specs = {
         name: tf.TensorSpec([*spec.shape, 2], tf.float32, name) if spec.dtype.is_complex else spec
@@ -39,14 +39,14 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
     localize = localizer.graph.get_concrete_function()
 
     def serving_default(snapshots, ris_codes, channel, snr_db):
-        return localize(snapshots, *told(ris_codes, channel), snr_db)
+        return localize(snapshots, *corrected(ris_codes, channel), snr_db)
 
     def localize_real(snapshots, ris_codes, channel, snr_db):
         parts = (tf.complex(part[..., 0], part[..., 1]) for part in (snapshots, ris_codes, channel))
         return serving_default(*parts, snr_db)
 
     def predict(snapshots, ris_codes, channel, snr_db):
-        return localizer.predict(localizer.observe(snapshots, *told(ris_codes, channel), snr_db)).covariance
+        return localizer.predict(localizer.observe(snapshots, *corrected(ris_codes, channel), snr_db)).covariance
 
     def covariance(snapshots, ris_codes, channel, snr_db):
         predicted = predict(snapshots, ris_codes, channel, snr_db)
@@ -62,14 +62,14 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
             "elevation_deg": degrees * tf.reshape(dictionary.elevation, shape)[0, :, 0],
             "range_m": 1.0 / tf.reshape(dictionary.inverse_range, shape)[0, 0, :],
         }
-        # The grid once a scene: TF Serving splits batches and writes rows of JSON along the first axis of all outputs.
+        # One copy of the grid per scene, because TF Serving splits every output along its first axis.
         batch = tf.shape(snapshots)[0]
         return {"spectrum": volume} | {name: tf.tile(axis[None], [batch, 1]) for name, axis in axes.items()}
 
     digest = list(bytes.fromhex(surface_fingerprint(localizer.scenario.array)))
 
     def surface(snr_db):
-        """Which surface it is a model of, and whether it knows a calibration of it: for clients that have one."""
+        """The surface of the model, and whether a calibration is inside; a client with a calibration checks both."""
         return {
             "surface_sha256": tf.tile(tf.constant([digest], tf.uint8), [tf.size(snr_db), 1]),
             "calibrated": tf.fill(tf.shape(snr_db), calibration is not None),
@@ -87,10 +87,12 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
 
 
 def check_no_jit(graph: tf.compat.v1.GraphDef) -> None:
-    """TF Serving comes with XLA on CPU disabled, and a function that must be compiled fails there, not here.
+    """Checks that no function of a graph must be compiled by XLA.
+
+    TF Serving disables XLA on CPUs, so such a function would fail there, but not in this process.
 
     Raises:
-      ValueError: `graph` holds functions of `jit_compile=True`; names them.
+      ValueError: `graph` has functions with `jit_compile=True`; the message names them.
     """
     functions = graph.library.function
     nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
@@ -103,19 +105,19 @@ def check_no_jit(graph: tf.compat.v1.GraphDef) -> None:
 
 
 def asked(options: ExportOptions) -> Fingerprint:
-    """What decides an exported model.
+    """Everything that determines an exported model: options, inputs and code.
 
     Raises:
-      ValueError: weights that are not there.
+      ValueError: the weights do not exist.
     """
     return fingerprint("export", options, left_out=("model_base_path", "log_dir", "hyperparameters"))
 
 
 def exported(options: ExportOptions) -> Path | None:
-    """The latest version in the folder that these options would write again, None if there is none.
+    """Returns the latest version that was exported with the same options, inputs and code; None if there is none.
 
     Raises:
-      ValueError: weights that are not there.
+      ValueError: the weights do not exist.
     """
     wanted = asked(options)
     for version in reversed(versions_in(options.model_base_path)):
@@ -133,28 +135,28 @@ def export_localizer(
     calibration: Calibration | None = None,
     wanted: Fingerprint | None = None,
 ) -> Path:
-    """Writes a new version: staged beside it under a name no server takes for a version, then renamed.
+    """Writes a new version. It is written to a staging folder, which no server takes for a version, and then renamed.
 
     Args:
-      localizer: what is exported.
-      model_base_path: folder of the versions; its name is the model's.
-      warmup_batch_sizes: scenes in each request that a server replays before it serves the version.
-      calibration: what the installation does otherwise than the model's clients say.
-      wanted: what decided the model; recorded in the version, where given.
+      localizer: the model to export.
+      model_base_path: folder of the versions; its name becomes the model name in the warm-up requests.
+      warmup_batch_sizes: number of scenes in each request that a server replays before it serves the version.
+      calibration: calibration to apply to the inputs inside the model; None for no calibration.
+      wanted: fingerprint to record in the version; None records nothing.
 
     Returns:
-      The version's folder.
+      The folder of the version.
 
     Raises:
-      ValueError: the version exists, the graph cannot run in TF Serving, a batch size is wrong, or the calibration is
-        one of another surface.
+      ValueError: the version exists, the graph cannot run in TF Serving, a batch size is invalid, or the calibration
+        belongs to another surface.
     """
     check_batch_sizes(warmup_batch_sizes, len(SIGNATURES))
     if calibration is not None:
         check_surface(calibration, localizer.scenario.array)
     version = model_base_path / str(int(time.time()))
     if version.exists():
-        raise ValueError(f"{version}: expected a new version, got one that exists; wait a second and export again")
+        raise ValueError(f"{version}: expected a new version, got an existing one; wait a second and export again")
     model_base_path.mkdir(parents=True, exist_ok=True)
     staging = model_base_path / f"staging-{version.name}-{os.getpid()}"
     try:
@@ -176,7 +178,7 @@ def export_localizer(
 
 
 def export(options: ExportOptions) -> Path:
-    """The version that the options ask for."""
+    """Loads the weights and exports a new version; returns its folder."""
     weights = load_weights(options.weights)
     if options.installation is not None:
         weights = moved_to(weights, load_installation(options.installation))

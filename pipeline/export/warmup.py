@@ -1,6 +1,7 @@
-"""Warm-up records: requests that a server replays on a version before it serves it, so that no client waits for them.
+"""Warm-up records: requests that a server replays before it serves a version.
 
-The first request to a signature takes seconds, in which TensorFlow prunes, optimises and places its graph.
+The first request to a signature takes seconds, while TensorFlow prunes, optimises and places the graph. With warm-up
+records no client waits for that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,17 +17,17 @@ from models.physics.geometry import Scenario
 from tfds_shards.inputs import simulated_inputs
 
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
-MAX_RECORDS = 1000  # TF Serving refuses a version with more
+MAX_RECORDS = 1000  # TF Serving rejects a version with more
 
 
 def check_batch_sizes(batch_sizes: Sequence[int], num_signatures: int) -> None:
-    """Before anything is written.
+    """Checks the batch sizes of the warm-up requests.
 
     Raises:
-      ValueError: a size below 1, or more than `MAX_RECORDS` records.
+      ValueError: a size is below 1, or there would be more than `MAX_RECORDS` records.
     """
     if any(size < 1 for size in batch_sizes):
-        raise ValueError(f"warmup_batch_sizes: expected 1 or more scenes a request, got {min(batch_sizes)}")
+        raise ValueError(f"warmup_batch_sizes: expected 1 or more scenes per request, got {min(batch_sizes)}")
     most = MAX_RECORDS // num_signatures
     if len(batch_sizes) > most:
         raise ValueError(
@@ -34,8 +35,8 @@ def check_batch_sizes(batch_sizes: Sequence[int], num_signatures: int) -> None:
         )
 
 
-def _as(info: meta_graph_pb2.TensorInfo, value: np.ndarray) -> tensor_pb2.TensorProto:
-    """`value` in the dtype of a signature's input: complex numbers, or a trailing axis of 2."""
+def _to_proto(info: meta_graph_pb2.TensorInfo, value: np.ndarray) -> tensor_pb2.TensorProto:
+    """Converts `value` to the dtype of a signature's input: complex numbers, or a trailing axis of 2."""
     if np.iscomplexobj(value) and not tf.as_dtype(info.dtype).is_complex:
         value = np.stack([value.real, value.imag], axis=-1)
     return tf.make_tensor_proto(value, dtype=tf.as_dtype(info.dtype))
@@ -49,15 +50,15 @@ def write_warmup_requests(
     batch_sizes: Sequence[int],
     channel: np.ndarray | None = None,
 ) -> None:
-    """Writes a PredictionLog for every signature and batch size to `WARMUP_FILE` of a version; for no size, no file.
+    """Writes a PredictionLog for every signature and batch size to `WARMUP_FILE` of a version. Without sizes, no file.
 
     Args:
       version: folder of the SavedModel.
-      signatures: those to warm up, by name.
-      model_name: in the requests; a server replays them whatever name it serves the model under.
-      scenario: the installation that the scenes are simulated for.
-      batch_sizes: scenes a request.
-      channel: [M, N] complex64, of a model that knows one channel alone.
+      signatures: signatures to warm up, by name.
+      model_name: model name in the requests; a server replays them under any name.
+      scenario: installation to simulate scenes for.
+      batch_sizes: number of scenes in each request.
+      channel: [M, N] complex64, for a model whose calibration corrects one channel; None simulates a channel.
     """
     if not batch_sizes:
         return
@@ -72,6 +73,6 @@ def write_warmup_requests(
                 request = predict_pb2.PredictRequest()
                 request.model_spec.name, request.model_spec.signature_name = model_name, signature_name
                 for alias, info in signature.inputs.items():
-                    request.inputs[alias].CopyFrom(_as(info, scenes[alias][:size]))
+                    request.inputs[alias].CopyFrom(_to_proto(info, scenes[alias][:size]))
                 log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
                 writer.write(log.SerializeToString())

@@ -1,1 +1,1 @@
-"""`python -m pipeline.import_data`: brings measurements of other programs into the measurement file; docs/import.md."""
+"""`python -m pipeline.import_data`: converts data of other programs to a measurement file; docs/import.md."""

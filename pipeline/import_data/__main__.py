@@ -7,7 +7,7 @@ from pipeline.import_data.options import ImportDataOptions
 
 
 def work(options: ImportDataOptions, logger: logging.Logger) -> None:
-    """Imports."""
+    """Imports the data that the map names."""
     from pipeline.import_data.running import run_import
 
     run_import(options, logger)

@@ -1,4 +1,4 @@
-"""A map and its files into one measurement."""
+"""Reads all files of a map and joins them to one measurement."""
 
 import dataclasses
 from pathlib import Path
@@ -10,57 +10,57 @@ from pipeline.import_data.conversion import AXES, level_values, read_field
 from serving.client.measurement import Measurement, check_measurement
 
 Lattice = tuple[int, int] | None
-"""Rows and columns of a surface; None where it is no lattice, or not known."""
+"""Rows and columns of a surface; None if it is not a lattice, or unknown."""
 
 
-def import_measurement(told: ImportMap, where: str, lattice: Lattice = None) -> Measurement:
-    """Reads what a map says and joins its files along the scenes.
+def import_measurement(import_map: ImportMap, where: str, lattice: Lattice = None) -> Measurement:
+    """Reads the arrays that a map names and joins its files along the scenes.
 
     Args:
-      told: the map.
-      where: named in errors.
-      lattice: rows and columns of the installation, which axes "row" and "column" must have.
+      import_map: the map.
+      where: path of the map, for error messages.
+      lattice: rows and columns of the installation; the axes "row" and "column" must have these sizes.
 
     Raises:
-      ValueError: one line that names the field, what was expected and what came.
+      ValueError: an array is missing or invalid; one line with the field, the expected and the given value.
     """
     try:
         snapshots = [
             values if values.ndim == len(AXES["snapshots"]) else values[None]
-            for values in _by_file("snapshots", told.snapshots, told, lattice)
+            for values in _by_file("snapshots", import_map.snapshots, import_map, lattice)
         ]
         sizes = [len(values) for values in snapshots]
         arrays = {
             "snapshots": _joined("snapshots", snapshots),
-            "ris_codes": _field("ris_codes", told.ris_codes, told, sizes, lattice),
-            "channel": _field("channel", told.channel, told, sizes, lattice),
+            "ris_codes": _field("ris_codes", import_map.ris_codes, import_map, sizes, lattice),
+            "channel": _field("channel", import_map.channel, import_map, sizes, lattice),
         }
-        if told.snr is not None:
-            arrays["snr_db"] = _level("snr", told.snr, told, sizes)
-        if told.noise_power is not None:
-            arrays["noise_power"] = _level("noise_power", told.noise_power, told, sizes)
+        if import_map.snr is not None:
+            arrays["snr_db"] = _level("snr", import_map.snr, import_map, sizes)
+        if import_map.noise_power is not None:
+            arrays["noise_power"] = _level("noise_power", import_map.noise_power, import_map, sizes)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     return check_measurement(arrays, where)
 
 
-def _by_file(field: str, one: ArrayMap | LevelMap, told: ImportMap, lattice: Lattice = None) -> list[np.ndarray]:
-    files = one.files or told.files
+def _by_file(field: str, spec: ArrayMap | LevelMap, import_map: ImportMap, lattice: Lattice = None) -> list[np.ndarray]:
+    files = spec.files or import_map.files
     if not files:
         raise ValueError(f"{field}: expected files, of the map or of [{field}], got none")
-    return [read_field(field, _with_format(one, told, path), path, lattice) for path in files]
+    return [read_field(field, _with_format(spec, import_map, path), path, lattice) for path in files]
 
 
-def _with_format(one: ArrayMap | LevelMap, told: ImportMap, path: Path) -> ArrayMap | LevelMap:
-    """An array of the map's own files has the map's format where its table says none."""
-    return one if one.format or one.files else dataclasses.replace(one, format=told.format)
+def _with_format(spec: ArrayMap | LevelMap, import_map: ImportMap, path: Path) -> ArrayMap | LevelMap:
+    """Applies the format of the map to an array without a format and without files of its own."""
+    return spec if spec.format or spec.files else dataclasses.replace(spec, format=import_map.format)
 
 
 def _field(
-    field: str, one: ArrayMap | LevelMap, told: ImportMap, sizes: list[int], lattice: Lattice = None
+    field: str, spec: ArrayMap | LevelMap, import_map: ImportMap, sizes: list[int], lattice: Lattice = None
 ) -> np.ndarray:
-    """All scenes, or one array for all of them where one file holds it without scenes."""
-    found = _by_file(field, one, told, lattice)
+    """Reads a field for all scenes. A single file without an axis "scene" gives one array for all scenes."""
+    found = _by_file(field, spec, import_map, lattice)
     has_scenes = [values.ndim == len(AXES[field]) for values in found]
     if len(found) == 1 and not has_scenes[0]:
         return found[0]
@@ -77,9 +77,9 @@ def _field(
     return _joined(field, found)
 
 
-def _level(field: str, one: LevelMap, told: ImportMap, sizes: list[int]) -> np.ndarray:
-    values = np.array(one.value) if one.value is not None else _field(field, one, told, sizes)
-    return level_values(field, one, values)
+def _level(field: str, spec: LevelMap, import_map: ImportMap, sizes: list[int]) -> np.ndarray:
+    values = np.array(spec.value) if spec.value is not None else _field(field, spec, import_map, sizes)
+    return level_values(field, spec, values)
 
 
 def _joined(field: str, found: list[np.ndarray]) -> np.ndarray:

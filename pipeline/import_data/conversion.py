@@ -1,4 +1,4 @@
-"""From the arrays of one file to those of a measurement: parts, axes, units."""
+"""Converts the arrays of one file to those of a measurement: complex parts, order of axes, units."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,32 +16,33 @@ AXES: dict[str, tuple[str, ...]] = {
     "snr": ("scene",),
     "noise_power": ("scene",),
 }
-"""Of the measurement file; "row" and "column" stand for "element", row by row."""
+"""Axes of the arrays in the measurement file. "row" and "column" together replace "element", row by row."""
 
 
-def read_field(field: str, told: ArrayMap | LevelMap, path: Path, lattice: tuple[int, int] | None = None) -> np.ndarray:
-    """A field of the measurement from one file.
+def read_field(field: str, spec: ArrayMap | LevelMap, path: Path, lattice: tuple[int, int] | None = None) -> np.ndarray:
+    """Reads a field of the measurement from one file.
 
     Args:
-      field: of `AXES`.
-      told: where it is and how it is written; a level by name.
+      field: a key of `AXES`.
+      spec: name and format of the array in the file.
       path: the file.
-      lattice: rows and columns of the installation; the sizes of the axes "row" and "column" must equal them.
+      lattice: rows and columns of the installation; the axes "row" and "column" must have these sizes.
 
     Returns:
-      Numbers along `AXES[field]`, without "scene" where the file has no such axis. Complex but for levels.
+      Array along `AXES[field]`, without "scene" if the file has no such axis; complex128, or real for SNR and noise
+      power.
 
     Raises:
-      ValueError: what is missing or other than told; one line that names the field.
+      ValueError: the array is missing or does not match the map; one line that names the field.
     """
-    names = {"name": str(told.name)} if isinstance(told, LevelMap) else told.names
+    names = {"name": str(spec.name)} if isinstance(spec, LevelMap) else spec.names
     try:
-        is_matlab = format_of(path, told.format) == "mat"
-        arrays = read_arrays(path, list(names.values()), told.format)
-        parts = {key: _numbers(path, name, arrays[name], told.shape, is_matlab) for key, name in names.items()}
-        axes = _axes(field, told, parts, is_matlab)
+        is_matlab = format_of(path, spec.format) == "mat"
+        arrays = read_arrays(path, list(names.values()), spec.format)
+        parts = {key: _numbers(path, name, arrays[name], spec.shape, is_matlab) for key, name in names.items()}
+        axes = _axes(field, spec, parts, is_matlab)
         parts = {key: _along(path, names[key], part, axes, is_matlab) for key, part in parts.items()}
-        values = parts["name"] if isinstance(told, LevelMap) else _combined(path, told, parts, axes)
+        values = parts["name"] if isinstance(spec, LevelMap) else _combined(path, spec, parts, axes)
         axes = [axis for axis in axes if axis != "part"]
         if lattice is not None and "row" in axes:
             _check_lattice(dict(zip(axes, values.shape, strict=True)), lattice)
@@ -51,7 +52,7 @@ def read_field(field: str, told: ArrayMap | LevelMap, path: Path, lattice: tuple
 
 
 def _numbers(path: Path, name: str, values: np.ndarray, shape: tuple[int, ...] | None, is_matlab: bool) -> np.ndarray:
-    """An array that holds numbers, in the shape told."""
+    """Checks that an array holds numbers, and reshapes it as the map says."""
     if values.dtype.kind not in "biufc":
         raise ValueError(f"{path}: {name}: expected numbers, got dtype {values.dtype}")
     if values.size == 0:
@@ -66,7 +67,7 @@ def _numbers(path: Path, name: str, values: np.ndarray, shape: tuple[int, ...] |
 
 
 def _along(path: Path, name: str, values: np.ndarray, axes: Sequence[str], is_matlab: bool) -> np.ndarray:
-    """An array that has these axes."""
+    """Checks that an array has these axes."""
     if is_matlab:
         values = _with_axes_of_matlab(values, len(axes))
     if values.ndim != len(axes):
@@ -76,7 +77,7 @@ def _along(path: Path, name: str, values: np.ndarray, axes: Sequence[str], is_ma
 
 
 def _with_axes_of_matlab(values: np.ndarray, count: int) -> np.ndarray:
-    """MATLAB has two axes at least and none of size 1 at the end: vectors lose one, what was dropped comes back."""
+    """Restores the number of axes: MATLAB stores vectors with two axes and drops trailing axes of size 1."""
     if count == 0 and values.size == 1:
         return values.reshape(())
     if count == 1 and values.size == max(values.shape, default=1):
@@ -84,29 +85,29 @@ def _with_axes_of_matlab(values: np.ndarray, count: int) -> np.ndarray:
     return values.reshape(values.shape + (1,) * (count - values.ndim))
 
 
-def _axes(field: str, told: ArrayMap | LevelMap, parts: Mapping[str, np.ndarray], is_matlab: bool) -> Sequence[str]:
-    """The axes told, checked for this field; left out, the measurement's, with "scene" where there are as many axes."""
+def _axes(field: str, spec: ArrayMap | LevelMap, parts: Mapping[str, np.ndarray], is_matlab: bool) -> Sequence[str]:
+    """Checks the axes of the map. Without any, returns those of the measurement, with "scene" if the array has it."""
     expected = AXES[field]
-    trailing = ("part",) if isinstance(told, ArrayMap) and told.parts != "complex" else ()
-    if told.axes is None:
+    trailing = ("part",) if isinstance(spec, ArrayMap) and spec.parts != "complex" else ()
+    if spec.axes is None:
         least = min(part.ndim for part in parts.values()) - len(trailing)
         if is_matlab and expected == ("scene",):
             return expected if max(part.size for part in parts.values()) > 1 else ()
         whole = least >= len(expected)
         return (*(expected if whole else expected[1:]), *trailing)
-    inner = ["element" if axis == "column" else axis for axis in told.axes if axis not in ("row", "part")]
+    inner = ["element" if axis == "column" else axis for axis in spec.axes if axis not in ("row", "part")]
     inner = sorted(axis for axis in inner if axis != "scene")
-    if ("row" in told.axes) != ("column" in told.axes) or inner != sorted(expected[1:]):
+    if ("row" in spec.axes) != ("column" in spec.axes) or inner != sorted(expected[1:]):
         shown = ", ".join(expected[1:])
-        raise ValueError(f"axes: expected {shown or 'none'} and, if there is one, scene, got {list(told.axes)}")
-    return told.axes
+        raise ValueError(f"axes: expected {shown or 'none'} and, if there is one, scene, got {list(spec.axes)}")
+    return spec.axes
 
 
 def _check_lattice(sizes: Mapping[str, int], lattice: tuple[int, int]) -> None:
     """Checks the sizes of the axes "row" and "column" against the installation.
 
     Raises:
-      ValueError: they differ; says so where the two axes look swapped.
+      ValueError: they differ; the message says so if the two axes look swapped.
     """
     rows, columns = lattice
     got = (sizes["row"], sizes["column"])
@@ -119,50 +120,50 @@ def _check_lattice(sizes: Mapping[str, int], lattice: tuple[int, int]) -> None:
     )
 
 
-def _combined(path: Path, told: ArrayMap, parts: Mapping[str, np.ndarray], axes: Sequence[str]) -> np.ndarray:
-    """Complex numbers along the axes but "part"."""
+def _combined(path: Path, spec: ArrayMap, parts: Mapping[str, np.ndarray], axes: Sequence[str]) -> np.ndarray:
+    """Combines the parts to complex numbers; removes the axis "part"."""
     for key, part in parts.items():
-        if np.iscomplexobj(part) and (key != "name" or told.parts != "complex"):
-            raise ValueError(f"{path}: {told.names[key]}: expected real numbers, got dtype {part.dtype}")
-    if told.parts != "complex":
+        if np.iscomplexobj(part) and (key != "name" or spec.parts != "complex"):
+            raise ValueError(f"{path}: {spec.names[key]}: expected real numbers, got dtype {part.dtype}")
+    if spec.parts != "complex":
         held = np.moveaxis(parts["name"], axes.index("part"), 0)
         if len(held) != 2:
-            raise ValueError(f"{path}: {told.name}: expected an axis part of size 2, got {len(held)}")
-        keys = ("real", "imag") if told.parts == "real_imag" else ("amplitude", "phase")
+            raise ValueError(f"{path}: {spec.name}: expected an axis part of size 2, got {len(held)}")
+        keys = ("real", "imag") if spec.parts == "real_imag" else ("amplitude", "phase")
         parts = dict(zip(keys, held, strict=True))
     shapes = {part.shape for part in parts.values()}
     if len(shapes) > 1:
         got = ", ".join(f"{key} {list(part.shape)}" for key, part in parts.items())
         raise ValueError(f"{path}: expected parts of one shape, got {got}")
-    values = told.scale * _complex(path, told, parts)
-    return np.conj(values) if told.conj else values
+    values = spec.scale * _complex(path, spec, parts)
+    return np.conj(values) if spec.conj else values
 
 
-def _complex(path: Path, told: ArrayMap, parts: Mapping[str, np.ndarray]) -> np.ndarray:
+def _complex(path: Path, spec: ArrayMap, parts: Mapping[str, np.ndarray]) -> np.ndarray:
     if "name" in parts:
         return parts["name"].astype(np.complex128)
     if "real" in parts:
         return parts["real"] + 1j * parts["imag"]
-    if told.bits is not None:
-        index, levels = parts["index"], 2**told.bits
+    if spec.bits is not None:
+        index, levels = parts["index"], 2**spec.bits
         if not np.isin(index, np.arange(levels)).all():
             raise ValueError(
-                f"{path}: {told.index}: expected indices 0 to {levels - 1}, got {index.min():g} to {index.max():g}"
+                f"{path}: {spec.index}: expected indices 0 to {levels - 1}, got {index.min():g} to {index.max():g}"
             )
-        return code_phasors(index.astype(np.intp), told.bits)
+        return code_phasors(index.astype(np.intp), spec.bits)
     phase = parts["phase"].astype(np.float64)
-    if told.phase_unit == "deg":
+    if spec.phase_unit == "deg":
         phase = np.deg2rad(phase)
     if "amplitude" not in parts:
         return np.exp(1j * phase)
     amplitude = parts["amplitude"].astype(np.float64)
-    if told.amplitude_unit == "db":
+    if spec.amplitude_unit == "db":
         amplitude = 10.0 ** (amplitude / 20.0)
     return amplitude * np.exp(1j * phase)
 
 
 def _ordered(values: np.ndarray, axes: Sequence[str], expected: Sequence[str]) -> np.ndarray:
-    """Transposed to the expected order, rows and columns joined."""
+    """Transposes the axes to the expected order and joins rows and columns."""
     wanted = [axis for axis in expected if axis in axes or axis == "element"]
     if "row" in axes:
         position = wanted.index("element")
@@ -171,21 +172,21 @@ def _ordered(values: np.ndarray, axes: Sequence[str], expected: Sequence[str]) -
     return values.reshape(*values.shape[:-2], -1) if "row" in axes else values
 
 
-def level_values(field: str, told: LevelMap, values: np.ndarray) -> np.ndarray:
-    """SNR in dB, or noise power as a ratio to |snapshots|^2 of 1, from values in the unit told.
+def level_values(field: str, spec: LevelMap, values: np.ndarray) -> np.ndarray:
+    """Converts an SNR to dB, or a noise power to the unit of |snapshots|^2.
 
     Raises:
-      ValueError: a linear SNR that is not positive.
+      ValueError: the values are complex, or a linear SNR is not positive.
     """
     if np.iscomplexobj(values):
         raise ValueError(f"{field}: expected real numbers, got dtype {values.dtype}")
     values = values.astype(np.float64)
     if field == "snr":
-        if told.unit == "db":
+        if spec.unit == "db":
             return values
         if not (values > 0).all():
             raise ValueError(f"snr: expected positive ratios, got {values.min():g}")
         return 10.0 * np.log10(values)
-    if told.unit in ("dbw", "dbm"):
-        return 10.0 ** ((values - (30.0 if told.unit == "dbm" else 0.0)) / 10.0)
+    if spec.unit in ("dbw", "dbm"):
+        return 10.0 ** ((values - (30.0 if spec.unit == "dbm" else 0.0)) / 10.0)
     return values

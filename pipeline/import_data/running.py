@@ -1,4 +1,4 @@
-"""From the options of `python -m pipeline.import_data` to the measurement file."""
+"""Runs `python -m pipeline.import_data`: reads the data by the map and writes the measurement file."""
 
 import logging
 
@@ -14,7 +14,11 @@ from serving.client.measurement import Measurement, write_measurement
 
 
 def run_import(options: ImportDataOptions, logger: logging.Logger) -> Measurement:
-    """Reads, checks, writes the file whole, and says what is in it."""
+    """Reads and checks the data, writes the measurement file atomically, and logs a summary.
+
+    Raises:
+      ValueError: the map or the data are invalid; one line that names the field.
+    """
     measurement = _imported(options)
     write_measurement(options.output, measurement)
     for line in summary_lines(measurement):
@@ -24,30 +28,30 @@ def run_import(options: ImportDataOptions, logger: logging.Logger) -> Measuremen
 
 
 def _imported(options: ImportDataOptions) -> Measurement:
-    told, where = read_map(options.map), str(options.map)
+    import_map, where = read_map(options.map), str(options.map)
     scenario = Scenario() if options.installation is None else load_installation(options.installation)
-    if isinstance(told, SionnaImport):
+    if isinstance(import_map, SionnaImport):
         from pipeline.import_data.sionna import import_sionna
 
-        return import_sionna(told, scenario, where)
-    if isinstance(told, DeepMIMOImport):
+        return import_sionna(import_map, scenario, where)
+    if isinstance(import_map, DeepMIMOImport):
         from pipeline.import_data.deepmimo import import_deepmimo
 
-        return import_deepmimo(told, scenario, where)
+        return import_deepmimo(import_map, scenario, where)
     if options.installation is None:
-        return import_measurement(told, where)
+        return import_measurement(import_map, where)
     array = scenario.array
     lattice = (array.num_vertical, array.num_horizontal) if array.positions_m is None else None
-    measurement = import_measurement(told, where, lattice)
+    measurement = import_measurement(import_map, where, lattice)
     check_sizes(measurement, scenario, where)
     return measurement
 
 
 def check_sizes(measurement: Measurement, scenario: Scenario, where: str) -> None:
-    """Whether a measurement has an installation's antennas and elements.
+    """Checks the numbers of antennas and elements of a measurement against an installation.
 
     Raises:
-      ValueError: it has not.
+      ValueError: they differ.
     """
     for letter, expected, got in (
         ("M", scenario.num_antennas, measurement.num_antennas),
@@ -58,7 +62,7 @@ def check_sizes(measurement: Measurement, scenario: Scenario, where: str) -> Non
 
 
 def summary_lines(measurement: Measurement) -> list[str]:
-    """Sizes, SNR, and the modulus of the codes, which a model takes for one."""
+    """Log lines with sizes and SNR, and a warning for codes whose modulus is not 1, as the model assumes."""
     modulus = np.abs(measurement.ris_codes)
     lines = [
         f"{len(measurement)} scenes of {measurement.snapshots.shape[1]} snapshots, "

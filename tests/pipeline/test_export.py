@@ -1,4 +1,4 @@
-"""The exported SavedModel: its signatures agree with the design and with each other; versions come whole or not."""
+"""The exported SavedModel: signatures agree with the design and with each other; versions are written atomically."""
 
 import dataclasses
 import shutil
@@ -74,7 +74,7 @@ def covariance(model, inputs) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def spectrum(model, inputs) -> dict[str, np.ndarray]:
-    """The spectra, and the grid that all scenes share."""
+    """The spectra and the common grid of all scenes."""
     outputs = call(model, "spectrum", inputs)
     for name in ("azimuth_deg", "elevation_deg", "range_m"):
         np.testing.assert_array_equal(outputs[name], np.repeat(outputs[name][:1], 4, axis=0))
@@ -111,7 +111,7 @@ def test_signatures_are_those_of_the_design(version: Path) -> None:
 
 
 def test_r_pred_is_one_graph_for_all_signatures(version: Path) -> None:
-    """A second copy would cost a server half as much again, memory and time to load; so with the refinement."""
+    """A second copy would raise a server's memory and load time by half; the same holds for the refinement."""
     names = [function.signature.name for function in read_meta_graph(version).graph_def.library.function]
     assert sum("predict_covariance" in name for name in names) == 1
     assert sum("fisher_scoring" in name for name in names) == 1
@@ -119,7 +119,7 @@ def test_r_pred_is_one_graph_for_all_signatures(version: Path) -> None:
 
 @pytest.mark.parametrize(("batch", "num_snapshots"), [(1, 64), (3, 20)])
 def test_batch_and_snapshots_are_free(model, inputs, batch: int, num_snapshots: int) -> None:
-    """L is dynamic, and fewer snapshots still show a loud source."""
+    """L is dynamic; a strong source is also found with fewer snapshots."""
     fewer = {name: value[:batch] for name, value in inputs.items()}
     for name in ("snapshots", "ris_codes"):
         fewer[name] = fewer[name][:, :num_snapshots]
@@ -158,7 +158,7 @@ def test_covariance_is_hermitian_positive_at_trace_n(covariance: np.ndarray) -> 
     np.testing.assert_allclose(np.trace(covariance, axis1=1, axis2=2).real, ELEMENTS, rtol=1e-4)
     eigenvalues = np.linalg.eigvalsh(covariance.astype(np.complex128))
     assert eigenvalues.min() > 0
-    # At most K_max atoms and a spare one above an even floor.
+    # At most K_max atoms and a spare one above a constant noise floor.
     np.testing.assert_allclose(eigenvalues[:, : -(K_MAX + 1)].max(axis=1), eigenvalues.min(axis=1), rtol=0.05)
 
 
@@ -198,7 +198,7 @@ def test_spectrum_is_mvdr_of_the_shrunk_covariance(spectrum, covariance: np.ndar
 
 
 def versions_in(folder: Path) -> list[int]:
-    """What a server takes for versions."""
+    """Folder names that a server takes for versions."""
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
 
 
@@ -229,7 +229,7 @@ def test_an_existing_version_is_never_overwritten(
 ) -> None:
     monkeypatch.setattr(exporting, "time", SimpleNamespace(time=lambda: 1_700_000_000.9))
     (tmp_path / "1700000000").mkdir()
-    with pytest.raises(ValueError, match="expected a new version, got one that exists"):
+    with pytest.raises(ValueError, match="expected a new version, got an existing one"):
         export_localizer(tiny_localizer, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["1700000000"]
     assert not any(any(path.iterdir()) for path in tmp_path.iterdir())
@@ -250,7 +250,7 @@ def test_the_same_weights_for_another_installation() -> None:
     steering = np.array([steering_vector(*source, scenario.array) for source in sources])
 
     def share(estimator: Backbone) -> np.ndarray:
-        """Of tr R_pred, along the steering vector of each scene's source."""
+        """Share of tr R_pred along the steering vector of each scene's source."""
         predicted = estimator(inputs_of(batch)).numpy()
         along = np.einsum("bn,bnm,bm->b", steering.conj(), predicted, steering).real
         return along / np.trace(predicted, axis1=1, axis2=2).real

@@ -45,7 +45,7 @@ def test_every_signature_has_a_record_of_each_batch_size(version: Path, requests
 
 
 def test_every_record_replays_in_a_session(version: Path, requests) -> None:
-    """As TF Serving does it: loaded by tag `serve`, inputs by feed name, all outputs of the signature."""
+    """As in TF Serving: load by tag `serve`, feed inputs by name, fetch all outputs of the signature."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         signatures = tf.compat.v1.saved_model.load(session, ["serve"], str(version)).signature_def
         for request in requests:
@@ -57,12 +57,12 @@ def test_every_record_replays_in_a_session(version: Path, requests) -> None:
             outputs = {alias: info.name for alias, info in signature.outputs.items()}
             values = session.run(outputs, feeds)
             batch = len(feeds[signature.inputs["snr_db"].name])
-            # Batching splits every output along its first axis, and refuses one of another length.
+            # Batching splits every output along its first axis and rejects outputs of another length.
             assert {alias: len(value) for alias, value in values.items()} == dict.fromkeys(signature.outputs, batch)
 
 
 def test_scenes_are_the_installations() -> None:
-    """Of a small surface too, whose elements are fewer than L."""
+    """Also for a small surface with fewer elements than snapshots."""
     scenes = simulated_inputs(Scenario(array=RISArray(num_horizontal=4, num_vertical=3), num_antennas=5), 2)
     shapes = {name: value.shape for name, value in scenes.items()}
     assert shapes == {"snapshots": (2, 64, 5), "ris_codes": (2, 64, 12), "channel": (2, 5, 12), "snr_db": (2,)}
@@ -71,7 +71,7 @@ def test_scenes_are_the_installations() -> None:
 
 
 class CompiledLocalizer(Localizer):
-    """Compiles a step that pip's TensorFlow runs and TF Serving does not."""
+    """Compiles a step with XLA: the TensorFlow package runs it, TF Serving does not."""
 
     @tf.function(jit_compile=True)
     def decibels(self, power: tf.Tensor) -> tf.Tensor:
@@ -90,7 +90,7 @@ def test_a_compiled_function_is_refused_and_nothing_is_left(tmp_path: Path, tiny
 
 
 def test_records_can_be_left_out(tiny_model: Path) -> None:
-    """As `tiny_model` does."""
+    """The export of `tiny_model` has none."""
     options = tyro.cli(export.ExportOptions, args=["--model-base-path", "models", "--warmup-batch-sizes"])
     assert options.warmup_batch_sizes == ()
     (version,) = tiny_model.iterdir()

@@ -1,4 +1,4 @@
-"""A module a format, each with `read_arrays(path, names) -> {name: array}`."""
+"""Readers: one module per file format, each with `read_arrays(path, names) -> {name: array}`."""
 
 import importlib
 from collections.abc import Collection, Sequence
@@ -9,18 +9,18 @@ import numpy as np
 from pipeline.import_data.config import Format, format_of
 
 
-def read_arrays(path: Path, names: Sequence[str], told: Format | None = None) -> dict[str, np.ndarray]:
-    """Arrays of a file by name.
+def read_arrays(path: Path, names: Sequence[str], file_format: Format | None = None) -> dict[str, np.ndarray]:
+    """Reads arrays of a file by name.
 
     Args:
       path: the file.
-      names: of datasets; slashes lead into groups and structs.
-      told: the format; left out, by the file's name.
+      names: names of the arrays; slashes lead into groups and structs.
+      file_format: the format; None takes it from the file name.
 
     Raises:
-      ValueError: no such file, one of another format, cut short, or without one of the names; one line.
+      ValueError: the file does not exist, has another format, is truncated, or lacks an array; one line.
     """
-    which = format_of(path, told)
+    which = format_of(path, file_format)
     if not path.exists():
         raise ValueError(f"{path}: expected a file, found none")
     found: dict[str, np.ndarray] = importlib.import_module(f"{__name__}.{which}").read_arrays(path, names)
@@ -28,7 +28,11 @@ def read_arrays(path: Path, names: Sequence[str], told: Format | None = None) ->
 
 
 def expect_names(path: Path, names: Sequence[str], there: Collection[str]) -> None:
-    """Raises ValueError where one of the names is not there; it says which are."""
+    """Checks that a file has arrays of all names.
+
+    Raises:
+      ValueError: one is missing; the message lists the arrays of the file.
+    """
     for name in names:
         if name not in there:
             raise ValueError(
@@ -37,5 +41,5 @@ def expect_names(path: Path, names: Sequence[str], there: Collection[str]) -> No
 
 
 def unreadable(path: Path, what: str, error: Exception) -> ValueError:
-    """The error of a file that is not what it should be."""
+    """The error for a file that cannot be read as `what`."""
     return ValueError(f"{path}: expected {what}, got: {str(error).strip().partition(chr(10))[0]}")

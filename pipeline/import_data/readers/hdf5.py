@@ -1,4 +1,4 @@
-"""HDF5, by h5py."""
+"""Reads HDF5 files with h5py."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ _COMPOUND = ({"real", "imag"}, {"re", "im"}, {"r", "i"})
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Datasets by path within the file, axes in HDF5's order; a compound of real and imaginary part is complex."""
+    """Reads datasets by their path within the file. A compound of real and imaginary parts becomes complex."""
     try:
         with h5py.File(path, "r") as file:
             there: list[str] = []
@@ -28,5 +28,5 @@ def _complex(values: np.ndarray) -> np.ndarray:
     fields = values.dtype.names or ()
     if set(fields) not in _COMPOUND:
         return np.asarray(values)
-    real, imag = sorted(fields, reverse=True)  # r before i in all of them
+    real, imag = sorted(fields, reverse=True)  # the name of the real part sorts last in all of them
     return np.asarray(values[real] + 1j * values[imag])

@@ -1,4 +1,4 @@
-"""MATLAB: v5 to v7 by SciPy, v7.3, which is HDF5 with the axes reversed, by h5py; axes as MATLAB's `size` has them."""
+"""Reads MATLAB files: v5 to v7 with SciPy, v7.3 with h5py. Axes are in MATLAB's order; v7.3 stores them reversed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ _HDF5_SIGNATURE, _USER_BLOCK = b"\x89HDF\r\n\x1a\n", 512
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Variables by name, fields of scalar structs after a slash."""
+    """Reads variables by name; a slash leads to a field of a scalar struct."""
     if _is_hdf5(path):
         return {name: values.T for name, values in hdf5.read_arrays(path, names).items()}
     try:
@@ -27,7 +27,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _is_hdf5(path: Path) -> bool:
-    """Whether HDF5 begins at the file's start, or behind the text that MATLAB puts before it."""
+    """Whether the HDF5 signature is at the start of the file, or after MATLAB's text header."""
     with path.open("rb") as file:
         start = file.read(_USER_BLOCK + len(_HDF5_SIGNATURE))
     return _HDF5_SIGNATURE in (start[: len(_HDF5_SIGNATURE)], start[_USER_BLOCK:])

@@ -1,4 +1,4 @@
-"""NumPy's .npz."""
+"""Reads NumPy .npz files."""
 
 import zipfile
 import zlib
@@ -11,7 +11,7 @@ from pipeline.import_data.readers import expect_names, unreadable
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Arrays by name; nothing is unpickled."""
+    """Reads arrays by name, without unpickling objects."""
     try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):

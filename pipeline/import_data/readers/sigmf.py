@@ -1,4 +1,4 @@
-"""SigMF recordings, by the library of that name (the extra `import`)."""
+"""Reads SigMF recordings with the package sigmf (the extra `import`)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +10,9 @@ from pipeline.import_data.readers import expect_names, unreadable
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The one array `samples`, [sample, channel], the axis of channels also where there is one.
+    """Reads the array `samples`, [sample, channel]; a recording with one channel also has the axis of channels.
 
-    Fixed point is scaled to +-1, as the library does; the hash of the metadata is checked where there is one.
+    Fixed-point samples are scaled to +-1. The samples are checked against the hash in the metadata, if it has one.
     """
     require("sigmf", "import", str(path))
     from sigmf import sigmffile

@@ -1,4 +1,4 @@
-"""TFRecord files of tf.train.Example, by TensorFlow."""
+"""Reads TFRecord files of tf.train.Example with TensorFlow."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,10 @@ from pipeline.import_data.readers import expect_names, unreadable
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Features by name, records along the first axis: [record, value] of lists, [record, ...] of serialised tensors."""
+    """Reads features by name, with records along the first axis.
+
+    A list of numbers gives [record, value], a serialised tensor [record, ...].
+    """
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     try:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():

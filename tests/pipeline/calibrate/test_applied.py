@@ -1,4 +1,4 @@
-"""A calibration inside an exported model and in evaluation: the same as told by hand."""
+"""A calibration inside an exported model and in evaluation equals one that is applied by hand."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import tensorflow as tf
 from models.localizer import Localizer
 from models.physics.geometry import RISArray
 from pipeline.calibrate.files import provenance
-from pipeline.export.calibrated import as_told, calibrated
+from pipeline.export.calibrated import calibrated, uncalibrated
 from pipeline.export.exporting import export_localizer
 from pipeline.metrics.estimators import calibrated_estimator, localizer_estimator
 from serving.client.calibration import Calibration
@@ -38,35 +38,35 @@ def test_in_the_graph_as_in_numpy(inputs, calibration: Calibration) -> None:
     codes, channel = tf.function(calibrated(calibration))(inputs["ris_codes"], 3.0 * inputs["channel"])
     np.testing.assert_allclose(codes, expected["ris_codes"], rtol=1e-5)
     np.testing.assert_allclose(channel, 3.0 * expected["channel"], rtol=1e-4, atol=1e-6)
-    told = as_told(inputs["ris_codes"], inputs["channel"])
-    assert told[0] is inputs["ris_codes"] and told[1] is inputs["channel"]
+    unchanged = uncalibrated(inputs["ris_codes"], inputs["channel"])
+    assert unchanged[0] is inputs["ris_codes"] and unchanged[1] is inputs["channel"]
     with pytest.raises(tf.errors.InvalidArgumentError, match="channel: expected the one that the model's calibration"):
         calibrated(calibration)(inputs["ris_codes"], inputs["channel"] + calibration.channel_correction)
 
 
 def test_an_exported_model_has_it_inside(inputs, calibration: Calibration, tiny_localizer: Localizer, tmp_path) -> None:
-    """All signatures, and warm-up requests that the model itself accepts."""
+    """In all signatures; and the model accepts its own warm-up requests."""
     version = export_localizer(tiny_localizer, tmp_path / MODEL_NAME, (1,), calibration)
     model = tf.saved_model.load(str(version))
-    told = {name: tf.constant(value) for name, value in inputs.items()}
+    tensors = {name: tf.constant(value) for name, value in inputs.items()}
     expected = localizer_estimator(tiny_localizer)(calibration.apply(inputs))
-    found = model.signatures["serving_default"](**told)
+    found = model.signatures["serving_default"](**tensors)
     real = {
         name: tf.stack([tf.math.real(value), tf.math.imag(value)], -1) if value.dtype.is_complex else value
-        for name, value in told.items()
+        for name, value in tensors.items()
     }
     for answer in (found, model.signatures["localize_real"](**real)):
         np.testing.assert_array_equal(answer["num_sources"], expected["num_sources"])
         np.testing.assert_allclose(answer["azimuth_deg"], expected["azimuth_deg"], atol=1e-2)
-    said = model.signatures["surface"](snr_db=told["snr_db"])
-    assert said["calibrated"].numpy().tolist() == [True] * 3
-    assert bytes(said["surface_sha256"].numpy()[2]).hex() == calibration.about["surface_fingerprint"]
+    surface = model.signatures["surface"](snr_db=tensors["snr_db"])
+    assert surface["calibrated"].numpy().tolist() == [True] * 3
+    assert bytes(surface["surface_sha256"].numpy()[2]).hex() == calibration.about["surface_fingerprint"]
     without = localizer_estimator(tiny_localizer)(inputs)
     assert not np.allclose(found["score"], without["score"], equal_nan=True)
     assert (version / "assets.extra" / "tf_serving_warmup_requests").is_file()
 
 
-def test_an_estimator_is_told(inputs, calibration: Calibration) -> None:
+def test_an_estimator_gets_calibrated_inputs(inputs, calibration: Calibration) -> None:
     seen = calibrated_estimator(lambda scenes: scenes, calibration)(inputs | {"azimuth": np.zeros(3)})
     np.testing.assert_allclose(seen["ris_codes"], inputs["ris_codes"] * calibration.element_response)
     assert "azimuth" in seen

@@ -1,6 +1,6 @@
-"""`python -m pipeline.calibrate` on a small installation, from files to files: resume, update, check, refusals.
+"""`python -m pipeline.calibrate` on a small installation, from files to files: resume, update, check, rejected inputs.
 
-The installation is drawn by the rig `tests.rigs.calibration`, which has the rows at full size.
+The rig `tests.rigs.calibration` draws the installation; run by itself, it measures installations of full size.
 """
 
 import dataclasses
@@ -36,14 +36,14 @@ NUM_SCENES = 24
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """An installation, files of its scenes, and what came of them."""
+    """An installation, a folder for files of its scenes, and a model of it."""
 
     installed: Installed
     folder: Path
     model: SceneModel
 
     def scenes(self, name: str, seed: int, count: int = NUM_SCENES, installed: Installed | None = None) -> Path:
-        """A measurement file of its scenes."""
+        """Writes a measurement file of scenes of the installation."""
         path = self.folder / f"{name}.npz"
         drawn = draw_scenes(seed, count, installed or self.installed, WORLD)
         np.savez(path, **{key: drawn[key] for key in INPUTS})
@@ -73,7 +73,7 @@ def stored(known: Known) -> StoredCalibration:
 
 @pytest.fixture
 def command(known: Known, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """The stage's exit status, with the small model in place of the one the options would name."""
+    """Runs the stage with the small model in place of the one the options name; returns the exit status."""
 
     def opened(options: stage.CalibrateOptions):
         return known.model, open_scenes(options.input, SCENARIO.array.num_elements)
@@ -103,14 +103,14 @@ def test_finds_the_element_response(known: Known, stored: StoredCalibration) -> 
 
 
 def test_leaves_a_perfect_installation_as_it_is(known: Known) -> None:
-    """Never worse: what is put on nothing is less than the localizer can tell."""
+    """A calibration does no harm: the change it makes is smaller than the localizer can notice."""
     perfect = Installed(np.ones(SCENARIO.array.num_elements))
     found = calibrate(known.model, known.opened(known.scenes("perfect", 4, installed=perfect))).stored
     assert response_error(found.element_response, perfect.element_response) < 0.03
     assert not found.dead.any()
 
 
-def test_goes_on_after_a_kill(known: Known, stored: StoredCalibration, command, monkeypatch, capsys) -> None:
+def test_resumes_after_a_kill(known: Known, stored: StoredCalibration, command, monkeypatch, capsys) -> None:
     path, output = known.scenes("first", 1), known.folder / "killed" / "calibration.npz"
     write_state = running.write_state
 
@@ -126,7 +126,7 @@ def test_goes_on_after_a_kill(known: Known, stored: StoredCalibration, command, 
     assert "expected the unfinished run of these inputs and options" in capsys.readouterr().err
     assert command("--input", path, "--output", output) == 0
     shown = capsys.readouterr().out
-    assert "going on from" in shown
+    assert "resuming from" in shown
     assert "scenes needed" in shown
     assert sorted(p.name for p in output.parent.iterdir()) == ["calibration.npz", "calibration.png", "logs"]
     light = read_calibration(output)
@@ -144,7 +144,7 @@ def test_goes_on_after_a_kill(known: Known, stored: StoredCalibration, command, 
 
 
 def test_updates_in_constant_memory(known: Known, stored: StoredCalibration) -> None:
-    """New scenes count beside the sums of the old, which fade; a drift is followed."""
+    """New scenes are added to the weighted sums of the old ones, so that a drift is followed."""
     path = known.folder / "stored.npz"
     write_calibration(path, stored)
     old = read_stored(path, SCENARIO.array)
@@ -203,7 +203,7 @@ def test_refuses_another_surface(known: Known, stored: StoredCalibration) -> Non
 
 
 def test_anchors_settle_a_ramp(known: Known) -> None:
-    """The information on a ramp of phase, which scenes alone hardly tell."""
+    """Anchors raise the information on a phase ramp, which other scenes barely determine."""
     files, truth = known.opened(known.scenes("anchored", 9, 8)), draw_scenes(9, 8, known.installed, WORLD)
     response = known.installed.element_response.astype(np.complex64)
     entries = []
@@ -220,9 +220,9 @@ def test_anchors_settle_a_ramp(known: Known) -> None:
     ramp = 1j * y * response
     direction = np.concatenate([ramp.real, ramp.imag])
     seen = []
-    for known_places in ({}, anchors):
+    for known_positions in ({}, anchors):
         start = FitState(response.astype(complex), on_all=True)
-        fit = stage_fit(known.model, files, known_places, start)
+        fit = first_pass(known.model, files, known_positions, start)
         seen.append(direction @ fit.everything().information @ direction)
     assert seen[1] > 3 * seen[0]
     for content, message in (
@@ -236,11 +236,11 @@ def test_anchors_settle_a_ramp(known: Known) -> None:
             read_anchors(path, 8)
 
 
-def stage_fit(model: SceneModel, files, anchors: dict[int, Anchors], start: FitState):
+def first_pass(model: SceneModel, files, anchors: dict[int, Anchors], start: FitState):
     return Fit(model, files, anchors, FitConfig(), start).run_pass(start.response, 1, locate=True)
 
 
-def test_corrects_a_channel_that_lasts(known: Known, stored: StoredCalibration) -> None:
+def test_corrects_a_static_channel(known: Known, stored: StoredCalibration) -> None:
     installed = draw_installation(5, dataclasses.replace(ERRORS, channel_error_db=-15.0), WORLD)
     files = known.opened(known.scenes("channel", 10, 2 * NUM_SCENES, installed))
     found = calibrate_with_channel(known.model, files).stored
@@ -248,7 +248,7 @@ def test_corrects_a_channel_that_lasts(known: Known, stored: StoredCalibration) 
     assert installed.channel is not None and installed.told_channel is not None
 
     def error(channel: np.ndarray, response: np.ndarray) -> float:
-        """Of H diag(g), which is all that scenes see."""
+        """Error of H diag(g), the only product that scenes depend on."""
         return response_error((channel * response).ravel(), (installed.channel * installed.element_response).ravel())
 
     before = error(installed.told_channel, installed.element_response)

@@ -1,10 +1,10 @@
-"""From sums to a response: gauge, prior, dead elements, learning curve; against theory and Monte Carlo."""
+"""Response from sums: gauge, prior, dead elements, learning curve, drift test; against theory and Monte Carlo."""
 
 import numpy as np
 import pytest
 
 from pipeline.calibrate.drift import drift_test
-from pipeline.calibrate.learning import learning_curve
+from pipeline.calibrate.learning_curve import learning_curve
 from pipeline.calibrate.options import DeadConfig, DriftConfig
 from pipeline.calibrate.solution import (
     Prior,
@@ -13,7 +13,7 @@ from pipeline.calibrate.solution import (
     as_complex,
     as_real,
     dead_elements,
-    settled,
+    normalized,
     solve,
     without_dead,
 )
@@ -23,7 +23,7 @@ ELEMENTS = 12
 
 
 def information_of(rng: np.random.Generator, response: np.ndarray, size: float) -> np.ndarray:
-    """An information that doesn't see a common factor."""
+    """A random information matrix with zero information on a common factor."""
     basis = across_gauge(response)
     root = rng.standard_normal((2 * ELEMENTS, 2 * ELEMENTS))
     inside = size * (basis.T @ root) @ (basis.T @ root).T / (2 * ELEMENTS)
@@ -31,7 +31,7 @@ def information_of(rng: np.random.Generator, response: np.ndarray, size: float) 
 
 
 def sums_of(rng: np.random.Generator, at: np.ndarray, truth: np.ndarray, information: np.ndarray) -> Sums:
-    """Sums at `at` of scenes of that information, as the law of scores has them."""
+    """Draws sums at `at` from the distribution of scores with this information."""
     basis = across_gauge(at)
     values, vectors = np.linalg.eigh(basis.T @ information @ basis)
     noise = basis @ (vectors * np.sqrt(values)) @ rng.standard_normal(len(values))
@@ -44,11 +44,11 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(1)
 
 
-def test_settled_undoes_any_factor(rng: np.random.Generator) -> None:
+def test_normalized_undoes_any_factor(rng: np.random.Generator) -> None:
     response = 1.0 + 0.2 * as_complex(rng.standard_normal(2 * ELEMENTS))
     response[3] = 0.0
-    one = settled(response)
-    np.testing.assert_allclose(settled(0.3j * response), one)
+    one = normalized(response)
+    np.testing.assert_allclose(normalized(0.3j * response), one)
     assert np.median(np.abs(np.delete(one, 3))) == pytest.approx(1.0)
     assert np.angle(one.sum()) == pytest.approx(0.0, abs=1e-12)
 
@@ -77,7 +77,7 @@ def test_sums_move_by_their_own_quadratic(rng: np.random.Generator) -> None:
 
 
 def test_standard_errors_are_those_of_repeated_measurements(rng: np.random.Generator) -> None:
-    """Truths drawn from the prior, scores from their law: the error's spread is the covariance, element by element."""
+    """The truth is drawn from the prior, scores from their distribution: errors spread as the covariance predicts."""
     at = np.ones(ELEMENTS, complex)
     information, prior = information_of(rng, at, 200.0), Prior(1.0, 0.1)
     basis = across_gauge(at)
@@ -90,8 +90,8 @@ def test_standard_errors_are_those_of_repeated_measurements(rng: np.random.Gener
     np.testing.assert_allclose(spread, found.deviation, rtol=0.08)
 
 
-def test_where_nothing_is_wrong_the_prior_closes(rng: np.random.Generator) -> None:
-    """Scores of pure noise: the evidence shrinks the response back to what was told."""
+def test_without_errors_the_prior_variance_shrinks(rng: np.random.Generator) -> None:
+    """With scores of pure noise, the evidence shrinks the response to its nominal value."""
     at = np.ones(ELEMENTS, complex)
     information = information_of(rng, at, 100.0)
     shrunk, free = [], []
@@ -103,7 +103,7 @@ def test_where_nothing_is_wrong_the_prior_closes(rng: np.random.Generator) -> No
 
 
 def test_false_alarms_of_dead_elements() -> None:
-    """Live elements on the edge of the hypothesis fail at the stated rate, dead ones where the error allows."""
+    """Elements with exactly the least live amplitude are declared dead at the given false-alarm rate."""
     rng = np.random.default_rng(0)
     config, deviation, alarms, trials = DeadConfig(false_alarm_rate=0.05), 0.05, 0, 200
     for _ in range(trials):
@@ -118,13 +118,13 @@ def test_false_alarms_of_dead_elements() -> None:
     assert rate > 0.02
 
 
-def test_what_is_not_known_is_not_dead() -> None:
+def test_an_undetermined_element_is_not_dead() -> None:
     solution = Solution(np.zeros(ELEMENTS, complex), np.eye(2 * ELEMENTS), np.zeros(2 * ELEMENTS), Prior(), 0.0)
     assert not dead_elements(solution, DeadConfig()).any()
 
 
 def test_others_follow_when_dead_elements_go_to_zero(rng: np.random.Generator) -> None:
-    """The conditional mean, against its least squares."""
+    """The other elements take their conditional mean, which minimises the quadratic form."""
     root = rng.standard_normal((2 * ELEMENTS, 2 * ELEMENTS))
     covariance = root @ root.T / 100
     response = 1.0 + as_complex(0.1 * rng.standard_normal(2 * ELEMENTS))
@@ -142,26 +142,26 @@ def test_learning_curve_falls_with_the_root_of_scenes(rng: np.random.Generator) 
     information = information_of(rng, at, 400.0)
     truth = at + 0.3 * as_complex(rng.standard_normal(2 * ELEMENTS))
     folds = [sums_of(rng, at, truth, information) for _ in range(8)]
-    response = settled(solve(total(folds, ELEMENTS), at, Prior()).response)
+    response = normalized(solve(total(folds, ELEMENTS), at, Prior()).response)
     curve = learning_curve(folds, response, Prior(variance=10.0), np.zeros(ELEMENTS, bool))
     assert [point.scenes for point in curve.points] == [10.0, 20.0, 40.0, 80.0]
     predicted = [point.predicted for point in curve.points]
     np.testing.assert_allclose(predicted[0] / predicted[-1], np.sqrt(8), rtol=0.1)
     for point in curve.points[1:]:
-        assert point.shown == pytest.approx(point.predicted, rel=0.5)
-    assert curve.telling
-    assert not learning_curve([no_scenes(ELEMENTS)] * 8, at, Prior(), np.zeros(ELEMENTS, bool)).telling
+        assert point.observed == pytest.approx(point.predicted, rel=0.5)
+    assert curve.is_informative
+    assert not learning_curve([no_scenes(ELEMENTS)] * 8, at, Prior(), np.zeros(ELEMENTS, bool)).is_informative
 
 
 @pytest.mark.parametrize("freedom", [2.5, np.inf])
 def test_false_alarms_of_the_check(freedom: float) -> None:
-    """Scores of any symmetric law and a stored response with the error its covariance says: the stated rate."""
+    """The given rate holds for any symmetric distribution of scores, and a stored response with its stated error."""
     rng = np.random.default_rng(2)
     at = np.ones(ELEMENTS, complex)
     information = information_of(rng, at, 50.0)
     values, vectors = np.linalg.eigh(information)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    covariance = np.linalg.pinv(information) / 5.0  # of five times as many scenes
+    covariance = np.linalg.pinv(information) / 5.0  # as from five times as many scenes
     eigen, basis = np.linalg.eigh(covariance)
     error_root = basis * np.sqrt(np.maximum(eigen, 0.0))
     config, scenes, sets = DriftConfig(false_alarm_rate=0.1, draws=400), 20, 300
@@ -174,7 +174,7 @@ def test_false_alarms_of_the_check(freedom: float) -> None:
     assert 0.04 < alarms / sets < 0.15
 
 
-def test_the_check_sees_a_drift(rng: np.random.Generator) -> None:
+def test_the_check_detects_a_drift(rng: np.random.Generator) -> None:
     at = np.ones(ELEMENTS, complex)
     information = information_of(rng, at, 2e3)
     drift = 0.2j * rng.standard_normal(ELEMENTS)

@@ -1,4 +1,4 @@
-"""Statistics of scenes against their definitions, identities and Monte Carlo."""
+"""Statistics of scenes against their definitions, identities and Monte Carlo simulation."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ ANTENNAS, SNAPSHOTS, SOURCES = 5, 7, 2
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:
-    """Scenes of one g, at their true sources, in the units the model works in."""
+    """Scenes with one g and their true sources, in the units of the model."""
 
     inputs: tuple[np.ndarray, ...]
     parameters: np.ndarray
@@ -71,7 +71,7 @@ def draw(num_scenes: int, seed: int = 0, snr_db: float = 10.0) -> Drawn:
         clean = np.einsum("lmk,lk->lm", empty.responses(response), symbols)
         snapshots.append(clean + np.sqrt(noise_power[i]) * _normal(rng, SNAPSHOTS, ANTENNAS))
     stacked = np.stack(snapshots)
-    rms = np.sqrt(np.mean(np.abs(stacked) ** 2, axis=(1, 2)))  # observe divides by it, so powers follow
+    rms = np.sqrt(np.mean(np.abs(stacked) ** 2, axis=(1, 2)))  # observe divides by it, so the powers do too
     parameters[..., 3] -= 2 * np.log(rms)[:, None]
     noise_power /= rms.astype(np.float32) ** 2
     inputs = (stacked, codes, channel)
@@ -89,7 +89,7 @@ def drawn() -> Drawn:
 
 
 def test_likelihood_and_gradient(drawn: Drawn) -> None:
-    """The gradient by conj(g) is that of the marginal likelihood, by finite differences."""
+    """The gradient by conj(g) equals finite differences of the marginal likelihood."""
     found = drawn.statistics(drawn.response)
     references = drawn.references()
     np.testing.assert_allclose(found.nll, [scene.nll(drawn.response) for scene in references], rtol=1e-5)
@@ -105,7 +105,7 @@ def test_likelihood_and_gradient(drawn: Drawn) -> None:
 
 
 def test_efficient_score_and_information(drawn: Drawn) -> None:
-    """What is left beside the sources and the noise power, by Schur's complement of the whole information."""
+    """Both equal the Schur complement of the full information with respect to sources and noise power."""
     found = drawn.statistics(drawn.response)
     size = 2 * ARRAY.num_elements
     information = 0.0
@@ -120,7 +120,7 @@ def test_efficient_score_and_information(drawn: Drawn) -> None:
 
 
 def test_expectation_step(drawn: Drawn) -> None:
-    """T snapshot by snapshot, and Fisher's identity b = e + T g."""
+    """T equals a sum over snapshots; Fisher's identity b = e + T g holds."""
     found = drawn.statistics(drawn.response)
     complete, right = (
         sum(parts) for parts in zip(*(s.expectation(drawn.response) for s in drawn.references()), strict=True)
@@ -131,7 +131,7 @@ def test_expectation_step(drawn: Drawn) -> None:
 
 
 def test_expectation_maximisation_never_lowers_the_likelihood(drawn: Drawn) -> None:
-    """Dempster, Laird and Rubin's theorem, from a start far off, with the sources fixed."""
+    """The theorem of Dempster, Laird and Rubin, from a distant start, with fixed sources."""
     references = drawn.references()
     response = np.exp(1j * np.linspace(0, 5, ARRAY.num_elements)).astype(np.complex64)
     values = [sum(scene.nll(response) for scene in references)]
@@ -144,8 +144,8 @@ def test_expectation_maximisation_never_lowers_the_likelihood(drawn: Drawn) -> N
     assert values[-1] < values[0] - 1.0
 
 
-def test_common_factor_is_not_seen(drawn: Drawn) -> None:
-    """A factor of g against the sources' powers: likelihood and score do not change, the information has none of it."""
+def test_common_factor_is_not_observable(drawn: Drawn) -> None:
+    """A factor of g that the sources' powers cancel leaves likelihood and score unchanged and has no information."""
     factor = np.complex64(0.5 * np.exp(1.2j))
     scaled = dataclasses.replace(drawn, parameters=drawn.parameters - np.float32([0, 0, 0, 2 * np.log(0.5)]))
     before, after = drawn.statistics(drawn.response), scaled.statistics((factor * drawn.response).astype(np.complex64))
@@ -155,11 +155,11 @@ def test_common_factor_is_not_seen(drawn: Drawn) -> None:
     typical = np.trace(information) / len(information)
     assert abs(gauge @ information @ gauge) / (gauge @ gauge) < 1e-3 * typical
     size = as_real(drawn.response.astype(complex))
-    assert size @ information @ size / (size @ size) < 5e-2 * typical  # the prior of the powers holds it a little
+    assert size @ information @ size / (size @ size) < 5e-2 * typical  # from the prior of the powers
 
 
-def test_phase_ramp_is_hardly_seen() -> None:
-    """Of far sources: a shift of all angles undoes it."""
+def test_phase_ramp_is_barely_observable() -> None:
+    """With far sources, a shift of all angles cancels it."""
     drawn = draw(4)
     far = dataclasses.replace(
         drawn, parameters=drawn.parameters * np.float32([1, 1, 0, 1]) + np.float32([0, 0, 1e-3, 0])
@@ -176,20 +176,20 @@ def test_phase_ramp_is_hardly_seen() -> None:
     assert seen(ramp) < 0.02 * seen(other)
 
 
-def test_scores_spread_as_the_information_says() -> None:
-    """At the truth the scores of drawn scenes have mean zero and the information as covariance, so that standard errors
-    made from it are those of repeated measurements."""
+def test_scores_have_the_information_as_covariance() -> None:
+    """At the truth, the scores of drawn scenes have mean zero and the information as covariance. Standard errors from
+    the information are therefore those of repeated measurements."""
     drawn = draw(300, seed=3)
     found = drawn.statistics(drawn.response)
     values, vectors = np.linalg.eigh(found.information.numpy().astype(float))
-    told = values > 0.02 * values[-1]  # the prior of theta shortens the others
-    whitened = found.score.numpy().astype(float) @ vectors[:, told] / np.sqrt(values[told] / len(drawn.parameters))
+    chosen = values > 0.02 * values[-1]  # the prior of theta lowers the scores of the other directions
+    whitened = found.score.numpy().astype(float) @ vectors[:, chosen] / np.sqrt(values[chosen] / len(drawn.parameters))
     assert np.mean(whitened**2) == pytest.approx(1.0, abs=0.08)
     assert np.mean(whitened.sum(axis=0) ** 2) / len(whitened) == pytest.approx(1.0, abs=0.75)
 
 
 def test_channel_score(drawn: Drawn) -> None:
-    """Gradient by the channel, by finite differences of the marginal likelihood."""
+    """The gradient by the channel equals finite differences of the marginal likelihood."""
     observation = observe(*map(tf.constant, drawn.inputs))
     _, score, information = channel_statistics(observation, tf.constant(drawn.response), drawn.atoms, ARRAY)
     references = drawn.references()

@@ -1,4 +1,4 @@
-"""Parts, axes, units, several files; and what a map or its files may get wrong, in one line each."""
+"""Conversion of parts, axes, units and several files; errors in a map or its files are one line each."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ def save(folder: Path, **instead: np.ndarray) -> None:
 
 
 def with_table(field: str, **table: Any) -> dict[str, Any]:
-    """The plain map with another table for a field."""
+    """The plain map, with another table for a field."""
     return {"files": ["a.npz"], **PLAIN, field: table}
 
 
@@ -88,7 +88,7 @@ def test_codes(tmp_path: Path, values: np.ndarray, table: dict[str, Any]) -> Non
 
 
 def test_codes_and_a_channel_that_all_scenes_share(tmp_path: Path) -> None:
-    """Each from a file of its own, the snapshots from one a scene."""
+    """Each comes from a file of its own; the snapshots from one file per scene."""
     for scene in range(B):
         np.savez(tmp_path / f"{scene}.npz", y=Y[scene])
     np.savez(tmp_path / "codes.npz", codes=CODES[1])
@@ -242,7 +242,7 @@ def test_files_that_disagree(tmp_path: Path) -> None:
 
 
 def test_the_command(tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    """Says what is in the file; an error is one line, and leaves nothing behind."""
+    """It summarises the file; an error is one line and leaves no files."""
     save(tmp_path)
     told, output = write_map(tmp_path, {"files": ["a.npz"], **PLAIN}), tmp_path / "out" / "m.npz"
     site = tmp_path / "site.toml"
@@ -267,7 +267,7 @@ def test_the_command(tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch, c
 
 
 def test_rows_and_columns_are_those_of_the_installation(tmp_path: Path, refused) -> None:
-    """An array of 2 x 3 elements given as 3 x 2 fills as many elements, in the wrong order."""
+    """An array of 2 x 3 elements given as 3 x 2 has the right number of elements, but in the wrong order."""
     axes = ["snapshot", "row", "column"]
     codes = ORIGINAL["index"].reshape(-1, L, 2, N // 2)[0]
     save(tmp_path, index=codes, swapped=codes.transpose(0, 2, 1))

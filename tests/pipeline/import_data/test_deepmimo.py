@@ -1,4 +1,4 @@
-"""Scenario folders as DeepMIMO v4 lays them out, computed from places: a wall's image besides the direct path."""
+"""Scenario folders in the layout of DeepMIMO v4, computed from positions: a direct path and one off a wall."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ import scipy.io
 
 from models.physics.geometry import RISArray, Scenario
 from pipeline.import_data.adapter_config import DeepMIMOImport
-from pipeline.import_data.deepmimo import channel_matrix, facing, read_scenery, source_response
+from pipeline.import_data.deepmimo import channel_matrix, facing, read_scenario, source_response
 from pipeline.import_data.map_file import read_map
 from tests.pipeline.import_data.written import imported, write_map
 
@@ -26,7 +26,7 @@ WALL_X_M, REFLECTION = 15.0, -0.4
 
 
 def unfolded(transmitter_m: np.ndarray, receiver_m: np.ndarray) -> list[tuple[float, float, np.ndarray, np.ndarray]]:
-    """(gain, length, departure, arrival) of the direct path and the one off the wall; unit vectors as seen there."""
+    """(gain, length, departure, arrival) of the direct path and the path off the wall; unit vectors from each end."""
     flip, shift = np.array([-1.0, 1.0, 1.0]), np.array([2 * WALL_X_M, 0.0, 0.0])
     found = []
     for gain, seen_m, is_mirrored in ((1.0, transmitter_m, False), (REFLECTION, transmitter_m * flip + shift, True)):
@@ -40,7 +40,7 @@ def unfolded(transmitter_m: np.ndarray, receiver_m: np.ndarray) -> list[tuple[fl
 def write_link(
     folder: Path, suffix: str, transmitter_m: np.ndarray, receivers_m: np.ndarray, *, whole: bool, ending: str
 ) -> None:
-    """A file a quantity, float32, with a third path that is none; a receiver at the transmitter has none at all."""
+    """Writes a float32 file per quantity. The third path is missing; a receiver at the transmitter has no paths."""
     shape = (len(receivers_m), 3)
     names = ("power", "phase", "delay", "aod_az", "aod_el", "aoa_az", "aoa_el")
     arrays = {name: np.full(shape, np.nan, np.float32) for name in names}
@@ -63,7 +63,7 @@ def write_link(
 
 
 def write_scenario(folder: Path, tracer: str = "Remcom Wireless Insite", ending: str = "npz", **params: Any) -> Path:
-    """Set 1 are base stations, of which transmitter 0 stands where the surface hangs; set 0 are users."""
+    """Set 1 holds base stations, with transmitter 0 at the position of the surface; set 0 holds users."""
     scenario = folder / "scenario"
     scenario.mkdir()
     whole = tracer != "Sionna Ray Tracing"
@@ -81,7 +81,7 @@ def write_scenario(folder: Path, tracer: str = "Remcom Wireless Insite", ending:
 
 
 def tables(**instead: Any) -> dict[str, Any]:
-    told = {
+    content = {
         "folder": "scenario",
         "scenes": [[0, 2], [1]],
         "ris_facing_deg": list(FACING_DEG),
@@ -91,21 +91,21 @@ def tables(**instead: Any) -> dict[str, Any]:
         "sources": {"tx_set": 1, "rx_set": 0, "ris": "tx", "surface": 0},
         **instead,
     }
-    return {"deepmimo": {name: table for name, table in told.items() if table is not None}}
+    return {"deepmimo": {name: table for name, table in content.items() if table is not None}}
 
 
 def read(folder: Path, **instead: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Channel [M, N], responses to all users [K, N]."""
+    """Channel [M, N] and responses to all users [K, N]."""
     found = read_map(write_map(folder, tables(**instead)))
     assert isinstance(found, DeepMIMOImport)
-    told = found.deepmimo
-    scenery = read_scenery(told)
-    responses = [source_response(told, scenery, ARRAY, user) for user in range(len(USERS_M))]
-    return channel_matrix(told, scenery, ARRAY, SCENARIO.num_antennas), np.stack(responses)
+    config = found.deepmimo
+    data = read_scenario(config)
+    responses = [source_response(config, data, ARRAY, user) for user in range(len(USERS_M))]
+    return channel_matrix(config, data, ARRAY, SCENARIO.num_antennas), np.stack(responses)
 
 
 def elements_m(array: RISArray, centre_m: np.ndarray, facing_deg: tuple[float, float]) -> np.ndarray:
-    """Of an array that hangs in the scenario, by its angles: up leans back as the boresight rises."""
+    """Element positions of an array in the scenario, from its angles: the up axis tilts back as the boresight rises."""
     azimuth, elevation = np.deg2rad(facing_deg)
     left = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
     up = np.array([-np.sin(elevation) * np.cos(azimuth), -np.sin(elevation) * np.sin(azimuth), np.cos(elevation)])
@@ -113,7 +113,7 @@ def elements_m(array: RISArray, centre_m: np.ndarray, facing_deg: tuple[float, f
 
 
 def waves(places_m: np.ndarray) -> np.ndarray:
-    """From places and their images behind the wall to the surface's elements, loss as to its centre: [K, N]."""
+    """Waves from positions and their images behind the wall at the elements, with the loss at the centre: [K, N]."""
     at_m = elements_m(ARRAY, SURFACE_M, FACING_DEG)
     total = np.zeros((len(places_m), len(at_m)), complex)
     for gain, seen_m in ((1.0, places_m), (REFLECTION, places_m * [-1, 1, 1] + [2 * WALL_X_M, 0, 0])):
@@ -125,7 +125,7 @@ def waves(places_m: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("tracer", ["Remcom Wireless Insite", "Sionna Ray Tracing"])
 @pytest.mark.parametrize("ending", ["npz", "mat"])
 def test_sources_reach_the_surface_in_the_near_field(tmp_path: Path, tracer: str, ending: str) -> None:
-    """Exactly so, images included: whether the delay's phase is in the files' or not."""
+    """Exactly, including images, whether or not the phases in the files include that of the delay."""
     write_scenario(tmp_path, tracer, ending)
     _, responses = read(tmp_path)
     expected = waves(USERS_M)
@@ -133,7 +133,7 @@ def test_sources_reach_the_surface_in_the_near_field(tmp_path: Path, tracer: str
 
 
 def test_plane_waves_are_the_far_field_limit(tmp_path: Path) -> None:
-    """DeepMIMO's own response of an array, exp(j k d (y sin theta sin phi + z cos theta)), to the direct path."""
+    """The direct path gives DeepMIMO's own array response, exp(j k d (y sin theta sin phi + z cos theta))."""
     scenario = write_scenario(tmp_path)
     for path in scenario.glob("power_*"):
         power = np.load(path)["power"]
@@ -150,7 +150,7 @@ def test_plane_waves_are_the_far_field_limit(tmp_path: Path) -> None:
 
 
 def test_the_channel_follows_every_path_to_every_antenna(tmp_path: Path) -> None:
-    """63 m away the exact distances from elements to antennas and the plane waves across the station agree."""
+    """At 63 m, plane waves across the base station agree with exact distances from elements to antennas."""
     write_scenario(tmp_path)
     channel, _ = read(tmp_path)
     antennas_m = elements_m(RISArray(3, 2, ARRAY.wavelength_m), STATIONS_M[1], (-70.0, 0.0))
@@ -159,7 +159,7 @@ def test_the_channel_follows_every_path_to_every_antenna(tmp_path: Path) -> None
 
 
 def test_phase_falls_with_the_path(tmp_path: Path) -> None:
-    """A user a quarter of a wavelength further on its ray is a quarter of a turn later."""
+    """A quarter of a wavelength further on the same ray, the phase is a quarter turn lower."""
     write_scenario(tmp_path)
     found = []
     for step_m in (0.0, 0.25 * ARRAY.wavelength_m):
@@ -189,7 +189,7 @@ def test_axes_of_an_array_are_a_right_handed_frame() -> None:
 
 
 def site(folder: Path) -> Path:
-    """The installation, its wavelength to three digits."""
+    """Writes the installation, with its wavelength rounded to three digits."""
     path = folder / "site.toml"
     path.write_text("[array]\nrows = 3\ncolumns = 4\nwavelength_m = 0.3\n[base_station]\nantennas = 6\n")
     return path
@@ -197,8 +197,8 @@ def site(folder: Path) -> Path:
 
 def test_the_measurement(tmp_path: Path) -> None:
     write_scenario(tmp_path)
-    told = {**tables(), "simulate": {"snapshots": 10, "snr_db": [80, 80]}}
-    found = imported(tmp_path, told, site(tmp_path))
+    import_map = {**tables(), "simulate": {"snapshots": 10, "snr_db": [80, 80]}}
+    found = imported(tmp_path, import_map, site(tmp_path))
     assert found.snapshots.shape == (2, 10, 6)
     _, responses = read(tmp_path)
     for y, codes in zip(found.snapshots[1], found.ris_codes[1], strict=True):

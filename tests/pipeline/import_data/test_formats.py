@@ -1,4 +1,4 @@
-"""One measurement in every format: what is imported is what was written."""
+"""One measurement in every format: the import returns what was written."""
 
 import json
 import sys
@@ -52,7 +52,7 @@ def test_hdf5_compound_of_other_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", ["5", "7.3"])
 def test_matlab(tmp_path: Path, version: str) -> None:
-    """Both say sizes as MATLAB does, whatever the file has inside."""
+    """Both versions give the axes in MATLAB's order, however the file stores them."""
     arrays = {**named(), "y": ORIGINAL["snapshots"].transpose(1, 2, 0)}
     if version == "5":
         scipy.io.savemat(tmp_path / "a.mat", arrays, oned_as="row")
@@ -64,7 +64,7 @@ def test_matlab(tmp_path: Path, version: str) -> None:
 
 @pytest.mark.parametrize("version", ["5", "7.3"])
 def test_matlab_drops_a_last_axis_of_one(tmp_path: Path, version: str) -> None:
-    """One scene: [L, M, 1] is [L, M] to MATLAB, and its SNR is [1, 1]."""
+    """With one scene, MATLAB stores [L, M, 1] as [L, M], and the SNR as [1, 1]."""
     arrays = {name: values[:1] for name, values in named().items()}
     arrays |= {"y": ORIGINAL["snapshots"][0], "H": ORIGINAL["channel"][0]}
     if version == "5":
@@ -76,7 +76,7 @@ def test_matlab_drops_a_last_axis_of_one(tmp_path: Path, version: str) -> None:
 
 
 def test_matlab_reshapes_as_matlab_does(tmp_path: Path) -> None:
-    """y(:) of MATLAB, back to size [B L M]; the SNR told to be one a scene."""
+    """MATLAB's y(:) is reshaped to [B L M]; the map declares one SNR per scene."""
     scipy.io.savemat(tmp_path / "a.mat", {**named(), "y": ORIGINAL["snapshots"].ravel(order="F")})
     tables = {
         **PLAIN,
@@ -94,7 +94,7 @@ def test_matlab_struct(tmp_path: Path) -> None:
 
 
 def write_sigmf(path: Path, samples: np.ndarray, datatype: str, channels: int, **more: Any) -> Path:
-    """A recording, by the letter of the format's specification."""
+    """Writes a recording that follows the specification of the format."""
     meta = {
         "global": {"core:datatype": datatype, "core:version": "1.0.0", "core:num_channels": channels, **more},
         "captures": [{"core:sample_start": 0}],
@@ -107,7 +107,7 @@ def write_sigmf(path: Path, samples: np.ndarray, datatype: str, channels: int, *
 
 @pytest.mark.parametrize("datatype", ["cf32_le", "cf32_be", "ci16_le", "ci8", "cu8"])
 def test_sigmf(tmp_path: Path, datatype: str) -> None:
-    """All scenes in one recording with a channel an antenna; the rest from another file."""
+    """All scenes are in one recording with one channel per antenna; the other arrays come from another file."""
     samples = ORIGINAL["snapshots"].reshape(B * L, M) / 8
     if datatype.startswith("cf32"):
         stored = samples.astype("<c8" if datatype.endswith("le") else ">c8")
@@ -128,7 +128,7 @@ def test_sigmf(tmp_path: Path, datatype: str) -> None:
 
 
 def test_sigmf_with_a_recording_a_scene(tmp_path: Path) -> None:
-    """One antenna: the axis of channels is there all the same."""
+    """With one antenna, the array still has the axis of channels."""
     names = [f"y{scene}.sigmf-meta" for scene in range(B)]
     for name, values in zip(names, ORIGINAL["snapshots"], strict=True):
         write_sigmf(tmp_path / name, values[:, :1], "cf32_le", 1)
@@ -155,7 +155,7 @@ def test_sigmf_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_tfrecord(tmp_path: Path) -> None:
-    """Serialised tensors, lists of floats and of integers, a record a scene."""
+    """Serialised tensors and lists of floats and integers, with one record per scene."""
     import tensorflow as tf
 
     def floats(values: np.ndarray) -> tf.train.Feature:

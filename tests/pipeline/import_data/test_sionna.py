@@ -1,4 +1,4 @@
-"""Coefficients as Sionna RT gives them, computed from distances: a wall's image besides the direct path."""
+"""Coefficients in the format of Sionna RT, computed from distances: a direct path and one off a wall."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ WALL_Y_M, REFLECTION = -4.0, -0.5
 
 
 def planar_array_m(rows: int, columns: int, spacing_m: float) -> np.ndarray:
-    """Antennas in Sionna's order: columns one after the other, each from the top."""
+    """Antenna positions in Sionna's order: column by column, each from the top."""
     places = [
         (0.0, column * spacing_m - (columns - 1) * spacing_m / 2, -row * spacing_m + (rows - 1) * spacing_m / 2)
         for column in range(columns)
@@ -40,8 +40,10 @@ ANTENNAS_M = STATION_M + planar_array_m(5, 1, 0.15)
 
 
 def coefficients(receivers_m: np.ndarray, transmitters_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Passband a and tau, [num_rx, num_rx_ant, num_tx, num_tx_ant, 3 paths], of places [devices, antennas, 3]: direct,
-    off the wall, and none (0 and -1)."""
+    """Passband a and tau, [num_rx, num_rx_ant, num_tx, num_tx_ant, 3 paths], for positions [devices, antennas, 3].
+
+    The paths are the direct one, one off the wall, and a missing one (a = 0, tau = -1).
+    """
     seen_m = [transmitters_m, transmitters_m * [1, -1, 1] + [0, 2 * WALL_Y_M, 0]]
     a, tau = [], []
     for gain, places_m in zip((1.0, REFLECTION), seen_m, strict=True):
@@ -53,7 +55,7 @@ def coefficients(receivers_m: np.ndarray, transmitters_m: np.ndarray) -> tuple[n
 
 
 def baseband(a: np.ndarray, tau: np.ndarray) -> np.ndarray:
-    """As Paths.cir with one time step."""
+    """Baseband coefficients as from Paths.cir with one time step."""
     return (a * np.exp(-2j * np.pi * FREQUENCY_HZ * tau))[..., None].astype(np.complex64)
 
 
@@ -63,36 +65,36 @@ SITE = f"[array]\nrows = 3\ncolumns = 4\nwavelength_m = {ARRAY.wavelength_m!r}\n
 
 
 def tables(**instead: Any) -> dict[str, Any]:
-    told = {
+    content = {
         "channel": {"file": "h.npz", "a": "a", "ris": "tx"},
         "sources": {"file": "s.npz", "a": "a", "ris": "rx"},
         **instead,
     }
-    return {"sionna": {name: table for name, table in told.items() if table is not None}}
+    return {"sionna": {name: table for name, table in content.items() if table is not None}}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Baseband coefficients of both links, and an installation file."""
+    """Writes baseband coefficients of both links, and an installation file."""
     np.savez(tmp_path / "h.npz", a=baseband(*TO_STATION), tau=TO_STATION[1])
     np.savez(tmp_path / "s.npz", a=baseband(*TO_SURFACE), tau=TO_SURFACE[1])
     (tmp_path / "site.toml").write_text(SITE)
     return tmp_path
 
 
-def measured(folder: Path, told: dict[str, Any]) -> Measurement:
-    return imported(folder, told, folder / "site.toml")
+def measured(folder: Path, import_map: dict[str, Any]) -> Measurement:
+    return imported(folder, import_map, folder / "site.toml")
 
 
-def read(folder: Path, told: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Channel and sources' responses."""
-    found = read_map(write_map(folder, told))
+def read(folder: Path, import_map: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Channel [M, N] and responses of the sources [K, N]."""
+    found = read_map(write_map(folder, import_map))
     assert isinstance(found, SionnaImport)
     return read_channel(found.sionna, SCENARIO), read_sources(found.sionna, ARRAY)
 
 
 def waves(places_m: np.ndarray) -> np.ndarray:
-    """From places [K, 3] and their images to the elements in the project's order, [K, N]."""
+    """Waves from positions [K, 3] and their images at the elements, in the project's order: [K, N]."""
     elements_m = np.pad(ARRAY.element_positions_m(), ((0, 0), (1, 0)))
     total = np.zeros((len(places_m), len(elements_m)), complex)
     for gain, seen_m in ((1.0, places_m), (REFLECTION, places_m * [1, -1, 1] + [0, 2 * WALL_Y_M, 0])):
@@ -108,7 +110,7 @@ def test_paths_are_summed_at_the_carrier_in_the_order_of_the_installation(folder
 
 
 def test_a_direct_path_is_the_steering_vector(folder: Path) -> None:
-    """Up to a factor, what the source does not show: near field, spherical amplitude."""
+    """Equal up to a factor, in the near field, with spherical amplitudes."""
     np.savez(folder / "s.npz", a=baseband(*TO_SURFACE)[..., :1, :])
     _, sources = read(folder, tables())
     x, y, z = SOURCES_M.T
@@ -124,7 +126,7 @@ def two_parts(a: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("written", ["pair", "parts", "hdf5"])
 def test_passband_coefficients(folder: Path, written: str) -> None:
-    """Paths.a as it is: without the carrier's phase, a pair of real and imaginary parts."""
+    """Paths.a has no carrier phase and is a pair of real and imaginary parts."""
     expected = read(folder, tables())
     for name, (a, tau) in (("h", TO_STATION), ("s", TO_SURFACE)):
         if written == "hdf5":
@@ -134,33 +136,33 @@ def test_passband_coefficients(folder: Path, written: str) -> None:
             np.savez(folder / f"{name}.npz", a=two_parts(a), re=a.real, im=a.imag, tau=tau)
     link = {"pair": {"a": "a"}, "parts": {"real": "re", "imag": "im"}, "hdf5": {"a": "paths/a"}}[written]
     group, ending = ("paths/", "h5") if written == "hdf5" else ("", "npz")
-    told = tables(
+    import_map = tables(
         coefficients="passband",
         frequency_hz=FREQUENCY_HZ,
         channel={"file": f"h.{ending}", "ris": "tx", "tau": f"{group}tau", **link},
         sources={"file": f"s.{ending}", "ris": "rx", "tau": f"{group}tau", **link},
     )
-    for found, wanted in zip(read(folder, told), expected, strict=True):
+    for found, wanted in zip(read(folder, import_map), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
 def test_either_end_may_be_the_surface(folder: Path) -> None:
-    """By reciprocity, with devices that are none of the scene's."""
+    """By reciprocity; further devices that are not part of the scene are ignored."""
     expected = read(folder, tables())
     elsewhere_m = SURFACE_M + np.array([0.0, 9.0, 0.0])
     back = coefficients(np.stack([elsewhere_m, SURFACE_M]), np.stack([ANTENNAS_M + 1.0, ANTENNAS_M]))
     np.savez(folder / "h.npz", a=baseband(*back))
     np.savez(folder / "s.npz", a=baseband(*coefficients(SOURCES_M[:, None], SURFACE_M[None])))
-    told = tables(
+    import_map = tables(
         channel={"file": "h.npz", "a": "a", "ris": "rx", "surface": 1, "station": 1},
         sources={"file": "s.npz", "a": "a", "ris": "tx"},
     )
-    for found, wanted in zip(read(folder, told), expected, strict=True):
+    for found, wanted in zip(read(folder, import_map), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
 def test_elements_may_be_devices(folder: Path) -> None:
-    """Then they come in the installation's order."""
+    """Devices are in the order of the installation's elements."""
     expected = read(folder, tables())
     elements_m = SURFACE_M[planar_array_order(ARRAY)][:, None]
     np.savez(folder / "h.npz", a=baseband(*coefficients(ANTENNAS_M[None], elements_m)))
@@ -170,12 +172,12 @@ def test_elements_may_be_devices(folder: Path) -> None:
 
 
 def test_the_measurement_follows_the_signal_model(folder: Path) -> None:
-    """Without noise to speak of, snapshots lie in what codes and channel make of the sources of their scene."""
-    told = {
+    """At a high SNR, snapshots lie in the span of the sources of their scene, seen through codes and channel."""
+    import_map = {
         **tables(scenes=[[0], [2, 1]]),
         "simulate": {"snapshots": 9, "snr_db": [90, 90.0], "codebook": "random", "symbols": "qpsk", "seed": 3},
     }
-    found = measured(folder, told)
+    found = measured(folder, import_map)
     assert found.snapshots.shape == (2, 9, 5)
     np.testing.assert_allclose(found.snr_db, 90.0)
     assert not np.array_equal(found.ris_codes[0], found.ris_codes[1])
@@ -186,7 +188,7 @@ def test_the_measurement_follows_the_signal_model(folder: Path) -> None:
             symbols, *_ = np.linalg.lstsq(columns, y, rcond=None)
             np.testing.assert_allclose(columns @ symbols, y, atol=1e-3 * np.abs(y).max())
             np.testing.assert_allclose(np.abs(symbols), 1.0, rtol=2e-3)
-    again = measured(folder, told)
+    again = measured(folder, import_map)
     np.testing.assert_array_equal(found.snapshots, again.snapshots)
 
 
@@ -248,12 +250,12 @@ def test_what_is_wrong_is_one_line(
 
 
 def test_delays_of_a_synthetic_array_are_refused(folder: Path) -> None:
-    """They are one for all elements: no near field is in them."""
+    """They are equal for all elements, so they have no near field."""
     np.savez(folder / "h.npz", a=TO_STATION[0], tau=TO_STATION[1][:, 0, :, 0])
     link = {"file": "h.npz", "a": "a", "tau": "tau", "ris": "tx"}
-    told = tables(coefficients="passband", frequency_hz=1e9, channel=link, sources={**link, "file": "s.npz"})
+    import_map = tables(coefficients="passband", frequency_hz=1e9, channel=link, sources={**link, "file": "s.npz"})
     with pytest.raises(ValueError, match=r"channel: .*tau: expected the coefficients' shape .* synthetic_array=False"):
-        measured(folder, told)
+        measured(folder, import_map)
 
 
 def test_elements_on_no_lattice_have_no_order_of_sionna() -> None:

@@ -1,4 +1,4 @@
-"""A small measurement, files of it as other programs write them, and what the stage makes of a map."""
+"""A small measurement, files of it in the formats of other programs, and the stage run on a map."""
 
 import logging
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ B, L, M, N, BITS = 3, 4, 2, 6, 3
 
 
 def original() -> dict[str, np.ndarray]:
-    """Arrays of the measurement file; codes are those of `index`, [B, L, N]."""
+    """Arrays of the measurement file, and `index`, the phase indices of the codes, [B, L, N]."""
     rng = np.random.default_rng(7)
 
     def drawn(*shape: int) -> np.ndarray:
@@ -43,7 +43,7 @@ ARRAYS = {"y": "snapshots", "codes": "ris_codes", "H": "channel", "snr": "snr_db
 
 
 def toml(tables: Mapping[str, Any]) -> str:
-    """A map: top-level keys first, then its tables."""
+    """The text of a map: top-level keys first, then its tables."""
     lines = [f"{key} = {_value(value)}" for key, value in tables.items() if not isinstance(value, dict)]
     for name, table in tables.items():
         if isinstance(table, dict):
@@ -67,33 +67,33 @@ def _value(value: Any) -> str:
 
 
 def write_map(folder: Path, tables: Mapping[str, Any]) -> Path:
-    """map.toml in a folder."""
+    """Writes map.toml to a folder."""
     path = folder / "map.toml"
     path.write_text(toml(tables))
     return path
 
 
 def imported(folder: Path, tables: Mapping[str, Any], installation: Path | None = None) -> Measurement:
-    """What the stage writes by a map in a folder, as the client reads it."""
+    """Runs the stage with a map in a folder, and reads the output as the client does."""
     options = ImportDataOptions(write_map(folder, tables), folder / "out" / "measurement.npz", installation)
     work(options, logging.getLogger(__name__))
     return read_measurement(options.output)
 
 
 def assert_original(found: Measurement, scenes: slice = slice(None), **instead: np.ndarray) -> None:
-    """To float32 accuracy."""
+    """Asserts equality with the original to float32 accuracy."""
     for name in ("snapshots", "ris_codes", "channel", "snr_db"):
         expected = instead.get(name, ORIGINAL[name][scenes])
         np.testing.assert_allclose(getattr(found, name), expected, rtol=2e-6, atol=2e-6, err_msg=name)
 
 
 def named() -> dict[str, np.ndarray]:
-    """The original under the names of `PLAIN`."""
+    """The original, with the array names of `PLAIN`."""
     return {name: ORIGINAL[key] for name, key in ARRAYS.items()}
 
 
 def write_matlab_73(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """As MATLAB's -v7.3 does: 512 bytes of text, axes reversed, complex numbers as a compound of real and imag."""
+    """Writes like MATLAB's -v7.3: 512 bytes of text, reversed axes, complex numbers as a compound of real and imag."""
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, values in arrays.items():
             turned = np.atleast_2d(values).T
