@@ -183,7 +183,7 @@ def _validated(taught: Mapping[str, Taught], options: ConfidenceOptions) -> dict
     return found
 
 
-def asked(options: ConfidenceOptions) -> Fingerprint:
+def expected_fingerprint(options: ConfidenceOptions) -> Fingerprint:
     """What decides the fit.
 
     Raises:
@@ -199,7 +199,7 @@ def teach(options: ConfidenceOptions, logger: logging.Logger) -> None:
     Raises:
       Differs: the folder holds a run of other options, scenes, weights or code.
     """
-    with making(options.run_dir, asked(options), logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+    with making(options.run_dir, expected_fingerprint(options), logger, leftovers=("checkpoints", BEST_MODEL)) as run:
         if run.state == "done":
             return
         run.begin(options)
