@@ -23,7 +23,7 @@ from pipeline.figures.plots import save_figure
 _OUTPUTS = ("results.csv", "results.json", "figures", "cells")
 
 
-def asked(options: BenchmarkOptions, suite: Suite) -> Fingerprint:
+def expected_fingerprint(options: BenchmarkOptions, suite: Suite) -> Fingerprint:
     """What decides a benchmark.
 
     Raises:
@@ -109,7 +109,7 @@ def benchmark(options: BenchmarkOptions, logger: logging.Logger) -> list[Row]:
       ValueError, OSError: weights or files that are not there.
     """
     suite = benchmark_suite(options.suite)
-    with making(options.output_dir, asked(options, suite), logger, leftovers=_OUTPUTS) as run:
+    with making(options.output_dir, expected_fingerprint(options, suite), logger, leftovers=_OUTPUTS) as run:
         if run.state != "done":
             run.begin(options)
             _measure_missing(options, suite, logger)

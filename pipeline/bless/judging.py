@@ -33,7 +33,7 @@ def latest_blessed(base_path: Path | None, candidate: str) -> Version | None:
     return None
 
 
-def asked(options: BlessOptions) -> Fingerprint:
+def expected_fingerprint(options: BlessOptions) -> Fingerprint:
     """What decides the verdict, but for the latest blessed model, which changes as others are pushed.
 
     Raises:
@@ -53,7 +53,7 @@ def judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:
       Differs: the folder holds the verdict on something else.
       ValueError, OSError: what is asked for is not there, or too few test scenes are.
     """
-    with making(options.run_dir, asked(options), logger) as run:
+    with making(options.run_dir, expected_fingerprint(options), logger) as run:
         if run.state != "done" or not stands(options):
             run.begin(options)
             write_json(options.run_dir / BLESSING_FILE, _judge(options, logger))

@@ -108,12 +108,12 @@ def _hash_of(name: str, path: Path) -> str:
         raise ValueError(f"{_flag(name)}: {error}") from None
 
 
-def difference(there: Mapping[str, Any], asked: Fingerprint) -> str | None:
+def difference(there: Mapping[str, Any], expected: Fingerprint) -> str | None:
     """What differs first between a manifest's fingerprint and another one, in words; None if nothing does."""
-    if there.get("stage") != asked.stage:
-        return f"the stage is {there.get('stage')} there, {asked.stage} here"
+    if there.get("stage") != expected.stage:
+        return f"the stage is {there.get('stage')} there, {expected.stage} here"
     for part in ("options", "inputs", "code"):
-        old, new = there.get(part, {}), plain(getattr(asked, part))
+        old, new = there.get(part, {}), plain(getattr(expected, part))
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):
                 return f"{_called(part, name)} is {_shown(old.get(name))} there, {_shown(new.get(name))} here"
@@ -151,8 +151,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return found
 
 
-def state(folder: Path, asked: Fingerprint) -> State:
-    """How far a folder is with what is asked for: not begun, begun, or done with all its results unharmed.
+def state(folder: Path, expected: Fingerprint) -> State:
+    """How far a folder is with what is expected for: not begun, begun, or done with all its results unharmed.
 
     Raises:
       Differs: it holds something else.
@@ -160,7 +160,7 @@ def state(folder: Path, asked: Fingerprint) -> State:
     manifest = read_manifest(folder)
     if manifest is None:
         return "new"
-    differs = difference(manifest["fingerprint"], asked)
+    differs = difference(manifest["fingerprint"], expected)
     if differs is not None:
         raise Differs(f"{folder} holds another run: {differs}; take another folder, or delete it")
     if manifest["outputs"] is None:
@@ -214,7 +214,7 @@ def chosen_on(path: Path | None) -> int:
 
 
 @contextlib.contextmanager
-def alone(folder: Path, lock_name: str = ".lock") -> Iterator[None]:
+def folder_lock(folder: Path, lock_name: str = ".lock") -> Iterator[None]:
     """Keeps a second process out of a folder; the lock goes with the process, however that ends.
 
     Args:
@@ -233,11 +233,11 @@ def alone(folder: Path, lock_name: str = ".lock") -> Iterator[None]:
         yield
 
 
-def new_record(asked: Fingerprint) -> dict[str, Any]:
+def new_record(expected: Fingerprint) -> dict[str, Any]:
     """The manifest of work that begins now."""
     return {
-        "fingerprint": plain(asked),
-        "digest": asked.digest,
+        "fingerprint": plain(expected),
+        "digest": expected.digest,
         "command": sys.argv,
         "versions": versions(),
         "git_commit": git_commit(),
@@ -254,10 +254,10 @@ class Artifact:
     folder: where. state: how far it was. facts: what the manifest says besides, such as metrics.
     """
 
-    def __init__(self, folder: Path, asked: Fingerprint, how_far: State) -> None:
+    def __init__(self, folder: Path, expected: Fingerprint, how_far: State) -> None:
         self.folder, self.state = folder, how_far
         self.facts: dict[str, Any] = {}
-        self._record = new_record(asked)
+        self._record = new_record(expected)
 
     def begin(self, options: Any) -> None:
         """Leaves word of what the folder is for, before anything else is in it; where that was done, nothing.
@@ -290,13 +290,13 @@ def now() -> str:
 
 @contextlib.contextmanager
 def making(
-    folder: Path, asked: Fingerprint, logger: logging.Logger, *, leftovers: tuple[str, ...] = ()
+    folder: Path, expected: Fingerprint, logger: logging.Logger, *, leftovers: tuple[str, ...] = ()
 ) -> Iterator[Artifact]:
     """The work of a stage on its folder: `begin`, results, `finish`; `state` "done" leaves nothing to do.
 
     Args:
       folder: where results go.
-      asked: fingerprint of what is to be there.
+      expected: fingerprint of what is to be there.
       logger: told what is taken up or left alone.
       leftovers: names whose presence without a manifest means that the folder is somebody else's.
 
@@ -304,12 +304,12 @@ def making(
       Differs: the folder holds something else, which is left as it is.
       Busy: another process is at it.
     """
-    with alone(folder):
-        how_far = state(folder, asked)
+    with folder_lock(folder):
+        how_far = state(folder, expected)
         if how_far == "new":
             strange = next((name for name in leftovers if (folder / name).exists()), None)
             if strange is not None:
                 raise Differs(f"{folder} holds {strange} without a {MANIFEST}; take another folder, or delete it")
         if how_far == "done":
-            logger.info(f"{asked.stage}: nothing has changed, {folder} stays as it is")
-        yield Artifact(folder, asked, how_far)
+            logger.info(f"{expected.stage}: nothing has changed, {folder} stays as it is")
+        yield Artifact(folder, expected, how_far)

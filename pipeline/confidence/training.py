@@ -200,8 +200,8 @@ def _validate(localizers: Mapping[str, CandidateLocalizer], options: ConfidenceO
     return found
 
 
-def fit_fingerprint(options: ConfidenceOptions) -> Fingerprint:
-    """The fingerprint of the fit: options, scenes, weights and code.
+def expected_fingerprint(options: ConfidenceOptions) -> Fingerprint:
+    """What decides the fit.
 
     Raises:
       FileNotFoundError, ValueError: scenes or weights are missing.
@@ -216,7 +216,7 @@ def fit_confidence(options: ConfidenceOptions, logger: logging.Logger) -> None:
     Raises:
       Differs: the folder holds a run with other options, scenes, weights or code.
     """
-    with making(options.run_dir, fit_fingerprint(options), logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+    with making(options.run_dir, expected_fingerprint(options), logger, leftovers=("checkpoints", BEST_MODEL)) as run:
         if run.state == "done":
             return
         run.begin(options)

@@ -8,7 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
-from pipeline.common.artifacts import Artifact, Fingerprint, alone, state
+from pipeline.common.artifacts import Artifact, Fingerprint, folder_lock, state
 from pipeline.common.digests import code_version
 from pipeline.data.options import DataOptions
 from pipeline.scenes.reading import StoredScenes, open_scenes, scene_directory
@@ -32,7 +32,7 @@ def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogge
     wanted = scene_set(options.config, options.train, options.validation, options.test)
     directory = scene_directory(options.data_dir, wanted)
     if not directory.exists():
-        with alone(options.data_dir, f".{wanted.name}.lock"):
+        with folder_lock(options.data_dir, f".{wanted.name}.lock"):
             if not directory.exists():
                 return _built(wanted, directory, options, logger)
     check_built(options)
@@ -41,7 +41,7 @@ def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogge
     return stored
 
 
-def asked(wanted: SceneSet) -> Fingerprint:
+def expected_fingerprint(wanted: SceneSet) -> Fingerprint:
     """What decides a set: its name, which says config and sizes, and the code that draws and writes it."""
     return Fingerprint("data", {"config": wanted.name}, {}, code_version(Builder.__module__))
 
@@ -57,7 +57,7 @@ def check_built(options: DataOptions) -> bool:
     if not directory.exists():
         return False
     open_scenes(options.data_dir, wanted)
-    if state(directory, asked(wanted)) == "begun":
+    if state(directory, expected_fingerprint(wanted)) == "begun":
         raise ValueError(f"{directory}: its files are not those that were written; delete the folder and build again")
     return True
 
@@ -76,7 +76,7 @@ def _built(wanted: SceneSet, directory: Path, options: DataOptions, logger: logg
     rate = wanted.num_scenes / (time.perf_counter() - start)
     stored = open_scenes(options.data_dir, wanted)
     files = sorted(path.name for path in directory.iterdir() if path.is_file())
-    Artifact(directory, asked(wanted), "new").finish(*files)
+    Artifact(directory, expected_fingerprint(wanted), "new").finish(*files)
     logger.info(f"Built {_summary(stored)}, {rate:.0f} scenes/s")
     return stored
 

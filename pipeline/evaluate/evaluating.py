@@ -115,7 +115,7 @@ def draw_figures(directory: Path, evaluation: Evaluation, metrics: dict[str, Any
     return paths
 
 
-def asked(options: EvaluateOptions) -> Fingerprint:
+def expected_fingerprint(options: EvaluateOptions) -> Fingerprint:
     """What decides an evaluation.
 
     Raises:
@@ -145,7 +145,7 @@ def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]
       Differs: the folder holds another evaluation.
       ValueError, OSError, ServerError: what was asked for cannot be had; the message says what was wrong.
     """
-    with making(options.output_dir, asked(options), logger, leftovers=_OUTPUTS) as run:
+    with making(options.output_dir, expected_fingerprint(options), logger, leftovers=_OUTPUTS) as run:
         if run.state == "done" and options.target is None:
             found: dict[str, Any] = json.loads((options.output_dir / "metrics.json").read_text(encoding="utf-8"))
             return found

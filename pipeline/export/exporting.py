@@ -104,8 +104,8 @@ def check_no_jit(graph: tf.compat.v1.GraphDef) -> None:
         )
 
 
-def asked(options: ExportOptions) -> Fingerprint:
-    """Everything that determines an exported model: options, inputs and code.
+def expected_fingerprint(options: ExportOptions) -> Fingerprint:
+    """What decides an exported model.
 
     Raises:
       ValueError: the weights do not exist.
@@ -119,7 +119,7 @@ def exported(options: ExportOptions) -> Path | None:
     Raises:
       ValueError: the weights do not exist.
     """
-    wanted = asked(options)
+    wanted = expected_fingerprint(options)
     for version in reversed(versions_in(options.model_base_path)):
         manifest = read_manifest(version.path / EXPORT_FILE.parent)
         same = manifest is not None and difference(manifest["fingerprint"], wanted) is None
@@ -187,4 +187,6 @@ def export(options: ExportOptions) -> Path:
     refiner = load_refiner(options.refiner) if options.refiner is not None else None
     localizer = Localizer(*with_effort(weights, options.localizer, options.effort), refiner)
     calibration = read_calibration(options.calibration) if options.calibration is not None else None
-    return export_localizer(localizer, options.model_base_path, options.warmup_batch_sizes, calibration, asked(options))
+    return export_localizer(
+        localizer, options.model_base_path, options.warmup_batch_sizes, calibration, expected_fingerprint(options)
+    )

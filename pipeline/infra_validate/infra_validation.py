@@ -141,7 +141,7 @@ def differences(answer: Mapping[str, np.ndarray], expected: Mapping[str, np.ndar
     return found
 
 
-def asked(options: InfraValidateOptions) -> Fingerprint:
+def expected_fingerprint(options: InfraValidateOptions) -> Fingerprint:
     """What decides the verdict, but for the machine's speed.
 
     Raises:
@@ -159,7 +159,7 @@ def judge(options: InfraValidateOptions, logger: logging.Logger) -> dict[str, An
       Differs: the folder holds the verdict on something else.
       ValueError: no model there.
     """
-    with making(options.run_dir, asked(options), logger) as run:
+    with making(options.run_dir, expected_fingerprint(options), logger) as run:
         if run.state != "done":
             run.begin(options)
             version = latest_version(options.saved_model)

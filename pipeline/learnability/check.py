@@ -106,8 +106,8 @@ def judge(evaluations: Mapping[str, Evaluation], trained_on: int, options: Learn
     return "PASS", "objective against " + ", ".join(gains)
 
 
-def verdict_fingerprint(options: LearnabilityOptions) -> Fingerprint:
-    """The fingerprint of the verdict: options, scenes, model and code."""
+def expected_fingerprint(options: LearnabilityOptions) -> Fingerprint:
+    """What decides the verdict."""
     inputs = scenes_inputs(options.data_dir, [options.config])
     model = options.backbone or options.run_dir / BEST_MODEL
     inputs["the model"] = Input(output_digest(model), model)
@@ -118,7 +118,7 @@ def standing_verdict(options: LearnabilityOptions) -> dict[str, Any] | None:
     """The verdict on disk if it has the same fingerprint, else None."""
     try:
         found: dict[str, Any] = json.loads((options.run_dir / VERDICT_FILE).read_text(encoding="utf-8"))
-        return found if difference(found["fingerprint"], verdict_fingerprint(options)) is None else None
+        return found if difference(found["fingerprint"], expected_fingerprint(options)) is None else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -165,7 +165,7 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
         logger.info(f"{name:14} objective {score['objective']:7.3f}  F1 {score['f1']:.3f}")
     logger.info(f"{verdict}: {reason}")
     record = {
-        "fingerprint": verdict_fingerprint(options),
+        "fingerprint": expected_fingerprint(options),
         "verdict": verdict,
         "reason": reason,
         "model": output_digest(subject.model),

@@ -2,7 +2,7 @@
 
 import logging
 
-from pipeline.common.artifacts import alone
+from pipeline.common.artifacts import folder_lock
 from pipeline.mlflow.options import MlflowOptions
 from pipeline.mlflow.records import find_records
 from pipeline.mlflow.registry import register
@@ -20,7 +20,7 @@ def track(options: MlflowOptions, logger: logging.Logger) -> None:
       ValueError: it is no run's, or the store does not take it.
       Busy: another process tracks it.
     """
-    with alone(options.run_dir, _LOCK):
+    with folder_lock(options.run_dir, _LOCK):
         found = find_records(options.run_dir, options.model_base_path)
         for line in found.left_out:
             logger.info(line)

@@ -17,7 +17,7 @@ from typing import Any
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from models.checked import read_json
-from pipeline.common.artifacts import alone
+from pipeline.common.artifacts import folder_lock
 from pipeline.common.digests import file_digest, json_digest
 from pipeline.common.records import write_json
 
@@ -82,7 +82,7 @@ def push(staged: Path, base_path: Path, release: Mapping[str, Any]) -> Version:
       Busy: another push or roll-back is under way.
       OSError: the copy failed, for want of space for example; nothing is left of it.
     """
-    with alone(base_path):
+    with folder_lock(base_path):
         _sweep(base_path)
         number = max([int(time.time()), *(version.number + 1 for version in versions_in(base_path))])
         copy = base_path / f"{_STAGING}{number}-{os.getpid()}"
@@ -128,7 +128,7 @@ def roll_back(base_path: Path, wanted: str) -> Version:
       ValueError: no such version or label, or it is served already.
       Busy: another push or roll-back is under way.
     """
-    with alone(base_path):
+    with folder_lock(base_path):
         served, known = served_version(base_path), {version.number: version for version in versions_in(base_path)}
         number = _number_of(base_path, wanted, served, known)
         if served is not None and number == served.number:
@@ -178,7 +178,7 @@ def set_label(base_path: Path, label: str, number: int) -> None:
     """
     if label.isdecimal() or label == "previous" or not label:
         raise ValueError(f"--label: expected a name, got {label!r}")
-    with alone(base_path):
+    with folder_lock(base_path):
         write_json(base_path / LABELS_FILE, {**read_labels(base_path), label: number})
 
 

@@ -131,7 +131,7 @@ def line(row: Mapping[str, Any]) -> str:
     )
 
 
-def asked(options: ReproduceOptions) -> Fingerprint:
+def expected_fingerprint(options: ReproduceOptions) -> Fingerprint:
     """What decides the answers; what the pages quote of them does not."""
     inputs = {"the weights": Input(output_digest(WEIGHTS), WEIGHTS)}
     left_out = ("output_dir", "list_tables")
@@ -150,7 +150,7 @@ def reproduce(options: ReproduceOptions, logger: logging.Logger) -> bool:
     if options.quick:
         claims = [claim for claim in claims if claim.figure not in _NEEDS_MANY]
     folder = options.folder
-    with making(folder, asked(options), logger, leftovers=_OUTPUTS) as run:
+    with making(folder, expected_fingerprint(options), logger, leftovers=_OUTPUTS) as run:
         run.begin(options)
         _measure_missing(folder, needed(claims, options.quick), logger)
         rows = compared(claims, folder, options.quick)

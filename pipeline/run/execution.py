@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.common.artifacts import alone
+from pipeline.common.artifacts import folder_lock
 from pipeline.common.command_line import arguments
 from pipeline.common.log import descriptor
 from pipeline.common.main import FAIL
@@ -37,7 +37,7 @@ def run(options: RunOptions, logger: logging.Logger) -> int | None:
       ValueError, OSError: options that are refused, or scenes or a model that are damaged.
     """
     file = read_run_file(options.config, options.run_dir, options.installation)
-    with alone(file.run_dir):
+    with folder_lock(file.run_dir):
         plan = make_plan(steps(file))
         logger.info(f"plan of {file.run_dir} from {file.path}:")
         for line in plan_lines(plan):

@@ -117,8 +117,8 @@ def _steps(file: RunFile) -> Iterator[Step]:
     yield _evaluate(measured)
     blessed = None
     if file.has("bless"):
-        asked = BlessOptions(staged, folder / "blessing", model_base_path=serving, **several)
-        blessed = file.told("bless", asked)
+        wanted = BlessOptions(staged, folder / "blessing", model_base_path=serving, **several)
+        blessed = file.told("bless", wanted)
         _check_blocks(file, scenes, measured, blessed)
         yield _bless(blessed)
     canary = InfraValidateOptions(staged, folder / "infra_validation", name, **site)
@@ -153,8 +153,8 @@ def _check_blocks(file: RunFile, scenes: SceneSet, measured: EvaluateOptions, bl
         )
 
 
-def _unchanged(folder: Path, asked: Callable[[], Fingerprint]) -> Callable[[], bool]:
-    return lambda: state(folder, asked()) == "done"
+def _unchanged(folder: Path, expected: Callable[[], Fingerprint]) -> Callable[[], bool]:
+    return lambda: state(folder, expected()) == "done"
 
 
 def _data(options: DataOptions, scenes: SceneSet) -> Step:
@@ -166,7 +166,7 @@ def _validate(options: ValidateOptions, scenes: SceneSet) -> Step:
     return Step(
         "validate",
         options,
-        _unchanged(options.run_dir, lambda: validating.asked(options)),
+        _unchanged(options.run_dir, lambda: validating.expected_fingerprint(options)),
         8 + scenes.num_scenes / 1500,
         record,
         VALID,
@@ -176,14 +176,14 @@ def _validate(options: ValidateOptions, scenes: SceneSet) -> Step:
 def _train(options: TrainOptions) -> Step:
     batches = options.epochs * options.steps_per_epoch * options.batch_size
     validated = (options.epochs + 1) * options.validation_scenes * len(options.config)
-    asked = _unchanged(options.run_dir, lambda: run_fingerprint("train", options))
-    return Step("train", options, asked, 30 + 0.005 * batches + 0.02 * validated)
+    is_done = _unchanged(options.run_dir, lambda: run_fingerprint("train", options))
+    return Step("train", options, is_done, 30 + 0.005 * batches + 0.02 * validated)
 
 
 def _confidence(options: ConfidenceOptions) -> Step:
     located = (options.scenes + 3 * options.validation_scenes) * len(options.config)
-    asked = _unchanged(options.run_dir, lambda: confidence_training.fit_fingerprint(options))
-    return Step("confidence", options, asked, 25 + 0.02 * located)
+    is_done = _unchanged(options.run_dir, lambda: confidence_training.expected_fingerprint(options))
+    return Step("confidence", options, is_done, 25 + 0.02 * located)
 
 
 def _learnability(options: LearnabilityOptions, good: str | None) -> Step:
@@ -201,8 +201,8 @@ def _learnability(options: LearnabilityOptions, good: str | None) -> Step:
 
 def _refine(options: RefineOptions) -> Step:
     batches = options.epochs * options.steps_per_epoch * options.batch_size
-    asked = _unchanged(options.run_dir, lambda: run_fingerprint("refine", options))
-    return Step("refine", options, asked, 60 + 0.03 * batches)
+    is_done = _unchanged(options.run_dir, lambda: run_fingerprint("refine", options))
+    return Step("refine", options, is_done, 60 + 0.03 * batches)
 
 
 def _export(options: ExportOptions) -> Step:
@@ -210,8 +210,8 @@ def _export(options: ExportOptions) -> Step:
 
 
 def _evaluate(options: EvaluateOptions) -> Step:
-    asked = _unchanged(options.output_dir, lambda: evaluating.asked(options))
-    return Step("evaluate", options, asked, 25 + 0.025 * options.scenes)
+    is_done = _unchanged(options.output_dir, lambda: evaluating.expected_fingerprint(options))
+    return Step("evaluate", options, is_done, 25 + 0.025 * options.scenes)
 
 
 def _bless(options: BlessOptions) -> Step:
@@ -219,7 +219,7 @@ def _bless(options: BlessOptions) -> Step:
     return Step(
         "bless",
         options,
-        lambda: state(options.run_dir, judging.asked(options)) == "done" and judging.stands(options),
+        lambda: state(options.run_dir, judging.expected_fingerprint(options)) == "done" and judging.stands(options),
         25 + 0.05 * options.scenes * len(options.config),
         record,
         BLESSED,
@@ -231,7 +231,7 @@ def _infra_validate(options: InfraValidateOptions) -> Step:
     return Step(
         "infra_validate",
         options,
-        _unchanged(options.run_dir, lambda: infra_validation.asked(options)),
+        _unchanged(options.run_dir, lambda: infra_validation.expected_fingerprint(options)),
         40,
         record,
         INFRA_VALID,

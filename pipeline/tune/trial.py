@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline.common.artifacts import Busy, alone
+from pipeline.common.artifacts import Busy, folder_lock
 from pipeline.common.hyperparameters import flattened, replaced
 from pipeline.common.records import plain, replacing, write_json
 from pipeline.fitting.validation import BATCH
@@ -222,7 +222,7 @@ def _exclusive(folder: Path, heartbeat: Heartbeat) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(alone(folder))
+                stack.enter_context(folder_lock(folder))
                 break
             except Busy:
                 heartbeat()

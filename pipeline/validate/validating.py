@@ -21,7 +21,7 @@ _BATCH = 200
 _SHOWN = 3
 
 
-def asked(options: ValidateOptions) -> Fingerprint:
+def expected_fingerprint(options: ValidateOptions) -> Fingerprint:
     """What decides the verdict.
 
     Raises:
@@ -38,7 +38,7 @@ def validate(options: ValidateOptions, logger: logging.Logger) -> dict[str, Any]
       Differs: the folder holds the verdict on something else.
       FileNotFoundError, ValueError: no scenes, or torn ones.
     """
-    with making(options.run_dir, asked(options), logger) as run:
+    with making(options.run_dir, expected_fingerprint(options), logger) as run:
         if run.state != "done":
             run.begin(options)
             write_json(options.run_dir / VALIDATION_FILE, plain(_validate(options, logger)))

@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from pipeline.common.artifacts import alone
+from pipeline.common.artifacts import folder_lock
 from pipeline.common.hyperparameters import read_hyperparameters
 from pipeline.train.options import TrainOptions
 from pipeline.tune import __main__ as tune
@@ -275,5 +275,5 @@ def test_more_scenes_than_there_are(
 
 def test_two_processes_do_not_share_a_study(undisturbed, given: list[str], refused) -> None:
     run_dir, _ = undisturbed
-    with alone(run_dir):
+    with folder_lock(run_dir):
         assert "which is busy" in refused("tune", "--run-dir", str(run_dir), *given)
