@@ -97,7 +97,7 @@ class Study:
         """Runs both stages.
 
         Raises:
-          GateClosed: noise folder_lock explains how the candidates of Stage 2 differ, and no --force.
+          GateClosed: noise alone explains how the candidates of Stage 2 differ, and no --force.
         """
         options = self.options
         stage1 = search_oracle(
@@ -129,7 +129,7 @@ class Study:
         return separation([[self.trials.tally(each, scenes, nth) for nth in trainings] for each in values])
 
     def _should_stop(self, done: list[dict[str, Any]]) -> bool:
-        """True if Stage 2 ends early: --gate-after candidates are scored and noise folder_lock explains how they differ."""
+        """True if Stage 2 ends early: --gate-after candidates are scored and noise alone explains how they differ."""
         if len(done) < self.options.gate_after:
             return False
         found = self._separation(done)
@@ -137,7 +137,7 @@ class Study:
         return not found.exceeds_noise and not self.options.force
 
     def _conclude(self, stage1: ResumableOracle, stage2: ResumableOracle, candidates: list[dict[str, Any]]) -> None:
-        """Writes the tables, best.json and the report; raises GateClosed if noise folder_lock explains Stage 2."""
+        """Writes the tables, best.json and the report; raises GateClosed if noise alone explains Stage 2."""
         options = self.options
         first = rows(stage1, self.trials, options.probe_scenes)
         second = rows(stage2, self.trials, options.final_scenes, options.trainings)
