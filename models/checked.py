@@ -39,15 +39,15 @@ def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
-def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
+def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
     if not all(low < high for low, high in itertools.pairwise(values)):
-        raise ValueError(f"expected rising numbers, got {list(values)!r}")
+        raise ValueError(f"expected ascending numbers, got {list(values)!r}")
     return values
 
 
 FileIn = Annotated[Path, pydantic.AfterValidator(_in_folder)]
 """A path; in a file, relative to the file's folder."""
-Ordered, Rising = pydantic.AfterValidator(_ordered), pydantic.AfterValidator(_rising)
+Ordered, Ascending = pydantic.AfterValidator(_ordered), pydantic.AfterValidator(_ascending)
 """Of two numbers, low <= high; of any, each above the one before."""
 Limits = Annotated[tuple[float, float], Ordered]
 
@@ -151,6 +151,18 @@ def from_json(value: Any, kind: Any, before: str, folder: Path | None = None) ->
     return _validated(json.dumps(value, default=lambda other: {"date or time": str(other)}), kind, before, folder)
 
 
+def stored(settings: Any, kind: type[Kind]) -> Kind:
+    """What `dataclasses.asdict` made of a `kind`, through JSON or not: the settings of a Keras layer.
+
+    Raises:
+      TypeError: other settings, which is what Keras expects.
+    """
+    try:
+        return from_json(settings, kind, "")  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise TypeError(str(error)) from None
+
+
 def _validated(text: str | bytes, kind: Any, before: str, folder: Path | None) -> Any:
     own_config = dataclasses.is_dataclass(kind) or hasattr(kind, "__pydantic_config__")
     try:
@@ -202,6 +214,8 @@ def _expected(what: str, context: dict[str, Any], hint: Any, where: str) -> str 
 
 def _range(limits: Interval) -> str:
     low, high = (limits.gt if limits.ge is None else limits.ge), (limits.lt if limits.le is None else limits.le)
+    if low is None:
+        return f"{high} or less"
     if high is None:
         return f"{low} or more" if limits.ge is not None else "a positive number" if low == 0 else f"more than {low}"
     if limits.gt is None and limits.lt is None:

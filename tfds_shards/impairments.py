@@ -2,44 +2,36 @@
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from annotated_types import Interval
 
+from models.checked import Infinite, Limits, NotNegative, Ordered, checked
 from models.physics.geometry import RISArray
 from models.physics.steering import source_positions_m
 
+_Share = Annotated[float, Interval(ge=0, lt=1)]
+Deviation = Annotated[tuple[NotNegative, NotNegative], Ordered]
 
-@dataclasses.dataclass(frozen=True)
+
+@checked(frozen=True)
 class ImpairmentConfig:
     """Limits of the uniform draws, one of each a scene. Equal limits fix a value; (0, 0) leaves that impairment out."""
 
-    channel_error_db: tuple[float, float] = (-25.0, -12.0)
+    channel_error_db: Annotated[tuple[Infinite, Infinite], Ordered] = (-25.0, -12.0)
     """Power of the channel estimate's error relative to the channel's, dB; (-inf, -inf) leaves it out."""
-    phase_error_rms_rad: tuple[float, float] = (0.0, 0.3)
+    phase_error_rms_rad: Deviation = (0.0, 0.3)
     """Deviation of the elements' constant phase errors, radians; 0.3 is about a third of a 3-bit phase step, pi / 4."""
-    dead_share: tuple[float, float] = (0.0, 0.05)
+    dead_share: Annotated[tuple[_Share, _Share], Ordered] = (0.0, 0.05)
     """Share of the elements that reflect nothing."""
-    position_error_rms_wavelengths: tuple[float, float] = (0.0, 0.02)
+    position_error_rms_wavelengths: Deviation = (0.0, 0.02)
     """Deviation of the elements' displacements along each axis, wavelengths. 0.02 is 6 mm at 1 GHz: the flatness of a
     panel of several boards, far above what one board has. It turns phases by up to 0.13 rad rms, by another amount for
     every direction, so that no calibration of constant phases takes it out."""
-    snr_error_db: tuple[float, float] = (-2.0, 2.0)
+    snr_error_db: Limits = (-2.0, 2.0)
     """Reported SNR above the real one, dB."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            low, high = getattr(self, field.name)
-            if not low <= high:
-                raise ValueError(
-                    f"ImpairmentConfig.{field.name}: expected (low, high) with low <= high, got {(low, high)!r}"
-                )
-        for name in ("phase_error_rms_rad", "dead_share", "position_error_rms_wavelengths"):
-            if getattr(self, name)[0] < 0:
-                raise ValueError(f"ImpairmentConfig.{name}: expected no negative limit, got {getattr(self, name)!r}")
-        if self.dead_share[1] >= 1:
-            raise ValueError(f"ImpairmentConfig.dead_share: expected shares below 1, got {self.dead_share!r}")
 
 
 class Impairments(NamedTuple):

@@ -1,11 +1,11 @@
 """The sources of a scene: where they are, how loud, what they send."""
 
-import dataclasses
 import math
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
+from models.checked import NotNegative, Ordered, Probability, checked
 from models.physics.geometry import FieldOfView
 from tfds_shards.hall import Hall
 
@@ -64,24 +64,16 @@ def draw_outside(rng: np.random.Generator, view: FieldOfView, num_sources: int, 
     return Sources(*np.reshape(found, (num_sources, 3)).T)
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class Transmission:
     """What sources send."""
 
-    power_spread_db: float = 0.0
+    power_spread_db: NotNegative = 0.0
     """Standard deviation of the sources' transmit powers, normal in dB."""
     symbols: Symbols = "gaussian"
     """"gaussian": circular Gaussian; "qpsk": one of four phases, constant modulus."""
-    correlation: tuple[float, float] = (0.0, 0.0)
+    correlation: Annotated[tuple[Probability, Probability], Ordered] = (0.0, 0.0)
     """Limits of the uniform draw of the correlation coefficient between any two sources' symbols, a modulus."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.power_spread_db < math.inf:
-            raise ValueError(f"Transmission.power_spread_db: expected at least 0, got {self.power_spread_db!r}")
-        if self.symbols not in ("gaussian", "qpsk"):
-            raise ValueError(f'Transmission.symbols: expected "gaussian" or "qpsk", got {self.symbols!r}')
-        if not 0 <= self.correlation[0] <= self.correlation[1] <= 1:
-            raise ValueError(f"Transmission.correlation: expected 0 <= low <= high <= 1, got {self.correlation!r}")
 
     def draw_gains(self, rng: np.random.Generator, num_sources: int) -> np.ndarray:
         """Transmit powers, [K], a ratio to the common one; nothing is drawn where there is no spread."""

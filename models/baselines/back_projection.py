@@ -14,13 +14,14 @@ import scipy.linalg
 
 from models.baselines.grid import SearchGrid, squared
 from models.baselines.measurement import Measurement, measure
-from models.baselines.peaks import below_db, check_peaks, grid_peaks
+from models.baselines.peaks import below_db, grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.checked import NotNegative, checked
 from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import Scenario
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class BackProjectionConfig:
     """Spectrum and peaks."""
 
@@ -28,16 +29,8 @@ class BackProjectionConfig:
     """What is back-projected: the snapshots, or the field at the surface that explains them with least power."""
     grid: GridConfig | None = None
     """Grid of the spectrum; sources are reported on it; left out, the installation's."""
-    depth_db: float = 3.0
+    depth_db: NotNegative = 3.0
     """Peaks at most this far below the strongest are reported, dB."""
-
-    def __post_init__(self) -> None:
-        if self.projection not in ("matched_filter", "pseudo_inverse"):
-            raise ValueError(
-                'BackProjectionConfig.projection: expected "matched_filter" or "pseudo_inverse", '
-                f"got {self.projection!r}"
-            )
-        check_peaks("BackProjectionConfig", None, self.depth_db)
 
 
 def whiten_antennas(measurement: Measurement) -> Measurement:

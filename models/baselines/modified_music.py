@@ -19,41 +19,33 @@ out as angles, too, and the second search, by the noise subspace of R itself, ra
 not told, eigenvalues are counted down to `depth_db` below the largest.
 """
 
-import dataclasses
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from models.baselines.grid import squared
 from models.baselines.measurement import measure, steering_columns
-from models.baselines.peaks import below_db, check_peaks, grid_peaks
+from models.baselines.peaks import below_db, grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
 from models.baselines.surface_covariance import surface_covariance
+from models.checked import AtLeast1, InsideUnit, NotNegative, checked
 from models.covariance_estimator.grids import default_grid
 from models.physics.geometry import RISArray, Scenario
 
 _ANGLES_TRIED = 4  # times the number of sources
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class ModifiedMusicConfig:
     """Searches and the number of sources."""
 
-    density: int = 2
+    density: AtLeast1 = 2
     """Points along each axis for each cell of the installation's polar grid."""
-    part: float = 2.0 / 3.0
+    part: InsideUnit = 2.0 / 3.0
     """Sides of the overlapping parts, as a share of the surface's."""
-    depth_db: float = 6.0
+    depth_db: NotNegative = 6.0
     """Eigenvalues of R at most this far below the largest are sources, dB."""
-    num_sources: int | None = None
+    num_sources: AtLeast1 | None = None
     """K where it is told."""
-
-    def __post_init__(self) -> None:
-        if not self.density >= 1:
-            raise ValueError(f"ModifiedMusicConfig.density: expected at least 1, got {self.density!r}")
-        if not 0 < self.part < 1:
-            raise ValueError(f"ModifiedMusicConfig.part: expected a share in (0, 1), got {self.part!r}")
-        check_peaks("ModifiedMusicConfig", self.num_sources, self.depth_db)
 
 
 def is_symmetric(array: RISArray) -> bool:

@@ -6,37 +6,31 @@ Capon, "High-resolution frequency-wavenumber spectrum analysis", 1969; diagonal 
 estimation errors and diagonal loading in adaptive arrays", 1988. R_samp is `surface_covariance`'s.
 """
 
-import dataclasses
-
 import numpy as np
 import scipy.linalg
 
 from models.baselines.grid import SearchGrid, squared
 from models.baselines.measurement import Measurement, measure
-from models.baselines.peaks import below_db, check_peaks, grid_peaks
+from models.baselines.peaks import below_db, grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
 from models.baselines.surface_covariance import surface_covariance
+from models.checked import AtLeast1, InsideUnit, NotNegative, checked
 from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import Scenario
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class SampleMVDRConfig:
     """Loading and peaks."""
 
-    loading: float = 0.1
+    loading: InsideUnit = 0.1
     """c, the identity's share of R; R_samp alone is singular where N > L."""
     grid: GridConfig | None = None
     """Grid of the spectrum; sources are reported on it; left out, the installation's."""
-    depth_db: float = 3.0
+    depth_db: NotNegative = 3.0
     """Peaks at most this far below the strongest are reported, dB."""
-    num_sources: int | None = None
+    num_sources: AtLeast1 | None = None
     """K where it is told: the K highest peaks, whatever their depth."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.loading < 1:
-            raise ValueError(f"SampleMVDRConfig.loading: expected a share in (0, 1), got {self.loading!r}")
-        check_peaks("SampleMVDRConfig", self.num_sources, self.depth_db)
 
 
 class SampleMVDR:

@@ -12,42 +12,33 @@ EM has the same fixed points and takes many times the steps. A dictionary for ea
 Bayesian learning with multiple dictionaries", 2019.
 """
 
-import dataclasses
-
 import numpy as np
 import scipy.ndimage
 
 from models.baselines.grid import SearchGrid, squared
 from models.baselines.measurement import Measurement, measure
-from models.baselines.peaks import check_peaks, grid_peaks
+from models.baselines.peaks import grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.checked import AtLeast1, Positive, checked
 from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import Scenario
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class SBLConfig:
     """Iterations and peaks."""
 
     grid: GridConfig | None = None
     """Grid of the powers; sources are reported on it; left out, the installation's."""
-    iterations: int = 12
+    iterations: AtLeast1 = 12
     """Steps of the fixed point."""
-    prune: float = 1e-3
+    prune: Positive = 1e-3
     """Grid points whose gamma q falls below this are left out for good."""
-    threshold: float = 0.3
+    threshold: Positive = 0.3
     """gamma q, summed over the peak's cell and its 26 neighbours, above which a peak is a source; a lone atom's is
     about SNR / (1 + SNR) of what the base station receives of it in a snapshot."""
-    num_sources: int | None = None
+    num_sources: AtLeast1 | None = None
     """K where it is told: the K highest peaks."""
-
-    def __post_init__(self) -> None:
-        if not self.iterations >= 1:
-            raise ValueError(f"SBLConfig.iterations: expected at least 1, got {self.iterations!r}")
-        for field in ("prune", "threshold"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"SBLConfig.{field}: expected a positive number, got {getattr(self, field)!r}")
-        check_peaks("SBLConfig", self.num_sources)
 
 
 class SBL:

@@ -8,8 +8,6 @@ source a of power gamma gains exactly
     alpha_l = a^H Phi_l^H S_l^-1 Phi_l a,    b_l = |a^H Phi_l^H S_l^-1 y_l|^2.
 """
 
-import dataclasses
-
 import numpy as np
 
 from models.baselines.crb import position_bound
@@ -17,35 +15,25 @@ from models.baselines.grid import SearchGrid, squared
 from models.baselines.likelihood import PARAMETERS, Likelihood, evaluate_likelihood, source_columns, whitening
 from models.baselines.measurement import Measurement, measure
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.checked import AtLeast1, NotNegative, Positive, checked
 from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class SequentialMLConfig:
     """Search, refinement and stopping."""
 
     grid: GridConfig | None = None
     """Grid of the search for one more source; left out, the installation's."""
-    min_llr: float = 15.0
+    min_llr: Positive = 15.0
     """Log-likelihood a source must be worth, when it is added and at the end."""
-    noise_inflation: float = 0.0
+    noise_inflation: NotNegative = 0.0
     """c: the noise power is raised by c times the signal's power, against channels and phases that are not as told."""
-    tolerance: float = 0.01
+    tolerance: Positive = 0.01
     """Joint refinement ends when a step promises less log-likelihood than this."""
-    max_steps: int = 60
+    max_steps: AtLeast1 = 60
     """Most steps of one joint refinement."""
-
-    def __post_init__(self) -> None:
-        for field in ("min_llr", "tolerance"):
-            if not getattr(self, field) > 0:
-                raise ValueError(
-                    f"SequentialMLConfig.{field}: expected a positive number, got {getattr(self, field)!r}"
-                )
-        if not self.noise_inflation >= 0:
-            raise ValueError(f"SequentialMLConfig.noise_inflation: expected at least 0, got {self.noise_inflation!r}")
-        if not self.max_steps >= 1:
-            raise ValueError(f"SequentialMLConfig.max_steps: expected at least 1, got {self.max_steps!r}")
 
 
 # Azimuth, elevation, inverse range, log power; the first three for the default surface's resolution.

@@ -68,7 +68,7 @@ def test_a_whole_record_brings_back_all_options_through_json(tmp_path: Path) -> 
         ({"width": 8}, "expected names of options, got 'width'"),
         ({"backbone.width.more": 8}, "expected names of options, got 'backbone.width.more'"),
         ({"backbone.width": 8.5}, "backbone.width: expected a whole number, got 8.5"),
-        ({"backbone.width": 0}, "BackboneConfig.width, depth: expected at least 1"),
+        ({"backbone.width": 0}, "backbone.width: expected 1 or more, got 0"),
     ],
 )
 def test_values_that_do_not_fit(values: dict[str, Any], message: str) -> None:
