@@ -24,6 +24,7 @@ import tensorflow as tf
 import tyro
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
+from models.checked import AtLeast1, stage_options
 from serving.client.files import replacing
 from serving.server.warmup import WARMUP_FILE
 from serving.server_process import server_process
@@ -38,7 +39,7 @@ num_batch_threads {{ value: 1 }}
 """
 
 
-@dataclasses.dataclass(frozen=True)
+@stage_options(frozen=True)
 class ServingBenchOptions:
     """Times a served localizer against the same one in process."""
 
@@ -46,21 +47,18 @@ class ServingBenchOptions:
     """Folder of exported versions; the latest is used."""
     config: str = "l64_m64"
     """What scenes are drawn from."""
-    repeats: int = 40
+    repeats: AtLeast1 = 40
     """Times a single scene is run on each side."""
-    clients: int = 16
+    clients: AtLeast1 = 16
     """Clients with a scene each at the same time."""
-    rounds: int = 5
+    rounds: AtLeast1 = 5
     """Requests a client makes in each of five turns."""
-    memory_scenes: int = 32
+    memory_scenes: AtLeast1 = 32
     """Scenes of the batch whose memory is measured."""
     record: Path | None = None
     """A record of `python -m pipeline.bench --output` that the figures are added to."""
 
     def __post_init__(self) -> None:
-        for field in ("repeats", "clients", "rounds", "memory_scenes"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"--{field}: expected 1 or more, got {getattr(self, field)}")
         if self.config not in CONFIGS:
             raise ValueError(f"--config: expected one of {', '.join(CONFIGS)}, got {self.config!r}")
         if self.record is not None and not self.record.is_file():
