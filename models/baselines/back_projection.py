@@ -1,9 +1,9 @@
-"""Back-projection: the received power a beam through the surface finds at every grid point, and its peaks.
+"""Back-projection: received power of a beam focused on every grid point, and its peaks.
 
     P(g) = sum_l |a_g^H Phi_l^H G y_l|^2 / sum_l |G^(1/2) Phi_l a_g|^2
 
-with G = I (matched filter, classical beamforming) or G = (H H^H)^-1 (pseudo-inverse: Phi_l^+ = Phi_l^H G for codes of
-unit modulus).
+G = I gives the matched filter (classical beamforming). G = (H H^H)^-1 gives the pseudo-inverse, since
+Phi_l^+ = Phi_l^H G for codes of unit modulus.
 """
 
 import dataclasses
@@ -23,18 +23,22 @@ from models.physics.geometry import Scenario
 
 @checked(frozen=True)
 class BackProjectionConfig:
-    """Spectrum and peaks."""
+    """Settings of spectrum and peaks.
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     projection: Literal["matched_filter", "pseudo_inverse"] = "pseudo_inverse"
-    """What is back-projected: the snapshots, or the field at the surface that explains them with least power."""
+    """Projection of the snapshots: matched filter, or the minimum-power field at the surface that explains them."""
     grid: GridConfig | None = None
-    """Grid of the spectrum; sources are reported on it; left out, the installation's."""
+    """Grid of the spectrum and of the reported positions; default that of the installation."""
     depth_db: NotNegative = 3.0
-    """Peaks at most this far below the strongest are reported, dB."""
+    """Depth below the strongest peak down to which peaks are reported, dB."""
 
 
 def whiten_antennas(measurement: Measurement) -> Measurement:
-    """G^(1/2) y_l and G^(1/2) Phi_l with G = (mean_l Phi_l Phi_l^H)^-1; the noise is then no longer white."""
+    """G^(1/2) y_l and G^(1/2) Phi_l with G = (mean_l Phi_l Phi_l^H)^-1. The noise is not white afterwards."""
     operator = measurement.operator
     chol = np.linalg.cholesky(np.mean(operator @ operator.conj().mT, axis=0))
     snapshots = scipy.linalg.solve_triangular(chol, measurement.snapshots.T, lower=True).T
@@ -42,10 +46,10 @@ def whiten_antennas(measurement: Measurement) -> Measurement:
 
 
 class BackProjection:
-    """Sources as the peaks of the back-projected power.
+    """Locates sources as the peaks of the back-projected power.
 
     Args:
-      scenario: surface, field of view and most sources.
+      scenario: the installation.
       config: spectrum and peaks.
     """
 
@@ -61,10 +65,13 @@ class BackProjection:
         return (projected / self.grid.energy(measurement).sum(axis=0)).reshape(self.grid.shape)
 
     def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
-        """The peaks of one measurement; the score is the height over that of the strongest.
+        """Locates the sources of one measurement. The score is the height relative to the strongest peak.
 
         Args:
-          snapshots: [L, M] complex. ris_codes: [L, N] complex. channel: [M, N] complex. snr_db: dB.
+          snapshots: [L, M] complex.
+          ris_codes: [L, N] complex.
+          channel: [M, N] complex.
+          snr_db: dB.
         """
         spectrum = self.spectrum(measure(snapshots, ris_codes, channel, snr_db))
         peaks = grid_peaks(spectrum, below_db(spectrum.max(), self.config.depth_db))
@@ -74,5 +81,5 @@ class BackProjection:
 def back_projection_localizer(
     scenario: Scenario, config: BackProjectionConfig = BackProjectionConfig()
 ) -> BatchLocalizer:
-    """`BackProjection` as an estimator of batches; scores are heights over that of a scene's strongest peak."""
+    """`BackProjection` for batches. The score is the height relative to the strongest peak of the scene."""
     return batch_localizer(BackProjection(scenario, config).locate, scenario.max_sources)

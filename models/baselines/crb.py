@@ -1,9 +1,9 @@
-"""The Cramer-Rao bound of the sources' positions, for Gaussian symbols of unknown power.
+"""The Cramer-Rao bound of source positions, for Gaussian symbols of unknown power.
 
     F_ij = sum_l tr(S_l^-1 dS_l/dx_i S_l^-1 dS_l/dx_j)
 
-over the azimuth, elevation, inverse range and log power of every source and, where it is unknown, the log of the noise
-power. With J_k = dq_k/d(azimuth, elevation, 1/r), the covariance of no unbiased estimate of q_k is less than
+The parameters are azimuth, elevation, inverse range and log power of every source and, if it is unknown, the log of the
+noise power. With J_k = dq_k/d(azimuth, elevation, 1/r), the covariance of any unbiased estimate of q_k is at least
 J_k [F^-1]_kk J_k^T (Stoica and Nehorai 1990).
 """
 
@@ -18,14 +18,18 @@ from models.physics.geometry import RISArray
 
 
 class PositionBound(NamedTuple):
-    """covariance_m2: [K, 3, 3], m^2. error_m: [K], the root of its trace, metres."""
+    """Bound of the positions of K sources.
+
+    covariance_m2: [K, 3, 3] float64, m^2.
+    error_m: root of its trace, the RMS position error, [K] float64, metres.
+    """
 
     covariance_m2: np.ndarray
     error_m: np.ndarray
 
 
 def position_slopes(points: np.ndarray) -> np.ndarray:
-    """dq/d(azimuth, elevation, 1/r), [K, 3, 3], columns by parameter; metres a radian, a radian and a 1/m.
+    """dq/d(azimuth, elevation, 1/r), [K, 3, 3] float64, one column per parameter; metres per radian and per 1/m.
 
     Args:
       points: [K, 3]: azimuth, elevation (radians), inverse range (1/m).
@@ -43,13 +47,13 @@ def position_slopes(points: np.ndarray) -> np.ndarray:
 def information(
     parameters: np.ndarray, measurement: Measurement, array: RISArray, *, noise_known: bool = True
 ) -> np.ndarray:
-    """Fisher information of K sources, and of the log of the noise power where it is unknown.
+    """Fisher information of K sources and, if it is unknown, of the log of the noise power.
 
     Args:
       parameters: [K, 4] float64: azimuth, elevation (radians), inverse range (1/m), log power.
-      measurement: operator and noise power; the snapshots play no part.
+      measurement: gives operator and noise power; the snapshots are not used.
       array: the surface.
-      noise_known: leave the noise power out.
+      noise_known: true if the noise power is known and so no parameter.
 
     Returns:
       [4K, 4K], or [4K + 1, 4K + 1] with the noise power last; parameter i of source k is 4 k + i.
@@ -72,10 +76,14 @@ def information(
 
 
 def position_bound(fisher: np.ndarray, parameters: np.ndarray) -> PositionBound:
-    """The bound from the Fisher information of `information`; zero sources give empty arrays.
+    """Converts Fisher information to the bound of the positions. Zero sources give empty arrays.
+
+    Args:
+      fisher: result of `information`.
+      parameters: [K, 4] float64, see `information`.
 
     Raises:
-      numpy.linalg.LinAlgError: the information is singular, so nothing bounds the error.
+      numpy.linalg.LinAlgError: the Fisher information is singular, so that no bound exists.
     """
     scale = 1.0 / np.sqrt(np.diagonal(fisher))
     inverse = np.linalg.inv(fisher * scale[:, None] * scale) * scale[:, None] * scale
@@ -94,10 +102,10 @@ def scene_bounds(scenes: Mapping[str, np.ndarray], array: RISArray, *, noise_kno
       scenes: snapshots [B, L, M], ris_codes [B, L, N], channel [B, M, N], snr_db [B]; azimuth, elevation (radians),
         range_m, power [B, K_max] and num_sources [B]. In units of the simulator, not normalised.
       array: the surface.
-      noise_known: whether the estimator is told the noise power.
+      noise_known: true if the estimator knows the noise power.
 
     Returns:
-      covariance_m2 [B, K_max, 3, 3] and error_m [B, K_max], NaN from num_sources on.
+      covariance_m2 [B, K_max, 3, 3] and error_m [B, K_max]; NaN in unused slots.
     """
     shape = np.shape(scenes["range_m"])
     covariance, error_m = np.full((*shape, 3, 3), np.nan), np.full(shape, np.nan)

@@ -1,4 +1,4 @@
-"""Points of the polar dictionary and their responses in one scene."""
+"""Points of the polar dictionary and their received vectors in one scene."""
 
 import numpy as np
 
@@ -10,12 +10,16 @@ from models.physics.geometry import Scenario
 
 
 class SearchGrid:
-    """The polar dictionary's points in complex128.
+    """The polar dictionary in complex128. Its steering vectors are not normalised.
+
+    Args:
+      scenario: the installation.
+      config: number of cells; None for the default grid of the installation.
 
     Attributes:
       points: [G, 3] float64: azimuth, elevation (radians), inverse range (1/m).
       vectors: [N, G] complex128.
-      shape: (azimuth, elevation, range) cells; range index fastest.
+      shape: number of (azimuth, elevation, range) cells; range index fastest.
     """
 
     def __init__(self, scenario: Scenario, config: GridConfig | None) -> None:
@@ -27,7 +31,7 @@ class SearchGrid:
         self.shape = config.shape
 
     def energy(self, measurement: Measurement) -> np.ndarray:
-        """|Phi_l a_g|^2, [L, G]."""
+        """|Phi_l a_g|^2, [L, G] float64."""
         return squared(measurement.respond(self.vectors)).sum(axis=1)
 
     def correlation(self, measurement: Measurement, values: np.ndarray) -> np.ndarray:
@@ -37,5 +41,5 @@ class SearchGrid:
 
 
 def squared(values: np.ndarray) -> np.ndarray:
-    """|x|^2 without the root that np.abs takes."""
+    """|x|^2, without the square root of np.abs."""
     return values.real**2 + values.imag**2

@@ -1,4 +1,4 @@
-"""The Gaussian likelihood of a few sources: value, gradient, Fisher information, what each source is worth.
+"""The Gaussian likelihood of a few sources: value, gradient, Fisher information, log-likelihood ratios.
 
 S_l = B_l B_l^H + sigma^2 I with the columns b_k = sqrt(gamma_k) Phi_l a(psi_k). With p_ki = sqrt(gamma_k) Phi_l
 da_k/dpsi_i (b_k / 2 for the log of the power), dS_l = p_ki b_k^H + b_k p_ki^H, and with G(x, y) = x^H S_l^-1 y
@@ -6,10 +6,11 @@ da_k/dpsi_i (b_k / 2 for the log of the power), dS_l = p_ki b_k^H + b_k p_ki^H, 
     NLL    = sum_l log |S_l| + y_l^H S_l^-1 y_l
     dNLL   = 2 Re sum_l G(b_k, p_ki) - G(b_k, y) G(p_ki, y)^*
     F      = 2 Re sum_l G(b_k, p_jm) G(b_j, p_ki) + G(b_k, b_j) G(p_jm, p_ki)
-    gain_k = sum_l log(1 - G(b_k, b_k)) + |G(b_k, y)|^2 / (1 - G(b_k, b_k)),
+    llr_k  = sum_l log(1 - G(b_k, b_k)) + |G(b_k, y)|^2 / (1 - G(b_k, b_k)).
 
-the log-likelihood lost without source k. F is sum_l tr(S^-1 dS_i S^-1 dS_j) (Stoica and Nehorai 1990). S_l^-1 comes
-from the K x K matrix C_l = B_l^H B_l + sigma^2 I by Woodbury: sigma^2 S_l^-1 = I - U_l U_l^H, U_l = B_l C_l^(-1/2).
+llr_k is the log-likelihood ratio of the model with source k to the model without it. F is
+sum_l tr(S^-1 dS_i S^-1 dS_j) (Stoica and Nehorai 1990). S_l^-1 comes from the K x K matrix
+C_l = B_l^H B_l + sigma^2 I by Woodbury's identity: sigma^2 S_l^-1 = I - U_l U_l^H with U_l = B_l C_l^(-1/2).
 """
 
 from typing import NamedTuple
@@ -24,7 +25,7 @@ PARAMETERS = 4
 
 
 class Whitening(NamedTuple):
-    """S_l^-1 = (I - U_l U_l^H) / sigma^2.
+    """The inverse S_l^-1 = (I - U_l U_l^H) / sigma^2.
 
     basis: U_l, [L, M, K] complex128.
     noise_power: sigma^2.
@@ -43,10 +44,10 @@ class Whitening(NamedTuple):
 class Likelihood(NamedTuple):
     """The likelihood at K sources.
 
-    nll: the negative log-likelihood without its constant.
-    gradient: [K, 4] of the NLL.
-    fisher: [K, 4, K, 4].
-    gains: [K], log-likelihood each source is worth.
+    nll: negative log-likelihood without its constant.
+    gradient: of the NLL, [K, 4] float64.
+    fisher: Fisher information, [K, 4, K, 4] float64.
+    llr: log-likelihood ratio of each source, [K] float64.
     """
 
     nll: float
@@ -56,7 +57,7 @@ class Likelihood(NamedTuple):
 
 
 def whitening(columns: np.ndarray, noise_power: float) -> Whitening:
-    """S_l^-1 and log |S_l| of S_l = B_l B_l^H + sigma^2 I; columns B_l, [L, M, K] complex128."""
+    """S_l^-1 and log |S_l| of S_l = B_l B_l^H + sigma^2 I, with columns B_l [L, M, K] complex128."""
     num_snapshots, num_antennas, num_sources = columns.shape
     chol = np.linalg.cholesky(columns.conj().mT @ columns + noise_power * np.eye(num_sources))
     basis = np.linalg.solve(chol, columns.conj().mT).conj().mT
@@ -66,7 +67,7 @@ def whitening(columns: np.ndarray, noise_power: float) -> Whitening:
 
 
 def source_columns(parameters: np.ndarray, measurement: Measurement, array: RISArray) -> np.ndarray:
-    """p_ki of every source, [L, M, 4, K] complex128, from parameters [K, 4]; twice the last of the four is b_k."""
+    """p_ki of every source, [L, M, 4, K] complex128, from parameters [K, 4]. Twice the last of the four is b_k."""
     vectors, slopes = steering_columns(parameters[:, :3], array)
     columns = np.concatenate([slopes, 0.5 * vectors[None]]) * np.exp(0.5 * parameters[:, 3])
     response = measurement.respond(columns.transpose(1, 0, 2).reshape(array.num_elements, -1))
@@ -81,10 +82,11 @@ def fisher_information(gram: np.ndarray) -> np.ndarray:
 
 
 def evaluate_likelihood(parameters: np.ndarray, measurement: Measurement, array: RISArray) -> Likelihood:
-    """The likelihood of K sources.
+    """Evaluates the likelihood of K sources.
 
     Args:
-      parameters: [K, 4] float64: azimuth, elevation (radians), inverse range (1/m), log power of the scene as measured.
+      parameters: [K, 4] float64: azimuth, elevation (radians), inverse range (1/m), log power, in units of
+        the measurement.
       measurement: the scene.
       array: the surface.
     """

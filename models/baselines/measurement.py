@@ -1,4 +1,4 @@
-"""One scene as the baselines see it, and the steering vectors in NumPy."""
+"""The measurement of one scene for the baselines, and steering vectors in NumPy."""
 
 import dataclasses
 import functools
@@ -12,10 +12,10 @@ from models.physics.steering import steering_jacobian
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Measurement:
-    """y_l = Phi_l sum_k sqrt(p_k) a_k s_kl + n_l with Phi_l = H diag(c_l).
+    """A measurement y_l = Phi_l sum_k sqrt(p_k) a_k s_kl + n_l with Phi_l = H diag(c_l).
 
     snapshots: y_l, [L, M] complex128.
-    operator: Phi_l, [L, M, N] complex128.
+    operator: measurement operators Phi_l, [L, M, N] complex128.
     noise_power: sigma^2, in units of |y|^2.
     """
 
@@ -37,18 +37,18 @@ class Measurement:
 def measure(
     snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float, noise_inflation: float = 0.0
 ) -> Measurement:
-    """A scene's measurement, free of the receiver's gain and of the channel's scale.
+    """Normalises a measurement, so that it is independent of the receiver's gain and of the scale of the channel.
 
-    As in `models.physics.observation`: mean |y|^2 = 1 and mean_m |h_m|^2 = N, so that a power is about the share of the
-    received power that the source delivers, and sigma^2 = 1 / (1 + SNR).
+    As in `models.physics.observation`: mean |y|^2 = 1 and mean_m |h_m|^2 = N. The power of a source is then about its
+    share of the received power, and sigma^2 = 1 / (1 + SNR).
 
     Args:
       snapshots: y, [L, M] complex, any scale.
       ris_codes: c, [L, N] complex.
       channel: H, [M, N] complex, any scale.
       snr_db: mean |y without noise|^2 / sigma^2, dB.
-      noise_inflation: c; sigma^2 is raised by c times the signal's power, SNR / (1 + SNR). What a wrong channel or a
-        wrong phase leaves unexplained follows the signal's power.
+      noise_inflation: c. Adds c times the signal power SNR / (1 + SNR) to sigma^2, because the residual of channel and
+        phase errors is proportional to the signal power.
     """
     snapshots = np.asarray(snapshots, np.complex128)
     channel = np.asarray(channel, np.complex128)
@@ -61,7 +61,7 @@ def measure(
 
 @functools.lru_cache(maxsize=16)
 def _jacobian_function(array: RISArray):
-    """`steering_jacobian` traced once: op by op it would take as long as the likelihood."""
+    """`steering_jacobian` as a traced function. Eager execution would take as long as the likelihood."""
 
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float64)], autograph=False)
     def jacobian(points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -79,7 +79,7 @@ def steering_columns(points: np.ndarray, array: RISArray) -> tuple[np.ndarray, n
       array: the surface.
 
     Returns:
-      a [N, K] and da [3, N, K], complex128; derivatives a radian, a radian and a 1/m.
+      a [N, K] and da [3, N, K], complex128; derivatives per radian, per radian and per 1/m.
     """
     vectors, slopes = _jacobian_function(array)(tf.constant(points, tf.float64))
     return vectors.numpy().T, slopes.numpy().transpose(1, 2, 0)

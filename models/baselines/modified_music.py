@@ -1,22 +1,23 @@
-"""Modified MUSIC for sources in the near field of a symmetric surface, angles first and ranges after.
+"""Modified MUSIC for sources in the near field of a symmetric surface: estimates the angles first, then the ranges.
 
-The three ideas that the abstract of Ramezani, Kosasih and Bjornson, "An Efficient Modified MUSIC Algorithm for
-RIS-Assisted Near-Field Localization", arXiv 2409.14152, names, worked out for this measurement; its body was not at
-hand, so that details may differ from theirs. To second order a path's length has an odd, linear part, the direction,
-and an even one, the curvature:
+Follows the abstract of Ramezani, Kosasih and Bjornson, "An Efficient Modified MUSIC Algorithm for RIS-Assisted
+Near-Field Localization", arXiv 2409.14152. The full text was not available, so that details may differ. To second
+order, the phase over the elements has an odd, linear part (direction) and an even part (curvature). The even part
+cancels in
 
     a_n conj(a_-n) ~ exp(2 j k0 u . p_n) / N,    u = (sin azimuth cos elevation, sin elevation),
 
-so that the entries R[n, -n] (the antidiagonal) are a sum of plane waves that know no range.
+so that the entries R[n, -n] (the antidiagonal) are a sum of plane waves that do not depend on the ranges.
 
-Carried over: the surface's symmetry decouples angles from ranges; smoothing over overlapping parts of the surface gives
-the covariance of that one vector its rank; MUSIC over the angles, then a search over the range alone at each of them.
+Ideas from the paper: the symmetry of the surface decouples angles and ranges. Smoothing over overlapping subarrays
+restores the rank of the covariance of the antidiagonal. MUSIC estimates the angles, and a search over the range follows
+at each of them.
 
-Not carried over: a covariance of the field as received under fixed or repeated codes. Here codes and symbols change at
-every snapshot, and R is `surface_covariance`, which sees M of N dimensions of a snapshot and is biased towards the
-identity. No aliases: exp(2 j k0 u . p_n) is free of them at a quarter wavelength only; at half a wavelength they come
-out as angles, too, and the second search, by the noise subspace of R itself, ranks them. Where the number of sources is
-not told, eigenvalues are counted down to `depth_db` below the largest.
+Differences: the paper uses the covariance of the field received with fixed or repeated codes. Here codes and symbols
+change in every snapshot. R is `surface_covariance`, which observes M of N dimensions per snapshot and is biased towards
+the identity. exp(2 j k0 u . p_n) is unambiguous only for a spacing of a quarter wavelength. At half a wavelength,
+aliases appear as angles, and the second search, with the noise subspace of R, ranks them. If the number of sources is
+unknown, it is the number of eigenvalues within `depth_db` of the largest.
 """
 
 import numpy as np
@@ -36,39 +37,45 @@ _ANGLES_TRIED = 4  # times the number of sources
 
 @checked(frozen=True)
 class ModifiedMusicConfig:
-    """Searches and the number of sources."""
+    """Settings of the searches and the number of sources.
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     density: AtLeast1 = 2
-    """Points along each axis for each cell of the installation's polar grid."""
+    """Search points per cell of the installation's polar grid, along each axis."""
     part: InsideUnit = 2.0 / 3.0
-    """Sides of the overlapping parts, as a share of the surface's."""
+    """Side length of the overlapping subarrays, relative to that of the surface."""
     depth_db: NotNegative = 6.0
-    """Eigenvalues of R at most this far below the largest are sources, dB."""
+    """Depth below the largest eigenvalue of R down to which eigenvalues count as sources, dB."""
     num_sources: AtLeast1 | None = None
-    """K where it is told."""
+    """K, if known."""
 
 
 def is_symmetric(array: RISArray) -> bool:
-    """Whether the elements are a lattice about the origin: element N - 1 - n at -p_n."""
+    """True if the elements form a lattice centred on the origin, so that element N - 1 - n is at -p_n."""
     return array.positions_m is None and array.index_offset == 0.0
 
 
 def antidiagonal(covariance: np.ndarray, array: RISArray) -> np.ndarray:
-    """R[n, -n] over the surface, [N_V, N_H] complex128, -n the element on the other side of the centre."""
+    """R[n, -n], [N_V, N_H] complex128; -n is the element opposite to n."""
     return np.diagonal(covariance[:, ::-1]).reshape(array.num_vertical, array.num_horizontal)
 
 
 def smoothed_covariance(field: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Mean of x x^H over the overlapping parts x of a field [N_V, N_H]: [S, S], S = shape[0] shape[1]."""
+    """Mean of x x^H over the overlapping subarrays x of a field [N_V, N_H]: [S, S] with S = shape[0] shape[1]."""
     parts = sliding_window_view(field, shape).reshape(-1, shape[0] * shape[1])
     return parts.T @ parts.conj() / len(parts)
 
 
 def music_height(covariance: np.ndarray, vectors: np.ndarray, num_sources: int) -> np.ndarray:
-    """1 / |U_n^H a|^2 of a at unit norm, U_n all but the leading eigenvectors.
+    """MUSIC spectrum 1 / |U_n^H a|^2 of unit-norm a, where U_n is the noise subspace.
 
     Args:
-      covariance: [S, S] Hermitian. vectors: a, [S, G]. num_sources: eigenvectors that are left out.
+      covariance: [S, S] complex128, Hermitian.
+      vectors: a, [S, G] complex128, any norm.
+      num_sources: dimension of the signal subspace.
 
     Returns:
       [G] float64, at least 1.
@@ -79,14 +86,14 @@ def music_height(covariance: np.ndarray, vectors: np.ndarray, num_sources: int) 
 
 
 class ModifiedMusic:
-    """Sources by angles and then ranges.
+    """Locates sources by their angles first and their ranges second.
 
     Args:
-      scenario: surface, a lattice about the origin, field of view and most sources.
+      scenario: the installation; the surface must be a lattice centred on the origin.
       config: searches and the number of sources.
 
     Raises:
-      ValueError: a surface that is not its own image through the origin element by element.
+      ValueError: the surface is not such a lattice.
     """
 
     def __init__(self, scenario: Scenario, config: ModifiedMusicConfig = ModifiedMusicConfig()) -> None:
@@ -111,24 +118,27 @@ class ModifiedMusic:
         self.plane_waves = np.exp(2j * array.wavenumber * phases)
 
     def count(self, covariance: np.ndarray) -> int:
-        """How many sources there are, told or by the eigenvalues of R."""
+        """Number of sources, known or from the eigenvalues of R."""
         if self.config.num_sources is not None:
             return self.config.num_sources
         values = np.linalg.eigvalsh(covariance)
         return min(int(np.sum(values >= below_db(values[-1], self.config.depth_db))), self.most)
 
     def angles(self, covariance: np.ndarray, num_sources: int) -> np.ndarray:
-        """Azimuth and elevation, radians, of the highest peaks of the angles' spectrum, aliases among them, [P, 2]."""
+        """Azimuth and elevation (radians) of the highest peaks over the angles, including aliases: [P, 2] float64."""
         smoothed = smoothed_covariance(antidiagonal(covariance, self.array), self.part_shape)
         height = music_height(smoothed, self.plane_waves, num_sources).reshape(self.azimuth.shape)
         peaks = grid_peaks(height, 0.0, _ANGLES_TRIED * num_sources)
         return np.stack([self.azimuth.ravel()[peaks], self.elevation.ravel()[peaks]], axis=-1)
 
     def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
-        """The sources of one measurement; the score is 1 - |U_n^H a|^2, the share of a in the signal subspace.
+        """Locates the sources of one measurement. The score is 1 - |U_n^H a|^2, the share of a in the signal subspace.
 
         Args:
-          snapshots: [L, M] complex. ris_codes: [L, N] complex. channel: [M, N] complex. snr_db: dB.
+          snapshots: [L, M] complex.
+          ris_codes: [L, N] complex.
+          channel: [M, N] complex.
+          snr_db: dB.
         """
         covariance = surface_covariance(measure(snapshots, ris_codes, channel, snr_db))
         num_sources = self.count(covariance)
@@ -141,5 +151,5 @@ class ModifiedMusic:
 
 
 def modified_music_localizer(scenario: Scenario, config: ModifiedMusicConfig = ModifiedMusicConfig()) -> BatchLocalizer:
-    """`ModifiedMusic` as an estimator of batches; scores are shares of a steering vector in the signal subspace."""
+    """`ModifiedMusic` for batches. The score is the share of the steering vector in the signal subspace."""
     return batch_localizer(ModifiedMusic(scenario, config).locate, scenario.max_sources)

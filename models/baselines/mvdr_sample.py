@@ -1,9 +1,9 @@
-"""MVDR on the sample covariance of the back-projected snapshots: what R_samp is worth without a model of the sources.
+"""MVDR on the sample covariance of the back-projected snapshots, without a model of the sources.
 
     P(g) = 1 / (a_g^H R^-1 a_g),    R = (1 - c) R_samp + c (tr R_samp / N) I
 
-Capon, "High-resolution frequency-wavenumber spectrum analysis", 1969; diagonal loading: Carlson, "Covariance matrix
-estimation errors and diagonal loading in adaptive arrays", 1988. R_samp is `surface_covariance`'s.
+Capon, "High-resolution frequency-wavenumber spectrum analysis", 1969. Diagonal loading: Carlson, "Covariance matrix
+estimation errors and diagonal loading in adaptive arrays", 1988. R_samp is computed by `surface_covariance`.
 """
 
 import numpy as np
@@ -21,23 +21,27 @@ from models.physics.geometry import Scenario
 
 @checked(frozen=True)
 class SampleMVDRConfig:
-    """Loading and peaks."""
+    """Settings of loading and peaks.
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     loading: InsideUnit = 0.1
-    """c, the identity's share of R; R_samp alone is singular where N > L."""
+    """c, share of the identity in R. R_samp alone is singular if N > L."""
     grid: GridConfig | None = None
-    """Grid of the spectrum; sources are reported on it; left out, the installation's."""
+    """Grid of the spectrum and of the reported positions; default that of the installation."""
     depth_db: NotNegative = 3.0
-    """Peaks at most this far below the strongest are reported, dB."""
+    """Depth below the strongest peak down to which peaks are reported, dB."""
     num_sources: AtLeast1 | None = None
-    """K where it is told: the K highest peaks, whatever their depth."""
+    """K, if known: reports the K highest peaks of any depth."""
 
 
 class SampleMVDR:
-    """Sources as the peaks of the MVDR spectrum of R_samp.
+    """Locates sources as the peaks of the MVDR spectrum of R_samp.
 
     Args:
-      scenario: surface, field of view and most sources.
+      scenario: the installation.
       config: loading and peaks.
     """
 
@@ -46,7 +50,7 @@ class SampleMVDR:
         self.grid = SearchGrid(scenario, config.grid)
 
     def spectrum(self, measurement: Measurement) -> np.ndarray:
-        """P of steering vectors at unit norm, [azimuth, elevation, range] float64."""
+        """P of unit-norm steering vectors, [azimuth, elevation, range] float64."""
         sample, vectors = surface_covariance(measurement), self.grid.vectors
         size, loading = len(sample), self.config.loading
         loaded = (1.0 - loading) * sample + loading * np.trace(sample).real / size * np.eye(size)
@@ -54,10 +58,13 @@ class SampleMVDR:
         return (squared(vectors).sum(axis=0) / squared(white).sum(axis=0)).reshape(self.grid.shape)
 
     def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
-        """The peaks of one measurement; the score is the height over that of the strongest.
+        """Locates the sources of one measurement. The score is the height relative to the strongest peak.
 
         Args:
-          snapshots: [L, M] complex. ris_codes: [L, N] complex. channel: [M, N] complex. snr_db: dB.
+          snapshots: [L, M] complex.
+          ris_codes: [L, N] complex.
+          channel: [M, N] complex.
+          snr_db: dB.
         """
         spectrum = self.spectrum(measure(snapshots, ris_codes, channel, snr_db))
         told = self.config.num_sources
@@ -67,5 +74,5 @@ class SampleMVDR:
 
 
 def mvdr_sample_localizer(scenario: Scenario, config: SampleMVDRConfig = SampleMVDRConfig()) -> BatchLocalizer:
-    """`SampleMVDR` as an estimator of batches; scores are heights over that of a scene's strongest peak."""
+    """`SampleMVDR` for batches. The score is the height relative to the strongest peak of the scene."""
     return batch_localizer(SampleMVDR(scenario, config).locate, scenario.max_sources)

@@ -5,12 +5,12 @@ import scipy.ndimage
 
 
 def grid_peaks(spectrum: np.ndarray, least: float, most: int | None = None) -> np.ndarray:
-    """Grid points that no neighbour (of 26, of 8 over angles alone) exceeds, by falling height.
+    """Local maxima over all adjacent grid points (26, or 8 over angles only), in order of falling height.
 
     Args:
       spectrum: [azimuth, elevation, range] or [azimuth, elevation] float64.
-      least: height of the lowest peak that counts.
-      most: how many at most, the highest; None for all.
+      least: smallest height of a peak.
+      most: largest number of peaks, the highest ones; None for all.
 
     Returns:
       [P] int64, indices into the flattened spectrum.
@@ -21,5 +21,5 @@ def grid_peaks(spectrum: np.ndarray, least: float, most: int | None = None) -> n
 
 
 def below_db(height: float, depth_db: float) -> float:
-    """The power that lies depth_db below another."""
+    """The power `depth_db` below `height`."""
     return float(height) * 10.0 ** (-depth_db / 10.0)

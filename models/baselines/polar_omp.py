@@ -1,14 +1,16 @@
-"""Simultaneous orthogonal matching pursuit on the polar grid, with the operators of all snapshots.
+"""Simultaneous orthogonal matching pursuit (OMP) on the polar grid, with the measurement operators of all snapshots.
 
-Snapshots share the sources and not the dictionary: atom g is Phi_l a_g in snapshot l. With residuals r_l,
+All snapshots have the same sources but different dictionaries: atom g is Phi_l a_g in snapshot l. With residuals r_l,
 
-    g* = argmax_g T_g,    T_g = sum_l |(Phi_l a_g)^H r_l|^2 / |Phi_l a_g|^2,
+    g* = argmax_g T_g,    T_g = sum_l |(Phi_l a_g)^H r_l|^2 / |Phi_l a_g|^2.
 
-then r_l is y_l without its projection on all atoms chosen so far. Of noise alone T_g / sigma^2 is the sum of L
-exponential variables; the search ends where max_g T_g is no higher than noise would lift one of G atoms with the
-probability `false_alarm`. Tropp, Gilbert and Strauss, "Algorithms for simultaneous sparse approximation. Part I", 2006;
-a dictionary for each snapshot: Duarte et al., "Distributed compressed sensing of jointly sparse signals", 2005; the
-polar grid: Cui and Dai, "Channel estimation for extremely large-scale MIMO: far-field or near-field?", 2022.
+Then r_l is y_l minus its projection on all atoms chosen so far. For noise alone, T_g / sigma^2 is a sum of L
+exponential variables. The search stops when max_g T_g is below the value that noise exceeds at any of G atoms with
+probability `false_alarm`.
+
+Tropp, Gilbert and Strauss, "Algorithms for simultaneous sparse approximation. Part I", 2006. One dictionary per
+snapshot: Duarte et al., "Distributed compressed sensing of jointly sparse signals", 2005. Polar grid: Cui and Dai,
+"Channel estimation for extremely large-scale MIMO: far-field or near-field?", 2022.
 """
 
 import numpy as np
@@ -24,21 +26,25 @@ from models.physics.geometry import Scenario
 
 @checked(frozen=True)
 class PolarOMPConfig:
-    """Grid and stopping."""
+    """Settings of grid and stopping.
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     grid: GridConfig | None = None
-    """Grid of the atoms; sources are reported on it; left out, the installation's."""
+    """Grid of the atoms and of the reported positions; default that of the installation."""
     false_alarm: InsideUnit = 1e-3
     """Probability that noise alone adds an atom."""
     num_sources: AtLeast1 | None = None
-    """K where it is told: K atoms, whatever they explain."""
+    """K, if known: selects K atoms without a stopping test."""
 
 
 class PolarOMP:
-    """Sources as the atoms of simultaneous OMP.
+    """Locates sources as the atoms of simultaneous OMP.
 
     Args:
-      scenario: surface, field of view and most sources.
+      scenario: the installation.
       config: grid and stopping.
     """
 
@@ -48,12 +54,12 @@ class PolarOMP:
         self.most = config.num_sources or scenario.max_sources
 
     def explained(self, residuals: np.ndarray, measurement: Measurement, energy: np.ndarray) -> np.ndarray:
-        """T_g, [G] float64, of residuals r_l [L, M], with `SearchGrid.energy` of the scene."""
+        """T_g, [G] float64, from residuals r_l [L, M] and the scene's `SearchGrid.energy` [L, G]."""
         products = squared(self.grid.correlation(measurement, residuals[..., None])[:, 0])
         return np.sum(products / energy, axis=0)
 
     def pursue(self, measurement: Measurement) -> tuple[list[int], list[float]]:
-        """Grid points in the order of their choice, and T_g / (L sigma^2) of each as it was chosen."""
+        """Selected grid points in order, and T_g / (L sigma^2) of each at its selection."""
         energy, residuals = self.grid.energy(measurement), measurement.snapshots
         num_snapshots = len(residuals)
         least = stats.gamma.isf(self.config.false_alarm / energy.shape[1], num_snapshots) * measurement.noise_power
@@ -73,15 +79,18 @@ class PolarOMP:
         return chosen, strength
 
     def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
-        """The atoms of one measurement; the score is the power they explained over the noise's, as they were chosen.
+        """Locates the sources of one measurement. The score is T_g / (L sigma^2) of an atom at its selection.
 
         Args:
-          snapshots: [L, M] complex. ris_codes: [L, N] complex. channel: [M, N] complex. snr_db: dB.
+          snapshots: [L, M] complex.
+          ris_codes: [L, N] complex.
+          channel: [M, N] complex.
+          snr_db: dB.
         """
         chosen, strength = self.pursue(measure(snapshots, ris_codes, channel, snr_db))
         return SceneReport(self.grid.points[chosen], np.array(strength))
 
 
 def polar_omp_localizer(scenario: Scenario, config: PolarOMPConfig = PolarOMPConfig()) -> BatchLocalizer:
-    """`PolarOMP` as an estimator of batches; scores are powers over that of the noise."""
+    """`PolarOMP` for batches. The score is the explained power relative to the noise power."""
     return batch_localizer(PolarOMP(scenario, config).locate, scenario.max_sources)

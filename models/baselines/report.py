@@ -1,4 +1,4 @@
-"""A baseline's answers in the localizer's form: batch first, K_max slots, falling score, NaN beyond."""
+"""Outputs of a baseline in the format of the localizer: K_max slots, falling score, NaN in unused slots."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ import tensorflow as tf
 from models.physics.steering import source_positions_m
 
 BatchLocalizer = Callable[[Mapping[str, Any]], dict[str, np.ndarray]]
-"""From snapshots, ris_codes, channel, snr_db, batch first, to the outputs of `spectrum_localizer`."""
+"""Maps snapshots, ris_codes, channel and snr_db, batch first, to the outputs of `spectrum_localizer`."""
 
 INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
 
@@ -19,7 +19,7 @@ class SceneReport(NamedTuple):
 
     points: [K, 3] float64: azimuth, elevation (radians), inverse range (1/m).
     score: [K] float64.
-    position_cov_m2: [K, 3, 3] float64, m^2; None where the estimator has none.
+    position_cov_m2: [K, 3, 3] float64, m^2; None if the estimator gives none.
     """
 
     points: np.ndarray
@@ -30,11 +30,15 @@ class SceneReport(NamedTuple):
 def batch_localizer(
     locate: Callable[[np.ndarray, np.ndarray, np.ndarray, float], SceneReport], max_sources: int
 ) -> BatchLocalizer:
-    """Scene after scene through `locate`(snapshots, ris_codes, channel, snr_db), its answers stacked.
+    """Applies `locate` to one scene after the other and stacks the results.
+
+    Args:
+      locate: function of snapshots [L, M], ris_codes [L, N], channel [M, N] and snr_db of one scene.
+      max_sources: K_max.
 
     Returns:
-      A function of a batch that gives num_sources int32 [B]; azimuth_deg, elevation_deg, range_m, score float32
-      [B, K_max]; position_m [B, K_max, 3]; position_cov_m2 [B, K_max, 3, 3] where the estimator has one.
+      A function of a batch, which returns num_sources int32 [B]; azimuth_deg, elevation_deg, range_m, score float32
+      [B, K_max]; position_m [B, K_max, 3]; and position_cov_m2 [B, K_max, 3, 3] if the estimator gives it.
     """
 
     def localize(scenes: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -45,7 +49,10 @@ def batch_localizer(
 
 
 def stack_reports(reports: list[SceneReport], max_sources: int) -> dict[str, np.ndarray]:
-    """Reports of B scenes as the localizer's outputs; of more than `max_sources` sources the best scores are kept."""
+    """Converts reports of B scenes to the outputs of the localizer.
+
+    Keeps the `max_sources` highest scores per scene.
+    """
     stacked: dict[str, list[np.ndarray]] = {}
     for report in reports:
         order = np.argsort(-report.score, kind="stable")[:max_sources]

@@ -1,15 +1,15 @@
-"""Sparse Bayesian learning on the polar grid, with the operators of all snapshots.
+"""Sparse Bayesian learning (SBL) on the polar grid, with the measurement operators of all snapshots.
 
-Powers gamma_g of independent Gaussian sources on all grid points, S_l = Phi_l D diag(gamma) D^H Phi_l^H + sigma^2 I,
-by the fixed point of the evidence's gradient
+Estimates powers gamma_g of independent Gaussian sources at all grid points, with
+S_l = Phi_l D diag(gamma) D^H Phi_l^H + sigma^2 I, by the fixed-point iteration
 
     gamma_g <- gamma_g v_g / q_g,    v_g = (1/L) sum_l |a_g^H Phi_l^H S_l^-1 y_l|^2,
                                      q_g = (1/L) sum_l a_g^H Phi_l^H S_l^-1 Phi_l a_g.
 
-Tipping, "Sparse Bayesian learning and the relevance vector machine", 2001; for several snapshots: Wipf and Rao, "An
-empirical Bayesian strategy for solving the simultaneous sparse approximation problem", 2007, whose fast rule this is;
-EM has the same fixed points and takes many times the steps. A dictionary for each snapshot: Nannuru et al., "Sparse
-Bayesian learning with multiple dictionaries", 2019.
+Tipping, "Sparse Bayesian learning and the relevance vector machine", 2001. Several snapshots: Wipf and Rao, "An
+empirical Bayesian strategy for solving the simultaneous sparse approximation problem", 2007, which gives this fast
+update. Expectation maximisation has the same fixed points but needs many times the steps. One dictionary per snapshot:
+Nannuru et al., "Sparse Bayesian learning with multiple dictionaries", 2019.
 """
 
 import numpy as np
@@ -26,26 +26,30 @@ from models.physics.geometry import Scenario
 
 @checked(frozen=True)
 class SBLConfig:
-    """Iterations and peaks."""
+    """Settings of iterations and peaks.
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     grid: GridConfig | None = None
-    """Grid of the powers; sources are reported on it; left out, the installation's."""
+    """Grid of the powers and of the reported positions; default that of the installation."""
     iterations: AtLeast1 = 12
-    """Steps of the fixed point."""
+    """Number of fixed-point iterations."""
     prune: Positive = 1e-3
-    """Grid points whose gamma q falls below this are left out for good."""
+    """Grid points with gamma q below this are removed permanently."""
     threshold: Positive = 0.3
-    """gamma q, summed over the peak's cell and its 26 neighbours, above which a peak is a source; a lone atom's is
-    about SNR / (1 + SNR) of what the base station receives of it in a snapshot."""
+    """Smallest gamma q of a source, summed over the peak's cell and its 26 neighbours. For a single source it is about
+    SNR / (1 + SNR) with its SNR per snapshot at the base station."""
     num_sources: AtLeast1 | None = None
-    """K where it is told: the K highest peaks."""
+    """K, if known: reports the K highest peaks."""
 
 
 class SBL:
-    """Sources as the peaks of the powers that sparse Bayesian learning leaves.
+    """Locates sources as the peaks of the powers from sparse Bayesian learning.
 
     Args:
-      scenario: surface, field of view and most sources.
+      scenario: the installation.
       config: iterations and peaks.
     """
 
@@ -54,7 +58,7 @@ class SBL:
         self.grid = SearchGrid(scenario, config.grid)
 
     def slopes(self, gamma: np.ndarray, measurement: Measurement, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """v and q of the grid points `points`, [P] float64 each, at powers gamma [P] of these alone."""
+        """v and q of the grid points `points` [P] with powers gamma [P] and all others zero: each [P] float64."""
         vectors, operator = self.grid.vectors[:, points], measurement.operator
         covariance = (vectors * gamma) @ vectors.conj().T
         received = operator @ covariance @ operator.conj().mT
@@ -68,7 +72,7 @@ class SBL:
         return v, q
 
     def strengths(self, measurement: Measurement) -> np.ndarray:
-        """gamma q at every grid point, [azimuth, elevation, range] float64; zero where pruned."""
+        """gamma q at every grid point, [azimuth, elevation, range] float64; zero if pruned."""
         points = np.arange(self.grid.vectors.shape[1])
         gamma = np.full(points.size, (1.0 - measurement.noise_power) / points.size)
         strength = np.zeros(points.size)
@@ -83,10 +87,13 @@ class SBL:
         return everywhere.reshape(self.grid.shape)
 
     def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
-        """The peaks of one measurement; the score is their gamma q with their neighbours'.
+        """Locates the sources of one measurement. The score is gamma q summed over a peak and its neighbours.
 
         Args:
-          snapshots: [L, M] complex. ris_codes: [L, N] complex. channel: [M, N] complex. snr_db: dB.
+          snapshots: [L, M] complex.
+          ris_codes: [L, N] complex.
+          channel: [M, N] complex.
+          snr_db: dB.
         """
         strength = self.strengths(measure(snapshots, ris_codes, channel, snr_db))
         told = self.config.num_sources
@@ -99,5 +106,5 @@ class SBL:
 
 
 def sbl_localizer(scenario: Scenario, config: SBLConfig = SBLConfig()) -> BatchLocalizer:
-    """`SBL` as an estimator of batches; scores are shares of the received power, above the noise."""
+    """`SBL` for batches. The score is gamma q summed over a peak and its neighbours."""
     return batch_localizer(SBL(scenario, config).locate, scenario.max_sources)

@@ -1,8 +1,8 @@
-"""Sequential maximum likelihood off the grid, with likelihood-ratio stopping: the reference of the field.
+"""Sequential off-grid maximum likelihood with likelihood-ratio stopping, the reference estimator.
 
-One source after the other: the grid point with the largest gain of log-likelihood, all sources refined jointly, until a
-source gains too little; then sources that are no longer worth it are dropped. Over the sources already in S_l, a new
-source a of power gamma gains exactly
+Adds the grid point with the largest log-likelihood ratio and refines all sources jointly, until the log-likelihood
+ratio is too small. Then removes sources whose log-likelihood ratio has become too small. Given the sources in S_l, a
+new source a of power gamma has exactly the log-likelihood ratio
 
     sum_l gamma b_l / (1 + gamma alpha_l) - log(1 + gamma alpha_l),
     alpha_l = a^H Phi_l^H S_l^-1 Phi_l a,    b_l = |a^H Phi_l^H S_l^-1 y_l|^2.
@@ -22,21 +22,25 @@ from models.physics.geometry import FieldOfView, RISArray, Scenario
 
 @checked(frozen=True)
 class SequentialMLConfig:
-    """Search, refinement and stopping."""
+    """Settings of search, refinement and stopping.
+
+    Raises:
+      ValueError: a field is out of its range.
+    """
 
     grid: GridConfig | None = None
-    """Grid of the search for one more source; left out, the installation's."""
+    """Grid of the search for a new source; default that of the installation."""
     min_llr: Positive = 15.0
-    """Log-likelihood a source must be worth, when it is added and at the end."""
+    """Smallest log-likelihood ratio of a source, when it is added and at the end."""
     noise_inflation: NotNegative = 0.0
-    """c: the noise power is raised by c times the signal's power, against channels and phases that are not as told."""
+    """c: adds c times the signal power to the noise power, for robustness against channel and phase errors."""
     tolerance: Positive = 0.01
-    """Joint refinement ends when a step promises less log-likelihood than this."""
+    """The joint refinement stops when the predicted improvement of the log-likelihood is below this."""
     max_steps: AtLeast1 = 60
-    """Most steps of one joint refinement."""
+    """Largest number of steps of a joint refinement."""
 
 
-# Azimuth, elevation, inverse range, log power; the first three for the default surface's resolution.
+# Azimuth, elevation, inverse range, log power. The first three scale with the surface's resolution.
 _STEP_SCALE = np.array([0.05, 0.05, 0.1, 1.0])
 _MAX_STEP = 2.0
 _DAMPING_START, _DAMPING_DOWN, _DAMPING_UP, _DAMPING_MAX = 0.1, 0.3, 6.0, 1e6
@@ -45,15 +49,15 @@ _POWER_STEPS = 6
 
 
 def best_power_llr(alpha: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The gain of a new source at its best power, and the log of that power, by Fisher scoring in the log power.
+    """Log-likelihood ratio of a new source at its best power, and the log of that power, by Fisher scoring.
 
     Args:
-      alpha, b: [L, G] as in the module's docstring.
+      alpha, b: [L, G] float64, defined in the module's docstring.
 
     Returns:
-      gain [G], log power [G]; zero and minus infinity where no power gains anything near zero power.
+      log-likelihood ratio [G] and log power [G], float64; zero and minus infinity where it does not rise at zero power.
     """
-    excess = (b - alpha).sum(axis=0)  # slope of the gain at zero power
+    excess = (b - alpha).sum(axis=0)  # slope of the log-likelihood ratio at zero power
     useful = np.flatnonzero(excess > 0)
     alpha, b = alpha[:, useful], b[:, useful]
     log_power = np.log(excess[useful] / (alpha**2).sum(axis=0))
@@ -75,15 +79,17 @@ def refine(
 ) -> tuple[np.ndarray, Likelihood]:
     """Joint maximum likelihood of K sources inside the field of view, by damped Fisher scoring.
 
-    A parameter at its limit whose gradient points outwards stays out of the step. A step is taken if the likelihood
-    does not fall; otherwise the damping grows.
+    A parameter at its limit is fixed if the step would leave the field of view. A step is accepted if the likelihood
+    does not fall; otherwise the damping increases.
 
     Args:
-      parameters: [K, 4] float64 to start from, see `evaluate_likelihood`.
-      measurement, array, view, config: the scene, the installation, the tolerance.
+      parameters: initial sources, [K, 4] float64, see `evaluate_likelihood`.
+      measurement: the scene.
+      array, view: the installation.
+      config: tolerance and largest number of steps.
 
     Returns:
-      The sources and the likelihood there.
+      The sources [K, 4] and the likelihood at them.
     """
     limits = np.array([view.azimuth, view.elevation, view.inverse_range, _LOG_POWER_LIMITS])
     low, high = limits.T
@@ -113,10 +119,10 @@ def refine(
 
 
 class SequentialML:
-    """Sources of one scene after the other by maximum likelihood.
+    """Locates the sources of a scene one after the other by maximum likelihood.
 
     Args:
-      scenario: surface, field of view and most sources.
+      scenario: the installation.
       config: search, refinement and stopping.
     """
 
@@ -125,7 +131,7 @@ class SequentialML:
         self.grid = SearchGrid(scenario, config.grid)
 
     def estimate(self, measurement: Measurement) -> tuple[np.ndarray, Likelihood]:
-        """The sources of a scene, [K, 4] as `evaluate_likelihood` takes them, and the likelihood there."""
+        """The sources of a scene [K, 4], see `evaluate_likelihood`, and the likelihood at them."""
         energy = self.grid.energy(measurement)
         parameters = np.zeros((0, PARAMETERS))
         current = self._refine(parameters, measurement)[1]
@@ -142,10 +148,13 @@ class SequentialML:
         return parameters, current
 
     def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
-        """The sources of one measurement; the score is the log-likelihood a source is worth.
+        """Locates the sources of one measurement. The score is the log-likelihood ratio of a source.
 
         Args:
-          snapshots: [L, M] complex. ris_codes: [L, N] complex. channel: [M, N] complex. snr_db: dB.
+          snapshots: [L, M] complex.
+          ris_codes: [L, N] complex.
+          channel: [M, N] complex.
+          snr_db: dB.
         """
         measurement = measure(snapshots, ris_codes, channel, snr_db, self.config.noise_inflation)
         parameters, likelihood = self.estimate(measurement)
@@ -156,13 +165,15 @@ class SequentialML:
     def best_grid_source(
         self, parameters: np.ndarray, measurement: Measurement, energy: np.ndarray
     ) -> np.ndarray | None:
-        """The grid point and power that gain most over the sources there are.
+        """Grid point and power with the largest log-likelihood ratio, given the present sources.
 
         Args:
-          parameters: [K, 4], the sources there are. measurement: the scene. energy: `SearchGrid.energy` of it.
+          parameters: present sources, [K, 4] float64.
+          measurement: the scene.
+          energy: `SearchGrid.energy` of the scene, [L, G].
 
         Returns:
-          [4] as `evaluate_likelihood` takes it, or None if nothing gains.
+          The new source, [4] float64, or None if no source increases the likelihood.
         """
         columns = source_columns(parameters, measurement, self.scenario.array)
         white = whitening(2.0 * columns[:, :, -1], measurement.noise_power)
@@ -178,5 +189,5 @@ class SequentialML:
 
 
 def sequential_ml_localizer(scenario: Scenario, config: SequentialMLConfig = SequentialMLConfig()) -> BatchLocalizer:
-    """`SequentialML` as an estimator of batches, with position_cov_m2; score is in units of log-likelihood."""
+    """`SequentialML` for batches, with position_cov_m2. The score is the log-likelihood ratio."""
     return batch_localizer(SequentialML(scenario, config).locate, scenario.max_sources)

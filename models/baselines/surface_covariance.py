@@ -1,10 +1,11 @@
-"""The sample covariance in the surface's domain, from one field a snapshot.
+"""The sample covariance in the domain of the surface, from one estimated field per snapshot.
 
     x_l = Phi_l^H (Phi_l Phi_l^H + sigma^2 / p I)^-1 y_l,    R_samp = (1/L) sum_l x_l x_l^H
 
-x_l is the least-squares field of least power, regularised as in the linear minimum-mean-square estimate of a white
-field of power p an element (Kay, Fundamentals of Statistical Signal Processing: Estimation Theory, 1993, ch. 12). Of
-the N elements' field a snapshot shows M dimensions only: R_samp is biased towards the identity, of rank at most L.
+x_l is the minimum-power least-squares field, regularised as in the linear minimum-mean-square-error estimate of a white
+field with power p per element (Kay, Fundamentals of Statistical Signal Processing: Estimation Theory, 1993, ch. 12). A
+snapshot observes only M of the N dimensions of the field. R_samp is therefore biased towards the identity and has at
+most rank L.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ from models.baselines.measurement import Measurement
 
 
 def surface_fields(measurement: Measurement) -> np.ndarray:
-    """x_l, [L, N] complex128; p = (1 - sigma^2) / N, what a `measure`d scene's signal power asks for."""
+    """x_l, [L, N] complex128, with p = (1 - sigma^2) / N, the signal power per element of a scene from `measure`."""
     operator, num_elements = measurement.operator, measurement.operator.shape[-1]
     field_power = max(1.0 - measurement.noise_power, 1e-6) / num_elements
     gram = operator @ operator.conj().mT
