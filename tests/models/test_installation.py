@@ -104,7 +104,7 @@ def test_positions_in_place_of_a_lattice(tmp_path: Path) -> None:
         ("array = 3", r"array: expected a table \[array\], got 3"),
         ("[field_of_view]\nrange_m = [2, 1]", "field_of_view.range_m: expected ascending numbers, got .2.0, 1.0."),
         ("[field_of_view]\nrange_m = [0.5]", r"field_of_view.range_m: expected 2 values, got \[0.5\]"),
-        ("[field_of_view]\nazimuth_deg = [-90, 0]", r"field_of_view.azimuth_deg\[0\]: expected -85.0 to 85.0, got -90"),
+        ("[field_of_view]\nazimuth_deg = [-90, 0]", r"field_of_view.azimuth_deg\[0\]: expected -85 to 85, got -90"),
         ("[sources]\nmax_sources = 0", "sources.max_sources: expected 1 or more, got 0"),
         ("[array", "site.toml: expected a TOML file, got: Expected"),
     ],
