@@ -39,15 +39,15 @@ def _ordered(limits: tuple[float, float]) -> tuple[float, float]:
     return limits
 
 
-def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
+def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
     if not all(low < high for low, high in itertools.pairwise(values)):
-        raise ValueError(f"expected rising numbers, got {list(values)!r}")
+        raise ValueError(f"expected ascending numbers, got {list(values)!r}")
     return values
 
 
 FileIn = Annotated[Path, pydantic.AfterValidator(_in_folder)]
 """A path; in a file, relative to the file's folder."""
-Ordered, Rising = pydantic.AfterValidator(_ordered), pydantic.AfterValidator(_rising)
+Ordered, Ascending = pydantic.AfterValidator(_ordered), pydantic.AfterValidator(_ascending)
 """Of two numbers, low <= high; of any, each above the one before."""
 Limits = Annotated[tuple[float, float], Ordered]
 
@@ -62,6 +62,7 @@ _EXPECTED = {
     "int_type": "a whole number",
     "is_instance_of": "{class}",
     "list_type": "a list",
+    "missing": "a value",
     "path_type": "a path",
     "string_type": "a word in quotes",
     "too_short": "at least {min_length}",
@@ -151,6 +152,18 @@ def from_json(value: Any, kind: Any, before: str, folder: Path | None = None) ->
     return _validated(json.dumps(value, default=lambda other: {"date or time": str(other)}), kind, before, folder)
 
 
+def stored(settings: Any, kind: type[Kind]) -> Kind:
+    """What `dataclasses.asdict` made of a `kind`, through JSON or not: the settings of a Keras layer.
+
+    Raises:
+      TypeError: other settings, which is what Keras expects.
+    """
+    try:
+        return from_json(settings, kind, "")  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise TypeError(str(error)) from None
+
+
 def _validated(text: str | bytes, kind: Any, before: str, folder: Path | None) -> Any:
     own_config = dataclasses.is_dataclass(kind) or hasattr(kind, "__pydantic_config__")
     try:
@@ -186,8 +199,8 @@ def one_line(error: pydantic.ValidationError, kind: Any) -> str:
 
 def _expected(what: str, context: dict[str, Any], hint: Any, where: str) -> str | None:
     """By the type of an error of pydantic, what stands at the annotation `hint`."""
-    if what == "missing" or what in _TABLES:
-        return f"a table [{where}]" if _fields(hint) else "a value"
+    if what in _TABLES or (what == "missing" and _fields(hint)):
+        return f"a table [{where}]" if where else "a table"
     if what in _EXPECTED:
         return _EXPECTED[what].format(**context)
     for part in _parts(hint):
@@ -201,12 +214,21 @@ def _expected(what: str, context: dict[str, Any], hint: Any, where: str) -> str 
 
 
 def _range(limits: Interval) -> str:
-    low, high = (limits.gt if limits.ge is None else limits.ge), (limits.lt if limits.le is None else limits.le)
+    low, high = (
+        _number(limits.gt if limits.ge is None else limits.ge),
+        _number(limits.lt if limits.le is None else limits.le),
+    )
+    if low is None:
+        return f"{high} or less"
     if high is None:
-        return f"{low} or more" if limits.ge is not None else "a positive number" if low == 0 else f"more than {low}"
+        return f"{low} or more" if limits.gt is None else "a positive number" if low == "0" else f"more than {low}"
     if limits.gt is None and limits.lt is None:
         return f"{low} to {high}"
-    return f"a number in {'[('[limits.ge is None]}{low}, {high}{'])'[limits.le is None]}"
+    return f"a number in {'(' if limits.ge is None else '['}{low}, {high}{')' if limits.le is None else ']'}"
+
+
+def _number(limit: Any) -> str | None:
+    return f"{limit:g}" if isinstance(limit, float) else None if limit is None else str(limit)
 
 
 def _hint(kind: Any, place: tuple[int | str, ...]) -> Any:

@@ -1,7 +1,10 @@
 """Settings of the localizer and of its losses. Imports no TensorFlow, so that options are read quickly."""
 
-import dataclasses
+from typing import Annotated
 
+import pydantic
+
+from models.checked import AtLeast0, NotNegative, checked
 from models.covariance_estimator.config import GridConfig
 from models.decision.config import DecisionConfig, InflationConfig
 from models.multipath.config import MultipathConfig
@@ -9,7 +12,19 @@ from models.physics.config import ShrinkageConfig
 from models.spectrum.config import DetectionConfig, GuardRails
 
 
-@dataclasses.dataclass(frozen=True)
+def _zero(weight: float) -> float:
+    if weight != 0.0:
+        raise ValueError(
+            f"expected 0, got {weight!r}: this loss back-propagates through eigenvalues, which is unstable where they "
+            "meet; use subspace_alignment"
+        )
+    return weight
+
+
+_Zero = Annotated[float, pydantic.AfterValidator(_zero)]
+
+
+@checked(frozen=True)
 class LocalizerConfig:
     """Settings of all steps from R_pred to the sources."""
 
@@ -25,12 +40,12 @@ class LocalizerConfig:
     """How the reported covariances grow with the measured model mismatch."""
     guard_rails: GuardRails = GuardRails()
     """When the output of a refiner is used."""
-    final_steps: int = 1
+    final_steps: AtLeast0 = 1
     """Fisher scoring steps on the peaks of every scene; scenes that have not converged take more. At least one step is
     needed: powers and error covariances come from the likelihood at the reported sources."""
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class LossConfig:
     """Weights of the backbone's losses.
 
@@ -38,28 +53,17 @@ class LossConfig:
       ValueError: a weight is negative, or `gap` or `margin` is not zero.
     """
 
-    heat_map: float = 1.0
+    heat_map: NotNegative = 1.0
     """Cross-entropy of source presence on the grid."""
-    stein: float = 0.02
+    stein: NotNegative = 0.02
     """Stein loss between loaded covariances."""
-    subspace_alignment: float = 0.1
+    subspace_alignment: NotNegative = 0.1
     """Share of the energy of R_pred outside the span of the true steering vectors."""
-    peak_contrast: float = 0.0
+    peak_contrast: NotNegative = 0.0
     """Height of the MVDR spectrum at the sources relative to its mean; off by default."""
-    start: float = 1.0
+    start: NotNegative = 1.0
     """Matching of the start's candidates to the sources."""
-    gap: float = 0.0
-    """Must be zero, see `__post_init__`."""
-    margin: float = 0.0
-    """Must be zero, see `__post_init__`."""
-
-    def __post_init__(self) -> None:
-        for field in ("gap", "margin"):
-            if getattr(self, field) != 0.0:
-                raise ValueError(
-                    f"LossConfig.{field}: expected 0, got {getattr(self, field)!r}: this loss back-propagates through "
-                    "eigenvalues, which is unstable where they meet; use subspace_alignment"
-                )
-        for field in ("heat_map", "stein", "subspace_alignment", "peak_contrast", "start"):
-            if not getattr(self, field) >= 0.0:
-                raise ValueError(f"LossConfig.{field}: expected a weight of at least 0, got {getattr(self, field)!r}")
+    gap: _Zero = 0.0
+    """Must be zero, see `_zero`."""
+    margin: _Zero = 0.0
+    """Must be zero, see `_zero`."""

@@ -25,6 +25,7 @@ import tensorflow as tf
 import tyro
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
+from models.checked import AtLeast1, stage_options
 from serving.client.files import replacing
 from serving.server.warmup import WARMUP_FILE
 from serving.server_process import server_process
@@ -39,7 +40,7 @@ num_batch_threads {{ value: 1 }}
 """
 
 
-@dataclasses.dataclass(frozen=True)
+@stage_options(frozen=True)
 class ServingBenchOptions:
     """Compares a served localizer with the same model in process."""
 
@@ -47,21 +48,18 @@ class ServingBenchOptions:
     """Folder of exported versions; the latest is measured."""
     config: str = "l64_m64"
     """Data set from which scenes are simulated."""
-    repeats: int = 40
+    repeats: AtLeast1 = 40
     """Runs of a single scene on each side."""
-    clients: int = 16
+    clients: AtLeast1 = 16
     """Concurrent clients, each with one scene per request."""
-    rounds: int = 5
+    rounds: AtLeast1 = 5
     """Requests of each client in each of five measurements."""
-    memory_scenes: int = 32
+    memory_scenes: AtLeast1 = 32
     """Batch size, in scenes, whose memory is measured."""
     record: Path | None = None
     """JSON file of `python -m pipeline.bench --output` to which the figures are added."""
 
     def __post_init__(self) -> None:
-        for field in ("repeats", "clients", "rounds", "memory_scenes"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"--{field}: expected 1 or more, got {getattr(self, field)}")
         if self.config not in CONFIGS:
             raise ValueError(f"--config: expected one of {', '.join(CONFIGS)}, got {self.config!r}")
         if self.record is not None and not self.record.is_file():

@@ -7,24 +7,24 @@ near and far walls, TM on floor and ceiling. The phase convention is exp(-j k0 d
 time.
 """
 
-import dataclasses
 import itertools
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from annotated_types import Interval
 
+from models.checked import AtLeast1, Limits, NotNegative, Ordered, Positive, checked
 from models.physics.geometry import FieldOfView
 
 _SPEED_OF_LIGHT_M_S = 299_792_458.0
 _VACUUM_PERMITTIVITY_F_M = 8.8541878128e-12
-_AXES = ("x", "y", "z")
 _VERTICAL_AXIS = 2
 
-Limits = tuple[float | None, float | None]
+Walls = tuple[Annotated[float, Interval(le=0)] | None, Positive | None]
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class Hall:
     """A box with walls of one material. None instead of a wall leaves that side open.
 
@@ -32,30 +32,19 @@ class Hall:
       ValueError: walls that do not enclose the surface, or an impossible material.
     """
 
-    x_m: Limits = (None, 22.0)
+    x_m: Walls = (None, 22.0)
     """Near and far wall, metres; the surface is at x = 0 and faces +x."""
-    y_m: Limits = (-12.0, 12.0)
+    y_m: Walls = (-12.0, 12.0)
     """Side walls, metres."""
-    z_m: Limits = (-6.0, 6.0)
+    z_m: Walls = (-6.0, 6.0)
     """Floor and ceiling, metres above the centre of the surface."""
-    relative_permittivity: float = 5.24
+    relative_permittivity: Annotated[float, Interval(ge=1)] = 5.24
     """Relative permittivity of the walls; 5.24 is concrete (ITU-R P.2040)."""
-    conductivity_s_m: float = 0.046
+    conductivity_s_m: NotNegative = 0.046
     """Conductivity of the walls, siemens per metre; 0.046 is concrete at 1 GHz."""
 
-    def __post_init__(self) -> None:
-        for name, (low, high) in zip(_AXES, self.limits_m, strict=True):
-            if (low is not None and not low <= 0) or (high is not None and not high > 0):
-                raise ValueError(
-                    f"Hall.{name}_m: expected walls around the surface, (at most 0, above 0), got {(low, high)!r}"
-                )
-        if not self.relative_permittivity >= 1:
-            raise ValueError(f"Hall.relative_permittivity: expected at least 1, got {self.relative_permittivity!r}")
-        if not self.conductivity_s_m >= 0:
-            raise ValueError(f"Hall.conductivity_s_m: expected at least 0, got {self.conductivity_s_m!r}")
-
     @property
-    def limits_m(self) -> tuple[Limits, Limits, Limits]:
+    def limits_m(self) -> tuple[Walls, Walls, Walls]:
         """The walls by axis: x, y, z; metres."""
         return (self.x_m, self.y_m, self.z_m)
 
@@ -151,7 +140,7 @@ class _AxisImage(NamedTuple):
     bounces: int
 
 
-def _axis_images(limits: Limits) -> list[_AxisImage]:
+def _axis_images(limits: Walls) -> list[_AxisImage]:
     """Returns the images of up to two reflections off the walls of one axis; the second is off the other wall."""
     low, high = limits
     found = [_AxisImage(1.0, 0.0, 0)]
@@ -161,7 +150,7 @@ def _axis_images(limits: Limits) -> list[_AxisImage]:
     return found
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class BaseStation:
     """A planar array of antennas half a wavelength apart in a plane x = const, and the limits of its position.
 
@@ -169,25 +158,14 @@ class BaseStation:
       ValueError: no antennas, low > high, or a position behind the surface.
     """
 
-    rows: int = 4
+    rows: AtLeast1 = 4
     """Number of antennas along z."""
-    columns: int = 4
+    columns: AtLeast1 = 4
     """Number of antennas along y."""
-    x_m: tuple[float, float] = (8.0, 20.0)
+    x_m: Annotated[tuple[Positive, Positive], Ordered] = (8.0, 20.0)
     """Limits of the uniform draw of its centre, metres; likewise `y_m` and `z_m`."""
-    y_m: tuple[float, float] = (-9.0, 9.0)
-    z_m: tuple[float, float] = (-3.0, 3.0)
-
-    def __post_init__(self) -> None:
-        for name in ("rows", "columns"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"BaseStation.{name}: expected at least 1, got {getattr(self, name)!r}")
-        for name in ("x_m", "y_m", "z_m"):
-            low, high = getattr(self, name)
-            if not low <= high:
-                raise ValueError(f"BaseStation.{name}: expected (low, high) with low <= high, got {(low, high)!r}")
-        if not self.x_m[0] > 0:
-            raise ValueError(f"BaseStation.x_m: expected to lie in front of the surface, above 0, got {self.x_m!r}")
+    y_m: Limits = (-9.0, 9.0)
+    z_m: Limits = (-3.0, 3.0)
 
     @property
     def corners_m(self) -> np.ndarray:

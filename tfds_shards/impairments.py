@@ -2,16 +2,21 @@
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from annotated_types import Interval
 
+from models.checked import Infinite, Limits, NotNegative, Ordered, checked
 from models.physics.geometry import RISArray
 from models.physics.steering import source_positions_m
 
+_Share = Annotated[float, Interval(ge=0, lt=1)]
+Deviation = Annotated[tuple[NotNegative, NotNegative], Ordered]
 
-@dataclasses.dataclass(frozen=True)
+
+@checked(frozen=True)
 class ImpairmentConfig:
     """Limits of the uniform draws, each once per scene. Equal limits fix a value; (0, 0) disables the impairment.
 
@@ -19,32 +24,19 @@ class ImpairmentConfig:
       ValueError: low > high, a negative limit where none can be, or a share of dead elements of 1 or more.
     """
 
-    channel_error_db: tuple[float, float] = (-25.0, -12.0)
+    channel_error_db: Annotated[tuple[Infinite, Infinite], Ordered] = (-25.0, -12.0)
     """Power of the channel error relative to the power of the channel, dB; (-inf, -inf) disables it."""
-    phase_error_rms_rad: tuple[float, float] = (0.0, 0.3)
+    phase_error_rms_rad: Deviation = (0.0, 0.3)
     """Standard deviation of the constant phase errors of the elements, radians. 0.3 is about a third of pi / 4, the
     phase step of 3 bits."""
-    dead_share: tuple[float, float] = (0.0, 0.05)
+    dead_share: Annotated[tuple[_Share, _Share], Ordered] = (0.0, 0.05)
     """Share of the elements that reflect nothing, 0 to below 1."""
-    position_error_rms_wavelengths: tuple[float, float] = (0.0, 0.02)
+    position_error_rms_wavelengths: Deviation = (0.0, 0.02)
     """Standard deviation of the element displacements along each axis, wavelengths. 0.02 is 6 mm at 1 GHz: the flatness
     of a panel of several boards, and far more than that of one board. It changes phases by up to 0.13 rad rms. The
     change depends on the direction, so no calibration of constant phases can remove it."""
-    snr_error_db: tuple[float, float] = (-2.0, 2.0)
+    snr_error_db: Limits = (-2.0, 2.0)
     """Reported minus real SNR, dB."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            low, high = getattr(self, field.name)
-            if not low <= high:
-                raise ValueError(
-                    f"ImpairmentConfig.{field.name}: expected (low, high) with low <= high, got {(low, high)!r}"
-                )
-        for name in ("phase_error_rms_rad", "dead_share", "position_error_rms_wavelengths"):
-            if getattr(self, name)[0] < 0:
-                raise ValueError(f"ImpairmentConfig.{name}: expected no negative limit, got {getattr(self, name)!r}")
-        if self.dead_share[1] >= 1:
-            raise ValueError(f"ImpairmentConfig.dead_share: expected shares below 1, got {self.dead_share!r}")
 
 
 class Impairments(NamedTuple):

@@ -7,7 +7,11 @@ their scenes in the same way: a smaller set is a prefix of a larger one.
 import dataclasses
 import re
 from pathlib import Path
+from typing import Annotated
 
+from annotated_types import Interval
+
+from models.checked import checked
 from models.physics.installation import load_installation
 from tfds_shards.simulator import CONFIGS, SPLITS, SceneConfig
 
@@ -17,19 +21,17 @@ READABLE_VERSIONS = (DATASET_VERSION, "1.0.0")
 """Newest first. Version 1.1.0 added sets; the sets of 1.0.0 are the same in both."""
 
 
-@dataclasses.dataclass(frozen=True)
+Size = Annotated[int, Interval(ge=1, le=2**32)]
+
+
+@checked(frozen=True)
 class SceneSet:
     """A config and the number of scenes in each split."""
 
     config: SceneConfig
-    train: int = 100_000
-    validation: int = 10_000
-    test: int = 2_000
-
-    def __post_init__(self) -> None:
-        for split, size in self.sizes.items():
-            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 2**32:
-                raise ValueError(f"{split}: expected a number of scenes from 1 to 2^32, got {size!r}")
+    train: Size = 100_000
+    validation: Size = 10_000
+    test: Size = 2_000
 
     @property
     def sizes(self) -> dict[str, int]:

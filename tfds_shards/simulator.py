@@ -11,11 +11,13 @@ import dataclasses
 import functools
 import hashlib
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from annotated_types import Interval
 
+from models.checked import AtLeast0, AtLeast1, Limits, NotNegative, Ordered, checked
 from models.physics.geometry import RISArray, Scenario
 from models.physics.installation import installation_id
 from models.physics.steering import steering_vectors
@@ -47,7 +49,10 @@ _LATER_ARRAY_SETTINGS = ("amplitude", "element_exponent", "positions_m")
 _BASE_STATION_AZIMUTH = (-math.pi / 3, math.pi / 3)
 
 
-@dataclasses.dataclass(frozen=True)
+_Bounces = Annotated[int, Interval(ge=0, le=2)]
+
+
+@checked(frozen=True)
 class SceneConfig:
     """How scenes are drawn. The name is part of the seed: configs with the same name share their random draws.
 
@@ -59,77 +64,59 @@ class SceneConfig:
     """Start of the data set's name, and part of the seed of every scene."""
     scenario: Scenario = Scenario()
     """Surface, field of view, number of antennas, and K_max."""
-    num_snapshots: int = 64
+    num_snapshots: AtLeast1 = 64
     """L, with one code per snapshot."""
-    snr_db: tuple[float, float] = (-5.0, 20.0)
+    snr_db: Limits = (-5.0, 20.0)
     """Limits of the uniform draw of the SNR, dB."""
-    rician_factor: tuple[float, float] = (0.5, 10.0)
+    rician_factor: Annotated[tuple[NotNegative, NotNegative], Ordered] = (0.5, 10.0)
     """Limits of the uniform draw of the Rician factor kappa, a power ratio."""
     line_of_sight: LineOfSight = "unit_norm"
     """"unit_norm" keeps both line-of-sight vectors at unit norm, so that kappa / N is in effect; "true" gives kappa."""
     codebook: Codebook = "dft"
     """"dft": the same 2-D DFT codes in every scene; "random": independent codes in every scene."""
-    phase_bits: int = 3
+    phase_bits: Annotated[int, Interval(ge=1, le=8)] = 3
     """Resolution of the elements' phase shifts, bits."""
     impairments: ImpairmentConfig | None = None
     """Differences between the installation and what the estimator is given; None: there are none."""
     hall: Hall | None = None
     """Walls that reflect the paths of the next two settings; None: no walls."""
-    source_bounces: int = 0
+    source_bounces: _Bounces = 0
     """Maximum number of reflections, 0 to 2, between a source and the surface."""
-    channel_bounces: int | None = None
+    channel_bounces: _Bounces | None = None
     """Maximum number of reflections, 0 to 2, between surface and base station; H is then traced through the hall. None
     draws a Rician channel."""
     base_station: BaseStation = BaseStation()
     """Its antennas and its position in the hall, if H is traced."""
     transmission: Transmission = Transmission()
     """Powers and symbols of the sources."""
-    most_sources: int | None = None
+    most_sources: AtLeast1 | None = None
     """K is uniform in 1 to this number, by default K_max. Of more than K_max sources, the truth has those with the
     highest power at the centre of the surface; the others are only in the snapshots."""
-    outside_sources: tuple[int, int] = (0, 0)
+    outside_sources: Annotated[tuple[AtLeast0, AtLeast0], Ordered] = (0, 0)
     """Limits of the uniform number of sources outside the field of view, which are only in the snapshots."""
 
     def __post_init__(self) -> None:
-        if not self.num_snapshots >= 1:
-            raise ValueError(f"SceneConfig.num_snapshots: expected at least 1, got {self.num_snapshots!r}")
-        if not self.snr_db[0] <= self.snr_db[1]:
-            raise ValueError(f"SceneConfig.snr_db: expected (low, high) with low <= high, got {self.snr_db!r}")
-        if not 0 <= self.rician_factor[0] <= self.rician_factor[1]:
-            raise ValueError(f"SceneConfig.rician_factor: expected 0 <= low <= high, got {self.rician_factor!r}")
-        if self.line_of_sight not in ("unit_norm", "true"):
-            raise ValueError(f'SceneConfig.line_of_sight: expected "unit_norm" or "true", got {self.line_of_sight!r}')
-        if self.codebook not in ("dft", "random"):
-            raise ValueError(f'SceneConfig.codebook: expected "dft" or "random", got {self.codebook!r}')
-        if not 1 <= self.phase_bits <= 8:
-            raise ValueError(f"SceneConfig.phase_bits: expected 1 to 8, got {self.phase_bits!r}")
         if self.codebook == "dft" and self.num_snapshots > self.scenario.array.num_elements:
             raise ValueError(
-                f"SceneConfig.num_snapshots: expected at most {self.scenario.array.num_elements}, the codes of a DFT "
+                f"num_snapshots: expected at most {self.scenario.array.num_elements}, the codes of a DFT "
                 f"codebook of as many elements, got {self.num_snapshots!r}"
             )
-        if not self.most_sources_drawn >= 1:
-            raise ValueError(f"SceneConfig.most_sources: expected at least 1, got {self.most_sources!r}")
-        if not 0 <= self.outside_sources[0] <= self.outside_sources[1]:
-            raise ValueError(f"SceneConfig.outside_sources: expected 0 <= low <= high, got {self.outside_sources!r}")
         self._check_hall()
 
     def _check_hall(self) -> None:
         for name in ("source_bounces", "channel_bounces"):
             order = getattr(self, name)
-            if order not in (None, 0, 1, 2):
-                raise ValueError(f"SceneConfig.{name}: expected 0 to 2, got {order!r}")
             if order is not None and self.hall is None and order != type(self).__dataclass_fields__[name].default:
-                raise ValueError(f"SceneConfig.{name}: expected a hall with reflections, got {order!r} without a hall")
+                raise ValueError(f"{name}: expected a hall with reflections, got {order!r} without a hall")
         if self.hall is not None and not self.hall.holds_view(self.scenario.field_of_view):
-            raise ValueError(f"SceneConfig.hall: expected walls around the whole field of view, got {self.hall!r}")
+            raise ValueError(f"hall: expected walls around the whole field of view, got {self.hall!r}")
         if self.hall is not None and self.channel_bounces is not None:
             station = self.base_station
             if not np.all(self.hall.holds(station.corners_m)):
-                raise ValueError(f"SceneConfig.base_station: expected a place inside the hall, got {station!r}")
+                raise ValueError(f"base_station: expected a place inside the hall, got {station!r}")
             if station.rows * station.columns != self.scenario.num_antennas:
                 raise ValueError(
-                    f"SceneConfig.base_station: expected {self.scenario.num_antennas} antennas, "
+                    f"base_station: expected {self.scenario.num_antennas} antennas, "
                     f"got {station.rows} x {station.columns}"
                 )
 

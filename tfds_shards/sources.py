@@ -1,11 +1,11 @@
 """The sources of a scene: positions, powers, symbols."""
 
-import dataclasses
 import math
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
+from models.checked import NotNegative, Ordered, Probability, checked
 from models.physics.geometry import FieldOfView
 from tfds_shards.hall import Hall
 
@@ -64,7 +64,7 @@ def draw_outside(rng: np.random.Generator, view: FieldOfView, num_sources: int, 
     return Sources(*np.reshape(found, (num_sources, 3)).T)
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class Transmission:
     """Powers and symbols of the sources.
 
@@ -72,21 +72,13 @@ class Transmission:
       ValueError: a value out of its range.
     """
 
-    power_spread_db: float = 0.0
+    power_spread_db: NotNegative = 0.0
     """Standard deviation of the transmit powers, which are normally distributed in dB."""
     symbols: Symbols = "gaussian"
     """"gaussian": circular Gaussian; "qpsk": one of four phases, constant modulus."""
-    correlation: tuple[float, float] = (0.0, 0.0)
+    correlation: Annotated[tuple[Probability, Probability], Ordered] = (0.0, 0.0)
     """Limits of the uniform draw of the correlation between the symbols of any two sources: the modulus of the
     correlation coefficient, 0 to 1."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.power_spread_db < math.inf:
-            raise ValueError(f"Transmission.power_spread_db: expected at least 0, got {self.power_spread_db!r}")
-        if self.symbols not in ("gaussian", "qpsk"):
-            raise ValueError(f'Transmission.symbols: expected "gaussian" or "qpsk", got {self.symbols!r}')
-        if not 0 <= self.correlation[0] <= self.correlation[1] <= 1:
-            raise ValueError(f"Transmission.correlation: expected 0 <= low <= high <= 1, got {self.correlation!r}")
 
     def draw_gains(self, rng: np.random.Generator, num_sources: int) -> np.ndarray:
         """Draws transmit powers t_k, [K] float64, relative to the common one; without a spread all are 1, undrawn."""

@@ -14,13 +14,14 @@ import scipy.linalg
 
 from models.baselines.grid import SearchGrid, squared
 from models.baselines.measurement import Measurement, measure
-from models.baselines.peaks import below_db, check_peaks, grid_peaks
+from models.baselines.peaks import below_db, grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.checked import NotNegative, checked
 from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import Scenario
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class BackProjectionConfig:
     """Settings of spectrum and peaks.
 
@@ -32,16 +33,8 @@ class BackProjectionConfig:
     """Projection of the snapshots: matched filter, or the minimum-power field at the surface that explains them."""
     grid: GridConfig | None = None
     """Grid of the spectrum and of the reported positions; default that of the installation."""
-    depth_db: float = 3.0
+    depth_db: NotNegative = 3.0
     """Depth below the strongest peak down to which peaks are reported, dB."""
-
-    def __post_init__(self) -> None:
-        if self.projection not in ("matched_filter", "pseudo_inverse"):
-            raise ValueError(
-                'BackProjectionConfig.projection: expected "matched_filter" or "pseudo_inverse", '
-                f"got {self.projection!r}"
-            )
-        check_peaks("BackProjectionConfig", None, self.depth_db)
 
 
 def whiten_antennas(measurement: Measurement) -> Measurement:

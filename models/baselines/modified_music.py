@@ -20,23 +20,22 @@ aliases appear as angles, and the second search, with the noise subspace of R, r
 unknown, it is the number of eigenvalues within `depth_db` of the largest.
 """
 
-import dataclasses
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from models.baselines.grid import squared
 from models.baselines.measurement import measure, steering_columns
-from models.baselines.peaks import below_db, check_peaks, grid_peaks
+from models.baselines.peaks import below_db, grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
 from models.baselines.surface_covariance import surface_covariance
+from models.checked import AtLeast1, InsideUnit, NotNegative, checked
 from models.covariance_estimator.grids import default_grid
 from models.physics.geometry import RISArray, Scenario
 
 _ANGLES_TRIED = 4  # times the number of sources
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class ModifiedMusicConfig:
     """Settings of the searches and the number of sources.
 
@@ -44,21 +43,14 @@ class ModifiedMusicConfig:
       ValueError: a field is out of its range.
     """
 
-    density: int = 2
+    density: AtLeast1 = 2
     """Search points per cell of the installation's polar grid, along each axis."""
-    part: float = 2.0 / 3.0
+    part: InsideUnit = 2.0 / 3.0
     """Side length of the overlapping subarrays, relative to that of the surface."""
-    depth_db: float = 6.0
+    depth_db: NotNegative = 6.0
     """Depth below the largest eigenvalue of R down to which eigenvalues count as sources, dB."""
-    num_sources: int | None = None
+    num_sources: AtLeast1 | None = None
     """K, if known."""
-
-    def __post_init__(self) -> None:
-        if not self.density >= 1:
-            raise ValueError(f"ModifiedMusicConfig.density: expected at least 1, got {self.density!r}")
-        if not 0 < self.part < 1:
-            raise ValueError(f"ModifiedMusicConfig.part: expected a share in (0, 1), got {self.part!r}")
-        check_peaks("ModifiedMusicConfig", self.num_sources, self.depth_db)
 
 
 def is_symmetric(array: RISArray) -> bool:

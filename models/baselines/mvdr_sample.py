@@ -6,21 +6,20 @@ Capon, "High-resolution frequency-wavenumber spectrum analysis", 1969. Diagonal 
 estimation errors and diagonal loading in adaptive arrays", 1988. R_samp is computed by `surface_covariance`.
 """
 
-import dataclasses
-
 import numpy as np
 import scipy.linalg
 
 from models.baselines.grid import SearchGrid, squared
 from models.baselines.measurement import Measurement, measure
-from models.baselines.peaks import below_db, check_peaks, grid_peaks
+from models.baselines.peaks import below_db, grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
 from models.baselines.surface_covariance import surface_covariance
+from models.checked import AtLeast1, InsideUnit, NotNegative, checked
 from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import Scenario
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class SampleMVDRConfig:
     """Settings of loading and peaks.
 
@@ -28,19 +27,14 @@ class SampleMVDRConfig:
       ValueError: a field is out of its range.
     """
 
-    loading: float = 0.1
+    loading: InsideUnit = 0.1
     """c, share of the identity in R. R_samp alone is singular if N > L."""
     grid: GridConfig | None = None
     """Grid of the spectrum and of the reported positions; default that of the installation."""
-    depth_db: float = 3.0
+    depth_db: NotNegative = 3.0
     """Depth below the strongest peak down to which peaks are reported, dB."""
-    num_sources: int | None = None
+    num_sources: AtLeast1 | None = None
     """K, if known: reports the K highest peaks of any depth."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.loading < 1:
-            raise ValueError(f"SampleMVDRConfig.loading: expected a share in (0, 1), got {self.loading!r}")
-        check_peaks("SampleMVDRConfig", self.num_sources, self.depth_db)
 
 
 class SampleMVDR:

@@ -23,15 +23,3 @@ def grid_peaks(spectrum: np.ndarray, least: float, most: int | None = None) -> n
 def below_db(height: float, depth_db: float) -> float:
     """The power `depth_db` below `height`."""
     return float(height) * 10.0 ** (-depth_db / 10.0)
-
-
-def check_peaks(name: str, num_sources: int | None, depth_db: float = 0.0) -> None:
-    """Checks two fields of the config class `name`.
-
-    Raises:
-      ValueError: num_sources is below one, or depth_db is negative.
-    """
-    if num_sources is not None and not num_sources >= 1:
-        raise ValueError(f"{name}.num_sources: expected at least 1, or None, got {num_sources!r}")
-    if not depth_db >= 0:
-        raise ValueError(f"{name}.depth_db: expected at least 0, got {depth_db!r}")

@@ -13,20 +13,18 @@ snapshot: Duarte et al., "Distributed compressed sensing of jointly sparse signa
 "Channel estimation for extremely large-scale MIMO: far-field or near-field?", 2022.
 """
 
-import dataclasses
-
 import numpy as np
 from scipy import stats
 
 from models.baselines.grid import SearchGrid, squared
 from models.baselines.measurement import Measurement, measure
-from models.baselines.peaks import check_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.checked import AtLeast1, InsideUnit, checked
 from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import Scenario
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class PolarOMPConfig:
     """Settings of grid and stopping.
 
@@ -36,15 +34,10 @@ class PolarOMPConfig:
 
     grid: GridConfig | None = None
     """Grid of the atoms and of the reported positions; default that of the installation."""
-    false_alarm: float = 1e-3
+    false_alarm: InsideUnit = 1e-3
     """Probability that noise alone adds an atom."""
-    num_sources: int | None = None
+    num_sources: AtLeast1 | None = None
     """K, if known: selects K atoms without a stopping test."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.false_alarm < 1:
-            raise ValueError(f"PolarOMPConfig.false_alarm: expected a probability in (0, 1), got {self.false_alarm!r}")
-        check_peaks("PolarOMPConfig", self.num_sources)
 
 
 class PolarOMP:

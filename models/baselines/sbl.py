@@ -12,20 +12,19 @@ update. Expectation maximisation has the same fixed points but needs many times 
 Nannuru et al., "Sparse Bayesian learning with multiple dictionaries", 2019.
 """
 
-import dataclasses
-
 import numpy as np
 import scipy.ndimage
 
 from models.baselines.grid import SearchGrid, squared
 from models.baselines.measurement import Measurement, measure
-from models.baselines.peaks import check_peaks, grid_peaks
+from models.baselines.peaks import grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.checked import AtLeast1, Positive, checked
 from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import Scenario
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class SBLConfig:
     """Settings of iterations and peaks.
 
@@ -35,23 +34,15 @@ class SBLConfig:
 
     grid: GridConfig | None = None
     """Grid of the powers and of the reported positions; default that of the installation."""
-    iterations: int = 12
+    iterations: AtLeast1 = 12
     """Number of fixed-point iterations."""
-    prune: float = 1e-3
+    prune: Positive = 1e-3
     """Grid points with gamma q below this are removed permanently."""
-    threshold: float = 0.3
+    threshold: Positive = 0.3
     """Smallest gamma q of a source, summed over the peak's cell and its 26 neighbours. For a single source it is about
     SNR / (1 + SNR) with its SNR per snapshot at the base station."""
-    num_sources: int | None = None
+    num_sources: AtLeast1 | None = None
     """K, if known: reports the K highest peaks."""
-
-    def __post_init__(self) -> None:
-        if not self.iterations >= 1:
-            raise ValueError(f"SBLConfig.iterations: expected at least 1, got {self.iterations!r}")
-        for field in ("prune", "threshold"):
-            if not getattr(self, field) > 0:
-                raise ValueError(f"SBLConfig.{field}: expected a positive number, got {getattr(self, field)!r}")
-        check_peaks("SBLConfig", self.num_sources)
 
 
 class SBL:

@@ -8,8 +8,6 @@ new source a of power gamma has exactly the log-likelihood ratio
     alpha_l = a^H Phi_l^H S_l^-1 Phi_l a,    b_l = |a^H Phi_l^H S_l^-1 y_l|^2.
 """
 
-import dataclasses
-
 import numpy as np
 
 from models.baselines.crb import position_bound
@@ -17,11 +15,12 @@ from models.baselines.grid import SearchGrid, squared
 from models.baselines.likelihood import PARAMETERS, Likelihood, evaluate_likelihood, source_columns, whitening
 from models.baselines.measurement import Measurement, measure
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.checked import AtLeast1, NotNegative, Positive, checked
 from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import FieldOfView, RISArray, Scenario
 
 
-@dataclasses.dataclass(frozen=True)
+@checked(frozen=True)
 class SequentialMLConfig:
     """Settings of search, refinement and stopping.
 
@@ -31,25 +30,14 @@ class SequentialMLConfig:
 
     grid: GridConfig | None = None
     """Grid of the search for a new source; default that of the installation."""
-    min_llr: float = 15.0
+    min_llr: Positive = 15.0
     """Smallest log-likelihood ratio of a source, when it is added and at the end."""
-    noise_inflation: float = 0.0
+    noise_inflation: NotNegative = 0.0
     """c: adds c times the signal power to the noise power, for robustness against channel and phase errors."""
-    tolerance: float = 0.01
+    tolerance: Positive = 0.01
     """The joint refinement stops when the predicted improvement of the log-likelihood is below this."""
-    max_steps: int = 60
+    max_steps: AtLeast1 = 60
     """Largest number of steps of a joint refinement."""
-
-    def __post_init__(self) -> None:
-        for field in ("min_llr", "tolerance"):
-            if not getattr(self, field) > 0:
-                raise ValueError(
-                    f"SequentialMLConfig.{field}: expected a positive number, got {getattr(self, field)!r}"
-                )
-        if not self.noise_inflation >= 0:
-            raise ValueError(f"SequentialMLConfig.noise_inflation: expected at least 0, got {self.noise_inflation!r}")
-        if not self.max_steps >= 1:
-            raise ValueError(f"SequentialMLConfig.max_steps: expected at least 1, got {self.max_steps!r}")
 
 
 # Azimuth, elevation, inverse range, log power. The first three scale with the surface's resolution.

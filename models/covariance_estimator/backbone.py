@@ -13,7 +13,8 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from models.covariance_estimator.config import BackboneConfig, GridConfig, RefinementConfig, StartConfig
+from models.checked import stored
+from models.covariance_estimator.config import BackboneConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.exact_search import effective_rank
 from models.covariance_estimator.greedy_selection import add_atoms
@@ -24,7 +25,7 @@ from models.covariance_estimator.slots import with_spare_slots
 from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 from models.covariance_estimator.start import Candidates, StartNetwork, find_candidates, started_atoms
 from models.physics.covariance import LowRankCovariance
-from models.physics.geometry import FieldOfView, RISArray, Scenario
+from models.physics.geometry import Scenario
 from models.physics.observation import Observation, observe
 from models.physics.steering import steering_norm2
 
@@ -157,13 +158,9 @@ class Backbone(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict) -> "Backbone":
-        scenario, shape = dict(config["scenario"]), dict(config["config"])
-        view = {name: tuple(limits) for name, limits in scenario["field_of_view"].items()}
-        scenario["array"], scenario["field_of_view"] = RISArray(**scenario["array"]), FieldOfView(**view)
-        refinement = {**shape["refinement"], "noise_range_db": tuple(shape["refinement"]["noise_range_db"])}
-        shape["grid"], shape["refinement"] = GridConfig(**shape["grid"]), RefinementConfig(**refinement)
-        shape["start"] = StartConfig(**shape["start"])
-        return cls(Scenario(**scenario), BackboneConfig(**shape))
+        if not {"grid", "start", "refinement"} <= config["config"].keys():
+            raise TypeError(f"expected settings of grid, start and refinement, got {', '.join(config['config'])}")
+        return cls(stored(config["scenario"], Scenario), stored(config["config"], BackboneConfig))
 
     def split(self, gamma: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Splits gamma into its strongest grid points and an even remainder.

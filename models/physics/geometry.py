@@ -1,19 +1,24 @@
 """The surface, the field of view, and the scenario that holds both (docs/conventions.md)."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
 from annotated_types import Interval
 
-from models.checked import AtLeast1, Positive, Rising, checked
+from models.checked import Ascending, AtLeast1, Positive, checked
 
 Wavefront = Literal["spherical", "fresnel"]
 Amplitude = Literal["uniform", "spherical"]
 
 ElementExponent = Annotated[float, Interval(ge=0, le=8)]
 _WIDEST_DEG = 85.0  # no element receives a source in the plane of the surface
+
+
+def _tuples(given: Any) -> Any:
+    """Lists and arrays as tuples."""
+    return tuple(map(_tuples, given)) if isinstance(given, list | np.ndarray) else given
 
 
 def _all_other(positions_m: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
@@ -24,7 +29,9 @@ def _all_other(positions_m: tuple[tuple[float, float], ...]) -> tuple[tuple[floa
     return positions_m
 
 
-Positions = Annotated[tuple[tuple[float, float], ...], pydantic.AfterValidator(_all_other)]
+Positions = Annotated[
+    tuple[tuple[float, float], ...], pydantic.BeforeValidator(_tuples), pydantic.AfterValidator(_all_other)
+]
 _Angle = Annotated[float, Interval(ge=-_WIDEST_DEG, le=_WIDEST_DEG)]
 
 
@@ -132,9 +139,9 @@ class FieldOfView:
       ValueError: a limit is out of its range.
     """
 
-    azimuth_deg: Annotated[tuple[_Angle, _Angle], Rising] = (-60.0, 60.0)
-    elevation_deg: Annotated[tuple[_Angle, _Angle], Rising] = (-30.0, 30.0)
-    range_m: Annotated[tuple[Positive, Positive], Rising] = (0.5, 10.0)
+    azimuth_deg: Annotated[tuple[_Angle, _Angle], Ascending] = (-60.0, 60.0)
+    elevation_deg: Annotated[tuple[_Angle, _Angle], Ascending] = (-30.0, 30.0)
+    range_m: Annotated[tuple[Positive, Positive], Ascending] = (0.5, 10.0)
 
     @property
     def azimuth(self) -> tuple[float, float]:

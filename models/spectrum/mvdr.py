@@ -11,6 +11,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from models.checked import stored
 from models.covariance_estimator.config import GridConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.grids import default_grid
@@ -91,8 +92,8 @@ class MVDR(keras.layers.Layer):
     def from_config(cls, config: dict) -> "MVDR":
         config = dict(config)
         config.pop("trainable", None)
-        view = {name: tuple(limits) for name, limits in config.pop("field_of_view").items()}
-        return cls(RISArray(**config.pop("array")), FieldOfView(**view), GridConfig(**config.pop("grid")), **config)
+        array, view = stored(config.pop("array"), RISArray), stored(config.pop("field_of_view"), FieldOfView)
+        return cls(array, view, stored(config.pop("grid"), GridConfig), **config)
 
 
 def spectrum_layer(scenario: Scenario, grid: GridConfig | None = None) -> MVDR:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from models.checked import stored
 from models.covariance_estimator.backbone import NUM_FEATURES as GRID_FEATURES
 from models.covariance_estimator.backbone import GridState, grid_features
 from models.covariance_estimator.dictionary import PolarDictionary
@@ -165,4 +166,4 @@ class SpectrumRefiner(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict) -> "SpectrumRefiner":
-        return cls(RefinerConfig(**config["config"]))
+        return cls(stored(config["config"], RefinerConfig))

@@ -4,10 +4,11 @@ import logging
 import os
 
 from pipeline.bench.options import BenchOptions
-from pipeline.common.main import run_stage
+from pipeline.common.main import command
 
 
-def work(options: BenchOptions, logger: logging.Logger) -> None:
+@command("bench", BenchOptions, lambda options: options.log_dir)
+def main(options: BenchOptions, logger: logging.Logger) -> None:
     """Times everything."""
     from pipeline.bench.timing import bench, table
     from pipeline.common.records import write_json
@@ -18,11 +19,6 @@ def work(options: BenchOptions, logger: logging.Logger) -> None:
     if options.output is not None:
         told = {name: getattr(options, name) for name in ("config", "scenes", "repeats", "multipath")}
         write_json(options.output, {"options": told, "cores": os.cpu_count(), "ms_a_scene": found})
-
-
-def main() -> None:
-    """Command line entry point."""
-    run_stage("bench", BenchOptions, work, lambda options: options.log_dir)
 
 
 if __name__ == "__main__":

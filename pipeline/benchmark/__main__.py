@@ -3,19 +3,15 @@
 import logging
 
 from pipeline.benchmark.options import BenchmarkOptions
-from pipeline.common.main import run_stage
+from pipeline.common.main import command
 
 
-def work(options: BenchmarkOptions, logger: logging.Logger) -> None:
+@command("benchmark", BenchmarkOptions, lambda options: options.output_dir / "logs")
+def main(options: BenchmarkOptions, logger: logging.Logger) -> None:
     """Measures, writes and draws."""
     from pipeline.benchmark.running import benchmark
 
     benchmark(options, logger)
-
-
-def main() -> None:
-    """Command line entry point."""
-    run_stage("benchmark", BenchmarkOptions, work, lambda options: options.output_dir / "logs")
 
 
 if __name__ == "__main__":

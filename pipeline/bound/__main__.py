@@ -3,19 +3,15 @@
 import logging
 
 from pipeline.bound.options import BoundOptions
-from pipeline.common.main import run_stage
+from pipeline.common.main import command
 
 
-def work(options: BoundOptions, logger: logging.Logger) -> None:
+@command("bound", BoundOptions, lambda options: options.log_dir)
+def main(options: BoundOptions, logger: logging.Logger) -> None:
     """Computes the table and prints it."""
     from pipeline.bound.bounding import bound
 
     bound(options, logger)
-
-
-def main() -> None:
-    """Command line entry point."""
-    run_stage("bound", BoundOptions, work, lambda options: options.log_dir)
 
 
 if __name__ == "__main__":

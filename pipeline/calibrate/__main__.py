@@ -4,17 +4,7 @@ import logging
 from pathlib import Path
 
 from pipeline.calibrate.options import CalibrateOptions
-from pipeline.common.main import run_stage
-
-
-def work(options: CalibrateOptions, logger: logging.Logger) -> int | None:
-    """Calibrates, or checks a stored calibration."""
-    from pipeline.calibrate.running import run_calibration, run_check
-
-    if options.check is not None:
-        return run_check(options, logger)
-    run_calibration(options, logger)
-    return None
+from pipeline.common.main import command
 
 
 def _log_dir(options: CalibrateOptions) -> Path:
@@ -23,9 +13,15 @@ def _log_dir(options: CalibrateOptions) -> Path:
     return beside.parent / "logs"
 
 
-def main() -> None:
-    """Command line entry point."""
-    run_stage("calibrate", CalibrateOptions, work, _log_dir)
+@command("calibrate", CalibrateOptions, _log_dir)
+def main(options: CalibrateOptions, logger: logging.Logger) -> int | None:
+    """Calibrates, or checks a stored calibration."""
+    from pipeline.calibrate.running import run_calibration, run_check
+
+    if options.check is not None:
+        return run_check(options, logger)
+    run_calibration(options, logger)
+    return None
 
 
 if __name__ == "__main__":

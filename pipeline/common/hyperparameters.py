@@ -72,6 +72,15 @@ def read_hyperparameters(path: Path) -> dict[str, Any]:
     return best["options"]
 
 
+def tuned(options: Any) -> Any:
+    """Options with those of their `hyperparameters` in place, None where none are given.
+
+    Raises:
+      ValueError: as `read_hyperparameters` and `replaced`.
+    """
+    return None if options.hyperparameters is None else replaced(options, read_hyperparameters(options.hyperparameters))
+
+
 def flattened(options: Any, prefix: str = "") -> dict[str, Any]:
     """Every leaf of a dataclass of options by its dotted name."""
     found: dict[str, Any] = {}

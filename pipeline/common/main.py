@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import tyro
 
@@ -23,6 +23,7 @@ FAIL, ERROR, INTERRUPTED = 1, 2, 130
 """Exit statuses besides 0: the stage ran and its verdict is FAIL; it could not do what was asked; ctrl-C."""
 
 Options = TypeVar("Options")
+Work = Callable[[Options, logging.Logger], int | None]
 _OWN = ("__main__", "models", "tfds_shards", "pipeline", "serving")  # whose errors are worded for users
 _FRAME = re.compile("[╭╮╰╯│]")
 
@@ -30,7 +31,7 @@ _FRAME = re.compile("[╭╮╰╯│]")
 def run_stage(
     stage: str,
     options_type: type[Options],
-    work: Callable[[Options, logging.Logger], int | None],
+    work: Work[Options],
     log_dir: Callable[[Options], Path],
     defaults: Callable[[Options], Options | None] = lambda options: None,
 ) -> None:
@@ -64,6 +65,28 @@ def run_stage(
         _stop(f"{module(stage)}: {_line(error, log)}", ERROR)
     if status:
         sys.exit(status)
+
+
+class Command(Generic[Options]):
+    """The `main` of a stage. work: what it does with its options and a logger; see `run_stage`."""
+
+    def __init__(self, work: Work[Options], *how: Any) -> None:
+        self.work, self._how = work, how
+
+    def __call__(self) -> None:
+        """Command line entry point."""
+        stage, options_type, log_dir, defaults = self._how
+        run_stage(stage, options_type, self.work, log_dir, defaults)
+
+
+def command(
+    stage: str,
+    options_type: type[Options],
+    log_dir: Callable[[Options], Path],
+    defaults: Callable[[Options], Options | None] = lambda options: None,
+) -> Callable[[Work[Options]], Command[Options]]:
+    """Makes a stage's work its command; arguments as those of `run_stage`."""
+    return lambda work: Command(work, stage, options_type, log_dir, defaults)
 
 
 def program(stage: str) -> str:

@@ -1,10 +1,10 @@
 """What a run's folder holds, by the files in it: nothing heavy is read yet."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
+from models.checked import read_json
 from pipeline.common.artifacts import MANIFEST
 
 VERDICT_FILES = ("validation.json", "learnability.json", "blessing.json", "infra_validation.json")
@@ -82,10 +82,5 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
       ValueError: no such file, or another one.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path.name}: expected a stage's record at {path}, got: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path.name}: expected a stage's record at {path}, got {type(found).__name__}")
+    found: dict[str, Any] = read_json(path, dict[str, Any])
     return found

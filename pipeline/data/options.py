@@ -20,11 +20,11 @@ class DataOptions(InstallationOptions):
     """Set of scenes: l64_m64 (the default scenario), l64_m64_small (the same, few scenes), l64_m64_legacy,
     l64_m64_rician, l64_random, l64_m64_impaired, l16_m16, l32_m32, l128_m128; of other worlds, l64_m64_amplitude,
     _pattern, _hall, _power, _sight, _world, _qpsk, _correlated, _outside, _crowded; or a set of any size."""
-    train: int | None = None
+    train: AtLeast1 | None = None
     """Training scenes; left out, the set's own number."""
-    validation: int | None = None
+    validation: AtLeast1 | None = None
     """Validation scenes; left out, the set's own number."""
-    test: int | None = None
+    test: AtLeast1 | None = None
     """Test scenes; left out, the set's own number."""
     data_dir: Path = Path("runs/data")
     """Where the sets lie."""

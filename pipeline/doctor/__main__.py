@@ -2,11 +2,12 @@
 
 import logging
 
-from pipeline.common.main import FAIL, run_stage
+from pipeline.common.main import FAIL, command
 from pipeline.doctor.options import DoctorOptions
 
 
-def work(options: DoctorOptions, logger: logging.Logger) -> int | None:
+@command("doctor", DoctorOptions, lambda options: options.runs / "logs")
+def main(options: DoctorOptions, logger: logging.Logger) -> int | None:
     """Says a line a check."""
     from pipeline.doctor.checks import checks
 
@@ -16,11 +17,6 @@ def work(options: DoctorOptions, logger: logging.Logger) -> int | None:
     failed = sum(not check.holds for check in found)
     logger.info(f"{len(found) - failed} of {len(found)} checks hold")
     return FAIL if failed else None
-
-
-def main() -> None:
-    """Command line entry point."""
-    run_stage("doctor", DoctorOptions, work, lambda options: options.runs / "logs")
 
 
 if __name__ == "__main__":

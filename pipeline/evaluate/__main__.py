@@ -2,20 +2,16 @@
 
 import logging
 
-from pipeline.common.main import run_stage
+from pipeline.common.main import command
 from pipeline.evaluate.options import EvaluateOptions
 
 
-def work(options: EvaluateOptions, logger: logging.Logger) -> None:
+@command("evaluate", EvaluateOptions, lambda options: options.output_dir / "logs")
+def main(options: EvaluateOptions, logger: logging.Logger) -> None:
     """Scores, and leaves the files in the output folder."""
     from pipeline.evaluate.evaluating import evaluate
 
     evaluate(options, logger)
-
-
-def main() -> None:
-    """Command line entry point."""
-    run_stage("evaluate", EvaluateOptions, work, lambda options: options.output_dir / "logs")
 
 
 if __name__ == "__main__":

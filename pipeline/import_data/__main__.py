@@ -2,20 +2,16 @@
 
 import logging
 
-from pipeline.common.main import run_stage
+from pipeline.common.main import command
 from pipeline.import_data.options import ImportDataOptions
 
 
-def work(options: ImportDataOptions, logger: logging.Logger) -> None:
+@command("import_data", ImportDataOptions, lambda options: options.log_dir)
+def main(options: ImportDataOptions, logger: logging.Logger) -> None:
     """Imports the data that the map names."""
     from pipeline.import_data.running import run_import
 
     run_import(options, logger)
-
-
-def main() -> None:
-    """Command line entry point."""
-    run_stage("import_data", ImportDataOptions, work, lambda options: options.log_dir)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import MinLen
 
-from models.checked import AtLeast1, InsideUnit, Positive, Rising, checked
+from models.checked import Ascending, AtLeast1, InsideUnit, Positive, checked
 from models.physics.geometry import Scenario
 from pipeline.metrics.matching import Gate, Gospa, MatchTable, Sources, gospa, match_sources
 from pipeline.metrics.reliability import GatedErrors, gated_errors, position_covariance_metrics, score_calibration
@@ -18,7 +18,7 @@ STANDARD_GATE = Gate()
 STRICT_GATE = Gate(azimuth_deg=2.0, elevation_deg=2.0, range_m=0.25)
 
 
-Edges = Annotated[tuple[float, ...], MinLen(2), Rising]
+Edges = Annotated[tuple[float, ...], MinLen(2), Ascending]
 
 
 @checked(frozen=True)

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from pipeline.common.main import run_stage
+from pipeline.common.main import command
 from pipeline.mlflow.options import MlflowOptions
 
 
@@ -19,7 +19,8 @@ def log_directory(options: MlflowOptions) -> Path:
     return options.run_dir / "logs"
 
 
-def work(options: MlflowOptions, logger: logging.Logger) -> None:
+@command("mlflow", MlflowOptions, log_directory)
+def main(options: MlflowOptions, logger: logging.Logger) -> None:
     """Tracks."""
     from pipeline.mlflow.store import load
 
@@ -27,11 +28,6 @@ def work(options: MlflowOptions, logger: logging.Logger) -> None:
     from pipeline.mlflow.tracking import track
 
     track(options, logger)
-
-
-def main() -> None:
-    """Command line entry point."""
-    run_stage("mlflow", MlflowOptions, work, log_directory)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """What a run's folder says of where it is tracked: a name of its own, and how far each store has been told."""
 
-import json
 import uuid
 from pathlib import Path
 from typing import Any
 
+from models.checked import read_json
 from pipeline.common.digests import json_digest
 from pipeline.common.records import write_json
 from pipeline.mlflow.options import MlflowOptions
@@ -61,12 +61,5 @@ def _read(root: Path) -> dict[str, Any]:
       ValueError: the file is none of these.
     """
     path = root / STATE_FILE
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise TypeError
-    except FileNotFoundError:
-        return {}
-    except (ValueError, TypeError):
-        raise ValueError(f"{STATE_FILE}: expected one of python -m pipeline.mlflow at {path}, got another") from None
+    found: dict[str, Any] = read_json(path, dict[str, Any]) if path.exists() else {}
     return found

@@ -1,11 +1,9 @@
 """Pushes what is blessed and validated, with where it comes from, or rolls back."""
 
-import json
 import logging
-from pathlib import Path
-from typing import Any
 
 from pipeline.common.artifacts import now
+from pipeline.common.run_folders import read_record
 from pipeline.metrics.estimators import latest_version
 from pipeline.push.options import PushOptions
 from pipeline.release.lineage import manifests_behind
@@ -44,7 +42,7 @@ def _push(options: PushOptions, logger: logging.Logger) -> Version:
     assert options.blessing is not None
     assert options.infra_validation is not None
     staged = latest_version(options.saved_model)
-    digest, blessing, infra = model_digest(staged), _read(options.blessing), _read(options.infra_validation)
+    digest, blessing, infra = model_digest(staged), read_record(options.blessing), read_record(options.infra_validation)
     check_verdicts(digest, blessing, infra)
     served = served_version(options.model_base_path)
     if served is not None and _model_of(served) == digest:
@@ -74,13 +72,3 @@ def _push(options: PushOptions, logger: logging.Logger) -> Version:
 def _model_of(version: Version) -> str | None:
     release = read_release(version.path)
     return release.get("model") if release is not None else None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise TypeError
-    except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"expected a verdict at {path}, got none ({type(error).__name__})") from None
-    return found

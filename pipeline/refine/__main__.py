@@ -2,12 +2,13 @@
 
 import logging
 
-from pipeline.common.main import run_stage
+from pipeline.common.main import command
 from pipeline.fitting.options import log_dir
 from pipeline.refine.options import RefineOptions
 
 
-def work(options: RefineOptions, logger: logging.Logger) -> None:
+@command("refine", RefineOptions, log_dir)
+def main(options: RefineOptions, logger: logging.Logger) -> None:
     """Trains, or resumes, the run."""
     import tensorflow as tf
 
@@ -15,11 +16,6 @@ def work(options: RefineOptions, logger: logging.Logger) -> None:
 
     tf.config.experimental.enable_op_determinism()  # a resumed run ends with the same weights
     refine(options, logger)
-
-
-def main() -> None:
-    """Command line entry point."""
-    run_stage("refine", RefineOptions, work, log_dir)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from pipeline.common.main import run_stage
+from pipeline.common.main import command
 from pipeline.report.options import ReportOptions
 
 
@@ -21,16 +21,12 @@ def log_directory(options: ReportOptions) -> Path:
     return options.page.parent / "logs"
 
 
-def work(options: ReportOptions, logger: logging.Logger) -> None:
+@command("report", ReportOptions, log_directory)
+def main(options: ReportOptions, logger: logging.Logger) -> None:
     """Writes the page."""
     from pipeline.report.writing import write_report
 
     write_report(options, logger)
-
-
-def main() -> None:
-    """Command line entry point."""
-    run_stage("report", ReportOptions, work, log_directory)
 
 
 if __name__ == "__main__":

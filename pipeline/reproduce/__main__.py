@@ -2,12 +2,13 @@
 
 import logging
 
-from pipeline.common.main import FAIL, run_stage
+from pipeline.common.main import FAIL, command
 from pipeline.reproduce.names import names
 from pipeline.reproduce.options import ReproduceOptions
 
 
-def work(options: ReproduceOptions, logger: logging.Logger) -> int | None:
+@command("reproduce", ReproduceOptions, lambda options: options.folder / "logs")
+def main(options: ReproduceOptions, logger: logging.Logger) -> int | None:
     """Measures and compares, or lists."""
     if options.list_tables:
         from pipeline.reproduce.claims import read_claims
@@ -18,11 +19,6 @@ def work(options: ReproduceOptions, logger: logging.Logger) -> int | None:
     from pipeline.reproduce.running import reproduce
 
     return None if reproduce(options, logger) else FAIL
-
-
-def main() -> None:
-    """Command line entry point."""
-    run_stage("reproduce", ReproduceOptions, work, lambda options: options.folder / "logs")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Required
 import pydantic
 from typing_extensions import TypedDict
 
-from models.checked import AtLeast1, Rising, checked, from_json, read_toml
+from models.checked import Ascending, AtLeast1, checked, from_json, read_toml
 from pipeline.reproduce.names import FOLDER
 from pipeline.reproduce.pages import Quoted, figure_after, figures, table_cells
 from tfds_shards.simulator import CONFIGS
@@ -32,7 +32,7 @@ class _Recipe:
     scenes: AtLeast1
     figures: tuple[FigureName, ...] = ("f1",)
     minus: str | None = None
-    snr_db: Annotated[tuple[float, float], Rising] | None = None
+    snr_db: Annotated[tuple[float, float], Ascending] | None = None
 
     def __post_init__(self) -> None:
         if self.config not in CONFIGS:

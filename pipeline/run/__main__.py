@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from pipeline.common.main import run_stage
+from pipeline.common.main import command
 from pipeline.run.options import RunOptions
 
 
@@ -18,16 +18,12 @@ def run_directory(options: RunOptions) -> Path:
     return read_run_file(options.config, options.run_dir).run_dir
 
 
-def work(options: RunOptions, logger: logging.Logger) -> int | None:
+@command("run", RunOptions, lambda options: run_directory(options) / "logs")
+def main(options: RunOptions, logger: logging.Logger) -> int | None:
     """Does what is left to do."""
     from pipeline.run.execution import run
 
     return run(options, logger)
-
-
-def main() -> None:
-    """Command line entry point; exit status 1 where a verdict stopped the run, 2 where a stage failed."""
-    run_stage("run", RunOptions, work, lambda options: run_directory(options) / "logs")
 
 
 if __name__ == "__main__":

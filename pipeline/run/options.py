@@ -19,7 +19,7 @@ class RunOptions:
 
     config: tyro.conf.Positional[Path]
     """TOML: run_dir, installation, and a table for each stage, [data], [train] and so on, with its options as keys.
-    [score], [learnability], [refine], [bless], [push], [track] and [locate] run only where there is a table."""
+    [confidence], [learnability], [refine], [bless], [push], [mlflow] and [locate] run only where there is a table."""
     run_dir: Path | None = None
     """Where everything goes, in place of the file's run_dir."""
     installation: InstallationFile | None = None

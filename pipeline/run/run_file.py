@@ -5,8 +5,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pydantic
+from typing_extensions import TypedDict
+
 from models.checked import read_toml
-from models.shipped import or_shipped
+from models.physics.installation import InstallationFile
 from pipeline.common.hyperparameters import replaced
 from pipeline.common.stages import RENAMED
 
@@ -16,6 +19,12 @@ STAGES = (
     *("bless", "infra_validate", "push", "mlflow", "locate"),
 )
 OPTIONAL = ("confidence", "learnability", "refine", "bless", "push", "mlflow", "locate")
+
+
+class _Told(TypedDict, total=False):
+    __pydantic_config__ = pydantic.ConfigDict(strict=True, extra="allow")  # type: ignore[misc]  # tables of the stages
+    run_dir: Path
+    installation: InstallationFile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +74,14 @@ def read_run_file(path: Path, run_dir: Path | None = None, installation: Path | 
       installation: in place of the file's own installation.
 
     Raises:
-      ValueError: no TOML, or something in it that is no stage.
+      ValueError: no TOML, something in it that is no stage, or an installation that cannot be.
     """
-    given: dict[str, Any] = read_toml(path, dict[str, Any])
-    folder, site = Path(given.pop("run_dir", Path("runs", path.stem))), given.pop("installation", None)
-    for name, table in given.items():
+    told: _Told = read_toml(path, _Told)
+    folder, site = run_dir or told.get("run_dir", Path("runs", path.stem)), installation or told.get("installation")
+    tables: dict[str, Any] = {name: table for name, table in told.items() if name not in _Told.__annotations__}
+    for name, table in tables.items():
         if name in RENAMED:
             raise ValueError(f"{path}: [{name}]: this table is now called [{RENAMED[name]}]")
         if name not in STAGES or not isinstance(table, dict):
             raise ValueError(f"{path}: expected run_dir, installation and tables of {', '.join(STAGES)}, got {name!r}")
-    return RunFile(path, run_dir or folder, installation or (None if site is None else or_shipped(Path(site))), given)
+    return RunFile(path, folder, site, tables)

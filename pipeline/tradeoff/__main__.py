@@ -2,20 +2,16 @@
 
 import logging
 
-from pipeline.common.main import run_stage
+from pipeline.common.main import command
 from pipeline.tradeoff.options import TradeoffOptions
 
 
-def work(options: TradeoffOptions, logger: logging.Logger) -> None:
+@command("tradeoff", TradeoffOptions, lambda options: options.output_dir / "logs")
+def main(options: TradeoffOptions, logger: logging.Logger) -> None:
     """Measures, writes and draws."""
     from pipeline.tradeoff.time_accuracy import tradeoff
 
     tradeoff(options, logger)
-
-
-def main() -> None:
-    """Command line entry point."""
-    run_stage("tradeoff", TradeoffOptions, work, lambda options: options.output_dir / "logs")
 
 
 if __name__ == "__main__":

@@ -2,20 +2,14 @@
 
 import logging
 
-from pipeline.common.hyperparameters import read_hyperparameters, replaced
-from pipeline.common.main import run_stage
+from pipeline.common.hyperparameters import tuned
+from pipeline.common.main import command
 from pipeline.fitting.options import log_dir
 from pipeline.train.options import TrainOptions
 
 
-def _tuned(options: TrainOptions) -> TrainOptions | None:
-    """The defaults with the values of --hyperparameters; None without that option."""
-    if options.hyperparameters is None:
-        return None
-    return replaced(options, read_hyperparameters(options.hyperparameters))
-
-
-def work(options: TrainOptions, logger: logging.Logger) -> None:
+@command("train", TrainOptions, log_dir, tuned)
+def main(options: TrainOptions, logger: logging.Logger) -> None:
     """Trains, or resumes, the run."""
     import tensorflow as tf
 
@@ -23,11 +17,6 @@ def work(options: TrainOptions, logger: logging.Logger) -> None:
 
     tf.config.experimental.enable_op_determinism()  # a resumed run, or a trial of a study, ends with the same weights
     train(options, logger)
-
-
-def main() -> None:
-    """Command line entry point."""
-    run_stage("train", TrainOptions, work, log_dir, _tuned)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,16 @@
 
 import logging
 
-from pipeline.common.main import run_stage
+from pipeline.common.main import command
 from pipeline.tune.options import TuneOptions
 
 
-def work(options: TuneOptions, logger: logging.Logger) -> None:
+@command("tune", TuneOptions, lambda options: options.run_dir / "logs")
+def main(options: TuneOptions, logger: logging.Logger) -> None:
     """Runs, or resumes, the study."""
     from pipeline.tune.study import tune
 
     tune(options, logger)
-
-
-def main() -> None:
-    """Command line entry point."""
-    run_stage("tune", TuneOptions, work, lambda options: options.run_dir / "logs")
 
 
 if __name__ == "__main__":

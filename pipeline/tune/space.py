@@ -137,7 +137,10 @@ def read_space(path: Path) -> dict[str, Range | Choice]:
     Raises:
       ValueError: the file is missing or is not JSON, or a domain is invalid.
     """
-    given: dict[str, Any] = read_json(path, dict[str, Any])
+    try:
+        given: dict[str, Any] = read_json(path, dict[str, Any])
+    except ValueError as error:
+        raise ValueError(f"--space: {error}") from None
     return {name: _domain(name, domain) for name, domain in given.items()}
 
 

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from models.checked import (
     CHECKS,
+    Ascending,
     AtLeast1,
     FileIn,
     Infinite,
@@ -19,7 +20,6 @@ from models.checked import (
     Limits,
     NotNegative,
     Positive,
-    Rising,
     checked,
     from_json,
     read_json,
@@ -38,7 +38,7 @@ class Inner:
     part: Annotated[float, Interval(gt=0, le=1)] = 1.0
     fewer: AtLeast1 | None = None
     pair: tuple[float, float] = (1.0, 2.0)
-    edges: Annotated[tuple[float, ...], MinLen(2), Rising] = (0.0, 1.0)
+    edges: Annotated[tuple[float, ...], MinLen(2), Ascending] = (0.0, 1.0)
     limits: Limits = (0.0, 1.0)
     error_db: tuple[Infinite, Infinite] = (0.0, 0.0)
     word: Literal["one", "other"] = "one"
@@ -92,8 +92,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"pair": (1.0, 2.0, 3.0)}, "pair: expected 2 values, got "),
     ({"pair": 3}, "pair: expected a list, got 3"),
     ({"edges": (1.0,)}, "edges: expected at least 2, got "),
-    ({"edges": (0.0, 2.0, 1.0)}, "edges: expected rising numbers, got [0.0, 2.0, 1.0]"),
-    ({"edges": (0.0, 1.0, 1.0)}, "edges: expected rising numbers, got [0.0, 1.0, 1.0]"),
+    ({"edges": (0.0, 2.0, 1.0)}, "edges: expected ascending numbers, got [0.0, 2.0, 1.0]"),
+    ({"edges": (0.0, 1.0, 1.0)}, "edges: expected ascending numbers, got [0.0, 1.0, 1.0]"),
     ({"limits": (1.0, 0.0)}, "limits: expected [low, high] with low <= high, got [1.0, 0.0]"),
     ({"word": "two"}, "word: expected one of one, other, got 'two'"),
     ({"yes": 1}, "yes: expected true or false, got 1"),

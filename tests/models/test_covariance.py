@@ -16,8 +16,8 @@ from models.physics.covariance import hybrid_covariance, shrinkage_coefficient
     [
         ({"base_alpha": -1e-3}, "base_alpha"),
         ({"base_alpha": math.nan}, "base_alpha"),
-        ({"min_alpha": 0.0}, "min_alpha, max_alpha"),
-        ({"max_alpha": 1.0}, "min_alpha, max_alpha"),
+        ({"min_alpha": 0.0}, "min_alpha"),
+        ({"max_alpha": 1.0}, "max_alpha"),
     ],
 )
 def test_refused_shrinkage(settings: dict[str, float], field: str) -> None:

@@ -174,11 +174,11 @@ def test_the_law_can_be_left_out_and_needs_a_partner() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DecisionConfig(min_score=2), r"DecisionConfig.min_score: expected a probability in \[0, 1\], got 2"),
+        (lambda: DecisionConfig(min_score=2), "DecisionConfig.min_score: expected 0 to 1, got 2"),
         (lambda: DecisionConfig(gate_range_m=0.0), "DecisionConfig.gate_range_m: expected a positive number"),
         (lambda: PathLossConfig((2.0, 0.5), (1.0, 1.0)), "PathLossConfig.power_spreads_db: expected ascending numbers"),
         (lambda: PathLossConfig((0.5, 2.0), (1.0,)), "PathLossConfig.spread_shares: expected 2 positive numbers"),
-        (lambda: PathLossConfig(unrelated_share=0.0), "PathLossConfig.unrelated_share: expected a probability"),
+        (lambda: PathLossConfig(unrelated_share=0.0), "PathLossConfig.unrelated_share: expected a number in"),
     ],
 )
 def test_refusals(make, message: str) -> None:

@@ -117,5 +117,5 @@ def test_hybrid_covariance_warns_where_r_samp_is_rank_deficient(recwarn) -> None
 def test_shrinkage_refusals() -> None:
     with pytest.raises(ValueError, match=r"ShrinkageConfig\.base_alpha: expected a positive number, got 0"):
         ShrinkageConfig(base_alpha=0.0)
-    with pytest.raises(ValueError, match=r"ShrinkageConfig\.min_alpha, max_alpha"):
+    with pytest.raises(ValueError, match=r"ShrinkageConfig\.min_alpha: expected at most max_alpha"):
         ShrinkageConfig(min_alpha=0.3, max_alpha=0.2)

@@ -126,5 +126,5 @@ def test_grid_peaks_are_local_maxima_in_falling_order() -> None:
     ],
 )
 def test_refusals(field: str, value) -> None:
-    with pytest.raises(ValueError, match=f"RefinementConfig.{field}: expected"):
+    with pytest.raises(ValueError, match=rf"RefinementConfig\.{field}(\[\d\])?: expected"):
         RefinementConfig(**{field: value})

@@ -388,5 +388,5 @@ def test_it_is_the_same_after_a_file(tmp_path) -> None:
 
 @pytest.mark.parametrize(("field", "value"), [("width", 0), ("depth", 1)])
 def test_a_shape_that_is_none_is_refused(field: str, value: int) -> None:
-    with pytest.raises(ValueError, match=rf"RefinerConfig\.{field}: expected at least \d, got {value}"):
+    with pytest.raises(ValueError, match=rf"RefinerConfig\.{field}: expected \d or more, got {value}"):
         RefinerConfig(**{field: value})

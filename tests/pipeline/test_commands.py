@@ -69,6 +69,8 @@ except SystemExit:
         ["calibrate", "--input", "x", "--output", "x.npz"],
         ["import_data", "--map", "x", "--output", "x.npz"],
         ["run", "x.toml"],
+        ["run", "run.toml"],
+        ["locate", "--model-base-path", "x", "--output", "x.npz"],
         ["view", "--target", "x"],
     ],
 )
@@ -77,16 +79,17 @@ def test_a_typing_error_in_an_installation_file_is_refused_before_anything_heavy
 ) -> None:
     site = tmp_path / "site.toml"
     site.write_text("[array]\nrow = 3\n")
-    command = [sys.executable, "-c", WITH_INSTALLATION, *arguments, "--installation", str(site)]
+    (tmp_path / "run.toml").write_text('installation = "site.toml"')
+    told = [] if arguments == ["run", "run.toml"] else ["--installation", str(site)]
+    command = [sys.executable, "-c", WITH_INSTALLATION, *arguments, *told]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
     (line,) = done.stderr.splitlines()
-    assert line.startswith(
-        f"pipeline.{arguments[0]}: --installation: {site}: array.row: unknown, expected one of rows, "
-    )
+    place = f"--installation: {site}" if told else "site.toml"
+    assert line.startswith(f"pipeline.{arguments[0]}: {place}: array.row: unknown, expected one of rows, ")
     assert set(done.stdout.split()).isdisjoint({"tensorflow", "keras"})
-    assert [path.name for path in tmp_path.iterdir()] == ["site.toml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.toml", "site.toml"]
 
 
 def test_the_console_script_is_the_same_command() -> None:

@@ -163,9 +163,9 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_false_figure_is_found(table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert stage.work(table("0.990 [0.985, 0.995]"), LOGGER) is None
+    assert stage.main.work(table("0.990 [0.985, 0.995]"), LOGGER) is None
     monkeypatch.setattr(running, "make", None)  # answers are kept, figures read anew
-    assert stage.work(table("0.300 [0.290, 0.310]"), LOGGER) == FAIL
+    assert stage.main.work(table("0.300 [0.290, 0.310]"), LOGGER) == FAIL
     (row,) = json.loads((tmp_path / "out" / "reproduction.json").read_text())["rows"]
     assert row["quoted"]["value"] == 0.3 and row["measured"]["value"] == 1.0 and row["agrees"] is False
     assert running.line(row).startswith("DIFFERS b, F1 (95 %), f1: quoted 0.3 [0.29, 0.31] of 8, measured 1.000 [")

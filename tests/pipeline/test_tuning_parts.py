@@ -68,7 +68,7 @@ def test_a_whole_record_brings_back_all_options_through_json(tmp_path: Path) -> 
         ({"width": 8}, "expected names of options, got 'width'"),
         ({"backbone.width.more": 8}, "expected names of options, got 'backbone.width.more'"),
         ({"backbone.width": 8.5}, "backbone.width: expected a whole number, got 8.5"),
-        ({"backbone.width": 0}, "BackboneConfig.width, depth: expected at least 1"),
+        ({"backbone.width": 0}, "backbone.width: expected 1 or more, got 0"),
     ],
 )
 def test_values_that_do_not_fit(values: dict[str, Any], message: str) -> None:
@@ -120,15 +120,15 @@ def test_a_space_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nothing", "--space: expected a JSON file"),
-        ("[]", "--space: expected a JSON file"),
+        ("nothing", "space.json: expected JSON, got: "),
+        ("[]", "space.json: expected a table, got []"),
         ('{"learning_rate": {"low": 1}}', "--space: learning_rate: expected low and high, or values"),
         ('{"learning_rate": {"low": 1, "high": 1}}', "expected low < high, got 1, 1"),
         ('{"learning_rate": {"low": 0, "high": 1, "log": true}}', "expected low > 0 on a log scale"),
         ('{"learning_rate": {"values": [1]}}', "expected two values or more"),
         ('{"rate": {"low": 1, "high": 2}}', "expected names of options, got 'rate'"),
-        ('{"losses.stein": {"low": -1, "high": 2}}', "LossConfig.stein: expected a weight of at least 0"),
-        ('{"backbone.width": {"low": 1.5, "high": 2}}', "backbone.width: expected int, got 1.5"),
+        ('{"losses.stein": {"low": -1, "high": 2}}', "losses.stein: expected 0 or more, got -1"),
+        ('{"backbone.width": {"low": 1.5, "high": 2}}', "backbone.width: expected a whole number, got 1.5"),
         ("{}", "--space: expected an option that is free to change, got none"),
     ],
 )

@@ -203,7 +203,7 @@ def test_a_study_of_inference_trains_nothing_and_its_best_goes_to_export(
     arguments = ["export", "--model-base-path", str(tmp_path / "model"), "--hyperparameters", str(record)]
     monkeypatch.setattr(sys, "argv", [*arguments, "--log-dir", str(tmp_path)])
     found = []
-    monkeypatch.setattr(export, "work", lambda options, logger: found.append(options))
+    monkeypatch.setattr(export.main, "work", lambda options, logger: found.append(options))
     export.main()
     assert found[0].localizer.decision.min_score == values["localizer.decision.min_score"]
     assert load_weights(found[0].backbone).backbone.config.refinement == dataclasses.replace(

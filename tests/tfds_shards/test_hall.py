@@ -178,13 +178,13 @@ def test_effective_rank(name: str, rank: float) -> None:
     ],
 )
 def test_bad_halls_are_named(field: str, value: object) -> None:
-    with pytest.raises(ValueError, match=rf"Hall\.{field}: expected .*got "):
+    with pytest.raises(ValueError, match=rf"Hall\.{field}(\[\d\])?: expected .*got "):
         Hall(**{field: value})
 
 
 @pytest.mark.parametrize(("field", "value"), [("rows", 0), ("columns", 0), ("x_m", (-1.0, 8.0)), ("z_m", (1.0, -1.0))])
 def test_bad_base_stations_are_named(field: str, value: object) -> None:
-    with pytest.raises(ValueError, match=rf"BaseStation\.{field}: expected .*got "):
+    with pytest.raises(ValueError, match=rf"BaseStation\.{field}(\[\d\])?: expected .*got "):
         BaseStation(**{field: value})
 
 

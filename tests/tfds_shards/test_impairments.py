@@ -219,5 +219,5 @@ def test_settings_of_unimpaired_configs_are_those_of_sets_written_before() -> No
     ],
 )
 def test_bad_limits_are_named(field: str, value: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match=rf"ImpairmentConfig\.{field}: .*got "):
+    with pytest.raises(ValueError, match=rf"ImpairmentConfig\.{field}(\[\d\])?: .*got "):
         dataclasses.replace(OFF, **{field: value})

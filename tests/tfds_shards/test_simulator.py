@@ -330,7 +330,7 @@ def test_another_installation() -> None:
     ],
 )
 def test_bad_settings_are_named(field: str, value: object) -> None:
-    with pytest.raises(ValueError, match=rf"SceneConfig\.{field}: .*got "):
+    with pytest.raises(ValueError, match=rf"SceneConfig\.{field}(\[\d\])?: .*got "):
         dataclasses.replace(DEFAULT, **{field: value})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipeline.import_data.__main__ import work
+from pipeline.import_data.__main__ import main
 from pipeline.import_data.options import ImportDataOptions
 from serving.client.measurement import Measurement, read_measurement
 
@@ -76,7 +76,7 @@ def write_map(folder: Path, tables: Mapping[str, Any]) -> Path:
 def imported(folder: Path, tables: Mapping[str, Any], installation: Path | None = None) -> Measurement:
     """Runs the stage with a map in a folder, and reads the output as the client does."""
     options = ImportDataOptions(write_map(folder, tables), folder / "out" / "measurement.npz", installation)
-    work(options, logging.getLogger(__name__))
+    main.work(options, logging.getLogger(__name__))
     return read_measurement(options.output)
 
 

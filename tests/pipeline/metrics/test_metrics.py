@@ -332,7 +332,7 @@ def test_paired_difference_refuses_other_scenes() -> None:
     [
         ({"confidence": 1.0}, r"MetricsConfig.confidence: expected a number in \(0, 1\), got 1.0"),
         ({"max_error_m": 0.0}, r"MetricsConfig.max_error_m: expected a positive number, got 0.0"),
-        ({"snr_edges_db": (5.0, 0.0)}, r"MetricsConfig.snr_edges_db: expected two or more rising edges"),
+        ({"snr_edges_db": (5.0, 0.0)}, r"MetricsConfig.snr_edges_db: expected ascending numbers"),
     ],
 )
 def test_settings_are_checked(settings: dict, message: str) -> None:

@@ -138,7 +138,7 @@ def test_every_scene_is_in_a_slice() -> None:
             r"threshold\[0\].at_least: expected a number here, or as at_most or worse_by_at_most, got none",
         ),
         ({"metric": "f1", "at_leats": 0.5}, r"threshold\[0\].at_leats: unknown, expected one of .*at_least"),
-        ({"metric": "f1", "at_least": 0.5, "snr_db": [5, 0]}, r"snr_db: expected rising numbers, got \[5.0, 0.0\]"),
+        ({"metric": "f1", "at_least": 0.5, "snr_db": [5, 0]}, r"snr_db: expected ascending numbers, got \[5.0, 0.0\]"),
         ({"metric": "f1", "worse_by_at_most": -1.0}, "worse_by_at_most: expected 0 or more, got -1.0"),
         ({"metric": "f1", "at_least": float("nan")}, "at_least: expected a finite number"),
     ],
