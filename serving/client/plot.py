@@ -13,8 +13,6 @@ try:
 except ImportError as error:
     raise ImportError("plot: expected Matplotlib, got none; pip install matplotlib") from error
 
-from serving.client.scene import Scene, Truth
-
 _BLUE = "#0072B2"
 _PROBABILITY = 0.9
 _STANDARD_DEVIATIONS = math.sqrt(-2.0 * math.log(1.0 - _PROBABILITY))  # of a plane normal distribution
@@ -29,33 +27,34 @@ class _SceneFigure(Figure):
         return picture.getvalue()
 
 
-def plot_scene(
-    scene: Scene, truth: Truth | np.ndarray | Sequence[Sequence[float]] | None, axes: Sequence[Axes] | None
+def plot_sources(
+    found: Sequence[tuple[np.ndarray, np.ndarray]], true_m: np.ndarray | None, axes: Sequence[Axes] | None
 ) -> Figure:
-    """See `Scene.plot`."""
-    true_m = _true_positions_m(truth)
+    """See `Scene.plot`.
+
+    Args:
+      found: position [3], metres, and its covariance [3, 3], m^2, of each source.
+      true_m: positions of the true sources, [K, 3], metres.
+      axes: two axes to draw on; None for a new figure.
+
+    Raises:
+      ValueError: true positions of another shape.
+    """
+    if true_m is not None and (true_m.ndim != 2 or true_m.shape[1] != 3):
+        raise ValueError(f"truth: expected a Truth or positions of shape [K, 3], got {list(true_m.shape)}")
     if axes is None:
         own = _SceneFigure(figsize=(8.0, 3.6), layout="constrained")
         above, side = own.subplots(1, 2)
     else:
         above, side = axes
     for panel, seen_from_side in ((above, False), (side, True)):
-        _draw(panel, scene, true_m, seen_from_side)
+        _draw(panel, found, true_m, seen_from_side)
     above.set(xlabel="x, m", ylabel="y, m", title="from above")
     side.set(xlabel="horizontal distance, m", ylabel="z, m", title="from the side")
     above.legend(loc="best", fontsize="small")
     figure = above.get_figure(root=True)
     assert isinstance(figure, Figure)
     return figure
-
-
-def _true_positions_m(truth: Truth | np.ndarray | Sequence[Sequence[float]] | None) -> np.ndarray | None:
-    if truth is None:
-        return None
-    positions_m = truth.positions_m if isinstance(truth, Truth) else np.asarray(truth, float)
-    if positions_m.ndim != 2 or positions_m.shape[1] != 3:
-        raise ValueError(f"truth: expected a Truth or positions of shape [K, 3], got {list(positions_m.shape)}")
-    return positions_m
 
 
 def _view(position_m: np.ndarray, seen_from_side: bool) -> np.ndarray:
@@ -67,16 +66,18 @@ def _view(position_m: np.ndarray, seen_from_side: bool) -> np.ndarray:
     return np.array([outward, [0.0, 0.0, 1.0]])
 
 
-def _draw(panel: Axes, scene: Scene, true_m: np.ndarray | None, seen_from_side: bool) -> None:
+def _draw(
+    panel: Axes, found: Sequence[tuple[np.ndarray, np.ndarray]], true_m: np.ndarray | None, seen_from_side: bool
+) -> None:
     panel.plot(0.0, 0.0, ls="", marker="s", ms=7, color="black", label="surface")
     for number, position_m in enumerate(() if true_m is None else true_m):
         point = _view(position_m, seen_from_side) @ position_m
         label = "_" if number else "true source"
         panel.plot(*point, ls="", marker="o", ms=11, mfc="none", mec="black", mew=1.5, label=label)
-    for number, source in enumerate(scene.sources):
-        view = _view(source.position_m, seen_from_side)
-        point = view @ source.position_m
-        panel.add_patch(_ellipse(point, view @ source.position_cov_m2 @ view.T))
+    for number, (position_m, covariance_m2) in enumerate(found):
+        view = _view(position_m, seen_from_side)
+        point = view @ position_m
+        panel.add_patch(_ellipse(point, view @ covariance_m2 @ view.T))
         label = "_" if number else f"found source, {_PROBABILITY:.0%} ellipse"
         panel.plot(*point, ls="", marker="X", ms=7, mfc=_BLUE, mec="white", mew=0.7, label=label)
     panel.set_aspect("equal", adjustable="datalim")

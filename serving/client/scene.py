@@ -237,9 +237,11 @@ class Scene(_Places):
         Raises:
           ValueError: positions of another shape. ImportError: Matplotlib is not installed.
         """
-        from serving.client.plot import plot_scene
+        from serving.client.plot import plot_sources
 
-        return plot_scene(self, truth, axes)
+        true_m = truth.positions_m if isinstance(truth, Truth) else None if truth is None else np.asarray(truth, float)
+        found = [(source.position_m, source.position_cov_m2) for source in self.sources]
+        return plot_sources(found, true_m, axes)
 
     def __repr__(self) -> str:
         return super().__repr__() if self.sources else "Scene(no sources; .hint lists likely causes)"
