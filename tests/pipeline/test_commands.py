@@ -86,7 +86,7 @@ def test_a_typing_error_in_an_installation_file_is_refused_before_anything_heavy
         command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
     (line,) = done.stderr.splitlines()
-    place = f"--installation: {site}" if told else "site.toml"
+    place = f"--installation: {site}" if told else "run.toml: installation: site.toml"
     assert line.startswith(f"pipeline.{arguments[0]}: {place}: array.row: unknown, expected one of rows, ")
     assert set(done.stdout.split()).isdisjoint({"tensorflow", "keras"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.toml", "site.toml"]
