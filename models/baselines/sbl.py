@@ -58,7 +58,7 @@ class SBL:
         self.grid = SearchGrid(scenario, config.grid)
 
     def slopes(self, gamma: np.ndarray, measurement: Measurement, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """v and q of the grid points `points` [P] with powers gamma [P] and all others zero: each [P] float64."""
+        """v and q [P] float64 of the grid points `points` [P], which have powers gamma [P]; all others are zero."""
         vectors, operator = self.grid.vectors[:, points], measurement.operator
         covariance = (vectors * gamma) @ vectors.conj().T
         received = operator @ covariance @ operator.conj().mT

@@ -1,4 +1,4 @@
-"""A backbone survives its own description: config, JSON and a saved file."""
+"""Saving and loading a backbone: config, JSON and file."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ CONFIG = BackboneConfig(
 
 @pytest.fixture(scope="module")
 def backbone() -> Backbone:
-    """Random weights, so that they matter."""
+    """A backbone with random weights, so that they affect the result."""
     backbone, rng = Backbone(SCENARIO, CONFIG), np.random.default_rng(0)
     for variable in backbone.trainable_variables:
         variable.assign(0.3 * rng.normal(size=variable.shape))

@@ -1,4 +1,5 @@
-"""Inputs no receiver should send: refused by name inside a graph, or answered with no source and no harm to others."""
+"""Invalid inputs: rejected in the graph with the name of the field, or answered with no source. Other scenes are
+unaffected."""
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_a_dead_scene_holds_no_source_and_leaves_the_others_alone(localize, inpu
 
 @pytest.mark.parametrize("name", ["snapshots", "channel"])
 def test_a_dead_scene_stays_zero_rather_than_nan(inputs, name: str) -> None:
-    """A NaN would pass for a scene without sources."""
+    """A NaN would be reported as a scene without sources."""
     dead = inputs[name].copy()
     dead[1] = 0.0
     observation = observe(**{field: tf.constant(value) for field, value in (inputs | {name: dead}).items()})
@@ -75,7 +76,7 @@ def test_a_dead_scene_stays_zero_rather_than_nan(inputs, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["snapshots", "channel"])
 def test_scenes_of_one_batch_may_differ_in_scale(localize, inputs, found, name: str) -> None:
-    """So far apart that squares of both leave float32."""
+    """The scales differ so much that their squares exceed float32."""
     scale = np.array([1e-25, 1.0, 1e25])[:, None, None]
     scaled = localize(inputs | {name: (inputs[name] * scale).astype(np.complex64)})
     for field, value in found.items():

@@ -1,4 +1,4 @@
-"""The classical estimators against slow references and against the bound, and the bound against its definition."""
+"""Classical estimators against slow references and the bound, and the bound against its definition."""
 
 import dataclasses
 
@@ -33,7 +33,7 @@ NEAR_PAIR = np.array([[0.4, 0.2, 1.0 / 0.8, 0.0], [-0.5, -0.1, 1.0 / 1.5, -0.5]]
 
 
 class Installation:
-    """A channel and codes, and draws of what is received through them."""
+    """A channel and codes, and random measurements through them."""
 
     def __init__(self, seed: int, num_snapshots: int = 48) -> None:
         self.rng = np.random.default_rng(seed)
@@ -46,7 +46,7 @@ class Installation:
         return self.rng.normal(scale=np.sqrt(0.5), size=(*shape, 2)) @ [1, 1j]
 
     def receive(self, parameters: np.ndarray, noise_power: float) -> dict[str, np.ndarray | float]:
-        """One draw of the symbols and the noise, with the SNR it realises."""
+        """One draw of symbols and noise, and its realised SNR."""
         vectors = [steering_vector(az, el, 1.0 / w, ARRAY) * np.exp(0.5 * power) for az, el, w, power in parameters]
         symbols = self.normal(len(self.codes), len(parameters))
         clean = np.einsum("lmn,kn,lk->lm", self.operator, vectors, symbols)
@@ -83,17 +83,17 @@ def test_likelihood_is_that_of_the_reference(noisy: Measurement) -> None:
     np.testing.assert_allclose(found.llr, lost, rtol=1e-8)
 
 
-def test_gain_of_a_new_source_is_exact_and_its_power_the_best(estimator: SequentialML, noisy: Measurement) -> None:
-    """Delta log L from alpha and b against the likelihood with the source added, over a fine sweep of its power."""
+def test_ratio_of_a_new_source_is_exact_and_its_power_the_best(estimator: SequentialML, noisy: Measurement) -> None:
+    """The ratio from alpha and b equals the likelihood ratio with the source added, over a fine sweep of its power."""
     added = estimator.best_grid_source(NEAR_PAIR[:1], noisy, estimator.grid.energy(noisy))
     before = evaluate_likelihood(NEAR_PAIR[:1], noisy, ARRAY).nll
 
-    def gain(log_power: float) -> float:
+    def llr(log_power: float) -> float:
         source = np.append(added[:3], log_power)
         return before - evaluate_likelihood(np.vstack([NEAR_PAIR[:1], source]), noisy, ARRAY).nll
 
-    sweep = [gain(added[3] + step) for step in np.linspace(-2.0, 2.0, 81)]
-    assert gain(added[3]) == pytest.approx(max(sweep), abs=1e-3) and np.argmax(sweep) == 40
+    sweep = [llr(added[3] + step) for step in np.linspace(-2.0, 2.0, 81)]
+    assert llr(added[3]) == pytest.approx(max(sweep), abs=1e-3) and np.argmax(sweep) == 40
     inverse = np.linalg.inv(reference.covariances(NEAR_PAIR[:1], noisy.noise_power, noisy.operator, ARRAY))
     response = noisy.operator @ steering_vector(added[0], added[1], 1.0 / added[2], ARRAY)
     alpha = np.einsum("lm,lmn,ln->l", response.conj(), inverse, response).real
@@ -104,9 +104,9 @@ def test_gain_of_a_new_source_is_exact_and_its_power_the_best(estimator: Sequent
 
 
 def test_no_power_gains_where_nothing_is_received() -> None:
-    gain, log_power = best_power_llr(np.ones((5, 2)), np.array([[0.1, 3.0]] * 5))
-    assert gain[0] == 0.0 and log_power[0] == -np.inf
-    assert gain[1] == pytest.approx(5 * (2.0 - np.log(3.0))) and log_power[1] == pytest.approx(np.log(2.0))
+    llr, log_power = best_power_llr(np.ones((5, 2)), np.array([[0.1, 3.0]] * 5))
+    assert llr[0] == 0.0 and log_power[0] == -np.inf
+    assert llr[1] == pytest.approx(5 * (2.0 - np.log(3.0))) and log_power[1] == pytest.approx(np.log(2.0))
 
 
 # The bound
@@ -140,7 +140,7 @@ def test_position_slopes_are_derivatives_of_the_position() -> None:
 
 
 def test_not_knowing_more_never_lowers_the_bound(noisy: Measurement) -> None:
-    """An unknown noise power, and one more source to tell apart, each leave C larger or as it was."""
+    """An unknown noise power or an additional source never makes the covariance C smaller."""
     known, unknown = (
         position_bound(information(THREE, noisy, ARRAY, noise_known=noise_known), THREE).covariance_m2
         for noise_known in (True, False)
@@ -166,7 +166,7 @@ def test_bounds_of_simulated_scenes_do_not_depend_on_the_scale() -> None:
 
 
 def test_errors_at_high_snr_are_those_of_the_bound(estimator: SequentialML) -> None:
-    """e^T C^-1 e of 60 draws of symbols and noise is chi-square with three degrees of freedom a source and draw."""
+    """e^T C^-1 e over 60 draws of symbols and noise is chi-square with three degrees of freedom per source and draw."""
     installation, noise_power, draws = Installation(2), 0.3, 60
     measurement = Measurement(np.zeros((0, 0)), installation.operator, noise_power)
     bound = position_bound(information(NEAR_PAIR, measurement, ARRAY), NEAR_PAIR).covariance_m2
@@ -186,7 +186,7 @@ def test_errors_at_high_snr_are_those_of_the_bound(estimator: SequentialML) -> N
 
 
 def test_separated_sources_are_found_where_the_truth_is_most_likely(estimator: SequentialML) -> None:
-    """As many as there are, and nothing more likely lies near the truth."""
+    """The number of sources is correct, and no point near the truth is more likely."""
     sources = np.array([[0.6, 0.3, 0.5, 0.0], [-0.6, 0.2, 0.8, -0.5], [0.0, -0.3, 0.2, 0.5]])
     for seed in range(4):
         measurement = measure(**Installation(10 + seed).receive(sources, 3.0))
@@ -206,7 +206,7 @@ def test_noise_alone_has_no_source(estimator: SequentialML) -> None:
 
 
 def test_noise_inflation_keeps_a_wrong_channel_from_looking_like_sources() -> None:
-    """A channel error of -13 dB at 25 dB SNR leaves 12 dB more unexplained than the noise that is told."""
+    """A channel error of -13 dB at 25 dB SNR leaves a residual 12 dB above the reported noise."""
     off = (0.0, 0.0)
     wrong = SceneConfig(
         "wrong_channel",
@@ -226,7 +226,7 @@ def test_noise_inflation_keeps_a_wrong_channel_from_looking_like_sources() -> No
 
 
 def test_noise_inflation_is_a_share_of_the_signal() -> None:
-    """sigma^2 (1 + c SNR) of a scene of unit power."""
+    """The noise power of a scene of unit power is sigma^2 (1 + c SNR)."""
     received = Installation(4).receive(NEAR_PAIR, 1.0)
     plain, raised = measure(**received), measure(**received, noise_inflation=0.2)
     assert np.mean(np.abs(plain.snapshots) ** 2) == pytest.approx(1.0)

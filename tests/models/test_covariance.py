@@ -1,4 +1,4 @@
-"""What the covariance room refuses, and the ends of its scales."""
+"""Covariance settings: rejected values and limiting cases."""
 
 import math
 import warnings

@@ -1,4 +1,4 @@
-"""Posterior decision: covariances, masses and scores against linear algebra and sampling; the path-loss law."""
+"""Decision: covariances, masses and scores against linear algebra and sampling, and the path-loss law."""
 
 import numpy as np
 import pytest
@@ -15,27 +15,27 @@ VIEW = FieldOfView()
 NO_LAW = DecisionConfig(path_loss=PathLossConfig(unrelated_share=1.0))
 
 
-def evaluation_of(covariances: np.ndarray, gains: np.ndarray) -> Evaluation:
-    """An evaluation whose inverse Fisher information has these 4 x 4 blocks, [A, 4, 4], atoms uncorrelated."""
-    num_atoms = len(gains)
+def evaluation_of(covariances: np.ndarray, llr: np.ndarray) -> Evaluation:
+    """An evaluation whose inverse Fisher information has these 4 x 4 blocks [A, 4, 4]; the atoms are uncorrelated."""
+    num_atoms = len(llr)
     fisher = np.zeros((1, 4, num_atoms, 4, num_atoms))
     for atom, covariance in enumerate(covariances):
         fisher[0, :, atom, :, atom] = np.linalg.inv(covariance)
     fisher = tf.constant(fisher.reshape(1, 4 * num_atoms, 4 * num_atoms), tf.float32)
     zero = tf.zeros([1])
-    return Evaluation(zero, tf.zeros([1, 4 * num_atoms]), fisher, tf.constant(gains[None], tf.float32), zero, zero)
+    return Evaluation(zero, tf.zeros([1, 4 * num_atoms]), fisher, tf.constant(llr[None], tf.float32), zero, zero)
 
 
 def covariance_of(deviations: list[float], correlation: float = 0.0) -> np.ndarray:
-    """Azimuth, elevation, 1/range, log power; the angles correlated with 1/range."""
+    """Covariance of azimuth, elevation, 1/range and log power; the angles are correlated with 1/range."""
     unit = np.eye(4)
     unit[0, 2] = unit[2, 0] = unit[1, 2] = unit[2, 1] = correlation
     return unit * np.outer(deviations, deviations)
 
 
-def decide_one(place: list[float], covariance: np.ndarray, gain: float = 1e3, config=NO_LAW) -> Decision:
+def decide_one(place: list[float], covariance: np.ndarray, llr: float = 1e3, config=NO_LAW) -> Decision:
     atoms = Atoms(tf.constant([[place]], tf.float32), tf.constant([[True]]), tf.constant([0.1]))
-    return decide(atoms, evaluation_of(covariance[None], np.array([gain])), VIEW, config)
+    return decide(atoms, evaluation_of(covariance[None], np.array([llr])), VIEW, config)
 
 
 def test_error_covariance_is_the_inverse_fisher_information() -> None:
@@ -51,7 +51,7 @@ def test_error_covariance_is_the_inverse_fisher_information() -> None:
 
 
 def test_posterior_agrees_with_sampling() -> None:
-    """Mean, covariance and mass within the gate of a far source: Laplace in 1/range, prior uniform in range."""
+    """Mean, covariance and mass within the gate of a far source: Laplace in 1/range, uniform prior in range."""
     place, covariance = [0.4, -0.2, 1 / 6.0, 0.0], covariance_of([0.02, 0.03, 0.02, 0.1], correlation=0.5)
     decision = decide_one(place, covariance)
     rng = np.random.default_rng(0)
@@ -80,8 +80,8 @@ def test_report_stays_in_the_field_of_view() -> None:
 
 
 def test_score_falls_with_doubt() -> None:
-    def score(deviations: list[float], gain: float) -> float:
-        return float(decide_one([0.0, 0.0, 0.2, 0.0], covariance_of(deviations), gain).score[0, 0])
+    def score(deviations: list[float], llr: float) -> float:
+        return float(decide_one([0.0, 0.0, 0.2, 0.0], covariance_of(deviations), llr).score[0, 0])
 
     sharp = [0.01, 0.01, 0.002, 0.1]
     assert score(sharp, 1e3) > 0.99
@@ -91,7 +91,7 @@ def test_score_falls_with_doubt() -> None:
 
 
 def candidates(levels: list[float], ranges: np.ndarray, exists: list[float]) -> RangePosteriors:
-    """Sources of those log powers, whatever the node, on shared nodes of range of equal weight."""
+    """Sources with these log powers at every node, on common range nodes of equal weight."""
     shape = (1, len(levels), len(ranges))
     return RangePosteriors(
         tf.constant(np.broadcast_to(ranges, shape), tf.float32),
@@ -103,7 +103,7 @@ def candidates(levels: list[float], ranges: np.ndarray, exists: list[float]) -> 
 
 
 def test_the_law_is_its_closed_form_for_two_sources() -> None:
-    """Source 0 at 2 m sharply; then log p_1 + 2 log r_1 - log p_0 - 2 log 2 m is Gaussian with both variances."""
+    """Source 0 is at 2 m, so that log p_1 + 2 log r_1 - log p_0 - 2 log 2 m is Gaussian with the sum of variances."""
     nodes = np.linspace(3.0, 9.0, 61)
     first = candidates([-1.0], np.full(61, 2.0), [1.0])
     second = candidates([-3.0], nodes, [1.0])
@@ -118,7 +118,7 @@ def test_the_law_is_its_closed_form_for_two_sources() -> None:
 
 
 def slow_factor(sources: RangePosteriors, config: PathLossConfig) -> np.ndarray:
-    """`path_loss_factor` of one scene: for each source, node, spread and common level, one after the other."""
+    """`path_loss_factor` of one scene, with loops over sources, nodes, spreads and common levels."""
     common, decibel = np.linspace(-6.0, 6.0, 161), np.log(10.0) / 10.0
     range_m, log_power, weights = (np.asarray(part[0], float) for part in sources[:2] + sources[3:4])
     variance, exists = np.asarray(sources.log_power_variance[0], float), np.asarray(sources.exists[0], float)
@@ -139,7 +139,7 @@ def slow_factor(sources: RangePosteriors, config: PathLossConfig) -> np.ndarray:
 
 @pytest.mark.parametrize("levels", [[-1.0, -1.6, -3.2], [-1.0, -3.0, -4.1]])
 def test_spreads_are_inferred_as_the_slow_sums_have_it(levels: list[float]) -> None:
-    """Whether three sources transmit alike or not."""
+    """Three sources with equal and with different transmit powers."""
     nodes = np.linspace(2.0, 6.0, 41)
     sources = candidates(levels, nodes, [1.0, 0.9, 0.7])
     sharp = np.exp(-0.5 * (nodes - np.array([[3.0], [4.0], [5.0]])) ** 2 / np.array([[0.1], [0.1], [1.0]]))
@@ -150,7 +150,7 @@ def test_spreads_are_inferred_as_the_slow_sums_have_it(levels: list[float]) -> N
 
 
 def test_evidence_of_the_law_is_its_closed_form_for_two_sources() -> None:
-    """Of a pair within one width of the flat prior and of one common level; nothing of one source or none."""
+    """For two sources within the width of the flat prior and with one common level; zero for one source or none."""
     config = PathLossConfig((0.5,), (1.0,), unrelated_share=1e-6)
     levels = tf.constant([[0.3, 0.7], [0.3, 1.2], [0.3, 0.7], [0.3, 0.7]])
     active = tf.constant([[True, True], [True, True], [True, False], [False, False]])
@@ -168,7 +168,7 @@ def test_the_law_can_be_left_out_and_needs_a_partner() -> None:
     pair = candidates([-1.0, -3.0], nodes, [1.0, 1.0])
     np.testing.assert_allclose(path_loss_factor(pair, PathLossConfig(unrelated_share=1.0)), 1.0, rtol=1e-5)
     lonely = path_loss_factor(candidates([-1.0, -3.0], nodes, [1.0, 0.0]), PathLossConfig())[0, 0].numpy()
-    np.testing.assert_allclose(lonely, lonely[0], rtol=1e-3)  # no other source: no range is preferred
+    np.testing.assert_allclose(lonely, lonely[0], rtol=1e-3)  # without another source, no range is preferred
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Whatever the likelihood says, a decision is a probability, a place in the field of view and a covariance."""
+"""For any likelihood, a decision has a valid probability, a position in the field of view and a valid covariance."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ SCENES, ATOMS = 200, 4
 
 @pytest.fixture(scope="module")
 def atoms() -> Atoms:
-    """Places beyond the field of view too, some slots unused."""
+    """Atoms inside and outside the field of view, with unused slots."""
     rng = np.random.default_rng(3)
     limits = [(-1.1, 1.1), (-0.57, 0.57), (0.02, 2.3), (-6.0, 2.0)]
     parameters = np.stack([rng.uniform(*limit, (SCENES, ATOMS)) for limit in limits], axis=-1)
@@ -32,8 +32,8 @@ def decision(atoms: Atoms) -> Decision:
     used = np.tile(atoms.active, (1, 4))
     fisher = root @ root.transpose(0, 2, 1) * used[:, :, None] * used[:, None, :]
     zero = tf.zeros([SCENES])
-    gains = tf.constant(rng.uniform(-5.0, 200.0, (SCENES, ATOMS)), tf.float32)
-    evaluation = Evaluation(zero, tf.zeros([SCENES, size]), tf.constant(fisher, tf.float32), gains, zero, zero)
+    llr = tf.constant(rng.uniform(-5.0, 200.0, (SCENES, ATOMS)), tf.float32)
+    evaluation = Evaluation(zero, tf.zeros([SCENES, size]), tf.constant(fisher, tf.float32), llr, zero, zero)
     return decide(atoms, evaluation, VIEW, DecisionConfig())
 
 
@@ -61,7 +61,7 @@ def test_error_covariance_is_positive(atoms: Atoms, decision: Decision) -> None:
 
 
 def test_score_falls_as_the_range_widens() -> None:
-    """One atom at 5 m, ever less curvature in the likelihood, nothing else changed."""
+    """One atom at 5 m with decreasing curvature of the likelihood in range; everything else is fixed."""
     deviations = np.array([0.002, 0.01, 0.02, 0.04, 0.08])
     precision = np.stack([np.diag([1e4, 1e4, 1 / deviation**2, 1e2]) for deviation in deviations])
     count = len(deviations)

@@ -1,4 +1,4 @@
-"""Refinement never climbs but where it drops atoms, and what it drops is worth little."""
+"""The refinement raises the NLL only where it prunes atoms, and prunes only atoms with a low log-likelihood ratio."""
 
 import dataclasses
 import itertools
@@ -20,7 +20,7 @@ RESOLUTION = 5e-3
 
 @pytest.fixture(scope="module")
 def observation() -> Observation:
-    """Noise, with nothing in it that the atoms could fit: the hardest start."""
+    """Noise without sources, the hardest case for the refinement."""
     rng = np.random.default_rng(4)
     snapshots, codes, channel = (rng.normal(size=(SCENES, *s, 2)) @ [1, 1j] for s in ((8, 6), (8, 16), (6, 16)))
     codes /= np.abs(codes)
@@ -37,7 +37,7 @@ def start(observation: Observation) -> Atoms:
 
 
 def steps_of(observation: Observation, start: Atoms, config: RefinementConfig):
-    """Atoms and evaluation after 0, 1, ... 8 steps, no scene settling earlier."""
+    """Atoms and evaluation after 0, 1, ... 8 steps; no scene converges earlier."""
     config = dataclasses.replace(config, settling_steps=0, tolerance=0.0)
     return [refine_atoms(observation, start, ARRAY, VIEW, config, steps) for steps in range(9)]
 
@@ -50,7 +50,7 @@ def test_likelihood_never_falls(observation: Observation, start: Atoms) -> None:
 
 
 def test_atoms_are_dropped_for_their_gain(observation: Observation, start: Atoms) -> None:
-    """From the third step on; a scene that drops any takes no other step."""
+    """Pruning starts with the third step. A scene that prunes does not move in this step."""
     config = RefinementConfig(prune_llr=10.0, prune_after=2)
     for step, ((old, before), (new, after)) in enumerate(itertools.pairwise(steps_of(observation, start, config))):
         useless = old.active.numpy() & (before.llr.numpy() < config.prune_llr) & (step >= config.prune_after)
@@ -61,7 +61,7 @@ def test_atoms_are_dropped_for_their_gain(observation: Observation, start: Atoms
 
 
 def test_only_unsettled_scenes_go_on(observation: Observation, start: Atoms) -> None:
-    """And where they end is where more steps of all scenes end, to the tolerance."""
+    """The result equals that of more steps for all scenes, to the tolerance."""
     config = RefinementConfig(prune_llr=0.0, settling_steps=0, tolerance=0.3)
     few, _ = refine_atoms(observation, start, ARRAY, VIEW, config, 4)
     settling = dataclasses.replace(config, settling_steps=16)
@@ -75,7 +75,7 @@ def test_only_unsettled_scenes_go_on(observation: Observation, start: Atoms) -> 
 
 
 def test_evaluation_belongs_to_the_atoms(observation: Observation, start: Atoms) -> None:
-    """Also where the last step was refused."""
+    """Also if the last step was rejected."""
     atoms, evaluation = refine_atoms(observation, start, ARRAY, VIEW, RefinementConfig(), 6)
     again = evaluate_atoms(observation, atoms, ARRAY)
     np.testing.assert_allclose(evaluation.nll, again.nll, rtol=1e-5, atol=RESOLUTION)

@@ -1,4 +1,4 @@
-"""Peaks of the MVDR spectrum: found off the grid, apart from each other, none where there is nothing."""
+"""Peaks of the MVDR spectrum: off the grid, separate, and none without sources."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_height_is_the_spectrum_there(mvdr: MVDR) -> None:
 
 
 def test_elements_with_a_pattern_show_the_same_peaks() -> None:
-    """Where |a| is small, towards the rim, an unnormalised spectrum would stand above its own floor."""
+    """Near the edge of the field of view |a| is small, and an unnormalised spectrum would exceed its floor."""
     array = RISArray(amplitude="spherical", element_exponent=2.0)
     mvdr = MVDR(array, FieldOfView(), GridConfig(22, 13, 10))
     covariance = effective(PLACES, POWERS, array)
@@ -67,7 +67,7 @@ def test_elements_with_a_pattern_show_the_same_peaks() -> None:
 
 
 def test_every_source_counts_once(mvdr: MVDR) -> None:
-    """One source that the coarse grid sees as several maxima."""
+    """One source that has several maxima on the coarse grid."""
     peaks = find_peaks(effective(PLACES[:1], POWERS[:1]), mvdr, DetectionConfig(contrast_db=10.0))
     assert len(valid_points(peaks)) == 1
 

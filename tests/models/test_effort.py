@@ -1,4 +1,4 @@
-"""The dial: more effort never explains scenes worse, and what is off stays off."""
+"""Effort: more effort never lowers the likelihood, and disabled steps stay disabled."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ from tests.simulated import batch_of, inputs_of
 
 @pytest.mark.parametrize("settings", [RefinementConfig(), MultipathConfig()])
 def test_effort_only_ever_grows(settings) -> None:
-    """Counts of steps, rounds and candidates rise from fast to thorough; the default is what was given."""
+    """Numbers of steps, rounds and candidates rise from fast to thorough; the default is unchanged."""
     fast, default, thorough = (dataclasses.asdict(at_effort(settings, effort)) for effort in EFFORTS)
     assert default == dataclasses.asdict(settings)
     assert fast != default != thorough
@@ -37,7 +37,7 @@ def test_what_is_off_stays_off() -> None:
 
 
 def test_more_effort_explains_scenes_better() -> None:
-    """The likelihood where the estimator ends, each source weighed by the gain it must bring, over 24 scenes."""
+    """The NLL of the result plus a penalty per source, the pruning threshold, over 24 scenes."""
     shape = dataclasses.replace(TINY, refinement=RefinementConfig())
     weights = LocalizerWeights(Backbone(Scenario(), shape))
     inputs = {name: tf.constant(value) for name, value in inputs_of(batch_of(24)).items()}

@@ -1,4 +1,4 @@
-"""Gradients through MVDR and the Stein loss equal derivatives in complex128, and stay finite at the edges."""
+"""Gradients through MVDR and the Stein loss equal derivatives in complex128, and are finite in degenerate cases."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def complex_normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def along(gradient: tf.Tensor, direction: np.ndarray) -> float:
-    """Change of a real function along a direction; TensorFlow's gradient is d/dRe + j d/dIm."""
+    """Change of a real function along a direction. TensorFlow's gradient is d/dRe + j d/dIm."""
     return np.sum(gradient.numpy().conj() * direction).real
 
 
@@ -89,7 +89,7 @@ def test_stein_loss_along_any_complex_direction(rng) -> None:
 
 
 def test_gradients_are_finite_at_equal_eigenvalues_and_unused_columns(mvdr: MVDR, rng) -> None:
-    """Two orthogonal atoms of one power and an unused one: where gradients by eigenvectors are undefined."""
+    """Two orthogonal atoms of equal power and an unused one, where gradients through eigenvectors are undefined."""
     basis = np.linalg.qr(complex_normal(rng, SIZE, 2))[0]
     factor = tf.constant(np.column_stack([basis, np.zeros(SIZE)])[None], tf.complex64)
     true = LowRankCovariance(tf.constant(basis[None], tf.complex64), tf.zeros([1]))

@@ -1,4 +1,4 @@
-"""What a new atom gains: against the likelihood itself, and only scenes that gain one are worked on."""
+"""Greedy selection: log-likelihood ratios against the likelihood, and only scenes that get an atom are processed."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ GRID = PolarDictionary(ARRAY, VIEW, GridConfig())
 
 @pytest.fixture(scope="module")
 def observation() -> Observation:
-    """The two sources of test_off_grid_refinement in scenes 0 and 2, the first alone in scenes 1 and 3; 17 dB."""
+    """Both sources of test_off_grid_refinement in scenes 0 and 2, only the first one in scenes 1 and 3; SNR 17 dB."""
     rng = np.random.default_rng(2)
     batch, num_snapshots, num_antennas = 4, 32, 12
 
@@ -88,8 +88,8 @@ def test_best_power_is_the_best() -> None:
         assert loss(np.log(found[column])) == pytest.approx(best.fun, abs=1e-2)
 
 
-def test_promised_gain_is_what_the_likelihood_gains(observation: Observation, first: Atoms) -> None:
-    """Of the second source's scenes; a threshold just above it tries nothing, just below it tries the atom."""
+def test_log_likelihood_ratio_is_that_of_the_likelihood(observation: Observation, first: Atoms) -> None:
+    """With two sources, a threshold just above the log-likelihood ratio rejects the atom, one just below accepts it."""
     config = RefinementConfig()
     new = best_peak(observation, first, GRID, config)
     np.testing.assert_array_equal(new.active[:, 0], [True, False, True, False])
@@ -99,14 +99,14 @@ def test_promised_gain_is_what_the_likelihood_gains(observation: Observation, fi
     np.testing.assert_array_equal(added, [True, False, True, False])
     before, after = (evaluate_atoms(observation, atoms, ARRAY).nll.numpy() for atoms in (room, grown))
     for scene in (0, 2):
-        gain = before[scene] - after[scene]
-        assert gain > config.prune_llr
+        llr = before[scene] - after[scene]
+        assert llr > config.prune_llr
         for share, expected in ((0.99, True), (1.01, False)):
-            told = dataclasses.replace(config, prune_llr=float(share * gain))
+            told = dataclasses.replace(config, prune_llr=float(share * llr))
             assert bool(best_peak(observation, first, GRID, told).active[scene, 0]) == expected
 
 
-def test_completion_leaves_complete_scenes_alone(observation: Observation, first: Atoms) -> None:
+def test_complete_scenes_stay_as_they_are(observation: Observation, first: Atoms) -> None:
     evaluation = evaluate_atoms(observation, first, ARRAY)
     refinement = SharedRefinement(ARRAY, VIEW, RefinementConfig())
     atoms, reached = add_atoms(observation, first, evaluation, GRID, refinement, tf.fill([4], False))

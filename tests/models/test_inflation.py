@@ -1,4 +1,4 @@
-"""Covariances where columns are not what the estimator has for them: theory against measured errors."""
+"""Covariances with errors of the columns: theory against measured errors."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ SCENES = 80
 
 
 def with_column_error(rng, share: float, snr_db: float, *, of_phase: bool = False):
-    """Scenes of one source; its column is off by an error of that share of its power, another one in every scene."""
+    """Scenes of one source. Its column has a random error with this share of its power, different in every scene."""
     column = vectors_of([DIRECT])[0]
     parts = []
     for _ in range(SCENES):
@@ -39,7 +39,7 @@ def with_column_error(rng, share: float, snr_db: float, *, of_phase: bool = Fals
 
 
 def squared_errors(observation, factor) -> np.ndarray:
-    """e^T C^-1 e of azimuth, elevation and inverse range, C times `factor(mismatch)`, [B]."""
+    """e^T C^-1 e of azimuth, elevation and inverse range, with C multiplied by `factor(mismatch)`, [B]."""
     start = atoms_at([DIRECT], [np.log(1.0 - float(observation.noise_power[0]))], observation)
     found = explained(observation, start, MultipathConfig(rounds=0))
     covariance = error_covariance(found.atoms, found.evaluation).numpy()[:, 0, :3, :3]
@@ -49,7 +49,7 @@ def squared_errors(observation, factor) -> np.ndarray:
 
 
 def ratio_at_the_truth(observation) -> np.ndarray:
-    """Of sources told, not fitted: nothing is fitted away that would have to be counted back in."""
+    """Mismatch ratio at the true sources. Nothing is fitted, so that no correction for fitted parameters is needed."""
     atoms = atoms_at([DIRECT], [np.log(1.0 - float(observation.noise_power[0]))], observation)
     paths = no_paths(tf.constant(SCENES), 1)
     unmixed = unmix(observation, atoms, paths, ARRAY)
@@ -64,9 +64,10 @@ def test_the_ratio_is_one_where_the_model_holds() -> None:
 
 @pytest.mark.parametrize(("share", "of_phase"), [(0.003, False), (0.01, False), (0.003, True)])
 def test_the_ratio_grows_by_the_column_error_as_predicted(share: float, of_phase: bool) -> None:
-    """1 + f tau / N (1 + 2 N / (L M)) with f = L M / sigma^2 and tau the squared error of the column; an error of phase
-    alone is all seen, of another one only half. The bracket is of the random symbols, codes and channels, whose sums
-    over snapshots and antennas fluctuate."""
+    """The ratio is 1 + f tau / N (1 + 2 N / (L M)) with f = L M / sigma^2 and tau the squared error of the column.
+
+    A pure phase error counts fully, any other error by half. The bracket accounts for random symbols, codes and
+    channels, whose sums over snapshots and antennas fluctuate."""
     observation = with_column_error(np.random.default_rng(2), share, 10.0, of_phase=of_phase)
     ratio = ratio_at_the_truth(observation)
     antennas, elements = observation.channel.shape[1], ARRAY.num_elements

@@ -1,4 +1,5 @@
-"""Installation files, and what follows from an installation: grids, gates, steps, the weights that serve all."""
+"""Installation files, and the values that depend on the installation: grids, gates, steps. Weights fit all
+installations."""
 
 import dataclasses
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
 
 
 def test_identity_is_of_what_is_other_than_the_default(tmp_path: Path) -> None:
-    """The same installation in other words is the same; another is another. The digits are part of sets' names."""
+    """Equivalent files give the same identity, different installations different ones. It is part of data set names."""
     one = load(tmp_path, "[array]\nwavelength_m = 0.01")
     same = load(tmp_path, "# words\n[array]\nspacing_m = 0.005\nwavelength_m = 0.01\nrows = 12")
     assert installation_id(one) == installation_id(same) == "a42f3e8c"
@@ -129,7 +130,7 @@ def test_identity_is_of_what_is_other_than_the_default(tmp_path: Path) -> None:
     assert len(others | {installation_id(one)}) == 4
 
 
-# What follows
+# Dependent values
 
 
 def test_grids_follow_aperture_wavelength_and_field_of_view() -> None:
@@ -156,7 +157,7 @@ def test_gates_follow_the_field_of_view() -> None:
 
 
 def test_weights_serve_any_installation() -> None:
-    """Corrections of one grid's shape are those of another's; nothing learned is lost on the way there and back."""
+    """The corrections apply to any grid. Converting weights to another installation and back changes nothing."""
     weights = LocalizerWeights(Backbone(Scenario(), TINY))
     rng = np.random.default_rng(0)
     weights.set_weights([rng.normal(size=value.shape) for value in weights.get_weights()])
@@ -165,14 +166,14 @@ def test_weights_serve_any_installation() -> None:
     assert moved.backbone.scenario == installation
     assert moved.backbone.config.grid == GridConfig(12, 9, 3)
     back = moved_to(moved, Scenario())
-    assert back.backbone.config.grid == GridConfig(11, 7, 10)  # three range cells there are the fewest there can be
+    assert back.backbone.config.grid == GridConfig(11, 7, 10)  # three range cells are the minimum
     for there, original in zip(moved.get_weights(), weights.get_weights(), strict=True):
         np.testing.assert_array_equal(there, original)
 
 
 @pytest.mark.parametrize("name", ["28ghz", "missing_quarter"])
 def test_loud_sources_of_other_installations_are_found(name: str) -> None:
-    """The untrained localizer, told nothing but the installation."""
+    """The untrained localizer needs only the installation."""
     scenario = dataclasses.replace(load_installation(INSTALLATIONS / f"{name}.toml"), max_sources=2)
     batch = batch_of(10, SceneConfig("loud", scenario, snr_db=(20.0, 20.0)))
     weights = moved_to(LocalizerWeights(Backbone(Scenario(), TINY)), scenario)

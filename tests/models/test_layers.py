@@ -1,4 +1,4 @@
-"""Dense layers by rows are the layers themselves."""
+"""`in_turn` equals the layers applied one after the other."""
 
 import keras
 import numpy as np

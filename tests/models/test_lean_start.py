@@ -1,4 +1,4 @@
-"""What Keras is not given while it is imported, everybody else has."""
+"""Keras is imported without optional packages, which stay available to everything else."""
 
 import subprocess
 import sys

@@ -43,7 +43,7 @@ class TestScene:
         return PARAMETERS[number][ACTIVE[number]], NOISE_POWER[number], operator, snapshots
 
     def rows(self, number: int) -> np.ndarray:
-        """Where the kernel puts parameter i of active atom k: i A + k, as [active, 4]."""
+        """Index i A + k of parameter i of each active atom k, as [active, 4]."""
         return np.arange(4) * 3 + np.flatnonzero(ACTIVE[number])[:, None]
 
     def test_value_and_gradient(self, observation, evaluation, scene: int) -> None:
@@ -70,7 +70,7 @@ class TestScene:
         noise_fisher = reference.fisher_information(noise_slope, covariance)[0, 0]
         assert float(evaluation.noise_fisher[scene]) == pytest.approx(noise_fisher, rel=1e-4)
 
-    def test_gain_is_what_removing_the_atom_costs(self, observation, evaluation, scene: int) -> None:
+    def test_log_likelihood_ratio_is_what_removing_the_atom_costs(self, observation, evaluation, scene: int) -> None:
         parameters, noise, operator, snapshots = self.scene(observation, scene)
         whole = reference.nll(parameters, noise, operator, snapshots, ARRAY)
         costs = [

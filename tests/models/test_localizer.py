@@ -1,4 +1,4 @@
-"""The whole inference path: invariances, bad input, blind K, the oracle."""
+"""The inference path: invariances, invalid input, unknown K, the oracle."""
 
 import dataclasses
 
@@ -129,7 +129,7 @@ def test_mvdr_of_the_true_covariance_finds_the_sources() -> None:
 
 
 def test_sources_behind_amplitudes_and_patterns_are_found_where_they_are() -> None:
-    """Told the array, the localizer finds loud sources of near range, where the uniform model is wrong."""
+    """Given the array, the localizer finds strong near sources, for which the uniform model is wrong."""
     config = dataclasses.replace(
         CONFIGS["l64_m64_pattern"], name="loud_pattern", snr_db=(20.0, 20.0), scenario=near_pattern_scenario()
     )
@@ -154,7 +154,7 @@ def near_pattern_scenario() -> Scenario:
 
 
 def test_spectrum_of_r_pred_alone_shows_loud_sources(localize) -> None:
-    """Nearly as well as the whole path, which weighs the snapshots again."""
+    """Nearly as accurate as the whole path, which uses the snapshots again."""
     batch = batch_of(8, loud())
     scenes = {name: tf.constant(value) for name, value in inputs_of(batch).items()}
     found = spectrum_localizer(Localizer(Backbone()))(scenes)
@@ -163,5 +163,5 @@ def test_spectrum_of_r_pred_alone_shows_loud_sources(localize) -> None:
     for scene, number in enumerate(whole["num_sources"]):
         expected = whole["position_m"][scene, :number]
         distance = np.linalg.norm(found["position_m"][scene, :number, None] - expected, axis=-1)
-        near = whole["range_m"][scene, :number] < 4.0  # further out the prior of the decision moves a source
+        near = whole["range_m"][scene, :number] < 4.0  # at larger ranges the prior of the decision moves a source
         assert np.all(distance.min(axis=0)[near] < 0.1)

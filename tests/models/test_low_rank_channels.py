@@ -1,4 +1,5 @@
-"""Channels of low rank: every grid point's gain against its definition, and no search worse than sequential ML's."""
+"""Low-rank channels: log-likelihood ratios of all grid points against their definition, and the search against
+sequential ML."""
 
 import dataclasses
 from collections.abc import Callable
@@ -51,8 +52,8 @@ def test_effective_rank() -> None:
     assert expected > 12
 
 
-def test_gains_of_all_grid_points_are_the_likelihoods(observation: Observation) -> None:
-    """All directions of the channel kept, a new atom at the power that was found gains what was promised."""
+def test_log_likelihood_ratios_of_all_grid_points_are_those_of_the_likelihood(observation: Observation) -> None:
+    """With all directions of the channel, a new atom at the found power changes the likelihood by this ratio."""
     grid = PolarDictionary(ARRAY, VIEW, GridConfig(6, 4, 3))
     parameters = tf.tile(tf.constant([[[0.3, 0.1, 0.4, -1.0]]]), [NUM_SCENES, 1, 1])
     one = Atoms(parameters, tf.fill([NUM_SCENES, 1], True), observation.noise_power)
@@ -62,16 +63,16 @@ def test_gains_of_all_grid_points_are_the_likelihoods(observation: Observation) 
         place = [tf.fill([NUM_SCENES], axis[point]) for axis in (grid.azimuth, grid.elevation, grid.inverse_range)]
         new = tf.stack([*place, tf.math.log(found.power[:, point])], axis=-1)[:, None]
         both = Atoms(tf.concat([parameters, new], 1), tf.fill([NUM_SCENES, 2], True), observation.noise_power)
-        gain = before - evaluate_atoms(observation, both, ARRAY).nll
-        gains = found.llr[:, point].numpy()
-        np.testing.assert_allclose(gains[gains > 0], gain.numpy()[gains > 0], rtol=2e-3, atol=0.5)
+        difference = before - evaluate_atoms(observation, both, ARRAY).nll
+        llr = found.llr[:, point].numpy()
+        np.testing.assert_allclose(llr[llr > 0], difference.numpy()[llr > 0], rtol=2e-3, atol=0.5)
     few = search_grid(observation, one, grid, 6).llr.numpy()
     assert np.corrcoef(few.ravel(), found.llr.numpy().ravel())[0, 1] > 0.99
 
 
 @pytest.fixture(scope="module")
 def of_ml(inputs, observation: Observation) -> tf.Tensor:
-    """What `worth` makes of sequential ML's sources, refined."""
+    """`objective` of the refined sources of sequential ML."""
     ml = SequentialML(SCENARIO)
     start = np.zeros((NUM_SCENES, 5, 4), np.float32)
     active = np.zeros((NUM_SCENES, 5), bool)
@@ -80,7 +81,7 @@ def of_ml(inputs, observation: Observation) -> tf.Tensor:
         start[scene, : len(sources)], active[scene, : len(sources)] = sources, True
     atoms = Atoms(tf.constant(start), tf.constant(active), observation.noise_power)
     thorough = dataclasses.replace(RefinementConfig(), settling_steps=20)
-    return worth(*refine_atoms(observation, atoms, ARRAY, VIEW, thorough, 8))
+    return objective(*refine_atoms(observation, atoms, ARRAY, VIEW, thorough, 8))
 
 
 @pytest.fixture(scope="module")
@@ -90,19 +91,19 @@ def backbone() -> Backbone:
 
 @pytest.fixture(scope="module")
 def predict(backbone: Backbone) -> Predict:
-    """The backbone as one graph for any batch and weights."""
+    """The backbone as one graph for any batch and any weights."""
     specs = observation_specs(SCENARIO.num_antennas, ARRAY.num_elements)
     return tf.function(backbone.predict_covariance, autograph=False).get_concrete_function(specs)
 
 
 @pytest.fixture(scope="module")
 def searched(backbone: Backbone, predict: Predict, observation: Observation) -> Callable[[Path | None], tf.Tensor]:
-    """What `worth` makes of the backbone's atoms with those weights."""
+    """`objective` of the backbone's atoms with these weights."""
 
     def search(weights: Path | None) -> tf.Tensor:
         backbone.set_weights(load_weights(weights).backbone.get_weights())
         prediction = predict(observation)
-        return worth(prediction.atoms, prediction.evaluation)
+        return objective(prediction.atoms, prediction.evaluation)
 
     return search
 
@@ -114,14 +115,14 @@ def test_the_search_is_not_below_sequential_ml(searched, of_ml: tf.Tensor, weigh
     assert np.mean(reached - of_ml) < 2.0
 
 
-def worth(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
-    """The negative log-likelihood and what an atom must be worth for each, [B]."""
+def objective(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
+    """NLL plus the pruning threshold for each atom, [B]."""
     number = tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1)
     return evaluation.nll + RefinementConfig().prune_llr * number
 
 
 def test_wide_channels_take_the_short_way(predict: Predict, inputs: dict[str, np.ndarray]) -> None:
-    """Scattered and traced scenes in one batch come out as they do alone."""
+    """Scattered and ray-traced scenes in one batch give the same results as separately."""
     scattered = inputs_of(batch_of(2))
     mixed = {name: np.concatenate([scattered[name], inputs[name][:2]]) for name in inputs}
     together = predict(observe(*(tf.constant(value) for value in mixed.values()))).evaluation.nll

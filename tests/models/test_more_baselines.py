@@ -1,4 +1,4 @@
-"""The baselines of the benchmark against slow definitions, and each on one loud source."""
+"""The benchmark's baselines against slow definitions, and each on one strong source."""
 
 import dataclasses
 
@@ -39,7 +39,7 @@ def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def received(points: np.ndarray, seed: int = 0, snr_db: float = 30.0, num_snapshots: int = 64) -> dict:
-    """What the estimators are told of equally strong sources."""
+    """Measurements of equally strong sources, inputs of the estimators."""
     rng = np.random.default_rng(seed)
     channel = normal(rng, SCENARIO.num_antennas, ARRAY.num_elements)
     codes = np.exp(2j * np.pi * rng.integers(8, size=(num_snapshots, ARRAY.num_elements)) / 8)
@@ -99,7 +99,7 @@ def test_answers_have_the_localizers_form_whatever_the_scale(localizer, config) 
 
 
 @pytest.mark.parametrize(("localizer", "config"), LOCALIZERS)
-def test_a_told_number_is_reported(localizer, config) -> None:
+def test_a_known_number_is_reported(localizer, config) -> None:
     scene = {name: np.asarray(value)[None] for name, value in received(FAR_PAIR, 3, 5.0, 24).items()}
     assert localizer(SCENARIO, dataclasses.replace(config, num_sources=2))(scene)["num_sources"][0] == 2
 
@@ -108,7 +108,7 @@ def test_a_told_number_is_reported(localizer, config) -> None:
 
 
 def test_fields_are_the_estimate_of_least_mean_square_error(pair: Measurement) -> None:
-    """p Phi^H (p Phi Phi^H + sigma^2 I)^-1 y, one snapshot after the other."""
+    """x_l = p Phi^H (p Phi Phi^H + sigma^2 I)^-1 y, for each snapshot."""
     field_power = (1.0 - pair.noise_power) / ARRAY.num_elements
     fields = surface_fields(pair)
     for snapshot, operator, field in zip(pair.snapshots, pair.operator, fields, strict=True):
@@ -129,7 +129,7 @@ def test_the_sample_spectrum_is_its_definition(pair: Measurement) -> None:
 
 
 def test_pursuit_is_its_definition(pair: Measurement) -> None:
-    """First atom: the argmax over all grid points; second: the same of what the first does not explain."""
+    """The first atom is the argmax over all grid points, the second one the argmax for the residual of the first."""
     estimator = PolarOMP(SCENARIO, PolarOMPConfig(grid=GRID, num_sources=2))
     residuals = pair.snapshots.copy()
     chosen, strength = estimator.pursue(pair)
@@ -171,8 +171,8 @@ def test_slopes_of_sparse_learning_are_those_of_the_evidence(pair: Measurement) 
     np.testing.assert_allclose(len(pair.snapshots) * (q - v), reference.derivatives(evidence, gamma), rtol=1e-5)
 
 
-def test_the_antidiagonal_knows_no_range() -> None:
-    """Of one Fresnel source it is a plane wave of twice the phase at any range, of rank one after smoothing."""
+def test_the_antidiagonal_does_not_depend_on_the_range() -> None:
+    """For a Fresnel wavefront it is a plane wave of twice the phase at any range, of rank one after smoothing."""
     array = dataclasses.replace(ARRAY, wavefront="fresnel")
     places = array.element_positions_m()
     direction = np.array([np.sin(0.35) * np.cos(0.15), np.sin(0.15)])

@@ -1,4 +1,4 @@
-"""Reflections: the statistic that shows them, what becomes of coherent atoms, and what is reported."""
+"""Multipath: detection statistics, merging of coherent atoms, and the reported sources."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ from tests.reflected import (
 class TestStatistic:
     @pytest.fixture(scope="class")
     def independent(self):
-        """300 scenes of two sources that have nothing to do with each other, and the estimator told where they are."""
+        """300 scenes of two independent sources, with atoms at their true positions."""
         rng = np.random.default_rng(1)
         points = [DIRECT, REFLECTED]
         columns = vectors_of(points)
@@ -44,27 +44,27 @@ class TestStatistic:
         atoms = atoms_at(points, [share, share - 1e-3], observation)
         return observation, atoms, unmix(observation, atoms, no_paths(tf.constant(300), 1), ARRAY)
 
-    def test_gain_of_a_pair_of_independent_sources_is_exponential(self, independent) -> None:
+    def test_ratio_of_a_pair_of_independent_sources_is_exponential(self, independent) -> None:
         observation, atoms, unmixed = independent
-        gains = coherent_pair(atoms, no_paths(tf.constant(300), 1), unmixed, path_scores(observation, unmixed), ARRAY)[
+        llr = coherent_pair(atoms, no_paths(tf.constant(300), 1), unmixed, path_scores(observation, unmixed), ARRAY)[
             2
         ].numpy()
-        assert gains.mean() == pytest.approx(1.0, abs=0.25)
-        assert stats.kstest(gains, "expon").pvalue > 1e-3
+        assert llr.mean() == pytest.approx(1.0, abs=0.25)
+        assert stats.kstest(llr, "expon").pvalue > 1e-3
 
-    def test_gain_of_a_path_that_is_not_there_is_exponential(self, independent) -> None:
+    def test_ratio_of_a_path_that_is_not_there_is_exponential(self, independent) -> None:
         observation, _, unmixed = independent
         vector = tf.constant(vectors_of([OUTSIDE])[0], tf.complex64)
         score = tf.einsum("n,bna->ba", tf.math.conj(vector), path_scores(observation, unmixed))
         response = tf.matmul(unmixed.root, observation.respond(tf.tile(vector[None, :, None], [300, 1, 1])))
         energy = tf.reduce_sum(tf.abs(response[..., 0]) ** 2, axis=2)
-        gains = tf.abs(score) ** 2 / tf.einsum("bl,bla->ba", energy, unmixed.certainty)
-        assert stats.kstest(gains[:, 0].numpy(), "expon").pvalue > 1e-3
+        llr = tf.abs(score) ** 2 / tf.einsum("bl,bla->ba", energy, unmixed.certainty)
+        assert stats.kstest(llr[:, 0].numpy(), "expon").pvalue > 1e-3
 
-    def test_no_direction_reaches_the_gain_a_path_must_be_worth(self, independent) -> None:
+    def test_no_direction_reaches_the_threshold_of_a_path(self, independent) -> None:
         observation, atoms, unmixed = independent
-        gains = search_paths(observation, atoms, unmixed, path_scores(observation, unmixed), GRID, 1, 1).llr.numpy()
-        assert np.mean(gains > MultipathConfig().min_llr) < 0.02
+        llr = search_paths(observation, atoms, unmixed, path_scores(observation, unmixed), GRID, 1, 1).llr.numpy()
+        assert np.mean(llr > MultipathConfig().min_llr) < 0.02
 
     def test_the_same_symbols_gain_as_many_nats_as_there_are_snapshots(self) -> None:
         rng = np.random.default_rng(2)
@@ -73,10 +73,10 @@ class TestStatistic:
         observation = observe(**measured(rng, columns, symbols, 25.0))
         atoms = atoms_at([DIRECT, REFLECTED], [-0.7, -0.7001], observation)
         unmixed = unmix(observation, atoms, no_paths(tf.constant(50), 1), ARRAY)
-        weak, path, gains = coherent_pair(
+        weak, path, llr = coherent_pair(
             atoms, no_paths(tf.constant(50), 1), unmixed, path_scores(observation, unmixed), ARRAY
         )
-        assert np.median(gains) == pytest.approx(NUM_SNAPSHOTS, rel=0.25)
+        assert np.median(llr) == pytest.approx(NUM_SNAPSHOTS, rel=0.25)
         assert (weak.numpy() == 1).all() and (path.source.numpy() == 0).all()
         np.testing.assert_allclose(path.phase.numpy()[:, 0], 0.0, atol=0.3)
 
@@ -84,7 +84,7 @@ class TestStatistic:
 class TestScenes:
     @pytest.fixture(scope="class")
     def reflecting(self):
-        """12 scenes of a source, its reflection at -6 dB within the field of view, and one at -10 dB outside."""
+        """12 scenes of a source with a reflection of -6 dB inside the field of view and one of -10 dB outside."""
         rng = np.random.default_rng(3)
         column = np.array([1.0, 0.5 * np.exp(1j), 10**-0.5 * 1j]) @ vectors_of([DIRECT, REFLECTED, OUTSIDE])
         return observe(**measured(rng, column[None], normal(rng, 12, NUM_SNAPSHOTS, 1), 20.0))
@@ -100,7 +100,7 @@ class TestScenes:
             assert np.median(distance.min(axis=1)) < 0.03
 
     def test_the_direct_path_is_where_the_source_is(self, reflecting) -> None:
-        """Reflections bias an estimate that knows of none; the merged likelihood takes the bias out."""
+        """Reflections bias an estimate that ignores them; the likelihood with paths removes the bias."""
         start = atoms_at([DIRECT, REFLECTED], [-0.3, -1.6], reflecting)
         blind = explained(reflecting, start, MultipathConfig(rounds=0)).atoms.parameters.numpy()[:, 0, :3]
         found = explained(reflecting, start)
@@ -117,7 +117,7 @@ class TestScenes:
         assert found.paths.active.numpy().mean() < 0.02
 
     def test_sources_whose_symbols_are_correlated_stay_two(self) -> None:
-        """At a correlation of 0.7 one symbol sequence can't explain both, however coherent they look."""
+        """At a correlation of 0.7 one symbol sequence cannot explain both sources."""
         rng = np.random.default_rng(5)
         symbols = normal(rng, 12, NUM_SNAPSHOTS, 2)
         symbols[..., 1] = 0.7 * symbols[..., 0] + np.sqrt(1 - 0.7**2) * symbols[..., 1]

@@ -1,4 +1,4 @@
-"""Continuous stages: atoms reach the maximum of the likelihood, useless ones go, missing ones come."""
+"""Off-grid refinement: atoms reach the maximum of the likelihood, unneeded ones are pruned, missing ones are added."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ NOISE = 0.02
 
 @pytest.fixture(scope="module")
 def observation() -> Observation:
-    """Six draws of two sources by the model itself, at 17 dB."""
+    """Six draws of two sources from the model, SNR 17 dB."""
     rng = np.random.default_rng(8)
     batch, num_snapshots, num_antennas, size = 6, 32, 12, ARRAY.num_elements
 
@@ -59,7 +59,7 @@ def test_reaches_the_truth_within_its_own_error_bars(observation: Observation) -
     covariance = error_covariance(atoms, evaluation).numpy()[:, :2, :3, :3]
     error = atoms.parameters.numpy()[:, :2, :3] - PLACES
     nees = np.einsum("bki,bkij,bkj->bk", error, np.linalg.inv(covariance), error)
-    assert 0.4 < np.mean(nees) / 3 < 2.0  # chi-square of 36 degrees of freedom, far tails
+    assert 0.4 < np.mean(nees) / 3 < 2.0  # far tails of chi-square with 36 degrees of freedom
     np.testing.assert_allclose(atoms.noise_power, NOISE / (1 + NOISE), rtol=0.25)
 
 
@@ -73,10 +73,10 @@ def test_drops_an_atom_that_explains_nothing(observation: Observation) -> None:
     assert np.all(evaluation.llr.numpy()[:, :2] > 100)
 
 
-def test_noise_power_is_free_only_as_far_as_told(observation: Observation) -> None:
+def test_noise_power_stays_within_its_limits(observation: Observation) -> None:
     one = atoms_near(observation, PLACES[:1], POWERS[:1])
     free, _ = refine(observation, one)
-    assert np.all(free.noise_power > 3 * observation.noise_power)  # the other source is noise now
+    assert np.all(free.noise_power > 3 * observation.noise_power)  # the other source acts as noise
     told, _ = refine(observation, one, noise_range_db=(0.0, 0.0))
     np.testing.assert_allclose(told.noise_power, observation.noise_power, rtol=1e-6)
 

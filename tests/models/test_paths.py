@@ -1,4 +1,4 @@
-"""The likelihood of sources that arrive along several paths, against its definition in complex128."""
+"""The likelihood of sources with several paths against its definition in complex128."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def at(sources: np.ndarray, paths: np.ndarray, scene, noise_power: float = NOISE
 
 
 def free(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sources and paths from the parameters that move: all of the sources, log power and phase of the paths."""
+    """Sources and paths from the free parameters: all of the sources, log power and phase of the paths."""
     return values[:8].reshape(2, 4), np.concatenate([USED[1][:, :3], values[8:].reshape(2, 2)], axis=1)
 
 
@@ -88,7 +88,7 @@ def test_fisher_information_is_the_trace_formula(evaluated, scene) -> None:
     assert not found[inactive].any() and not found[:, inactive].any()
 
 
-def test_gains_are_what_each_source_and_each_path_is_worth(evaluated, scene) -> None:
+def test_log_likelihood_ratios_are_what_removing_a_source_or_a_path_costs(evaluated, scene) -> None:
     whole = at(*USED, scene)
     for kept, slot in ((1, 0), (0, 2)):
         paths = USED[1] if kept == 1 else USED[1][:0]
@@ -109,7 +109,7 @@ def test_without_paths_it_is_the_likelihood_of_independent_sources(observation) 
 
 
 def test_symbols_are_posterior_means(observation, evaluated, scene) -> None:
-    """C B^H y / sigma^2 with C = (B^H B / sigma^2 + I)^-1; and one less C's diagonal is their certainty."""
+    """Posterior mean: C B^H y / sigma^2 with C = (B^H B / sigma^2 + I)^-1. Certainty: one minus the diagonal of C."""
     operator, snapshots = scene
     columns = []
     for number, source in enumerate(USED[0]):

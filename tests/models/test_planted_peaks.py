@@ -1,4 +1,4 @@
-"""Peaks of R_true stand at the sources, to 1e-3 rad and 1e-3 1/m, wherever the sources are."""
+"""The peaks of R_true are at the sources, to 1e-3 rad and 1e-3 1/m, for any positions."""
 
 import numpy as np
 import pytest
@@ -14,11 +14,11 @@ from models.spectrum.mvdr import MVDR
 
 VIEW = FieldOfView()
 SCENES, SOURCES = 16, 3
-SEPARATION = 0.25  # in sin(azimuth) or sin(elevation), one and a half beam widths of 12 elements
+SEPARATION = 0.25  # in sin(azimuth) or sin(elevation): 1.5 beam widths of 12 elements
 
 
 def draw(rng: np.random.Generator) -> np.ndarray:
-    """Azimuth, elevation and inverse range, [SOURCES, 3], anywhere in the field of view but apart."""
+    """Azimuth, elevation and inverse range [SOURCES, 3] of separated sources, uniform in the field of view."""
     while True:
         azimuth, elevation, range_m = (
             rng.uniform(*limits, SOURCES) for limits in (VIEW.azimuth, VIEW.elevation, VIEW.range_m)

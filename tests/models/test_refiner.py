@@ -1,4 +1,4 @@
-"""The SpectrumRefiner: its loss and decoding against slow references, its guard rails, and what it may not change."""
+"""The SpectrumRefiner: loss and decoding against slow references, guard rails, and results that it must not change."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -40,7 +40,7 @@ def dictionary() -> PolarDictionary:
 
 
 def eager_refiner(bias: float = 2.0) -> SpectrumRefiner:
-    """A refiner that shows sources about every peak of the spectrum: weights by hand, nothing learned."""
+    """A refiner with hand-set weights that shows a source at every peak of the spectrum."""
     refiner = SpectrumRefiner(RefinerConfig(width=2, depth=2))
     for layer in (*refiner.hidden, refiner.context, refiner.presence):
         layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
@@ -105,9 +105,9 @@ def test_a_grid_that_does_not_divide_is_refused() -> None:
 
 
 def test_peaks_drawn_on_the_grid_come_back_at_their_places(dictionary: PolarDictionary) -> None:
-    """Drawing peaks into cells and reading a heat map's offsets are inverse to each other."""
+    """Writing peaks to cells and reading the offsets of a heat map are inverse operations."""
     rng = np.random.default_rng(3)
-    apart = np.arange(GRID.size).reshape(GRID.shape)[::2, ::2, ::2].ravel()  # no two are neighbours
+    apart = np.arange(GRID.size).reshape(GRID.shape)[::2, ::2, ::2].ravel()  # none are adjacent
     cells = np.stack([rng.choice(apart, 3, replace=False) for _ in range(4)])
     offset = rng.uniform(-0.45, 0.45, size=(4, 3, 3))
     place = dictionary.places().numpy()[cells] + offset * dictionary.cell_size()
@@ -188,7 +188,7 @@ def test_proposals_take_free_slots_and_nothing_else(dictionary: PolarDictionary)
 
 
 def volumes(kind: str, rng: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
-    """A contrast volume (1 away from sources) that no scene has."""
+    """Contrast volumes (1 away from sources) that no scene produces."""
     if kind == "nan":
         volume = np.exp(rng.normal(size=shape))
         volume[tuple(rng.integers(size) for size in shape)] = rng.choice([np.nan, np.inf, -np.inf])
@@ -232,7 +232,7 @@ def test_a_thousand_corrupted_spectra_fall_back_and_change_no_answer(backbone: B
         return tf.function(read, autograph=False)
 
     read, raw = reader(localizer), reader(Localizer(backbone, CONFIG))
-    assert read(analysis.spectrum)["refined"].numpy().all()  # else the rest shows nothing
+    assert read(analysis.spectrum)["refined"].numpy().all()  # otherwise the test would prove nothing
     rng = np.random.default_rng(5)
     kinds = ("nan", "constant", "saturated", "random")
     shape = analysis.spectrum.shape[1:]
@@ -249,7 +249,7 @@ def test_a_thousand_corrupted_spectra_fall_back_and_change_no_answer(backbone: B
 
 
 class Damaged(NamedTuple):
-    """A refiner whose weights a test may spoil, what a localizer answers with it, and what one answers without."""
+    """A refiner whose weights a test may damage, the answer with it, and the answer without a refiner."""
 
     refiner: SpectrumRefiner
     answers: Callable[[], list[dict[str, tf.Tensor]]]
@@ -258,7 +258,7 @@ class Damaged(NamedTuple):
 
 @pytest.fixture(scope="module")
 def traced(backbone: Backbone, inputs) -> Damaged:
-    """The whole path and the spectrum alone, each traced once: weights are read anew in every call."""
+    """The whole path and the spectrum localizer, each traced once. Every call reads the present weights."""
 
     def of(localizer: Localizer) -> Callable[[], list[dict[str, tf.Tensor]]]:
         whole, alone = tf.function(localizer.localize, autograph=False), spectrum_localizer(localizer)
@@ -287,7 +287,7 @@ def test_a_heat_map_out_of_order_falls_back(damage: str, traced: Damaged) -> Non
 
 
 def test_its_weights_are_read_anew(traced: Damaged) -> None:
-    """In order, it is used: else the damages above would show nothing."""
+    """An undamaged refiner is used; otherwise the tests of damage would prove nothing."""
     traced.refiner.set_weights(eager_refiner().get_weights())
     assert all(answer["refined"].numpy().any() for answer in traced.answers())
 
@@ -311,7 +311,7 @@ def test_before_training_it_is_out_of_the_way(backbone: Backbone, inputs) -> Non
 
 
 def test_what_the_heat_map_shows_is_read_off_it(backbone: Backbone, inputs) -> None:
-    """One that shows the spectrum's peaks gives the spectrum's sources, to the offset it adds."""
+    """A refiner that shows the peaks of the spectrum gives the same sources plus its offset."""
     refiner = eager_refiner()
     localizer = Localizer(backbone, CONFIG, refiner)
     read, raw = spectrum_localizer(localizer)(inputs), spectrum_localizer(Localizer(backbone, CONFIG))(inputs)
@@ -326,7 +326,7 @@ def test_what_the_heat_map_shows_is_read_off_it(backbone: Backbone, inputs) -> N
 
 
 def test_a_source_the_spectrum_lacks_comes_in_through_the_heat_map(inputs) -> None:
-    """R_pred of one atom only; the heat map shows the scene's sources, and the likelihood makes them out."""
+    """R_pred has one atom only. The heat map adds the other sources, and the likelihood refines them."""
     scenes = batch_of(SCENES)
     backbone = Backbone(Scenario(), BackboneConfig())
     localizer = Localizer(backbone, refiner=SpectrumRefiner())
@@ -355,7 +355,7 @@ def test_a_source_the_spectrum_lacks_comes_in_through_the_heat_map(inputs) -> No
 
 
 def test_atoms_of_the_grid_stay_there_without_steps(inputs) -> None:
-    """What --grid-only relies on."""
+    """--grid-only relies on this."""
     config = BackboneConfig(refinement=RefinementConfig(steps=0, settling_steps=0, additions=0))
     backbone = Backbone(Scenario(), config)
     observation = Localizer(backbone).observe(**inputs)

@@ -1,4 +1,4 @@
-"""Over draws of the model itself the likelihood's slope has mean zero and the Fisher information as its covariance."""
+"""Over draws from the model, the score has mean zero and the Fisher information as its covariance."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ DRAWS, NUM_SNAPSHOTS, NUM_ANTENNAS = 4000, 8, 5
 
 @pytest.fixture(scope="module")
 def evaluation() -> Evaluation:
-    """At the truth, for many draws of symbols and noise under one channel and one set of codes."""
+    """Evaluation at the truth, for many draws of symbols and noise with one channel and one set of codes."""
     rng = np.random.default_rng(0)
 
     def normal(*shape: int) -> np.ndarray:
@@ -30,7 +30,7 @@ def evaluation() -> Evaluation:
     observation = observe(*(tf.constant(x, tf.complex64) for x in (white, *shared)), tf.zeros([DRAWS]))
     operator = observation.operator[0].numpy().astype(np.complex128)
     root = np.linalg.cholesky(covariances(PARAMETERS, NOISE_POWER, operator, ARRAY))
-    snapshots = np.einsum("lmn,bln->blm", root, white)  # not rescaled: unit RMS a draw would bend the distribution
+    snapshots = np.einsum("lmn,bln->blm", root, white)  # normalising to unit RMS would change the distribution
     atoms = Atoms(
         tf.constant(np.tile(PARAMETERS, (DRAWS, 1, 1)), tf.float32),
         tf.ones([DRAWS, 2], tf.bool),
@@ -43,7 +43,7 @@ def test_atoms(evaluation: Evaluation) -> None:
     root = np.linalg.cholesky(evaluation.fisher[0].numpy().astype(np.float64))
     whitened = np.linalg.solve(root, evaluation.gradient.numpy().T)
     mean = whitened.mean(axis=1) * np.sqrt(DRAWS)
-    assert np.sum(mean**2) < 26.1  # chi-square of 8 degrees of freedom, one in a thousand
+    assert np.sum(mean**2) < 26.1  # chi-square with 8 degrees of freedom, probability 1e-3
     np.testing.assert_allclose(np.cov(whitened), np.eye(8), atol=0.1)
 
 

@@ -1,4 +1,4 @@
-"""The learned correction of the score: nothing until trained, and of what a candidate is, not of its slot."""
+"""The score correction: changes nothing before training, and does not depend on the slot of a candidate."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def candidates(localizer: Localizer):
 
 
 def scored(score: tf.Tensor) -> Decision:
-    """A decision with those scores [B, A] and unit covariances."""
+    """A decision with these scores [B, A] and unit covariances."""
     nothing = tf.zeros_like(score)
     covariance = tf.broadcast_to(tf.eye(3), [*score.shape, 3, 3])
     return Decision(nothing, nothing, nothing, tf.zeros([*score.shape, 3]), covariance, score)
@@ -49,11 +49,11 @@ def test_what_it_says_is_added_to_the_logit_and_stretches_the_covariance() -> No
     correction.readout.bias.assign([1.5, np.log(3.0)])
     score = tf.constant([[0.0, 0.2, 0.9]])
     corrected = correction.correct(scored(score), tf.zeros([1, 3, NUM_FEATURES]))
-    assert corrected.score[0, 0] == 0.0  # what is no candidate stays none
+    assert corrected.score[0, 0] == 0.0  # a score of zero stays zero
     expected = 1.0 / (1.0 + np.exp(-(score_logit(score).numpy()[0, 1:] + 1.5)))
     np.testing.assert_allclose(corrected.score[0, 1:], expected, atol=1e-4)
     np.testing.assert_allclose(corrected.position_cov_m2[0, 1], 3.0 * np.eye(3), rtol=1e-6)
-    correction.readout.bias.assign([0.0, 100.0])  # no covariance grows without limit
+    correction.readout.bias.assign([0.0, 100.0])  # the factor is limited
     stretched = correction.correct(scored(score), tf.zeros([1, 3, NUM_FEATURES]))
     np.testing.assert_allclose(stretched.position_cov_m2[0, 1], 30.0 * np.eye(3), rtol=1e-5)
 

@@ -1,4 +1,4 @@
-"""Scenes of different numbers of atoms in one batch: what a scene comes to does not depend on the company it is in."""
+"""Scenes with different numbers of atoms in one batch: the result of a scene does not depend on the other scenes."""
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +16,7 @@ SCENES = 8
 
 
 def near_the_truth() -> tuple[Observation, Atoms]:
-    """Scenes, and atoms a little off their true sources, scattered over the slots."""
+    """Scenes, and atoms near the true sources in random slots."""
     batch = batch_of(SCENES)
     observation = observe(**{name: tf.constant(value) for name, value in inputs_of(batch).items()})
     used = np.arange(5) < batch["num_sources"][:, None]
@@ -52,13 +52,13 @@ def test_a_scene_is_refined_alike_in_any_company() -> None:
 
 
 def test_where_it_ends_is_where_the_likelihood_is_told() -> None:
-    """Evaluated anew with all slots, the refined atoms have the evaluation that came with them."""
+    """Evaluating the refined atoms again with all slots gives the returned evaluation."""
     observation, atoms = near_the_truth()
     config = RefinementConfig(settling_steps=0, prune_llr=0.0)
     refined, told = refine_atoms(observation, atoms, SCENARIO.array, SCENARIO.field_of_view, config, 2)
     again = evaluate_atoms(observation, refined, SCENARIO.array)
     active = refined.active.numpy()
-    np.testing.assert_allclose(told.nll, again.nll, atol=0.5)  # settled scenes took their last step on trust
+    np.testing.assert_allclose(told.nll, again.nll, atol=0.5)  # the last step of converged scenes is not evaluated
     np.testing.assert_allclose(np.where(active, told.llr, 0.0), np.where(active, again.llr, 0.0), rtol=0.01, atol=0.5)
 
 
@@ -73,14 +73,14 @@ def test_slots_left_out_and_put_back_leave_the_rest_as_it_was() -> None:
     for before, after in zip(atoms, whole, strict=True):
         np.testing.assert_array_equal(before, after)
     evaluation = evaluate_atoms(observation, atoms, SCENARIO.array)
-    narrow = with_slots(evaluation, 2)
-    assert narrow.fisher.shape == (SCENES, 8, 8)
-    wide = with_slots(narrow, 5)
+    fewer = with_slots(evaluation, 2)
+    assert fewer.fisher.shape == (SCENES, 8, 8)
+    restored = with_slots(fewer, 5)
     index = np.flatnonzero(np.tile(np.arange(5) < 2, 4))  # parameter i of atom k is i A + k
-    np.testing.assert_array_equal(wide.gradient.numpy()[:, index], evaluation.gradient.numpy()[:, index])
+    np.testing.assert_array_equal(restored.gradient.numpy()[:, index], evaluation.gradient.numpy()[:, index])
     block = np.ix_(range(SCENES), index, index)
-    np.testing.assert_array_equal(wide.fisher.numpy()[block], evaluation.fisher.numpy()[block])
-    assert np.count_nonzero(wide.fisher) == np.count_nonzero(wide.fisher.numpy()[block])
+    np.testing.assert_array_equal(restored.fisher.numpy()[block], evaluation.fisher.numpy()[block])
+    assert np.count_nonzero(restored.fisher) == np.count_nonzero(restored.fisher.numpy()[block])
 
 
 def test_spare_slots_hold_no_atom_and_change_nothing() -> None:

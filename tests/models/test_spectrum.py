@@ -67,7 +67,7 @@ def test_both_routes_of_mvdr_equal_the_inverse() -> None:
 
 
 def reference_fixed_point(observation, vectors: np.ndarray, stages: int) -> np.ndarray:
-    """gamma <- gamma v / q of one scene, every grid atom in R, plain complex128."""
+    """gamma <- gamma v / q of one scene in complex128, with every grid point in R."""
     operator = observation.operator[0].numpy().astype(np.complex128)
     snapshots = observation.snapshots[0].numpy().astype(np.complex128)
     noise = float(observation.noise_power[0])

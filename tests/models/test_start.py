@@ -1,4 +1,4 @@
-"""The learned start: what it reads, what it says untrained, and that the order of its candidates means nothing."""
+"""The start network: its inputs, its output before training, and independence of the order of the candidates."""
 
 import itertools
 import json
@@ -36,7 +36,7 @@ def some_candidates(count: int = 6) -> Candidates:
 
 
 def test_candidates_are_the_highest_peaks_with_what_surrounds_them() -> None:
-    """Against loops over cells; beyond an edge the edge is repeated."""
+    """Against loops over cells. Values are repeated at the edges."""
     gamma, maps = some_maps()
     found = some_candidates()
     height = np.reshape(gamma * maps.q, [2, *GRID.shape])
@@ -78,7 +78,7 @@ def test_untrained_it_takes_the_highest_peaks_where_they_are() -> None:
 
 
 def test_the_likeliest_candidates_start_where_the_network_says() -> None:
-    """Offsets count in cells, no start leaves the field of view, and what is unlikely is left out."""
+    """Offsets are in cells, atoms stay in the field of view, and improbable candidates are inactive."""
     found = some_candidates(3)
     offsets = np.zeros((2, 3, 3), np.float32)
     offsets[:, 2] = (0.4, -0.3, 0.2)
@@ -106,7 +106,7 @@ def test_a_candidate_that_is_not_there_never_starts() -> None:
 
 
 def test_weights_of_before_are_refused_in_one_line(tmp_path: Path) -> None:
-    """A file whose settings know of no start, as those of earlier versions."""
+    """A file without settings of the start network, as in earlier versions."""
     new, old = tmp_path / "new.keras", tmp_path / "old.keras"
     LocalizerWeights(Backbone(config=TINY)).save(new)
     with zipfile.ZipFile(new) as source, zipfile.ZipFile(old, "w") as target:
@@ -122,7 +122,7 @@ def test_weights_of_before_are_refused_in_one_line(tmp_path: Path) -> None:
 
 
 def test_the_order_of_the_candidates_means_nothing() -> None:
-    """What a trained network says of a candidate follows it wherever it stands in the list."""
+    """The outputs of a trained network are permuted like its candidates."""
     network = StartNetwork(StartConfig(width=8))
     rng = np.random.default_rng(3)
     network.readout.kernel.assign(rng.normal(size=network.readout.kernel.shape))

@@ -100,7 +100,7 @@ def test_unit_modulus_is_left_as_it_is_to_the_last_bit() -> None:
 
 
 def test_amplitude_and_pattern_in_the_far_field() -> None:
-    """A distant source reaches all elements alike: the amplitude is gone, the pattern is cos^e of the one direction."""
+    """All elements receive a distant source with the same amplitude; the pattern is cos^e of one direction."""
     azimuth, elevation, _ = random_points(10, seed=8)
     plain, spherical = (
         vectors_at(azimuth, elevation, np.zeros(10), ARRAYS[name]) for name in ("spherical", "amplitude")
@@ -116,7 +116,7 @@ def test_energy_is_the_flux_through_the_surface(exponent: float) -> None:
     """With cos^(1/2) elements p a^H a is the flux of a spherical wave through the aperture, a solid angle.
 
     On boresight of a W x W surface at distance r the solid angle is 4 arctan(W^2 / (2 r sqrt(4 r^2 + 2 W^2))), in units
-    of W^2 / r^2; the other exponents have their integrals over the aperture done numerically.
+    of W^2 / r^2. For other exponents the integral over the aperture is computed numerically.
     """
     array = RISArray(40, 40, spacing_m=0.0375, amplitude="spherical", element_exponent=exponent)
     width, range_m = 40 * 0.0375, 0.9
@@ -143,7 +143,7 @@ def test_bad_amplitudes_are_named(field: str, value: object) -> None:
 
 
 def test_far_field_is_a_plane_wave() -> None:
-    """At 1/r = 0 the phase is k0 u . p, and the approach to it is smooth, in float32 too."""
+    """At 1/r = 0 the phase is k0 u . p, and it converges smoothly, also in float32."""
     array = RISArray()
     azimuth, elevation, _ = random_points(10, seed=4)
     direction = np.stack([np.sin(azimuth) * np.cos(elevation), np.sin(elevation)], axis=-1)
@@ -156,7 +156,7 @@ def test_far_field_is_a_plane_wave() -> None:
 
 @pytest.mark.parametrize(("range_m", "correlation"), [(0.5, 0.24), (1.0, 0.66), (2.0, 0.95), (5.0, 0.997)])
 def test_fresnel_fails_close_to_the_surface(range_m: float, correlation: float) -> None:
-    """Why the spherical wavefront is the default: known correlations at azimuth 17 and elevation 6 degrees."""
+    """Known correlations at azimuth 17 and elevation 6 degrees. They are why the spherical wavefront is the default."""
     spherical = RISArray()
     fresnel = dataclasses.replace(spherical, wavefront="fresnel")
     point = [np.radians(17.0)], [np.radians(6.0)], [1 / range_m]
@@ -165,7 +165,7 @@ def test_fresnel_fails_close_to_the_surface(range_m: float, correlation: float) 
 
 
 def test_axes() -> None:
-    """Boresight is +x, azimuth turns towards +y, elevation towards +z; element index runs along y first."""
+    """Boresight is +x, azimuth is positive towards +y, elevation towards +z; the element index runs along y first."""
     positions = source_positions_m(*(tf.constant(x, tf.float64) for x in random_points(5, seed=5)))
     expected = [source_position_m(*point) for point in zip(*random_points(5, seed=5), strict=True)]
     np.testing.assert_allclose(positions, expected, atol=1e-12)
@@ -178,7 +178,7 @@ def test_axes() -> None:
 
 
 def test_source_at_the_centre_of_a_symmetric_surface_arrives_in_phase_with_the_centre() -> None:
-    """On boresight the four middle elements are nearest: their phase is the largest, and equal."""
+    """On boresight the four middle elements are nearest; their phases are equal and the largest."""
     phase = np.unwrap(np.angle(vectors_at([0.0], [0.0], [1 / 3.0], RISArray())).reshape(12, 12)[5])
     np.testing.assert_allclose(phase, phase[::-1], atol=1e-12)
     assert np.argmax(phase) in (5, 6)

@@ -1,4 +1,4 @@
-"""Mirror symmetry: the fast dictionary products equal the plain ones, and the surface's basis is what it says."""
+"""Mirror symmetry: the fast dictionary products equal the dense ones, and the parity basis meets its definition."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Slow NumPy forms of the calibration's statistics, from the definitions: derivatives by finite differences of S_l."""
+"""Slow NumPy references of the calibration's statistics, with derivatives by finite differences of S_l."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +12,11 @@ _STEP = 1e-5
 class ReferenceScene:
     """One scene in double precision.
 
-    snapshots: [L, M]. ris_codes: [L, N]. channel: [M, N]. parameters: [K, 4]. log_noise: of sigma^2.
+    snapshots: [L, M].
+    ris_codes: [L, N].
+    channel: [M, N].
+    parameters: [K, 4].
+    log_noise: log sigma^2.
     """
 
     def __init__(self, snapshots, ris_codes, channel, parameters, log_noise: float, array: RISArray) -> None:
@@ -30,14 +34,14 @@ class ReferenceScene:
         return np.stack([self.channel @ np.diag(code * response) @ columns for code in self.ris_codes])
 
     def covariances(self, response: np.ndarray, theta: np.ndarray) -> np.ndarray:
-        """S_l at g and theta = (parameters, all azimuths first, and the log of the noise power): [L, M, M]."""
+        """S_l at g and theta, [L, M, M]. theta: the parameters, all azimuths first, then the log of the noise power."""
         columns = self.columns(theta[:-1].reshape(4, -1).T)
         signal = [self.channel @ np.diag(code * response) @ columns for code in self.ris_codes]
         return np.stack([b @ b.conj().T + np.exp(theta[-1]) * np.eye(len(self.channel)) for b in signal])
 
     @property
     def theta(self) -> np.ndarray:
-        """The scene's own theta."""
+        """theta of the scene."""
         return np.concatenate([self.parameters.T.ravel(), [self.log_noise]])
 
     def nll(self, response: np.ndarray, theta: np.ndarray | None = None) -> float:
@@ -50,7 +54,7 @@ class ReferenceScene:
         return float(total)
 
     def score_and_information(self, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of (Re g, Im g, theta): [2N + 4K + 1] and its square."""
+        """Score [D] and Fisher information [D, D] with respect to (Re g, Im g, theta), D = 2N + 4K + 1."""
         size, theta = response.size, self.theta
 
         def covariances(values: np.ndarray) -> np.ndarray:
@@ -67,7 +71,7 @@ class ReferenceScene:
         return score.real, information.real
 
     def expectation(self, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """T [N, N] and b [N] of the expectation step, snapshot by snapshot."""
+        """T [N, N] and b [N] of the expectation step, summed over snapshots."""
         columns, noise = self.columns(self.parameters), np.exp(self.log_noise)
         size, sources = columns.shape
         complete, right = np.zeros((size, size), complex), np.zeros(size, complex)

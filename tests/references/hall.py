@@ -1,4 +1,4 @@
-"""Slow reference of `tfds_shards.hall`: paths found by reflecting points in walls, one wall after the other."""
+"""Slow reference of `tfds_shards.hall`: finds paths by mirroring points in one wall after the other."""
 
 import cmath
 import math
@@ -9,7 +9,7 @@ import numpy as np
 from tests.references.steering import steering_vector
 from tfds_shards.hall import Hall
 
-Wall = tuple[int, float]  # axis it is normal to, coordinate there
+Wall = tuple[int, float]  # axis of its normal, coordinate on this axis
 
 
 def walls(hall: Hall) -> list[Wall]:
@@ -24,9 +24,10 @@ def mirrored(point: np.ndarray, wall: Wall) -> np.ndarray:
 
 
 def bounce_points(source: np.ndarray, target: np.ndarray, sequence: tuple[Wall, ...]) -> list[np.ndarray] | None:
-    """Where a path off these walls in this order meets each of them; None where there is no such path.
+    """Points at which a path reflects off these walls in this order; None if there is no such path.
 
-    Backwards from the target: the line to the last image meets the last wall, from there on to the image before.
+    Works backwards: the line from the target to the last image meets the last wall; the line from there to the previous
+    image meets the previous wall.
     """
     image, chain = source, [source]
     for wall in sequence:
@@ -44,7 +45,7 @@ def bounce_points(source: np.ndarray, target: np.ndarray, sequence: tuple[Wall, 
 
 
 def inside(point: np.ndarray, hall: Hall) -> bool:
-    """In the box, walls included."""
+    """True if the point is in the box; points on a wall count."""
     return all(
         (low is None or value >= low - 1e-9) and (high is None or value <= high + 1e-9)
         for value, (low, high) in zip(point, hall.limits_m, strict=True)
@@ -60,7 +61,7 @@ def sequences(hall: Hall, order: int) -> Iterator[tuple[Wall, ...]]:
 
 
 def coefficient(before: np.ndarray, at: np.ndarray, wall: Wall, hall: Hall, wavelength_m: float) -> complex:
-    """Fresnel's, of a ray from `before` that meets the wall `at`; TE on walls that stand, TM on floor and ceiling."""
+    """Fresnel coefficient of a ray from `before` to the wall at `at`: TE on vertical walls, TM on floor and ceiling."""
     ray = (at - before) / np.linalg.norm(at - before)
     cosine = abs(ray[wall[0]])
     omega = 2 * math.pi * 299_792_458.0 / wavelength_m
@@ -72,7 +73,7 @@ def coefficient(before: np.ndarray, at: np.ndarray, wall: Wall, hall: Hall, wave
 
 
 def paths(hall: Hall, source: np.ndarray, order: int, wavelength_m: float) -> list[tuple[np.ndarray, complex]]:
-    """Image and coefficient of every path from the source to the origin, which starts at x = 0."""
+    """Image and coefficient of every path from the source to the origin; the hall starts at x = 0."""
     found = []
     for sequence in sequences(hall, order):
         points = bounce_points(source, np.zeros(3), sequence)
@@ -87,7 +88,7 @@ def paths(hall: Hall, source: np.ndarray, order: int, wavelength_m: float) -> li
 
 
 def arriving_vector(hall: Hall, source: np.ndarray, order: int, array) -> np.ndarray:
-    """What arrives at the elements along all paths, relative to the direct one's phase and power at the centre."""
+    """Field at the elements over all paths, relative to phase and power of the direct path at the centre."""
     distance = float(np.linalg.norm(source))
     total = np.zeros(array.num_elements, complex)
     for image, gain in paths(hall, source, order, array.wavelength_m):

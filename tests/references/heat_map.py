@@ -1,4 +1,4 @@
-"""Heat maps the slow way: one scene, one cell, one source at a time, in float64."""
+"""Slow references for heat maps, with loops over scenes, cells and sources, in float64."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ def focal_loss(presence: np.ndarray, target: np.ndarray) -> float:
 
 
 def maxima(volume: np.ndarray) -> list[tuple[int, int, int]]:
-    """Cells that no neighbour, edge or corner ones included, exceeds; highest first."""
+    """Local maxima over all adjacent cells, including diagonal ones; highest first."""
     found = []
     for cell in itertools.product(*(range(size) for size in volume.shape)):
         around = tuple(slice(max(index - 1, 0), index + 2) for index in cell)
@@ -29,7 +29,7 @@ def maxima(volume: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def trusted(volume: np.ndarray, level: float, max_share: float, max_peaks: int) -> bool:
-    """Whether a volume is finite, and neither flat, saturated nor crowded above the level."""
+    """True if a volume is finite and neither flat, saturated nor crowded above the level."""
     if not np.all(np.isfinite(volume)) or volume.max() <= level:
         return False
     tall = [cell for cell in maxima(volume) if volume[cell] > level]
@@ -37,7 +37,7 @@ def trusted(volume: np.ndarray, level: float, max_share: float, max_peaks: int) 
 
 
 def pooled(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Maximum and mean over the blocks of a fine grid that make up each coarse cell, [*shape, 2]."""
+    """Maximum and mean over the block of fine cells in each coarse cell, [*shape, 2]."""
     ratio = [fine // coarse for fine, coarse in zip(volume.shape, shape, strict=True)]
     out = np.zeros((*shape, 2))
     for cell in itertools.product(*(range(size) for size in shape)):

@@ -1,4 +1,4 @@
-"""The Gaussian likelihood of off-grid sources, slow, in complex128, one scene at a time."""
+"""Slow reference of the Gaussian likelihood of off-grid sources, in complex128, one scene at a time."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from tests.references.steering import steering_vector
 
 
 def covariances(parameters: np.ndarray, noise_power: float, operator: np.ndarray, array: RISArray) -> np.ndarray:
-    """S_l, [L, M, M]: parameters [A, 4] = azimuth, elevation, 1/range, log power; operator [L, M, N]."""
+    """S_l, [L, M, M], from parameters [A, 4] (azimuth, elevation, 1/range, log power) and operator [L, M, N]."""
     total = noise_power * np.eye(operator.shape[1]) * np.ones((operator.shape[0], 1, 1), complex)
     for azimuth, elevation, inverse_range, log_power in parameters:
         response = operator @ steering_vector(azimuth, elevation, 1.0 / inverse_range, array)
@@ -24,7 +24,7 @@ def nll(parameters: np.ndarray, noise_power: float, operator, snapshots, array: 
 
 
 def derivatives(function, point: np.ndarray, step: float = 1e-6) -> np.ndarray:
-    """Central differences along every entry of point, stacked in front."""
+    """Central differences along every entry of point, stacked on the first axis."""
     found = []
     for index in np.ndindex(point.shape):
         move = np.zeros_like(point)

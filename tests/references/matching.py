@@ -1,4 +1,4 @@
-"""Assignment and GOSPA by trying every possibility, from their definitions."""
+"""Assignment and GOSPA from their definitions, by exhaustive search."""
 
 import itertools
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ def partial_assignments(num_true: int, num_found: int, size: int) -> Iterator[li
 
 
 def best_assignment(true_position: np.ndarray, found_position: np.ndarray) -> list[tuple[int, int]]:
-    """The pairs (true, found) of least total distance, as many pairs as possible.
+    """The pairs (true, found) with the smallest total distance, among all assignments with the most pairs.
 
     Args:
       true_position, found_position: [T, 3] and [F, 3], metres.
@@ -28,10 +28,10 @@ def best_assignment(true_position: np.ndarray, found_position: np.ndarray) -> li
 
 
 def gospa_definition(true_position: np.ndarray, found_position: np.ndarray, cutoff: float) -> float:
-    """GOSPA with p = 2 and alpha = 2 from its definition, arXiv 1601.05585, equation 1 (not the form by parts).
+    """GOSPA with p = 2 and alpha = 2 from its definition, arXiv 1601.05585, equation 1.
 
-    With |X| <= |Y|: min over permutations pi of Y of sum_i min(d(x_i, y_pi(i)), c)^2 + c^2 / 2 (|Y| - |X|), then the
-    root.
+    With |X| <= |Y|, the square root of the minimum over permutations pi of Y of
+    sum_i min(d(x_i, y_pi(i)), c)^2 + c^2 / 2 (|Y| - |X|).
     """
     small, large = sorted((true_position, found_position), key=len)
     best = min(

@@ -1,4 +1,4 @@
-"""The MVDR spectrum and its derivative, slow, in complex128."""
+"""Slow reference of the MVDR spectrum and its derivative, in complex128."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The likelihood of sources that arrive along several paths, slow, in complex128, one scene at a time."""
+"""Slow reference of the likelihood of sources with several paths, in complex128, one scene at a time."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ def covariances(
     """S_l = sigma^2 I + sum_k s_k s_k^H, [L, M, M].
 
     Args:
-      sources: [K, 4], azimuth, elevation, 1/range, log power of the direct paths.
-      paths: [P, 5], the same of the reflected ones, and the phase.
-      owners: source of each path.
+      sources: azimuth, elevation, 1/range and log power of the direct paths, [K, 4].
+      paths: the same of the reflected paths, and their phases, [P, 5].
+      owners: index of the source of each path.
       operator: [L, M, N].
     """
     total = noise_power * np.eye(operator.shape[1]) * np.ones((operator.shape[0], 1, 1), complex)
