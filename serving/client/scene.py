@@ -36,10 +36,11 @@ class Place:
     @classmethod
     def at(cls, azimuth_deg: float, elevation_deg: float, range_m: float) -> "Place":
         """The point at these angles and this range."""
-        azimuth, elevation = np.radians(azimuth_deg), np.radians(elevation_deg)
+        angles_deg, range_m = (float(azimuth_deg), float(elevation_deg)), float(range_m)
+        azimuth, elevation = np.radians(angles_deg)
         horizontal = np.cos(elevation)
-        direction = np.array([horizontal * np.cos(azimuth), horizontal * np.sin(azimuth), np.sin(elevation)], float)
-        return Place(float(azimuth_deg), float(elevation_deg), float(range_m), float(range_m) * direction)
+        direction = np.array([horizontal * np.cos(azimuth), horizontal * np.sin(azimuth), np.sin(elevation)])
+        return Place(*angles_deg, range_m, range_m * direction)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
