@@ -170,7 +170,9 @@ def test_kerastuner_is_used_by_its_public_names_only(tmp_path: Path) -> None:
         assert taken <= public, f"{type(oracle).__name__}: rename {taken - public}, KerasTuner has them too"
     public = {"save", "pre_create_trial", "on_trial_begin", "run_trial", "on_trial_end"}
     attributes = {"scenes", "seeds", "total", "log", "seconds", "is_waiting"}
-    taken = {*dir(BaseTuner), *vars(BaseTuner(new_rerank(), directory=str(tmp_path)))} & (own_names(TwoStageTuner) | attributes)
+    taken = {*dir(BaseTuner), *vars(BaseTuner(new_rerank(), directory=str(tmp_path)))} & (
+        own_names(TwoStageTuner) | attributes
+    )
     assert taken <= public, f"TwoStageTuner: rename {taken - public}, KerasTuner has them too"
     for path in Path(oracles.__file__).parent.glob("*.py"):
         assert "keras_tuner.src" not in path.read_text(), f"{path}: expected public modules of KerasTuner only"
