@@ -96,7 +96,7 @@ class Distribution:
 
     @contextlib.contextmanager
     def making(
-        self, folder: Path, asked: Fingerprint, logger: logging.Logger, leftovers: tuple[str, ...]
+        self, folder: Path, fingerprint: Fingerprint, logger: logging.Logger, leftovers: tuple[str, ...]
     ) -> Iterator[Artifact]:
         """`pipeline.common.artifacts.making` on the chief; an artifact that writes nothing on the other workers.
 
@@ -104,12 +104,12 @@ class Distribution:
           Differs, Busy: as in `pipeline.common.artifacts.making`.
           ValueError: the workers have different options, scenes, weights or code.
         """
-        self.require_same(asked.digest, "options, scenes, weights and code")
+        self.require_same(fingerprint.digest, "options, scenes, weights and code")
         if self.worker.is_chief:
-            with making(folder, asked, logger, leftovers=leftovers) as run:
+            with making(folder, fingerprint, logger, leftovers=leftovers) as run:
                 yield run
         else:
-            yield _ReadOnlyArtifact(folder, asked, state(folder, asked))
+            yield _ReadOnlyArtifact(folder, fingerprint, state(folder, fingerprint))
         self.require_same("the end", "end")  # no worker leaves while another one still needs it
 
 

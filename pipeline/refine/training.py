@@ -156,10 +156,10 @@ def refine(options: RefineOptions, logger: logging.Logger) -> None:
       Differs: the folder holds a run with other options, scenes, weights or code.
       WorkerLost: another worker of the training has ended.
     """
-    asked = run_fingerprint("refine", options)
+    fingerprint = run_fingerprint("refine", options)
     with (
         join_workers(options, logger) as distribution,
-        distribution.making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run,
+        distribution.making(options.run_dir, fingerprint, logger, leftovers=("checkpoints", BEST_MODEL)) as run,
     ):
         if run.state != "done":
             logger.info(verdict_or_force(options.learnability, options.weights, *options.config, force=options.force))

@@ -80,8 +80,8 @@ def train(options: TrainOptions, logger: logging.Logger) -> None:
     with join_workers(options, logger) as distribution:
         with distribution.strategy.scope():
             localizer, model = prepare(options)
-        asked = run_fingerprint("train", options)
-        with distribution.making(options.run_dir, asked, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
+        fingerprint = run_fingerprint("train", options)
+        with distribution.making(options.run_dir, fingerprint, logger, leftovers=("checkpoints", BEST_MODEL)) as run:
             if run.state != "done":
                 run.begin(options)
                 if distribution.worker.is_chief:

@@ -25,15 +25,12 @@ class ObjectiveScorer:
     def __init__(self) -> None:
         self._last: Localizer | None = None
 
-    def __call__(
-        self, localizer: Localizer, batches: Iterable[Mapping[str, Any]], scenes: int, heartbeat: Heartbeat
-    ) -> Scored:
+    def __call__(self, localizer: Localizer, batches: Iterable[Mapping[str, Any]], heartbeat: Heartbeat) -> Scored:
         """Scores the localizer with its current weights.
 
         Args:
           localizer: the one to score.
           batches: scenes with the true sources, in batches of one size except the last.
-          scenes: how many the batches hold.
           heartbeat: called before each batch.
         """
         scored = self._with_weights_of(localizer)
@@ -48,7 +45,7 @@ class ObjectiveScorer:
                 yield batch
             ends.append((time.process_time(), done))
 
-        predictions = run_estimator(localizer_estimator(scored), timed(), scenes, show_progress=False)
+        predictions = run_estimator(localizer_estimator(scored), timed(), 0, show_progress=False)
         tally = evaluate_predictions(predictions, metrics_config(scored.scenario)).standard
         (started, before), (ended, done) = ends[min(1, len(ends) - 1)], ends[-1]
         return Scored(tally, 1e3 * (ended - started) / (done - before) if done > before else None)

@@ -14,14 +14,14 @@ from pipeline.common.artifacts import folder_lock
 from pipeline.common.records import plain, replacing, write_config, write_json
 from pipeline.common.verdict import GateClosed, verdict_or_force
 from pipeline.metrics.tally import Difference
-from pipeline.tune.inference import ObjectiveOfFew, set_weights
+from pipeline.tune.inference import set_weights
 from pipeline.tune.options import InferenceOptions, TuneOptions
 from pipeline.tune.oracles import RerankOracle, ResumableOracle, best_values, ends_first, search_oracle
 from pipeline.tune.report import write_report
 from pipeline.tune.results import Row, cost, rows, surrogate_against_objective, table
 from pipeline.tune.separation import Separation, best_minus_defaults, separation
 from pipeline.tune.space import INFERENCE_SPACE, TRAINING_SPACE, hyperparameters, read_space, searched
-from pipeline.tune.surrogate import Surrogate
+from pipeline.tune.surrogate import stage_1_scenes
 from pipeline.tune.trial import Trials, whole_record
 from pipeline.tune.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner, is_worker
 from tfds_shards.scene_sets import scene_set
@@ -47,13 +47,11 @@ class Study:
         self.notes: list[str] = []
         self.note(verdict_or_force(options.learnability, options.initial, options.config, force=options.force))
         self._require_scenes()
-        base, training = options.base(), options.knobs == "training"
-        default = TRAINING_SPACE if training else INFERENCE_SPACE
+        base, default = options.base(), TRAINING_SPACE if options.knobs == "training" else INFERENCE_SPACE
         self.space = searched(default if options.space is None else read_space(options.space), base)
         self.parameters = hyperparameters(self.space, base)
-        scenes = {"skip": options.final_scenes, "take": options.surrogate_scenes}
-        surrogate = (Surrogate if training else ObjectiveOfFew)(options.data_dir, options.config, **scenes)
-        self.trials = Trials(base, surrogate, options.patience)
+        batches = stage_1_scenes(options.data_dir, options.config, options.final_scenes, options.surrogate_scenes)
+        self.trials = Trials(base, batches, options.patience)
         self._require_same_options()
 
     def _require_scenes(self) -> None:

@@ -25,6 +25,8 @@ from models.physics.geometry import FieldOfView
 from pipeline.fitting.validation import BATCH
 from pipeline.scenes.reading import load_scenes
 
+Batches = Sequence[Mapping[str, tf.Tensor]]
+"""Batches of scenes with the true sources."""
 Heartbeat = Callable[[], None]
 """Called while the work goes on; tells the chief of a distributed study that the worker is active."""
 
@@ -76,13 +78,13 @@ def pairs_inside(near: np.ndarray) -> int:
     return int((maximum_bipartite_matching(csr_array(near)) >= 0).sum())
 
 
-def scenes_of_stage_1(data_dir: Path, config: str, skip: int, take: int) -> list[dict[str, tf.Tensor]]:
+def stage_1_scenes(data_dir: Path, config: str, skip: int, take: int) -> Batches:
     """The scenes that score Stage 1: `take` validation scenes after the first `skip`, which Stage 2 uses."""
     scenes = load_scenes(data_dir, config, "validation", take=skip + take)
     return list(scenes.skip(skip).batch(BATCH))
 
 
-class Scorer:
+class Surrogate:
     """Computes the surrogate of a localizer with its current weights, lower is better.
 
     Args:
@@ -90,7 +92,7 @@ class Scorer:
       batches: the scenes.
     """
 
-    def __init__(self, localizer: Localizer, batches: Sequence[Mapping[str, tf.Tensor]]) -> None:
+    def __init__(self, localizer: Localizer, batches: Batches) -> None:
         self.batches = batches
         self.step = tf.function(lambda batch: surrogate_terms(localizer, batch), autograph=False)
         self.calls = 0
@@ -109,19 +111,3 @@ class Scorer:
             self.ms_per_scene = 1e3 * (time.process_time() - started) / terms["found"].size
         self.calls += 1
         return float(terms["stein"].mean() + terms["misalignment"].mean() + 1.0 - f1)
-
-
-class Surrogate:
-    """Scores all localizers on the same scenes.
-
-    Args:
-      data_dir, config: folder and name of the set of scenes.
-      skip, take: how many validation scenes are skipped first, and how many are scored.
-    """
-
-    def __init__(self, data_dir: Path, config: str, *, skip: int, take: int) -> None:
-        self.batches = scenes_of_stage_1(data_dir, config, skip, take)
-
-    def scorer(self, localizer: Localizer) -> Scorer:
-        """The scorer of this localizer."""
-        return Scorer(localizer, self.batches)

@@ -14,7 +14,7 @@ from pipeline.fitting.backbone_training import BackboneTraining
 from pipeline.fitting.loop import NotFinite, TrainingLoop
 from pipeline.train.options import TrainOptions
 from pipeline.train.training import prepare
-from pipeline.tune.surrogate import Heartbeat, Surrogate
+from pipeline.tune.surrogate import Batches, Heartbeat, Surrogate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,6 @@ class _TrialTraining(TrainingLoop):
     def __init__(
         self,
         model: BackboneTraining,
-        localizer: Localizer,
         surrogate: Surrogate,
         options: TrainOptions,
         patience: int,
@@ -51,10 +50,10 @@ class _TrialTraining(TrainingLoop):
     ) -> None:
         self.best_weights = [tf.Variable(weight) for weight in model.learned_variables]
         super().__init__(model, options, best_weights=self.best_weights)
-        self.scorer, self.patience, self.heartbeat = surrogate.scorer(localizer), patience, heartbeat
+        self.surrogate, self.patience, self.heartbeat = surrogate, patience, heartbeat
 
     def score(self, epoch: int, losses: dict[str, float]) -> float:
-        value = self.scorer(self.heartbeat)
+        value = self.surrogate(self.heartbeat)
         if not math.isfinite(value):
             raise NotFinite(f"epoch {epoch}: the surrogate is no longer finite")
         return value
@@ -77,13 +76,13 @@ class _TrialTraining(TrainingLoop):
 
 
 def train_trial(
-    options: TrainOptions, surrogate: Surrogate, epochs: int, patience: int, heartbeat: Heartbeat = lambda: None
+    options: TrainOptions, batches: Batches, epochs: int, patience: int, heartbeat: Heartbeat = lambda: None
 ) -> Trained:
     """Trains, or resumes, options.run_dir up to `epochs`; the learning rate falls over options.epochs.
 
     Args:
       options: of the training; its validation scenes are not used.
-      surrogate: scores the epochs.
+      batches: scenes of the surrogate, which scores the epochs.
       epochs: after which the training ends, at most options.epochs.
       patience: epochs without a better surrogate after which it ends earlier.
       heartbeat: called after every step and before every batch of the surrogate.
@@ -93,8 +92,9 @@ def train_trial(
       ValueError, OSError: invalid options, or no scenes.
     """
     localizer, model = prepare(options)
-    training = _TrialTraining(model, localizer, surrogate, options, patience, heartbeat)
+    surrogate = Surrogate(localizer, batches)
+    training = _TrialTraining(model, surrogate, options, patience, heartbeat)
     training.run(epochs)
     training.load_best()
     surrogates = tuple(training.scores.numpy()[: int(training.epochs_done) + 1].tolist())
-    return Trained(localizer, surrogates, training.best_epoch, training.scorer.ms_per_scene)
+    return Trained(localizer, surrogates, training.best_epoch, surrogate.ms_per_scene)

@@ -23,10 +23,10 @@ from pipeline.fitting.validation import BATCH
 from pipeline.metrics.tally import Tally
 from pipeline.scenes.reading import load_scenes
 from pipeline.train.options import TrainOptions
-from pipeline.tune.inference import ObjectiveOfFew, evaluate_trial
+from pipeline.tune.inference import evaluate_trial
 from pipeline.tune.objective import ObjectiveScorer, Scored
 from pipeline.tune.options import InferenceOptions
-from pipeline.tune.surrogate import Heartbeat, Surrogate
+from pipeline.tune.surrogate import Batches, Heartbeat
 from pipeline.tune.training import Trained, train_trial
 
 TUNER_KEYS = "tuner/"
@@ -81,12 +81,12 @@ class Trials:
 
     Args:
       base: the options that the values change; its run_dir holds the folders.
-      surrogate: scores the epochs of a training, or given weights.
+      batches: scenes of the surrogate, which scores the epochs of a training, or given weights.
       patience: see `train_trial`.
     """
 
-    def __init__(self, base: Base, surrogate: Surrogate | ObjectiveOfFew, patience: int) -> None:
-        self.base, self.surrogate, self.patience = base, surrogate, patience
+    def __init__(self, base: Base, batches: Batches, patience: int) -> None:
+        self.base, self.batches, self.patience = base, batches, patience
         self.score_objective = ObjectiveScorer()
 
     def options(self, values: Mapping[str, Any], nth: int = 0) -> Base:
@@ -180,17 +180,15 @@ class Trials:
 
     def _trained(self, options: Base, epochs: int, heartbeat: Heartbeat) -> Trained:
         if isinstance(options, InferenceOptions):
-            assert isinstance(self.surrogate, ObjectiveOfFew)
-            return evaluate_trial(options, self.surrogate, heartbeat)
-        assert isinstance(self.surrogate, Surrogate)
-        return train_trial(options, self.surrogate, epochs, self.patience, heartbeat)
+            return evaluate_trial(options, self.batches, heartbeat)
+        return train_trial(options, self.batches, epochs, self.patience, heartbeat)
 
     def _tally_path(self, options: Base, epochs: int, scenes: int) -> Path:
         return options.run_dir / f"tally-{epochs}-{scenes}.npz"
 
     def _mvdr_final(self, trained: Trained, options: Base, split: str, scenes: int, heartbeat: Heartbeat) -> Scored:
         batches = load_scenes(options.data_dir, options.config[0], split, take=scenes, batch_size=BATCH)
-        return self.score_objective(trained.localizer, batches, scenes, heartbeat)
+        return self.score_objective(trained.localizer, batches, heartbeat)
 
 
 def _write_tally(path: Path, tally: Tally) -> None:

@@ -34,7 +34,7 @@ from pipeline.tune.space import (
     searched,
 )
 from pipeline.tune.study import Study
-from pipeline.tune.surrogate import Scorer, pairs_inside
+from pipeline.tune.surrogate import Surrogate, pairs_inside
 from pipeline.tune.trial import Outcome, own_values, whole_record
 
 OPTIONS = TrainOptions(Path("unused"))
@@ -167,11 +167,11 @@ def test_an_atom_serves_one_source() -> None:
     assert pairs_inside(np.array([[True], [True]])) == 1
     assert pairs_inside(np.array([[True, True], [True, False]])) == 2  # the first leaves its peak to the second
     assert pairs_inside(np.zeros((5, 4), bool)) == 0
-    scorer = Scorer(None, [{}])  # type: ignore[arg-type]
+    surrogate = Surrogate(None, [{}])  # type: ignore[arg-type]
     two_sources_one_atom = {"near": [[[True], [True]]], "found": [1.0], "sources": [2.0], "stein": [0.0]}
     terms = {name: tf.constant(value) for name, value in (two_sources_one_atom | {"misalignment": [0.0]}).items()}
-    scorer.step = lambda batch: terms
-    assert scorer(lambda: None) == pytest.approx(1.0 - 2.0 / 3.0)  # F1 was 4/3 once
+    surrogate.step = lambda batch: terms
+    assert surrogate(lambda: None) == pytest.approx(1.0 - 2.0 / 3.0)  # F1 was 4/3 once
 
 
 # The gate

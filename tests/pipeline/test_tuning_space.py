@@ -27,13 +27,12 @@ from pipeline.export import __main__ as export
 from pipeline.fitting import loop
 from pipeline.train.options import TrainOptions
 from pipeline.train.training import prepare
-from pipeline.tune.inference import ObjectiveOfFew
 from pipeline.tune.options import InferenceOptions, TuneOptions
 from pipeline.tune.oracles import RerankOracle, search_oracle
 from pipeline.tune.results import rows
 from pipeline.tune.space import INFERENCE_SPACE, TRAINING_SPACE, Choice, Range, hyperparameters
 from pipeline.tune.study import Study
-from pipeline.tune.surrogate import Surrogate
+from pipeline.tune.surrogate import Surrogate, stage_1_scenes
 from pipeline.tune.training import train_trial
 from pipeline.tune.trial import Trials
 from pipeline.tune.tuner import MVDR_FINAL, SURROGATE, TwoStageTuner
@@ -73,7 +72,7 @@ def inference(eagerly: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPat
         *(tmp_path_factory.mktemp("trainings"), tiny_scenes, SCENE_SETS[:1], 1, None, BASE),
         localizer=LocalizerConfig(multipath=MultipathConfig(rounds=1)),
     )
-    return Trials(options, ObjectiveOfFew(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
+    return Trials(options, stage_1_scenes(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +87,7 @@ def trials(eagerly: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFa
         backbone=BASE,
         multipath=MultipathConfig(rounds=0),
     )
-    return Trials(options, Surrogate(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
+    return Trials(options, stage_1_scenes(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
 
 
 def test_a_training_that_diverges_is_a_failed_trial(trials: Trials, tmp_path: Path, caplog, capfd) -> None:
@@ -117,7 +116,7 @@ def test_a_trial_that_hyperband_promotes_goes_on_from_what_it_had(trials: Trials
     monkeypatch.setattr(loop, "training_batches", recorded)
     longer = Trials(
         dataclasses.replace(trials.base, epochs=3, steps_per_epoch=1, run_dir=tmp_path / "trainings"),  # type: ignore[arg-type]
-        trials.surrogate,
+        trials.batches,
         patience=3,
     )
     space = hyperparameters({"learning_rate": Range(1e-3, 1e-1, log=True)}, longer.base)
@@ -138,7 +137,7 @@ def figures(trials: Trials, values: dict[str, Any], epochs: int) -> tuple[float,
 
 def test_the_same_values_come_to_the_same_and_torn_files_are_made_again(trials: Trials, tmp_path: Path) -> None:
     """The last checkpoint, the outcome and the counts cut in half; the epoch before is whole."""
-    torn = Trials(dataclasses.replace(trials.base, run_dir=tmp_path), trials.surrogate, trials.patience)
+    torn = Trials(dataclasses.replace(trials.base, run_dir=tmp_path), trials.batches, trials.patience)
     expected = figures(trials, {}, 1)
     assert figures(torn, {}, 1) == pytest.approx(expected, rel=1e-5)
     (folder,) = tmp_path.iterdir()
@@ -152,11 +151,11 @@ def test_the_same_values_come_to_the_same_and_torn_files_are_made_again(trials: 
 
 def test_the_surrogate_leaves_out_the_refinement_and_all_that_follows(trials: Trials, monkeypatch) -> None:
     """It cost 13.9 of the objective's 16.4 ms once."""
-    assert isinstance(trials.surrogate, Surrogate) and isinstance(trials.base, TrainOptions)
+    assert isinstance(trials.base, TrainOptions)
     localizer, _ = prepare(trials.base)
     for owner, name in ((Backbone, "predict_covariance"), (SharedRefinement, "__call__"), (Localizer, "analyse")):
         monkeypatch.setattr(owner, name, lambda *_, name=name, **__: pytest.fail(name))
-    assert np.isfinite(trials.surrogate.scorer(localizer)(lambda: None))
+    assert np.isfinite(Surrogate(localizer, trials.batches)(lambda: None))
 
 
 def test_a_finalist_is_the_mean_of_its_seeds(trials: Trials, tmp_path: Path) -> None:
@@ -214,9 +213,9 @@ def test_a_study_of_inference_trains_nothing_and_its_best_goes_to_export(
 def trained(trials: Trials, values: dict[str, Any], nth: int = 0) -> float:
     """The surrogate at the last epoch: the best one may be the start, which is the same for all."""
     options = trials.options(values, nth)
-    assert isinstance(options, TrainOptions) and isinstance(trials.surrogate, Surrogate)
+    assert isinstance(options, TrainOptions)
     options.run_dir.mkdir(exist_ok=True)
-    return train_trial(options, trials.surrogate, options.epochs, trials.patience).surrogates[-1]
+    return train_trial(options, trials.batches, options.epochs, trials.patience).surrogates[-1]
 
 
 @pytest.fixture(scope="module")
