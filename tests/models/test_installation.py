@@ -100,7 +100,7 @@ def test_positions_in_place_of_a_lattice(tmp_path: Path) -> None:
         ("[array]\nwavefront = 1", "array.wavefront: expected one of spherical, fresnel, got 1"),
         ("[array]\nelement_exponent = -1", "array.element_exponent: expected 0 to 8, got -1"),
         ("[array]\npositions_m = [[0, 0]]", "array.positions_m: expected at least 2 pairs"),
-        ("[array]\npositions_m = [[0, 0], [0]]", r"array.positions_m\[1\]: expected 2 values, got \[0\]"),
+        ("[array]\npositions_m = [[0, 0], [0]]", r"array.positions_m\[1\]: expected 2 values, got \(0,\)"),
         ("[array]\nrows = 2\npositions_m = [[0, 0], [0, 1]]", "array.rows: expected either a lattice or positions_m"),
         ("array = 3", r"array: expected a table \[array\], got 3"),
         ("[field_of_view]\nrange_m = [2, 1]", "field_of_view.range_m: expected ascending numbers, got .2.0, 1.0."),

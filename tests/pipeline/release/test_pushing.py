@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.common.artifacts import Busy, folder_lock
 from pipeline.push.options import PushOptions
-from pipeline.release import pushing
+from pipeline.release import versions as pushing
 from pipeline.release.versions import (
     check_verdicts,
     model_digest,
