@@ -8,7 +8,7 @@ from pipeline.common.main import run_stage
 
 def work(options: BenchmarkOptions, logger: logging.Logger) -> None:
     """Measures, writes and draws."""
-    from pipeline.benchmark.running import benchmark
+    from pipeline.benchmark.runner import benchmark
 
     benchmark(options, logger)
 

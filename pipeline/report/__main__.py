@@ -23,7 +23,7 @@ def log_directory(options: ReportOptions) -> Path:
 
 def work(options: ReportOptions, logger: logging.Logger) -> None:
     """Writes the page."""
-    from pipeline.report.writing import write_report
+    from pipeline.report.builder import write_report
 
     write_report(options, logger)
 

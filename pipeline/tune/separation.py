@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.metrics.tally import Difference, Tally, percentile_interval, resample_weights
+from pipeline.metrics.match_counts import Difference, MatchCounts, percentile_interval, resample_weights
 
 _ROUNDING = 1e-9  # of an objective: candidates that are the same have a spread of this size, not of zero
 
-Trainings = Sequence[Tally]
+Trainings = Sequence[MatchCounts]
 """Counts by scene of one candidate, one a seed."""
 
 

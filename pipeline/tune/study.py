@@ -10,7 +10,7 @@ import keras_tuner as kt
 
 from pipeline.common.records import plain, replacing, write_json
 from pipeline.common.verdict import GateClosed, require_verdict
-from pipeline.metrics.tally import Difference
+from pipeline.metrics.match_counts import Difference
 from pipeline.tune.inference import ObjectiveOfFew, set_weights
 from pipeline.tune.options import InferenceOptions, TuneOptions
 from pipeline.tune.oracles import Durable, RerankOracle, best_values, ends_first, search_oracle
