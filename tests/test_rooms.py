@@ -16,9 +16,9 @@ MOST_MODULES = 16
 SHARED = ("common", "scenes", "metrics", "figures", "fitting", "release")
 OPEN_TO_STAGES = {
     "pipeline.benchmark.cells",
-    "pipeline.benchmark.roster",
+    "pipeline.benchmark.estimators",
     "pipeline.calibrate.files",
-    "pipeline.evaluate.evaluating",
+    "pipeline.evaluate.runner",
     "pipeline.run.run_file",
     "pipeline.run.steps",
     "pipeline.train.training",

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.benchmark.measuring import Row
 from pipeline.benchmark.names import BLIND, KNOWN, ON_DEMAND
+from pipeline.benchmark.rows import Row
 from pipeline.benchmark.suites import Suite
 from pipeline.figures import plots
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.bless.thresholds import METRICS, Slice, Threshold
 from pipeline.metrics.evaluation import Evaluation, MetricsConfig, whole_edges
-from pipeline.metrics.tally import paired_difference
+from pipeline.metrics.match_counts import paired_difference
 
 BLESSED, NOT_BLESSED = "BLESSED", "NOT_BLESSED"
 

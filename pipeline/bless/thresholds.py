@@ -10,10 +10,10 @@ from typing_extensions import TypedDict
 
 from models.checked import CHECKS, Ascending, NotNegative, checked, read_toml
 from pipeline.metrics.evaluation import STANDARD_GATE, Evaluation, bin_label
-from pipeline.metrics.tally import Tally
+from pipeline.metrics.match_counts import MatchCounts
 
 Metric = Literal["f1", "precision", "recall", "strict_f1", "rmse_xyz_m", "objective"]
-METRICS: dict[str, tuple[str, Callable[[Tally], np.ndarray], bool]] = {
+METRICS: dict[str, tuple[str, Callable[[MatchCounts], np.ndarray], bool]] = {
     "f1": ("standard", lambda tally: tally.f1, True),
     "precision": ("standard", lambda tally: tally.precision, True),
     "recall": ("standard", lambda tally: tally.recall, True),
@@ -48,7 +48,7 @@ class Slice:
         ]
         return ", ".join(part for part in parts if part) or "overall"
 
-    def tally(self, evaluation: Evaluation, worlds: np.ndarray, gate: str) -> Tally:
+    def tally(self, evaluation: Evaluation, worlds: np.ndarray, gate: str) -> MatchCounts:
         """Counts of the scenes, or of the sources, that lie in the slice.
 
         Args:
@@ -63,11 +63,11 @@ class Slice:
             chosen &= (evaluation.snr_db >= self.snr_db[0]) & (evaluation.snr_db < self.snr_db[1])
         if self.num_sources is not None:
             chosen &= evaluation.truth.num_sources == self.num_sources
-        tally: Tally = getattr(evaluation, gate)
+        tally: MatchCounts = getattr(evaluation, gate)
         return (tally if self.range_m is None else _of_sources(evaluation, *self.range_m)).select(chosen)
 
 
-def _of_sources(evaluation: Evaluation, low_m: float, high_m: float) -> Tally:
+def _of_sources(evaluation: Evaluation, low_m: float, high_m: float) -> MatchCounts:
     """Counts per scene of true sources with a range in [low, high)."""
     table, cap = evaluation.table, evaluation.config.max_error_m
     rows = table.is_true & (table.true_range_m >= low_m) & (table.true_range_m < high_m)
@@ -79,7 +79,7 @@ def _of_sources(evaluation: Evaluation, low_m: float, high_m: float) -> Tally:
 
     pairs = rows & table.is_pair
     hits = per_scene(rows & table.hits(STANDARD_GATE))
-    return Tally(per_scene(rows), hits, hits, per_scene(pairs), per_scene(pairs, error**2), cap)
+    return MatchCounts(per_scene(rows), hits, hits, per_scene(pairs), per_scene(pairs, error**2), cap)
 
 
 @checked(frozen=True)

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from pipeline.metrics.evaluation import bin_label
-from pipeline.metrics.tally import Difference
+from pipeline.metrics.match_counts import Difference
 
 _HEADER = (
     "SNR, dB   scenes  F1 (95 %)           P      R     | strict F1  P      R     | rmse m  median m  GOSPA m  K right"

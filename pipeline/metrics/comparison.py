@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pipeline.metrics.evaluation import Evaluation
-from pipeline.metrics.tally import Difference, Tally, paired_difference
+from pipeline.metrics.match_counts import Difference, MatchCounts, paired_difference
 
 
 def compare(evaluation: Evaluation, other: Evaluation) -> dict[str, Difference]:
@@ -16,11 +16,11 @@ def compare(evaluation: Evaluation, other: Evaluation) -> dict[str, Difference]:
     """
     if not np.array_equal(evaluation.truth.position_m, other.truth.position_m, equal_nan=True):
         raise ValueError("--compare-with: expected an evaluation of the same scenes, their sources differ")
-    statistics: dict[str, tuple[str, Callable[[Tally], np.ndarray]]] = {
-        "f1": ("standard", lambda tally: tally.f1),
-        "strict_f1": ("strict", lambda tally: tally.f1),
-        "rmse_xyz_m": ("standard", lambda tally: tally.rmse_xyz_m),
-        "objective": ("standard", lambda tally: tally.objective),
+    statistics: dict[str, tuple[str, Callable[[MatchCounts], np.ndarray]]] = {
+        "f1": ("standard", lambda counts: counts.f1),
+        "strict_f1": ("strict", lambda counts: counts.f1),
+        "rmse_xyz_m": ("standard", lambda counts: counts.rmse_xyz_m),
+        "objective": ("standard", lambda counts: counts.objective),
     }
     config = evaluation.config
     return {

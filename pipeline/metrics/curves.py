@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from pipeline.metrics.match_counts import ratio
 from pipeline.metrics.matching import Gate, MatchTable
-from pipeline.metrics.tally import ratio
 
 
 def error_distribution(table: MatchTable, rows: np.ndarray, longest_m: float) -> tuple[np.ndarray, np.ndarray]:

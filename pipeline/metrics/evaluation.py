@@ -10,9 +10,9 @@ from annotated_types import MinLen
 
 from models.checked import Ascending, AtLeast1, InsideUnit, Positive, checked
 from models.physics.geometry import Scenario
+from pipeline.metrics.match_counts import MatchCounts, count_matches, percentile_interval, ratio, resample_weights
 from pipeline.metrics.matching import Gate, Gospa, MatchTable, Sources, gospa, match_sources
 from pipeline.metrics.reliability import GatedErrors, gated_errors, position_covariance_metrics, score_calibration
-from pipeline.metrics.tally import Tally, percentile_interval, ratio, resample_weights, tally_scenes
 
 STANDARD_GATE = Gate()
 STRICT_GATE = Gate(azimuth_deg=2.0, elevation_deg=2.0, range_m=0.25)
@@ -85,8 +85,8 @@ class Evaluation:
     snr_db: np.ndarray
     table: MatchTable
     gospa: Gospa
-    standard: Tally
-    strict: Tally
+    standard: MatchCounts
+    strict: MatchCounts
     errors: GatedErrors
     config: MetricsConfig
 
@@ -110,7 +110,7 @@ def match_and_count(
         raise ValueError(f"snr_db: expected one value for each of 1 or more scenes, got {snr_db.shape}")
     table = match_sources(truth, found)
     standard, strict = (
-        tally_scenes(table, truth, found, gate, config.max_error_m, config.rmse_scale_m)
+        count_matches(table, truth, found, gate, config.max_error_m, config.rmse_scale_m)
         for gate in (config.standard_gate, config.strict_gate)
     )
     errors, distance = gated_errors(table, found, config.standard_gate), gospa(truth, found, config.gospa_cutoff_m)
@@ -138,9 +138,9 @@ def bin_label(low: float, high: float) -> str:
     return f"from {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
 
 
-def _statistics(tally: Tally, weights: np.ndarray, confidence: float, names: tuple[str, ...]) -> dict[str, Any]:
+def _statistics(counts: MatchCounts, weights: np.ndarray, confidence: float, names: tuple[str, ...]) -> dict[str, Any]:
     """Properties of the summed counts by name, and their intervals as NAME_interval."""
-    total, resampled = tally.total(), tally.resampled(weights)
+    total, resampled = counts.total(), counts.resampled(weights)
     metrics: dict[str, Any] = {}
     for name in names:
         metrics[name] = float(getattr(total, name))
@@ -148,13 +148,13 @@ def _statistics(tally: Tally, weights: np.ndarray, confidence: float, names: tup
     return metrics
 
 
-def _gate_metrics(tally: Tally, weights: np.ndarray, confidence: float) -> dict[str, Any]:
-    total = tally.total()
+def _gate_metrics(counts: MatchCounts, weights: np.ndarray, confidence: float) -> dict[str, Any]:
+    total = counts.total()
     return {
         "true_positives": int(total.hits),
         "false_positives": int(total.found - total.hits),
         "false_negatives": int(total.true - total.hits),
-        **_statistics(tally, weights, confidence, ("precision", "recall", "f1")),
+        **_statistics(counts, weights, confidence, ("precision", "recall", "f1")),
     }
 
 

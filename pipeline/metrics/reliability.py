@@ -8,8 +8,8 @@ import numpy as np
 from scipy import stats
 from scipy.stats import qmc
 
+from pipeline.metrics.match_counts import ratio
 from pipeline.metrics.matching import Gate, MatchTable, Sources
-from pipeline.metrics.tally import ratio
 
 _BIN_EDGES = np.linspace(0.0, 1.0, 11)
 _ROUNDING = 1e-5  # a probability of 1 may come as 1.0000001 in float32

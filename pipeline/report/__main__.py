@@ -24,7 +24,7 @@ def log_directory(options: ReportOptions) -> Path:
 @command("report", ReportOptions, log_directory)
 def main(options: ReportOptions, logger: logging.Logger) -> None:
     """Writes the page."""
-    from pipeline.report.writing import write_report
+    from pipeline.report.builder import write_report
 
     write_report(options, logger)
 

@@ -10,9 +10,9 @@ from models.physics.geometry import Scenario
 from pipeline.common.run_folders import is_evaluation, read_record
 from pipeline.metrics.comparison import compare
 from pipeline.metrics.evaluation import Evaluation, MetricsConfig
+from pipeline.metrics.match_counts import Difference
 from pipeline.metrics.matching import Gate
 from pipeline.metrics.predictions import evaluate_predictions, load_predictions
-from pipeline.metrics.tally import Difference
 from tfds_shards.scene_sets import scene_set
 
 _SECTIONS = ("scenes", "standard", "strict", "by_snr", "by_range", "num_sources_confusion", "settings")

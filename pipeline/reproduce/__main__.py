@@ -16,7 +16,7 @@ def main(options: ReproduceOptions, logger: logging.Logger) -> int | None:
         for name in names():
             logger.info(f"{name:12}{len(read_claims(name))} figures")
         return None
-    from pipeline.reproduce.running import reproduce
+    from pipeline.reproduce.runner import reproduce
 
     return None if reproduce(options, logger) else FAIL
 

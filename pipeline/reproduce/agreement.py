@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from pipeline.metrics.evaluation import Evaluation
-from pipeline.metrics.tally import Tally, percentile_interval, resample_weights
+from pipeline.metrics.match_counts import MatchCounts, percentile_interval, resample_weights
 from pipeline.reproduce.claims import Claim
 from pipeline.reproduce.pages import Quoted
 
@@ -51,9 +51,9 @@ def _figure(claim: Claim, evaluation: Evaluation, kept: np.ndarray, weights: np.
     """A figure of the kept scenes, and of each resample of them, [R]."""
     if claim.figure == "median_error_m":
         return _median_error(evaluation, kept, weights)
-    tally = evaluation.standard.select(kept)
-    statistic: Callable[[Tally], np.ndarray] = lambda sums: getattr(sums, claim.figure)  # noqa: E731
-    return float(statistic(tally.total())), statistic(tally.resampled(weights))
+    counts = evaluation.standard.select(kept)
+    statistic: Callable[[MatchCounts], np.ndarray] = lambda sums: getattr(sums, claim.figure)  # noqa: E731
+    return float(statistic(counts.total())), statistic(counts.resampled(weights))
 
 
 def _median_error(evaluation: Evaluation, kept: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:

@@ -14,7 +14,7 @@ from pipeline.confidence import training as confidence_training
 from pipeline.confidence.options import ConfidenceOptions
 from pipeline.data import building
 from pipeline.data.options import DataOptions
-from pipeline.evaluate import evaluating
+from pipeline.evaluate import runner as evaluation
 from pipeline.evaluate.options import EvaluateOptions
 from pipeline.export import exporting
 from pipeline.export.options import ExportOptions
@@ -210,7 +210,7 @@ def _export(options: ExportOptions) -> Step:
 
 
 def _evaluate(options: EvaluateOptions) -> Step:
-    is_done = _unchanged(options.output_dir, lambda: evaluating.expected_fingerprint(options))
+    is_done = _unchanged(options.output_dir, lambda: evaluation.expected_fingerprint(options))
     return Step("evaluate", options, is_done, 25 + 0.025 * options.scenes)
 
 

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 from models.localizer import Localizer
 from pipeline.metrics.estimators import localizer_estimator
 from pipeline.metrics.evaluation import metrics_config
+from pipeline.metrics.match_counts import MatchCounts
 from pipeline.metrics.predictions import evaluate_predictions, run_estimator
-from pipeline.metrics.tally import Tally
 from pipeline.tune.surrogate import Heartbeat
 
 
 class Scored(NamedTuple):
     """Counts per scene, and CPU time per scene in ms; None with a single batch, which may include tracing."""
 
-    tally: Tally
+    tally: MatchCounts
     ms_per_scene: float | None
 
 

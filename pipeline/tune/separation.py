@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.metrics.tally import Difference, Tally, percentile_interval, resample_weights
+from pipeline.metrics.match_counts import Difference, MatchCounts, percentile_interval, resample_weights
 
 _ROUNDING = 1e-9  # of an objective: the spread of identical candidates is of this size, not zero
 
-Trainings = Sequence[Tally]
+Trainings = Sequence[MatchCounts]
 """Counts per scene of one candidate, one tally per seed."""
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from pipeline.common.artifacts import folder_lock
 from pipeline.common.records import plain, replacing, write_config, write_json
 from pipeline.common.verdict import GateClosed, verdict_or_force
-from pipeline.metrics.tally import Difference
+from pipeline.metrics.match_counts import Difference
 from pipeline.tune.inference import set_weights
 from pipeline.tune.options import InferenceOptions, TuneOptions
 from pipeline.tune.oracles import RerankOracle, ResumableOracle, best_values, ends_first, search_oracle

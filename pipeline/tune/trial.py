@@ -20,7 +20,7 @@ from pipeline.common.artifacts import Busy, folder_lock
 from pipeline.common.hyperparameters import flattened, replaced
 from pipeline.common.records import plain, replacing, write_json
 from pipeline.fitting.validation import BATCH
-from pipeline.metrics.tally import Tally
+from pipeline.metrics.match_counts import MatchCounts
 from pipeline.scenes.reading import load_scenes
 from pipeline.train.options import TrainOptions
 from pipeline.tune.inference import evaluate_trial
@@ -158,7 +158,7 @@ class Trials:
             write_json(record, outcome)
             return outcome
 
-    def tally(self, values: Mapping[str, Any], scenes: int, nth: int = 0) -> Tally:
+    def tally(self, values: Mapping[str, Any], scenes: int, nth: int = 0) -> MatchCounts:
         """Counts per scene of a complete training on the first validation scenes; runs it if needed."""
         self.run(values, scenes, nth=nth)
         options = self.options(values, nth)
@@ -166,7 +166,7 @@ class Trials:
         assert found is not None
         return found
 
-    def test(self, values: Mapping[str, Any], scenes: int, nth: int = 0) -> Tally:
+    def test(self, values: Mapping[str, Any], scenes: int, nth: int = 0) -> MatchCounts:
         """Counts per scene of a complete training on the first test scenes; runs it if needed."""
         options = self.options(values, nth)
         path = options.run_dir / f"tally-test-{scenes}.npz"
@@ -191,17 +191,17 @@ class Trials:
         return self.score_objective(trained.localizer, batches, heartbeat)
 
 
-def _write_tally(path: Path, tally: Tally) -> None:
+def _write_tally(path: Path, tally: MatchCounts) -> None:
     with replacing(path) as temporary:
         np.savez(temporary, max_error_m=tally.max_error_m, **{name: getattr(tally, name) for name in _COUNTS})
 
 
-def _read_tally(path: Path) -> Tally | None:
+def _read_tally(path: Path) -> MatchCounts | None:
     """None if the file is missing or damaged."""
     try:
         with np.load(path) as stored:
             counts = {name: stored[name] for name in _COUNTS}
-            return Tally(max_error_m=float(stored["max_error_m"]), **counts)
+            return MatchCounts(max_error_m=float(stored["max_error_m"]), **counts)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 

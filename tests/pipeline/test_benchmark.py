@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from models.physics.geometry import RISArray, Scenario
-from pipeline.benchmark import running
+from pipeline.benchmark import runner
 from pipeline.benchmark.cells import Cell, cell_batches, cell_scenes, separation_beams
+from pipeline.benchmark.estimators import EstimatorCache, applies
 from pipeline.benchmark.figures import METRICS, plot_metric
-from pipeline.benchmark.measuring import measure, resolved
 from pipeline.benchmark.names import ESTIMATORS, FIXED_NUMBER, KNOWN, ON_DEMAND, SUITES, default_estimators
 from pipeline.benchmark.options import BenchmarkOptions
-from pipeline.benchmark.roster import Roster, applies
+from pipeline.benchmark.rows import measure, resolved
 from pipeline.benchmark.suites import BASE, Suite, benchmark_suite
 from pipeline.common.artifacts import Differs
 from tests.estimates import evaluated, perfect, random_scenes, silent
@@ -41,8 +41,8 @@ TINY = Suite(
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The suite snr in two small cells, with two figures."""
-    monkeypatch.setattr(running, "benchmark_suite", lambda name: TINY)
-    monkeypatch.setattr(running, "METRICS", {name: METRICS[name] for name in ("f1", "median_error_m")})
+    monkeypatch.setattr(runner, "benchmark_suite", lambda name: TINY)
+    monkeypatch.setattr(runner, "METRICS", {name: METRICS[name] for name in ("f1", "median_error_m")})
 
 
 def options(folder: Path, **changes) -> BenchmarkOptions:
@@ -106,16 +106,16 @@ def test_the_narrow_view_is_the_scenes_not_the_estimators() -> None:
 def test_a_told_number_is_what_is_reported() -> None:
     cell = Cell("two", TINY.cells[0].config, SMALL, num_sources=2)
     batch = scene_batch([simulate_scene(cell.config, "test", 0)], 3)
-    roster = Roster(Path("unused.keras"))
+    estimators = EstimatorCache(Path("unused.keras"))
     for name in KNOWN:
-        assert roster.estimator(name, cell)(batch)["num_sources"][0] == 2, name
+        assert estimators.get(name, cell)(batch)["num_sources"][0] == 2, name
 
 
 def test_estimators_are_made_once_and_guesses_begin_anew() -> None:
-    roster, cell = Roster(Path("unused.keras")), TINY.cells[0]
-    assert roster.estimator("mvdr_sample", cell) is roster.estimator("mvdr_sample", TINY.cells[1])
+    estimators, cell = EstimatorCache(Path("unused.keras")), TINY.cells[0]
+    assert estimators.get("mvdr_sample", cell) is estimators.get("mvdr_sample", TINY.cells[1])
     batch = cell_batches(cell, 2, 2, seed=0)[0]
-    first, second = (roster.estimator("chance", cell)(batch)["range_m"] for _ in range(2))
+    first, second = (estimators.get("chance", cell)(batch)["range_m"] for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
@@ -176,7 +176,7 @@ def rows_of(folder: Path) -> list[dict]:
 def test_a_stopped_benchmark_goes_on_and_ends_the_same(
     tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    running.benchmark(options(tmp_path / "whole", batch_size=3), LOGGER)
+    runner.benchmark(options(tmp_path / "whole", batch_size=3), LOGGER)
     measured, left = [], iter([True, True, True, False])
 
     def stopping(cell, estimator, batches):
@@ -185,14 +185,14 @@ def test_a_stopped_benchmark_goes_on_and_ends_the_same(
         measured.append(cell.label)
         return measure(cell, estimator, batches)
 
-    monkeypatch.setattr(running, "measure", stopping)
+    monkeypatch.setattr(runner, "measure", stopping)
     with pytest.raises(KeyboardInterrupt):
-        running.benchmark(options(tmp_path / "stopped", batch_size=3), LOGGER)
+        runner.benchmark(options(tmp_path / "stopped", batch_size=3), LOGGER)
     assert not (tmp_path / "stopped" / "results.csv").exists() and len(measured) == 3
-    running.benchmark(options(tmp_path / "stopped", batch_size=3), LOGGER)
+    runner.benchmark(options(tmp_path / "stopped", batch_size=3), LOGGER)
     assert measured == ["0"] * 3 + ["20"] * 3
     assert rows_of(tmp_path / "stopped") == rows_of(tmp_path / "whole")
-    running.benchmark(options(tmp_path / "stopped", batch_size=3), LOGGER)
+    runner.benchmark(options(tmp_path / "stopped", batch_size=3), LOGGER)
     assert len(measured) == 6  # done: nothing is measured again
     assert re.search(r"scene/s|s/scene", capsys.readouterr().err)
 
@@ -205,23 +205,23 @@ def test_a_stopped_benchmark_goes_on_and_ends_the_same(
     assert float(loud["median_error_m"]) < float(by_name["chance", "20"]["median_error_m"])
     assert float(loud["median_bound_m"]) < float(by_name["back_projection", "0"]["median_bound_m"])
     assert float(loud["seconds_a_scene"]) > 0 and (loud["scenes"], loud["seed"]) == ("6", "0")
-    assert {path.stem for path in (tmp_path / "stopped" / "figures").iterdir()} == set(running.METRICS)
+    assert {path.stem for path in (tmp_path / "stopped" / "figures").iterdir()} == set(runner.METRICS)
     record = json.loads((tmp_path / "stopped" / "results.json").read_text())
     assert record["options"]["scenes"] == 6 and "numpy" in record["versions"]
 
 
 def test_other_options_are_refused_by_what_differs(tiny: None, tmp_path: Path) -> None:
-    running.benchmark(options(tmp_path, estimators=("chance",)), LOGGER)
+    runner.benchmark(options(tmp_path, estimators=("chance",)), LOGGER)
     for changes, said in (({"seed": 1}, "--seed is 0 there, 1 here"), ({"scenes": 7}, "--scenes is 6 there, 7 here")):
         with pytest.raises(Differs, match=said) as refusal:
-            running.benchmark(options(tmp_path, estimators=("chance",), **changes), LOGGER)
+            runner.benchmark(options(tmp_path, estimators=("chance",), **changes), LOGGER)
         assert "\n" not in str(refusal.value)
 
 
 def test_time_is_not_drawn_where_it_was_not_taken(tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All scenes in one call: it pays for tracing."""
-    monkeypatch.setattr(running, "METRICS", {name: METRICS[name] for name in ("resolved", "seconds_a_scene")})
-    rows = running.benchmark(options(tmp_path, estimators=("chance",)), LOGGER)
+    monkeypatch.setattr(runner, "METRICS", {name: METRICS[name] for name in ("resolved", "seconds_a_scene")})
+    rows = runner.benchmark(options(tmp_path, estimators=("chance",)), LOGGER)
     assert [row["seconds_a_scene"] for row in rows] == [None, None]
     assert [path.stem for path in (tmp_path / "figures").iterdir()] == ["resolved"]
 

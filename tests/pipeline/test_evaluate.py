@@ -17,8 +17,8 @@ from models.physics.steering import source_positions_m
 from pipeline.data.building import build_scenes
 from pipeline.data.options import DataOptions
 from pipeline.evaluate.__main__ import main
-from pipeline.evaluate.evaluating import draw_figures, evaluate
 from pipeline.evaluate.options import EvaluateOptions
+from pipeline.evaluate.runner import draw_figures, evaluate
 from pipeline.metrics.comparison import compare
 from pipeline.metrics.estimators import latest_version, saved_model_estimator
 from pipeline.metrics.evaluation import MetricsConfig, compute_metrics

@@ -21,8 +21,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, 
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from pipeline.report.builder import write_report
 from pipeline.report.options import ReportOptions
-from pipeline.report.writing import write_report
 from serving.server_process import PATIENCE_S, server_process, wait_until
 from tests.conftest import MODEL_NAME
 from tests.estimates import noisy, random_scenes

@@ -22,9 +22,9 @@ from pipeline.metrics.curves import error_distribution, precision_recall
 from pipeline.metrics.evaluation import STANDARD_GATE, MetricsConfig, compute_metrics
 from pipeline.metrics.predictions import Predictions, evaluate_predictions, save_predictions
 from pipeline.metrics.training_curves import read_scalars
+from pipeline.report.builder import write_report
 from pipeline.report.evaluations import short_names
 from pipeline.report.options import ReportOptions
-from pipeline.report.writing import write_report
 from pipeline.scenes.surfaces import surface_fingerprint
 from tests.estimates import evaluated, noisy, perfect, random_scenes, silent
 from tests.evaluation_folder import SCENES, leave_evaluation

@@ -11,7 +11,7 @@ import pytest
 from pipeline.common.main import FAIL
 from pipeline.metrics.evaluation import Evaluation
 from pipeline.reproduce import __main__ as stage
-from pipeline.reproduce import options, running
+from pipeline.reproduce import options, runner
 from pipeline.reproduce.agreement import Measured, agrees, measured, tolerance, wilson_interval
 from pipeline.reproduce.claims import Claim, read_claims
 from pipeline.reproduce.names import names
@@ -149,9 +149,9 @@ def test_the_first_test_holds_as_often_as_it_says() -> None:
 @pytest.fixture
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Writes a page that quotes an F1, beside its table; four scenes are quick, the estimator knows the truth."""
-    monkeypatch.setattr(running, "QUICK_SCENES", 4)
-    monkeypatch.setattr(running, "make", lambda name, scenario: perfect)
-    monkeypatch.setattr(running, "read_claims", lambda name: read_claims(name, tmp_path, tmp_path))
+    monkeypatch.setattr(runner, "QUICK_SCENES", 4)
+    monkeypatch.setattr(runner, "make", lambda name, scenario: perfect)
+    monkeypatch.setattr(runner, "read_claims", lambda name: read_claims(name, tmp_path, tmp_path))
     monkeypatch.setattr(options, "names", lambda: ["t"])
     (tmp_path / "t.toml").write_text(TABLE)
 
@@ -164,27 +164,27 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_false_figure_is_found(table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert stage.main.work(table("0.990 [0.985, 0.995]"), LOGGER) is None
-    monkeypatch.setattr(running, "make", None)  # answers are kept, figures read anew
+    monkeypatch.setattr(runner, "make", None)  # answers are kept, figures read anew
     assert stage.main.work(table("0.300 [0.290, 0.310]"), LOGGER) == FAIL
     (row,) = json.loads((tmp_path / "out" / "reproduction.json").read_text())["rows"]
     assert row["quoted"]["value"] == 0.3 and row["measured"]["value"] == 1.0 and row["agrees"] is False
-    assert running.line(row).startswith("DIFFERS b, F1 (95 %), f1: quoted 0.3 [0.29, 0.31] of 8, measured 1.000 [")
+    assert runner.line(row).startswith("DIFFERS b, F1 (95 %), f1: quoted 0.3 [0.29, 0.31] of 8, measured 1.000 [")
 
 
 def test_each_estimator_runs_once_with_as_many_scenes_as_it_takes() -> None:
     claims = [dataclasses.replace(CLAIM, scenes=count, minus=minus) for count, minus in ((30, None), (80, "--oracle"))]
-    assert {(row.estimator, row.scenes) for row in running.needed(claims, quick=False)} == {
+    assert {(row.estimator, row.scenes) for row in runner.needed(claims, quick=False)} == {
         ("ours", 80),
         ("--oracle", 80),
     }
-    assert {row.scenes for row in running.needed(claims, quick=True)} == {60}
+    assert {row.scenes for row in runner.needed(claims, quick=True)} == {60}
 
 
 def test_scenes_are_the_stored_ones_and_options_those_of_evaluate() -> None:
-    config = running.CONFIGS["l64_m64"]
-    first, expected = next(running.first_batches(config, 2)), batch_of(2)
+    config = runner.CONFIGS["l64_m64"]
+    first, expected = next(runner.first_batches(config, 2)), batch_of(2)
     np.testing.assert_array_equal(first["snapshots"], expected["snapshots"])
-    assert set(running.make("--oracle", config.scenario)(expected)) > {"num_sources", "position_m"}
+    assert set(runner.make("--oracle", config.scenario)(expected)) > {"num_sources", "position_m"}
 
 
 def test_an_unknown_table_is_refused(refused, tmp_path: Path) -> None:

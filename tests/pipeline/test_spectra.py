@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.evaluate.evaluating import evaluate
 from pipeline.evaluate.options import EvaluateOptions
+from pipeline.evaluate.runner import evaluate
 from pipeline.metrics.spectra import SPECTRA_FILE, load_spectra
+from pipeline.report.builder import write_report
 from pipeline.report.options import ReportOptions
-from pipeline.report.writing import write_report
 from tests.conftest import SCENE_SETS
 from tests.pipeline.test_report import MOST_BYTES, Page
 

@@ -16,7 +16,7 @@ from models.covariance_estimator.config import BackboneConfig, RefinementConfig
 from pipeline.common.digests import content_digest
 from pipeline.common.hyperparameters import flattened, option, read_hyperparameters, replaced
 from pipeline.common.verdict import GateClosed, require_verdict
-from pipeline.metrics.tally import Difference, Tally
+from pipeline.metrics.match_counts import Difference, MatchCounts
 from pipeline.train.options import TrainOptions
 from pipeline.tune.options import InferenceOptions, TuneOptions
 from pipeline.tune.report import write_report
@@ -229,7 +229,7 @@ def test_no_verdict_does_not(tmp_path: Path) -> None:
             require_verdict(path, None, "l64_m64")
 
 
-Candidate = list[Tally]
+Candidate = list[MatchCounts]
 
 
 def candidates(recalls: list[float], scenes: int, seed: int, shared: float = 0.0, seeds: int = 1) -> list[Candidate]:
@@ -240,11 +240,11 @@ def candidates(recalls: list[float], scenes: int, seed: int, shared: float = 0.0
     rng = np.random.default_rng(seed)
     alike, same = rng.uniform(size=(scenes, 3)), rng.uniform(size=scenes) < shared
 
-    def answers(recall: float) -> Tally:
+    def answers(recall: float) -> MatchCounts:
         draw = np.where(same[:, None], alike, rng.uniform(size=(scenes, 3)))
         hits = np.sum(draw < recall, axis=1).astype(float)
         every = np.full(scenes, 3.0)
-        return Tally(every, every, hits, every, 0.3 * (3.0 - hits) + 0.01, 20.0)
+        return MatchCounts(every, every, hits, every, 0.3 * (3.0 - hits) + 0.01, 20.0)
 
     off = rng.normal(0.0, 0.01 * (seeds > 1), (len(recalls), seeds))
     return [[answers(recall + one) for one in offs] for recall, offs in zip(recalls, off, strict=True)]

@@ -11,8 +11,8 @@ from pipeline.evaluate.summary import summary_lines
 from pipeline.figures import plots
 from pipeline.metrics.estimators import chance_estimator
 from pipeline.metrics.evaluation import MetricsConfig, bin_index, compute_metrics
+from pipeline.metrics.match_counts import MatchCounts, paired_difference, percentile_interval, resample_weights
 from pipeline.metrics.matching import Gate
-from pipeline.metrics.tally import Tally, paired_difference, percentile_interval, resample_weights
 from tests.estimates import MAX_SOURCES, answer, evaluated, noisy, one_scene, perfect, random_scenes, silent
 
 # The objective
@@ -33,7 +33,7 @@ def test_perfect_estimates() -> None:
 @pytest.mark.parametrize(("rmse_m", "hits", "objective"), [(4.433, 47, 12.1576), (3.967, 48, 11.9234)])
 def test_the_findings_objective_is_reproduced(rmse_m: float, hits: int, objective: float) -> None:
     """Trials 0 and 1 of the findings: TP / 6012 sources, 10,000 estimates, F1 0.006."""
-    tally = Tally(
+    tally = MatchCounts(
         true=np.array(6012.0),
         found=np.array(10_000.0),
         hits=np.array(float(hits)),
@@ -262,13 +262,13 @@ def test_nees_measures_how_honest_the_covariance_is(scale: float) -> None:
 # Intervals
 
 
-def random_tally(rng: np.random.Generator, num_scenes: int, recall: float) -> Tally:
+def random_tally(rng: np.random.Generator, num_scenes: int, recall: float) -> MatchCounts:
     true = rng.integers(1, 6, num_scenes)
     hits = rng.binomial(true, recall)
     false_alarms = rng.poisson(0.3, num_scenes)
     pairs = np.minimum(true, hits + false_alarms)
     squared = np.array([np.sum(rng.normal(size=count) ** 2) for count in pairs])
-    return Tally(true * 1.0, (hits + false_alarms) * 1.0, hits * 1.0, pairs * 1.0, squared, max_error_m=20.0)
+    return MatchCounts(true * 1.0, (hits + false_alarms) * 1.0, hits * 1.0, pairs * 1.0, squared, max_error_m=20.0)
 
 
 def test_bootstrap_intervals_cover() -> None:

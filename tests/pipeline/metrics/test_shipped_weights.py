@@ -12,8 +12,8 @@ from models.weights import PRETRAINED
 from pipeline.metrics.comparison import compare
 from pipeline.metrics.estimators import Estimator, localizer_estimator, weights_estimators
 from pipeline.metrics.evaluation import metrics_config
+from pipeline.metrics.match_counts import percentile_interval, resample_weights
 from pipeline.metrics.predictions import evaluate_predictions, run_estimator
-from pipeline.metrics.tally import percentile_interval, resample_weights
 from tests.simulated import batch_of
 from tfds_shards.simulator import CONFIGS
 

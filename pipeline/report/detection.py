@@ -13,7 +13,7 @@ from pipeline.report.evaluations import Stored
 from pipeline.report.parts import Plot, Section
 
 
-def decisions(shown: Sequence[Stored]) -> Section:
+def detection(shown: Sequence[Stored]) -> Section:
     """All of it, as far as there are scores."""
     parts = [precision_against_recall(shown), reliability(shown), confusion(shown[0])]
     return Section("decisions", "What is reported", parts)

@@ -8,8 +8,8 @@ import numpy as np
 from pipeline.benchmark.cells import Cell
 from pipeline.metrics.estimators import Estimator
 from pipeline.metrics.evaluation import Evaluation, compute_metrics, metrics_config
+from pipeline.metrics.match_counts import percentile_interval, ratio, resample_weights
 from pipeline.metrics.predictions import evaluate_predictions, run_estimator
-from pipeline.metrics.tally import percentile_interval, ratio, resample_weights
 
 Row = dict[str, Any]
 

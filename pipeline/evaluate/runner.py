@@ -35,10 +35,10 @@ from pipeline.metrics.estimators import (
     server_estimator,
 )
 from pipeline.metrics.evaluation import Evaluation, MetricsConfig, compute_metrics, metrics_config
+from pipeline.metrics.match_counts import Difference
 from pipeline.metrics.matching import MatchTable
 from pipeline.metrics.predictions import evaluate_predictions, load_predictions, run_estimator, save_predictions
 from pipeline.metrics.spectra import SPECTRA_FILE, save_spectra, spectra_of
-from pipeline.metrics.tally import Difference
 from pipeline.release.versions import model_digest
 from pipeline.scenes.identity import scenes_inputs
 from pipeline.scenes.reading import load_scenes

@@ -10,11 +10,11 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.benchmark.cells import Cell, cell_batches
+from pipeline.benchmark.estimators import EstimatorCache, applies
 from pipeline.benchmark.figures import METRICS, plot_metric
-from pipeline.benchmark.measuring import Row, measure
 from pipeline.benchmark.names import TRAINED
 from pipeline.benchmark.options import BenchmarkOptions
-from pipeline.benchmark.roster import Roster, applies
+from pipeline.benchmark.rows import Row, measure
 from pipeline.benchmark.suites import Suite, benchmark_suite
 from pipeline.common.artifacts import Fingerprint, Input, fingerprint, making, output_digest
 from pipeline.common.records import plain, replacing, versions, write_json
@@ -58,12 +58,12 @@ def _measure_missing(options: BenchmarkOptions, suite: Suite, logger: logging.Lo
     total = sum(len(names) for *_, names in _pairs(options, suite))
     to_do = sum(len(left) for *_, left in missing)
     logger.info(f"{suite.name}: {total} cells of {options.scenes_a_cell} scenes, {total - to_do} of them done before")
-    roster = Roster(options.backbone)
+    estimators = EstimatorCache(options.backbone)
     with tqdm(total=to_do * options.scenes_a_cell, unit="scene", desc=suite.name) as progress:
         for number, cell, left in missing:
             batches = cell_batches(cell, options.scenes_a_cell, options.batch_size, options.seed)
             for name in left:
-                row = {"suite": suite.name, "estimator": name, **measure(cell, roster.estimator(name, cell), batches)}
+                row = {"suite": suite.name, "estimator": name, **measure(cell, estimators.get(name, cell), batches)}
                 write_json(cell_path(options.output_dir, name, number), row | {"seed": options.seed})
                 progress.update(options.scenes_a_cell)
                 logger.debug(f"{name}, {suite.axis} {cell.label}: F1 {row['f1']:.3f}")

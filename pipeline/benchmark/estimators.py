@@ -56,7 +56,7 @@ def applies(name: str, cell: Cell) -> bool:
     return not name.startswith("modified_music") or is_symmetric(cell.scenario.array)
 
 
-class Roster:
+class EstimatorCache:
     """Estimators on demand.
 
     Args:
@@ -67,7 +67,7 @@ class Roster:
         self._backbone = backbone
         self._made = functools.cache(self._make)
 
-    def estimator(self, name: str, cell: Cell) -> Estimator:
+    def get(self, name: str, cell: Cell) -> Estimator:
         """The estimator for a cell; one that guesses begins anew, so that no answer depends on the cells before."""
         if name == "chance":
             return chance_estimator(cell.scenario)

@@ -17,7 +17,7 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class Tally:
+class MatchCounts:
     """Counts for one gate: one entry a scene, or sums over scenes, of any shape.
 
     true, found: sources there are and sources reported. hits: pairs inside the gate. pairs: pairs, inside or not.
@@ -34,8 +34,8 @@ class Tally:
     max_error_m: float
     rmse_scale_m: float = 2.0
 
-    def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> "Tally":
-        return Tally(
+    def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> "MatchCounts":
+        return MatchCounts(
             true=function(self.true),
             found=function(self.found),
             hits=function(self.hits),
@@ -45,15 +45,15 @@ class Tally:
             rmse_scale_m=self.rmse_scale_m,
         )
 
-    def select(self, scenes: np.ndarray) -> "Tally":
+    def select(self, scenes: np.ndarray) -> "MatchCounts":
         """The scenes of a mask or of indices."""
         return self._map(lambda count: count[scenes])
 
-    def total(self) -> "Tally":
+    def total(self) -> "MatchCounts":
         """Sums over all scenes."""
         return self._map(np.sum)
 
-    def resampled(self, weights: np.ndarray) -> "Tally":
+    def resampled(self, weights: np.ndarray) -> "MatchCounts":
         """Sums over each resample: weights [R, B] (how often it holds a scene), entries [R]."""
         return self._map(lambda count: weights @ count)
 
@@ -87,9 +87,9 @@ class Tally:
         return self.rmse_xyz_m / self.rmse_scale_m + OBJECTIVE_F1_WEIGHT * (1.0 - self.f1)
 
 
-def tally_scenes(
+def count_matches(
     table: MatchTable, truth: Sources, found: Sources, gate: Gate, max_error_m: float, rmse_scale_m: float = 2.0
-) -> Tally:
+) -> MatchCounts:
     """Counts of every scene, [B].
 
     Args:
@@ -104,7 +104,7 @@ def tally_scenes(
     def per_scene(values: np.ndarray) -> np.ndarray:
         return np.bincount(table.scene, weights=values, minlength=truth.num_scenes)
 
-    return Tally(
+    return MatchCounts(
         true=truth.num_sources.astype(np.float64),
         found=found.num_sources.astype(np.float64),
         hits=per_scene(table.hits(gate)),
@@ -140,9 +140,9 @@ class Difference:
 
 
 def paired_difference(
-    first: Tally,
-    second: Tally,
-    statistic: Callable[[Tally], np.ndarray],
+    first: MatchCounts,
+    second: MatchCounts,
+    statistic: Callable[[MatchCounts], np.ndarray],
     *,
     resamples: int = 2000,
     confidence: float = 0.95,
@@ -154,7 +154,7 @@ def paired_difference(
 
     Args:
       first, second: per-scene counts of two answers to the same scenes, in the same order.
-      statistic: for example `lambda tally: tally.f1`.
+      statistic: for example `lambda counts: counts.f1`.
       resamples, confidence, seed: of the bootstrap.
 
     Raises:

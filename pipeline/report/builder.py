@@ -9,7 +9,7 @@ from pipeline.common.records import git_commit, replacing
 from pipeline.common.run_folders import RunFolder, find_run
 from pipeline.metrics.spectra import SPECTRA_FILE, load_spectra
 from pipeline.report.accuracy import accuracy
-from pipeline.report.decisions import decisions
+from pipeline.report.detection import detection
 from pipeline.report.evaluations import Stored, read_evaluations
 from pipeline.report.options import ReportOptions
 from pipeline.report.page import page
@@ -58,7 +58,7 @@ def _sections(
     if shown:
         yield headline(shown)
         yield accuracy(shown)
-        yield decisions(shown)
+        yield detection(shown)
         scenario = shown[0].scenario
         if scenario is None:
             logger.info(f"no scenes in 3-D: {shown[0].folder} does not say of what installation they are")

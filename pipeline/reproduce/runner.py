@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from models.physics.geometry import Scenario
 from pipeline.benchmark.cells import Cell
-from pipeline.benchmark.roster import Roster
+from pipeline.benchmark.estimators import EstimatorCache
 from pipeline.common.artifacts import Fingerprint, Input, fingerprint, making, output_digest
 from pipeline.common.digests import ROOT
 from pipeline.common.main import parse
 from pipeline.common.records import plain, versions, write_json
-from pipeline.evaluate.evaluating import make_estimator
 from pipeline.evaluate.options import EvaluateOptions
+from pipeline.evaluate.runner import make_estimator
 from pipeline.metrics.estimators import Estimator
 from pipeline.metrics.evaluation import Evaluation, metrics_config
 from pipeline.metrics.predictions import evaluate_predictions, load_predictions, run_estimator, save_predictions
@@ -74,7 +74,7 @@ def make(estimator: str, scenario: Scenario) -> Estimator:
       ValueError: options that are none of `evaluate`.
     """
     if not estimator.startswith("--"):
-        return Roster(WEIGHTS).estimator(estimator, Cell("", SceneConfig("", scenario), scenario))
+        return EstimatorCache(WEIGHTS).get(estimator, Cell("", SceneConfig("", scenario), scenario))
     words = shlex.split(estimator.replace("WEIGHTS", shlex.quote(str(WEIGHTS))))
     options = parse("evaluate", EvaluateOptions, [*words, "--output-dir", "unused"])
     return make_estimator(options, scenario)[1]
