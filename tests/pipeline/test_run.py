@@ -186,22 +186,22 @@ def test_lineage_answers_for_the_served_version(finished: tuple[Path, list[str]]
     base_path = folder / "serving" / MODEL_NAME
     lineage = importlib.import_module("pipeline.lineage.__main__")
 
-    def told(*options: object) -> str:
+    def lines_of(*options: object) -> str:
         logs = ["--model-base-path", base_path, "--log-dir", folder / "logs"]
         monkeypatch.setattr(sys, "argv", ["lineage", *map(str, [*options, *logs])])
         lineage.main()
         return capsys.readouterr().out
 
-    text = told("champion")
+    text = lines_of("champion")
     weights = content_digest(folder / "train" / "backbone.keras")
     for expected in ("BLESSED on test scenes", "VALID: ", "export, run ", "train, run ", "data", "epochs = 1"):
         assert expected in text
-    assert f"left backbone.keras: {weights[:12]}" in text
+    assert f"wrote backbone.keras: {weights[:12]}" in text
     version = served_version(base_path)
     assert version is not None
     for behind in (folder / "train" / "backbone.keras", weights[:12]):
-        assert f"is behind {version.number} of" in told("--of", behind)
-    assert "is behind no version of" in told("--of", "0123456789ab")
+        assert f"is an input of versions {version.number} in" in lines_of("--of", behind)
+    assert "is an input of no version in" in lines_of("--of", "0123456789ab")
     release = read_release(version.path)
     assert release is not None
     assert {manifest["fingerprint"]["stage"] for manifest in release["manifests"]} >= {"data", "train", "export"}
@@ -254,7 +254,7 @@ def test_a_model_that_is_not_blessed_is_not_pushed(finished, run_again: Run) -> 
     status, console = run_again(lambda text: re.sub(r'thresholds = ".*"', place, text))
     assert status == FAIL, console
     (line,) = (line for line in console if line.startswith("== stopped"))
-    assert re.search(r"by bless: NOT_BLESSED: f1, overall: \d\.\d+, at least 2 asked", line)
+    assert re.search(r"by bless: NOT_BLESSED: f1, overall: \d\.\d+, required at least 2", line)
     assert served_version(base_path) == before
 
 
