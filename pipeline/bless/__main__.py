@@ -7,7 +7,7 @@ from pipeline.common.main import FAIL, run_stage
 
 
 def work(options: BlessOptions, logger: logging.Logger) -> int | None:
-    """Writes blessing.json; returns FAIL if the model is not blessed."""
+    """Writes blessing.json."""
     from pipeline.bless.blessing import BLESSED
     from pipeline.bless.judging import judge
 
@@ -15,7 +15,7 @@ def work(options: BlessOptions, logger: logging.Logger) -> int | None:
 
 
 def main() -> None:
-    """Command line entry point; the exit status is 1 if the verdict is NOT_BLESSED."""
+    """Command line entry point; exit status 1 where the verdict is NOT_BLESSED."""
     run_stage("bless", BlessOptions, work, lambda options: options.run_dir / "logs")
 
 

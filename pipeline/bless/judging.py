@@ -35,7 +35,7 @@ def latest_blessed(base_path: Path | None, candidate: str) -> Version | None:
 
 
 def asked(options: BlessOptions) -> Fingerprint:
-    """Everything that determines the verdict, except the latest blessed model, which changes with every push.
+    """What decides the verdict, but for the latest blessed model, which changes as others are pushed.
 
     Raises:
       FileNotFoundError, ValueError: the scenes, the model or the thresholds do not exist.

@@ -142,7 +142,7 @@ def differences(answer: Mapping[str, np.ndarray], expected: Mapping[str, np.ndar
 
 
 def asked(options: InfraValidateOptions) -> Fingerprint:
-    """Everything that determines the verdict, except the speed of the machine.
+    """What decides the verdict, but for the machine's speed.
 
     Raises:
       ValueError: the model does not exist.

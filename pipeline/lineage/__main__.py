@@ -7,10 +7,10 @@ from pipeline.lineage.options import LineageOptions
 
 
 def work(options: LineageOptions, logger: logging.Logger) -> None:
-    """Prints the lineage."""
-    from pipeline.lineage.lookup import lineage_lines
+    """Tells."""
+    from pipeline.lineage.answering import answer
 
-    for line in lineage_lines(options):
+    for line in answer(options):
         logger.info(line)
 
 
