@@ -1,5 +1,5 @@
-"""`python -m pipeline.bless`: is a model good enough to be pushed? BLESSED or NOT_BLESSED, with each reason.
+"""`python -m pipeline.bless`: decides whether a model may be pushed: BLESSED or NOT_BLESSED, with each reason.
 
-Scores an exported model, and beside it the one that is served now, on test scenes set aside for this (the last ones of
-the split; `python -m pipeline.evaluate` takes the first ones), and asks what the thresholds ask.
+The stage evaluates the exported model and the latest blessed one on test scenes that are reserved for it, and checks
+the thresholds. These scenes are the last ones of the split; `python -m pipeline.evaluate` takes the first ones.
 """

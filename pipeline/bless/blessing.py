@@ -1,8 +1,8 @@
-"""The verdict on a model before it may be pushed: BLESSED or NOT_BLESSED, with every reason.
+"""Checks thresholds to decide whether a model may be pushed: BLESSED or NOT_BLESSED, with every reason.
 
-A value threshold asks for the figure itself. A change threshold compares with the latest blessed model on the same
-scenes and asks that the whole interval of a paired bootstrap stay within the loss allowed: too few scenes do not pass.
-Where no model was blessed before there is nothing to compare with. Without thresholds there is no blessing.
+A value threshold limits a metric itself. A change threshold limits the loss against the latest blessed model on the
+same scenes. The whole confidence interval of a paired bootstrap must be within the limit, so too few scenes do not
+pass. If no model has been blessed before, a change threshold holds. Without thresholds a model is not blessed.
 """
 
 import dataclasses
@@ -22,7 +22,10 @@ BLESSED, NOT_BLESSED = "BLESSED", "NOT_BLESSED"
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """A model's evaluation on the scenes set aside, and which set each scene is of, [B]."""
+    """A model's evaluation on the reserved scenes.
+
+    evaluation: of B scenes. worlds: name of the set that each scene belongs to, [B] str.
+    """
 
     evaluation: Evaluation
     worlds: np.ndarray
@@ -30,7 +33,7 @@ class Answers:
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """What became of one threshold: whether it holds, and why in words."""
+    """Result of one threshold: whether it holds, and the reason as text."""
 
     holds: bool
     reason: str
@@ -38,29 +41,29 @@ class Check:
 
 @dataclasses.dataclass(frozen=True)
 class Blessing:
-    """The verdict and what it rests on, one check a threshold."""
+    """The verdict and the checks behind it."""
 
     verdict: str
     checks: tuple[Check, ...]
 
     @property
     def reasons(self) -> list[str]:
-        """What stands against a blessing."""
+        """Reasons why the model is not blessed; empty if it is."""
         return [check.reason for check in self.checks if not check.holds] or (
             ["no thresholds were given"] if not self.checks else []
         )
 
 
 def bless(thresholds: Sequence[Threshold], candidate: Answers, baseline: Answers | None) -> Blessing:
-    """Judges a model.
+    """Checks a model against thresholds.
 
     Args:
-      thresholds: what is asked for.
-      candidate: its answers.
-      baseline: those of the latest blessed model to the same scenes, None if there is none.
+      thresholds: the thresholds.
+      candidate: answers of the model.
+      baseline: answers of the latest blessed model to the same scenes; None if there is none.
 
     Raises:
-      ValueError: the baseline's scenes are others.
+      ValueError: the two models were evaluated on different scenes.
     """
     checks = tuple(check for threshold in thresholds for check in _checks(threshold, candidate, baseline))
     held = bool(checks) and all(check.holds for check in checks)
@@ -76,9 +79,10 @@ def _checks(threshold: Threshold, candidate: Answers, baseline: Answers | None) 
         return [Check(False, f"{named}: no value on {tally.true.size} scenes")]
     found = []
     if threshold.at_least is not None:
-        found.append(Check(value >= threshold.at_least, f"{named}: {value:.4f}, at least {threshold.at_least:g} asked"))
+        reason = f"{named}: {value:.4f}, required at least {threshold.at_least:g}"
+        found.append(Check(value >= threshold.at_least, reason))
     if threshold.at_most is not None:
-        found.append(Check(value <= threshold.at_most, f"{named}: {value:.4f}, at most {threshold.at_most:g} asked"))
+        found.append(Check(value <= threshold.at_most, f"{named}: {value:.4f}, allowed at most {threshold.at_most:g}"))
     if threshold.worse_by_at_most is not None:
         found.append(_change(threshold, named, candidate, baseline, more_is_better))
     return found
@@ -94,11 +98,11 @@ def _change(
     allowed = threshold.worse_by_at_most
     assert allowed is not None
     shown = f"{difference:+.4f} [{low:+.4f}, {high:+.4f}] against the latest blessed model"
-    return Check(bool(loss <= allowed), f"{named}: {shown}, worse by at most {allowed:g} asked")
+    return Check(bool(loss <= allowed), f"{named}: {shown}, allowed to be worse by at most {allowed:g}")
 
 
 def _difference(metric: str, where: Slice, candidate: Answers, baseline: Answers) -> tuple[float, float, float]:
-    """Ends of the paired interval of candidate minus baseline, and the difference."""
+    """Lower and upper end of the paired interval of candidate minus baseline, and the difference itself."""
     gate, statistic, _ = METRICS[metric]
     config: MetricsConfig = candidate.evaluation.config
     found = paired_difference(
@@ -113,10 +117,10 @@ def _difference(metric: str, where: Slice, candidate: Answers, baseline: Answers
 
 
 def all_slices(answers: Answers) -> list[Slice]:
-    """Overall, and every world, bin of SNR, number of sources and bin of range there is."""
+    """All slices of the scenes: overall, and every set, SNR bin, number of sources and range bin."""
     evaluation, worlds = answers.evaluation, sorted({str(world) for world in answers.worlds})
     edges = whole_edges(evaluation.snr_db, evaluation.config.snr_edges_db)
-    snr_edges = (*edges[:-1], math.nextafter(edges[-1], math.inf))  # a slice leaves its upper edge out
+    snr_edges = (*edges[:-1], math.nextafter(edges[-1], math.inf))  # a slice excludes its upper edge
     return [
         Slice(),
         *(Slice(world=world) for world in worlds if len(worlds) > 1),
@@ -127,7 +131,7 @@ def all_slices(answers: Answers) -> list[Slice]:
 
 
 def slice_table(candidate: Answers, baseline: Answers | None) -> list[dict[str, Any]]:
-    """F1 (recall by range) of every slice, and its difference to the latest blessed model."""
+    """F1 of every slice (recall for range bins), and its difference from the latest blessed model."""
     rows = []
     for where in all_slices(candidate):
         metric = "f1" if where.range_m is None else "recall"

@@ -1,4 +1,4 @@
-"""Scores a model and the latest blessed one on the test scenes set aside, and leaves the verdict."""
+"""Evaluates a model and the latest blessed one on the reserved test scenes, and writes the verdict."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ _BATCH = 20
 
 
 def latest_blessed(base_path: Path | None, candidate: str) -> Version | None:
-    """The latest version that was blessed and not withdrawn, of another model than the candidate; None if none is."""
+    """The latest version that was blessed, is not withdrawn and holds another model than the candidate; or None."""
     for version in reversed(versions_in(base_path) if base_path is not None else []):
         release = read_release(version.path) or {}
         blessed = release.get("blessing", {}).get("verdict") == BLESSED
@@ -37,7 +37,7 @@ def expected_fingerprint(options: BlessOptions) -> Fingerprint:
     """What decides the verdict, but for the latest blessed model, which changes as others are pushed.
 
     Raises:
-      FileNotFoundError, ValueError: scenes, a model or thresholds that are not there.
+      FileNotFoundError, ValueError: the scenes, the model or the thresholds do not exist.
     """
     version = latest_version(options.saved_model)
     inputs = scenes_inputs(options.data_dir, options.config)
@@ -47,11 +47,11 @@ def expected_fingerprint(options: BlessOptions) -> Fingerprint:
 
 
 def judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Judges, or reads the verdict that lies there; returns the record.
+    """Evaluates and writes the verdict, or reads an existing one that is still valid; returns the record.
 
     Raises:
-      Differs: the folder holds the verdict on something else.
-      ValueError, OSError: what is asked for is not there, or too few test scenes are.
+      Differs: the folder holds a verdict made with other options or inputs.
+      ValueError, OSError: an input does not exist, or the split has too few test scenes.
     """
     with making(options.run_dir, expected_fingerprint(options), logger) as run:
         if run.state != "done" or not stands(options):
@@ -59,12 +59,12 @@ def judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:
             write_json(options.run_dir / BLESSING_FILE, _judge(options, logger))
             run.finish(BLESSING_FILE)
     record = _read(options)
-    logger.info(f"{record['verdict']}: {'; '.join(record['reasons']) or 'all that is asked for holds'}")
+    logger.info(f"{record['verdict']}: {'; '.join(record['reasons']) or 'all thresholds hold'}")
     return record
 
 
 def stands(options: BlessOptions) -> bool:
-    """Whether the verdict that lies there was measured against the model that is the latest blessed one now."""
+    """Whether the existing verdict compares with the model that is the latest blessed one now."""
     record = _read(options)
     blessed = latest_blessed(options.model_base_path, record["model"])
     there = record["baseline"]["model"] if record["baseline"] is not None else None
@@ -109,10 +109,10 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _block(options: BlessOptions, config: str) -> tuple[int, int]:
-    """First and last but one of the test scenes set aside.
+    """First and past-the-end index of the reserved test scenes.
 
     Raises:
-      ValueError: the split has fewer.
+      ValueError: the split has fewer scenes.
     """
     size = scene_set(config).sizes["test"]
     if options.scenes > size:

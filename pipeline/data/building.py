@@ -1,4 +1,4 @@
-"""Sets of scenes written as TFDS shards, or found already written."""
+"""Builds sets of scenes as TFDS shards, or reuses existing ones."""
 
 import contextlib
 import io
@@ -17,17 +17,17 @@ from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RIS
 from tfds_shards.scene_sets import SceneSet, scene_set
 from tfds_shards.simulator import simulate_scene
 
-_MANY_SCENES = 10_000  # half a minute of drawing, where processes take some seconds to start
+_MANY_SCENES = 10_000  # takes half a minute to draw; processes take some seconds to start
 
 
 def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogger(__name__)) -> StoredScenes:
-    """Builds the set unless it is already there, and says what it did.
+    """Builds the set unless it already exists, and logs what it did.
 
     Raises:
-      ValueError: an unknown config, a size that is not positive, or a damaged set or one that other code drew in its
-        place.
+      ValueError: the config is unknown, a size is not positive, or the existing set is damaged or was drawn by other
+        code.
       Busy: another process builds the set.
-      OSError: too little space on the disk.
+      OSError: there is too little space on the disk.
     """
     wanted = scene_set(options.config, options.train, options.validation, options.test)
     directory = scene_directory(options.data_dir, wanted)
@@ -47,10 +47,10 @@ def expected_fingerprint(wanted: SceneSet) -> Fingerprint:
 
 
 def check_built(options: DataOptions) -> bool:
-    """Whether the set is there; if so, it is whole and as this code draws it.
+    """Whether the set exists. Also checks that it is complete and was drawn by the current code.
 
     Raises:
-      ValueError: an unknown config, or a damaged set or one that other code drew in its place.
+      ValueError: the config is unknown, or the existing set is damaged or was drawn by other code.
     """
     wanted = scene_set(options.config, options.train, options.validation, options.test)
     directory = scene_directory(options.data_dir, wanted)
@@ -68,11 +68,11 @@ def _built(wanted: SceneSet, directory: Path, options: DataOptions, logger: logg
     _check_space(builder, wanted, options.data_dir, logger)
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        if (processes := options.processes or _worth_it(wanted)) > 1:
+        if (processes := options.processes or _default_processes(wanted)) > 1:
             builder.draw = stack.enter_context(drawing_in(processes))
-        said = stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # TFDS speaks of downloads
+        output = stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # TFDS prints messages on downloads
         builder.download_and_prepare()
-    logger.debug(said.getvalue().strip())
+    logger.debug(output.getvalue().strip())
     rate = wanted.num_scenes / (time.perf_counter() - start)
     stored = open_scenes(options.data_dir, wanted)
     files = sorted(path.name for path in directory.iterdir() if path.is_file())
@@ -81,8 +81,8 @@ def _built(wanted: SceneSet, directory: Path, options: DataOptions, logger: logg
     return stored
 
 
-def _worth_it(wanted: SceneSet) -> int:
-    """Processes that save more time than they take to start: one a core, for many scenes."""
+def _default_processes(wanted: SceneSet) -> int:
+    """One process per core for many scenes; for few scenes, starting processes takes longer than it saves."""
     return os.cpu_count() or 1 if wanted.num_scenes >= _MANY_SCENES else 1
 
 
@@ -90,18 +90,22 @@ def _summary(stored: StoredScenes) -> str:
     sizes = ", ".join(f"{size} {split}" for split, size in stored.scene_set.sizes.items())
     return (
         f"{stored.scene_set.name}: {sizes} scenes in {stored.directory}, {stored.num_bytes / 1e6:.1f} MB, "
-        f"{stored.num_bytes / stored.scene_set.num_scenes:.0f} bytes a scene"
+        f"{stored.num_bytes / stored.scene_set.num_scenes:.0f} bytes per scene"
     )
 
 
 def _report_leftovers(directory: Path, logger: logging.Logger) -> None:
-    """TFDS builds in a folder of its own and renames it at the end; a killed build leaves that folder."""
+    """Logs folders of interrupted builds: TFDS builds in a temporary folder and renames it at the end."""
     for leftover in sorted(directory.parent.glob("incomplete.*")):
-        logger.info(f"{leftover} is left of a build that was killed, or belongs to one still running; nothing reads it")
+        logger.info(f"{leftover} is from an interrupted build, or from one still running; nothing reads it")
 
 
 def _check_space(builder: Builder, wanted: SceneSet, data_dir: Path, logger: logging.Logger) -> None:
-    """Raises OSError before the work rather than at the end of it."""
+    """Checks the free space before the build.
+
+    Raises:
+      OSError: there is too little space.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     scene = encode_scene(simulate_scene(wanted.config, "train", 0))
     needed = wanted.num_scenes * len(builder.info.features.serialize_example(scene))

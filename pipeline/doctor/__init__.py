@@ -1,1 +1,1 @@
-"""`python -m pipeline.doctor`: is everything there that the stages need? A line a check."""
+"""`python -m pipeline.doctor`: checks that everything the stages need is in place; one line per check."""

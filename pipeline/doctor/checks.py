@@ -19,7 +19,7 @@ _DISTRIBUTION = "ris-mvdr"
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """What was looked at, whether it is as it should be, and what was found."""
+    """Result of a check: its name, whether it passed, and details."""
 
     name: str
     holds: bool
@@ -27,7 +27,7 @@ class Check:
 
 
 def checks(options: DoctorOptions) -> Iterator[Check]:
-    """Every check there is, in order; none raises."""
+    """Runs all checks in order. A check that raises counts as failed."""
     looks: dict[str, Callable[[], str]] = {
         "python": _python,
         "packages": _packages,
@@ -40,41 +40,41 @@ def checks(options: DoctorOptions) -> Iterator[Check]:
     for name, look in looks.items():
         try:
             yield Check(name, True, look())
-        except Exception as error:  # whatever is wrong is what is to be said
+        except Exception as error:  # any error is the result of the check
             yield Check(name, False, str(error).strip().partition("\n")[0])
 
 
 def _python() -> str:
-    asked, there = importlib.metadata.metadata(_DISTRIBUTION)["Requires-Python"], platform.python_version()
-    if there not in SpecifierSet(asked):
-        raise ValueError(f"expected {asked}, got {there}")
-    return there
+    required, version = importlib.metadata.metadata(_DISTRIBUTION)["Requires-Python"], platform.python_version()
+    if version not in SpecifierSet(required):
+        raise ValueError(f"expected {required}, got {version}")
+    return version
 
 
 def _packages() -> str:
-    """Every requirement that is not of an extra, at a version that fits."""
+    """Checks the versions of all requirements except those of extras."""
     requirements = [Requirement(text) for text in importlib.metadata.requires(_DISTRIBUTION) or ()]
     wanted = [one for one in requirements if one.marker is None or one.marker.evaluate({"extra": ""})]
     wrong = []
     for one in wanted:
         try:
-            there = importlib.metadata.version(one.name)
+            version = importlib.metadata.version(one.name)
         except importlib.metadata.PackageNotFoundError:
-            there = "none"
-        if there == "none" or there not in one.specifier:
-            wrong.append(f"{one.name}: expected {one.specifier}, got {there}")
+            version = "none"
+        if version == "none" or version not in one.specifier:
+            wrong.append(f"{one.name}: expected {one.specifier}, got {version}")
     if wrong:
         raise ValueError("; ".join(wrong))
-    return f"{len(wanted)} at versions that fit, tensorflow {importlib.metadata.version('tensorflow')}"
+    return f"{len(wanted)} packages at suitable versions, tensorflow {importlib.metadata.version('tensorflow')}"
 
 
 def _disk(folder: Path, free_gb: float) -> str:
-    there = shutil.disk_usage(folder).free / 1e9
+    available_gb = shutil.disk_usage(folder).free / 1e9
     if not os.access(folder, os.W_OK):
-        raise ValueError(f"expected to write in {folder}, got a folder that is read only")
-    if there < free_gb:
-        raise ValueError(f"expected {free_gb:g} GB free in {folder}, got {there:.1f} GB")
-    return f"{there:.0f} GB free in {folder}"
+        raise ValueError(f"{folder}: expected a writable folder, got a read-only one")
+    if available_gb < free_gb:
+        raise ValueError(f"expected {free_gb:g} GB free in {folder}, got {available_gb:.1f} GB")
+    return f"{available_gb:.0f} GB free in {folder}"
 
 
 def _server(target: str, model_name: str) -> str:
@@ -82,5 +82,5 @@ def _server(target: str, model_name: str) -> str:
 
     with LocalizerClient(target, model_name) as client:
         if not client.ready():
-            raise ValueError(f"expected {target} to serve {model_name}, got no answer or none that serves")
+            raise ValueError(f"expected {target} to serve {model_name}, got no answer, or a model that is not served")
         return f"{target} serves {model_name}"

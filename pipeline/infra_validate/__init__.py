@@ -1,1 +1,1 @@
-"""`python -m pipeline.infra_validate`: does an exported model load and answer in a server? VALID or INVALID."""
+"""`python -m pipeline.infra_validate`: tests an exported model in a model server. The verdict is VALID or INVALID."""

@@ -1,4 +1,4 @@
-"""A staged model in a canary server: does it load, answer as it does here, and stay within limits?"""
+"""Tests a staged model in a canary server: it must load, answer as in this process, and stay in limits."""
 
 import dataclasses
 import json
@@ -33,7 +33,7 @@ _COMPARED = ("azimuth_deg", "elevation_deg", "range_m", "power_db", "score", "po
 
 @dataclasses.dataclass(frozen=True)
 class InfraValidation:
-    """The verdict, what stands against it, and what was measured (None if the server did not come so far)."""
+    """The verdict, the reasons for INVALID, and the measurements; these are None if the server failed before them."""
 
     verdict: str
     reasons: list[str]
@@ -45,8 +45,8 @@ def validate_infrastructure(version: Path, scenario: Scenario, config: InfraConf
     """Loads the version in a server in another process and sends it requests over gRPC and REST.
 
     Args:
-      version: folder of a SavedModel, named by a number in a folder that holds no other.
-      scenario: the installation its scenes are simulated for.
+      version: folder of a SavedModel; its name is a number, and its parent holds no other version.
+      scenario: installation to simulate scenes for.
       config: limits.
     """
     reasons = signature_faults(version)
@@ -91,12 +91,12 @@ def _requests(
         ("the server's memory", "MiB", memory_mib, config.max_memory_mib),
     ):
         if found > limit:
-            reasons.append(f"{name}: {found:.0f} {unit}, at most {limit:g} {unit} asked")
+            reasons.append(f"{name}: {found:.0f} {unit}, allowed at most {limit:g} {unit}")
     return InfraValidation(INVALID if reasons else VALID, reasons, latency_ms, memory_mib)
 
 
 def _times(action: Callable[[], object], count: int) -> Iterator[float]:
-    """Seconds of each call, the first one left out: it may still trace."""
+    """Times of `count` calls in seconds, after one call that is not measured because it may still trace."""
     action()
     for _ in range(count):
         started = time.perf_counter()
@@ -105,7 +105,7 @@ def _times(action: Callable[[], object], count: int) -> Iterator[float]:
 
 
 def _over_rest(port: int, inputs: Mapping[str, np.ndarray], like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The answers of `localize_real`, columns of JSON."""
+    """Calls `localize_real` over REST with JSON in column format."""
     body = {
         "signature_name": "localize_real",
         "inputs": {
@@ -127,17 +127,17 @@ def _over_rest(port: int, inputs: Mapping[str, np.ndarray], like: Mapping[str, n
 
 
 def differences(answer: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], tolerance: float) -> list[str]:
-    """How an answer differs from the one expected; nothing if it does not."""
+    """Describes how an answer differs from the expected one; empty if it does not."""
     if set(answer) != set(expected):
         return [f"expected the outputs {', '.join(sorted(expected))}, got {', '.join(sorted(answer))}"]
     if not np.array_equal(answer["num_sources"], expected["num_sources"]):
-        return [f"num_sources: {answer['num_sources'].tolist()}, in process {expected['num_sources'].tolist()}"]
+        return [f"num_sources: expected {expected['num_sources'].tolist()}, got {answer['num_sources'].tolist()}"]
     found = []
     for name in _COMPARED:
         error = np.abs(answer[name] - expected[name]) / np.maximum(np.abs(expected[name]), 1.0)
         same_slots = np.array_equal(np.isnan(answer[name]), np.isnan(expected[name]))
         if not same_slots or np.nanmax(error, initial=0.0) > tolerance:
-            found.append(f"{name}: off by {np.nanmax(error, initial=0.0):.3g}, at most {tolerance:g} asked")
+            found.append(f"{name}: off by {np.nanmax(error, initial=0.0):.3g}, allowed at most {tolerance:g}")
     return found
 
 
@@ -145,7 +145,7 @@ def expected_fingerprint(options: InfraValidateOptions) -> Fingerprint:
     """What decides the verdict, but for the machine's speed.
 
     Raises:
-      ValueError: no model there.
+      ValueError: the model does not exist.
     """
     version = latest_version(options.saved_model)
     inputs = {"the model": Input(model_digest(version), version)}
@@ -153,11 +153,11 @@ def expected_fingerprint(options: InfraValidateOptions) -> Fingerprint:
 
 
 def judge(options: InfraValidateOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Validates, or reads the verdict that lies there; returns the record.
+    """Validates and writes the verdict, or reads an existing one; returns the record.
 
     Raises:
-      Differs: the folder holds the verdict on something else.
-      ValueError: no model there.
+      Differs: the folder holds a verdict made with other options or inputs.
+      ValueError: the model does not exist.
     """
     with making(options.run_dir, expected_fingerprint(options), logger) as run:
         if run.state != "done":
@@ -168,7 +168,7 @@ def judge(options: InfraValidateOptions, logger: logging.Logger) -> dict[str, An
             write_json(options.run_dir / INFRA_FILE, plain(record))
             run.finish(INFRA_FILE)
     record = json.loads((options.run_dir / INFRA_FILE).read_text(encoding="utf-8"))
-    logger.info(f"{record['verdict']}: {'; '.join(record['reasons']) or 'loads, answers as it does in process'}")
+    logger.info(f"{record['verdict']}: {'; '.join(record['reasons']) or 'loads, and answers as in this process'}")
     if record["latency_ms"] is not None:
-        logger.info(f"{record['latency_ms']:.1f} ms a request of one scene, {record['memory_mib']:.0f} MiB")
+        logger.info(f"{record['latency_ms']:.1f} ms per request of one scene, {record['memory_mib']:.0f} MiB")
     return record

@@ -1,4 +1,4 @@
-"""The golden signature: names, dtypes and shapes that clients rely on (docs/serving.md)."""
+"""The golden signature: the names, dtypes and shapes that clients rely on (docs/serving.md)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from pipeline.release.versions import read_meta_graph
 
 Spec = tuple[str, tuple[str, ...]]
-"""dtype, and axes by letter: B scenes, L snapshots, M antennas, N elements, K slots, 3 or 2 as they are."""
+"""dtype and axes: B scenes, L snapshots, M antennas, N elements, K slots; digits are fixed sizes."""
 
 _SNR: Spec = ("float32", ("B",))
 _OF_SLOTS: Spec = ("float32", ("B", "K"))
@@ -35,14 +35,14 @@ GOLDEN: dict[str, tuple[dict[str, Spec], dict[str, Spec]]] = {
     "localize_real": (_REAL, _SOURCES),
     "covariance": (_COMPLEX, {"covariance": ("complex64", ("B", "N", "N"))}),
 }
-"""Inputs and outputs by signature."""
+"""Inputs and outputs of each signature."""
 
 OPTIONAL_OUTPUTS = ("refined",)
-"""Of models with a refiner."""
+"""Outputs that only models with a refiner have."""
 
 
 def signature_faults(version: Path) -> list[str]:
-    """What differs between a version's signatures and the golden ones; nothing if all is as clients expect.
+    """Lists the differences between the signatures of a version and the golden ones; empty if there are none.
 
     Args:
       version: folder of a SavedModel.
@@ -52,7 +52,7 @@ def signature_faults(version: Path) -> list[str]:
     faults = []
     for name, (inputs, outputs) in GOLDEN.items():
         if name not in found:
-            faults.append(f"signature {name}: expected, got none")
+            faults.append(f"signature {name}: expected one, got none")
             continue
         faults += _faults(f"{name}, input", inputs, found[name].inputs, sizes)
         given = {key: info for key, info in found[name].outputs.items() if key not in OPTIONAL_OUTPUTS}
@@ -78,7 +78,7 @@ def _shown(info: meta_graph_pb2.TensorInfo) -> str:
 
 
 def _fits(spec: Spec, info: meta_graph_pb2.TensorInfo, sizes: dict[str, int]) -> bool:
-    """Batch and snapshots are free; the other letters stand for one size throughout."""
+    """Whether a tensor fits. Batch and snapshots have any size; every other letter has one size in all tensors."""
     dtype, axes = spec
     if tf.as_dtype(info.dtype).name != dtype or len(info.tensor_shape.dim) != len(axes):
         return False

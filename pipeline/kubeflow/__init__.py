@@ -1,1 +1,1 @@
-"""`python -m pipeline.kubeflow CONFIG.toml`: a run's file as a pipeline of Kubeflow, a container a stage."""
+"""`python -m pipeline.kubeflow CONFIG.toml`: compiles a run file to a Kubeflow pipeline, one container per stage."""

@@ -1,4 +1,4 @@
-"""A run as a pipeline of Kubeflow: the same steps, each in a container, on a volume that they share."""
+"""Compiles a run to a Kubeflow pipeline: the same steps, each in a container, on a shared volume."""
 
 import logging
 from collections.abc import Sequence
@@ -32,14 +32,14 @@ def compile_run(options: KubeflowOptions, logger: logging.Logger) -> None:
 
 
 def step_command(step: Step, folder: str) -> list[str]:
-    """The stage's command in a folder; status 0 too where a verdict is FAIL and the run goes on all the same.
+    """The command of a stage. Its exit status is also 0 if the verdict is FAIL but does not stop the run.
 
     Args:
-      step: of a run.
-      folder: what the run file's relative paths are in.
+      step: a step of the run.
+      folder: folder in the volume that relative paths refer to.
 
     Raises:
-      ValueError: a path that leads out of the folder.
+      ValueError: a path is outside the folder.
     """
     given = arguments(step.options)
     outside = [value for value in given if value.startswith("/") and not value.startswith(f"{folder.rstrip('/')}/")]
@@ -69,7 +69,7 @@ def _pipeline(found: Sequence[Step], options: KubeflowOptions) -> Any:
         for step, make in zip(found, components, strict=True):
             task = make()
             kubernetes.mount_pvc(task, options.volume_claim, options.mount_path)
-            task.set_caching_options(False)  # the stages know what is done, by the manifests in the volume
+            task.set_caching_options(False)  # the stages do their own caching, by the manifests in the volume
             if options.retries:
                 task.set_retry(options.retries)
             if options.cpu is not None:

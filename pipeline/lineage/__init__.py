@@ -1,1 +1,1 @@
-"""`python -m pipeline.lineage`: data, configuration, code and parents of a version, and the way back."""
+"""`python -m pipeline.lineage`: shows the data, options, code and stages behind a version, or the reverse."""

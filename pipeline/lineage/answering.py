@@ -1,4 +1,4 @@
-"""The answers of `ris-mvdr lineage`: what stands behind a version, and which versions something stands behind."""
+"""Looks up what a pushed version was made from, and which versions were made from something."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,34 +12,39 @@ _SHOWN = 12
 
 
 def describe(release: Mapping[str, Any]) -> Iterator[str]:
-    """A release in lines: what was pushed, why it could be, and the stages behind it with what they read."""
+    """Describes a release: the model, its verdicts, and every stage behind it with inputs and outputs."""
     yield f"version {release['version']}, model {release['model'][:_SHOWN]}, pushed {release['pushed']}"
     blessing = release["blessing"]
     yield f"  {blessing['verdict']} on test scenes {blessing['test_scenes']} of {', '.join(blessing['config'])}"
     yield from (f"    {check['reason']}" for check in blessing["checks"])
     infra = release["infra_validation"]
-    yield f"  {infra['verdict']}: {infra['latency_ms']:.0f} ms a request, {infra['memory_mib']:.0f} MiB"
+    yield f"  {infra['verdict']}: {infra['latency_ms']:.0f} ms per request, {infra['memory_mib']:.0f} MiB"
     for manifest in release["manifests"]:
         yield from _describe_stage(manifest)
 
 
 def _describe_stage(manifest: Mapping[str, Any]) -> Iterator[str]:
-    asked = manifest["fingerprint"]
-    yield f"{asked['stage']}, run {manifest['digest'][:_SHOWN]}, finished {manifest['finished']}"
+    fingerprint = manifest["fingerprint"]
+    yield f"{fingerprint['stage']}, run {manifest['digest'][:_SHOWN]}, finished {manifest['finished']}"
     yield f"  command: {' '.join(map(str, manifest['command']))}"
-    yield f"  code: {asked['code']['code'][:_SHOWN]}, commit {manifest['git_commit'] or 'unknown'}"
-    for name, digest in asked["inputs"].items():
-        yield f"  read {name}: {digest[:_SHOWN]}, {asked['paths'].get(name, 'place unknown')}"
+    yield f"  code: {fingerprint['code']['code'][:_SHOWN]}, commit {manifest['git_commit'] or 'unknown'}"
+    for name, digest in fingerprint["inputs"].items():
+        yield f"  read {name}: {digest[:_SHOWN]}, {fingerprint['paths'].get(name, 'path unknown')}"
     for name, record in (manifest["outputs"] or {}).items():
-        yield f"  left {name}: {record['sha256'][:_SHOWN]}"
-    for name, value in asked["options"].items():
+        yield f"  wrote {name}: {record['sha256'][:_SHOWN]}"
+    for name, value in fingerprint["options"].items():
         yield f"  {name} = {value}"
     for name, value in manifest["facts"].items():
         yield f"  {name}: {value}"
 
 
 def versions_made_from(base_path: Path, digest: str) -> list[int]:
-    """Versions with something of that hash behind them: weights, scenes, a configuration, a run; 12 digits will do."""
+    """Versions that were made from something with this hash: a model, weights, scenes, code or a run.
+
+    Args:
+      base_path: folder of the pushed versions.
+      digest: the hash, or its first digits.
+    """
     found = []
     for version in versions_in(base_path):
         release = read_release(version.path)
@@ -58,15 +63,16 @@ def _digests(release: Mapping[str, Any]) -> Iterator[str]:
 
 
 def answer(options: LineageOptions) -> Iterator[str]:
-    """What `python -m pipeline.lineage` says.
+    """Yields the output of `python -m pipeline.lineage`.
 
     Raises:
-      ValueError: no such version, or one that was not pushed by `python -m pipeline.push`.
+      ValueError: the version does not exist, or was not written by `python -m pipeline.push`.
     """
     if options.of is not None:
         digest = output_digest(Path(options.of)) if Path(options.of).exists() else options.of
         found = versions_made_from(options.model_base_path, digest)
-        yield f"{digest[:12]} is behind {', '.join(map(str, found)) or 'no version'} of {options.model_base_path}"
+        made = f"versions {', '.join(map(str, found))}" if found else "no version"
+        yield f"{digest[:12]} is an input of {made} in {options.model_base_path}"
         return
     known = {version.number: version for version in versions_in(options.model_base_path)}
     served = served_version(options.model_base_path)
@@ -74,8 +80,10 @@ def answer(options: LineageOptions) -> Iterator[str]:
     wanted = options.version or (str(served.number) if served is not None else "")
     number = labels.get(wanted, int(wanted) if wanted.isdecimal() else -1)
     if number not in known:
-        there = ", ".join([*map(str, known), *labels]) or "none"
-        raise ValueError(f"version: expected a version or label of {options.model_base_path} ({there}), got {wanted!r}")
+        existing = ", ".join([*map(str, known), *labels]) or "none"
+        raise ValueError(
+            f"version: expected a version or label of {options.model_base_path} ({existing}), got {wanted!r}"
+        )
     release = read_release(known[number].path)
     if release is None:
         raise ValueError(f"version: expected one that python -m pipeline.push wrote, got {known[number].path}")

@@ -1,1 +1,1 @@
-"""`python -m pipeline.locate`: fresh scenes through a model server in another process, true against found."""
+"""`python -m pipeline.locate`: sends new scenes to a model server and compares true with found sources."""

@@ -1,4 +1,4 @@
-"""Scenes that no data set holds, through a model server in another process: true against found."""
+"""Sends scenes that are in no data set to a model server in another process; compares true with found sources."""
 
 import contextlib
 import logging
@@ -27,10 +27,10 @@ _FIRST_FRESH_INDEX = 1_000_000  # beyond any stored split
 def running_server(
     model_base_path: Path, model_name: str, logger: logging.Logger = logging.getLogger(__name__)
 ) -> Iterator[str]:
-    """A model server in another process on a free port; its HOST:PORT.
+    """Starts a model server in another process on a free port; yields its HOST:PORT.
 
     Raises:
-      NotServing: it did not come up.
+      NotServing: the server does not start.
     """
     flags = (f"--model_name={model_name}", f"--model_base_path={model_base_path.absolute()}")
     with server_process(*flags) as server:
@@ -59,11 +59,11 @@ def _show(
 
 
 def locate(options: LocateOptions, logger: logging.Logger) -> None:
-    """Simulates, sends and shows.
+    """Simulates scenes, sends them to a server, and logs true and found sources.
 
     Raises:
-      ValueError, OSError, NotServing: no such set, no model, or a server that does not come up.
-      ServerError: it refuses.
+      ValueError, OSError, NotServing: the set or the model does not exist, or the server does not start.
+      ServerError: the server rejects the request.
     """
     config = scene_set(options.config).config
     scenes = [simulate_scene(config, "test", _FIRST_FRESH_INDEX + number) for number in range(options.scenes)]

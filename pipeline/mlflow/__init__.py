@@ -1,1 +1,1 @@
-"""`python -m pipeline.mlflow`: a run's stages, scenes, figures and models into MLflow; docs/tracking.md."""
+"""`python -m pipeline.mlflow`: records the stages, scenes, metrics and models of a run in MLflow; docs/tracking.md."""

@@ -8,10 +8,10 @@ from pipeline.mlflow.options import MlflowOptions
 
 
 def log_directory(options: MlflowOptions) -> Path:
-    """Where the log goes; a folder that is no run is left as it is.
+    """Folder of the log. Nothing is written to a folder that is not a run.
 
     Raises:
-      ValueError: the folder is no run's.
+      ValueError: the folder is not a run.
     """
     from pipeline.common.run_folders import find_run
 

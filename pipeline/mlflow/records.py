@@ -1,4 +1,4 @@
-"""What a run's folder has to tell of each of its stages, read off manifests, verdicts and releases; no MLflow yet."""
+"""Reads a record of each stage of a run from its manifests, verdicts and releases, without importing MLflow."""
 
 import dataclasses
 import datetime
@@ -16,17 +16,17 @@ from pipeline.release.versions import RELEASE_FILE, model_digest, read_release, 
 from pipeline.report.options import REPORT_FILE
 
 TAG = "ris."
-"""Before the names of all tags of this project."""
+"""Prefix of the names of all tags of this project."""
 _SHOWN_FILES = (".json", ".png", ".html", ".toml", ".csv")
 _MOST_BYTES = 20_000_000
-_NO_METRICS = ("fingerprint", "options", "settings")  # numbers that were chosen, not found
+_NO_METRICS = ("fingerprint", "options", "settings")  # these hold settings, not results
 
 
 @dataclasses.dataclass(frozen=True)
 class Scenes:
     """A set of scenes that a stage read or wrote.
 
-    name: the set's. digest: of its records. path: where they lay.
+    name: name of the set. digest: hash of its records. path: folder of the set.
     """
 
     name: str
@@ -36,12 +36,19 @@ class Scenes:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What a stage did.
+    """Record of a finished stage.
 
-    stage: its name. key: a hash of all that is recorded of it. folder: its results', in the run's. started_ms,
-    finished_ms: since 1970. params: options by dotted name. tags: code, inputs, outputs, command and more. scenes: what
-    it read of them. metrics: figures by name. files: (file, folder it is shown in). tensorboard: a training's curves,
-    None without. model: folder of the SavedModel it wrote, None without.
+    stage: name of the stage.
+    key: hash of everything recorded about it.
+    folder: folder of its results, relative to the run.
+    started_ms, finished_ms: milliseconds since 1970.
+    params: options by dotted name.
+    tags: code, inputs, outputs, command and more.
+    scenes: sets of scenes it read or wrote.
+    metrics: numbers by name.
+    files: (file, folder among the artifacts).
+    tensorboard: folder of the training curves; None without.
+    model: folder of the SavedModel it wrote; None without.
     """
 
     stage: str
@@ -60,11 +67,12 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A run's folder.
+    """Contents of a run's folder.
 
-    root: the folder. records: of its stages, in the order of their use, of a stage the earliest first. left_out: lines
-    on stages that are not done or whose results are not what they were. serving: folder of the pushed versions, None
-    without.
+    root: the folder.
+    records: records of the stages in pipeline order, for each stage the earliest first.
+    left_out: messages on stages that are unfinished or whose results have changed.
+    serving: folder of the pushed versions; None without.
     """
 
     root: Path
@@ -74,14 +82,14 @@ class Found:
 
 
 def find_records(root: Path, base_path: Path | None = None) -> Found:
-    """Reads what is in a run's folder.
+    """Reads the records of a run's folder.
 
     Args:
       root: the folder.
-      base_path: folder of the pushed versions; None for the one in the run's serving/.
+      base_path: folder of the pushed versions; None takes the one in the run's serving/.
 
     Raises:
-      ValueError: it is no run's, or holds several folders of versions.
+      ValueError: the folder is not a run, or has several folders of versions.
     """
     run = find_run(root)
     if base_path is None and len(run.versions) > 1:
@@ -105,27 +113,27 @@ def find_records(root: Path, base_path: Path | None = None) -> Found:
 
 
 class _Unfinished(ValueError):
-    """A stage without whole results; says which."""
+    """A stage is unfinished or its results have changed; the message names it."""
 
 
 def _of_manifest(run: RunFolder, folder: Path) -> Record:
-    """A stage's record.
+    """The record of a stage.
 
     Raises:
-      _Unfinished: it is not done, or its results are not what they were.
+      _Unfinished: the stage is unfinished, or its results have changed.
     """
     manifest = read_manifest(folder)
     assert manifest is not None
     stage, outputs = manifest["fingerprint"]["stage"], manifest["outputs"]
     if outputs is None:
-        raise _Unfinished(f"{stage} in {folder} is not done, so not tracked")
+        raise _Unfinished(f"{stage} in {folder} is unfinished, so it is not tracked")
     model = folder.parent if stage == "export" else None
     if model is None:
-        harmed = damaged(folder, manifest)
+        changed = damaged(folder, manifest)
     else:
-        harmed = None if model_digest(model) == outputs["model"]["sha256"] else model.name
-    if harmed is not None:
-        raise _Unfinished(f"{stage} in {folder} is not tracked: {harmed} is not what its manifest says")
+        changed = None if model_digest(model) == outputs["model"]["sha256"] else model.name
+    if changed is not None:
+        raise _Unfinished(f"{stage} in {folder} is not tracked: {changed} does not match its manifest")
     files = [folder / name for name in (MANIFEST, "config.json", *outputs)]
     tags = _tags(manifest)
     if model is not None:
@@ -147,20 +155,24 @@ def _of_manifest(run: RunFolder, folder: Path) -> Record:
     )
 
 
-def _params(asked: Mapping[str, Any]) -> dict[str, str]:
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in asked["options"].items()}
+def _params(fingerprint: Mapping[str, Any]) -> dict[str, str]:
+    options = fingerprint["options"]
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in options.items()}
 
 
 def _tags(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Everything else that decided a stage's results, and what they are; of scenes the set stands for its records."""
-    asked = manifest["fingerprint"]
+    """Tags with everything else that determined the results, and with hashes of the results.
+
+    TFRecord files have no tags of their own; the hash of the set stands for them.
+    """
+    fingerprint = manifest["fingerprint"]
     command = " ".join(map(str, manifest["command"]))
     found = {
         "fingerprint": manifest["digest"],
         "command": command,
-        **{f"code.{name}": digest for name, digest in asked["code"].items()},
+        **{f"code.{name}": digest for name, digest in fingerprint["code"].items()},
         **{f"version.{name}": number for name, number in manifest["versions"].items()},
-        **{f"input.{name}": digest for name, digest in asked["inputs"].items()},
+        **{f"input.{name}": digest for name, digest in fingerprint["inputs"].items()},
         **{f"output.{n}": record["sha256"] for n, record in manifest["outputs"].items() if ".tfrecord" not in n},
         **{f"fact.{name}": value for name, value in manifest["facts"].items() if isinstance(value, str)},
     }
@@ -170,20 +182,20 @@ def _tags(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _name(text: str) -> str:
-    """A name as MLflow takes it."""
+    """Replaces characters that MLflow does not allow in names."""
     return re.sub(r"[^\w.\- :]", "_", text)
 
 
-def _scenes_read(asked: Mapping[str, Any]) -> tuple[Scenes, ...]:
+def _scenes_read(fingerprint: Mapping[str, Any]) -> tuple[Scenes, ...]:
     return tuple(
-        Scenes(name.removeprefix(SCENES), digest, asked["paths"].get(name, "place unknown"))
-        for name, digest in asked["inputs"].items()
+        Scenes(name.removeprefix(SCENES), digest, fingerprint["paths"].get(name, "path unknown"))
+        for name, digest in fingerprint["inputs"].items()
         if name.startswith(SCENES)
     )
 
 
 def _scenes_written(records: list[Record]) -> Iterator[Record]:
-    """The stages that simulated what others read, where that is still there; each set once."""
+    """Records of the stages that simulated the scenes other stages read, one per set; removed sets are left out."""
     for scenes in sorted({scenes for record in records for scenes in record.scenes}, key=lambda found: found.path):
         folder = Path(scenes.path)
         manifest = read_manifest(folder)
@@ -203,27 +215,27 @@ def _scenes_written(records: list[Record]) -> Iterator[Record]:
 
 
 def _of_verdict(run: RunFolder, path: Path) -> Record:
-    """A verdict that lies in the folder of what it is about, with a fingerprint of its own in it."""
+    """The record of a verdict that has a fingerprint of its own and is in the folder of another stage."""
     record, changed_ms = read_record(path), int(1000 * path.stat().st_mtime)
-    asked = record["fingerprint"]
-    digests = {f"code.{name}": digest for name, digest in asked["code"].items()}
-    digests |= {f"input.{name}": digest for name, digest in asked["inputs"].items()}
+    fingerprint = record["fingerprint"]
+    digests = {f"code.{name}": digest for name, digest in fingerprint["code"].items()}
+    digests |= {f"input.{name}": digest for name, digest in fingerprint["inputs"].items()}
     return Record(
-        asked["stage"],
+        fingerprint["stage"],
         json_digest(record),
         str(path.relative_to(run.root)),
         changed_ms,
         changed_ms,
-        _params(asked),
+        _params(fingerprint),
         {_name(TAG + name): value for name, value in digests.items()} | _verdict([path]),
-        _scenes_read(asked),
+        _scenes_read(fingerprint),
         _metrics({}, [path]),
         ((path, ""),),
     )
 
 
 def _releases(serving: Path | None, records: list[Record]) -> Iterator[Record]:
-    """Pushes of what the run exported, withdrawn ones too."""
+    """Records of all pushes of models that the run exported, including withdrawn versions."""
     exported = {record.tags[TAG + "model"] for record in records if record.model is not None}
     for version in versions_in(serving) if serving is not None else ():
         release = read_release(version.path)
@@ -250,7 +262,7 @@ def _of_report(root: Path) -> Record:
 
 
 def _verdict(files: Iterable[Path]) -> dict[str, str]:
-    """What the verdict among a stage's files says, nothing where there is none."""
+    """Tags with the verdict among a stage's files; empty without a verdict."""
     for record in _read(files):
         if "verdict" in record:
             reasons = record.get("reasons") or [record.get("reason", "")]
@@ -259,7 +271,7 @@ def _verdict(files: Iterable[Path]) -> dict[str, str]:
 
 
 def _metrics(facts: Mapping[str, Any], files: Iterable[Path]) -> dict[str, float]:
-    """All figures: of the facts, and of the stage's JSON."""
+    """All numbers in the facts and in the JSON files of a stage."""
     found = {name.removeprefix("metrics."): value for name, value in _numbers(facts)}
     for record in _read(files):
         found |= dict(_numbers(record))
@@ -267,7 +279,7 @@ def _metrics(facts: Mapping[str, Any], files: Iterable[Path]) -> dict[str, float
 
 
 def _read(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    """The objects of JSON among a stage's results."""
+    """Reads the JSON objects among a stage's results."""
     for path in files:
         if path.suffix == ".json" and path.is_file() and path.name not in (MANIFEST, "config.json"):
             record = json.loads(path.read_text(encoding="utf-8"))
@@ -284,7 +296,7 @@ def _numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _shown(files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """Small files for people, and the figures in folders."""
+    """Files that people read, up to `_MOST_BYTES`, and the pictures in folders."""
     for path in files:
         inside = [(found, path.name) for found in sorted(path.glob("*.png"))] if path.is_dir() else [(path, "")]
         for file, folder in inside:
@@ -293,5 +305,5 @@ def _shown(files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
 
 
 def _milliseconds(time: str) -> int:
-    """Since 1970, of `pipeline.common.artifacts.now`."""
+    """Milliseconds since 1970 of a time from `pipeline.common.artifacts.now`."""
     return int(1000 * datetime.datetime.strptime(time, "%Y-%m-%dT%H:%M:%S%z").timestamp())

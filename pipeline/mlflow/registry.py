@@ -1,4 +1,4 @@
-"""Exported models in MLflow's registry, and its two aliases: what was exported last, and what is served."""
+"""Registers exported models in MLflow and moves two aliases: `candidate`, exported last, and `champion`, served now."""
 
 import logging
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ _MODEL, _EXPORTED = TAG + "model", TAG + "exported"
 def register(
     client: MlflowClient, found: Found, runs: Mapping[str, str], name: str | None, logger: logging.Logger
 ) -> None:
-    """Registers what was exported, tells of its pushes, and moves the aliases.
+    """Registers the exported models, tags them with their pushes, and moves the aliases.
 
     Args:
-      client: of the store.
-      found: the run.
-      runs: MLflow's run of each record, by the record's key.
-      name: the model's in the registry; None for that of the folder it was exported to.
-      logger: told what moves.
+      client: client of the store.
+      found: contents of the run's folder.
+      runs: MLflow's run ID of each record, by the record's key.
+      name: name of the model in the registry; None takes the name of the folder it was exported to.
+      logger: logs every change.
     """
     exports = [record for record in found.records if record.model is not None]
     named = name or next((record.model.parent.name for record in exports if record.model is not None), None)
@@ -44,19 +44,19 @@ def register(
             logger.info(f"registered {named} {known[digest].version}, exported as {record.tags[_EXPORTED]}")
     for record in found.records:
         if record.stage == "push":
-            _tell(client, known[record.tags[_MODEL]], record.tags)
+            _set_tags(client, known[record.tags[_MODEL]], record.tags)
     if known:
         newest = max(known.values(), key=lambda version: int(version.tags[_EXPORTED]))
-        _point(client, named, CANDIDATE, newest, logger)
+        _move_alias(client, named, CANDIDATE, newest, logger)
     if found.serving is not None and (served := served_version(found.serving)) is not None:
         version = known.get(model_digest(served.path))
         if version is None:
-            logger.info(f"{served.path} is served and not registered: track the run that it comes from")
-        _point(client, named, CHAMPION, version, logger)
+            logger.info(f"{served.path} is served but not registered: track the run that it comes from")
+        _move_alias(client, named, CHAMPION, version, logger)
 
 
 def _versions(client: MlflowClient, name: str) -> list[ModelVersion]:
-    """Those registered by this module."""
+    """All versions that this module registered."""
     found: list[ModelVersion] = []
     token: str | None = None
     while True:
@@ -74,17 +74,19 @@ def _create(client: MlflowClient, name: str, record: Record, run: str) -> ModelV
     return client.create_model_version(name, source, run, tags)
 
 
-def _tell(client: MlflowClient, version: ModelVersion, tags: Mapping[str, str]) -> None:
+def _set_tags(client: MlflowClient, version: ModelVersion, tags: Mapping[str, str]) -> None:
     for key, value in tags.items():
         if version.tags.get(key) != value:
             client.set_model_version_tag(version.name, version.version, key, value)
 
 
-def _point(client: MlflowClient, name: str, alias: str, version: ModelVersion | None, logger: logging.Logger) -> None:
-    """Moves an alias, or takes it away where there is no version for it."""
-    there = client.get_registered_model(name).aliases.get(alias)
+def _move_alias(
+    client: MlflowClient, name: str, alias: str, version: ModelVersion | None, logger: logging.Logger
+) -> None:
+    """Moves an alias to a version, or deletes it if there is no version."""
+    current = client.get_registered_model(name).aliases.get(alias)
     wanted = None if version is None else str(version.version)
-    if wanted == (None if there is None else str(there)):
+    if wanted == (None if current is None else str(current)):
         return
     if wanted is None:
         client.delete_registered_model_alias(name, alias)

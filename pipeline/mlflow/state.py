@@ -1,4 +1,4 @@
-"""What a run's folder says of where it is tracked: a name of its own, and how far each store has been told."""
+"""The tracking state in a run's folder: the ID of the run, and what each store has already received."""
 
 import uuid
 from pathlib import Path
@@ -16,7 +16,7 @@ SQLITE = "sqlite:///"
 
 
 def run_name(root: Path) -> str:
-    """By what a store knows a run again, wherever its folder is moved; made up where there is none yet."""
+    """The ID by which a store recognises a run, also after its folder has moved; created on the first call."""
     state = _read(root)
     if "run" not in state:
         state["run"] = uuid.uuid4().hex
@@ -25,17 +25,17 @@ def run_name(root: Path) -> str:
 
 
 def set_tracked(options: MlflowOptions, found: Found) -> None:
-    """Leaves word that a store has been told all of this."""
+    """Records that a store has received everything found."""
     state = _read(options.run_dir)
     state["tracked"] = {**state.get("tracked", {}), _store(options): _digest(options, found)}
     write_json(options.run_dir / STATE_FILE, state)
 
 
 def is_tracked(options: MlflowOptions) -> bool:
-    """Whether a store was told all that is there now; a SQLite file that was removed since was not.
+    """Whether a store has received the current contents of the run. False if its SQLite file no longer exists.
 
     Raises:
-      ValueError: the folder is no run's.
+      ValueError: the folder is not a run.
     """
     uri = options.tracking_uri
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
@@ -55,10 +55,10 @@ def _digest(options: MlflowOptions, found: Found) -> str:
 
 
 def _read(root: Path) -> dict[str, Any]:
-    """The state, empty where there is none.
+    """Reads the state; empty if there is none.
 
     Raises:
-      ValueError: the file is none of these.
+      ValueError: the file is not a tracking state.
     """
     path = root / STATE_FILE
     found: dict[str, Any] = read_json(path, dict[str, Any]) if path.exists() else {}

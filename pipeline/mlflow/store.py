@@ -1,4 +1,4 @@
-"""Where MLflow keeps things: a SQLite file with its artifacts beside it, or a server."""
+"""Opens an MLflow store: a SQLite file with its artifacts in the same folder, or a server."""
 
 import contextlib
 import fcntl
@@ -18,18 +18,18 @@ ARTIFACTS = "mlartifacts"
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
-    "MLFLOW_CONFIGURE_LOGGING": "false",  # what it says goes to the stage's log
+    "MLFLOW_CONFIGURE_LOGGING": "false",  # its messages go to the log of the stage
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}  # its own seven take minutes to say that there is no server
+_RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}  # with the default of seven, a missing server takes minutes
 
 
 def load() -> None:
-    """Imports MLflow, told to call nobody but the store it is given.
+    """Imports MLflow without telemetry, so that it contacts only the given store.
 
     Raises:
-      ValueError: it is not installed.
+      ValueError: MLflow is not installed.
     """
     os.environ.update(_SETTINGS)
     for name, value in _RETRIES.items():
@@ -37,10 +37,10 @@ def load() -> None:
     require("mlflow", "mlflow", "mlflow")
 
 
-def _make(file: Path) -> None:
-    """Makes MLflow's SQLite file, whole or not at all: one whose making was killed could not be opened again.
+def _create(file: Path) -> None:
+    """Creates MLflow's SQLite file atomically, because MLflow cannot open a file whose creation was interrupted.
 
-    Others wait; what killed ones left goes first.
+    A lock makes other processes wait. Files of an interrupted creation are deleted first.
     """
     from mlflow import MlflowClient
 
@@ -58,10 +58,10 @@ def _make(file: Path) -> None:
 
 @contextlib.contextmanager
 def open_store(uri: str, experiment: str) -> Iterator[tuple["MlflowClient", str]]:
-    """A client of a store and the number of an experiment in it, made where there is none; `load` comes before.
+    """Opens a store; yields a client and the ID of an experiment, which is created if needed. Call `load` before.
 
     Raises:
-      ValueError: there is no such store, or it refuses something; one line.
+      ValueError: the store does not exist or rejects a request; one line.
     """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -69,7 +69,7 @@ def open_store(uri: str, experiment: str) -> Iterator[tuple["MlflowClient", str]
     artifacts = None
     if uri.startswith(SQLITE):
         file = Path(uri.removeprefix(SQLITE)).absolute()
-        _make(file)
+        _create(file)
         artifacts = (file.parent / ARTIFACTS).as_uri()
     try:
         client = MlflowClient(uri)
@@ -79,7 +79,5 @@ def open_store(uri: str, experiment: str) -> Iterator[tuple["MlflowClient", str]
         number = client.create_experiment(experiment, artifacts) if known is None else known.experiment_id
         yield client, number
     except MlflowException as error:
-        said = str(error).strip().partition("\n")[0]
-        raise ValueError(
-            f"--tracking-uri: expected a store of MLflow that takes all this, got {uri}: {said}"
-        ) from error
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"--tracking-uri: expected a store that accepts the run, got {uri}: {reason}") from error

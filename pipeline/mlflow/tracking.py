@@ -1,4 +1,4 @@
-"""The work of `python -m pipeline.mlflow`: what is found in a run's folder, into a store of MLflow."""
+"""Runs `python -m pipeline.mlflow`: writes the records of a run's folder to an MLflow store."""
 
 import logging
 
@@ -14,11 +14,11 @@ _LOCK = ".track.lock"
 
 
 def track(options: MlflowOptions, logger: logging.Logger) -> None:
-    """Tracks a run's folder; `pipeline.mlflow.store.load` comes before.
+    """Writes a run's folder to a store. Call `pipeline.mlflow.store.load` before.
 
     Raises:
-      ValueError: it is no run's, or the store does not take it.
-      Busy: another process tracks it.
+      ValueError: the folder is not a run, or the store rejects it.
+      Busy: another process tracks the run.
     """
     with folder_lock(options.run_dir, _LOCK):
         found = find_records(options.run_dir, options.model_base_path)

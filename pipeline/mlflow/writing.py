@@ -1,4 +1,4 @@
-"""Records of a run as MLflow's runs: one for the run, one nested in it for each stage."""
+"""Writes records as MLflow runs: a parent run for the pipeline run, and a nested run for each stage."""
 
 import json
 import logging
@@ -12,28 +12,28 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from pipeline.mlflow.records import TAG, Found, Record, Scenes
 
 MODEL = "model"
-"""Folder of an export's artifacts that the SavedModel lies in."""
+"""Artifact folder of an export that holds the SavedModel."""
 RUN, STAGE, KEY, FOLDER = (TAG + name for name in ("run", "stage", "record", "folder"))
 _PARENT = "mlflow.parentRunId"
 _FINISHED = RunStatus.to_string(RunStatus.FINISHED)
-_DIGEST_DIGITS = 36  # MLflow takes no more; all of them are in a tag
-_BATCH = 100  # what it takes at once
+_DIGEST_DIGITS = 36  # MLflow's limit; a tag has the whole hash
+_BATCH = 100  # MLflow's limit for one call
 _HEADLINES = ("f1", "precision", "recall", "rmse_xyz_m", "objective")
 Item = TypeVar("Item")
 
 
 def write_run(client: MlflowClient, experiment: str, found: Found, name: str, logger: logging.Logger) -> dict[str, str]:
-    """Writes what a store does not have yet; what a kill interrupted is completed.
+    """Writes the records that a store does not have yet, and completes interrupted ones.
 
     Args:
-      client: of the store.
-      experiment: its number.
-      found: the run.
-      name: what the store knows the run by.
-      logger: told what is added.
+      client: client of the store.
+      experiment: ID of the experiment.
+      found: contents of the run's folder.
+      name: ID by which the store recognises the run.
+      logger: logs every record that is added.
 
     Returns:
-      MLflow's run of each record, by the record's key.
+      MLflow's run ID of each record, by the record's key.
     """
     parent = _parent(client, experiment, found, name)
     known = {run.data.tags.get(KEY): run for run in _search(client, experiment, _PARENT, parent.info.run_id)}
@@ -60,9 +60,9 @@ def _search(client: MlflowClient, experiment: str, tag: str, value: str) -> Iter
 
 
 def _parent(client: MlflowClient, experiment: str, found: Found, name: str) -> Run:
-    there = next(_search(client, experiment, RUN, name), None)
-    if there is not None:
-        return there
+    existing = next(_search(client, experiment, RUN, name), None)
+    if existing is not None:
+        return existing
     started = min((record.started_ms for record in found.records if record.stage != "data"), default=None)
     tags = {RUN: name, FOLDER: str(found.root.absolute())}
     return client.create_run(experiment, started, tags, found.root.absolute().name)
@@ -74,7 +74,7 @@ def _begin(client: MlflowClient, experiment: str, parent: Run, record: Record) -
 
 
 def _fill(client: MlflowClient, run: Run, record: Record) -> None:
-    """All of a record; done a second time it changes nothing."""
+    """Writes all of a record. The call is idempotent."""
     number, time = run.info.run_id, record.finished_ms
     params = [Param(name, value) for name, value in record.params.items()]
     tags = [RunTag(name, value) for name, value in record.tags.items()]
@@ -115,7 +115,7 @@ def _dataset(scenes: Scenes, stage: str) -> DatasetInput:
 
 
 def _finish_parent(client: MlflowClient, parent: Run, found: Found) -> None:
-    """What runs are compared by: the figures of the evaluation, the model and the verdicts."""
+    """Writes to the parent run what runs are compared by: metrics of the evaluation, the model and the verdicts."""
     tags: dict[str, str] = {}
     metrics: dict[str, float] = {}
     for record in found.records:
@@ -144,5 +144,5 @@ def _headline_tags(record: Record) -> dict[str, str]:
     return found
 
 
-def _changed(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
-    return any(there.get(name) != value for name, value in wanted.items())
+def _changed(wanted: Mapping[str, Any], existing: Mapping[str, Any]) -> bool:
+    return any(existing.get(name) != value for name, value in wanted.items())

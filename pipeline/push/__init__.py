@@ -1,1 +1,1 @@
-"""`python -m pipeline.push`: a blessed and validated model into the folder a server watches; or an earlier one back."""
+"""`python -m pipeline.push`: copies a blessed and validated model to the folder a server watches, or rolls back."""

@@ -1,4 +1,4 @@
-"""Pushes what is blessed and validated, with where it comes from, or rolls back."""
+"""Pushes a blessed and validated model together with its lineage, or rolls back."""
 
 import logging
 
@@ -21,11 +21,11 @@ from pipeline.release.versions import (
 
 
 def push_model(options: PushOptions, logger: logging.Logger) -> Version:
-    """Pushes, or rolls back; returns the version that is served then.
+    """Pushes, or rolls back; returns the version that is served afterwards.
 
     Raises:
-      ValueError: no blessing or validation of this very model, or no version to roll back to.
-      Busy, OSError: another push is under way, or the disk is full.
+      ValueError: this model is not blessed and validated, or there is no version to roll back to.
+      Busy, OSError: another push is running, or the disk is full.
     """
     if options.rollback is not None:
         version = roll_back(options.model_base_path, options.rollback)
@@ -48,11 +48,11 @@ def _push(options: PushOptions, logger: logging.Logger) -> Version:
     if served is not None and _model_of(served) == digest:
         logger.info(f"nothing has changed: version {served.number} in {options.model_base_path} is this model")
         return served
-    taken_back = [v.number for v in versions_in(options.model_base_path) if v.withdrawn and _model_of(v) == digest]
-    if taken_back:
+    withdrawn = [v.number for v in versions_in(options.model_base_path) if v.withdrawn and _model_of(v) == digest]
+    if withdrawn:
         raise ValueError(
-            f"--saved-model: expected a model that was not taken back, got that of version {taken_back[-1]}; "
-            f"--rollback {taken_back[-1]} brings it back"
+            f"--saved-model: expected a model that was not withdrawn, got that of version {withdrawn[-1]}; "
+            f"--rollback {withdrawn[-1]} restores it"
         )
     manifests = [
         manifest for path in (staged, options.blessing, options.infra_validation) for manifest in manifests_behind(path)

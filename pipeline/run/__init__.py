@@ -1,1 +1,1 @@
-"""`python -m pipeline.run CONFIG.toml`: from a file to a pushed model; every step cached, recorded and safe to kill."""
+"""`python -m pipeline.run CONFIG.toml`: runs the whole pipeline; every step is cached, recorded and resumable."""

@@ -8,10 +8,10 @@ from pipeline.run.options import RunOptions
 
 
 def run_directory(options: RunOptions) -> Path:
-    """Where everything goes.
+    """The folder of the run.
 
     Raises:
-      ValueError: the file is no run's.
+      ValueError: the file is not a run file.
     """
     from pipeline.run.run_file import read_run_file
 

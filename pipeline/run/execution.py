@@ -1,4 +1,4 @@
-"""The work of a run: the plan, the stages that are left, each a process of its own, and a summary."""
+"""Executes a run: makes the plan, starts each remaining stage as a process, and prints a summary."""
 
 import logging
 import subprocess
@@ -19,22 +19,22 @@ from pipeline.run.steps import steps
 from pipeline.run.summary import summary
 from serving.server_process import end_with_parent
 
-_TOLD_WHOLE = ("train", "refine", "tune", "locate")
-"""Stages whose own words a person waits for; the others' are in the log, their result in the summary."""
+_SHOWN_STAGES = ("train", "refine", "tune", "locate")
+"""Stages whose output is shown on the console; that of the others goes only to the log."""
 
 
 class StageFailed(RuntimeError):
-    """A stage ended with an error, which it has told of itself."""
+    """A stage ended with an error, which it has printed itself."""
 
 
 def run(options: RunOptions, logger: logging.Logger) -> int | None:
-    """Does what is left to do; FAIL where a verdict stopped it.
+    """Runs the remaining stages. Returns FAIL if a verdict stopped the run.
 
     Raises:
-      Differs: a folder holds the results of something else; nothing was touched.
+      Differs: a folder holds results of other options or inputs; nothing was changed.
       Busy: another run works in the folder.
-      StageFailed: a stage did.
-      ValueError, OSError: options that are refused, or scenes or a model that are damaged.
+      StageFailed: a stage failed.
+      ValueError, OSError: an option is invalid, or scenes or a model are damaged.
     """
     file = read_run_file(options.config, options.run_dir, options.installation)
     with folder_lock(file.run_dir):
@@ -42,10 +42,10 @@ def run(options: RunOptions, logger: logging.Logger) -> int | None:
         logger.info(f"plan of {file.run_dir} from {file.path}:")
         for line in plan_lines(plan):
             logger.info(line)
-        return None if options.plan else _work_off(plan, file.run_dir, logger)
+        return None if options.plan else _execute(plan, file.run_dir, logger)
 
 
-def _work_off(plan: Sequence[Planned], run_dir: Path, logger: logging.Logger) -> int | None:
+def _execute(plan: Sequence[Planned], run_dir: Path, logger: logging.Logger) -> int | None:
     started, spent = time.monotonic(), dict[str, float]()
     stopped = None
     for number, planned in enumerate(plan, start=1):
@@ -68,7 +68,7 @@ def _work_off(plan: Sequence[Planned], run_dir: Path, logger: logging.Logger) ->
 
 
 def run_process(stage: str, given: Sequence[str], logger: logging.Logger) -> int:
-    """Runs a stage in a process that ends if this one is killed, and passes on what it says; its exit status."""
+    """Runs a stage in a process that ends if this one is killed, logs its output, and returns its exit status."""
     command = [sys.executable, "-m", module(stage), *given]
     logger.debug(" ".join(command))
     with subprocess.Popen(
@@ -81,6 +81,6 @@ def run_process(stage: str, given: Sequence[str], logger: logging.Logger) -> int
 
 
 def pass_on(stage: str, line: str, logger: logging.Logger) -> None:
-    """A line that a stage said: to the console or into the log alone."""
-    told = stage in _TOLD_WHOLE and not line.startswith("log: ")
-    logger.log(logging.INFO if told else logging.DEBUG, line.rstrip())
+    """Logs a line of a stage's output: to the console and the log, or to the log alone."""
+    is_shown = stage in _SHOWN_STAGES and not line.startswith("log: ")
+    logger.log(logging.INFO if is_shown else logging.DEBUG, line.rstrip())

@@ -1,4 +1,4 @@
-"""What a run has done and has still to do, in words."""
+"""The plan of a run: which steps are done, and which are to run."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -9,18 +9,18 @@ from pipeline.run.steps import Step
 
 @dataclasses.dataclass(frozen=True)
 class Planned:
-    """A step and whether its results are there already."""
+    """A step, and whether its results already exist."""
 
     step: Step
     is_done: bool
 
 
 def make_plan(steps: Sequence[Step]) -> list[Planned]:
-    """Looks at the folders of all steps; what follows a step that is still to run is still to run as well.
+    """Checks the folders of all steps. Every step after the first one that is to run is to run as well.
 
     Raises:
-      Differs: a folder holds the results of something else.
-      ValueError: a set of scenes or a model that is there is damaged.
+      Differs: a folder holds results of other options or inputs.
+      ValueError: a set of scenes or a model is damaged.
     """
     found: list[Planned] = []
     for step in steps:
@@ -39,7 +39,7 @@ def _is_done(step: Step) -> bool:
 
 
 def plan_lines(plan: Sequence[Planned]) -> Iterator[str]:
-    """The plan as people read it."""
+    """The plan as log lines."""
     for planned in plan:
         what = "unchanged" if planned.is_done else f"runs, about {duration(planned.step.seconds)}"
         yield f"  {planned.step.name:<15} {what}"
@@ -48,7 +48,7 @@ def plan_lines(plan: Sequence[Planned]) -> Iterator[str]:
 
 
 def duration(seconds: float) -> str:
-    """Such as "40 s", "3 min" or "1.5 h"."""
+    """Formats a duration, such as "40 s", "3 min" or "1.5 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""A run's file: a table for each stage, with the options of `ris-mvdr STAGE --help` as keys."""
+"""The run file: a table for each stage, with the options of `ris-mvdr STAGE --help` as keys."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -29,10 +29,12 @@ class _Told(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True)
 class RunFile:
-    """What a file says.
+    """Contents of a run file.
 
-    path: the file. run_dir: where everything goes. installation: file of the surface it is all for, None for the sets'
-    own. tables: options by stage.
+    path: the file.
+    run_dir: folder of the run.
+    installation: installation file for all stages; None for the installation of each set of scenes.
+    tables: options by stage.
     """
 
     path: Path
@@ -45,16 +47,16 @@ class RunFile:
         return stage in self.tables or stage not in OPTIONAL
 
     def told(self, stage: str, options: Options) -> Options:
-        """Options of a stage with the file's in their place.
+        """Returns options of a stage, overridden by those in the file.
 
         Raises:
-          ValueError: an unknown one, or a value it refuses; names the file and the table.
+          ValueError: an option is unknown or invalid; the message names the file and the table.
         """
         try:
             return replaced(options, dict(_dotted(self.tables.get(stage, {}))))
         except ValueError as error:
-            said = str(error).removeprefix("hyperparameters: ")
-            raise ValueError(f"{self.path}: [{stage}]: {said}") from None
+            reason = str(error).removeprefix("hyperparameters: ")
+            raise ValueError(f"{self.path}: [{stage}]: {reason}") from None
 
 
 def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -66,12 +68,12 @@ def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def read_run_file(path: Path, run_dir: Path | None = None, installation: Path | None = None) -> RunFile:
-    """Reads a run's file.
+    """Reads a run file.
 
     Args:
-      path: TOML.
-      run_dir: where everything goes, in place of the file's own run_dir.
-      installation: in place of the file's own installation.
+      path: the TOML file.
+      run_dir: folder of the run; overrides run_dir in the file.
+      installation: installation file; overrides installation in the file.
 
     Raises:
       ValueError: no TOML, something in it that is no stage, or an installation that cannot be.

@@ -1,4 +1,4 @@
-"""The steps of a run, in order: the options of each stage, whether its results are there, and what may stop the run."""
+"""The steps of a run in order: the options of each stage, whether its results exist, and what stops the run."""
 
 import dataclasses
 import json
@@ -45,9 +45,13 @@ MODEL_NAME = "ris_localizer"
 class Step:
     """One stage of a run.
 
-    name: the stage's. options: its dataclass. is_done: whether its results are there and unchanged; may
-    raise `Differs`, and ValueError or OSError while what it reads is not there. seconds: about how long it takes on two
-    cores. verdict: file of the verdict it leaves. good: the verdict without which the run ends, where there is one.
+    name: name of the stage.
+    options: its options.
+    is_done: whether its results exist and are unchanged; may raise `Differs`, and ValueError or OSError as long as its
+      inputs do not exist.
+    seconds: estimated duration on two cores.
+    verdict: file of its verdict; None without.
+    good: the verdict that is required for the run to continue; None if the verdict does not matter.
     """
 
     name: str
@@ -58,7 +62,7 @@ class Step:
     good: str | None = None
 
     def stops(self) -> str | None:
-        """What in its verdict ends the run, None if nothing does."""
+        """The reason why its verdict stops the run; None if it does not."""
         if self.verdict is None or self.good is None:
             return None
         record = json.loads(self.verdict.read_text(encoding="utf-8"))
@@ -70,7 +74,7 @@ def steps(file: RunFile) -> list[Step]:
     """All steps of a run.
 
     Raises:
-      ValueError: options that are refused or do not go together.
+      ValueError: an option is invalid, or options contradict each other.
     """
     return list(_steps(file))
 
@@ -127,7 +131,7 @@ def _steps(file: RunFile) -> Iterator[Step]:
     served, pushed_to = staged, None
     if file.has("push"):
         if blessed is None:
-            raise ValueError(f"{file.path}: [push]: expected a table [bless] beside it: only what is blessed is pushed")
+            raise ValueError(f"{file.path}: [push]: expected also a table [bless]: only a blessed model is pushed")
         verdicts = (blessed.run_dir / BLESSING_FILE, canary.run_dir / INFRA_FILE)
         pushed = file.told("push", PushOptions(serving, staged, *verdicts))
         yield _push(pushed)
@@ -140,16 +144,16 @@ def _steps(file: RunFile) -> Iterator[Step]:
 
 
 def _check_blocks(file: RunFile, scenes: SceneSet, measured: EvaluateOptions, blessed: BlessOptions) -> None:
-    """The test scenes of a blessing are set aside: the evaluation may not look at them.
+    """Checks that the evaluation does not use the test scenes that are reserved for the blessing.
 
     Raises:
       ValueError: the two blocks overlap.
     """
-    looked_at = measured.scenes if measured.split == "test" else 0
-    if looked_at + blessed.scenes > scenes.test:
+    evaluated = measured.scenes if measured.split == "test" else 0
+    if evaluated + blessed.scenes > scenes.test:
         raise ValueError(
             f"{file.path}: [evaluate] and [bless]: expected at most {scenes.test} test scenes together, "
-            f"got {looked_at} and {blessed.scenes}"
+            f"got {evaluated} and {blessed.scenes}"
         )
 
 
@@ -187,7 +191,7 @@ def _confidence(options: ConfidenceOptions) -> Step:
 
 
 def _learnability(options: LearnabilityOptions, good: str | None) -> Step:
-    """A verdict that ends the run only where something costly asks for it."""
+    """The step `learnability`; its verdict stops the run only before the costly refiner, where `good` is given."""
     record = options.run_dir / VERDICT_FILE
     return Step(
         "learnability",
@@ -253,7 +257,7 @@ def _mlflow(options: MlflowOptions) -> Step:
 
 
 def _locate(options: LocateOptions, base_path: Path) -> Step:
-    """Done if its measurement is later than the version it was sent to."""
+    """The step `locate`; it is done if its measurement file is newer than the served version."""
 
     def is_done() -> bool:
         version = served_version(base_path)

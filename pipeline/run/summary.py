@@ -1,4 +1,4 @@
-"""What came out of a run, where it lies, and what to do next."""
+"""The summary at the end of a run: results, their folders, and the next commands."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,24 +11,24 @@ from pipeline.run.steps import MODEL_NAME, Step
 
 
 def summary(run_dir: Path, plan: Sequence[Planned], spent: Mapping[str, float]) -> Iterator[str]:
-    """Lines for the end of a run.
+    """Yields the lines of the summary.
 
     Args:
-      run_dir: of the run.
+      run_dir: folder of the run.
       plan: its steps.
-      spent: seconds of those that were run.
+      spent: durations in seconds of the steps that were run, by name.
     """
     for planned in plan:
         name = planned.step.name
-        there = planned.is_done or name in spent
-        what = "unchanged" if planned.is_done else duration(spent[name]) if there else "not run"
-        yield f"  {name:<15} {what:<10} {_result(planned.step) if there else ''}".rstrip()
+        has_result = planned.is_done or name in spent
+        what = "unchanged" if planned.is_done else duration(spent[name]) if has_result else "not run"
+        yield f"  {name:<15} {what:<10} {_result(planned.step) if has_result else ''}".rstrip()
     done = {planned.step.name: planned.step for planned in plan if planned.is_done or planned.step.name in spent}
     if "learnability" in done:
         judged = _read(run_dir / "train" / "learnability.json")
         names = {"untrained": "untrained", "trained": "trained", "sequential_ml": "sequential maximum likelihood"}
         f1 = ", ".join(f"{name} {judged['scores'][key]['f1']:.3f}" for key, name in names.items())
-        yield f"F1 on {done['learnability'].options.scenes} validation scenes that chose nothing: {f1}"
+        yield f"F1 on {done['learnability'].options.scenes} validation scenes not used for any choice: {f1}"
     if "evaluate" in done:
         tested = done["evaluate"].options
         yield f"F1 of the exported model on {tested.scenes} test scenes: {_f1(tested.output_dir):.3f}"
@@ -48,7 +48,7 @@ def _next(run_dir: Path, done: Mapping[str, Step]) -> Iterator[str]:
 
 
 def _result(step: Step) -> str:
-    """What came of a step, in a few words."""
+    """The result of a step in a few words."""
     if step.name == "evaluate":
         metrics = _read(step.options.output_dir / "metrics.json")
         low, high = metrics["standard"]["f1_interval"]

@@ -1,4 +1,4 @@
-"""`python -m pipeline.validate`: are the scenes on disk what they should be? VALID or INVALID, with statistics.
+"""`python -m pipeline.validate`: checks the scenes on disk. The verdict is VALID or INVALID, with statistics.
 
-With --measurements also whether what a server is sent looks like what was trained on.
+With --measurements, it also checks whether measurements sent to a server resemble the training scenes.
 """

@@ -1,4 +1,4 @@
-"""Looks at every scene of a set on disk and leaves the verdict with statistics."""
+"""Checks every scene of a set on disk, and writes the verdict with statistics."""
 
 import json
 import logging
@@ -32,11 +32,11 @@ def expected_fingerprint(options: ValidateOptions) -> Fingerprint:
 
 
 def validate(options: ValidateOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Looks at the scenes, or reads the verdict that lies there; returns the record.
+    """Checks the scenes and writes the verdict, or reads an existing one; returns the record.
 
     Raises:
-      Differs: the folder holds the verdict on something else.
-      FileNotFoundError, ValueError: no scenes, or torn ones.
+      Differs: the folder holds a verdict made with other options or inputs.
+      FileNotFoundError, ValueError: the scenes do not exist, or are truncated.
     """
     with making(options.run_dir, expected_fingerprint(options), logger) as run:
         if run.state != "done":
@@ -44,7 +44,7 @@ def validate(options: ValidateOptions, logger: logging.Logger) -> dict[str, Any]
             write_json(options.run_dir / VALIDATION_FILE, plain(_validate(options, logger)))
             run.finish(VALIDATION_FILE)
     record: dict[str, Any] = json.loads((options.run_dir / VALIDATION_FILE).read_text(encoding="utf-8"))
-    logger.info(f"{record['verdict']}: {'; '.join(record['reasons'][:_SHOWN]) or 'all scenes are as they should be'}")
+    logger.info(f"{record['verdict']}: {'; '.join(record['reasons'][:_SHOWN]) or 'no faults found'}")
     return record
 
 
@@ -56,7 +56,7 @@ def _validate(options: ValidateOptions, logger: logging.Logger) -> dict[str, Any
         by_split[split] = inspect(batches.as_numpy_iterator(), expected)
         logger.info(f"{split}: {len(by_split[split].hashes)} scenes, {sum(by_split[split].faults.values())} faults")
     twice = duplicates(by_split)
-    reasons = twice[:_SHOWN] + ([f"{len(twice)} scenes are there twice"] if len(twice) > _SHOWN else [])
+    reasons = twice[:_SHOWN] + ([f"{len(twice)} scenes are duplicates"] if len(twice) > _SHOWN else [])
     for split, found in by_split.items():
         reasons += [f"{split}: {fault}, {count} scenes" for fault, count in found.faults.items()]
     figures = {split: found.measured() for split, found in by_split.items()}
@@ -64,7 +64,7 @@ def _validate(options: ValidateOptions, logger: logging.Logger) -> dict[str, Any
     for name, row in skewed.items():
         logger.info(f"measurements, {name}: distance {row['distance']:.3f}, limit {row['limit']:.3f}")
     reasons += [
-        f"measurements: {name} is {row['distance']:.2f} from the training scenes', at most {row['limit']:.2f} asked"
+        f"measurements: {name} is {row['distance']:.2f} from the training scenes, allowed at most {row['limit']:.2f}"
         for name, row in skewed.items()
         if row["skewed"]
     ]

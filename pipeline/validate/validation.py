@@ -1,4 +1,4 @@
-"""Whether a set of scenes is what it should be, and how unlike the scenes it is what a server is sent."""
+"""Checks of a set of scenes, and the skew between training scenes and the measurements sent to a server."""
 
 import dataclasses
 import hashlib
@@ -11,14 +11,19 @@ from scipy import stats
 
 from tfds_shards.scene_sets import SceneSet
 
-_SNR_LIMITS_DB = (-60.0, 80.0)  # beyond these a number is no SNR anybody reports
+_SNR_LIMITS_DB = (-60.0, 80.0)  # values outside are not plausible
 _ROUNDING = 1e-5
 Batch = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass
 class Findings:
-    """What was found in scenes: faults by their text with how many scenes have them, figures, hashes of scenes."""
+    """Findings in scenes.
+
+    faults: number of scenes with each fault, by its description.
+    figures: statistics of each scene, by name.
+    hashes: hash of each scene.
+    """
 
     faults: dict[str, int] = dataclasses.field(default_factory=dict)
     figures: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)
@@ -30,16 +35,16 @@ class Findings:
             self.faults[fault] = self.faults.get(fault, 0) + int(scenes.sum())
 
     def measured(self) -> dict[str, np.ndarray]:
-        """Every figure of all scenes."""
+        """The statistics of all scenes, by name; [S] each."""
         return {name: np.concatenate(parts) for name, parts in self.figures.items()}
 
 
 def inspect(batches: Iterable[Batch], expected: SceneSet) -> Findings:
-    """Looks at every scene of a split.
+    """Checks every scene of a split.
 
     Args:
-      batches: of `load_scenes`, as arrays.
-      expected: the set they belong to.
+      batches: batches from `load_scenes`, as arrays.
+      expected: the set that the scenes belong to.
     """
     found = Findings()
     next_index = 0
@@ -89,10 +94,10 @@ def _inspect_sources(batch: Batch, expected: SceneSet, found: Findings) -> None:
 
 
 def measurement_figures(batch: Batch) -> dict[str, np.ndarray]:
-    """What can be measured of a measurement whatever its scale, [B] each: what served ones are compared by.
+    """Statistics of measurements that do not depend on their scale, [B] float64 each; skew is measured with them.
 
-    snr_db: reported SNR. peak_db: strongest sample over the mean power. principal_share: share of the largest
-    eigenvalue of the sample covariance. channel_spread_db: standard deviation of the channel's gains.
+    snr_db: reported SNR, dB. peak_db: strongest sample over the mean power, dB. principal_share: share of the largest
+    eigenvalue of the sample covariance. channel_spread_db: standard deviation of the channel gains, dB.
     """
     snapshots, channel = batch["snapshots"], batch["channel"]
     power = np.abs(snapshots) ** 2
@@ -100,7 +105,7 @@ def measurement_figures(batch: Batch) -> dict[str, np.ndarray]:
     covariance = np.einsum("blm,bln->bmn", snapshots, snapshots.conj()) / snapshots.shape[1]
     finite = np.isfinite(covariance).all(axis=(1, 2))
     eigenvalues = np.linalg.eigvalsh(np.where(finite[:, None, None], covariance, 0.0))
-    eigenvalues[~finite] = np.nan  # its own fault; of NaN the decomposition does not converge
+    eigenvalues[~finite] = np.nan  # reported as a fault of its own; the decomposition of NaN does not converge
     gains_db = 20.0 * np.log10(np.maximum(np.abs(channel), 1e-30)).reshape(len(channel), -1)
     return {
         "snr_db": np.asarray(batch["snr_db"], np.float64),
@@ -111,7 +116,7 @@ def measurement_figures(batch: Batch) -> dict[str, np.ndarray]:
 
 
 def duplicates(by_split: Mapping[str, Findings]) -> list[str]:
-    """Scenes that are in a split twice, or in two splits."""
+    """Describes the scenes that occur twice, in one split or in two."""
     seen: dict[bytes, tuple[str, int]] = {}
     found = []
     for split, findings in by_split.items():
@@ -123,7 +128,7 @@ def duplicates(by_split: Mapping[str, Findings]) -> list[str]:
 
 
 def summary(values: np.ndarray) -> dict[str, float]:
-    """A figure's distribution."""
+    """Quantiles, mean and standard deviation of a statistic."""
     quantiles = np.quantile(values, [0.0, 0.25, 0.5, 0.75, 1.0])
     named = dict(zip(("min", "q25", "median", "q75", "max"), map(float, quantiles), strict=True))
     return {**named, "mean": float(values.mean()), "std": float(values.std())}
@@ -132,12 +137,12 @@ def summary(values: np.ndarray) -> dict[str, float]:
 def skew(
     training: Mapping[str, np.ndarray], served: Mapping[str, np.ndarray], limit: float
 ) -> dict[str, dict[str, Any]]:
-    """Kolmogorov-Smirnov distance of every figure of served measurements from the training scenes'.
+    """Kolmogorov-Smirnov distance between served measurements and training scenes, for every statistic.
 
     Args:
-      training, served: figures of `measurement_figures`.
-      limit: the largest distance that is no skew, for many measurements; few may lie further off by chance, as far as
-        the two-sample test at 1 % lets them.
+      training, served: statistics from `measurement_figures`.
+      limit: largest distance without skew. With few measurements, the larger limit of the two-sample test at 1 %
+        applies.
     """
     found = {}
     for name in served:

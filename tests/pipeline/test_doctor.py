@@ -1,4 +1,4 @@
-"""The doctor: a line a check, and a status that says whether all of them hold."""
+"""The doctor: one line per check, and an exit status that says whether all checks passed."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A run compiled to a pipeline of Kubeflow: the steps of `ris-mvdr run`, whose commands do what they do there."""
+"""A run compiled to a Kubeflow pipeline has the steps and commands of `ris-mvdr run`."""
 
 import dataclasses
 import os
@@ -34,7 +34,7 @@ scenes = 1
 
 @pytest.fixture(scope="module")
 def run_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run in which a verdict of learnability stops nothing."""
+    """A run in which the verdict of learnability stops nothing."""
     path = tmp_path_factory.mktemp("kubeflow") / "small_run.toml"
     path.write_text(RUN)
     return path
@@ -94,7 +94,7 @@ def needs_kfp() -> None:
 
 @pytest.fixture(scope="module")
 def compiled(run_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The pipeline, and what of it is for Kubernetes alone."""
+    """The compiled pipeline, and its Kubernetes-specific part."""
     needs_kfp()
     output = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
     line = [run_file, "--image", IMAGE, "--output", output, "--volume-claim", CLAIM, "--mount-path", MOUNT]
@@ -134,7 +134,7 @@ def test_every_step_has_the_volume_and_what_it_asks_for(compiled, found: list[St
 
 
 def test_kfp_runs_a_step(found: list[Step], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its runner for this machine takes Python functions only, so one calls the command of the step `data`."""
+    """The local runner of kfp takes only Python functions, so a function calls the command of the step `data`."""
     needs_kfp()
     from kfp import dsl, local
 

@@ -1,4 +1,4 @@
-"""`python -m pipeline.locate` end to end: fresh scenes, a server of its own, true against found."""
+"""`python -m pipeline.locate` end to end: new scenes, its own server, true and found sources."""
 
 import itertools
 import re
@@ -38,7 +38,7 @@ def test_fresh_scenes_are_sent_and_shown(
     measurement = read_measurement(path)
     total = 0
     for number, (heading, block) in enumerate(zip(headings, blocks, strict=True)):
-        # The scenes are those of numbers no stored split reaches, sent as they are.
+        # The scenes have indices beyond all stored splits, and are sent unchanged.
         scene = simulate_scene(CONFIGS["l64_random"], "test", 1_000_000 + number)
         np.testing.assert_array_equal(measurement.snapshots[number], scene.snapshots)
         np.testing.assert_array_equal(measurement.channel[number], scene.channel)
@@ -59,7 +59,7 @@ def test_fresh_scenes_are_sent_and_shown(
 
 
 def most_hits(true: np.ndarray, found: np.ndarray) -> int:
-    """Most one-to-one pairs within 5 deg, 5 deg and 1 m, by trying all of them."""
+    """Largest number of one-to-one pairs within 5 deg, 5 deg and 1 m, by trying all assignments."""
     few, many = sorted((true, found), key=len)
     within = np.all(np.abs(few[:, None] - many[None]) <= [5.01, 5.01, 1.01], axis=-1)
     orders = itertools.permutations(range(len(many)), len(few))

@@ -1,4 +1,4 @@
-"""`pipeline.mlflow`: a run's folder in a store of MLflow, read back with MLflow's own client."""
+"""`pipeline.mlflow` writes a run's folder to an MLflow store; the tests read it back with MLflow's own client."""
 
 import dataclasses
 import importlib
@@ -43,7 +43,7 @@ OLDER, NEWER = "1700000000", "1700000001"
 
 
 def train(folder: Path, localizer: Localizer, data_dir: Path) -> None:
-    """What `pipeline.train` leaves, its curves among it."""
+    """Writes the results of `pipeline.train`, including training curves."""
     options = TrainOptions(folder, config=(SCENES,), epochs=1)
     inputs = scenes_inputs(data_dir, options.config)
     with making(folder, fingerprint("train", options, inputs, left_out=("run_dir", "data_dir")), LOGGER) as run:
@@ -57,7 +57,7 @@ def train(folder: Path, localizer: Localizer, data_dir: Path) -> None:
 
 
 def export(version: Path, model: Path, backbone: Path) -> None:
-    """A model in a version with a record of how it came to be; its number makes it one of its own."""
+    """Writes an exported version with its manifest; its number makes it a different model."""
     shutil.copytree(model, version)
     (version / "assets").mkdir(exist_ok=True)
     (version / "assets" / "number").write_text(version.name)
@@ -69,7 +69,7 @@ def export(version: Path, model: Path, backbone: Path) -> None:
 
 
 def evaluate(folder: Path, version: Path, data_dir: Path) -> None:
-    """An evaluation's figures and one picture."""
+    """Writes the metrics of an evaluation and one picture."""
     options = EvaluateOptions(folder, version.parent, config=SCENES, scenes=4)
     inputs = {**scenes_inputs(data_dir, [SCENES]), "the model": Input(output_digest(version), version)}
     left_out = ("output_dir", "data_dir", "saved_model")
@@ -91,7 +91,7 @@ def take(version: Path, base_path: Path) -> Version:
 
 @pytest.fixture(scope="module")
 def original(tiny_localizer: Localizer, tiny_model: Path, tiny_scenes: Path, tmp_path_factory) -> Path:
-    """The folder of a run with two exported models, both pushed in turn; not to be written to."""
+    """The folder of a run with two exported models, both pushed in turn. Tests must not write to it."""
     folder = tmp_path_factory.mktemp("original") / "run"
     train(folder / "train", tiny_localizer, tiny_scenes)
     (model,) = (path for path in tiny_model.iterdir() if path.is_dir())
@@ -105,7 +105,7 @@ def original(tiny_localizer: Localizer, tiny_model: Path, tiny_scenes: Path, tmp
 
 @dataclasses.dataclass(frozen=True)
 class Tracked:
-    """A copy of the run and what a store knows of it, in an experiment and under a model's name of its own."""
+    """A copy of the run and its records in a store, with its own experiment and model name."""
 
     folder: Path
     options: MlflowOptions
@@ -114,15 +114,15 @@ class Tracked:
     capsys: pytest.CaptureFixture[str]
 
     def track(self) -> list[str]:
-        """Calls the stage; what it says."""
-        told = ["--tracking-uri", self.options.tracking_uri, "--experiment", self.options.experiment]
-        told += ["--registered-model", str(self.options.registered_model)]
-        self.monkeypatch.setattr(sys, "argv", ["track", str(self.folder), *told])
+        """Runs the stage; returns its output lines."""
+        flags = ["--tracking-uri", self.options.tracking_uri, "--experiment", self.options.experiment]
+        flags += ["--registered-model", str(self.options.registered_model)]
+        self.monkeypatch.setattr(sys, "argv", ["mlflow", str(self.folder), *flags])
         importlib.import_module("pipeline.mlflow.__main__").main()
         return self.capsys.readouterr().out.splitlines()
 
     def runs(self) -> dict[str, list[Run]]:
-        """By stage; "" is the run they are nested in."""
+        """MLflow's runs by stage; "" is the parent run."""
         experiment = self.client.get_experiment_by_name(self.options.experiment)
         found: dict[str, list[Run]] = {}
         for run in self.client.search_runs([experiment.experiment_id]):
@@ -130,7 +130,7 @@ class Tracked:
         return found
 
     def aliases(self) -> dict[str, str]:
-        """For each alias the number that its model was exported under."""
+        """The exported version number behind each alias."""
         name = self.options.registered_model
         aliases = self.client.get_registered_model(name).aliases
         return {
@@ -138,12 +138,12 @@ class Tracked:
         }
 
     def champion(self) -> Path:
-        """The model of that alias as the store hands it out."""
+        """Downloads the model of the alias `champion` from the store."""
         self.monkeypatch.setenv("MLFLOW_TRACKING_URI", self.options.tracking_uri)
         return Path(download_artifacts(f"models:/{self.options.registered_model}@champion"))
 
     def everything(self) -> object:
-        """All that a second call could change."""
+        """Everything that a second call could change."""
         name = self.options.registered_model
         runs = [run.to_dictionary() for some in self.runs().values() for run in some]
         versions = [dict(version) for version in self.client.search_model_versions(f"name = '{name}'")]
@@ -157,7 +157,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def make_tracked(original: Path, tmp_path: Path, monkeypatch, capsys) -> Callable[[str], Tracked]:
-    """Makes the run's copy for a store."""
+    """Creates copies of the run for a store."""
 
     def made(uri: str) -> Tracked:
         folder, name = tmp_path / "run", tmp_path.name
@@ -171,7 +171,7 @@ def make_tracked(original: Path, tmp_path: Path, monkeypatch, capsys) -> Callabl
 
 @pytest.fixture
 def run(make_tracked, store: str) -> Tracked:
-    """For the SQLite file."""
+    """A tracked copy in the SQLite file."""
     return make_tracked(store)
 
 
@@ -216,7 +216,7 @@ def test_a_stage_has_its_options_digests_scenes_and_curves(run: Tracked) -> None
 def test_figures_and_records_are_artifacts(run: Tracked) -> None:
     run.track()
     (evaluated,) = run.runs()["evaluate"]
-    assert evaluated.data.metrics == {"f1": 0.5, "standard.f1": 0.5}  # no settings, no value that there is not
+    assert evaluated.data.metrics == {"f1": 0.5, "standard.f1": 0.5}  # neither settings nor missing values
     number = evaluated.info.run_id
     assert {file.path for file in run.client.list_artifacts(number)} >= {"manifest.json", "metrics.json", "figures"}
     picture = Path(run.client.download_artifacts(number, "figures/snr.png"))
@@ -226,7 +226,7 @@ def test_figures_and_records_are_artifacts(run: Tracked) -> None:
 
 
 def test_a_second_call_adds_nothing(run: Tracked) -> None:
-    """Nor does one for the folder in another place."""
+    """Neither does a call after the folder has moved."""
     run.track()
     before = run.everything()
     assert not [line for line in run.track() if line.startswith(("tracked", "registered"))]
@@ -237,7 +237,7 @@ def test_a_second_call_adds_nothing(run: Tracked) -> None:
 
 
 def test_what_a_kill_interrupted_is_completed(run: Tracked) -> None:
-    """Before the run of the first stage, of another and the one they are nested in are closed."""
+    """Interrupted before the run of the first stage, of another stage, and of the parent was closed."""
     with pytest.MonkeyPatch.context() as patch:
         close, closed = MlflowClient.set_terminated, []
 
@@ -277,18 +277,18 @@ def test_aliases_follow_what_is_exported_and_served(run: Tracked, tiny_model: Pa
 
     (stranger,) = (path for path in tiny_model.iterdir() if path.is_dir())
     take(stranger, base_path)
-    assert any("is served and not registered" in line for line in run.track())
+    assert any("is served but not registered" in line for line in run.track())
     assert run.aliases() == {"candidate": NEWER}
 
 
 def test_a_harmed_stage_is_left_out(run: Tracked) -> None:
     (run.folder / "evaluation" / "metrics.json").write_text("{}")
-    assert any(line.endswith("metrics.json is not what its manifest says") for line in run.track())
+    assert any(line.endswith("metrics.json does not match its manifest") for line in run.track())
     assert "evaluate" not in run.runs()
 
 
-def test_a_store_that_is_gone_is_told_again(run: Tracked, tmp_path: Path) -> None:
-    """A plan sees it without MLflow."""
+def test_a_missing_store_is_not_tracked(run: Tracked, tmp_path: Path) -> None:
+    """The plan of a run finds that out without MLflow."""
     run.track()
     assert is_tracked(run.options)
     assert not is_tracked(dataclasses.replace(run.options, tracking_uri=f"sqlite:///{tmp_path / 'none.db'}"))
@@ -297,7 +297,7 @@ def test_a_store_that_is_gone_is_told_again(run: Tracked, tmp_path: Path) -> Non
 
 @pytest.fixture
 def server(store: str, tmp_path: Path) -> Iterator[str]:
-    """MLflow's own, on the same SQLite file; where it listens."""
+    """MLflow's own server, on the same SQLite file; yields its address."""
     command = [
         "-m",
         "mlflow",
@@ -317,7 +317,7 @@ def server(store: str, tmp_path: Path) -> Iterator[str]:
         assert process.stderr is not None
         said = (re.search(r"running on (http://\S+)", line) for line in process.stderr)
         uri = next(match[1] for match in said if match is not None)
-        rest = threading.Thread(target=process.stderr.read)  # or its pipe is full soon
+        rest = threading.Thread(target=process.stderr.read)  # otherwise its pipe fills up
         rest.start()
         yield uri
         process.terminate()
@@ -340,8 +340,6 @@ def test_what_is_refused_is_one_line(refused, original: Path, tmp_path: Path, mo
     folder = shutil.copytree(original, tmp_path / "run")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     said = refused("track", folder, "--tracking-uri", "http://127.0.0.1:9")
-    assert said.startswith(
-        "--tracking-uri: expected a store of MLflow that takes all this, got http://127.0.0.1:9: API"
-    )
+    assert said.startswith("--tracking-uri: expected a store that accepts the run, got http://127.0.0.1:9: API")
     monkeypatch.setitem(sys.modules, "mlflow", None)
     assert refused("track", folder) == "mlflow: expected the package mlflow, found none; pip install 'ris-mvdr[mlflow]'"

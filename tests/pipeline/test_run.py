@@ -1,4 +1,4 @@
-"""`pipeline.run`: one file to a pushed model; nothing twice, nothing stale, and an end that says what came of it."""
+"""`pipeline.run`: from one file to a pushed model; nothing is run twice or left stale, and a summary ends the run."""
 
 import contextlib
 import importlib
@@ -72,7 +72,7 @@ MOST_LINES = 60
 
 
 def here(stage: str, given: Sequence[str], logger: logging.Logger) -> int:
-    """A stage in this process."""
+    """Runs a stage in this process."""
     sys.argv = [stage, *given]
     said, status = io.StringIO(), 0
     with contextlib.redirect_stdout(said):
@@ -90,8 +90,10 @@ Run = Callable[..., tuple[int, list[str]]]
 
 @pytest.fixture(scope="module")
 def run_again(tiny_localizer: Localizer, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs the file in the same folder each time, its stages in this process; exit status, and what it said
-    or, after an error, complained of."""
+    """Runs the file in the same folder each time, with its stages in this process.
+
+    The returned function gives the exit status and the output, or the errors if it failed.
+    """
     folder = tmp_path_factory.mktemp("run")
     tiny_localizer.weights.save(folder / "initial.keras")
     (folder / "thresholds.toml").write_text(THRESHOLDS)
@@ -129,7 +131,7 @@ def run_again(tiny_localizer: Localizer, tiny_scenes: Path, tmp_path_factory: py
 
 @pytest.fixture(scope="module")
 def finished(run_again: Run) -> tuple[Path, list[str]]:
-    """The folder of a run that came to its end, and its console."""
+    """The folder of a finished run, and its console output."""
     status, console = run_again()
     assert status == 0, console
     return run_again.folder, console  # type: ignore[attr-defined]
@@ -147,10 +149,10 @@ def test_every_stage_leaves_what_it_promises(finished: tuple[Path, list[str]]) -
 
 
 def test_what_a_server_watches_was_evaluated_before(finished: tuple[Path, list[str]]) -> None:
-    """The run exported into that folder before it evaluated once."""
+    """Regression: the run once exported to that folder before it evaluated."""
     folder, console = finished
     headings = [line for line in console if re.match(r"== \d+/11 ", line)]
-    assert [line.split()[2].rstrip(":") for line in headings] == STAGES[1:]  # the scenes were there
+    assert [line.split()[2].rstrip(":") for line in headings] == STAGES[1:]  # the scenes existed
     assert not [path for path in (folder / "serving" / MODEL_NAME).iterdir() if path.name.startswith("staging")]
     assert len(versions_in(folder / "serving" / MODEL_NAME)) == len(versions_in(folder / "export" / MODEL_NAME)) == 1
 
@@ -186,22 +188,22 @@ def test_lineage_answers_for_the_served_version(finished: tuple[Path, list[str]]
     base_path = folder / "serving" / MODEL_NAME
     lineage = importlib.import_module("pipeline.lineage.__main__")
 
-    def told(*options: object) -> str:
+    def lines_of(*options: object) -> str:
         logs = ["--model-base-path", base_path, "--log-dir", folder / "logs"]
         monkeypatch.setattr(sys, "argv", ["lineage", *map(str, [*options, *logs])])
         lineage.main()
         return capsys.readouterr().out
 
-    text = told("champion")
+    text = lines_of("champion")
     weights = content_digest(folder / "train" / "backbone.keras")
     for expected in ("BLESSED on test scenes", "VALID: ", "export, run ", "train, run ", "data", "epochs = 1"):
         assert expected in text
-    assert f"left backbone.keras: {weights[:12]}" in text
+    assert f"wrote backbone.keras: {weights[:12]}" in text
     version = served_version(base_path)
     assert version is not None
     for behind in (folder / "train" / "backbone.keras", weights[:12]):
-        assert f"is behind {version.number} of" in told("--of", behind)
-    assert "is behind no version of" in told("--of", "0123456789ab")
+        assert f"is an input of versions {version.number} in" in lines_of("--of", behind)
+    assert "is an input of no version in" in lines_of("--of", "0123456789ab")
     release = read_release(version.path)
     assert release is not None
     assert {manifest["fingerprint"]["stage"] for manifest in release["manifests"]} >= {"data", "train", "export"}
@@ -228,7 +230,7 @@ def test_other_options_are_refused_before_anything_is_touched(finished, run_agai
 
 
 def test_what_was_harmed_is_made_again_and_nothing_before_it(finished, run_again: Run) -> None:
-    """As a kill or a full disk leaves it; what follows is found to be as it was."""
+    """As after a kill or a full disk; the later stages find their results unchanged."""
     folder, _ = finished
     before = served_version(folder / "serving" / MODEL_NAME)
     f1 = json.loads((folder / "evaluation" / "metrics.json").read_text())["standard"]["f1"]
@@ -243,7 +245,7 @@ def test_what_was_harmed_is_made_again_and_nothing_before_it(finished, run_again
 
 
 def test_a_model_that_is_not_blessed_is_not_pushed(finished, run_again: Run) -> None:
-    """What stands against it is named, and the version that is served stays."""
+    """The reason is named, and the served version stays."""
     folder, _ = finished
     base_path = folder / "serving" / MODEL_NAME
     before = served_version(base_path)
@@ -254,7 +256,7 @@ def test_a_model_that_is_not_blessed_is_not_pushed(finished, run_again: Run) -> 
     status, console = run_again(lambda text: re.sub(r'thresholds = ".*"', place, text))
     assert status == FAIL, console
     (line,) = (line for line in console if line.startswith("== stopped"))
-    assert re.search(r"by bless: NOT_BLESSED: f1, overall: \d\.\d+, at least 2 asked", line)
+    assert re.search(r"by bless: NOT_BLESSED: f1, overall: \d\.\d+, required at least 2", line)
     assert served_version(base_path) == before
 
 
@@ -281,7 +283,7 @@ def test_files_that_are_refused(tmp_path: Path, text: str, said: str) -> None:
 
 
 def test_options_and_their_command_line_are_one() -> None:
-    """Defaults are left out, whatever else is there comes back."""
+    """Defaults are left out; all other options round-trip."""
     import tyro
 
     train = TrainOptions(Path("a"), config=("x", "y"), batch_size=8, initial=Path("b"))
@@ -295,7 +297,7 @@ def test_options_and_their_command_line_are_one() -> None:
 
 
 def test_a_plan_stops_at_the_first_step_that_is_to_run() -> None:
-    """What lies behind it is not looked at: its inputs will be others."""
+    """Later steps are not checked, because their inputs will change."""
 
     def never() -> bool:
         pytest.fail("looked at")

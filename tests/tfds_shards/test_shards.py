@@ -208,7 +208,7 @@ def test_second_build_reuses_the_first_and_says_so(tmp_path: Path, caplog: pytes
     written = {path: path.stat().st_mtime_ns for path in directory.iterdir()}
     first = caplog.text
     assert f"Built {name}: 4 train, 3 validation, 5 test scenes in {directory}" in first
-    assert "bytes a scene" in first and "scenes/s" in first
+    assert "bytes per scene" in first and "scenes/s" in first
     build(tmp_path, train=4)
     assert f"Reusing {name}: 4 train" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in directory.iterdir()} == written

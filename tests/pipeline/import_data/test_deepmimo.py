@@ -211,7 +211,7 @@ def test_the_measurement(tmp_path: Path) -> None:
     [
         ({"folder": "elsewhere"}, {}, "deepmimo.folder: expected a scenario of DeepMIMO v4, .*params.json"),
         ({}, {"rt_params": {}}, r"deepmimo.folder: expected a scenario of DeepMIMO v4, .*KeyError\('frequency'\)"),
-        ({}, {"scene": {"num_scenes": 4}}, "deepmimo.folder: expected a scenario of one moment, .* has 4"),
+        ({}, {"scene": {"num_scenes": 4}}, "deepmimo.folder: expected a static scenario, .* has 4 scenes"),
         ({}, {"rt_params": {"frequency": 1e9}}, 'deepmimo.phase: expected "whole" or "without_delay" for paths not of'),
         (
             {},

@@ -1,4 +1,4 @@
-"""Blessings: values, changes against the blessed model, slices, and what stands against them in words."""
+"""Blessings: value and change thresholds, slices, and the text of the reasons."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def answers(outputs: dict[str, np.ndarray]) -> Answers:
 
 
 def spoiled(outputs: dict[str, np.ndarray], where: np.ndarray) -> dict[str, np.ndarray]:
-    """Silent in some scenes."""
+    """The same answers, but without sources in some scenes."""
     nothing = silent(400)
     return {
         name: np.where(where.reshape(-1, *[1] * (value.ndim - 1)), nothing[name], value)
@@ -36,14 +36,14 @@ def test_without_thresholds_there_is_no_blessing() -> None:
     assert (found.verdict, found.reasons) == (NOT_BLESSED, ["no thresholds were given"])
 
 
-def test_values_are_asked_for() -> None:
+def test_value_thresholds() -> None:
     value = float(GOOD.evaluation.standard.total().f1)
     assert bless([Threshold(metric="f1", at_least=value)], GOOD, None).verdict == BLESSED
     missed = bless(
         [Threshold(metric="f1", at_least=value + 1e-6), Threshold(metric="rmse_xyz_m", at_most=0.0)], GOOD, None
     )
     assert missed.verdict == NOT_BLESSED
-    assert missed.reasons[0].startswith(f"f1, overall: {value:.4f}, at least")
+    assert missed.reasons[0].startswith(f"f1, overall: {value:.4f}, required at least")
     assert missed.reasons[1].startswith("rmse_xyz_m, overall: ")
 
 
@@ -85,14 +85,14 @@ def test_a_model_made_worse_in_a_slice_is_not_blessed_and_the_slice_is_named(whe
     assert found.verdict == NOT_BLESSED
     (reason,) = found.reasons
     assert reason.startswith(named)
-    assert "against the latest blessed model, worse by at most 0.05 asked" in reason
+    assert "against the latest blessed model, allowed to be worse by at most 0.05" in reason
     rows = {row["slice"]: row for row in slice_table(worse, GOOD)}
     if where.world is None:
         assert rows[str(where)]["interval"][1] < 0
 
 
 def test_sources_of_a_range_are_a_slice() -> None:
-    """Recall and rmse only: a false alarm has no true range."""
+    """Only for recall and rmse, because a false alarm has no true range."""
     truth, table = SCENES, GOOD.evaluation.table
     where = Slice(range_m=(2.0, 5.0))
     tally = where.tally(GOOD.evaluation, WORLDS, "standard")
@@ -106,7 +106,7 @@ def test_sources_of_a_range_are_a_slice() -> None:
 
 
 def test_too_few_scenes_do_not_pass_for_no_change() -> None:
-    """The interval of a handful of scenes is wide, and all of it must be within what is allowed."""
+    """A handful of scenes gives a wide interval, and all of it must be within the limit."""
     few = slice(0, 12)
     scenes = {name: value[few] for name, value in SCENES.items()}
     pair = [

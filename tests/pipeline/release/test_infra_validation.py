@@ -1,4 +1,4 @@
-"""The canary: a sound model is valid; other answers, another signature, a tight limit or a torn model are not."""
+"""The canary server: a sound model is valid; one with other answers, another signature or torn files is invalid."""
 
 import dataclasses
 import shutil
@@ -27,7 +27,7 @@ def test_a_sound_model_is_valid(tiny_model: Path) -> None:
 
 
 def test_limits_and_answers_that_differ_are_each_named(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one server: what is in process is a little off, and both limits are out of reach."""
+    """One server is enough: the answers in process are slightly off, and both limits are too low."""
     real = infra_validation.saved_model_estimator
 
     def off(version: Path):
@@ -68,7 +68,7 @@ def test_the_signature_is_the_golden_one(tiny_model: Path, monkeypatch: pytest.M
     assert faults[0] == "serving_default, input snr_db: expected float64 [B], got float32 [-1]"
     assert faults[1].startswith("serving_default, outputs: expected azimuth_deg, depth_m, elevation_deg, ")
     monkeypatch.setitem(signature.GOLDEN, "locate", other)
-    assert "signature locate: expected, got none" in signature_faults(version)
+    assert "signature locate: expected one, got none" in signature_faults(version)
 
 
 def test_answers_are_compared_slot_by_slot() -> None:
@@ -76,10 +76,10 @@ def test_answers_are_compared_slot_by_slot() -> None:
     expected = {name: np.array([[1.0, np.nan]]) for name in names} | {"num_sources": np.array([1])}
     assert differences(expected, expected, 1e-3) == []
     assert differences({**expected, "score": np.array([[1.01, np.nan]])}, expected, 1e-3) == [
-        "score: off by 0.01, at most 0.001 asked"
+        "score: off by 0.01, allowed at most 0.001"
     ]
     assert differences({**expected, "score": np.array([[1.0, 1.0]])}, expected, 1e-3)
     assert differences({**expected, "num_sources": np.array([2])}, expected, 1e-3) == [
-        "num_sources: [2], in process [1]"
+        "num_sources: expected [1], got [2]"
     ]
     assert differences({"num_sources": expected["num_sources"]}, expected, 1e-3)[0].startswith("expected the outputs")

@@ -1,4 +1,4 @@
-"""Pushes and roll-backs: whole or not at all, always above what was there, by one at a time."""
+"""Pushes and roll-backs: atomic, with rising version numbers, one at a time."""
 
 import itertools
 import os
@@ -28,7 +28,7 @@ FILES = ("saved_model.pb", "variables/variables.index", "variables/variables.dat
 
 @pytest.fixture
 def staged(tmp_path: Path) -> Path:
-    """Something of the shape of a SavedModel."""
+    """A folder with the files of a SavedModel."""
     for name in FILES:
         path = tmp_path / "staged" / "1" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def base_path(tmp_path: Path, staged: Path) -> Path:
 
 
 def numbers(base_path: Path) -> list[int]:
-    """What a server sees."""
+    """Version numbers that a server sees."""
     return sorted(int(path.name) for path in base_path.iterdir() if path.name.isdecimal())
 
 
@@ -92,7 +92,7 @@ def test_one_push_at_a_time(base_path: Path, staged: Path) -> None:
 
 
 def test_who_polls_sees_whole_versions_only(staged: Path, tmp_path: Path) -> None:
-    """A watcher lists the folder as fast as it can while versions are pushed and taken back."""
+    """A watcher lists the folder as fast as it can while versions are pushed and withdrawn."""
     base_path, seen, stop = tmp_path / "model", list[set[str]](), threading.Event()
     base_path.mkdir()
 
@@ -198,7 +198,7 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
 
 
 def push_and_be_killed(staged: Path, base_path: Path, moment: int) -> bool:
-    """A push in a process of its own, killed at its so manieth call that changes a file; whether it was."""
+    """Runs a push in a process and kills it at the given call that changes a file; returns whether it was killed."""
     child = os.fork()
     if child == 0:
         left = moment
