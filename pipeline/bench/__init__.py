@@ -1,1 +1,1 @@
-"""`python -m pipeline.bench`: time a scene: of the localizer, its parts, a training step, simulation, sequential ML."""
+"""`ris-mvdr bench`: time a scene: of the localizer, its parts, a training step, simulation, sequential ML."""

@@ -1,1 +1,1 @@
-"""`python -m pipeline.benchmark`: estimators along one axis of the scenes; docs/benchmark_suite.md."""
+"""`ris-mvdr benchmark`: estimators along one axis of the scenes; docs/benchmark_suite.md."""

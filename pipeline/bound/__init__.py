@@ -1,1 +1,1 @@
-"""`python -m pipeline.bound`: computes the position accuracy that an installation can reach, before it is built."""
+"""`ris-mvdr bound`: computes the position accuracy that an installation can reach, before it is built."""

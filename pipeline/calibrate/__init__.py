@@ -1,1 +1,1 @@
-"""`python -m pipeline.calibrate`: estimates element gains that differ from their nominal values; docs/calibrate.md."""
+"""`ris-mvdr calibrate`: estimates element gains that differ from their nominal values; docs/calibrate.md."""

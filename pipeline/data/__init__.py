@@ -1,1 +1,1 @@
-"""`python -m pipeline.data`: simulates scenes and writes them as TFDS shards."""
+"""`ris-mvdr data`: simulates scenes and writes them as TFDS shards."""

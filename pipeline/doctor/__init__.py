@@ -1,1 +1,1 @@
-"""`python -m pipeline.doctor`: checks that everything the stages need is in place; one line per check."""
+"""`ris-mvdr doctor`: checks that everything the stages need is in place; one line per check."""

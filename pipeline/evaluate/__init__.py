@@ -1,1 +1,1 @@
-"""`python -m pipeline.evaluate`: scores a localizer on simulated scenes; docs/evaluation.md."""
+"""`ris-mvdr evaluate`: scores a localizer on simulated scenes; docs/evaluation.md."""

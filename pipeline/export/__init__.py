@@ -1,1 +1,1 @@
-"""`python -m pipeline.export`: writes a SavedModel for a model server."""
+"""`ris-mvdr export`: writes a SavedModel for a model server."""

@@ -1,1 +1,1 @@
-"""`python -m pipeline.import_data`: converts data of other programs to a measurement file; docs/import.md."""
+"""`ris-mvdr import_data`: converts data of other programs to a measurement file; docs/import.md."""

@@ -1,1 +1,1 @@
-"""`python -m pipeline.infra_validate`: tests an exported model in a model server. The verdict is VALID or INVALID."""
+"""`ris-mvdr infra_validate`: tests an exported model in a model server. The verdict is VALID or INVALID."""

@@ -1,1 +1,1 @@
-"""`python -m pipeline.kubeflow CONFIG.toml`: compiles a run file to a Kubeflow pipeline, one container per stage."""
+"""`ris-mvdr kubeflow CONFIG.toml`: compiles a run file to a Kubeflow pipeline, one container per stage."""

@@ -1,1 +1,1 @@
-"""`python -m pipeline.lineage`: shows the data, options, code and stages behind a version, or the reverse."""
+"""`ris-mvdr lineage`: shows the data, options, code and stages behind a version, or the reverse."""

@@ -1,1 +1,1 @@
-"""`python -m pipeline.locate`: sends new scenes to a model server and compares true with found sources."""
+"""`ris-mvdr locate`: sends new scenes to a model server and compares true with found sources."""

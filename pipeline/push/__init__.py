@@ -1,1 +1,1 @@
-"""`python -m pipeline.push`: copies a blessed and validated model to the folder a server watches, or rolls back."""
+"""`ris-mvdr push`: copies a blessed and validated model to the folder a server watches, or rolls back."""

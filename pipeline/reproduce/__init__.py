@@ -1,1 +1,1 @@
-"""`python -m pipeline.reproduce`: the figures of README and docs, measured anew; docs/reproduce.md."""
+"""`ris-mvdr reproduce`: the figures of README and docs, measured anew; docs/reproduce.md."""

@@ -1,1 +1,1 @@
-"""`python -m pipeline.run CONFIG.toml`: runs the whole pipeline; every step is cached, recorded and resumable."""
+"""`ris-mvdr run CONFIG.toml`: runs the whole pipeline; every step is cached, recorded and resumable."""

@@ -1,1 +1,1 @@
-"""`python -m pipeline.tradeoff`: F1 against ms a scene, trained and untrained, whole path and MVDR alone."""
+"""`ris-mvdr tradeoff`: F1 against ms a scene, trained and untrained, whole path and MVDR alone."""

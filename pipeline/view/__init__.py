@@ -1,1 +1,1 @@
-"""`python -m pipeline.view`: a local page that shows a model server at work, scene by scene; docs/view.md."""
+"""`ris-mvdr view`: a local page that shows a model server at work, scene by scene; docs/view.md."""

@@ -38,7 +38,7 @@ def test_every_stage_is_listed_and_says_what_it_does() -> None:
     assert {path.parent.name for path in (ROOT / "pipeline").glob("*/__main__.py")} == set(STAGES)
     for stage in STAGES:
         said = import_module(module(stage)).__doc__ or ""
-        assert said.startswith((f"`python -m {module(stage)}`: ", f"`python -m {module(stage)} "))
+        assert said.startswith((f"`ris-mvdr {stage}`: ", f"`ris-mvdr {stage} "))
 
 
 def test_help_imports_nothing_heavy() -> None:

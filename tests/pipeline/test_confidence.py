@@ -16,6 +16,7 @@ from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline.confidence import __main__ as confidence
 from pipeline.confidence import training as confidence_training
+from pipeline.confidence.options import ConfidenceOptions
 from pipeline.metrics.matching import Gate
 from pipeline.train.options import BEST_MODEL
 from tests.conftest import SCENE_SETS, TINY
@@ -58,7 +59,7 @@ def test_fit_comes_near_the_least_loss(tmp_path: Path, mismatch_matters: bool) -
     training, validation = (made_up(count, count, mismatch_matters) for count in (20_000, 8_000))
     correction = ScoreCorrection()
     correction.build((None, NUM_FEATURES))
-    options = confidence.ConfidenceOptions(tmp_path, backbone=tmp_path, epochs=30)
+    options = ConfidenceOptions(tmp_path, backbone=tmp_path, epochs=30)
     fitted = confidence_training.fit(correction, training, validation, options)
     wrong = mismatch_matters & (validation.features[:, 2] == 1)
     least = cross_entropy(np.where(wrong, 0.5 * validation.score, validation.score), validation.hit)
@@ -123,4 +124,4 @@ def test_stage_fits_the_score_and_leaves_the_grid_stages(
 def test_refusals(tmp_path: Path, refused, options: list[str], message: str) -> None:
     LocalizerWeights(Backbone(Scenario(), TINY)).save(tmp_path / "initial.keras")
     paths = ["--backbone", tmp_path / "initial.keras", "--run-dir", tmp_path / "run"]
-    assert message in refused("score", *paths, *options)
+    assert message in refused("confidence", *paths, *options)

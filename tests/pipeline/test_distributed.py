@@ -17,6 +17,7 @@ from models.artifacts import load_weights
 from pipeline.common.main import ERROR
 from pipeline.fitting.workers import Worker, this_worker
 from pipeline.train import __main__ as train
+from pipeline.train.options import START_MODEL
 from tests.pipeline.test_training_runs import arguments, scalars
 
 EPOCHS = 2
@@ -94,7 +95,7 @@ def test_weights_are_those_of_one_worker(runs, strategy: str) -> None:
     names = [name for name in one.get_variable_to_shape_map() if name.startswith(("weights/", "optimizer/"))]
     for name in names:
         np.testing.assert_allclose(several.get_tensor(name), one.get_tensor(name), atol=1e-4, err_msg=name)
-    before = load_weights(runs["single"] / train.START_MODEL).backbone.learned_variables
+    before = load_weights(runs["single"] / START_MODEL).backbone.learned_variables
     ends = [several.get_tensor(f"weights/{n}/.ATTRIBUTES/VARIABLE_VALUE") for n in range(len(before))]
     assert max(np.abs(end - start).max() for end, start in zip(ends, before, strict=True)) > 1e-3
 

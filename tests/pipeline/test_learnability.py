@@ -19,11 +19,11 @@ from pipeline.confidence import __main__ as confidence
 from pipeline.learnability import __main__ as learnability
 from pipeline.learnability import check as learnability_check
 from pipeline.learnability.check import judge, training_scenes
-from pipeline.learnability.options import LearnabilityOptions
+from pipeline.learnability.options import VERDICT_FILE, LearnabilityOptions
 from pipeline.metrics.estimators import chance_estimator, silence_estimator
 from pipeline.metrics.evaluation import Evaluation
 from pipeline.metrics.predictions import run_estimator
-from pipeline.train import __main__ as train
+from pipeline.train.options import BEST_MODEL, TrainOptions
 from pipeline.train.training import train as train_backbone
 from tests.conftest import SCENE_SETS, TINY
 from tests.estimates import evaluated, perfect, random_scenes
@@ -74,7 +74,7 @@ def test_a_training_that_adds_nothing_to_given_weights_fails() -> None:
 
 def test_the_default_training_is_as_long_as_the_default_gate_asks() -> None:
     """It was 80,000 scenes against 100,000 once."""
-    training = train.TrainOptions(Path("unused"))
+    training = TrainOptions(Path("unused"))
     seen = training.epochs * training.steps_per_epoch * training.batch_size
     assert seen >= LearnabilityOptions(Path("unused")).min_training_scenes
 
@@ -100,7 +100,7 @@ def command_line(module: object, monkeypatch: pytest.MonkeyPatch, *options: obje
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> Path:
     """A training on 8 scenes, 4 validation scenes chose the epoch."""
     run_dir = tmp_path_factory.mktemp("trained") / "run"
-    options = train.TrainOptions(
+    options = TrainOptions(
         *(run_dir, tiny_scenes, SCENE_SETS[:1]),
         epochs=1,
         steps_per_epoch=2,
@@ -125,12 +125,12 @@ def test_a_small_training_is_judged_on_scenes_that_chose_nothing(
     monkeypatch.setattr(learnability_check, "run_estimator", recorded)
     options = ["--run-dir", trained, "--data-dir", tiny_scenes, "--config", SCENE_SETS[0], *BLIND, "--scenes"]
     assert command_line(learnability, monkeypatch, *options, 4) == FAIL
-    record = json.loads((trained / learnability.VERDICT_FILE).read_text())
+    record = json.loads((trained / VERDICT_FILE).read_text())
     assert (record["verdict"], record["reason"]) == ("FAIL", "trained on 8 scenes, expected at least 100000")
     assert record["scores"]["silence"]["f1"] == 0
     assert record["validation_scenes"] == [4, 8]
     assert judged == [4, 5, 6, 7] * len(record["scores"])
-    assert record["model"] == content_digest(trained / train.BEST_MODEL)
+    assert record["model"] == content_digest(trained / BEST_MODEL)
     assert record["started_from"] == "untrained"
     assert record["reason"] in capsys.readouterr().out
     expected = "--scenes: expected at most 12, as 4 of the 16 validation scenes chose this model, got 13"
@@ -171,13 +171,13 @@ def test_a_fitted_score_counts_its_validation_scenes(
 ) -> None:
     """They stopped its fit."""
     scenes = ["--data-dir", tiny_scenes, "--config", SCENE_SETS[0], "--scenes"]
-    fitted = ["--backbone", trained / train.BEST_MODEL, "--run-dir", tmp_path, "--validation-scenes", 8, "--epochs", 2]
+    fitted = ["--backbone", trained / BEST_MODEL, "--run-dir", tmp_path, "--validation-scenes", 8, "--epochs", 2]
     assert command_line(confidence, monkeypatch, *fitted, *scenes, 16, *BLIND) == 0
-    judged = ["--run-dir", trained, "--backbone", tmp_path / train.BEST_MODEL]
+    judged = ["--run-dir", trained, "--backbone", tmp_path / BEST_MODEL]
     assert command_line(learnability, monkeypatch, *judged, *scenes, 8, *BLIND) == FAIL
-    record = json.loads((trained / learnability.VERDICT_FILE).read_text())
+    record = json.loads((trained / VERDICT_FILE).read_text())
     assert record["validation_scenes"] == [8, 16]
-    assert record["model"] == content_digest(tmp_path / train.BEST_MODEL)
+    assert record["model"] == content_digest(tmp_path / BEST_MODEL)
 
 
 def test_a_folder_without_a_training_gets_one_line(tmp_path: Path, refused) -> None:

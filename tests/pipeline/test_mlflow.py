@@ -336,10 +336,12 @@ def test_a_server_by_its_uri(make_tracked, server: str) -> None:
 
 
 def test_what_is_refused_is_one_line(refused, original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert refused("track", tmp_path / "none").startswith("RUN: expected the folder of an evaluation")
+    assert refused("mlflow", tmp_path / "none").startswith("RUN: expected the folder of an evaluation")
     folder = shutil.copytree(original, tmp_path / "run")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    said = refused("track", folder, "--tracking-uri", "http://127.0.0.1:9")
+    said = refused("mlflow", folder, "--tracking-uri", "http://127.0.0.1:9")
     assert said.startswith("--tracking-uri: expected a store that accepts the run, got http://127.0.0.1:9: API")
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    assert refused("track", folder) == "mlflow: expected the package mlflow, found none; pip install 'ris-mvdr[mlflow]'"
+    assert (
+        refused("mlflow", folder) == "mlflow: expected the package mlflow, found none; pip install 'ris-mvdr[mlflow]'"
+    )

@@ -26,6 +26,7 @@ from models.spectrum.refiner import SpectrumRefiner
 from models.spectrum_localizer import spectrum_localizer
 from pipeline.common.digests import content_digest
 from pipeline.evaluate import __main__ as evaluate
+from pipeline.evaluate.options import EvaluateOptions
 from pipeline.export.exporting import export_localizer
 from pipeline.fitting.backbone_training import BackboneTraining
 from pipeline.fitting.heat_map_targets import refiner_target
@@ -33,6 +34,7 @@ from pipeline.fitting.validation import validate
 from pipeline.metrics.estimators import saved_model_estimator
 from pipeline.refine import __main__ as refine
 from pipeline.refine import training as train_refiner
+from pipeline.refine.options import RefineOptions
 from pipeline.refine.refiner_training import RefinerTraining
 from pipeline.release.versions import read_meta_graph
 from serving.client.sources import scenes_of
@@ -138,7 +140,7 @@ def test_the_heat_map_teaches_the_grid_stages() -> None:
 
 def test_the_level_chosen_is_the_best_of_those_tried(tiny_scenes: Path, backbone_path: Path, tmp_path: Path) -> None:
     """Each judged as it would run, guard rails included."""
-    options = refine.RefineOptions(
+    options = RefineOptions(
         tmp_path,
         tiny_scenes,
         SCENE_SETS,
@@ -315,4 +317,4 @@ def test_evaluation_reads_sources_off_the_heat_map(
 
 def test_evaluation_refuses_a_refiner_that_nothing_would_use(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--refiner: needs --spectrum-of, got r\.keras without it"):
-        evaluate.EvaluateOptions(tmp_path, chance=True, refiner=Path("r.keras"))
+        EvaluateOptions(tmp_path, chance=True, refiner=Path("r.keras"))

@@ -22,7 +22,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("scenes")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builder_module, "SCENES_PER_SHARD", 11)
-        build_scenes(DataOptions("l64_random", 40, 3, 5, directory))
+        build_scenes(DataOptions("l64_random", 40, 3, 5, data_dir=directory))
     return directory
 
 

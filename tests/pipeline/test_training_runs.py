@@ -21,6 +21,7 @@ from models.localizer_weights import LocalizerWeights
 from models.physics.geometry import Scenario
 from pipeline.common.digests import content_digest
 from pipeline.train import __main__ as train
+from pipeline.train.options import BEST_MODEL, START_MODEL, TrainOptions
 from pipeline.train.training import backbone_training, prepare
 from tests.conftest import SCENE_SETS, TINY
 from tests.rigs.killed_at import killed_stage
@@ -80,13 +81,13 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(runs) -> None:
     ends = [tf.train.load_checkpoint(str(run / "checkpoints")) for run in (killed, undisturbed)]
     names = ends[0].get_variable_to_shape_map().keys()
     assert names == ends[1].get_variable_to_shape_map().keys()
-    weights = load_weights(undisturbed / train.BEST_MODEL).backbone.learned_variables
+    weights = load_weights(undisturbed / BEST_MODEL).backbone.learned_variables
     assert len([name for name in names if name.startswith("weights/")]) == len(weights)
     for name in names:
         if name.startswith(("weights/", "optimizer/", "epochs_done/", "scores/")):
             one, other = (end.get_tensor(name) for end in ends)
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5, err_msg=name)
-    assert content_digest(killed / train.BEST_MODEL) == content_digest(undisturbed / train.BEST_MODEL)
+    assert content_digest(killed / BEST_MODEL) == content_digest(undisturbed / BEST_MODEL)
     one, other = (json.loads((run / "metrics.json").read_text()) for run in (killed, undisturbed))
     assert one["epoch"] == other["epoch"]
     for name in SCENE_SETS:
@@ -186,8 +187,8 @@ def test_weights_it_starts_from_win_over_a_training_that_ruins_them(
     assert json.loads((tmp_path / "metrics.json").read_text())["epoch"] == 0
     begun = json.loads((tmp_path / "manifest.json").read_text())["facts"]["started_from"]
     assert begun == content_digest(initial)  # which a verdict compares the training with
-    given, kept = load_weights(initial), load_weights(tmp_path / train.BEST_MODEL)
-    for one, other in zip(load_weights(tmp_path / train.START_MODEL).get_weights(), given.get_weights(), strict=True):
+    given, kept = load_weights(initial), load_weights(tmp_path / BEST_MODEL)
+    for one, other in zip(load_weights(tmp_path / START_MODEL).get_weights(), given.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert kept.backbone.config == given.backbone.config
     for one, other in zip(kept.trainable_variables, given.trainable_variables, strict=True):
@@ -202,7 +203,7 @@ def test_weights_it_starts_from_win_over_a_training_that_ruins_them(
 
 def test_a_finished_run_is_left_alone(runs, tiny_scenes: Path, monkeypatch, capsys) -> None:
     folder, _ = runs["undisturbed"]
-    before = {path: path.read_bytes() for path in (folder / train.BEST_MODEL, folder / "metrics.json")}
+    before = {path: path.read_bytes() for path in (folder / BEST_MODEL, folder / "metrics.json")}
     monkeypatch.setattr(sys, "argv", ["train", *arguments(folder, tiny_scenes)])
     train.main()
     assert f"nothing has changed, {folder} stays as it is" in capsys.readouterr().out
@@ -211,14 +212,14 @@ def test_a_finished_run_is_left_alone(runs, tiny_scenes: Path, monkeypatch, caps
 
 def test_a_loss_that_is_no_longer_finite_stops_the_training(tiny_scenes: Path, tmp_path: Path) -> None:
     """And the model that was the best so far stays."""
-    options = train.TrainOptions(tmp_path, tiny_scenes, SCENE_SETS[:1], backbone=TINY, validation_scenes=4)
+    options = TrainOptions(tmp_path, data_dir=tiny_scenes, config=SCENE_SETS[:1], backbone=TINY, validation_scenes=4)
     training = backbone_training(options, *prepare(options), logging.getLogger("test"))
     training.validation = lambda: {SCENE_SETS[0]: {"objective": 1.0, "standard": {"f1": 0.5}}}
     training.end_epoch(0, {})
-    before = (tmp_path / train.BEST_MODEL).read_bytes()
+    before = (tmp_path / BEST_MODEL).read_bytes()
     with pytest.raises(ValueError, match="epoch 3: the loss is no longer finite; expected a lower --learning-rate"):
         training.end_epoch(3, {"loss": math.nan, "stein": 3.0})
-    assert (tmp_path / train.BEST_MODEL).read_bytes() == before
+    assert (tmp_path / BEST_MODEL).read_bytes() == before
 
 
 # What is refused, in one clear line
@@ -244,7 +245,7 @@ def test_a_loss_that_is_no_longer_finite_stops_the_training(tiny_scenes: Path, t
 )
 def test_bad_options(tiny_scenes: Path, tmp_path: Path, refused, options: list[str], message: str) -> None:
     assert message in refused("train", *arguments(tmp_path / "run", tiny_scenes), *options)
-    assert not (tmp_path / "run" / train.BEST_MODEL).exists()
+    assert not (tmp_path / "run" / BEST_MODEL).exists()
 
 
 def test_weights_to_start_from_must_be_there(tiny_scenes: Path, tmp_path: Path, refused) -> None:
@@ -271,7 +272,7 @@ def test_a_run_of_other_options_is_neither_resumed_nor_rewritten(
 
 def test_a_run_of_another_shape_is_not_resumed(runs, tiny_scenes: Path, refused) -> None:
     folder, _ = runs["undisturbed"]
-    before = (folder / train.BEST_MODEL).read_bytes()
+    before = (folder / BEST_MODEL).read_bytes()
     said = refused("train", *arguments(folder, tiny_scenes), "--backbone.width", "5")
     assert said
-    assert (folder / train.BEST_MODEL).read_bytes() == before
+    assert (folder / BEST_MODEL).read_bytes() == before

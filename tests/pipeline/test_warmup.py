@@ -10,8 +10,8 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from models.localizer import Localizer
 from models.physics.geometry import RISArray, Scenario
-from pipeline.export import __main__ as export
 from pipeline.export.exporting import export_localizer
+from pipeline.export.options import ExportOptions
 from pipeline.export.warmup import WARMUP_FILE
 from tests.conftest import MODEL_NAME
 from tfds_shards.inputs import simulated_inputs
@@ -91,7 +91,7 @@ def test_a_compiled_function_is_refused_and_nothing_is_left(tmp_path: Path, tiny
 
 def test_records_can_be_left_out(tiny_model: Path) -> None:
     """The export of `tiny_model` has none."""
-    options = tyro.cli(export.ExportOptions, args=["--model-base-path", "models", "--warmup-batch-sizes"])
+    options = tyro.cli(ExportOptions, args=["--model-base-path", "models", "--warmup-batch-sizes"])
     assert options.warmup_batch_sizes == ()
     (version,) = tiny_model.iterdir()
     assert (version / "saved_model.pb").exists()

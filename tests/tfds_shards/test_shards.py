@@ -145,7 +145,7 @@ def test_bad_sizes_are_refused(size: object) -> None:
 
 
 def build(data_dir: Path, train: int, validation: int = 3, test: int = 5, config: str = "l64_m64") -> str:
-    return build_scenes(DataOptions(config, train, validation, test, data_dir)).scene_set.name
+    return build_scenes(DataOptions(config, train, validation, test, data_dir=data_dir)).scene_set.name
 
 
 def test_sizes_do_not_shadow_each_other(tmp_path: Path) -> None:

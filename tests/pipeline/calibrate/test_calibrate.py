@@ -20,7 +20,7 @@ from pipeline.calibrate.anchors import Anchors, read_anchors
 from pipeline.calibrate.calibrating import calibrate, calibrate_with_channel, check, update
 from pipeline.calibrate.files import StoredCalibration, provenance, read_stored, write_calibration
 from pipeline.calibrate.fitting import Fit, FitState
-from pipeline.calibrate.options import FitConfig
+from pipeline.calibrate.options import CalibrateOptions, FitConfig
 from pipeline.calibrate.scenes import SceneModel, open_scenes
 from serving.client.calibration import read_calibration
 from tests.conftest import TINY
@@ -75,7 +75,7 @@ def stored(known: Known) -> StoredCalibration:
 def command(known: Known, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Runs the stage with the small model in place of the one the options name; returns the exit status."""
 
-    def opened(options: stage.CalibrateOptions):
+    def opened(options: CalibrateOptions):
         return known.model, open_scenes(options.input, SCENARIO.array.num_elements)
 
     def run(*argv: object) -> int:

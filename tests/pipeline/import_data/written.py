@@ -75,7 +75,8 @@ def write_map(folder: Path, tables: Mapping[str, Any]) -> Path:
 
 def imported(folder: Path, tables: Mapping[str, Any], installation: Path | None = None) -> Measurement:
     """Runs the stage with a map in a folder, and reads the output as the client does."""
-    options = ImportDataOptions(write_map(folder, tables), folder / "out" / "measurement.npz", installation)
+    output = folder / "out" / "measurement.npz"
+    options = ImportDataOptions(write_map(folder, tables), output, installation=installation)
     main.work(options, logging.getLogger(__name__))
     return read_measurement(options.output)
 
