@@ -131,15 +131,16 @@ class Localizer(tf.Module):
           snr_db: [B] float32, dB.
 
         Returns:
-          A dictionary. Sources are in order of falling score; unused slots are NaN, in num_paths zero.
-          num_sources: [B] int32.
-          azimuth_deg, elevation_deg, range_m: [B, K_max] float32.
-          power_db: mean received power of the source relative to that of the scene, [B, K_max] float32.
-          score: probability of being a hit, [B, K_max] float32.
-          position_m: [B, K_max, 3] float32.
-          position_cov_m2: [B, K_max, 3, 3] float32.
-          num_paths: number of detected paths of the source, including the direct one, [B, K_max] int32.
-          refined: only with a refiner: true if its heat map was used, false if the guard rails rejected it, [B] bool.
+          A dictionary. Sources are in order of falling score; unused slots are NaN, in `num_paths` zero.
+
+          - `num_sources`: [B] int32.
+          - `azimuth_deg`, `elevation_deg`, `range_m`: [B, K_max] float32.
+          - `power_db`: mean received power of the source relative to that of the scene, [B, K_max] float32.
+          - `score`: probability of being a hit, [B, K_max] float32.
+          - `position_m`: [B, K_max, 3] float32.
+          - `position_cov_m2`: [B, K_max, 3, 3] float32.
+          - `num_paths`: number of detected paths, including the direct one, [B, K_max] int32.
+          - `refined`: with a refiner, true if its heat map was used, false if the guard rails rejected it, [B] bool.
 
         Raises:
           tf.errors.InvalidArgumentError: see `check_measurement`.

@@ -67,9 +67,9 @@ class SampleMVDR:
           snr_db: dB.
         """
         spectrum = self.spectrum(measure(snapshots, ris_codes, channel, snr_db))
-        told = self.config.num_sources
-        least = 0.0 if told is not None else below_db(spectrum.max(), self.config.depth_db)
-        peaks = grid_peaks(spectrum, least, told)
+        known = self.config.num_sources
+        least = 0.0 if known is not None else below_db(spectrum.max(), self.config.depth_db)
+        peaks = grid_peaks(spectrum, least, known)
         return SceneReport(self.grid.points[peaks], spectrum.ravel()[peaks] / spectrum.max())
 
 

@@ -96,12 +96,12 @@ class SBL:
           snr_db: dB.
         """
         strength = self.strengths(measure(snapshots, ris_codes, channel, snr_db))
-        told = self.config.num_sources
+        known = self.config.num_sources
         summed = scipy.ndimage.convolve(strength, np.ones((3, 3, 3)), mode="constant").ravel()
         peaks = grid_peaks(strength, np.finfo(float).tiny)
-        if told is None:
+        if known is None:
             peaks = peaks[summed[peaks] >= self.config.threshold]
-        peaks = peaks[:told]
+        peaks = peaks[:known]
         return SceneReport(self.grid.points[peaks], summed[peaks])
 
 

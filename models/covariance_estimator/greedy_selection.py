@@ -86,8 +86,8 @@ def best_grid_points(
     found = search_grid(observation, atoms, dictionary, config.directions)
     indices, llr = grid_peaks(found.llr, dictionary, config.low_rank_branches)
     powers = tf.gather(found.power, indices, batch_dims=1)
-    worth = llr > config.low_rank_llr
-    return atoms_at(indices, powers, worth, atoms.noise_power, dictionary)
+    promising = llr > config.low_rank_llr
+    return atoms_at(indices, powers, promising, atoms.noise_power, dictionary)
 
 
 def _as_scenes(atoms: Atoms) -> Atoms:

@@ -131,7 +131,9 @@ def evaluate_atoms(observation: Observation, atoms: Atoms, array: RISArray) -> E
     precision = tf.cast(1.0 / noise_power, gram.dtype)[:, None, None]
     projected = (gram - tf.matmul(seen, rows, adjoint_a=True)) * precision[..., None]  # G(p_ki, p_jm)
     of_places = tf.linalg.matvec(response[..., :-num_atoms], residual, adjoint_a=True) * precision
-    told = tf.concat([of_places, 0.5 * symbols], axis=-1)  # G(p_ki, y); the form with e and z avoids cancellation
+    with_snapshots = tf.concat(
+        [of_places, 0.5 * symbols], axis=-1
+    )  # G(p_ki, y); e and z avoid cancellation
 
     misfit = tf.reduce_sum(tf.abs(residual) ** 2, axis=(1, 2)) / noise_power
     noise_alone = tf.cast(num_snapshots * (num_antennas - num_atoms), noise_power.dtype)  # dimensions without a source
@@ -140,8 +142,8 @@ def evaluate_atoms(observation: Observation, atoms: Atoms, array: RISArray) -> E
     nll = log_det + misfit + tf.reduce_sum(tf.abs(symbols) ** 2, axis=(1, 2))
 
     own = tf.einsum("blkik->bik", tf.reshape(tf.math.real(rows), [-1, num_snapshots, num_atoms, *per_atom]))
-    told = tf.reshape(told, [-1, num_snapshots, *per_atom])
-    gradient = own - tf.math.real(tf.einsum("blk,blik->bik", symbols, tf.math.conj(told)))
+    with_snapshots = tf.reshape(with_snapshots, [-1, num_snapshots, *per_atom])
+    gradient = own - tf.math.real(tf.einsum("blk,blik->bik", symbols, tf.math.conj(with_snapshots)))
     gradient = tf.reshape(2.0 * gradient, [-1, PARAMETERS_PER_ATOM * num_atoms])
 
     variance = tf.math.real(tf.linalg.diag_part(inverse))

@@ -133,9 +133,9 @@ def _grown(
     found = search_paths(observation, atoms, unmixed, scores, grid, config.paths_per_source, config.paths_per_round)
     wanted = found.paths._replace(active=(found.llr > config.min_llr) & ~merged[:, None])
     new = Paths(*(tf.concat(pair, axis=1) for pair in zip(path._replace(active=merged[:, None]), wanted, strict=True)))
-    gone = (tf.range(atoms.active.shape[-1]) == weak[:, None]) & merged[:, None]
+    merged_away = (tf.range(atoms.active.shape[-1]) == weak[:, None]) & merged[:, None]
     changed = tf.reduce_any(new.active, axis=-1)
-    atoms, paths = _lead_by_strongest(atoms._replace(active=atoms.active & ~gone), _with_paths(paths, new), view)
+    atoms, paths = _lead_by_strongest(atoms._replace(active=atoms.active & ~merged_away), _with_paths(paths, new), view)
     return atoms, paths, changed, merged
 
 
@@ -212,8 +212,8 @@ def _in_rounds(
     """Runs rounds for the scenes that may have reflections, until none of them changes. Returns the updated `known`."""
     atoms, paths, _, unmixed, scores = known
     pair = coherent_pair(atoms, paths, unmixed, scores, grid.array)[2] > config.min_llr
-    suspicious = pair | may_reflect(observation, atoms, unmixed, scores, grid, _SCREENING_SHARE * config.min_llr)
-    scenes = tf.where(suspicious)[:, 0]
+    may_have_paths = pair | may_reflect(observation, atoms, unmixed, scores, grid, _SCREENING_SHARE * config.min_llr)
+    scenes = tf.where(may_have_paths)[:, 0]
     work = _Work(scenes, *take_scenes((observation, known), scenes), tf.ones_like(scenes, tf.bool))
 
     def body(number: tf.Tensor, work: _Work, known: _State) -> tuple[tf.Tensor, _Work, _State]:

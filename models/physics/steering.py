@@ -172,7 +172,7 @@ def _modulus_slopes(
 def steering_norm2(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray) -> tf.Tensor:
     """a^H a, [...] real: power that the surface receives per unit of source power; one for unit modulus.
 
-    Args: as for `steering_vectors`.
+    Arguments as for `steering_vectors`.
     """
     azimuth = tf.convert_to_tensor(azimuth)
     if array.has_unit_modulus:
