@@ -121,7 +121,8 @@ def pages_of(menu: Any) -> Iterator[str]:
 
 def test_every_page_is_in_the_menu_once() -> None:
     menu = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    there = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    pages = (path for pattern in ("*.md", "*.ipynb") for path in (ROOT / "docs").rglob(pattern))
+    there = [path.relative_to(ROOT / "docs").as_posix() for path in pages]
     assert sorted(pages_of(menu)) == sorted(there)
 
 
