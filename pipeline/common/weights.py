@@ -1,4 +1,4 @@
-"""Options of the stages that take the weights of a localizer."""
+"""Options that select the weights of a localizer."""
 
 import dataclasses
 from pathlib import Path
@@ -8,18 +8,18 @@ from models.weights import PRETRAINED
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WeightsOptions:
-    """Which weights a stage uses: the pretrained ones unless told otherwise."""
+    """Selects the weights of the localizer; the default is the pretrained weights."""
 
     backbone: Path = PRETRAINED
-    """Weights of the localizer, a backbone.keras of `ris-mvdr train`; left out, the pretrained weights."""
+    """Weights of the localizer: a backbone.keras written by `ris-mvdr train`. Default: the pretrained weights."""
     untrained: bool = False
-    """Uses the untrained backbone, which is the classical estimator, in place of --backbone."""
+    """Use the untrained backbone, which is the classical estimator, instead of --backbone."""
 
     def __post_init__(self) -> None:
         if self.untrained and self.backbone != PRETRAINED:
-            raise ValueError(f"--untrained: expected without --backbone, got --backbone {self.backbone} beside it")
+            raise ValueError(f"--untrained: expected no --backbone with it, got --backbone {self.backbone}")
 
     @property
     def weights(self) -> Path | None:
-        """The file of the weights; None for the untrained backbone."""
+        """Path of the weights; None for the untrained backbone."""
         return None if self.untrained else self.backbone
