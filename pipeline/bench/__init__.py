@@ -1,1 +1,1 @@
-"""`python -m pipeline.bench`: time a scene: of the localizer, its parts, a training step, simulation, sequential ML."""
+"""`python -m pipeline.bench`: run time per scene of the localizer, its parts, a training step and the simulation."""

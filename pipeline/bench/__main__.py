@@ -8,7 +8,7 @@ from pipeline.common.main import run_stage
 
 
 def work(options: BenchOptions, logger: logging.Logger) -> None:
-    """Times everything."""
+    """Runs the measurement."""
     from pipeline.bench.timing import bench, table
     from pipeline.common.records import write_json
 
@@ -16,8 +16,8 @@ def work(options: BenchOptions, logger: logging.Logger) -> None:
     for line in table(found, options):
         logger.info(line)
     if options.output is not None:
-        told = {name: getattr(options, name) for name in ("config", "scenes", "repeats", "coherence")}
-        write_json(options.output, {"options": told, "cores": os.cpu_count(), "ms_a_scene": found})
+        recorded = {name: getattr(options, name) for name in ("config", "scenes", "repeats", "coherence")}
+        write_json(options.output, {"options": recorded, "cores": os.cpu_count(), "ms_a_scene": found})
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pipeline.common.main import run_stage
 
 
 def work(options: BenchmarkOptions, logger: logging.Logger) -> None:
-    """Measures, writes and draws."""
+    """Runs the benchmark."""
     from pipeline.benchmark.runner import benchmark
 
     benchmark(options, logger)

@@ -26,7 +26,7 @@ STAGES = {
     "doctor": "check that this machine has everything the stages need",
     "bench": "measure the run time of the localizer and its parts",
     "tradeoff": "measure accuracy against run time for faster and slower settings",
-    "benchmark": "compare estimators while one property of the scenes varies: a table and figures",
+    "benchmark": "compare estimators along one property of the scenes: a table and figures",
     "reproduce": "measure the figures quoted in README and docs again: PASS or FAIL",
 }
 

@@ -1,1 +1,1 @@
-"""`python -m pipeline.evaluate`: scores a localizer on simulated scenes; docs/evaluation.md."""
+"""`python -m pipeline.evaluate`: evaluates a localizer on simulated scenes; docs/evaluation.md."""

@@ -7,7 +7,7 @@ from pipeline.evaluate.options import EvaluateOptions
 
 
 def work(options: EvaluateOptions, logger: logging.Logger) -> None:
-    """Scores, and leaves the files in the output folder."""
+    """Runs the evaluation."""
     from pipeline.evaluate.runner import evaluate
 
     evaluate(options, logger)

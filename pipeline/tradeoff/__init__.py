@@ -1,1 +1,1 @@
-"""`python -m pipeline.tradeoff`: F1 against ms a scene, trained and untrained, whole path and MVDR alone."""
+"""`python -m pipeline.tradeoff`: F1 against run time of trained, untrained and MVDR-only localizers."""

@@ -7,7 +7,7 @@ from pipeline.tradeoff.options import TradeoffOptions
 
 
 def work(options: TradeoffOptions, logger: logging.Logger) -> None:
-    """Measures, writes and draws."""
+    """Runs the measurement."""
     from pipeline.tradeoff.time_accuracy import tradeoff
 
     tradeoff(options, logger)
