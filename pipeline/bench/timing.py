@@ -61,9 +61,7 @@ def bench(options: BenchOptions) -> dict[str, float]:
     at_efforts = {effort: localizer_estimator(Localizer(*with_effort(weights, settings, effort))) for effort in EFFORTS}
     classical = localizer_estimator(Localizer(untrained(weights), settings))
     localize = at_efforts["default"]
-    refined = localizer_estimator(
-        Localizer(weights, settings, SpectrumRefiner())
-    )  # its time does not depend on weights
+    refined = localizer_estimator(Localizer(weights, settings, SpectrumRefiner()))  # weights do not change its time
     predict = tf.function(lambda scenes: backbone.predict_covariance(localizer.observe(**scenes)), autograph=False)
     stages = tf.function(lambda scenes: backbone.grid_stages(localizer.observe(**scenes))[-1], autograph=False)
     covariance = predict(inputs).covariance
@@ -98,7 +96,7 @@ def table(found: Mapping[str, float], options: BenchOptions) -> list[str]:
     """Lines with milliseconds per scene, scenes per second, and the speed relative to the first entry."""
     reference = next(iter(found.values()))
     lines = [f"{options.scenes} scenes of {options.config}, fastest of {options.repeats}"]
-    lines.append(f"{'':40} ms a scene   scenes/s   times faster")
+    lines.append(f"{'':38} ms per scene   scenes/s   times faster")
     for name, value in found.items():
         lines.append(f"{name:40} {value:10.2f} {1e3 / value:10.1f} {reference / value:14.1f}")
     return lines

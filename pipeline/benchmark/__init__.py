@@ -1,1 +1,1 @@
-"""`python -m pipeline.benchmark`: compares estimators while one property of the scenes varies; docs/benchmark_suite.md."""
+"""`python -m pipeline.benchmark`: compares estimators along one property of the scenes; docs/benchmark_suite.md."""

@@ -65,7 +65,7 @@ def cell_scenes(cell: Cell, seed: int) -> Iterator[Scene]:
         scene = simulate_scene(cell.config, _SPLIT, seed * _SEED_STRIDE + number)
         if cell.holds(scene):
             yield scene
-    raise ValueError(f"{cell.label}: expected more scenes, but seed {seed} has only {_SEED_STRIDE}")
+    raise ValueError(f"{cell.label}: expected more scenes, got only the {_SEED_STRIDE} of seed {seed}")
 
 
 def cell_batches(cell: Cell, num_scenes: int, batch_size: int, seed: int) -> list[dict[str, np.ndarray]]:

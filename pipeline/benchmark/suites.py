@@ -137,7 +137,7 @@ def _rician() -> Suite:
 
 
 def _channel_rank() -> Suite:
-    """H from ray tracing in a hall with up to 0, 1 or 2 reflections, and from scattering: from rank one to full rank."""
+    """H from ray tracing in a hall with up to 0, 1 or 2 reflections, and from scattering: rank one to full rank."""
     paths = ("1", "7", "25")  # images of the base station in a box with up to 0, 1 and 2 reflections
     configs = {
         label: dataclasses.replace(BASE, hall=Hall(), channel_bounces=bounces) for bounces, label in enumerate(paths)
