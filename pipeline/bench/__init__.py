@@ -1,1 +1,1 @@
-"""`ris-mvdr bench`: time a scene: of the localizer, its parts, a training step, simulation, sequential ML."""
+"""`ris-mvdr bench`: run time per scene of the localizer, its parts, a training step and the simulation."""

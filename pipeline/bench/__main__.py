@@ -9,7 +9,7 @@ from pipeline.common.main import command
 
 @command("bench", BenchOptions, lambda options: options.log_dir)
 def main(options: BenchOptions, logger: logging.Logger) -> None:
-    """Times everything."""
+    """Runs the measurement."""
     from pipeline.bench.timing import bench, table
     from pipeline.common.records import write_json
 

@@ -1,7 +1,7 @@
-"""Time a scene of the localizer, its parts, a training step, its simulation and sequential maximum likelihood.
+"""Run time per scene of the localizer, its parts, a training step, the simulation and sequential maximum likelihood.
 
-All in one process and one run, on scenes simulated on the spot. Machines are noisy: read the ratios. The localizer
-works on both halves of a batch at once, its parts are timed on all of it.
+Everything runs in one process on newly simulated scenes. Absolute times vary between machines and runs; the ratios are
+more reliable. The localizer processes both halves of a batch in parallel; its parts are timed on the whole batch.
 """
 
 import functools
@@ -29,14 +29,14 @@ from tfds_shards.simulator import simulate_scene
 
 
 def bench_scenes(options: BenchOptions) -> dict[str, tf.Tensor]:
-    """Validation scenes with their truth, one batch."""
+    """Simulates one batch of validation scenes with their true sources."""
     config = scene_set(options.config).config
     scenes = [simulate_scene(config, "validation", number) for number in range(options.scenes)]
     return {name: tf.constant(value) for name, value in scene_batch(scenes, config.phase_bits).items()}
 
 
 def seconds(action: Callable[[], Any], repeats: int) -> float:
-    """The fastest of `repeats` runs after a warm-up."""
+    """Shortest of `repeats` run times after a warm-up, in seconds."""
 
     def once() -> float:
         started = time.perf_counter()
@@ -49,7 +49,7 @@ def seconds(action: Callable[[], Any], repeats: int) -> float:
 
 
 def bench(options: BenchOptions) -> dict[str, float]:
-    """Milliseconds a scene by name."""
+    """Measures all run times; returns milliseconds per scene by name."""
     batch = bench_scenes(options)
     inputs = {name: batch[name] for name in INPUTS}
     smaller = {size: {name: value[:size] for name, value in inputs.items()} for size in (1, 8) if size < options.scenes}
@@ -93,10 +93,10 @@ def bench(options: BenchOptions) -> dict[str, float]:
 
 
 def table(found: Mapping[str, float], options: BenchOptions) -> list[str]:
-    """Lines of milliseconds, rates and ratios to the first."""
+    """Lines with milliseconds per scene, scenes per second, and the speed relative to the first entry."""
     reference = next(iter(found.values()))
     lines = [f"{options.scenes} scenes of {options.config}, fastest of {options.repeats}"]
-    lines.append(f"{'':40} ms a scene   scenes/s   times faster")
+    lines.append(f"{'':38} ms per scene   scenes/s   times faster")
     for name, value in found.items():
         lines.append(f"{name:40} {value:10.2f} {1e3 / value:10.1f} {reference / value:14.1f}")
     return lines

@@ -8,7 +8,7 @@ from pipeline.common.main import command
 
 @command("benchmark", BenchmarkOptions, lambda options: options.output_dir / "logs")
 def main(options: BenchmarkOptions, logger: logging.Logger) -> None:
-    """Measures, writes and draws."""
+    """Runs the benchmark."""
     from pipeline.benchmark.runner import benchmark
 
     benchmark(options, logger)

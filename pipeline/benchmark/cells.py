@@ -1,4 +1,4 @@
-"""A cell, one value of a suite's axis: scenes by number, drawn on the fly, as the batches an estimator gets."""
+"""Cells of a benchmark: a cell holds the scenes for one value of the property that a suite varies."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,32 +10,32 @@ from models.physics.geometry import RISArray, Scenario
 from tfds_shards.inputs import scene_batch
 from tfds_shards.simulator import Scene, SceneConfig, simulate_scene
 
-_SEED_STRIDE = 1_000_000  # scenes of one seed; the first ones of seed 0 are those of the stored sets
+_SEED_STRIDE = 1_000_000  # scenes per seed; those of seed 0 begin with the scenes of the stored test sets
 _SPLIT = "test"
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """Which scenes, and what an estimator is told of them.
+    """The scenes of a cell and the installation given to the estimators.
 
-    Scenes are those of the config's own counter: cells that differ in one setting share all other draws.
+    Scenes are seeded by their number in the config, so cells that differ in one setting share all other random draws.
     """
 
     label: str
-    """The axis value in words."""
+    """Value of the varied property, as text."""
     config: SceneConfig
-    """How scenes are drawn."""
+    """Distribution of the scenes."""
     scenario: Scenario
-    """What the estimator is told; its field of view may be wider than the scenes'."""
+    """Installation given to the estimators; its field of view may be wider than that of the scenes."""
     value: float | None = None
-    """The axis value; None where it is no number."""
+    """Value of the varied property; None if it is not a number."""
     num_sources: int | None = None
-    """Only scenes with so many sources; None takes all."""
+    """Only scenes with this number of sources; None for all."""
     separation_beams: tuple[float, float] | None = None
-    """Only scenes of two sources so far apart, low to below high; see `separation_beams`."""
+    """Only scenes of two sources with a separation in [low, high), in beam widths; see `separation_beams`."""
 
     def holds(self, scene: Scene) -> bool:
-        """Whether a scene is one of the cell's."""
+        """Whether a scene belongs to the cell."""
         if self.num_sources is not None and scene.num_sources != self.num_sources:
             return False
         if self.separation_beams is None:
@@ -45,8 +45,10 @@ class Cell:
 
 
 def separation_beams(scene: Scene, array: RISArray) -> float:
-    """Distance of a scene's first two sources in (sin azimuth, sin elevation), in beam widths of `RISArray.resolution`;
-    NaN where there are not two."""
+    """Distance between the first two sources in (sin azimuth, sin elevation), in units of `RISArray.resolution`.
+
+    NaN if the scene has fewer than two sources.
+    """
     if scene.num_sources < 2:
         return float("nan")
     sines = np.sin([scene.azimuth[:2], scene.elevation[:2]])
@@ -54,20 +56,27 @@ def separation_beams(scene: Scene, array: RISArray) -> float:
 
 
 def cell_scenes(cell: Cell, seed: int) -> Iterator[Scene]:
-    """The cell's scenes, in the order of their numbers.
+    """Simulates the scenes of a cell in the order of their numbers.
 
     Raises:
-      ValueError: the numbers of this seed are used up.
+      ValueError: the seed has no further scenes.
     """
     for number in range(_SEED_STRIDE):
         scene = simulate_scene(cell.config, _SPLIT, seed * _SEED_STRIDE + number)
         if cell.holds(scene):
             yield scene
-    raise ValueError(f"{cell.label}: expected more scenes, got all {_SEED_STRIDE} that seed {seed} has")
+    raise ValueError(f"{cell.label}: expected more scenes, got only the {_SEED_STRIDE} of seed {seed}")
 
 
 def cell_batches(cell: Cell, num_scenes: int, batch_size: int, seed: int) -> list[dict[str, np.ndarray]]:
-    """The first scenes of a cell; with bound_m, the Cramer-Rao bound in metres, where the model is as told."""
+    """The first scenes of a cell as batches.
+
+    bound_m, the Cramer-Rao bound of the position error in metres, is included if the estimators are given the true
+    channel and surface.
+
+    Raises:
+      ValueError: the seed has too few scenes.
+    """
     drawn = cell_scenes(cell, seed)
     batches = []
     for first in range(0, num_scenes, batch_size):

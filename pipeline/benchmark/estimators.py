@@ -1,4 +1,4 @@
-"""The estimators of a benchmark by name, each made once for an installation."""
+"""Creates the estimators of a benchmark by name, once for each installation."""
 
 import functools
 from collections.abc import Callable
@@ -29,15 +29,15 @@ _BLIND: dict[str, Callable[[Scenario], Estimator]] = {
     "sbl": sbl_localizer,
     "modified_music": modified_music_localizer,
 }
-_NO_GAIN, _NO_DEPTH = 1e-9, float("inf")  # with as many slots as sources, all of them are filled
+_NO_GAIN, _NO_DEPTH = 1e-9, float("inf")  # no threshold: all slots are filled
 
 
-def _told(name: str, scenario: Scenario, count: int) -> Estimator:
-    """An estimator that reports `count` sources; sequential_ml fewer where no more raise the likelihood."""
+def _known_number_estimator(name: str, scenario: Scenario, count: int) -> Estimator:
+    """An estimator that reports `count` sources; sequential_ml stops earlier if no source increases the likelihood."""
     if name == "sequential_ml":
-        return sequential_ml_localizer(_holding(scenario, count), SequentialMLConfig(min_llr=_NO_GAIN))
+        return sequential_ml_localizer(_with_slots(scenario, count), SequentialMLConfig(min_llr=_NO_GAIN))
     if name == "back_projection":
-        return back_projection_localizer(_holding(scenario, count), BackProjectionConfig(depth_db=_NO_DEPTH))
+        return back_projection_localizer(_with_slots(scenario, count), BackProjectionConfig(depth_db=_NO_DEPTH))
     if name == "mvdr_sample":
         return mvdr_sample_localizer(scenario, SampleMVDRConfig(num_sources=count))
     if name == "polar_omp":
@@ -47,20 +47,21 @@ def _told(name: str, scenario: Scenario, count: int) -> Estimator:
     return modified_music_localizer(scenario, ModifiedMusicConfig(num_sources=count))
 
 
-def _holding(scenario: Scenario, count: int) -> Scenario:
+def _with_slots(scenario: Scenario, count: int) -> Scenario:
+    """The installation with `count` as the largest number of sources."""
     return Scenario(scenario.array, scenario.field_of_view, scenario.num_antennas, count)
 
 
 def applies(name: str, cell: Cell) -> bool:
-    """Whether an estimator can say anything about a cell's surface."""
+    """Whether an estimator supports the surface of a cell."""
     return not name.startswith("modified_music") or is_symmetric(cell.scenario.array)
 
 
 class EstimatorCache:
-    """Estimators on demand.
+    """Creates estimators on demand and reuses them.
 
     Args:
-      backbone: the trained weights of "ours" at all efforts, of whose shape "untrained" is.
+      backbone: weights of "ours" at all efforts; "untrained" has the same shape.
     """
 
     def __init__(self, backbone: Path) -> None:
@@ -68,7 +69,7 @@ class EstimatorCache:
         self._made = functools.cache(self._make)
 
     def get(self, name: str, cell: Cell) -> Estimator:
-        """The estimator for a cell; one that guesses begins anew, so that no answer depends on the cells before."""
+        """The estimator for a cell. "chance" is created anew each time, so that it does not depend on earlier cells."""
         if name == "chance":
             return chance_estimator(cell.scenario)
         return self._made(name, cell.scenario, cell.num_sources if name.endswith("_known") else None)
@@ -77,8 +78,8 @@ class EstimatorCache:
         if name in TRAINED:
             weights = moved_to(load_weights(self._backbone), scenario)
             effort: Effort = next((one for one in EFFORTS if name == f"ours_{one}"), "default")
-            told = untrained(weights) if name == "untrained" else weights
-            return localizer_estimator(Localizer(*with_effort(told, LocalizerConfig(), effort)))
+            chosen = untrained(weights) if name == "untrained" else weights
+            return localizer_estimator(Localizer(*with_effort(chosen, LocalizerConfig(), effort)))
         if count is not None:
-            return _told(name.removesuffix("_known"), scenario, count)
+            return _known_number_estimator(name.removesuffix("_known"), scenario, count)
         return _BLIND[name](scenario)

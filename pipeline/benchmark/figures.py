@@ -1,4 +1,4 @@
-"""A figure a metric: its course along the suite's axis, a line an estimator."""
+"""Figures of a benchmark: one for each metric, with one line for each estimator."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,9 @@ METRICS = {
     "median_error_m": "median position error, m",
     "rms_error_m": "RMS position error, m",
     "resolved": "share of scenes with all sources hit, strict gate",
-    "seconds_a_scene": "seconds a scene",
+    "seconds_a_scene": "seconds per scene",
 }
-"""Figures by the column they show, with their axes' names."""
+"""Metrics with a figure: column of the results and label of the axis."""
 _ON_LOGARITHMS = ("median_error_m", "seconds_a_scene")
 _COLOURS = (
     plots.BLUE,
@@ -40,11 +40,11 @@ _MARKERS = "osv^D<>Pp*hx"
 _STYLES = {
     name: (colour, marker) for name, colour, marker in zip((*BLIND, *ON_DEMAND), _COLOURS, _MARKERS, strict=True)
 }
-"""Of the estimators; one that is told the number of sources has its own, dashed."""
+"""Colour and marker of each estimator; the variant that is given the number of sources is dashed."""
 
 
 def _places(suite: Suite) -> dict[str, float]:
-    """Where each cell stands on the axis: at its value, or at its number where one has none."""
+    """Position of each cell on the axis: its value, or its index if a cell has no value."""
     values = [cell.value for cell in suite.cells]
     return {
         cell.label: float(number if None in values or cell.value is None else cell.value)
@@ -68,7 +68,7 @@ def _draw(axes: Axes, rows: Sequence[Row], metric: str, places: dict[str, float]
 
 
 def plot_metric(suite: Suite, rows: Sequence[Row], metric: str) -> Figure:
-    """One metric of all estimators; with the median bound where errors are shown."""
+    """Plots one metric of all estimators. The figure of the median error includes the median Cramer-Rao bound."""
     figure = plots.new_figure(8.0, 4.6)
     axes = figure.subplots()
     places = _places(suite)
@@ -85,5 +85,5 @@ def plot_metric(suite: Suite, rows: Sequence[Row], metric: str) -> Figure:
         axes.set_xticks(list(places.values()), list(places), rotation=30, ha="right")
     axes.set(xlabel=suite.axis, ylabel=METRICS[metric])
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axes.set_title(f"{suite.name}, {max(row['scenes'] for row in rows)} scenes a point", fontweight="bold")
+    axes.set_title(f"{suite.name}, {max(row['scenes'] for row in rows)} scenes per point", fontweight="bold")
     return figure

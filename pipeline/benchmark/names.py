@@ -1,4 +1,4 @@
-"""Names of suites and estimators; light, so that options can be read without TensorFlow."""
+"""Names of suites and estimators. The options import them without importing TensorFlow."""
 
 from typing import Literal, get_args
 
@@ -39,20 +39,20 @@ EstimatorName = Literal[
     "sbl_known",
     "modified_music_known",
 ]
-"""ours_EFFORT is ours at another effort, NAME_known is NAME told the number of sources."""
+"""ours_EFFORT is "ours" with another effort; NAME_known is NAME with the true number of sources given."""
 
 SUITES: tuple[SuiteName, ...] = get_args(SuiteName)
 ESTIMATORS: tuple[EstimatorName, ...] = get_args(EstimatorName)
 KNOWN = tuple(name for name in ESTIMATORS if name.endswith("_known"))
 ON_DEMAND = ("ours_fast", "ours_thorough", "chance")
-"""They run only where they are asked for."""
+"""Estimators that run only if --estimators names them."""
 BLIND = tuple(name for name in ESTIMATORS if name not in (*KNOWN, *ON_DEMAND))
 TRAINED = ("ours", "ours_fast", "ours_thorough", "untrained")
-"""They have weights, or those of the same shape."""
+"""Localizers: those with the weights of --backbone, and the untrained one of the same shape."""
 FIXED_NUMBER = ("sources", "separation", "modified_music")
-"""Suites in whose cells the number of sources is fixed, so that it can be told."""
+"""Suites with a fixed number of sources in each cell, so that it can be given to estimators."""
 
 
 def default_estimators(suite: str) -> tuple[EstimatorName, ...]:
-    """What a suite runs if nothing else is said."""
+    """Estimators of a suite if --estimators is not given."""
     return (*BLIND, *KNOWN) if suite in ("sources", "modified_music") else BLIND

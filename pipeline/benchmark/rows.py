@@ -1,4 +1,4 @@
-"""One cell through one estimator: a row of the table, every figure of it by `compute_metrics`."""
+"""Rows of the results: the metrics of one estimator on one cell, from `compute_metrics`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def resolved(evaluation: Evaluation) -> tuple[float, tuple[float, float]]:
-    """Share of the scenes of which every source is a hit at the strict gate, and its bootstrap interval."""
+    """Share of scenes in which every source is a hit at the strict gate, and its bootstrap interval."""
     config, strict = evaluation.config, evaluation.strict
     whole = (strict.hits == strict.true).astype(np.float64)
     weights = resample_weights(whole.size, config.resamples, config.seed)
@@ -23,18 +23,22 @@ def resolved(evaluation: Evaluation) -> tuple[float, tuple[float, float]]:
 
 
 def bound_of_all(evaluation: Evaluation) -> float | None:
-    """Median Cramer-Rao bound of all true sources, found or not, metres: the same for all estimators."""
+    """Median Cramer-Rao bound of all true sources, found or not, in metres; None if it is not known."""
     bound_m = evaluation.truth.bound_m
     return None if bound_m is None else float(np.nanmedian(bound_m))
 
 
 def measure(cell: Cell, estimator: Estimator, batches: Sequence[Mapping[str, Any]]) -> Row:
-    """F1, precision, recall at the standard gate, errors, bound and time; names with _low and _high are intervals.
+    """Evaluates an estimator on a cell.
 
     Args:
-      cell: whose label, value and gates apply.
-      estimator: for the cell's scenario.
-      batches: by `cell_batches`.
+      cell: the cell; it determines label, value and gates.
+      estimator: estimator for the installation of the cell.
+      batches: `cell_batches` of the cell.
+
+    Returns:
+      F1, precision and recall at the standard gate, position errors, bounds, share of resolved scenes and run time.
+      NAME_low and NAME_high are the ends of the interval of NAME.
     """
     num_scenes = sum(len(batch["snr_db"]) for batch in batches)
     predictions = run_estimator(estimator, batches, num_scenes, show_progress=False)

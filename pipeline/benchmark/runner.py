@@ -1,4 +1,4 @@
-"""A benchmark: cells that are done are kept, the others measured, then the table, the record and the figures."""
+"""Runs a benchmark: measures the missing cells, then writes the table, the JSON record and the figures."""
 
 import csv
 import json
@@ -24,10 +24,10 @@ _OUTPUTS = ("results.csv", "results.json", "figures", "cells")
 
 
 def expected_fingerprint(options: BenchmarkOptions, suite: Suite) -> Fingerprint:
-    """What decides a benchmark.
+    """Fingerprint of a benchmark with these options.
 
     Raises:
-      ValueError: a file that is not there.
+      ValueError: an input file does not exist.
     """
     inputs = {path.name: Input(output_digest(path), path) for path in suite.files}
     if set(TRAINED) & set(options.estimators):
@@ -38,18 +38,18 @@ def expected_fingerprint(options: BenchmarkOptions, suite: Suite) -> Fingerprint
 
 
 def cell_path(folder: Path, estimator: str, number: int) -> Path:
-    """Where the row of an estimator and of the suite's cell of that number lies."""
+    """File with the row of an estimator for cell `number` of the suite."""
     return folder / "cells" / estimator / f"{number:02d}.json"
 
 
 def _pairs(options: BenchmarkOptions, suite: Suite) -> Iterator[tuple[int, Cell, list[str]]]:
-    """Cells by number with the estimators that apply to them."""
+    """Yields the number of each cell, the cell, and the names of the estimators that apply to it."""
     for number, cell in enumerate(suite.cells):
         yield number, cell, [name for name in options.estimators if applies(name, cell)]
 
 
 def _measure_missing(options: BenchmarkOptions, suite: Suite, logger: logging.Logger) -> None:
-    """Measures every (estimator, cell) without a row, a cell's scenes drawn once for all estimators."""
+    """Measures every pair of estimator and cell that has no file yet. All estimators share the scenes of a cell."""
     missing = [
         (number, cell, left)
         for number, cell, names in _pairs(options, suite)
@@ -57,7 +57,7 @@ def _measure_missing(options: BenchmarkOptions, suite: Suite, logger: logging.Lo
     ]
     total = sum(len(names) for *_, names in _pairs(options, suite))
     to_do = sum(len(left) for *_, left in missing)
-    logger.info(f"{suite.name}: {total} cells of {options.scenes_a_cell} scenes, {total - to_do} of them done before")
+    logger.info(f"{suite.name}: {total} cells of {options.scenes_a_cell} scenes, {total - to_do} of them already done")
     estimators = EstimatorCache(options.backbone)
     with tqdm(total=to_do * options.scenes_a_cell, unit="scene", desc=suite.name) as progress:
         for number, cell, left in missing:
@@ -70,7 +70,7 @@ def _measure_missing(options: BenchmarkOptions, suite: Suite, logger: logging.Lo
 
 
 def read_rows(options: BenchmarkOptions, suite: Suite) -> list[Row]:
-    """The rows of all cells, estimator by estimator."""
+    """Reads the rows of all cells, ordered by estimator and cell."""
     paths = [
         (options.estimators.index(name), number, cell_path(options.output_dir, name, number))
         for number, _, names in _pairs(options, suite)
@@ -80,7 +80,7 @@ def read_rows(options: BenchmarkOptions, suite: Suite) -> list[Row]:
 
 
 def write_table(path: Path, rows: list[Row]) -> None:
-    """Writes the rows as CSV; empty cells where a figure has no value."""
+    """Writes the rows as CSV; a metric without a value becomes an empty cell."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -90,7 +90,7 @@ def write_table(path: Path, rows: list[Row]) -> None:
 
 
 def summary_lines(suite: Suite, rows: list[Row]) -> list[str]:
-    """F1 by estimator and axis value, a line an estimator."""
+    """A table of F1 for the console: one line for each estimator, one column for each cell."""
     labels = [cell.label for cell in suite.cells]
     width = max(8, *(len(label) + 1 for label in labels))
     lines = [f"F1 by {suite.axis}", f"{'':22}" + "".join(f"{label:>{width}}" for label in labels)]
@@ -102,11 +102,11 @@ def summary_lines(suite: Suite, rows: list[Row]) -> list[str]:
 
 
 def benchmark(options: BenchmarkOptions, logger: logging.Logger) -> list[Row]:
-    """Runs a benchmark, goes on with it, or finds it done; returns its rows.
+    """Runs a benchmark, or resumes it; a complete one is not repeated. Returns its rows.
 
     Raises:
       Differs: the folder holds another benchmark.
-      ValueError, OSError: weights or files that are not there.
+      ValueError, OSError: weights or other files do not exist.
     """
     suite = benchmark_suite(options.suite)
     with making(options.output_dir, expected_fingerprint(options, suite), logger, leftovers=_OUTPUTS) as run:
@@ -129,5 +129,5 @@ def _write_results(options: BenchmarkOptions, suite: Suite, rows: list[Row]) -> 
     write_json(options.output_dir / "results.json", record | {"versions": versions()})
     for metric in METRICS:
         if all(row[metric] is None for row in rows):
-            continue  # seconds, where all scenes were one call
+            continue  # run time is not known if all scenes were one batch
         save_figure(plot_metric(suite, rows, metric), options.output_dir / "figures" / f"{metric}.png")

@@ -1,4 +1,4 @@
-"""The suites: what is varied, and all else as in the base config, l64_m64."""
+"""The suites. Each varies one property of the scenes; everything else is as in the config l64_m64."""
 
 import dataclasses
 import itertools
@@ -21,14 +21,14 @@ _FILES = shipped_path("docs/installations")
 _INSTALLATIONS = tuple(sorted(_FILES.glob("*.toml")))
 _MODIFIED_MUSIC = _FILES / "modified_music.toml"
 _OFF = (0.0, 0.0)
-_AS_TOLD = ImpairmentConfig((float("-inf"), float("-inf")), _OFF, _OFF, _OFF, _OFF)
+_NO_IMPAIRMENTS = ImpairmentConfig((float("-inf"), float("-inf")), _OFF, _OFF, _OFF, _OFF)
 
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    """Cells along one axis.
+    """The cells of a benchmark.
 
-    name: a `SuiteName`. axis: what is varied, as a figure's axis calls it. cells: in order. files: read for them.
+    name: a `SuiteName`. axis: label of the varied property. cells: in order. files: input files.
     """
 
     name: str
@@ -38,23 +38,24 @@ class Suite:
 
 
 def _values(values: Iterable[float], change: Callable[[float], SceneConfig]) -> tuple[Cell, ...]:
-    """A cell a number; the estimator is told the changed config's scenario."""
+    """One cell for each value; estimators are given the installation of the changed config."""
     configs = {value: change(value) for value in values}
     return tuple(Cell(f"{value:g}", config, config.scenario, value) for value, config in configs.items())
 
 
 def _seen_in(view: FieldOfView, **changes: Any) -> SceneConfig:
-    """The base's scenes drawn from another field of view, and other changes."""
+    """The base config with another field of view and further changes."""
     scenario = dataclasses.replace(BASE.scenario, field_of_view=view)
     return dataclasses.replace(BASE, scenario=scenario, **changes)
 
 
 def _impaired(**limits: tuple[float, float]) -> SceneConfig:
-    return dataclasses.replace(BASE, impairments=dataclasses.replace(_AS_TOLD, **limits))
+    """The base config with only the given impairments."""
+    return dataclasses.replace(BASE, impairments=dataclasses.replace(_NO_IMPAIRMENTS, **limits))
 
 
 def _bins(edges: Iterable[float], view: Callable[[float, float], FieldOfView]) -> tuple[Cell, ...]:
-    """A cell between any two edges; the estimator is told the base's whole field of view."""
+    """One cell between each two edges; estimators are given the whole field of view of the base config."""
     return tuple(
         Cell(f"{low:g} to {high:g}", _seen_in(view(low, high)), BASE.scenario, 0.5 * (low + high))
         for low, high in itertools.pairwise(edges)
@@ -82,7 +83,7 @@ def _azimuth() -> Suite:
 
 
 def _separation() -> Suite:
-    """Two sources at 20 dB in a small part of the field of view, at ranges that tell them apart little."""
+    """Two sources at 20 dB in a small part of the field of view, at ranges that hardly help to separate them."""
     view = FieldOfView(azimuth_deg=(-15.0, 15.0), elevation_deg=(-7.5, 7.5), range_m=(3.0, 4.0))
     pairs = _seen_in(view, most_sources=2, snr_db=(20.0, 20.0))
     edges = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5)
@@ -129,16 +130,15 @@ def _phase_errors() -> Suite:
 
 
 def _rician() -> Suite:
-    """The line of sight at its true weight: with the factor, H goes from full rank to one direction."""
+    """Line of sight at its true weight: as the factor grows, H changes from full rank to rank one."""
     values = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0)
     base = dataclasses.replace(BASE, line_of_sight="true")
     return Suite("rician", "Rician factor", _values(values, lambda k: dataclasses.replace(base, rician_factor=(k, k))))
 
 
 def _channel_rank() -> Suite:
-    """H traced through a hall along its first paths, by the most bounces, and scattered: from one direction to full
-    rank."""
-    paths = ("1", "7", "25")  # images of the base station in a box of up to 0, 1 and 2 bounces
+    """H from ray tracing in a hall with up to 0, 1 or 2 reflections, and from scattering: rank one to full rank."""
+    paths = ("1", "7", "25")  # images of the base station in a box with up to 0, 1 and 2 reflections
     configs = {
         label: dataclasses.replace(BASE, hall=Hall(), channel_bounces=bounces) for bounces, label in enumerate(paths)
     }
@@ -158,13 +158,13 @@ def _installations() -> Suite:
 
 
 def _modified_music() -> Suite:
-    """Two sources in the setting of modified MUSIC (arXiv 2409.14152), as far as its abstract says it."""
+    """Two sources in the setting of modified MUSIC (arXiv 2409.14152), as far as the abstract describes it."""
     scenario = load_installation(_MODIFIED_MUSIC)
-    told = BASE.at(scenario)
+    base = BASE.at(scenario)
 
     def cells() -> Iterator[Cell]:
         for db in (-5.0, 5.0, 15.0, 25.0):
-            yield Cell(f"{db:g}", dataclasses.replace(told, snr_db=(db, db)), scenario, db, num_sources=2)
+            yield Cell(f"{db:g}", dataclasses.replace(base, snr_db=(db, db)), scenario, db, num_sources=2)
 
     return Suite("modified_music", "SNR, dB", tuple(cells()), (_MODIFIED_MUSIC,))
 
@@ -189,11 +189,11 @@ _MAKERS: dict[str, Callable[[], Suite]] = {
 
 
 def benchmark_suite(name: str) -> Suite:
-    """The suite of that name.
+    """Creates a suite by name.
 
     Raises:
-      ValueError: an unknown name, or an installation file that is not one.
-      OSError: an installation file that is not there.
+      ValueError: the name is unknown, or an installation file is invalid.
+      OSError: an installation file does not exist.
     """
     if name not in _MAKERS:
         raise ValueError(f"--suite: expected one of {', '.join(SUITES)}, got {name!r}")

@@ -1,1 +1,1 @@
-"""What all stages share: files written whole, logs, options, verdicts."""
+"""Code that all stages share: command line, logs, manifests, digests and atomic file writes."""

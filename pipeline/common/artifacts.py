@@ -1,7 +1,8 @@
-"""What every stage leaves beside its results: manifest.json, by which a second run knows whether they are its own.
+"""Manifests: every stage writes a manifest.json next to its results, so that a later run can reuse them.
 
-A folder holds the results of one fingerprint: options, hashes of what was read, version of the code. A stage begins in
-an empty folder, goes on or is done where the fingerprint is the same, and refuses with what differs where it is not.
+A folder holds the results of one fingerprint: the options, the hashes of the inputs and the version of the code. In an
+empty folder a stage starts. In a folder with the same fingerprint it resumes, or does nothing if the results are
+complete. In a folder with another fingerprint it stops with a message that names the first difference.
 """
 
 import contextlib
@@ -22,25 +23,25 @@ from pipeline.common.stages import entry_point
 
 MANIFEST = "manifest.json"
 SCENES = "the scenes "
-"""What an input that is a set of scenes is called, before the set's name."""
-_SHOWN = 12  # digits of a hash that people are shown
+"""Prefix of the name of an input that is a set of scenes; the set's name follows."""
+_SHOWN = 12  # digits of a hash in messages
 State = Literal["new", "begun", "done"]
 
 
 class Differs(ValueError):
-    """A folder holds the results of other options, inputs or code; one line says which."""
+    """The folder holds results of other options, inputs or code. The message names the first difference."""
 
 
 class Busy(ValueError):
-    """Another process works in the folder."""
+    """Another process is using the folder."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Fingerprint:
-    """What decides a stage's results.
+    """Everything that determines the results of a stage.
 
-    stage: its name. options: by dotted name. inputs: hashes by what they are called. code: see `code_version`.
-    paths: where inputs lay, which decides nothing.
+    stage: name of the stage. options: values by dotted name. inputs: hashes by name of the input.
+    code: versions, see `code_version`. paths: locations of the inputs; they are not part of the digest.
     """
 
     stage: str
@@ -51,12 +52,12 @@ class Fingerprint:
 
     @property
     def digest(self) -> str:
-        """All of it as one hash."""
+        """SHA-256 of everything except the paths."""
         return json_digest({name: value for name, value in plain(self).items() if name != "paths"})
 
 
 class Input(NamedTuple):
-    """Something a stage reads: its hash, and where it lies."""
+    """An input of a stage: its hash and its path."""
 
     digest: str
     path: Path
@@ -65,19 +66,19 @@ class Input(NamedTuple):
 def fingerprint(
     stage: str, options: Any, inputs: Mapping[str, Input] | None = None, *, left_out: tuple[str, ...] = ()
 ) -> Fingerprint:
-    """The fingerprint of a stage.
+    """Computes the fingerprint of a stage.
 
-    Paths among the options say where, not what: those of files count by what they hold, the folders in `left_out` and
-    paths to nothing do not count.
+    A path among the options is replaced by the hash of the file it points to, so that moving a file changes nothing.
+    Options that are None or listed in `left_out` are not part of the fingerprint.
 
     Args:
-      stage: its name.
-      options: its dataclass.
-      inputs: what is read besides, by name.
-      left_out: options that change no result: where it goes, how much is shown.
+      stage: name of the stage.
+      options: dataclass with the options of the stage.
+      inputs: further inputs by name.
+      left_out: names of options that do not change the results, such as the output folder.
 
     Raises:
-      ValueError: a path to a file that is not there.
+      ValueError: a file among the options does not exist.
     """
     values = {name: value for name, value in flattened(options).items() if name not in left_out}
     paths = {name: value for name, value in values.items() if isinstance(value, Path)}
@@ -93,7 +94,7 @@ def fingerprint(
 
 
 def _sets(config: Any) -> Any:
-    """Names of sets of scenes without the installation file behind @, which counts by what it holds."""
+    """Names of sets of scenes without "@FILE"; the hash of the installation file is an input of its own."""
     return config.partition("@")[0] if isinstance(config, str) else [name.partition("@")[0] for name in config]
 
 
@@ -108,19 +109,27 @@ def _hash_of(name: str, path: Path) -> str:
         raise ValueError(f"{_flag(name)}: {error}") from None
 
 
-def difference(there: Mapping[str, Any], expected: Fingerprint) -> str | None:
-    """What differs first between a manifest's fingerprint and another one, in words; None if nothing does."""
-    if there.get("stage") != expected.stage:
-        return f"the stage is {there.get('stage')} there, {expected.stage} here"
+def difference(stored: Mapping[str, Any], expected: Fingerprint) -> str | None:
+    """Describes the first difference between two fingerprints.
+
+    Args:
+      stored: the fingerprint in a manifest, as JSON.
+      expected: the fingerprint of the current options, inputs and code.
+
+    Returns:
+      One phrase such as "--scenes was 5, now 6"; None if the fingerprints are equal.
+    """
+    if stored.get("stage") != expected.stage:
+        return f"the stage was {stored.get('stage')}, now {expected.stage}"
     for part in ("options", "inputs", "code"):
-        old, new = there.get(part, {}), plain(getattr(expected, part))
+        old, new = stored.get(part, {}), plain(getattr(expected, part))
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):
-                return f"{_called(part, name)} is {_shown(old.get(name))} there, {_shown(new.get(name))} here"
+                return f"{_label(part, name)} was {_shown(old.get(name))}, now {_shown(new.get(name))}"
     return None
 
 
-def _called(part: str, name: str) -> str:
+def _label(part: str, name: str) -> str:
     if part == "options":
         return _flag(name)
     return f"the content of {name}" if part == "inputs" else f"the version of {name}"
@@ -134,10 +143,10 @@ def _shown(value: Any) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """A folder's manifest, None if there is none.
+    """Reads the manifest of a folder; None if there is none.
 
     Raises:
-      ValueError: there is a file, but not one of these.
+      ValueError: the file is not a manifest.
     """
     path = folder / MANIFEST
     try:
@@ -152,24 +161,28 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def state(folder: Path, expected: Fingerprint) -> State:
-    """How far a folder is with what is expected for: not begun, begun, or done with all its results unharmed.
+    """State of a folder with respect to a fingerprint.
+
+    Returns:
+      "new": no manifest. "begun": the results are incomplete or were changed. "done": they are complete and unchanged.
 
     Raises:
-      Differs: it holds something else.
+      Differs: the folder has a manifest with another fingerprint.
+      ValueError: its manifest cannot be read.
     """
     manifest = read_manifest(folder)
     if manifest is None:
         return "new"
     differs = difference(manifest["fingerprint"], expected)
     if differs is not None:
-        raise Differs(f"{folder} holds another run: {differs}; take another folder, or delete it")
+        raise Differs(f"{folder} holds another run: {differs}; use another folder or delete this one")
     if manifest["outputs"] is None:
         return "begun"
     return "done" if damaged(folder, manifest) is None else "begun"
 
 
 def damaged(folder: Path, manifest: Mapping[str, Any]) -> str | None:
-    """The first of a manifest's outputs that is missing or not what it was, None if all are as they were."""
+    """Name of the first output in the manifest that is missing or changed; None if all are intact."""
     for name, record in manifest["outputs"].items():
         path = folder / name
         if not path.exists():
@@ -180,17 +193,20 @@ def damaged(folder: Path, manifest: Mapping[str, Any]) -> str | None:
 
 
 def _stamp(path: Path) -> list[list[Any]]:
-    """Names, sizes and times of change of a file, or of all files of a folder: unchanged, their hash need not be."""
+    """Names, sizes and modification times of a file or of all files in a folder.
+
+    If they are unchanged, the hash need not be computed again.
+    """
     files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
     found = [(item, item.stat()) for item in files]
     return [[str(item.relative_to(path)), status.st_size, status.st_mtime_ns] for item, status in found]
 
 
 def output_digest(path: Path) -> str:
-    """Hash of a file or folder, taken from the manifest beside it where the file has not changed since.
+    """Hash of a file or folder; taken from the manifest in its parent folder if the file is unchanged since.
 
     Raises:
-      ValueError: nothing there.
+      ValueError: the path does not exist.
     """
     manifest = read_manifest(path.parent)
     record = (manifest or {}).get("outputs") or {}
@@ -201,40 +217,40 @@ def output_digest(path: Path) -> str:
 
 
 def origin(path: Path) -> dict[str, Any] | None:
-    """The manifest of the stage that left a file or folder, None if none did or it was changed since."""
+    """The manifest of the stage that wrote a file or folder; None if no stage did, or if it was changed since."""
     manifest = read_manifest(path.parent)
     record = ((manifest or {}).get("outputs") or {}).get(path.name)
     return manifest if record is not None and path.exists() and output_digest(path) == record["sha256"] else None
 
 
 def chosen_on(path: Path | None) -> int:
-    """Number of validation scenes that influenced a choice in a model; 0 without a model or a manifest."""
+    """Number of validation scenes used to select a model; 0 without a model or a manifest."""
     manifest = origin(path) if path is not None else None
     return int(manifest["facts"].get("chosen_on", 0)) if manifest is not None else 0
 
 
 @contextlib.contextmanager
 def folder_lock(folder: Path, lock_name: str = ".lock") -> Iterator[None]:
-    """Keeps a second process out of a folder; the lock goes with the process, however that ends.
+    """Locks a folder against other processes. The lock is released when the process ends, even if it is killed.
 
     Args:
-      folder: where; made if it is not there.
-      lock_name: file in it that is locked.
+      folder: the folder; it is created if it does not exist.
+      lock_name: name of the lock file in the folder.
 
     Raises:
-      Busy: another one is in it.
+      Busy: another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / lock_name, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(f"expected a folder that nobody works in, got {folder}, which is busy") from None
+            raise Busy(f"expected a folder that no other process uses, got {folder}, which is busy") from None
         yield
 
 
 def new_record(expected: Fingerprint) -> dict[str, Any]:
-    """The manifest of work that begins now."""
+    """The manifest of a stage that starts now and has no outputs yet."""
     return {
         "fingerprint": plain(expected),
         "digest": expected.digest,
@@ -249,31 +265,32 @@ def new_record(expected: Fingerprint) -> dict[str, Any]:
 
 
 class Artifact:
-    """A folder that a stage fills. Used through `making`.
+    """The output folder of a stage; `making` returns it.
 
-    folder: where. state: how far it was. facts: what the manifest says besides, such as metrics.
+    folder: path of the folder. state: its state when it was opened. facts: further values for the manifest, such as
+    metrics.
     """
 
-    def __init__(self, folder: Path, expected: Fingerprint, how_far: State) -> None:
-        self.folder, self.state = folder, how_far
+    def __init__(self, folder: Path, expected: Fingerprint, state_at_start: State) -> None:
+        self.folder, self.state = folder, state_at_start
         self.facts: dict[str, Any] = {}
         self._record = new_record(expected)
 
     def begin(self, options: Any) -> None:
-        """Leaves word of what the folder is for, before anything else is in it; where that was done, nothing.
+        """Writes config.json and an unfinished manifest.json, before any result. Does nothing unless `state` is "new".
 
         Args:
-          options: what the stage was told, for config.json.
+          options: the options of the stage, for config.json.
         """
         if self.state == "new":
             write_config(self.folder / "config.json", options)
             write_json(self.folder / MANIFEST, self._record)
 
     def finish(self, *outputs: str) -> None:
-        """Leaves word that it is done.
+        """Writes the finished manifest with the hashes of the results.
 
         Args:
-          outputs: files and folders in the folder that are its results.
+          outputs: names of the files and folders that are the results.
         """
         found = {
             name: {"sha256": content_digest(self.folder / name), "stamp": _stamp(self.folder / name)}
@@ -284,7 +301,7 @@ class Artifact:
 
 
 def now() -> str:
-    """Date, time and zone."""
+    """Local date and time with the time zone offset, in ISO 8601 format."""
     return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
@@ -292,24 +309,26 @@ def now() -> str:
 def making(
     folder: Path, expected: Fingerprint, logger: logging.Logger, *, leftovers: tuple[str, ...] = ()
 ) -> Iterator[Artifact]:
-    """The work of a stage on its folder: `begin`, results, `finish`; `state` "done" leaves nothing to do.
+    """Locks the output folder of a stage and yields its `Artifact`.
+
+    The caller calls `begin`, writes its results and calls `finish`. If `state` is "done" there is nothing to do.
 
     Args:
-      folder: where results go.
-      expected: fingerprint of what is to be there.
-      logger: told what is taken up or left alone.
-      leftovers: names whose presence without a manifest means that the folder is somebody else's.
+      folder: the output folder.
+      expected: fingerprint of the results.
+      logger: gets a line if the results are complete.
+      leftovers: names of outputs; if one exists without a manifest, the folder belongs to something else.
 
     Raises:
-      Differs: the folder holds something else, which is left as it is.
-      Busy: another process is at it.
+      Differs: the folder holds other results; they are not touched.
+      Busy: another process is using the folder.
     """
     with folder_lock(folder):
-        how_far = state(folder, expected)
-        if how_far == "new":
-            strange = next((name for name in leftovers if (folder / name).exists()), None)
-            if strange is not None:
-                raise Differs(f"{folder} holds {strange} without a {MANIFEST}; take another folder, or delete it")
-        if how_far == "done":
+        found = state(folder, expected)
+        if found == "new":
+            foreign = next((name for name in leftovers if (folder / name).exists()), None)
+            if foreign is not None:
+                raise Differs(f"{folder} holds {foreign} without a {MANIFEST}; use another folder or delete this one")
+        if found == "done":
             logger.info(f"{expected.stage}: nothing has changed, {folder} stays as it is")
-        yield Artifact(folder, expected, how_far)
+        yield Artifact(folder, expected, found)

@@ -1,4 +1,4 @@
-"""Options as the command line that asks for them."""
+"""Converts options back to command-line arguments."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ _POSITIONAL = get_args(tyro.conf.Positional[int])[1]  # type: ignore[misc]
 
 
 def arguments(options: Any) -> list[str]:
-    """Flags of a stage's options, those left at their default left out.
+    """Command-line arguments that give these options; options at their default are omitted.
 
     Args:
-      options: a dataclass, nested ones inside, as `tyro.cli` makes it.
+      options: a dataclass that `tyro.cli` can parse; it may contain nested dataclasses.
     """
     return list(_arguments(options, None, ""))
 
@@ -21,16 +21,16 @@ def arguments(options: Any) -> list[str]:
 def _arguments(options: Any, default: Any, prefix: str) -> Iterator[str]:
     for field in dataclasses.fields(options):
         value, name = getattr(options, field.name), prefix + field.name.replace("_", "-")
-        usual = _usual(field) if default is None else getattr(default, field.name)
+        standard = _field_default(field) if default is None else getattr(default, field.name)
         if dataclasses.is_dataclass(value):
-            yield from _arguments(value, usual, f"{name}.")
+            yield from _arguments(value, standard, f"{name}.")
         elif _POSITIONAL in get_args(field.type):
             yield str(value)
-        elif value != usual and value is not None:
+        elif value != standard and value is not None:
             yield from _flag(prefix, field.name.replace("_", "-"), value)
 
 
-def _usual(field: dataclasses.Field[Any]) -> Any:
+def _field_default(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default

@@ -1,4 +1,4 @@
-"""What a file, a folder, a model, a set of scenes or the code is, as one hash: the same content, the same hash."""
+"""Content hashes of files, folders, Keras models and the project's code."""
 
 import ast
 import functools
@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 _ROOMS = ("models", "tfds_shards", "pipeline", "serving")
 _LIBRARIES = ("numpy", "tensorflow", "keras")
-_KEPT_OUT = ("name", "build_config", "compile_config")  # of a .keras file's configuration: how it came to be, not what
+_IGNORED_KEYS = ("name", "build_config", "compile_config")  # of a .keras configuration: they do not change the model
 
 
 def file_digest(path: Path) -> str:
@@ -24,15 +24,18 @@ def file_digest(path: Path) -> str:
 
 
 def json_digest(value: Any) -> str:
-    """SHA-256 of a value of JSON, whatever the order of its keys."""
+    """SHA-256 of a JSON value; it does not depend on the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def content_digest(path: Path) -> str:
-    """Of a .keras file its configuration and weights, of a folder all its files, else the file's bytes.
+    """SHA-256 of the content of a file or folder.
+
+    A .keras file is hashed by its configuration and weights, a folder by the names and bytes of all its files, any
+    other file by its bytes.
 
     Raises:
-      ValueError: nothing there, or a torn .keras file.
+      ValueError: the path does not exist, or a .keras file is damaged.
     """
     if path.is_dir():
         files = sorted(item for item in path.rglob("*") if item.is_file())
@@ -43,10 +46,10 @@ def content_digest(path: Path) -> str:
 
 
 def keras_digest(path: Path) -> str:
-    """Of configuration and weights; the date of saving and the names Keras numbers through are left out.
+    """SHA-256 of the configuration and weights of a .keras file, without the date and the names that Keras numbers.
 
     Raises:
-      ValueError: not a whole .keras file.
+      ValueError: the file is not a complete .keras file.
     """
     import h5py
 
@@ -55,7 +58,7 @@ def keras_digest(path: Path) -> str:
             config = _without_names(json.loads(archive.read("config.json")))
             stored = h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r")
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"expected a .keras file at {path}, got a torn one or another: {error}") from None
+        raise ValueError(f"expected a .keras file at {path}, got a damaged or different file: {error}") from None
     found = hashlib.sha256(json_digest(config).encode())
 
     def add(name: str, item: Any) -> None:
@@ -70,12 +73,12 @@ def keras_digest(path: Path) -> str:
 
 def _without_names(config: Any) -> Any:
     if isinstance(config, dict):
-        return {key: _without_names(value) for key, value in config.items() if key not in _KEPT_OUT}
+        return {key: _without_names(value) for key, value in config.items() if key not in _IGNORED_KEYS}
     return [_without_names(item) for item in config] if isinstance(config, list) else config
 
 
 def code_version(module: str) -> dict[str, str]:
-    """What a stage computes with: `code`, a hash of its modules, and the versions of the libraries numbers depend on.
+    """Version of the code of a stage: `code`, a hash of its modules, and the versions of the numerical libraries.
 
     Args:
       module: dotted name, such as "pipeline.train".
@@ -84,7 +87,10 @@ def code_version(module: str) -> dict[str, str]:
 
 
 def code_digest(module: str) -> str:
-    """Hash of a module and of all of the project's that it imports in turn; comments and docstrings do not count."""
+    """Hash of a module and of all project modules that it imports, directly or not.
+
+    Comments and docstrings do not change it.
+    """
     waiting, seen = [module], dict[str, str]()
     while waiting:
         name = waiting.pop()
@@ -97,7 +103,7 @@ def code_digest(module: str) -> str:
 
 
 def _source(module: str) -> Path | None:
-    """Where a module of the project lies; None for any other."""
+    """File of a project module; None for other modules."""
     if module.partition(".")[0] not in _ROOMS:
         return None
     base = ROOT.joinpath(*module.split("."))
@@ -106,12 +112,12 @@ def _source(module: str) -> Path | None:
 
 @functools.cache
 def _parsed(path: Path, module: str) -> tuple[str, tuple[str, ...]]:
-    """Hash of a module's statements, and what it imports, its parents among them."""
+    """Hash of a module's statements, and the names of the modules it imports, parent packages included."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = tuple(_imports(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [item for item in node.body if not _is_text(item)] or [ast.Pass()]
+            node.body = [item for item in node.body if not _is_docstring(item)] or [ast.Pass()]
         elif isinstance(node, ast.JoinedStr):  # Python 3.12 ends a nested format with an empty part
             node.values = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
     return json_digest(_plain(tree)), imported
@@ -125,8 +131,8 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else repr(value)
 
 
-def _is_text(statement: ast.stmt) -> bool:
-    """Whether a statement is a docstring: of a module, class, function or field."""
+def _is_docstring(statement: ast.stmt) -> bool:
+    """Whether a statement is the docstring of a module, class, function or field."""
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 

@@ -1,4 +1,4 @@
-"""A stage's log: what it says, to the console and a file; what libraries write to stderr, to the file alone."""
+"""Logging of a stage: its messages go to the console and a file, what libraries write to stderr only to the file."""
 
 import contextlib
 import io
@@ -15,9 +15,13 @@ _FILE_FORMAT = logging.Formatter("%(asctime)s %(message)s")
 
 @contextlib.contextmanager
 def logging_to(directory: Path, stage: str) -> Iterator[tuple[logging.Logger, Path]]:
-    """A logger that writes to the console and to a new file STAGE-TIME.log in `directory`, and that file's path.
+    """Yields a logger that writes to the console and to a new file, and the path of that file.
 
-    An error that ends the block goes into the file with its traceback; showing it is left to the caller.
+    An error that ends the block is written to the file with its traceback. The caller shows it to the user.
+
+    Args:
+      directory: folder of the log files; it is created if it does not exist.
+      stage: name of the stage; the file is STAGE-TIME-PID.log.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{stage}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
@@ -44,10 +48,10 @@ def logging_to(directory: Path, stage: str) -> Iterator[tuple[logging.Logger, Pa
 
 @contextlib.contextmanager
 def quiet_libraries(path: Path) -> Iterator[None]:
-    """Sends what libraries write to stderr, their loggers and Python's warnings to the file at `path`.
+    """Redirects library output on stderr, library loggers and Python warnings to the file at `path`.
 
-    TensorFlow writes at start-up, and its C++ later on, to the descriptor itself, so that is what is turned. Python's
-    `sys.stderr` stays on the console: progress bars and error lines go there.
+    TensorFlow's C++ code writes to file descriptor 2, so the descriptor itself is redirected. Python's `sys.stderr`
+    still writes to the console, for progress bars and error messages.
     """
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(_FILE_FORMAT)
@@ -61,7 +65,7 @@ def quiet_libraries(path: Path) -> Iterator[None]:
             stderr.flush()
             sys.stderr = stack.enter_context(open(console, "w", buffering=1, closefd=False, encoding="utf-8"))
         try:
-            _turn_to(path)
+            _redirect_stderr(path)
             yield
         finally:
             sys.stderr.flush()
@@ -72,15 +76,15 @@ def quiet_libraries(path: Path) -> Iterator[None]:
             handler.close()
 
 
-def _turn_to(path: Path) -> None:
-    """Makes descriptor 2 write to the end of the file."""
+def _redirect_stderr(path: Path) -> None:
+    """Makes file descriptor 2 append to the file."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND)
     os.dup2(file, 2)
     os.close(file)
 
 
 def descriptor(stream: TextIO) -> int | None:
-    """What the operating system knows a stream by; None where it is none of its files, as under a test's capture."""
+    """The file descriptor of a stream; None if it has none, for example while pytest captures it."""
     try:
         return stream.fileno()
     except (AttributeError, io.UnsupportedOperation, ValueError):

@@ -1,4 +1,4 @@
-"""The main of every stage: options, a log file, one line for an error, and an exit status that says which it was."""
+"""Runs a stage as a command: parses options, opens a log file, prints errors as one line and sets the exit status."""
 
 import contextlib
 import dataclasses
@@ -20,7 +20,7 @@ from pipeline.common.log import logging_to, quiet_libraries
 from pipeline.common.stages import RENAMED, module
 
 FAIL, ERROR, INTERRUPTED = 1, 2, 130
-"""Exit statuses besides 0: the stage ran and its verdict is FAIL; it could not do what was asked; ctrl-C."""
+"""Exit statuses other than 0: the stage ran and its verdict is FAIL; the stage failed; it was interrupted by Ctrl-C."""
 
 Options = TypeVar("Options")
 Work = Callable[[Options, logging.Logger], int | None]
@@ -35,20 +35,20 @@ def run_stage(
     log_dir: Callable[[Options], Path],
     defaults: Callable[[Options], Options | None] = lambda options: None,
 ) -> None:
-    """Runs a stage as a command; returns where all went well and exits otherwise.
+    """Runs a stage as a command. Returns if the stage succeeds and exits otherwise.
 
-    An error is one line on stderr, the module's name before it, its traceback in the log file; so is what libraries
-    write to stderr.
+    An error is printed to stderr as one line that starts with the module's name. Its traceback, and everything that
+    libraries write to stderr, goes to the log file.
 
     Args:
-      stage: its name, as in `ris-mvdr STAGE`.
-      options_type: a dataclass; nothing heavy may be imported for it, so that --help is there at once.
-      work: does it all, told by its logger; imports what is heavy, and returns FAIL or nothing.
-      log_dir: where the log goes.
-      defaults: options that stand in for the defaults, given those of the command line, which win over them.
+      stage: name of the stage, as in `ris-mvdr STAGE`.
+      options_type: dataclass of the options. Its module must not import heavy packages, so that --help is fast.
+      work: runs the stage with its options and logger. It imports heavy packages itself. Returns FAIL or None.
+      log_dir: gives the folder of the log file.
+      defaults: gives other default values, computed from the parsed options. The command line overrides them.
 
     Raises:
-      SystemExit: 0 after --help, FAIL, ERROR or INTERRUPTED.
+      SystemExit: with status 0 after --help, otherwise FAIL, ERROR or INTERRUPTED.
     """
     start_lean()
     log: Path | None = None
@@ -90,16 +90,22 @@ def command(
 
 
 def program(stage: str) -> str:
-    """How the command was given: `ris-mvdr STAGE` or `python -m MODULE`."""
+    """The command as the user typed it: `ris-mvdr STAGE` or `python -m MODULE`."""
     return sys.argv[0] if sys.argv[0] == f"ris-mvdr {stage}" else f"python -m {module(stage)}"
 
 
 def parse(stage: str, options_type: type[Options], arguments: Sequence[str], default: Options | None = None) -> Options:
-    """Options from the command line.
+    """Parses command-line arguments.
+
+    Args:
+      stage: name of the stage.
+      options_type: dataclass of the options.
+      arguments: the arguments after the command.
+      default: an instance whose values replace the default values.
 
     Raises:
-      SystemExit: 0 after --help.
-      ValueError: in one line, what is wrong with them.
+      SystemExit: with status 0 after --help.
+      ValueError: an option is wrong; the message is one line.
     """
     given: dict[str, Any] = {} if default is None else {"default": default}
     if {"--help", "-h"} & set(arguments):
@@ -127,7 +133,7 @@ def _with_shipped_files(options: Options) -> Options:
 
 @contextlib.contextmanager
 def _wide() -> Iterator[None]:
-    """Keeps messages on lines of their own, however narrow the terminal."""
+    """Keeps tyro from wrapping its messages at the width of the terminal."""
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = "10000"
     try:
@@ -139,17 +145,17 @@ def _wide() -> Iterator[None]:
 
 
 def _first_part(box: str) -> str:
-    """A message under a title, in a frame or not, as one line: what stands above the first rule below the title."""
+    """The first section of a tyro error message, below its title, as one line without the frame."""
     lines = [_FRAME.sub("", line).strip() for line in box.splitlines()[1:]]
     parts = [
         list(part) for is_rule, part in itertools.groupby(lines, lambda line: set(line) <= {"─", "-"}) if not is_rule
     ]
-    text = " ".join(" ".join(parts[0]).split()) if parts else "options: not understood"
+    text = " ".join(" ".join(parts[0]).split()) if parts else "options: cannot be parsed"
     return re.sub(r"^Error parsing (?!--)[\w.-]+: |^Error parsing ", "", text)
 
 
 def _line(error: Exception, log: Path | None) -> str:
-    """An error in one line; one that says nothing to a user comes with its type and where its traceback is."""
+    """An error message as one line. Errors not meant for users include their type and the path of the log."""
     text = str(error).strip().partition("\n")[0]
     if isinstance(error, (ValueError, OSError)) or type(error).__module__.partition(".")[0] in _OWN:
         return text
@@ -162,10 +168,10 @@ def _stop(line: str, status: int) -> None:
 
 
 def exit_renamed(stage: str) -> None:
-    """Ends a command that uses the name of a stage from version 0.1, with the new name.
+    """Exits with a message that gives the new name of a stage that was renamed after version 0.1.
 
     Raises:
-      SystemExit: ERROR.
+      SystemExit: with status ERROR.
     """
     new = RENAMED[stage]
     _stop(f"{stage}: this stage is now called {new}; run: ris-mvdr {new}", ERROR)

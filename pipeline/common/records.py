@@ -1,4 +1,4 @@
-"""What a stage leaves behind: files written whole or not at all, and what it was run with."""
+"""JSON files of a stage, written atomically, and a record of the options and versions it ran with."""
 
 import contextlib
 import dataclasses
@@ -18,7 +18,7 @@ _PACKAGES = ("numpy", "scipy", "tensorflow", "keras", "tensorflow-datasets", "te
 
 
 def plain(value: Any) -> Any:
-    """`value` in types that JSON has: paths as text, dataclasses as dictionaries, NaN and infinity as None."""
+    """Converts a value to JSON types: paths to text, dataclasses to dictionaries, NaN and infinity to None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     if isinstance(value, dict):
@@ -33,13 +33,13 @@ def plain(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `plain(value)`."""
+    """Writes `plain(value)` as JSON, atomically."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(plain(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages a result depends on."""
+    """Versions of Python and of the packages that results depend on."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -48,7 +48,7 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Commit of the checkout this module lies in, with "-dirty" after it if files differ; None outside a checkout."""
+    """Git commit of this code, followed by "-dirty" if files were changed; None outside a git checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -57,7 +57,7 @@ def git_commit() -> str | None:
 
 
 def write_config(path: Path, options: Any) -> None:
-    """Writes what a stage was run with: options, command line, versions, commit, time."""
+    """Writes the options, command line, package versions, git commit and start time of a stage."""
     record = {
         "options": options,
         "command": sys.argv,

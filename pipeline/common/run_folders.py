@@ -1,4 +1,4 @@
-"""What a run's folder holds, by the files in it: nothing heavy is read yet."""
+"""Finds the parts of a run folder by file names. Nothing large is read."""
 
 import dataclasses
 from pathlib import Path
@@ -10,17 +10,17 @@ from pipeline.common.artifacts import MANIFEST
 VERDICT_FILES = ("validation.json", "learnability.json", "blessing.json", "infra_validation.json")
 CALIBRATION_FILE = "calibration.npz"
 TENSORBOARD = "tensorboard"
-_EXPORTED = "export/*/*/assets.extra"  # of a run: what is staged has its manifest inside
+_EXPORTED = "export/*/*/assets.extra"  # an exported model contains its own manifest
 _EVALUATION = ("metrics.json", "scenes.npz")
 
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """The parts of a run.
+    """The parts of a run folder.
 
-    root: its folder. evaluation: folder with metrics.json and scenes.npz, None without. trainings: folders with
-    tensorboard/. manifests: folders with a manifest.json. verdicts: files of verdicts. calibration: a calibration file,
-    None without. versions: folders that pushed versions lie in.
+    root: the folder. evaluation: folder with metrics.json and scenes.npz, or None. trainings: folders with
+    tensorboard/. manifests: folders with a manifest.json. verdicts: JSON files of verdicts. calibration: calibration
+    file, or None. versions: folders of deployed model versions.
     """
 
     root: Path
@@ -33,22 +33,22 @@ class RunFolder:
 
 
 def find_run(root: Path) -> RunFolder:
-    """Looks into a folder and the folders in it.
+    """Finds the parts of a run in a folder and its direct subfolders.
 
     Raises:
-      ValueError: it is no run's, or holds several evaluations.
+      ValueError: the folder is not a run folder, or it holds several evaluations.
     """
     if not root.is_dir():
         raise ValueError(f"RUN: expected the folder of an evaluation, a training or a run, got none at {root}")
     inside = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    rooms = (root, *inside)
-    calibrations = [room / CALIBRATION_FILE for room in rooms if (room / CALIBRATION_FILE).is_file()]
+    folders = (root, *inside)
+    calibrations = [folder / CALIBRATION_FILE for folder in folders if (folder / CALIBRATION_FILE).is_file()]
     found = RunFolder(
         root,
         _evaluation(root, inside),
-        tuple(room for room in rooms if (room / TENSORBOARD).is_dir()),
-        tuple(room for room in (*rooms, *sorted(root.glob(_EXPORTED))) if (room / MANIFEST).is_file()),
-        tuple(room / name for name in VERDICT_FILES for room in rooms if (room / name).is_file()),
+        tuple(folder for folder in folders if (folder / TENSORBOARD).is_dir()),
+        tuple(folder for folder in (*folders, *sorted(root.glob(_EXPORTED))) if (folder / MANIFEST).is_file()),
+        tuple(folder / name for name in VERDICT_FILES for folder in folders if (folder / name).is_file()),
         calibrations[0] if calibrations else None,
         tuple(path for path in sorted((root / "serving").glob("*")) if path.is_dir() and path.name != "logs"),
     )
@@ -66,7 +66,7 @@ def is_evaluation(folder: Path) -> bool:
 
 
 def _evaluation(root: Path, inside: list[Path]) -> Path | None:
-    """The folder itself; else the run's own evaluation/; else the only one in it."""
+    """The folder itself if it is an evaluation, else its subfolder evaluation/, else the only evaluation in it."""
     if is_evaluation(root):
         return root
     found = [folder for folder in inside if is_evaluation(folder)]
@@ -77,10 +77,10 @@ def _evaluation(root: Path, inside: list[Path]) -> Path | None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A stage's JSON.
+    """Reads a JSON file that a stage wrote.
 
     Raises:
-      ValueError: no such file, or another one.
+      ValueError: the file does not exist, or does not hold a JSON object.
     """
     found: dict[str, Any] = read_json(path, dict[str, Any])
     return found

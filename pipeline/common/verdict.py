@@ -1,4 +1,4 @@
-"""The learnability verdict: what stands before costly stages, and which model it is about."""
+"""Checks the learnability verdict before an expensive stage starts."""
 
 import json
 from pathlib import Path
@@ -7,33 +7,33 @@ from pipeline.common.artifacts import output_digest
 from tfds_shards.scene_sets import scene_set
 
 UNTRAINED = "untrained"
-"""What stands for the hash of the untrained backbone, whatever its shape: it is the classical estimator."""
+"""Recorded in place of a hash for the untrained backbone of any shape, which is the classical estimator."""
 
 
 class GateClosed(ValueError):
-    """A costly stage may not go on; says why in one line."""
+    """An expensive stage must not start; the message gives the reason."""
 
 
 def starting_point(initial: Path | None) -> str:
-    """What a training starts from: the hash of given weights, or `UNTRAINED`."""
+    """The initial weights of a training: the hash of the file, or `UNTRAINED`."""
     return UNTRAINED if initial is None else output_digest(initial)
 
 
 def require_verdict(path: Path | None, start: Path | None, *configs: str) -> None:
-    """Lets a stage begin if `python -m pipeline.learnability` said PASS of what it starts from, on such scenes.
+    """Requires that `python -m pipeline.learnability` gave PASS for the initial weights of a stage.
 
-    A stage that starts from given weights needs the verdict on those very weights; one that starts from the untrained
-    backbone that of a training which did so, too.
+    A stage with given initial weights needs the verdict about these weights. A stage that starts from the untrained
+    backbone needs the verdict about a training that also started from it.
 
     Args:
       path: a learnability.json.
-      start: the weights the stage starts from; None for the untrained backbone.
-      configs: the sets of scenes it is for; the verdict is on scenes like one of them.
+      start: initial weights of the stage; None for the untrained backbone.
+      configs: sets of scenes of the stage; the verdict must be about scenes like one of them.
 
     Raises:
-      GateClosed: no verdict, another one, one on another model, or one on other scenes.
+      GateClosed: there is no verdict, it is not PASS, or it is about another model or other scenes.
     """
-    expected = "--learnability: expected the learnability.json of a training that PASSed"
+    expected = "--learnability: expected the learnability.json of a training with verdict PASS"
     if path is None:
         raise GateClosed(f"{expected}, got none: run python -m pipeline.learnability first, or --force")
     try:

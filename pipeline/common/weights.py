@@ -1,4 +1,4 @@
-"""Options of the stages that take the weights of a localizer."""
+"""Options that select the weights of a localizer."""
 
 import dataclasses
 from pathlib import Path
@@ -12,12 +12,12 @@ from models.weights import PRETRAINED
 
 @stage_options(frozen=True)
 class WeightsOptions:
-    """Which weights a stage uses: the pretrained ones by default."""
+    """Selects the weights of the localizer; the default is the pretrained weights."""
 
     backbone: Path = dataclasses.field(default=PRETRAINED, kw_only=True)
-    """Weights of the localizer, a backbone.keras of `ris-mvdr train`; left out, the pretrained weights."""
+    """Weights of the localizer: a backbone.keras written by `ris-mvdr train`. Default: the pretrained weights."""
     untrained: bool = dataclasses.field(default=False, kw_only=True)
-    """Uses the untrained backbone, which is the classical estimator, in place of --backbone."""
+    """Use the untrained backbone, which is the classical estimator, instead of --backbone."""
 
     @pydantic.model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -27,5 +27,5 @@ class WeightsOptions:
 
     @property
     def weights(self) -> Path | None:
-        """The file of the weights; None for the untrained backbone."""
+        """Path of the weights; None for the untrained backbone."""
         return None if self.untrained else self.backbone

@@ -8,7 +8,7 @@ from pipeline.evaluate.options import EvaluateOptions
 
 @command("evaluate", EvaluateOptions, lambda options: options.output_dir / "logs")
 def main(options: EvaluateOptions, logger: logging.Logger) -> None:
-    """Scores, and leaves the files in the output folder."""
+    """Runs the evaluation."""
     from pipeline.evaluate.runner import evaluate
 
     evaluate(options, logger)

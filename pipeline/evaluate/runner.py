@@ -1,4 +1,4 @@
-"""Runs an estimator over a set of scenes and leaves metrics, matches and figures."""
+"""Runs an estimator on a set of scenes and writes metrics, matches and figures."""
 
 import csv
 import dataclasses
@@ -51,7 +51,15 @@ _OUTPUTS = ("metrics.json", "scenes.npz", "matches.csv", "figures", SPECTRA_FILE
 
 
 def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, Estimator]:
-    """The estimator the options ask for, and its name."""
+    """Creates the estimator that the options select.
+
+    Args:
+      options: options of the stage.
+      scenario: installation of the scenes.
+
+    Returns:
+      A description of the estimator for metrics.json, and the estimator.
+    """
     if options.saved_model is not None:
         return f"SavedModel {options.saved_model}", saved_model_estimator(options.saved_model)
     if options.target is not None:
@@ -76,7 +84,7 @@ def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, E
 
 
 def write_matches(path: Path, table: MatchTable, config: MetricsConfig) -> None:
-    """Writes the table of pairs, misses and false alarms as CSV, a row each; empty cells where there is nothing."""
+    """Writes one CSV row for each pair, miss and false alarm; NaN becomes an empty cell."""
     columns = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
     columns |= {
         "hit_standard": table.hits(config.standard_gate).astype(int),
@@ -90,14 +98,14 @@ def write_matches(path: Path, table: MatchTable, config: MetricsConfig) -> None:
 
 
 def with_bounds(batches: Iterable[Mapping[str, Any]], array: RISArray) -> Iterator[dict[str, Any]]:
-    """The batches with bound_m, the Cramer-Rao bound of each source's position, [B, K] metres."""
+    """Adds bound_m to each batch: the Cramer-Rao bound of each source's position error, [B, K], metres."""
     for batch in batches:
         arrays = {key: np.asarray(value) for key, value in batch.items()}
         yield {**batch, "bound_m": scene_bounds(arrays, array).error_m}
 
 
 def draw_figures(directory: Path, evaluation: Evaluation, metrics: dict[str, Any], scenario: Scenario) -> list[Path]:
-    """Draws every figure there is data for; returns their paths."""
+    """Writes all figures for which there is data, and returns their paths."""
     figures = {
         "scenes": scene_plots.plot_scenes(evaluation, scenario, scene_plots.pick_scenes(evaluation, _SCENES_SHOWN)),
         "snr": plots.plot_snr(metrics),
@@ -116,10 +124,10 @@ def draw_figures(directory: Path, evaluation: Evaluation, metrics: dict[str, Any
 
 
 def expected_fingerprint(options: EvaluateOptions) -> Fingerprint:
-    """What decides an evaluation.
+    """Fingerprint of an evaluation with these options.
 
     Raises:
-      ValueError, OSError: scenes or a model that are not there.
+      ValueError, OSError: the scenes or a model do not exist.
     """
     inputs = scenes_inputs(options.data_dir, [options.config])
     if options.saved_model is not None:
@@ -137,13 +145,20 @@ def expected_fingerprint(options: EvaluateOptions) -> Fingerprint:
 
 
 def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Runs an evaluation and leaves its files in the output folder, or finds it done; returns the metrics.
+    """Runs an evaluation and writes its files to the output folder.
 
-    What a server answers may change, so that --target is asked anew each time.
+    A complete evaluation is not repeated, except with --target, because the model on a server may change.
+
+    Args:
+      options: options of the stage.
+      logger: gets the summary.
+
+    Returns:
+      The metrics, see `compute_metrics`.
 
     Raises:
       Differs: the folder holds another evaluation.
-      ValueError, OSError, ServerError: what was asked for cannot be had; the message says what was wrong.
+      ValueError, OSError, ServerError: scenes, model, calibration or server cannot be used.
     """
     with making(options.output_dir, expected_fingerprint(options), logger, leftovers=_OUTPUTS) as run:
         if run.state == "done" and options.target is None:
@@ -157,7 +172,7 @@ def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]
 
 
 def _clear(output_dir: Path) -> None:
-    """Removes what an unfinished evaluation left, so that all there is comes from one run."""
+    """Removes the files of an unfinished evaluation, so that all files come from one run."""
     for name in _OUTPUTS:
         path = output_dir / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -175,14 +190,14 @@ def _evaluate(options: EvaluateOptions, run: Artifact, logger: logging.Logger) -
     if options.compare_with is not None:
         other = evaluate_predictions(load_predictions(options.compare_with / "scenes.npz"), metrics_config(scenario))
     name, estimator = make_estimator(options, scenario)
-    name, estimator = _told(name, estimator, options, scenario.array)
+    name, estimator = _with_calibration(name, estimator, options, scenario.array)
     logger.info(f"{name}: {options.scenes} scenes of {options.config}, split {options.split}")
     predictions = run_estimator(estimator, batches, options.scenes)
     run.begin(options)
     _clear(options.output_dir)
     save_predictions(options.output_dir / "scenes.npz", predictions)
     if options.spectra:
-        _keep_spectra(options, scenario.array)
+        _write_spectra(options, scenario.array)
     evaluation = evaluate_predictions(predictions, metrics_config(scenario))
     metrics = {"estimator": name, "scenes_per_second": predictions.scenes_per_second(), **compute_metrics(evaluation)}
     differences = compare(evaluation, other) if other is not None else {}
@@ -196,21 +211,23 @@ def _evaluate(options: EvaluateOptions, run: Artifact, logger: logging.Logger) -
     return metrics
 
 
-def _told(name: str, estimator: Estimator, options: EvaluateOptions, array: RISArray) -> tuple[str, Estimator]:
-    """Name and estimator, told the calibration if there is one."""
+def _with_calibration(
+    name: str, estimator: Estimator, options: EvaluateOptions, array: RISArray
+) -> tuple[str, Estimator]:
+    """Applies the calibration file, if there is one, to a named estimator."""
     if options.calibration is None:
         return name, estimator
     calibration = read_calibration(options.calibration)
     check_surface(calibration, array)
-    return f"{name}, told {options.calibration}", calibrated_estimator(estimator, calibration)
+    return f"{name}, calibrated with {options.calibration}", calibrated_estimator(estimator, calibration)
 
 
-def _keep_spectra(options: EvaluateOptions, array: RISArray) -> None:
-    """Writes the spectra of the first scenes."""
+def _write_spectra(options: EvaluateOptions, array: RISArray) -> None:
+    """Writes the MVDR spectra of the first scenes."""
     assert options.saved_model is not None
     count = min(options.spectra, options.scenes)
     scenes = load_scenes(options.data_dir, options.config, options.split, take=count, batch_size=count)
-    _, spectrum = _told("", saved_model_estimator(options.saved_model, "spectrum"), options, array)
+    _, spectrum = _with_calibration("", saved_model_estimator(options.saved_model, "spectrum"), options, array)
     save_spectra(options.output_dir / SPECTRA_FILE, spectra_of(spectrum, next(iter(scenes))))
 
 
@@ -220,7 +237,7 @@ def _log_summary(
     for line in summary_lines(metrics):
         logger.info(line)
     if differences:
-        logger.info(f"minus {options.compare_with}, paired:")
+        logger.info(f"difference to {options.compare_with}, paired:")
         for line in comparison_lines(differences):
             logger.info(line)
     if metrics["scenes_per_second"] is not None:

@@ -1,4 +1,4 @@
-"""The figures of an evaluation as a short table for a console."""
+"""Formats the metrics of an evaluation as a table for the console."""
 
 import math
 from typing import Any
@@ -29,7 +29,7 @@ def _row(label: str, row: dict[str, Any]) -> str:
 
 
 def summary_lines(metrics: dict[str, Any]) -> list[str]:
-    """The table, from `compute_metrics`' dictionary."""
+    """Lines of the table for the metrics of `compute_metrics`."""
     settings = metrics["settings"]
     confidence, scale_m = settings["confidence"], settings["rmse_scale_m"]
     low, high = metrics["objective_interval"]
@@ -50,19 +50,21 @@ def summary_lines(metrics: dict[str, Any]) -> list[str]:
         "",
         f"objective (rmse_xyz / {scale_m:.3g} m + 10 (1 - F1)): "
         f"{_number(metrics['objective'])} [{_number(low)}, {_number(high)}]",
-        f"false alarms a scene: {_number(metrics['false_alarms_per_scene'])}",
+        f"false alarms per scene: {_number(metrics['false_alarms_per_scene'])}",
     ]
     if metrics["calibration"] is not None:
         lines.append(f"score calibration error: {_number(metrics['calibration']['expected_calibration_error'])}")
     if metrics["position_covariance"] is not None:
-        lines.append(f"NEES / 3 of hits (1 is honest): {_number(metrics['position_covariance']['nees_over_3'])}")
+        lines.append(
+            f"NEES / 3 of hits (1 if covariances are correct): {_number(metrics['position_covariance']['nees_over_3'])}"
+        )
     if metrics["invalid_estimates"]:
         lines.append(f"estimates that are not finite, counted as false alarms: {metrics['invalid_estimates']}")
     return lines
 
 
 def comparison_lines(differences: dict[str, Difference]) -> list[str]:
-    """Differences of this evaluation minus another, by name of the statistic."""
+    """Lines with the difference of each statistic and its interval."""
     return [
         f"{name}: {item.difference:+.4f} [{item.interval[0]:+.4f}, {item.interval[1]:+.4f}]"
         for name, item in differences.items()

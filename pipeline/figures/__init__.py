@@ -1,1 +1,1 @@
-"""Pictures of an evaluation."""
+"""Figures of evaluations, scenes and spectra, with Matplotlib and Plotly."""

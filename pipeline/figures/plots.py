@@ -1,4 +1,4 @@
-"""Figures of an evaluation, one function a figure. Okabe and Ito's colours: colour-blind readers tell them apart."""
+"""Figures of an evaluation, one function for each. The Okabe-Ito colours suit colour-blind readers."""
 
 import itertools
 from collections.abc import Sequence
@@ -21,32 +21,41 @@ _SNR_COLOURS = ("#440154", "#3B528B", "#21918C", "#5EC962", "#D9B50F", "#E76F51"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches, drawn by Agg: no display, no global state."""
+    """Creates an empty figure of a size in inches. It uses the Agg backend: no display, no global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def tidy(axes: Axes) -> None:
-    """Light grid behind the data, no box around it."""
+    """Draws a light grid behind the data and removes the upper and right border."""
     axes.grid(True, color="#DDDDDD", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def interval_bars(values: npt.ArrayLike, intervals: npt.ArrayLike) -> np.ndarray:
-    """Lengths of error bars, [2, n]."""
+    """Lengths of error bars below and above each value, [2, n].
+
+    Args:
+      values: [n].
+      intervals: [n, 2], lower and upper ends.
+    """
     middle, bounds = np.asarray(values, float), np.asarray(intervals, float)
     return np.clip(np.stack([middle - bounds[:, 0], bounds[:, 1] - middle]), 0.0, None)
 
 
 def bin_text(low: float, high: float) -> str:
-    """A bin's limits with a true minus sign."""
+    """Label of a bin with a typographic minus sign."""
     return bin_label(low, high).replace("-", "\N{MINUS SIGN}")
 
 
 def bin_centres(edges: Sequence[float]) -> np.ndarray:
-    """Middle of every bin; an open one's is half its neighbour's width outside."""
+    """Middle of every bin, [n]; an open bin is treated as being as wide as its neighbour.
+
+    Args:
+      edges: [n + 1], rising; the first and the last may be infinite.
+    """
     closed = np.array(edges, float)
     if np.isinf(closed[0]):
         closed[0] = 2.0 * closed[1] - closed[2]
@@ -60,7 +69,7 @@ def _gate_title(name: str, gate: dict[str, float]) -> str:
 
 
 def plot_snr(metrics: dict[str, Any]) -> Figure:
-    """F1, precision and recall against SNR at both gates, with their intervals."""
+    """Plots F1, precision and recall against SNR at both gates, with bootstrap intervals."""
     figure = new_figure(10.0, 4.4)
     panels = figure.subplots(1, 2, sharey=True)
     rows = metrics["by_snr"]
@@ -90,7 +99,7 @@ def plot_snr(metrics: dict[str, Any]) -> Figure:
 
 
 def plot_error_distribution(evaluation: Evaluation) -> Figure:
-    """Share of the true sources located within a distance, by SNR; sources without a pair keep a curve below 1."""
+    """Plots the cumulative distribution of the position error for each SNR bin; missed sources are never located."""
     figure = new_figure(7.2, 4.6)
     axes = figure.subplots()
     table, edges = evaluation.table, whole_edges(evaluation.snr_db, evaluation.config.snr_edges_db)
@@ -117,7 +126,7 @@ def plot_error_distribution(evaluation: Evaluation) -> Figure:
 
 
 def plot_confusion(metrics: dict[str, Any]) -> Figure:
-    """How many sources were reported where there were so many: shares of each row, counts in the cells."""
+    """Plots the confusion matrix of the number of sources: shares of a row as colour, counts as text."""
     counts = np.array(metrics["num_sources_confusion"])
     rows = np.flatnonzero(counts.sum(axis=1))
     shares = counts[rows] / counts[rows].sum(axis=1, keepdims=True)
@@ -136,7 +145,7 @@ def plot_confusion(metrics: dict[str, Any]) -> Figure:
 
 
 def plot_range(metrics: dict[str, Any]) -> Figure:
-    """Recall at both gates, and the position error of pairs, by the source's true range."""
+    """Plots recall at both gates and the position error of pairs against the true range."""
     rows = metrics["by_range"]
     place = np.arange(len(rows))
     labels = [f"{bin_text(*row['range_m'])}\n({row['sources']})" for row in rows]
@@ -158,7 +167,7 @@ def plot_range(metrics: dict[str, Any]) -> Figure:
     right.plot(place, [row["rmse_xyz_m"] for row in rows], color=VERMILION, marker="D", ls="--", label="rmse")
     right.set_yscale("log")
     right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    right.set(ylabel="position error of pairs, m", title="How far off")
+    right.set(ylabel="position error of pairs, m", title="Position error")
     right.legend(frameon=False, loc="lower right")
     for axes in (left, right):
         tidy(axes)
@@ -173,7 +182,7 @@ def plot_range(metrics: dict[str, Any]) -> Figure:
 
 
 def plot_bound(evaluation: Evaluation) -> Figure:
-    """Median position error of pairs against SNR, by range, with the median of the same sources' Cramer-Rao bounds."""
+    """Plots the median position error of pairs against SNR for each range bin, with the median Cramer-Rao bound."""
     figure = new_figure(7.2, 4.8)
     axes = figure.subplots()
     table, config = evaluation.table, evaluation.config
@@ -201,7 +210,7 @@ def plot_bound(evaluation: Evaluation) -> Figure:
 
 
 def plot_reliability(calibration: dict[str, Any]) -> Figure:
-    """Hit rate against score, with the number of estimates in each bin below."""
+    """Plots hit rate against score, and below it the number of estimates in each bin."""
     bins = calibration["bins"]
     figure = new_figure(5.6, 5.8)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -235,6 +244,6 @@ def plot_reliability(calibration: dict[str, Any]) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG, whole or not at all."""
+    """Writes a figure as PNG, atomically."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=130, bbox_inches="tight", facecolor="white")

@@ -1,4 +1,4 @@
-"""Pictures of single scenes: where the sources are, and where the localizer says they are."""
+"""Figures of single scenes with true and found sources."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,10 +16,10 @@ _ELLIPSE_PROBABILITY = 0.9
 
 
 def pick_scenes(evaluation: Evaluation, count: int) -> list[int]:
-    """Indices of at most `count` scenes to show, by rising SNR.
+    """Selects at most `count` scenes to show and returns their indices by rising SNR.
 
-    Takes the SNR bins in turn, and of each first the scenes with three or more sources, in order. The choice does not
-    look at the answer.
+    The selection cycles through the SNR bins and prefers scenes with three or more sources. It does not depend on the
+    estimates.
     """
     bins = bin_index(evaluation.snr_db, evaluation.config.snr_edges_db)
     turn = np.zeros(bins.size, int)
@@ -32,7 +32,7 @@ def pick_scenes(evaluation: Evaluation, count: int) -> list[int]:
 
 
 def _view_axes(sources: Sources, scene: int, side: bool) -> np.ndarray:
-    """Unit vectors of a view for each slot of a scene, [K, 2, 3]: (x, y) from above, (horizontal distance, z) aside."""
+    """Axes of a view for each slot of a scene, [K, 2, 3]: (x, y) from above, (horizontal distance, z) from the side."""
     if not side:
         return np.broadcast_to(np.eye(3)[:2], (sources.max_sources, 2, 3))
     azimuth = np.radians(sources.azimuth_deg[scene])
@@ -42,7 +42,7 @@ def _view_axes(sources: Sources, scene: int, side: bool) -> np.ndarray:
 
 
 def _projected(sources: Sources, scene: int, side: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Positions [K, 2] and covariances [K, 2, 2] of a scene's slots in a view."""
+    """Positions [K, 2] and covariances [K, 2, 2] of the slots of a scene in a view."""
     view = _view_axes(sources, scene, side)
     position = np.einsum("kij,kj->ki", view, sources.position_m[scene])
     return position, view @ sources.position_cov_m2[scene] @ np.swapaxes(view, -1, -2)
@@ -62,7 +62,7 @@ def _draw_error_ellipse(axes: Axes, centre: np.ndarray, covariance: np.ndarray, 
 
 
 def _draw_surroundings(axes: Axes, scenario: Scenario, side: bool) -> None:
-    """The watched region and the surface."""
+    """Draws the field of view and the surface."""
     field, array = scenario.field_of_view, scenario.array
     low_m, high_m = field.range_m
     angles = field.elevation_deg if side else field.azimuth_deg
@@ -110,7 +110,7 @@ def _legend_handles() -> list[Line2D]:
     return [
         handle("true source", "o", "none", "black", 10),
         handle("found, within the standard gate", "X", BLUE, "white", 9),
-        handle("found, outside it", "X", VERMILION, "white", 9),
+        handle("found, outside the standard gate", "X", VERMILION, "white", 9),
         Line2D([], [], color=GREY, lw=1.0, ls=":", label="assigned to each other"),
         Line2D([], [], color=BLUE, alpha=0.35, lw=8, label=f"reported error, {_ELLIPSE_PROBABILITY:.0%} ellipse"),
         Line2D([], [], color="black", lw=4, label="RIS"),
@@ -118,11 +118,11 @@ def _legend_handles() -> list[Line2D]:
 
 
 def plot_scenes(evaluation: Evaluation, scenario: Scenario, scenes: list[int]) -> Figure:
-    """True against found sources of some scenes, a column each: from above, and from the side.
+    """Plots true and found sources of several scenes, one column each: top view and side view.
 
     Args:
       evaluation: matched scenes.
-      scenario: the surface and the region that are drawn.
+      scenario: surface and field of view to draw.
       scenes: indices of the scenes.
     """
     heights = [np.ptp(np.sin(angles)) for angles in (scenario.field_of_view.azimuth, scenario.field_of_view.elevation)]
@@ -143,7 +143,7 @@ def plot_scenes(evaluation: Evaluation, scenario: Scenario, scenes: list[int]) -
 
 
 def plot_scene(evaluation: Evaluation, scenario: Scenario, scene: int) -> Figure:
-    """One scene of `plot_scenes`, from above and from the side beside each other."""
+    """Plots one scene as `plot_scenes` does, with the top view to the left of the side view."""
     figure = new_figure(8.4, 4.6)
     for axes, side in zip(figure.subplots(1, 2), (False, True), strict=True):
         _draw_scene(axes, evaluation, scenario, scene, side)

@@ -1,4 +1,4 @@
-"""What every scene in 3-D is drawn from: equal axes in metres, the surface, the watched region, error ellipsoids."""
+"""Parts of 3-D plots of scenes: axes in metres with equal scales, surface, field of view, error ellipsoids."""
 
 import itertools
 from typing import Any
@@ -11,15 +11,15 @@ from models.physics.geometry import FieldOfView, RISArray
 from pipeline.figures import styles
 
 PROBABILITY = 0.9
-"""That a source lies within its ellipsoid."""
+"""Probability that a source lies inside its error ellipsoid."""
 HOVER = "%{text}<br>x %{x:.2f}, y %{y:.2f}, z %{z:.2f} m"
-"""What is said of a marker that has a text."""
-_AROUND, _UP = 16, 9  # points of an ellipsoid
-_ARC = 13  # points of an edge of the field of view
+"""Plotly hover template of a marker with a text."""
+_AROUND, _UP = 16, 9  # points of an ellipsoid in longitude and latitude
+_ARC = 13  # points of an arc of the field of view
 
 
 def frame(drawn: go.Figure) -> None:
-    """Equal scales along x, y and z, seen from behind the surface's side."""
+    """Sets equal scales along x, y and z, and a camera behind the surface."""
     axis = {"backgroundcolor": "#F7F8F9", "gridcolor": "#DDDDDD", "showbackground": True, "zeroline": False}
     drawn.update_layout(
         margin={"l": 0, "r": 0, "t": 8, "b": 0},
@@ -33,12 +33,12 @@ def frame(drawn: go.Figure) -> None:
 
 
 def xyz(points: np.ndarray) -> dict[str, list[float | None]]:
-    """Columns of points [n, 3]."""
+    """Coordinates of points [n, 3] as keyword arguments x, y and z of a Plotly trace."""
     return {name: styles.numbers(points[:, axis]) for axis, name in enumerate("xyz")}
 
 
 def surface(array: RISArray) -> go.Mesh3d:
-    """The aperture as a plate in the y-z plane."""
+    """The aperture of the surface as a rectangle in the y-z plane."""
     width_m, height_m = array.aperture_m
     corners = np.array([[0.0, y * width_m / 2, z * height_m / 2] for y, z in ((-1, -1), (1, -1), (1, 1), (-1, 1))])
     look = {"color": styles.BLACK, "opacity": 0.85, "name": "surface"}
@@ -46,7 +46,7 @@ def surface(array: RISArray) -> go.Mesh3d:
 
 
 def edges(field: FieldOfView) -> go.Scatter3d:
-    """Edges of the watched region: four rays, and arcs at its near and far end."""
+    """Edges of the field of view: four rays, and arcs at the shortest and the longest range."""
     gap = np.full((1, 3), np.nan)
     azimuth, elevation = np.linspace(*field.azimuth, _ARC), np.linspace(*field.elevation, _ARC)
     rays = [_places(*corner, np.array(field.range_m)) for corner in itertools.product(field.azimuth, field.elevation)]
@@ -60,15 +60,24 @@ def edges(field: FieldOfView) -> go.Scatter3d:
 
 
 def _places(azimuth: np.ndarray | float, elevation: np.ndarray | float, range_m: np.ndarray | float) -> np.ndarray:
-    """Spherical coordinates, radians and metres, as points [n, 3]."""
+    """Converts spherical coordinates in radians and metres to points [n, 3] in metres."""
     azimuth, elevation, range_m = np.broadcast_arrays(azimuth, elevation, range_m)
     level = np.cos(elevation)
     return np.stack([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)], axis=-1) * range_m[:, None]
 
 
 def semi_axes_m(covariance_m2: np.ndarray) -> np.ndarray | None:
-    """A [3, 3], metres, so that centre + A u over the unit sphere is {q: (q - centre)^T C^-1 (q - centre) <= c}
-    of a covariance C [3, 3], which holds a source with `PROBABILITY`; None where C is not finite."""
+    """Semi-axes of an error ellipsoid.
+
+    The columns of the result A [3, 3], in metres, map the unit sphere to {q: (q - centre)^T C^-1 (q - centre) = c} by
+    q = centre + A u. The source lies inside with `PROBABILITY`.
+
+    Args:
+      covariance_m2: C, [3, 3].
+
+    Returns:
+      A; None if C is not finite.
+    """
     if not np.isfinite(covariance_m2).all():
         return None
     variances, axes = np.linalg.eigh(covariance_m2)
@@ -76,7 +85,7 @@ def semi_axes_m(covariance_m2: np.ndarray) -> np.ndarray | None:
 
 
 def unit_sphere() -> tuple[np.ndarray, dict[str, list[int]]]:
-    """Points [n, 3] of a sphere of radius 1, and the corners i, j, k of the triangles between them."""
+    """A mesh of the unit sphere: points [n, 3], and the corners i, j, k of its triangles."""
     around, up = np.meshgrid(np.linspace(0, 2 * np.pi, _AROUND + 1)[:-1], np.linspace(-np.pi / 2, np.pi / 2, _UP))
     points = _places(around.ravel(), up.ravel(), np.ones(around.size))
     cells = [(row * _AROUND, column) for row in range(_UP - 1) for column in range(_AROUND)]
@@ -89,5 +98,5 @@ def unit_sphere() -> tuple[np.ndarray, dict[str, list[int]]]:
 
 
 def ellipsoid_look(colour: str) -> dict[str, Any]:
-    """How ellipsoids of that colour look."""
+    """Plotly style of error ellipsoids of a colour."""
     return {"color": colour, "opacity": 0.25, "hoverinfo": "skip", "showlegend": False, "name": "error ellipsoid"}

@@ -1,4 +1,4 @@
-"""Pictures of spectra: the MVDR spectrum of R_eff and the refiner's heat map of the same scenes, with the truth."""
+"""Figures of the MVDR spectrum of R_eff and the refiner's heat map, with true and found sources."""
 
 import io
 import math
@@ -16,11 +16,11 @@ _DYNAMIC_RANGE_DB = 25.0
 
 
 class SpectrumView(NamedTuple):
-    """One scene, before and after the refiner.
+    """One scene before and after the refiner.
 
-    spectrum: P over the floor of R_eff, dB, [azimuth, elevation, range]. presence: of the heat map, on its own grid.
-    true, before, after: azimuth and elevation (degrees) and range (metres) of the true sources, of those read off the
-    spectrum, and of those the refiner shows, [n, 3]. title: of the row.
+    spectrum: MVDR power over the floor of R_eff, dB, [azimuth, elevation, range]. presence: heat map of the refiner on
+    its own grid. true, before, after: azimuth and elevation in degrees and range in metres, [n, 3], of the true
+    sources, the peaks of the spectrum and the peaks of the heat map. title: title of the row.
     """
 
     spectrum: np.ndarray
@@ -32,20 +32,20 @@ class SpectrumView(NamedTuple):
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:
-    """Cell edges about centres that are evenly spaced."""
+    """Edges of cells, [n + 1], with evenly spaced centres [n]."""
     step = centres[1] - centres[0]
     return np.append(centres - step / 2, centres[-1] + step / 2)
 
 
 def _axes_of(dictionary: PolarDictionary) -> list[np.ndarray]:
-    """Cell edges of the grid: azimuth and elevation in degrees, inverse range in 1/m."""
+    """Cell edges of the grid along azimuth and elevation in degrees and inverse range in 1/m."""
     places = dictionary.places().numpy().reshape(*dictionary.config.shape, 3)
     sines = [_edges(places[:, 0, 0, 0]), _edges(places[0, :, 0, 1])]
     return [*(np.degrees(np.arcsin(np.clip(edge, -1.0, 1.0))) for edge in sines), _edges(places[0, 0, :, 2])]
 
 
 def _slice(axes: Axes, volume: np.ndarray, dictionary: PolarDictionary, over: int, limits: tuple[float, float]) -> None:
-    """The volume's maximum over one axis (2: range, 1: elevation), azimuth to the right."""
+    """Draws the maximum of a volume over one axis (1: elevation, 2: range), with azimuth to the right."""
     edges = _axes_of(dictionary)
     kept = 3 - over
     axes.pcolormesh(edges[0], edges[kept], volume.max(axis=over).T, vmin=limits[0], vmax=limits[1], cmap="viridis")
@@ -62,8 +62,14 @@ def _range_ticks(axes: Axes, dictionary: PolarDictionary) -> None:
 
 
 def range_ticks_m(low: float, high: float) -> list[float]:
-    """Ranges to mark on an axis of inverse range: 1, 1.5, 2, 3, 5 and 7 of every decade, no two closer than a
-    twenty-fifth of the axis."""
+    """Ticks of an axis of inverse range: 1, 1.5, 2, 3, 5 and 7 of every decade, at least 1/25 of the axis apart.
+
+    Args:
+      low, high: ends of the axis, metres.
+
+    Returns:
+      Ranges in metres, rising.
+    """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     nice = [digit * 10.0**decade for decade in decades for digit in (1, 1.5, 2, 3, 5, 7)]
     shown: list[float] = []
@@ -74,11 +80,12 @@ def range_ticks_m(low: float, high: float) -> list[float]:
 
 
 def plot_spectra(views: list[SpectrumView], before: PolarDictionary, after: PolarDictionary) -> Figure:
-    """A row a scene; by azimuth and elevation, and by azimuth and range, the spectrum and then the heat map.
+    """Plots spectrum and heat map over azimuth and elevation, then over azimuth and range, one row for each scene.
 
     Args:
       views: the scenes.
-      before, after: grids of the spectrum and of the heat map.
+      before: grid of the spectrum.
+      after: grid of the heat map.
     """
     figure = new_figure(15.0, 3.0 * len(views) + 0.9)
     panels = figure.subplots(len(views), 4, squeeze=False, sharex=True)
@@ -108,7 +115,7 @@ def plot_spectra(views: list[SpectrumView], before: PolarDictionary, after: Pola
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
+    """The content of the figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80, facecolor="white")
     return buffer.getvalue()

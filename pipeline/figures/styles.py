@@ -1,4 +1,4 @@
-"""How all plots look: Okabe and Ito's colours, and for each curve a dash and a marker of its own besides."""
+"""Styles of Plotly figures: Okabe-Ito colours, and a different dash, marker and hatching for each curve."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ _GRID = {
     "zeroline": False,
     "automargin": True,
     "exponentformat": "none",
-    "ticklabelstandoff": 5,  # so that the first ones of both axes do not run into each other
+    "ticklabelstandoff": 5,  # keeps the first labels of both axes apart
 }
 
 
@@ -30,39 +30,39 @@ LOG: dict[str, Any] = {
     "tickvals": [digit * 10.0**decade for decade in range(-5, 4) for digit in (1, 2, 5)],
     "ticktext": [f"{digit * 10.0**decade:g}" for decade in range(-5, 4) for digit in (1, 2, 5)],
 }
-"""An axis of metres."""
+"""A logarithmic axis in metres, with ticks at 1, 2 and 5 of every decade."""
 
 
 def colour(number: int) -> str:
-    """Of the curve of that number."""
+    """Colour of curve `number`."""
     return _COLOURS[number % len(_COLOURS)]
 
 
 def line(number: int) -> dict[str, Any]:
-    """Colour, dash and width of the curve of that number."""
+    """Colour, dash and width of the line of curve `number`."""
     return {"color": colour(number), "dash": _DASHES[number % len(_DASHES)], "width": 2.2}
 
 
 def marker(number: int) -> dict[str, Any]:
-    """Colour, shape and size of the markers on the curve of that number."""
+    """Colour, shape and size of the markers of curve `number`."""
     return {"color": colour(number), "symbol": _MARKERS[number % len(_MARKERS)], "size": 9}
 
 
 def bars(number: int) -> dict[str, Any]:
-    """Colour and hatching of the bars of that number."""
+    """Colour and hatching of bar series `number`."""
     shape = _PATTERNS[number % len(_PATTERNS)]
     pattern = {"shape": shape, "fillmode": "overlay", "fgcolor": "white", "size": 7, "solidity": 0.2}
     return {"color": colour(number), "pattern": pattern}
 
 
 def numbers(values: Numbers) -> list[float | None]:
-    """Values [n] as a page holds them: five digits, None where one is not finite."""
+    """Values [n] for a web page: rounded to five digits, None if not finite."""
     found = np.asarray(values, float).ravel()
     return [float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None for value in found]
 
 
 def intervals(values: Numbers, bounds: Sequence[Sequence[float | None]]) -> dict[str, Any]:
-    """Error bars from values [n] and their intervals [n, 2]."""
+    """Plotly error bars for values [n] with intervals [n, 2]."""
     below, above = interval_bars(np.asarray(values, float), np.asarray(bounds, float))
     return {
         "type": "data",
@@ -75,19 +75,19 @@ def intervals(values: Numbers, bounds: Sequence[Sequence[float | None]]) -> dict
 
 
 def thinned(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
-    """At most 400 rows of columns [n], evenly by place, the first and the last among them."""
+    """Thins columns [n] to at most 400 evenly spaced rows, the first and the last included."""
     count = columns[0].size
     kept = np.unique(np.linspace(0, count - 1, min(count, _MOST_POINTS)).round().astype(int))
     return tuple(column[kept] for column in columns)
 
 
 def drawing(x: str, y: str, *, height: int = 420, **settings: Any) -> go.Figure:
-    """An empty plot.
+    """Creates an empty plot.
 
     Args:
       x, y: titles of the axes.
-      height: in pixels; the width is the page's.
-      settings: of the layout besides; `xaxis` and `yaxis` are added to what all axes have.
+      height: height in pixels; the width follows the page.
+      **settings: further layout settings; `xaxis` and `yaxis` extend the common axis style.
     """
     figure = go.Figure()
     figure.update_layout(

@@ -1,1 +1,1 @@
-"""Metrics of answers against true sources, and the estimators that give the answers."""
+"""Metrics of estimated against true sources, and the estimators that can be evaluated."""

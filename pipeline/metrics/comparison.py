@@ -1,4 +1,4 @@
-"""Two evaluations of the same scenes, one minus the other."""
+"""Differences of the metrics of two evaluations of the same scenes."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,13 @@ from pipeline.metrics.match_counts import Difference, MatchCounts, paired_differ
 
 
 def compare(evaluation: Evaluation, other: Evaluation) -> dict[str, Difference]:
-    """Figures of one evaluation minus those of another of the same scenes, with paired bootstrap intervals.
+    """Metrics of one evaluation minus those of another on the same scenes, with paired bootstrap intervals.
 
     Raises:
-      ValueError: the scenes are not the same.
+      ValueError: the two evaluations have different scenes.
     """
     if not np.array_equal(evaluation.truth.position_m, other.truth.position_m, equal_nan=True):
-        raise ValueError("--compare-with: expected an evaluation of the same scenes, their sources differ")
+        raise ValueError("--compare-with: expected an evaluation of the same scenes, got one with other true sources")
     statistics: dict[str, tuple[str, Callable[[MatchCounts], np.ndarray]]] = {
         "f1": ("standard", lambda counts: counts.f1),
         "strict_f1": ("strict", lambda counts: counts.f1),

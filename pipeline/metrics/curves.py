@@ -1,4 +1,4 @@
-"""Curves that are counted over all sources: located within a distance, and precision against recall over the score."""
+"""Curves over all sources: distribution of the position error, and precision against recall."""
 
 import numpy as np
 
@@ -7,15 +7,18 @@ from pipeline.metrics.matching import Gate, MatchTable
 
 
 def error_distribution(table: MatchTable, rows: np.ndarray, longest_m: float) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the true sources located within a distance; sources without a pair keep it below 1.
+    """Cumulative distribution of the position error: the share of true sources located within a distance.
+
+    Missed sources count as never located, so the curve may end below 1.
 
     Args:
       table: matches.
-      rows: [R] bool, the rows whose true sources count.
-      longest_m: where the curve ends, metres.
+      rows: [R] bool, rows whose true sources count.
+      longest_m: last distance of the curve, metres.
 
     Returns:
-      Distances [n] in metres, rising from 0, and the share from each on, [n]; NaN where there is no true source.
+      Distances [n] in metres, rising from 0, and the share of sources within each, [n]. The share is NaN if no true
+      source counts.
     """
     true = table.is_true & rows
     errors = np.sort(table.position_error_m[true & table.is_pair])
@@ -24,16 +27,16 @@ def error_distribution(table: MatchTable, rows: np.ndarray, longest_m: float) ->
 
 
 def precision_recall(table: MatchTable, gate: Gate) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """What precision and recall would be, were only estimates of a score or above reported.
+    """Precision and recall when only estimates with at least a given score are reported.
 
-    Pairs stay as they were matched, so the last point is the answer as it is.
+    Sources are not matched again for each threshold, so the last point is the result with all estimates.
 
     Args:
-      table: matches; found sources without a score are left out.
-      gate: what a hit is.
+      table: matches; estimates without a score are ignored.
+      gate: gate of a hit.
 
     Returns:
-      Scores, falling, without repeats, precision and recall from each on, all [n]; None if there is no score.
+      Scores [n], falling and unique; precision [n] and recall [n] at each of them. None if no estimate has a score.
     """
     scored = table.is_found & np.isfinite(table.score)
     if not scored.any():

@@ -1,4 +1,4 @@
-"""Everything that can be evaluated, as one kind of function: a batch of scenes in, the localizer's outputs out."""
+"""Estimators: functions from a batch of scenes to source estimates, one for each kind of model."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,18 +19,18 @@ from serving.client.calibration import Calibration
 
 Arrays = dict[str, np.ndarray]
 Estimator = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""From a batch (snapshots, ris_codes, channel, snr_db; with the truth beside them) to num_sources, azimuth_deg,
-elevation_deg, range_m, position_m and, where it has them, score and position_cov_m2. Arrays or tensors."""
+"""Maps a batch (snapshots, ris_codes, channel, snr_db and the true sources) to num_sources, azimuth_deg, elevation_deg,
+range_m, position_m and optionally score and position_cov_m2. Arrays or tensors."""
 
 INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
 SIGNATURE = "serving_default"
 
 
 def latest_version(directory: Path) -> Path:
-    """The SavedModel in `directory`, or in the highest version (a folder named by a number) below it.
+    """Folder of a SavedModel: `directory` itself, or its subfolder with the highest version number.
 
     Raises:
-      ValueError: neither holds a SavedModel.
+      ValueError: there is no SavedModel.
     """
     if tf.saved_model.contains_saved_model(str(directory)):
         return directory
@@ -42,14 +42,14 @@ def latest_version(directory: Path) -> Path:
 
 
 def saved_model_estimator(directory: Path, name: str = SIGNATURE) -> Estimator:
-    """A signature of an exported model; `serving_default` is an estimator, others have outputs of their own.
+    """Loads a signature of an exported model.
 
     Args:
       directory: a SavedModel, or the folder of its versions.
-      name: of the signature.
+      name: name of the signature. The outputs of `serving_default` are those of an `Estimator`; others differ.
 
     Raises:
-      ValueError: no SavedModel, or one without the signature or its inputs.
+      ValueError: there is no SavedModel, or the signature or one of its inputs is missing.
     """
     path = latest_version(directory)
     model = tf.saved_model.load(str(path))
@@ -61,41 +61,47 @@ def saved_model_estimator(directory: Path, name: str = SIGNATURE) -> Estimator:
         raise ValueError(f"saved-model: expected the inputs {sorted(INPUTS)} in {path}, got {sorted(inputs)}")
 
     def estimate(scenes: Mapping[str, Any]) -> Mapping[str, Any]:
-        # `model` is named here so that it outlives this call: a signature alone does not keep its variables.
+        # The reference to `model` keeps its variables alive; a signature alone does not.
         return model.signatures[name](**{key: tf.cast(scenes[key], inputs[key].dtype) for key in INPUTS})
 
     return estimate
 
 
 def server_estimator(target: str, model_name: str) -> Estimator:
-    """A model behind TensorFlow Serving's gRPC interface.
+    """A model on a server with TensorFlow Serving's gRPC interface.
+
+    The estimator raises serving.client.ServerError if the server cannot be reached or rejects the request.
 
     Args:
-      target: HOST:PORT.
-      model_name: as the server knows it.
-
-    Calls of the estimator raise serving.client.ServerError if the server is down or refuses.
+      target: HOST:PORT of the server.
+      model_name: name of the model on the server.
     """
     client = LocalizerClient(target, model_name=model_name)
     return lambda scenes: client.predict({key: np.asarray(scenes[key]) for key in INPUTS}).outputs
 
 
 def calibrated_estimator(estimator: Estimator, calibration: Calibration) -> Estimator:
-    """An estimator told what its installation does otherwise.
+    """An estimator whose inputs are corrected with a calibration.
 
-    Calls of it raise ValueError for scenes of another surface or channel.
+    The estimator raises ValueError for scenes with another surface or channel than the calibration's.
     """
     return lambda scenes: estimator(calibration.apply(scenes))
 
 
 def localizer_estimator(localizer: Localizer) -> Estimator:
-    """A localizer in this process, as a graph with its weights as they are at each call."""
+    """A localizer in this process, as a graph. Each call uses the current weights of the localizer."""
     specs = localizer.input_specs()
     return lambda scenes: localizer.graph(**{key: tf.cast(scenes[key], specs[key].dtype) for key in INPUTS})
 
 
 def weights_estimators(config: LocalizerConfig, effort: Effort, **weights: LocalizerWeights) -> dict[str, Estimator]:
-    """Localizers by name that differ in their weights alone, not in shape or installation: one graph for all."""
+    """Localizers by name that share one graph.
+
+    Args:
+      config: settings of all of them.
+      effort: effort of all of them.
+      **weights: weights by name; all must have the same shape and installation.
+    """
     localizer = Localizer(*with_effort(untrained(next(iter(weights.values()))), config, effort))
     localize = localizer_estimator(localizer)
 
@@ -110,9 +116,10 @@ def weights_estimators(config: LocalizerConfig, effort: Effort, **weights: Local
 
 
 def chance_estimator(scenario: Scenario, seed: int = 0) -> Callable[[Mapping[str, Any]], Arrays]:
-    """max_sources guesses a scene, uniform in azimuth, elevation and range: what knowing nothing scores.
+    """An estimator that guesses: max_sources positions per scene, uniform in azimuth, elevation and range.
 
-    Guesses follow from the seed and the order of the scenes, not from the batch size.
+    It gives the metrics of an estimator without information. The guesses depend on the seed and the order of the
+    scenes, not on the batch size.
     """
     generator = np.random.default_rng(seed)
     field = scenario.field_of_view
@@ -136,7 +143,7 @@ def chance_estimator(scenario: Scenario, seed: int = 0) -> Callable[[Mapping[str
 
 
 def silence_estimator(scenes: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """No source in any scene."""
+    """An estimator that reports no source in any scene."""
     batch = len(scenes["snr_db"])
     slots = np.full((batch, scenes["azimuth"].shape[-1]), np.nan, np.float32)
     names = ("azimuth_deg", "elevation_deg", "range_m", "score")

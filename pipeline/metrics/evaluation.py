@@ -1,4 +1,4 @@
-"""All figures of an evaluation as one nested dictionary, ready for metrics.json (docs/evaluation.md)."""
+"""All metrics of an evaluation as one nested dictionary, for metrics.json (docs/evaluation.md)."""
 
 import dataclasses
 import itertools
@@ -23,7 +23,7 @@ Edges = Annotated[tuple[float, ...], MinLen(2), Ascending]
 
 @checked(frozen=True)
 class MetricsConfig:
-    """What is counted, in which bins, and how the intervals are made."""
+    """Settings of the metrics: gates, error caps, bins and bootstrap."""
 
     standard_gate: Gate = STANDARD_GATE
     """What a hit is."""
@@ -49,10 +49,11 @@ class MetricsConfig:
 
 
 def metrics_config(scenario: Scenario) -> MetricsConfig:
-    """The settings for an installation: those of `MetricsConfig` for the default one.
+    """Settings of the metrics for an installation; for the default one they are the defaults of `MetricsConfig`.
 
-    Gates are the field of view's, the strict one two fifths of its angles and a quarter of its range; lengths follow
-    the gate, errors are capped at twice the longest range, bins of range have the edges 1, 2, 5 of every decade.
+    The standard gate is that of the field of view. The strict gate has 0.4 of its angles and 0.25 of its range.
+    `rmse_scale_m` and `gospa_cutoff_m` scale with the gate. Errors are capped at twice the longest range. Range bins
+    have edges at 1, 2 and 5 of every decade.
     """
     view = scenario.field_of_view
     angle_deg, range_m = view.gate_angle_deg, view.gate_range_m
@@ -74,10 +75,11 @@ def _range_edges_m(low: float, high: float) -> tuple[float, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """An answer, matched and counted: what metrics, plots and comparisons are made of.
+    """Matched sources of B scenes, from which metrics, plots and comparisons are computed.
 
-    truth, found: the sources of B scenes. snr_db: [B]. table: their matches. gospa: per scene.
-    standard, strict: counts per scene at the two gates. errors: of its hits, as covariances see them.
+    truth, found: true and found sources. snr_db: [B], dB. table: their matches. gospa: GOSPA of each scene.
+    standard, strict: counts per scene at the two gates. errors: normalised errors of the hits, see `GatedErrors`.
+    config: settings.
     """
 
     truth: Sources
@@ -94,16 +96,16 @@ class Evaluation:
 def match_and_count(
     truth: Sources, found: Sources, snr_db: np.ndarray, config: MetricsConfig = MetricsConfig()
 ) -> Evaluation:
-    """Matches B scenes and counts them at both gates.
+    """Matches true and found sources of B scenes and counts hits at both gates.
 
     Args:
       truth: `true_sources(scenes)`.
       found: `found_sources(outputs)` of the same scenes.
       snr_db: [B], dB.
-      config: see `MetricsConfig`.
+      config: settings of the metrics.
 
     Raises:
-      ValueError: numbers of scenes that differ, or no scene at all.
+      ValueError: there is no scene, or the numbers of scenes differ.
     """
     snr_db = np.asarray(snr_db, np.float64)
     if truth.num_scenes == 0 or snr_db.shape != (truth.num_scenes,):
@@ -118,28 +120,33 @@ def match_and_count(
 
 
 def bin_index(values: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
-    """Index of each value's bin, -1 outside; bins are [low, high), the last one [low, high]."""
+    """Bin index of each value, -1 outside all bins. Bins are [low, high), the last one [low, high].
+
+    Args:
+      values: any shape.
+      edges: bin edges, rising.
+    """
     index = np.searchsorted(edges, values, side="right") - 1
     index = np.where(values == edges[-1], len(edges) - 2, index)
     return np.where((index >= 0) & (index < len(edges) - 1), index, -1)
 
 
 def whole_edges(values: np.ndarray, edges: tuple[float, ...]) -> tuple[float, ...]:
-    """`edges` with an open bin below or above for values that lie outside, so that none is left out."""
+    """`edges` extended by -inf or inf if values lie outside, so that every value is in a bin."""
     below = (-math.inf,) if np.any(values < edges[0]) else ()
     above = (math.inf,) if np.any(values > edges[-1]) else ()
     return (*below, *edges, *above)
 
 
 def bin_label(low: float, high: float) -> str:
-    """A bin in words: "0 to 5", "below -5", "from 20"."""
+    """Label of a bin: "0 to 5", "below -5", "from 20"."""
     if math.isinf(low):
         return f"below {high:g}"
     return f"from {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
 
 
 def _statistics(counts: MatchCounts, weights: np.ndarray, confidence: float, names: tuple[str, ...]) -> dict[str, Any]:
-    """Properties of the summed counts by name, and their intervals as NAME_interval."""
+    """Statistics of the summed counts by name, with bootstrap intervals as NAME_interval."""
     total, resampled = counts.total(), counts.resampled(weights)
     metrics: dict[str, Any] = {}
     for name in names:
@@ -168,7 +175,13 @@ def _gospa_metrics(parts: Gospa, scenes: np.ndarray, weights: np.ndarray, confid
 
 
 def _core_metrics(evaluation: Evaluation, scenes: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
-    """Everything that makes sense for a subset of the scenes: scenes [B] bool, weights [R, B]."""
+    """All metrics that are defined for a subset of the scenes.
+
+    Args:
+      evaluation: B scenes.
+      scenes: [B] bool, the subset.
+      weights: [R, B], bootstrap weights.
+    """
     confidence, weights = evaluation.config.confidence, weights[:, scenes]
     standard, strict = evaluation.standard.select(scenes), evaluation.strict.select(scenes)
     total, table = standard.total(), evaluation.table
@@ -191,7 +204,7 @@ def _core_metrics(evaluation: Evaluation, scenes: np.ndarray, weights: np.ndarra
 
 
 def _bound_metrics(table: MatchTable, rows: np.ndarray) -> dict[str, float]:
-    """Errors of pairs against the Cramer-Rao bound, of rows [R] bool; NaN where no bound is known."""
+    """Position error of pairs in rows [R] bool against the Cramer-Rao bound; NaN if no bound is known."""
     pairs = rows & table.is_pair & np.isfinite(table.bound_m)
     return {
         "median_bound_m": _median(table.bound_m[pairs]),
@@ -221,7 +234,7 @@ def _quartiles(values: np.ndarray) -> list[float]:
 
 
 def _range_bin(evaluation: Evaluation, rows: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
-    """Metrics of the true sources in the rows [R] bool of the table."""
+    """Metrics of the true sources in rows [R] bool of the table."""
     table, num_scenes, config = evaluation.table, evaluation.truth.num_scenes, evaluation.config
 
     def totals(mask: np.ndarray) -> np.ndarray:
@@ -259,12 +272,21 @@ def _by_range(evaluation: Evaluation, weights: np.ndarray) -> list[dict[str, Any
 
 
 def confusion_matrix(true_count: np.ndarray, found_count: np.ndarray, size: int) -> np.ndarray:
-    """[size, size] int64: scenes with that many true (row) and found (column) sources."""
+    """Number of scenes by number of true sources (row) and found sources (column), [size, size] int64.
+
+    Args:
+      true_count, found_count: [B] int, below size.
+      size: number of rows and columns.
+    """
     return np.bincount(true_count * size + found_count, minlength=size**2).reshape(size, size)
 
 
 def compute_metrics(evaluation: Evaluation) -> dict[str, Any]:
-    """All figures, plain Python numbers; NaN where a figure has no value. docs/evaluation.md explains every key."""
+    """Computes all metrics. docs/evaluation.md explains every key.
+
+    Returns:
+      A nested dictionary of plain Python numbers; NaN where a metric is not defined.
+    """
     config, truth, found = evaluation.config, evaluation.truth, evaluation.found
     weights = resample_weights(truth.num_scenes, config.resamples, config.seed)
     everything = np.ones(truth.num_scenes, bool)

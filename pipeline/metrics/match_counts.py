@@ -1,4 +1,4 @@
-"""Counts a scene, the statistics built on their sums, and the bootstrap over scenes (docs/evaluation.md)."""
+"""Counts of hits per scene, statistics of their sums, and the bootstrap over scenes (docs/evaluation.md)."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,19 +11,19 @@ OBJECTIVE_F1_WEIGHT = 10.0
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """numerator / denominator, NaN where the denominator is 0."""
+    """numerator / denominator as float64; NaN where the denominator is 0."""
     numerator, denominator = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
 
 
 @dataclasses.dataclass(frozen=True)
 class MatchCounts:
-    """Counts for one gate: one entry a scene, or sums over scenes, of any shape.
+    """Counts for one gate, per scene or summed over scenes. All arrays have the same shape.
 
-    true, found: sources there are and sources reported. hits: pairs inside the gate. pairs: pairs, inside or not.
-    squared_error_m2: sum over pairs of the squared position error, each error at most max_error_m.
-    max_error_m: largest error that counts, and the rmse of an answer without a single pair.
-    rmse_scale_m: of the objective.
+    true, found: numbers of true and found sources. hits: pairs inside the gate. pairs: all pairs.
+    squared_error_m2: sum over pairs of the squared position error, each error capped at max_error_m.
+    max_error_m: cap of a position error, and the rmse if there is no pair, metres.
+    rmse_scale_m: scale of the rmse in the objective, metres.
     """
 
     true: np.ndarray
@@ -46,7 +46,7 @@ class MatchCounts:
         )
 
     def select(self, scenes: np.ndarray) -> "MatchCounts":
-        """The scenes of a mask or of indices."""
+        """Counts of selected scenes: `scenes` is a mask or an array of indices."""
         return self._map(lambda count: count[scenes])
 
     def total(self) -> "MatchCounts":
@@ -54,50 +54,54 @@ class MatchCounts:
         return self._map(np.sum)
 
     def resampled(self, weights: np.ndarray) -> "MatchCounts":
-        """Sums over each resample: weights [R, B] (how often it holds a scene), entries [R]."""
+        """Sums over bootstrap resamples, [R].
+
+        Args:
+          weights: [R, B], how often each resample contains each scene.
+        """
         return self._map(lambda count: weights @ count)
 
     @property
     def precision(self) -> np.ndarray:
-        """hits / found, NaN if nothing was found."""
+        """hits / found; NaN if no source was found."""
         return ratio(self.hits, self.found)
 
     @property
     def recall(self) -> np.ndarray:
-        """hits / true, NaN if there is nothing to find."""
+        """hits / true; NaN if there is no true source."""
         return ratio(self.hits, self.true)
 
     @property
     def f1(self) -> np.ndarray:
-        """2 hits / (true + found), NaN if there is nothing to find and nothing was found."""
+        """2 hits / (true + found); NaN if there is no true and no found source."""
         return ratio(2.0 * self.hits, self.true + self.found)
 
     @property
     def rmse_xyz_m(self) -> np.ndarray:
-        """Root mean square position error of all pairs, gated or not.
+        """Root mean square position error of all pairs, inside the gate or not, metres.
 
-        max_error_m if sources and answers have no pair among them, NaN if there is no source and no answer either.
+        max_error_m if there is no pair; NaN if there is no true and no found source.
         """
         without_pair = np.where(self.true + self.found > 0, self.max_error_m**2, np.nan)
         return np.sqrt(np.where(self.pairs > 0, ratio(self.squared_error_m2, self.pairs), without_pair))
 
     @property
     def objective(self) -> np.ndarray:
-        """rmse_xyz / rmse_scale_m + 10 (1 - F1): low is good. No answer scores above silence, which has max_error_m."""
+        """rmse_xyz / rmse_scale_m + 10 (1 - F1): lower is better. An empty result has the worst value."""
         return self.rmse_xyz_m / self.rmse_scale_m + OBJECTIVE_F1_WEIGHT * (1.0 - self.f1)
 
 
 def count_matches(
     table: MatchTable, truth: Sources, found: Sources, gate: Gate, max_error_m: float, rmse_scale_m: float = 2.0
 ) -> MatchCounts:
-    """Counts of every scene, [B].
+    """Counts hits, misses and false alarms of every scene, [B].
 
     Args:
       table: `match_sources(truth, found)`.
-      truth, found: the sources it was made of.
-      gate: what counts as a hit.
-      max_error_m: cap of a pair's position error, metres.
-      rmse_scale_m: of the objective, metres.
+      truth, found: the sources in the table.
+      gate: gate of a hit.
+      max_error_m: cap of the position error of a pair, metres.
+      rmse_scale_m: scale of the rmse in the objective, metres.
     """
     error = np.minimum(np.where(table.is_pair, table.position_error_m, 0.0), max_error_m)
 
@@ -116,14 +120,14 @@ def count_matches(
 
 
 def resample_weights(num_scenes: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each resample of the scenes, with replacement, holds each scene: [resamples, num_scenes] float32."""
+    """Bootstrap weights, [resamples, num_scenes] float32: how often each resample contains each scene."""
     draw = np.random.default_rng(seed).multinomial
     probabilities = np.full(num_scenes, 1.0 / max(num_scenes, 1))
     return draw(num_scenes, probabilities, size=resamples).astype(np.float32)
 
 
 def percentile_interval(samples: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Central interval of bootstrap samples; NaNs, from resamples in which the statistic has no value, are left out."""
+    """Central interval of bootstrap samples; NaN samples, where the statistic is not defined, are ignored."""
     samples = samples[np.isfinite(samples)]
     if samples.size == 0:
         return (float("nan"), float("nan"))
@@ -133,7 +137,7 @@ def percentile_interval(samples: np.ndarray, confidence: float) -> tuple[float, 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """A statistic of one answer minus that of another on the same scenes, with its bootstrap interval."""
+    """Difference of a statistic between two estimators on the same scenes, with its bootstrap interval."""
 
     difference: float
     interval: tuple[float, float]
@@ -150,18 +154,20 @@ def paired_difference(
 ) -> Difference:
     """Paired bootstrap over scenes of statistic(first) - statistic(second).
 
-    Both answers are resampled with the same scenes, so what makes a scene hard for both cancels.
+    Both are resampled with the same scenes, so that the difficulty of the scenes cancels.
 
     Args:
-      first, second: per-scene counts of two answers to the same scenes, in the same order.
+      first, second: counts per scene of two estimators on the same scenes, in the same order.
       statistic: for example `lambda counts: counts.f1`.
-      resamples, confidence, seed: of the bootstrap.
+      resamples: number of bootstrap resamples.
+      confidence: confidence of the interval.
+      seed: seed of the bootstrap.
 
     Raises:
-      ValueError: the scenes differ in number or in how many sources they hold.
+      ValueError: the numbers of scenes or of their true sources differ.
     """
     if not np.array_equal(first.true, second.true):
-        raise ValueError("paired difference: expected two answers to the same scenes, their true sources differ")
+        raise ValueError("paired difference: expected counts of the same scenes, got different true sources")
     weights = resample_weights(first.true.size, resamples, seed)
     samples = statistic(first.resampled(weights)) - statistic(second.resampled(weights))
     observed = float(statistic(first.total()) - statistic(second.total()))

@@ -1,4 +1,4 @@
-"""True sources against found ones: assignment, gates, and GOSPA (docs/evaluation.md)."""
+"""Matching of found to true sources: assignment, gates and GOSPA (docs/evaluation.md)."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from models.physics.steering import source_positions_m
 
 @checked(frozen=True)
 class Gate:
-    """How close a found source has to be to count as a hit. A difference equal to a limit is inside."""
+    """Largest differences between a found and a true source that count as a hit; the limits are included."""
 
     azimuth_deg: Positive = 5.0
     """Largest azimuth difference, degrees."""
@@ -25,13 +25,13 @@ class Gate:
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """The sources of B scenes, K slots each; slots from num_sources on are unused and hold NaN.
+    """The sources of B scenes with K slots each. Slots from num_sources on are unused and hold NaN.
 
     num_sources: [B] int64.
-    azimuth_deg, elevation_deg, range_m, score: [B, K] float64; score is NaN where there is none.
+    azimuth_deg, elevation_deg, range_m, score: [B, K] float64; score is NaN where it is not known.
     position_m: [B, K, 3] float64.
-    position_cov_m2: [B, K, 3, 3] float64, NaN where there is none.
-    bound_m: [B, K] float64, the Cramer-Rao bound of a true source's position error; None where it is not known.
+    position_cov_m2: [B, K, 3, 3] float64, NaN where it is not known.
+    bound_m: [B, K] float64, Cramer-Rao bound of the position error of true sources; None if it is not known.
     """
 
     num_sources: np.ndarray
@@ -60,7 +60,7 @@ class Sources:
 
 
 def _used_slots(name: str, num_sources: np.ndarray, slots: np.ndarray) -> np.ndarray:
-    """[B, K] bool, after checking that the two arrays fit each other."""
+    """Mask of the used slots, [B, K] bool; checks the shapes of its arguments."""
     if slots.ndim != 2 or num_sources.shape != slots.shape[:1]:
         raise ValueError(
             f"{name}: expected num_sources [B] and range_m [B, K], got {num_sources.shape} and {slots.shape}"
@@ -80,14 +80,14 @@ def _slot_values(name: str, values: np.ndarray, used: np.ndarray, tail: tuple[in
 
 
 def true_sources(scenes: Mapping[str, np.ndarray]) -> Sources:
-    """The truth of a batch of simulated scenes.
+    """The true sources of a batch of simulated scenes.
 
     Args:
-      scenes: num_sources [B] int; azimuth, elevation [B, K] radians; range_m [B, K]; zero padded. Other keys are
-        ignored, but bound_m [B, K] where there is one.
+      scenes: num_sources [B] int; azimuth and elevation [B, K], radians; range_m [B, K]; optionally bound_m [B, K],
+        metres. Unused slots are ignored, and so are other keys.
 
     Raises:
-      ValueError: a missing array, or shapes that do not fit.
+      ValueError: an array is missing or has a wrong shape.
     """
     require_arrays("scenes", scenes, ("num_sources", "azimuth", "elevation", "range_m"))
     num_sources = np.asarray(scenes["num_sources"], np.int64)
@@ -109,14 +109,14 @@ def true_sources(scenes: Mapping[str, np.ndarray]) -> Sources:
 
 
 def found_sources(outputs: Mapping[str, np.ndarray]) -> Sources:
-    """The localizer's answer for a batch of scenes.
+    """The sources that an estimator found in a batch of scenes.
 
     Args:
-      outputs: num_sources [B] int; azimuth_deg, elevation_deg, range_m [B, K]; position_m [B, K, 3]; and, where the
-        estimator has them, score [B, K] and position_cov_m2 [B, K, 3, 3]. What unused slots hold is ignored.
+      outputs: num_sources [B] int; azimuth_deg, elevation_deg and range_m [B, K]; position_m [B, K, 3]; optionally
+        score [B, K] and position_cov_m2 [B, K, 3, 3]. Unused slots are ignored.
 
     Raises:
-      ValueError: a missing array, or shapes that do not fit.
+      ValueError: an array is missing or has a wrong shape.
     """
     require_arrays("outputs", outputs, ("num_sources", "azimuth_deg", "elevation_deg", "range_m", "position_m"))
     num_sources = np.asarray(outputs["num_sources"], np.int64)
@@ -137,7 +137,11 @@ def found_sources(outputs: Mapping[str, np.ndarray]) -> Sources:
 
 
 def require_arrays(name: str, arrays: Mapping[str, np.ndarray], keys: tuple[str, ...]) -> None:
-    """Raises ValueError naming the first of `keys` that `arrays` lacks."""
+    """Checks that all keys are present.
+
+    Raises:
+      ValueError: a key is missing; the message names the first one.
+    """
     for key in keys:
         if key not in arrays:
             raise ValueError(f"{name}.{key}: expected an array, got none (present: {', '.join(sorted(arrays))})")
@@ -145,12 +149,15 @@ def require_arrays(name: str, arrays: Mapping[str, np.ndarray], keys: tuple[str,
 
 @dataclasses.dataclass(frozen=True)
 class MatchTable:
-    """One row a pair, a miss or a false alarm, in scene order. All columns [R]; NaN where a row has no such thing.
+    """A table with one row for each pair, miss and false alarm, in scene order.
+
+    All columns are [R]. Values that a row does not have are NaN.
 
     scene: index of the scene. true_slot, found_slot: slots in the two `Sources`, -1 for none.
-    true_*: the true source. The plain names: the found source. *_error_*: found minus true, of pairs.
-    position_error_m: distance in space. bound_m: the true source's Cramer-Rao bound of it.
-    squared_mahalanobis: e^T C^-1 e of the error e under the reported covariance C.
+    true_azimuth_deg, ...: the true source. azimuth_deg, ...: the found source.
+    azimuth_error_deg, ...: found minus true, for pairs. position_error_m: distance between them.
+    bound_m: Cramer-Rao bound of the position error of the true source.
+    squared_mahalanobis: e^T C^-1 e of the position error e with the reported covariance C.
     """
 
     scene: np.ndarray
@@ -182,7 +189,7 @@ class MatchTable:
 
     @property
     def is_pair(self) -> np.ndarray:
-        """[R] bool: rows with both."""
+        """[R] bool: rows with a true and a found source."""
         return self.is_true & self.is_found
 
     def hits(self, gate: Gate) -> np.ndarray:
@@ -195,7 +202,7 @@ class MatchTable:
 
 
 def _distances_m(truth: Sources, found: Sources) -> np.ndarray:
-    """[B, K_true, K_found], NaN for an unused slot or a found source that is not finite."""
+    """Distances [B, K_true, K_found] in metres; NaN for unused slots and found sources that are not finite."""
     if truth.num_scenes != found.num_scenes:
         raise ValueError(
             f"num_sources: expected as many scenes in both, got {truth.num_scenes} true and {found.num_scenes} found"
@@ -205,7 +212,7 @@ def _distances_m(truth: Sources, found: Sources) -> np.ndarray:
 
 
 def _assign(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slots of the cheapest full assignment; true and found sources without a finite cost take no part."""
+    """Slots of the assignment with the least total cost; sources without any finite cost are not assigned."""
     usable = np.isfinite(cost)
     rows, columns = np.flatnonzero(usable.any(axis=1)), np.flatnonzero(usable.any(axis=0))
     true_index, found_index = linear_sum_assignment(cost[np.ix_(rows, columns)])
@@ -224,14 +231,14 @@ def _scene_rows(distance: np.ndarray, num_true: int, num_found: int) -> tuple[np
 
 
 def _take(values: np.ndarray, scene: np.ndarray, slot: np.ndarray) -> np.ndarray:
-    """values[scene, slot], NaN where slot is -1."""
+    """values[scene, slot], and NaN where slot is -1."""
     taken = values[scene, slot].copy()
     taken[slot < 0] = np.nan
     return taken
 
 
 def _squared_mahalanobis(error: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """e^T C^-1 e, [R]; NaN where C is not a finite positive definite matrix."""
+    """e^T C^-1 e, [R], of errors e [R, 3] and covariances C [R, 3, 3]; NaN unless C is finite and positive definite."""
     result = np.full(error.shape[0], np.nan)
     finite = np.isfinite(error).all(axis=-1) & np.isfinite(covariance).all(axis=(-2, -1))
     values, vectors = np.linalg.eigh(np.where(finite[:, None, None], covariance, np.eye(3)))
@@ -242,16 +249,16 @@ def _squared_mahalanobis(error: np.ndarray, covariance: np.ndarray) -> np.ndarra
 
 
 def match_sources(truth: Sources, found: Sources) -> MatchTable:
-    """Pairs true with found sources by the least total distance in space, scene by scene (Hungarian assignment).
+    """Assigns found to true sources in each scene so that the sum of distances is least (Hungarian algorithm).
 
-    A found source with a position that is not finite pairs with nothing: it is a false alarm.
+    A found source whose position is not finite is not assigned: it is a false alarm.
 
     Args:
-      truth: the truth of B scenes.
-      found: the answer for the same scenes; its number of slots may differ.
+      truth: true sources of B scenes.
+      found: found sources of the same scenes; the number of slots may differ.
 
     Raises:
-      ValueError: another number of scenes.
+      ValueError: the numbers of scenes differ.
     """
     distance = _distances_m(truth, found)
     slots = [_scene_rows(*scene) for scene in zip(distance, truth.num_sources, found.num_sources, strict=True)]
@@ -285,7 +292,7 @@ def match_sources(truth: Sources, found: Sources) -> MatchTable:
 
 @dataclasses.dataclass(frozen=True)
 class Gospa:
-    """GOSPA of B scenes with p = 2 and alpha = 2, in its three parts. All [B], squared metres."""
+    """The three parts of GOSPA with p = 2 and alpha = 2, for B scenes. All are [B], squared metres."""
 
     localisation_m2: np.ndarray
     missed_m2: np.ndarray
@@ -293,19 +300,19 @@ class Gospa:
 
     @property
     def distance_m(self) -> np.ndarray:
-        """[B], the metric itself, metres: the root of the sum of the parts."""
+        """GOSPA, [B], metres: square root of the sum of the parts."""
         return np.sqrt(self.localisation_m2 + self.missed_m2 + self.false_m2)
 
 
 def gospa(truth: Sources, found: Sources, cutoff_m: float) -> Gospa:
     """Generalised optimal sub-pattern assignment metric, p = 2, alpha = 2.
 
-    GOSPA^2 = min over assignments of sum d^2 + c^2 / 2 (missed + false); a pair further apart than the cut-off c
-    is a miss and a false alarm. Rahmathullah, Garcia-Fernandez and Svensson, arXiv 1601.05585, proposition 1.
+    GOSPA^2 = min over assignments of sum d^2 + c^2 / 2 (missed + false). A pair further apart than the cut-off c
+    counts as a miss and a false alarm. Rahmathullah, Garcia-Fernandez and Svensson, arXiv 1601.05585, proposition 1.
 
     Args:
       truth, found: as for `match_sources`.
-      cutoff_m: c, metres.
+      cutoff_m: cut-off c, metres.
     """
     squared = np.minimum(_distances_m(truth, found), cutoff_m) ** 2
     localisation = np.zeros(truth.num_scenes)

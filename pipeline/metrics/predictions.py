@@ -1,4 +1,4 @@
-"""Running an estimator over scenes, and its answers on disk."""
+"""Runs estimators on scenes, and stores their outputs."""
 
 import dataclasses
 import time
@@ -21,11 +21,11 @@ _TRUE, _FOUND = "true_", "found_"
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Answers to B scenes beside the truth.
+    """Outputs of an estimator for B scenes, together with the true sources.
 
-    snr_db: [B]. truth: the scenes' num_sources, azimuth, elevation, range_m, and bound_m if known.
-    outputs: the estimator's arrays.
-    seconds: time of each batch; empty if read from a file. batch_scenes: scenes in each batch.
+    snr_db: [B], dB. truth: num_sources, azimuth, elevation, range_m and, if known, bound_m of the scenes.
+    outputs: arrays of the estimator. seconds: run time of each batch; empty if read from a file.
+    batch_scenes: number of scenes in each batch.
     """
 
     snr_db: np.ndarray
@@ -35,13 +35,13 @@ class Predictions:
     batch_scenes: tuple[int, ...] = ()
 
     def scenes_per_second(self) -> float | None:
-        """Throughput without the first batch, which pays for tracing; None with fewer than two batches."""
+        """Throughput without the first batch, which includes tracing; None with fewer than two batches."""
         if len(self.seconds) < 2:
             return None
         return sum(self.batch_scenes[1:]) / sum(self.seconds[1:])
 
     def first(self, count: int) -> "Predictions":
-        """Those to the first scenes."""
+        """The predictions for the first `count` scenes, without run times."""
         truth, outputs = ({key: value[:count] for key, value in group.items()} for group in (self.truth, self.outputs))
         return Predictions(self.snr_db[:count], truth, outputs)
 
@@ -53,17 +53,17 @@ def _stacked(batches: list[Arrays], keys: Iterable[str]) -> Arrays:
 def run_estimator(
     estimator: Estimator, batches: Iterable[Mapping[str, Any]], num_scenes: int, *, show_progress: bool = True
 ) -> Predictions:
-    """Puts every batch through the estimator.
+    """Runs an estimator on all batches and measures its run time.
 
     Args:
       estimator: see `pipeline.metrics.estimators`.
-      batches: dictionaries of arrays or tensors, batch first, with the inputs, snr_db and the truth, and bound_m where
-        the Cramer-Rao bound is known.
-      num_scenes: how many scenes the batches hold, for the progress line.
-      show_progress: a progress line with rate and time left on stderr, gone when done.
+      batches: dictionaries of arrays or tensors with a leading batch axis: the inputs, the true sources and, if the
+        Cramer-Rao bound is known, bound_m.
+      num_scenes: number of scenes in all batches, for the progress bar.
+      show_progress: whether to show a progress bar on stderr.
 
     Raises:
-      ValueError: no batch, or a batch without the truth.
+      ValueError: there is no batch, or a batch lacks the true sources.
     """
     truths: list[Arrays] = []
     answers: list[Arrays] = []
@@ -85,16 +85,16 @@ def run_estimator(
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an npz of an evaluation."""
+    """Writes arrays to an npz file, atomically."""
     with replacing(path) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def load_arrays(path: Path) -> Arrays:
-    """Reads what `save_arrays` wrote.
+    """Reads a file of `save_arrays`.
 
     Raises:
-      ValueError: no such file, or no npz.
+      ValueError: the file does not exist or is not an npz file.
     """
     try:
         with np.load(path) as stored:
@@ -104,7 +104,7 @@ def load_arrays(path: Path) -> Arrays:
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
-    """Writes an npz: snr_db, the truth as true_NAME, the outputs as found_NAME."""
+    """Writes an npz file: snr_db, the true sources as true_NAME and the outputs as found_NAME."""
     arrays = {
         "snr_db": predictions.snr_db,
         **{_TRUE + key: value for key, value in predictions.truth.items()},
@@ -114,10 +114,10 @@ def save_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def load_predictions(path: Path) -> Predictions:
-    """Reads what `save_predictions` wrote.
+    """Reads a file of `save_predictions`.
 
     Raises:
-      ValueError: no such file, or not one of these.
+      ValueError: the file does not exist or does not hold predictions.
     """
     arrays = load_arrays(path)
 
@@ -129,6 +129,6 @@ def load_predictions(path: Path) -> Predictions:
 
 
 def evaluate_predictions(predictions: Predictions, config: MetricsConfig) -> Evaluation:
-    """Matches and counts answers, fresh or stored."""
+    """Matches found to true sources and counts hits; see `match_and_count`."""
     truth, found = true_sources(predictions.truth), found_sources(predictions.outputs)
     return match_and_count(truth, found, predictions.snr_db, config)

@@ -1,4 +1,4 @@
-"""Do the scores and the position covariances mean what they say?"""
+"""Calibration of the scores and consistency of the position covariances."""
 
 import dataclasses
 import functools
@@ -12,24 +12,24 @@ from pipeline.metrics.match_counts import ratio
 from pipeline.metrics.matching import Gate, MatchTable, Sources
 
 _BIN_EDGES = np.linspace(0.0, 1.0, 11)
-_ROUNDING = 1e-5  # a probability of 1 may come as 1.0000001 in float32
+_ROUNDING = 1e-5  # in float32 a probability of 1 may be 1.0000001
 _ELLIPSOID_PROBABILITIES = (0.5, 0.9, 0.99)
 _ROWS_AT_ONCE = 512
 
 
 def score_calibration(table: MatchTable, gate: Gate, confidence: float) -> dict[str, Any] | None:
-    """Reliability of the score read as the probability of a hit: ten equal bins, and the expected calibration error.
+    """Calibration of the score as the probability of a hit: ten equal bins and the expected calibration error.
 
     ECE = sum over bins of share |hit rate - mean score| (Naeini, Cooper and Hauskrecht, AAAI 2015).
 
     Args:
-      table: matches; found sources that carry a score count.
-      gate: what a hit is.
-      confidence: of the hit rate's interval (Wilson).
+      table: matches; only found sources with a score count.
+      gate: gate of a hit.
+      confidence: confidence of the Wilson interval of the hit rate.
 
     Returns:
-      {"expected_calibration_error", "bins": [{"score", "estimates", "mean_score", "hit_rate", "hit_rate_interval"}]},
-      empty bins left out; None if there is no score, or one that is no probability.
+      {"expected_calibration_error", "bins": [{"score", "estimates", "mean_score", "hit_rate", "hit_rate_interval"}]}
+      without empty bins; None if there is no score, or if a score is not in [0, 1].
     """
     scored = table.is_found & np.isfinite(table.score)
     score, hit = table.score[scored], table.hits(gate)[scored]
@@ -58,12 +58,13 @@ def score_calibration(table: MatchTable, gate: Gate, confidence: float) -> dict[
 
 @dataclasses.dataclass(frozen=True)
 class GatedErrors:
-    """Squared Mahalanobis distances of the hits among some pairs, and what honest covariances let expect of them.
+    """Squared Mahalanobis distances of the hits, and their distribution if the covariances are correct.
 
-    A hit is a pair inside the gate, so its distance has a chi-square distribution cut off: where a covariance is larger
-    than the gate, far less than 3 on average. All [R], one entry a row of the table; NaN where a row is no such hit.
+    A hit lies inside the gate, so its distance has a truncated chi-square distribution. If a covariance is larger than
+    the gate, the mean is far below 3. All arrays are [R], one entry for each row of the table; NaN unless the row is a
+    hit with a covariance.
 
-    squared: e^T C^-1 e. expected, variance: mean and variance of it for e ~ N(0, C), given the gate.
+    squared: e^T C^-1 e. expected, variance: its mean and variance for e ~ N(0, C) inside the gate.
     """
 
     squared: np.ndarray
@@ -71,12 +72,20 @@ class GatedErrors:
     variance: np.ndarray
 
     def nees_over_3(self, rows: np.ndarray) -> float:
-        """Mean squared distance over what it should be, of rows [R] bool: 1 if honest, more if too sure."""
+        """Mean squared distance divided by its expectation, of rows [R] bool.
+
+        1 if the covariances are correct, larger if they are too small.
+        """
         usable = rows & np.isfinite(self.expected)
         return float(ratio(self.squared[usable].sum(), self.expected[usable].sum()))
 
     def honest_interval(self, rows: np.ndarray, confidence: float) -> tuple[float, float]:
-        """Where `nees_over_3` of honest covariances lies with that confidence: chi-square, of the same variance."""
+        """Interval of `nees_over_3` for correct covariances, from a chi-square distribution with the same variance.
+
+        Args:
+          rows: [R] bool.
+          confidence: probability that correct covariances lie inside.
+        """
         usable = rows & np.isfinite(self.expected)
         if not usable.any():
             return (float("nan"), float("nan"))
@@ -86,10 +95,12 @@ class GatedErrors:
 
 
 def gated_errors(table: MatchTable, found: Sources, gate: Gate) -> GatedErrors:
-    """What honest covariances let expect of the hits' errors, by quasi-random draws of each pair's error.
+    """Computes `GatedErrors` with quasi-random draws of the error of each hit.
 
     Args:
-      table: `match_sources(truth, found)`. found: the answer. gate: what a hit is.
+      table: `match_sources(truth, found)`.
+      found: the found sources with their covariances.
+      gate: gate of a hit.
     """
     squared = np.where(table.hits(gate), table.squared_mahalanobis, np.nan)
     expected, variance = np.full(squared.shape, np.nan), np.full(squared.shape, np.nan)
@@ -107,13 +118,19 @@ def gated_errors(table: MatchTable, found: Sources, gate: Gate) -> GatedErrors:
 
 @functools.cache
 def _normal_draws() -> np.ndarray:
-    """[512, 3], standard normal, evenly spread."""
+    """Quasi-random standard normal points, [512, 3]."""
     evenly = qmc.Sobol(3, rng=np.random.default_rng(0)).random_base2(9)
     return stats.norm.ppf(np.clip(evenly, 1e-6, 1.0 - 1e-6))
 
 
 def _inside(position_m: np.ndarray, errors_m: np.ndarray, gate: Gate) -> np.ndarray:
-    """Whether a source at position_m - error is a hit, [R, n] bool; position_m [R, 3], errors_m [R, n, 3]."""
+    """Whether a true source at position_m - error is inside the gate of the found one, [R, n] bool.
+
+    Args:
+      position_m: [R, 3], found positions.
+      errors_m: [R, n, 3], errors found minus true.
+      gate: the gate.
+    """
     places = position_m[:, None] - np.concatenate([np.zeros_like(position_m[:, None]), errors_m], axis=1)
     range_m = np.linalg.norm(places, axis=-1)
     azimuth, elevation = np.arctan2(places[..., 1], places[..., 0]), np.arcsin(places[..., 2] / range_m)
@@ -124,18 +141,19 @@ def _inside(position_m: np.ndarray, errors_m: np.ndarray, gate: Gate) -> np.ndar
 
 
 def position_covariance_metrics(table: MatchTable, errors: GatedErrors, confidence: float) -> dict[str, Any] | None:
-    """Are the errors as large as their covariances say?
+    """Compares position errors with the reported covariances.
 
     Args:
-      table: matches; pairs that carry a positive definite covariance count.
+      table: matches; only pairs with a positive definite covariance count.
       errors: `gated_errors` of them.
-      confidence: of the intervals.
+      confidence: confidence of the intervals.
 
     Returns:
-      {"hits", "nees_over_3" and "honest_interval" of the hits, see `GatedErrors`; of all pairs, inside the gate or not,
-      "pairs", "median_over_honest": median of e^T C^-1 e over that of a chi-square of 3, with its interval from the
-      ranks (a pair of two different sources moves it no more than any other), and "coverage": share of errors inside
-      the ellipsoid of a probability, by that probability}; None if no pair has a covariance.
+      A dictionary; None if no pair has a covariance. For the hits, see `GatedErrors`: "hits", "nees_over_3" and
+      "honest_interval". For all pairs, inside the gate or not: "pairs"; "median_over_honest", the median of e^T C^-1 e
+      divided by that of a chi-square with 3 degrees of freedom; "median_over_honest_interval", its interval from order
+      statistics; and "coverage", the share of errors inside the ellipsoid of each probability. A pair of two different
+      sources has a very large error but moves the median no more than any other pair.
     """
     squared = np.sort(table.squared_mahalanobis[table.is_pair & np.isfinite(table.squared_mahalanobis)])
     if squared.size == 0:

@@ -1,4 +1,4 @@
-"""MVDR spectra of an evaluation's first scenes on disk, for pictures."""
+"""Stores the MVDR spectra of the first scenes of an evaluation, for figures."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ _AXES = ("azimuth_deg", "elevation_deg", "range_m")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Spectra:
-    """Of the first B scenes of an evaluation.
+    """MVDR spectra of the first B scenes of an evaluation.
 
-    spectrum_db: [B, azimuth, elevation, range] float16, dB above the lowest point of its scene.
-    azimuth_deg, elevation_deg, range_m: the grid's axes, ranges falling or rising.
+    spectrum_db: [B, azimuth, elevation, range] float16, dB above the minimum of the scene.
+    azimuth_deg, elevation_deg, range_m: axes of the grid; ranges rise or fall.
     """
 
     spectrum_db: np.ndarray
@@ -30,11 +30,11 @@ class Spectra:
 
 
 def spectra_of(estimator: Estimator, scenes: Mapping[str, Any]) -> Spectra:
-    """The spectra of a batch.
+    """Computes the spectra of a batch.
 
     Args:
-      estimator: the signature "spectrum" of an exported model.
-      scenes: a batch.
+      estimator: signature "spectrum" of an exported model.
+      scenes: a batch with the inputs of the model.
     """
     given = {name: np.asarray(value) for name, value in estimator(scenes).items()}
     height = given["spectrum"] / given["spectrum"].min(axis=(1, 2, 3), keepdims=True)
@@ -42,15 +42,15 @@ def spectra_of(estimator: Estimator, scenes: Mapping[str, Any]) -> Spectra:
 
 
 def save_spectra(path: Path, spectra: Spectra) -> None:
-    """Writes an npz, an array a field."""
+    """Writes an npz file with one array for each field."""
     save_arrays(path, {field.name: getattr(spectra, field.name) for field in dataclasses.fields(spectra)})
 
 
 def load_spectra(path: Path) -> Spectra:
-    """Reads what `save_spectra` wrote.
+    """Reads a file of `save_spectra`.
 
     Raises:
-      ValueError: no such file, or not one of these.
+      ValueError: the file does not exist or does not hold spectra.
     """
     arrays = load_arrays(path)
     names = ("spectrum_db", *_AXES)

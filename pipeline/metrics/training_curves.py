@@ -1,4 +1,4 @@
-"""Training curves from TensorBoard's event files."""
+"""Reads training curves from TensorBoard event files."""
 
 from pathlib import Path
 
@@ -6,10 +6,12 @@ Curve = tuple[list[int], list[float]]
 
 
 def read_scalars(folder: Path) -> dict[str, Curve]:
-    """Epochs and values by name; of an epoch that was repeated after a kill the later one counts.
+    """Reads all scalar curves: epochs and values by name.
+
+    If an epoch was repeated after an interruption, the later value counts.
 
     Args:
-      folder: with event files of TensorBoard, which may end in the middle.
+      folder: folder with TensorBoard event files; a file may be truncated.
     """
     import tensorflow as tf
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

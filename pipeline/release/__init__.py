@@ -1,1 +1,1 @@
-"""From an exported model to a served one: blessing, infrastructure validation, pushing, lineage."""
+"""Deployed model versions and their lineage."""

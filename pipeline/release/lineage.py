@@ -1,4 +1,4 @@
-"""Where a version comes from: the manifests of every stage behind it, followed from hash to hash."""
+"""Lineage of a file: the manifests of all stages that contributed to it, linked by hashes."""
 
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,10 @@ from pipeline.release.versions import EXPORT_FILE
 
 
 def manifests_behind(path: Path) -> list[dict[str, Any]]:
-    """Manifests of the stage that left a file or folder, and of all stages before it, each once, the nearest first.
+    """Manifests of the stage that wrote a file or folder and of all stages before it, nearest first, without repeats.
 
-    A chain ends where an input came from no stage, or was changed or removed since: its hash is known all the same.
+    A chain ends at an input that no stage wrote, or that was changed or removed since. Its hash is still in the
+    manifest of the stage that read it.
     """
     found: dict[str, dict[str, Any]] = {}
     waiting = [path]
@@ -25,7 +26,7 @@ def manifests_behind(path: Path) -> list[dict[str, Any]]:
 
 
 def _manifest_of(path: Path) -> dict[str, Any] | None:
-    """Of what left a file or folder; of a set of scenes or an exported version, the one in its folder."""
+    """The manifest of the stage that wrote a path; for a set of scenes or an exported model, the one inside it."""
     try:
         found = origin(path)
         if found is None and path.is_dir():

@@ -1,8 +1,8 @@
-"""Versions in the folder that a server watches: pushed whole, taken back, and brought again.
+"""Model versions in the folder that a server watches: deploy, roll back, restore.
 
-A server serves the highest number. So a roll-back takes the versions above the one wanted out of the numbers: their
-folders get a name no server looks at, `withdrawn-VERSION`. The server loads the older version before it lets the newer
-one go, and no request fails. A withdrawn version is brought back by asking for it.
+A server serves the highest version number. A roll-back therefore renames the folders of all later versions to
+`withdrawn-VERSION`, which servers ignore. The server loads the older version before it unloads the newer one, so no
+request fails. A roll-back to a withdrawn version restores it.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ _WITHDRAWN, _STAGING = "withdrawn-", "staging-"
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """A version that was pushed. withdrawn: taken back."""
+    """A deployed version. withdrawn: whether a roll-back has withdrawn it."""
 
     number: int
     path: Path
@@ -37,7 +37,7 @@ class Version:
 
 
 def versions_in(base_path: Path) -> list[Version]:
-    """All versions there are, the oldest first."""
+    """All versions in a folder, withdrawn ones included, oldest first."""
     found = []
     for path in base_path.iterdir() if base_path.is_dir() else ():
         name = path.name.removeprefix(_WITHDRAWN)
@@ -47,13 +47,13 @@ def versions_in(base_path: Path) -> list[Version]:
 
 
 def served_version(base_path: Path) -> Version | None:
-    """The version a server takes by default: the highest that is not withdrawn."""
+    """The version that a server serves by default: the highest that is not withdrawn. None if there is none."""
     served = [version for version in versions_in(base_path) if not version.withdrawn]
     return served[-1] if served else None
 
 
 def read_release(version: Path) -> dict[str, Any] | None:
-    """What was recorded as a version was pushed, None if it came another way."""
+    """The release record that `push` wrote into a version; None if it was not deployed by `push`."""
     try:
         found = json.loads((version / RELEASE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -62,28 +62,30 @@ def read_release(version: Path) -> dict[str, Any] | None:
 
 
 def model_digest(version: Path) -> str:
-    """Hash of what a server loads of a version, whatever is recorded in it besides."""
+    """Hash of the files that a server loads; the records of this project inside the version do not count."""
     records = {version / RELEASE_FILE, version / EXPORT_FILE}
     files = sorted(path for path in version.rglob("*") if path.is_file() and path not in records)
     return json_digest({str(path.relative_to(version)): file_digest(path) for path in files})
 
 
 def push(staged: Path, base_path: Path, release: Mapping[str, Any]) -> Version:
-    """Copies a staged version beside the others under a name no server looks at, syncs it, and gives it its number.
+    """Deploys a SavedModel as a new version.
 
-    The number is the time in seconds, or one above the highest there ever was here if the clock says less.
+    The model is copied under a name that servers ignore, synced to disk and then renamed, so that a server never sees
+    part of it. The version number is the Unix time in seconds, or one above the highest existing number if that is
+    larger.
 
     Args:
       staged: folder of a SavedModel.
-      base_path: folder of the versions, what TF Serving calls --model_base_path.
-      release: what is recorded inside the version, in `RELEASE_FILE`.
+      base_path: folder of the versions, --model_base_path of TF Serving.
+      release: record to store in the version, as `RELEASE_FILE`.
 
     Raises:
-      Busy: another push or roll-back is under way.
-      OSError: the copy failed, for want of space for example; nothing is left of it.
+      Busy: another push or roll-back is running.
+      OSError: the copy failed, for example because the disk is full; the partial copy is deleted.
     """
     with folder_lock(base_path):
-        _sweep(base_path)
+        _remove_partial_copies(base_path)
         number = max([int(time.time()), *(version.number + 1 for version in versions_in(base_path))])
         copy = base_path / f"{_STAGING}{number}-{os.getpid()}"
         try:
@@ -97,14 +99,14 @@ def push(staged: Path, base_path: Path, release: Mapping[str, Any]) -> Version:
     return Version(number, base_path / str(number), withdrawn=False)
 
 
-def _sweep(base_path: Path) -> None:
-    """Removes what killed pushes left: the lock is held, so nobody writes to it."""
+def _remove_partial_copies(base_path: Path) -> None:
+    """Removes the partial copies of killed pushes. The caller holds the lock, so no other process writes to them."""
     for leftover in base_path.glob(f"{_STAGING}*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def sync(folder: Path) -> None:
-    """Flushes a folder and all in it to the disk, so that a version seen after a crash is whole."""
+    """Flushes a folder and its content to disk, so that a version is complete after a crash."""
     for path in (*folder.rglob("*"), folder):
         _sync_folder(path)
 
@@ -118,15 +120,15 @@ def _sync_folder(path: Path) -> None:
 
 
 def roll_back(base_path: Path, wanted: str) -> Version:
-    """Makes an earlier version, or a withdrawn one, the one that is served.
+    """Makes an earlier or a withdrawn version the served one.
 
     Args:
       base_path: folder of the versions.
-      wanted: its number, its label, or "previous": the last one before the one that is served now.
+      wanted: number or label of the version, or "previous" for the last version before the served one.
 
     Raises:
-      ValueError: no such version or label, or it is served already.
-      Busy: another push or roll-back is under way.
+      ValueError: there is no such version or label, or it is already served.
+      Busy: another push or roll-back is running.
     """
     with folder_lock(base_path):
         served, known = served_version(base_path), {version.number: version for version in versions_in(base_path)}
@@ -135,7 +137,7 @@ def roll_back(base_path: Path, wanted: str) -> Version:
             raise ValueError(f"--rollback: expected another version than the one that is served, got {wanted}")
         if known[number].withdrawn:
             os.rename(known[number].path, base_path / str(number))
-        for version in known.values():  # upwards: a server never sees one in between as the highest
+        for version in known.values():  # in rising order: a server never sees a version in between as the highest
             if version.number > number and not version.withdrawn:
                 os.rename(version.path, base_path / f"{_WITHDRAWN}{version.number}")
         _sync_folder(base_path)
@@ -160,10 +162,10 @@ def _number_of(base_path: Path, wanted: str, served: Version | None, known: Mapp
 
 
 def read_labels(base_path: Path) -> dict[str, int]:
-    """Versions by label.
+    """Version numbers by label.
 
     Raises:
-      ValueError: the file is none of these.
+      ValueError: the file does not hold labels.
     """
     path = base_path / LABELS_FILE
     found: dict[str, int] = read_json(path, dict[str, int]) if path.exists() else {}
@@ -171,10 +173,11 @@ def read_labels(base_path: Path) -> dict[str, int]:
 
 
 def set_label(base_path: Path, label: str, number: int) -> None:
-    """Gives a label to a version; it leaves the version that had it.
+    """Sets a label to a version. A label belongs to one version; setting it again moves it.
 
     Raises:
-      ValueError: a label that reads as a version, or is "previous".
+      ValueError: the label is empty, a number or "previous".
+      Busy: another push or roll-back is running.
     """
     if label.isdecimal() or label == "previous" or not label:
         raise ValueError(f"--label: expected a name, got {label!r}")
@@ -183,14 +186,14 @@ def set_label(base_path: Path, label: str, number: int) -> None:
 
 
 def check_verdicts(digest: str, blessing: Mapping[str, Any], infra: Mapping[str, Any]) -> None:
-    """Whether a model may be pushed.
+    """Checks that a model may be deployed.
 
     Args:
-      digest: of the model.
-      blessing, infra: the records of `pipeline.bless` and `pipeline.infra_validate`.
+      digest: hash of the model.
+      blessing, infra: records written by `pipeline.bless` and `pipeline.infra_validate`.
 
     Raises:
-      ValueError: one of them is another verdict, or about another model.
+      ValueError: a verdict is negative, or it is about another model.
     """
     for name, record, good in (("blessing", blessing, "BLESSED"), ("infra-validation", infra, "VALID")):
         verdict, model, reasons = record.get("verdict"), str(record.get("model")), record.get("reasons") or []
@@ -201,6 +204,6 @@ def check_verdicts(digest: str, blessing: Mapping[str, Any], infra: Mapping[str,
 
 
 def read_meta_graph(version: Path) -> meta_graph_pb2.MetaGraphDef:
-    """The graph that a server loads, the one with tag `serve`."""
+    """The graph that a server loads: the meta graph with the tag `serve`."""
     saved_model = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
     return next(graph for graph in saved_model.meta_graphs if "serve" in graph.meta_info_def.tags)

@@ -1,1 +1,1 @@
-"""Sets of scenes as the stages read them, and the requests a server warms up with."""
+"""Reading sets of scenes from disk, their hashes, and the surface that a calibration belongs to."""

@@ -1,4 +1,4 @@
-"""What a set of scenes on disk is, as a hash that stages record."""
+"""Hashes of sets of scenes on disk, for the fingerprints of stages."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,11 @@ from tfds_shards.scene_sets import scene_set
 
 
 def scenes_digest(data_dir: Path | str, config: str) -> str:
-    """Hash of a set's records; of files unchanged since `python -m pipeline.data` wrote them it is known.
+    """Hash of the record files of a set; stored hashes are reused for files unchanged since `pipeline.data` wrote them.
+
+    Args:
+      data_dir: folder of the data sets.
+      config: name of the set.
 
     Raises:
       FileNotFoundError, ValueError: as `open_scenes`.
@@ -21,7 +25,11 @@ def scenes_digest(data_dir: Path | str, config: str) -> str:
 
 
 def scenes_inputs(data_dir: Path | str, configs: Sequence[str]) -> dict[str, Input]:
-    """The sets a stage reads, as inputs of its fingerprint.
+    """Inputs for the fingerprint of a stage: a hash and a path for each set.
+
+    Args:
+      data_dir: folder of the data sets.
+      configs: names of the sets.
 
     Raises:
       FileNotFoundError, ValueError: as `open_scenes`.
@@ -35,10 +43,10 @@ def scenes_inputs(data_dir: Path | str, configs: Sequence[str]) -> dict[str, Inp
 
 
 def common_scenario(configs: Sequence[str]) -> Scenario:
-    """The installation of the sets.
+    """The installation that all the sets share.
 
     Raises:
-      ValueError: they have several.
+      ValueError: the sets have different installations.
     """
     scenarios = {scene_set(config).config.scenario for config in configs}
     if len(scenarios) > 1:

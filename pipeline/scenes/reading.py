@@ -1,4 +1,4 @@
-"""Reads the scenes that `python -m pipeline.data` or `tfds build` wrote (docs/conventions.md: On disk)."""
+"""Reads scenes that `python -m pipeline.data` or `tfds build` wrote (docs/conventions.md: On disk)."""
 
 import dataclasses
 import functools
@@ -14,44 +14,44 @@ from tfds_shards.scene_sets import DATASET_NAME, READABLE_VERSIONS, SceneSet, sc
 from tfds_shards.simulator import SPLITS, SceneConfig
 
 _DECODE_BATCH = 32
-# Seeds of the passes of a shuffle: seed * stride + pass, so that two seeds do not share passes.
+# Pass number p over the scenes is shuffled with seed * stride + p, so that different seeds share no pass.
 _SEED_STRIDE = 1_000_003
 _SEED_LIMIT = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredScenes:
-    """A set of scenes found complete on disk."""
+    """A complete set of scenes on disk."""
 
     scene_set: SceneSet
-    """What it holds."""
+    """Configuration and sizes of the set."""
     directory: Path
-    """Where its files lie."""
+    """Folder of its files."""
     info: tfds.core.DatasetInfo
-    """TFDS's record of it."""
+    """Metadata that TFDS stores with it."""
 
     @property
     def num_bytes(self) -> int:
-        """Size of its record files."""
+        """Size of the record files in bytes."""
         return sum(split.num_bytes for split in self.info.splits.values())
 
 
 def scene_directory(data_dir: Path | str, wanted: SceneSet) -> Path:
-    """Where TFDS put that set, or will put it where there is none."""
+    """Folder in which TFDS stores the set, whether or not it exists yet."""
     versions = [Path(data_dir) / DATASET_NAME / wanted.name / version for version in READABLE_VERSIONS]
     return next((directory for directory in versions if directory.exists()), versions[0])
 
 
 def open_scenes(data_dir: Path | str, config: str | SceneSet) -> StoredScenes:
-    """Finds a set on disk and checks that it is whole and is what its name says.
+    """Opens a set on disk and checks that it is complete and has the settings of its configuration.
 
     Args:
-      data_dir: the folder the set was built in.
+      data_dir: folder of the data sets.
       config: the set or its name, such as "l64_m64", "l64_m64_small", "l64_m64_512_64_128" or "l64_m64@site.toml".
 
     Raises:
-      FileNotFoundError: the set is not there; the message has the command that builds it.
-      ValueError: an unknown config, a set with missing or truncated files, or one drawn with other settings.
+      FileNotFoundError: the set does not exist; the message gives the command that builds it.
+      ValueError: the config is unknown, files are missing or truncated, or the scenes have other settings.
     """
     wanted = scene_set(config)
     directory = scene_directory(data_dir, wanted)
@@ -96,35 +96,35 @@ def _check_files(info: tfds.core.DatasetInfo, directory: Path) -> None:
 
 
 def _as_json(config: SceneConfig) -> dict:
-    """The config as it comes back from a JSON file."""
+    """The settings of a config after a round trip through JSON."""
     return json.loads(json.dumps(config.settings()))
 
 
 def load_scenes(
     data_dir: Path | str, config: str, split: str, *, take: int | None = None, batch_size: int | None = None
 ) -> tf.data.Dataset:
-    """One pass over a split, in the order of the scenes' numbers.
+    """Reads a split once, in the order of the scene numbers.
 
     Args:
       data_dir, config: as for `open_scenes`.
       split: "train", "validation" or "test".
-      take: only the first scenes; all of them if left out.
-      batch_size: scenes a batch, the last one may be smaller; left out, single scenes.
+      take: number of scenes, the first ones; None for all.
+      batch_size: scenes per batch, the last batch may be smaller; None for single scenes.
 
     Returns:
-      A data set of dictionaries; a batch has a leading axis B.
+      A data set of dictionaries. Batches have a leading axis B.
         snapshots: y, [L, M] complex64.
         ris_codes: c, [L, N] complex64.
         channel: H, [M, N] complex64.
         snr_db: [] float32, dB.
         num_sources: K, [] int32.
-        azimuth, elevation: [K_max] float32, radians; zero from num_sources on, as the next two.
+        azimuth, elevation: [K_max] float32, radians. These and the next two are zero from num_sources on.
         range_m: [K_max] float32, metres.
         power: p_k, [K_max] float32.
-        index: [] int64, the scene's number.
+        index: [] int64, number of the scene.
 
     Raises:
-      FileNotFoundError, ValueError: as `open_scenes`, or an unknown split, or more scenes than there are.
+      FileNotFoundError, ValueError: as `open_scenes`; or the split is unknown or has fewer scenes than `take`.
     """
     if batch_size is not None:
         _check_least("batch_size", batch_size, 1)
@@ -148,21 +148,21 @@ def shuffled_batches(
     skip_batches: int = 0,
     shuffle_buffer: int = 4_096,
 ) -> tf.data.Dataset:
-    """Endless shuffled batches for training, in an order that a killed run can take up again.
+    """Endless shuffled batches for training, in an order that an interrupted run can continue.
 
-    Every pass over the scenes shuffles anew, files first and then records within a buffer. The order depends on
-    `seed`, the other arguments and TensorFlow's global seed, and on nothing else, so the batches after `skip_batches`
-    are those of a run that was never interrupted. Skipping reads raw records of at most one pass and decodes none.
+    Each pass over the scenes has a new order: files are shuffled first, then records within a buffer. The order depends
+    only on `seed`, the other arguments and TensorFlow's global seed. So the batches after `skip_batches` are those of
+    a run that was never interrupted. Skipping reads the raw records of at most one pass and decodes none.
 
     Args:
       data_dir, config, split, take: as for `load_scenes`.
-      batch_size: B; batches are always full.
-      seed: of the order.
-      skip_batches: batches that are already done.
-      shuffle_buffer: scenes held for shuffling, about 28 kB each.
+      batch_size: B; every batch is full.
+      seed: seed of the order.
+      skip_batches: number of batches to skip.
+      shuffle_buffer: scenes in the shuffle buffer, about 28 kB each.
 
     Returns:
-      A data set without end of the dictionaries of `load_scenes`, with a leading axis B.
+      An infinite data set of the dictionaries of `load_scenes`, with a leading axis B.
 
     Raises:
       FileNotFoundError, ValueError: as `load_scenes`.
@@ -212,7 +212,7 @@ def _decoded(batches: tf.data.Dataset, num_batches: int, stored: StoredScenes) -
 
 
 def _decode(serialized: tf.Tensor, features: tfds.features.FeaturesDict, phase_bits: int) -> dict[str, tf.Tensor]:
-    """Serialised records [B] as a batch of scenes."""
+    """Decodes serialised records [B] to a batch of scenes."""
     parsed = tf.io.parse_example(serialized, features.tf_example_spec)
 
     def complex_array(key: str) -> tf.Tensor:

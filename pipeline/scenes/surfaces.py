@@ -1,4 +1,4 @@
-"""The identity of a surface, and whether a calibration belongs to it."""
+"""Fingerprints of surfaces, to check that a calibration file belongs to an installation."""
 
 import hashlib
 import json
@@ -9,15 +9,15 @@ from serving.client.calibration import Calibration
 
 
 def surface_fingerprint(array: RISArray) -> str:
-    """A digest of all that is told of a surface."""
+    """SHA-256 of the parameters of a surface."""
     return hashlib.sha256(json.dumps(plain(array), sort_keys=True).encode()).hexdigest()
 
 
 def check_surface(calibration: Calibration, array: RISArray) -> None:
-    """Whether a calibration was made for this surface.
+    """Checks that a calibration was made for a surface.
 
     Raises:
-      ValueError: it was made for another; names what differs.
+      ValueError: it was made for another surface; the message names the first parameter that differs.
     """
     calibration.check(array.num_elements)
     if calibration.about.get("surface_fingerprint") == surface_fingerprint(array):

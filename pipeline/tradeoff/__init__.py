@@ -1,1 +1,1 @@
-"""`ris-mvdr tradeoff`: F1 against ms a scene, trained and untrained, whole path and MVDR alone."""
+"""`ris-mvdr tradeoff`: F1 against run time of trained, untrained and MVDR-only localizers."""

@@ -8,7 +8,7 @@ from pipeline.tradeoff.options import TradeoffOptions
 
 @command("tradeoff", TradeoffOptions, lambda options: options.output_dir / "logs")
 def main(options: TradeoffOptions, logger: logging.Logger) -> None:
-    """Measures, writes and draws."""
+    """Runs the measurement."""
     from pipeline.tradeoff.time_accuracy import tradeoff
 
     tradeoff(options, logger)

@@ -1,7 +1,7 @@
-"""F1 against milliseconds a scene.
+"""F1 against milliseconds per scene.
 
-Cheaper and dearer settings of the continuous stages are scored on the same scenes in one run; every batch is run twice,
-and its faster time counts.
+Faster and slower settings of the off-grid refinement are evaluated on the same scenes in one run. Every batch runs
+twice, and the shorter time counts.
 """
 
 import logging
@@ -37,7 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def estimators(trained: LocalizerWeights, config: LocalizerConfig) -> Iterator[tuple[str, str, Estimator]]:
-    """What each estimator is, its settings, and itself."""
+    """Yields the kind of each estimator, the name of its settings in `SETTINGS`, and the estimator."""
     for name, settings in SETTINGS.items():
         given = with_settings(trained, settings)
         for kind, estimator in weights_estimators(config, "default", trained=given, untrained=untrained(given)).items():
@@ -46,7 +46,7 @@ def estimators(trained: LocalizerWeights, config: LocalizerConfig) -> Iterator[t
 
 
 def measure(options: TradeoffOptions, logger: logging.Logger) -> list[dict[str, Any]]:
-    """F1 and time of every estimator."""
+    """Measures F1 and run time of every estimator; one row each."""
     trained = moved_to(load_weights(options.backbone), scene_set(options.config).config.scenario)
     judged = metrics_config(trained.backbone.scenario)
     stored = load_scenes(options.data_dir, options.config, "test", take=options.scenes, batch_size=options.batch_size)
@@ -59,12 +59,12 @@ def measure(options: TradeoffOptions, logger: logging.Logger) -> list[dict[str, 
         milliseconds = 1e3 * np.sum(np.minimum(warm_up.seconds[1:], predictions.seconds)) / options.scenes
         rows.append({"kind": kind, "settings": settings, "ms_a_scene": float(milliseconds), "f1": standard["f1"]})
         rows[-1]["f1_interval"] = standard["f1_interval"]
-        logger.info(f"{kind:22} {settings:22} {milliseconds:7.1f} ms a scene   F1 {standard['f1']:.3f}")
+        logger.info(f"{kind:22} {settings:22} {milliseconds:7.1f} ms per scene   F1 {standard['f1']:.3f}")
     return rows
 
 
 def plot_tradeoff(rows: list[dict[str, Any]], scenes: int) -> Figure:
-    """F1 against milliseconds a scene, a line each kind."""
+    """Plots F1 against milliseconds per scene, one line for each kind of estimator."""
     figure = plots.new_figure(7.2, 4.6)
     axes = figure.subplots()
     colours = (plots.BLUE, plots.ORANGE, plots.GREEN)
@@ -72,14 +72,14 @@ def plot_tradeoff(rows: list[dict[str, Any]], scenes: int) -> Figure:
         own = sorted((row["ms_a_scene"], row["f1"]) for row in rows if row["kind"] == kind)
         axes.plot(*zip(*own, strict=True), color=colour, marker="o", lw=1.8, label=kind)
     plots.tidy(axes)
-    axes.set(xlabel="milliseconds a scene", ylabel="F1, standard gate", xscale="log")
+    axes.set(xlabel="milliseconds per scene", ylabel="F1, standard gate", xscale="log")
     axes.legend(frameon=False, loc="lower right")
     axes.set_title(f"Accuracy against time, {scenes} test scenes", fontweight="bold")
     return figure
 
 
 def tradeoff(options: TradeoffOptions, logger: logging.Logger) -> None:
-    """Measures, writes and draws."""
+    """Measures all estimators and writes tradeoff.json and tradeoff.png."""
     write_config(options.output_dir / "config.json", options)
     rows = measure(options, logger)
     write_json(options.output_dir / "tradeoff.json", rows)

@@ -43,7 +43,7 @@ def test_every_part_is_timed(eagerly, tmp_path: Path, monkeypatch, capsys) -> No
     bench.main()
     lines = capsys.readouterr().out.splitlines()[-len(PROMISED) - 2 :]
     assert lines[0] == "2 scenes of l64_m64, fastest of 1"
-    assert re.split(r"  +", lines[1].strip()) == ["ms a scene", "scenes/s", "times faster"]
+    assert re.split(r"  +", lines[1].strip()) == ["ms per scene", "scenes/s", "times faster"]
     found = json.loads((tmp_path / "bench.json").read_text())["ms_a_scene"]
     assert tuple(found) == PROMISED
     for line, (name, milliseconds) in zip(lines[2:], found.items(), strict=True):

@@ -212,7 +212,7 @@ def test_a_stopped_benchmark_goes_on_and_ends_the_same(
 
 def test_other_options_are_refused_by_what_differs(tiny: None, tmp_path: Path) -> None:
     runner.benchmark(options(tmp_path, estimators=("chance",)), LOGGER)
-    for changes, said in (({"seed": 1}, "--seed is 0 there, 1 here"), ({"scenes": 7}, "--scenes is 6 there, 7 here")):
+    for changes, said in (({"seed": 1}, "--seed was 0, now 1"), ({"scenes": 7}, "--scenes was 6, now 7")):
         with pytest.raises(Differs, match=said) as refusal:
             runner.benchmark(options(tmp_path, estimators=("chance",), **changes), LOGGER)
         assert "\n" not in str(refusal.value)

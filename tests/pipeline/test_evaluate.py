@@ -148,7 +148,7 @@ def test_another_evaluation_does_not_go_into_its_folder(
         "evaluate", "--saved-model", model_dir, "--data-dir", data_dir, "--config", CONFIG, "--scenes", NUM_SCENES - 1,
         "--batch-size", 8, "--output-dir", folder,
     )  # fmt: skip
-    assert f"--scenes is {NUM_SCENES} there, {NUM_SCENES - 1} here" in said
+    assert f"--scenes was {NUM_SCENES}, now {NUM_SCENES - 1}" in said
     assert {path: path.read_bytes() for path in before} == before
 
 

@@ -225,7 +225,7 @@ def test_other_options_are_refused_before_anything_is_touched(finished, run_agai
     before = content_digest(folder / "train")
     status, console = run_again(lambda text: text.replace("epochs = 1", "epochs = 2"))
     assert status == ERROR
-    assert re.search(r"^pipeline\.run: train: .* holds another run: --epochs is 1 there, 2 here; take", console[-1])
+    assert re.search(r"^pipeline\.run: train: .* holds another run: --epochs was 1, now 2; use", console[-1])
     assert content_digest(folder / "train") == before
 
 

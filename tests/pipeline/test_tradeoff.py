@@ -36,7 +36,7 @@ def test_every_kind_and_setting_is_measured(tiny_scenes: Path, tmp_path: Path, m
     f1 = {row["settings"]: row["f1"] for row in rows if row["kind"] == "trained"}
     assert f1["1 round"] > f1["default"]  # this backbone's own default has no round
     assert (tmp_path / "out" / "tradeoff.png").stat().st_size > 10_000
-    assert capsys.readouterr().out.count("ms a scene") == len(rows)
+    assert capsys.readouterr().out.count("ms per scene") == len(rows)
 
 
 @pytest.mark.parametrize("name", time_accuracy.SETTINGS)

@@ -256,8 +256,8 @@ def test_weights_to_start_from_must_be_there(tiny_scenes: Path, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--seed", "2"], "--seed is 1 there, 2 here"),
-        (["--losses.stein", "0.5"], f"--losses.stein is {LossConfig().stein} there, 0.5 here"),
+        (["--seed", "2"], "--seed was 1, now 2"),
+        (["--losses.stein", "0.5"], f"--losses.stein was {LossConfig().stein}, now 0.5"),
         (["--config", SCENE_SETS[0]], f'--config is ["{SCENE_SETS[0]}", "{SCENE_SETS[1]}"] there, ["{SCENE_SETS[0]}"]'),
     ],
 )

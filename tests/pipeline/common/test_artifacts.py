@@ -62,8 +62,8 @@ def test_new_begun_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"scenes": 6}, "--scenes is 5 there, 6 here"),
-        ({"inner": Inner(0.2)}, r"--inner\.rate is 0\.1 there, 0\.2 here"),
+        ({"scenes": 6}, "--scenes was 5, now 6"),
+        ({"inner": Inner(0.2)}, r"--inner\.rate was 0\.1, now 0\.2"),
     ],
 )
 def test_another_option_is_named_and_nothing_touched(tmp_path: Path, changes: dict, said: str) -> None:
@@ -79,7 +79,7 @@ def test_what_was_begun_with_other_options_is_not_gone_on_with(tmp_path: Path) -
         artifact.begin({"run": 1})
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with (
-        pytest.raises(Differs, match="--scenes is 5 there, 6 here"),
+        pytest.raises(Differs, match="--scenes was 5, now 6"),
         making(tmp_path, expected_fingerprint(tmp_path, scenes=6), LOGGER),
     ):
         pytest.fail("gone on with")
@@ -94,9 +94,9 @@ def test_inputs_count_by_what_they_hold(tmp_path: Path) -> None:
     one.rename(other)
     assert state(folder, expected_fingerprint(folder, initial=other)) == "done"
     other.write_text("other weights")
-    with pytest.raises(Differs, match=r"the content of --initial is [0-9a-f]{12} there, [0-9a-f]{12} here"):
+    with pytest.raises(Differs, match=r"the content of --initial was [0-9a-f]{12}, now [0-9a-f]{12}"):
         state(folder, expected_fingerprint(folder, initial=other))
-    with pytest.raises(Differs, match=r"--initial is [0-9a-f]{12} there, not given here"):
+    with pytest.raises(Differs, match=r"--initial was [0-9a-f]{12}, now not given"):
         state(folder, expected_fingerprint(folder))
     with pytest.raises(ValueError, match=r"--initial: expected a file or folder at .*nowhere, got nothing"):
         expected_fingerprint(folder, initial=tmp_path / "nowhere")
@@ -104,10 +104,10 @@ def test_inputs_count_by_what_they_hold(tmp_path: Path) -> None:
 
 def test_another_stage_or_code_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(tmp_path)
-    with pytest.raises(Differs, match="the stage is train there, score here"):
+    with pytest.raises(Differs, match="the stage was train, now score"):
         state(tmp_path, dataclasses.replace(expected_fingerprint(tmp_path), stage="score"))
     monkeypatch.setattr(artifacts, "code_version", lambda module: {"code": "0" * 64, "keras": "4"})
-    with pytest.raises(Differs, match=r"the version of code is [0-9a-f]{12} there, 000000000000 here"):
+    with pytest.raises(Differs, match=r"the version of code was [0-9a-f]{12}, now 000000000000"):
         state(tmp_path, expected_fingerprint(tmp_path))
 
 
@@ -149,7 +149,7 @@ def test_one_process_a_folder_and_no_lock_after_sigkill(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "in\n"
-        with pytest.raises(Busy, match="expected a folder that nobody works in"), folder_lock(tmp_path):
+        with pytest.raises(Busy, match="expected a folder that no other process uses"), folder_lock(tmp_path):
             pytest.fail("let in")
         holder.send_signal(signal.SIGKILL)
         holder.wait()

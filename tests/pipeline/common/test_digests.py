@@ -29,7 +29,7 @@ def test_a_torn_model_is_named(tmp_path: Path) -> None:
     LocalizerWeights(Backbone(Scenario(), TINY)).save(tmp_path / "whole.keras")
     torn = tmp_path / "torn.keras"
     torn.write_bytes((tmp_path / "whole.keras").read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r"expected a \.keras file at .*torn\.keras, got a torn one or another"):
+    with pytest.raises(ValueError, match=r"expected a \.keras file at .*torn\.keras, got a damaged or different file"):
         content_digest(torn)
 
 
