@@ -1,1 +1,1 @@
-"""`python -m pipeline.view`: a local web page that shows what a model server finds, scene by scene; docs/view.md."""
+"""`python -m pipeline.view`: a local page that shows a model server at work, scene by scene; docs/view.md."""
