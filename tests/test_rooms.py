@@ -30,7 +30,7 @@ SERVER_TALKERS = {
     "pipeline.locate.fresh_scenes",
     "pipeline.infra_validate.infra_validation",
     "pipeline.validate.validating",
-    "pipeline.view.asking",
+    "pipeline.view.served_model",
     "pipeline.view.stream",
 }
 FILES_OF_THE_CLIENT = {

@@ -1,4 +1,4 @@
-"""The live view in a process of its own, as a user starts it."""
+"""The live view in its own process, as a user starts it."""
 
 import contextlib
 import re
@@ -13,7 +13,7 @@ from serving.server_process import PATIENCE_S, end_with_parent
 
 
 class ViewProcess:
-    """`python -m pipeline.view --port 0`; its page is there once it is made.
+    """`python -m pipeline.view --port 0`; the page is available after construction.
 
     Args:
       options: of the command line.
@@ -33,14 +33,14 @@ class ViewProcess:
         raise AssertionError(f"expected a view, got {self.said}")
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Signals it and waits; its exit status."""
+        """Sends a signal and waits; returns the exit status."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE_S)
 
 
 @contextlib.contextmanager
 def view_process(*options: str) -> Iterator[ViewProcess]:
-    """A view that runs, killed with the block if it has not ended."""
+    """A running view; it is killed at the end of the block if it is still running."""
     with tempfile.TemporaryDirectory() as folder:
         view = ViewProcess(options, Path(folder))
         try:

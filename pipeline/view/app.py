@@ -1,4 +1,4 @@
-"""The page and what it talks to: static files, a WebSocket for frames and commands, a place for measurement files."""
+"""The web application: static files, a WebSocket for frames and commands, and an upload of measurement files."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ _COMMAND = pydantic.TypeAdapter(Command)
 
 
 def _static() -> dict[str, Response]:
-    """Answers by path."""
+    """Responses with the static files, by path."""
     page, report = files("pipeline.view") / "page", files("pipeline.report")
     texts = {f"/{name}": (page / name).read_text("utf-8") for name in _PAGE}
     texts["/page.css"] = (report / "page.css").read_text("utf-8")
@@ -30,13 +30,13 @@ def _static() -> dict[str, Response]:
 
 
 def view_app(stream: Stream, outboxes: Outboxes, uploads: Uploads, target: str) -> FastAPI:
-    """The application, without the guard that stands before it.
+    """Creates the application, without the guard in front of it.
 
     Args:
-      stream: what is shown and controlled.
-      outboxes: what it fills.
-      uploads: where dropped files go.
-      target: the server, as the page names it.
+      stream: the stream to show and control.
+      outboxes: the outboxes that the stream fills.
+      uploads: storage for uploaded files.
+      target: address of the model server, for display.
     """
 
     hello = {"type": "hello", "target": target, "upload_bytes": uploads.most_bytes, **drawings(stream.scenario)}
@@ -46,7 +46,7 @@ def view_app(stream: Stream, outboxes: Outboxes, uploads: Uploads, target: str) 
 
     @app.post("/measurement")
     async def measurement(request: Request, name: str = "measurement.npz") -> JSONResponse:
-        """A file, the body as it is; `name` is what the page calls it."""
+        """Receives a file as the raw request body; `name` is the file name to display."""
         title = "".join(letter for letter in name if letter.isprintable())[:_LONGEST_TITLE]
         try:
             path = await uploads.receive(request.stream())
@@ -60,7 +60,7 @@ def view_app(stream: Stream, outboxes: Outboxes, uploads: Uploads, target: str) 
 
     @app.websocket("/stream")
     async def messages(socket: WebSocket) -> None:
-        """Frames and the stream's state to the browser, its commands back."""
+        """Sends frames and the state of the stream to the browser; receives its commands."""
         await socket.accept()
         outbox = outboxes.join()
         sending = asyncio.create_task(_send(socket, outbox))
@@ -68,7 +68,7 @@ def view_app(stream: Stream, outboxes: Outboxes, uploads: Uploads, target: str) 
             async for text in socket.iter_text():
                 try:
                     stream.obey(_COMMAND.validate_json(text))
-                except ValueError as error:  # pydantic's are such
+                except ValueError as error:  # includes pydantic's ValidationError
                     outbox.put("error", json.dumps({"type": "error", "says": _line(error)}))
         finally:
             outboxes.leave(outbox)
@@ -76,14 +76,14 @@ def view_app(stream: Stream, outboxes: Outboxes, uploads: Uploads, target: str) 
 
     @app.get("/{path:path}")
     async def page(request: Request) -> Response:
-        """A file of the page."""
-        return static.get(request.url.path) or Response("not here\n", 404, media_type="text/plain")
+        """Serves a static file of the page."""
+        return static.get(request.url.path) or Response("not found\n", 404, media_type="text/plain")
 
     return app
 
 
 async def _send(socket: WebSocket, outbox: Outbox) -> None:
-    """Until the browser has gone; one that does not read holds up itself alone."""
+    """Sends messages until the browser disconnects. A browser that does not read blocks only itself."""
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
         while True:
             await socket.send_text(await outbox.take())

@@ -1,4 +1,4 @@
-"""What the page's pictures need besides their frames: limits of axes, the field of view, the surface, colours."""
+"""Static data of the page's pictures: limits of axes, the field of view, the surface, colours."""
 
 import math
 from typing import Any
@@ -14,9 +14,12 @@ _COLOURS = 64
 
 
 def drawings(scenario: Scenario) -> dict[str, Any]:
-    """space: limits of the axes x, y and z; edges of the field of view, points and None between lines; corners of the
-    surface; all in metres. spectrum: limits of its axes, and colours from low to high. probability: that a source lies
-    within its ellipsoid. most_sources: of a scene."""
+    """Static data for the pictures of one installation.
+
+    space: limits of the axes x, y and z; edges of the field of view, as points, with None between lines; corners of the
+    surface; all in metres. spectrum: limits of its axes, and colours from low to high. probability: probability that a
+    source lies within its ellipsoid. most_sources: largest number of sources in a scene.
+    """
     view = scenario.field_of_view
     edges, surface = space.edges(view), space.surface(scenario.array)
     points = zip(edges.x, edges.y, edges.z, strict=True)
@@ -36,7 +39,7 @@ def drawings(scenario: Scenario) -> dict[str, Any]:
 
 
 def extent_m(view: FieldOfView) -> np.ndarray:
-    """Limits [3, 2] of x, y and z in which the field of view lies, the surface included, metres, with a margin."""
+    """Limits [3, 2] of x, y and z, in metres, that contain the field of view and the surface, with a margin."""
     far = _MARGIN * view.range_m[1]
     across = [far * math.sin(limit) for limit in view.azimuth]
     up = [far * math.sin(limit) for limit in view.elevation]

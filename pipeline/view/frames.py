@@ -1,4 +1,4 @@
-"""What the page is told of one scene, as plain data."""
+"""Frames: one scene and the answer to it as JSON data for the page."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from models.physics.geometry import Scenario
 from pipeline.figures import space
 from pipeline.metrics.evaluation import metrics_config
 from pipeline.metrics.matching import Gate, Sources, found_sources, match_sources
-from pipeline.view.asking import Answer
+from pipeline.view.served_model import Answer
 from pipeline.view.shots import Shot
 
 _FLOOR_DB = -60.0  # a spectrum of zeros has no decibels
 
 
 def frame(shot: Shot, answer: Answer, scenario: Scenario) -> dict[str, Any]:
-    """The sources of a scene, the true ones among them where they are known, and the spectrum where there is one.
+    """The found sources of a scene, with the true sources and the spectrum if they are available.
 
-    Positions and semi-axes are in metres, angles in degrees; `hit` is None where the truth is not known.
+    Positions and semi-axes are in metres, angles in degrees. `hit` is None if the true sources are unknown.
     """
     found = found_sources(answer.outputs)
     truth = shot.truth
@@ -34,7 +34,7 @@ def frame(shot: Shot, answer: Answer, scenario: Scenario) -> dict[str, Any]:
 
 
 def _hits(truth: Sources, found: Sources, gate: Gate) -> np.ndarray:
-    """[K] bool by slot of what was found."""
+    """Whether the source in each slot is a hit, [K] bool."""
     table = match_sources(truth, found)
     hits = np.zeros(found.max_sources, bool)
     rows = table.is_found & table.hits(gate)
@@ -60,11 +60,11 @@ def _source(found: Sources, slot: int, hits: np.ndarray | None) -> dict[str, Any
 
 
 def spectrum(outputs: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Two pictures of the MVDR spectrum of one scene, dB below its highest value.
+    """Two pictures of the MVDR spectrum of one scene, in dB relative to its maximum.
 
-    range: [ranges][azimuths], the greatest over elevation. elevation: [elevations][azimuths], the greatest over range.
-    range_slice, elevation_slice: the same through its highest point. floor_db: its median, the height away from all
-    sources. The grid beside them, of the range the edges of its cells.
+    range: [ranges][azimuths], the maximum over elevation. elevation: [elevations][azimuths], the maximum over range.
+    range_slice, elevation_slice: slices through the highest point. floor_db: the median, which is the level away from
+    sources. azimuth_deg, elevation_deg: grid points. range_m: edges of the range cells.
     """
     power = outputs["spectrum"][0]
     level_db = 10.0 * np.log10(np.maximum(power / power.max(), 10.0 ** (_FLOOR_DB / 10.0)))
@@ -85,7 +85,7 @@ def spectrum(outputs: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _edges(range_m: np.ndarray) -> np.ndarray:
-    """Of cells about ranges [n] that lie evenly in inverse range, [n + 1]; none is at infinity."""
+    """Edges [n + 1] of cells around ranges [n] that are uniform in inverse range; no edge is at infinity."""
     inverse = 1.0 / range_m
     half = 0.5 * np.diff(inverse, prepend=2 * inverse[0] - inverse[1], append=2 * inverse[-1] - inverse[-2])
     edges = np.append(inverse - half[:-1], inverse[-1] + half[-1])
@@ -93,5 +93,5 @@ def _edges(range_m: np.ndarray) -> np.ndarray:
 
 
 def _short(value: float) -> float | None:
-    """Four digits are what a picture shows; JSON has no NaN."""
+    """Rounds to four significant digits; NaN becomes None, because JSON has no NaN."""
     return float(f"{value:.4g}") if np.isfinite(value) else None

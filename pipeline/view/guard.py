@@ -1,4 +1,4 @@
-"""Who may use the page: no site but its own. Browsers say in Host and Origin whom they talk to, and for whom."""
+"""Restricts the page to its own site, by the headers Host and Origin that browsers send."""
 
 import ipaddress
 import socket
@@ -24,8 +24,7 @@ Message = MutableMapping[str, Any]
 
 
 def is_own_host(host: str) -> bool:
-    """Whether a Host header names this machine: by an address or a name of its own, so that a stranger's name that was
-    made to lead here (DNS rebinding) does not."""
+    """Whether a Host header is an IP address or a name of this machine. This prevents DNS rebinding."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -38,14 +37,17 @@ def is_own_host(host: str) -> bool:
 
 
 class Guard:
-    """An ASGI application behind checks: foreign hosts are answered 403, and so is what acts, a WebSocket or a POST,
-    from another site's page. Every answer carries the headers that keep the page to itself."""
+    """Wraps an ASGI application with access checks.
+
+    Requests for other hosts get status 403, and so do WebSockets and POST requests from pages of other sites. Every
+    response carries headers that isolate the page.
+    """
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self._app = app
 
     async def __call__(self, scope: Message, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-        """A request, as ASGI has it."""
+        """Handles an ASGI request."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -61,7 +63,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
         else:
             await send_guarded({"type": "http.response.start", "status": 403, "headers": []})
-            await send({"type": "http.response.body", "body": b"this page is for its own machine and site alone\n"})
+            await send({"type": "http.response.body", "body": b"forbidden: this page accepts only its own site\n"})
 
 
 def _is_allowed(scope: Message) -> bool:

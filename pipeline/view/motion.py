@@ -1,4 +1,4 @@
-"""Sources that move: every coordinate runs evenly from one limit of the field of view to the other and back."""
+"""Moving sources: every coordinate moves at constant speed between the limits of the field of view, back and forth."""
 
 import dataclasses
 
@@ -12,10 +12,12 @@ _CROSSING_S = (30.0, 90.0)
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
-    """Where K sources are at a time.
+    """Positions of K sources over time.
 
-    view: the region they stay in. start: where they are at time 0, inside it.
-    rate: spans of the region a second, [3, K], of azimuth, elevation and range; negative towards the lower limit.
+    view: region that they stay in.
+    start: sources at time 0, inside the region.
+    rate: speed of azimuth, elevation and range in spans of the region per second, [3, K]; negative towards the lower
+      limit.
     """
 
     view: FieldOfView
@@ -23,7 +25,7 @@ class Motion:
     rate: np.ndarray
 
     def at(self, time_s: float) -> Sources:
-        """The sources at `time_s`, seconds."""
+        """The sources at `time_s`, in seconds."""
         limits = np.array([self.view.azimuth, self.view.elevation, self.view.range_m])
         low, span = limits[:, :1], np.ptp(limits, axis=1, keepdims=True)
         way = (np.stack(self.start) - low) / span + self.rate * time_s
@@ -31,6 +33,6 @@ class Motion:
 
 
 def draw_motion(rng: np.random.Generator, view: FieldOfView, start: Sources) -> Motion:
-    """Each coordinate crosses the region in a time uniform in 30 to 90 s, in either direction."""
+    """Draws a motion: each coordinate crosses the region in 30 to 90 s, drawn uniformly, in a random direction."""
     shape = (3, start.range_m.size)
     return Motion(view, start, rng.choice([-1.0, 1.0], shape) / rng.uniform(*_CROSSING_S, shape))

@@ -1,14 +1,14 @@
-"""What goes to browsers: each has an outbox of bounded size, so that a slow one misses frames and costs no memory."""
+"""Message queues of the browsers. Their size is bounded: a slow browser misses frames instead of using memory."""
 
 import asyncio
 from collections import deque
 
 MOST_FRAMES = 2
-"""Frames that wait for one browser; the oldest goes when another comes."""
+"""Largest number of frames that wait for one browser; a further frame replaces the oldest."""
 
 
 class Outbox:
-    """What one browser is yet to get: the latest message of each kind, then frames, the oldest first."""
+    """Messages waiting for one browser: first the latest message of each kind, then frames, oldest first."""
 
     def __init__(self) -> None:
         self._latest: dict[str, str] = {}
@@ -16,7 +16,7 @@ class Outbox:
         self._filled = asyncio.Event()
 
     def put(self, kind: str, message: str) -> None:
-        """Adds a message; of kinds other than "frame" only the last counts."""
+        """Adds a message. It replaces a waiting one of the same kind, except for the kind "frame"."""
         if kind == "frame":
             self._frames.append(message)
         else:
@@ -24,7 +24,7 @@ class Outbox:
         self._filled.set()
 
     async def take(self) -> str:
-        """The next message, as soon as there is one."""
+        """Waits for the next message and removes it."""
         while not self._latest and not self._frames:
             self._filled.clear()
             await self._filled.wait()
@@ -34,14 +34,14 @@ class Outbox:
 
 
 class Outboxes:
-    """Those of all browsers; who comes later gets the last message of each kind first."""
+    """The outboxes of all browsers. A new browser first gets the last message of each kind."""
 
     def __init__(self) -> None:
         self._last: dict[str, str] = {}
         self._open: set[Outbox] = set()
 
     def join(self) -> Outbox:
-        """Another browser's."""
+        """Creates the outbox of a new browser."""
         outbox = Outbox()
         for kind, message in self._last.items():
             outbox.put(kind, message)
@@ -49,11 +49,11 @@ class Outboxes:
         return outbox
 
     def leave(self, outbox: Outbox) -> None:
-        """The browser has gone."""
+        """Removes the outbox of a browser that has disconnected."""
         self._open.discard(outbox)
 
     def put(self, kind: str, message: str) -> None:
-        """For all browsers."""
+        """Adds a message for all browsers."""
         self._last[kind] = message
         for outbox in self._open:
             outbox.put(kind, message)

@@ -1,4 +1,4 @@
-"""The view from its options to its end: opens the port, says where the page is, ends by SIGTERM or ctrl-C."""
+"""Runs the view: opens the port, logs the address of the page, and serves until SIGTERM or ctrl-C."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import uvicorn
 
 from pipeline.view.app import view_app
-from pipeline.view.asking import Model
 from pipeline.view.guard import Guard
 from pipeline.view.options import ViewOptions
 from pipeline.view.outbox import Outboxes
+from pipeline.view.served_model import Model
 from pipeline.view.stream import Stream
 from pipeline.view.uploads import Uploads
 from tfds_shards.scene_sets import scene_set
@@ -25,7 +25,7 @@ _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to `view`: uvicorn would raise them again after the end."""
+    """Leaves signals to `view`, because uvicorn raises them again after it ends."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -33,10 +33,10 @@ class _Server(uvicorn.Server):
 
 
 def view(options: ViewOptions, logger: logging.Logger) -> None:
-    """Serves the page until SIGTERM or SIGINT; a second one of these ends the program at once.
+    """Serves the page until SIGTERM or SIGINT; a second signal ends the program at once.
 
     Raises:
-      ValueError: no such set, or a port that can't be had.
+      ValueError: the set does not exist, or the port is not available.
     """
     config = scene_set(options.config).config
     listening = _listen(options.host, options.port)
@@ -58,12 +58,12 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise ValueError(
-            f"--host, --port: expected an address to serve on, got {host}:{port}: {error.strerror}"
+            f"--host, --port: expected an available address, got {host}:{port}: {error.strerror}"
         ) from None
 
 
 async def _serve(listening: socket.socket, app: Guard, stream: Stream, model: Model) -> None:
-    """Until a signal comes, or the stream breaks, which raises what broke it."""
+    """Serves until a signal arrives. If the stream fails, its error is raised."""
     server = _Server(
         uvicorn.Config(
             app,
@@ -84,7 +84,7 @@ async def _serve(listening: socket.socket, app: Guard, stream: Stream, model: Mo
 
     def end() -> None:
         server.should_exit = True
-        model.close()  # breaks off what is being asked
+        model.close()  # aborts pending requests
         for number in _ENDING:
             loop.remove_signal_handler(number)
 

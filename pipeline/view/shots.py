@@ -1,4 +1,4 @@
-"""What the server is asked for, one scene at a time: fresh scenes, sources that move, the scenes of a file."""
+"""Series of scenes to send to the server: new scenes, moving sources, or the scenes of a file."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
@@ -14,14 +14,16 @@ from tfds_shards.inputs import INPUTS, scene_batch
 from tfds_shards.simulator import Moment, Scene, SceneConfig, simulate_scene
 from tfds_shards.sources import Sources as Places
 
-_FIRST_FRESH_INDEX = 2_000_000  # beyond any stored split, and what `locate` draws
+_FIRST_FRESH_INDEX = 2_000_000  # beyond any stored split, and beyond the scenes of `locate`
 
 
 class Shot(NamedTuple):
     """One scene.
 
-    title: what it is. measurement: of one scene. truth: its sources where they are known, a batch of one.
-    surface_sha256: of the surface it was simulated for, where it was.
+    title: its title on the page.
+    measurement: measurement with this one scene.
+    truth: its true sources, a batch of one; None if unknown.
+    surface_sha256: hash of the surface it was simulated for; None if it was not simulated.
     """
 
     title: str
@@ -37,10 +39,10 @@ class Shots(Protocol):
     """"scenes", "moving" or "file"."""
 
     def following(self, step_s: float) -> Shot | None:
-        """The next scene, `step_s` seconds after the one before; None once at the end, then from the beginning.
+        """Returns the next scene, `step_s` seconds later. Returns None once at the end, and then starts again.
 
         Raises:
-          ValueError: it cannot be read.
+          ValueError: the scene cannot be read.
         """
         ...
 
@@ -52,7 +54,7 @@ def _shot(title: str, config: SceneConfig, scene: Scene) -> Shot:
 
 
 class FreshScenes:
-    """Scenes that no data set holds, one after the other, without an end."""
+    """An endless series of scenes that are in no data set."""
 
     name = "scenes"
 
@@ -60,18 +62,18 @@ class FreshScenes:
         self._config, self._number = config, 0
 
     def following(self, step_s: float) -> Shot:
-        """The next scene; time does not matter."""
+        """Returns the next scene; `step_s` has no effect."""
         self._number += 1
         scene = simulate_scene(self._config, "test", _FIRST_FRESH_INDEX + self._number)
         return _shot(f"scene {self._number}", self._config, scene)
 
 
 class MovingSources:
-    """The sources of a fresh scene on their way, without an end; channel, codes and SNR stay.
+    """An endless series of one scene with moving sources; channel, codes and SNR stay the same.
 
     Args:
-      config: how scenes are drawn.
-      number: of the scene.
+      config: config to draw the scene from.
+      number: number of the scene.
     """
 
     name = "moving"
@@ -84,7 +86,7 @@ class MovingSources:
         self._moment, self._time_s = 0, 0.0
 
     def following(self, step_s: float) -> Shot:
-        """The sources `step_s` seconds later."""
+        """Returns the scene `step_s` seconds later."""
         self._moment += 1
         self._time_s += step_s
         moment = Moment(self._moment, self._motion.at(self._time_s))
@@ -96,8 +98,8 @@ class FileScenes:
     """The scenes of a measurement file in order.
 
     Args:
-      title: what the file is called.
-      file: checked.
+      title: name of the file.
+      file: the file, already verified.
     """
 
     name = "file"
@@ -107,7 +109,7 @@ class FileScenes:
         self._shots = self._all()
 
     def following(self, step_s: float) -> Shot | None:
-        """The next scene of the file; time does not matter."""
+        """Returns the next scene of the file; `step_s` has no effect."""
         return next(self._shots)
 
     def _all(self) -> Iterator[Shot | None]:

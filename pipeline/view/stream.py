@@ -1,4 +1,4 @@
-"""The one stream that all browsers see: which scenes, how fast, running or paused, and how it is with the server."""
+"""The stream that all browsers share: it sends scenes to the model and distributes the answers and its state."""
 
 import asyncio
 import collections
@@ -12,28 +12,28 @@ from typing import Any, Literal, Protocol
 import grpc
 
 from models.physics.geometry import Scenario
-from pipeline.view.asking import Answer
 from pipeline.view.frames import frame
 from pipeline.view.options import FASTEST_HZ, SLOWEST_HZ
 from pipeline.view.outbox import Outboxes
+from pipeline.view.served_model import Answer
 from pipeline.view.shots import FileScenes, FreshScenes, MovingSources, Shot, Shots
 from serving.client import ServerError
 from tfds_shards.simulator import SceneConfig
 
-_LOOK_S = 1.0  # between two looks at a server that is away, or that nothing is asked of
-_RATE_OF = 20  # frames that the rate is measured over
+_POLL_S = 1.0  # interval between checks of a server that is unavailable, or has no requests
+_RATE_FRAMES = 20  # number of frames that the rate is measured over
 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """What a browser asks: start, pause, step, show (scenes, moving or file), rate (Hz) or spectrum (bool)."""
+    """Command of a browser: start, pause, step, show (scenes, moving or file), rate (Hz) or spectrum (bool)."""
 
     do: Literal["start", "pause", "step", "show", "rate", "spectrum"]
     value: Any = None
 
 
-class Asked(Protocol):
-    """What is asked for scenes; `pipeline.view.asking.Model` is one."""
+class SceneModel(Protocol):
+    """A model that locates scenes, such as `pipeline.view.served_model.Model`."""
 
     has_spectrum: bool | None
 
@@ -46,48 +46,48 @@ class Asked(Protocol):
 
 @dataclasses.dataclass
 class State:
-    """What the page shows of the stream besides its frames."""
+    """State of the stream that the page shows besides the frames."""
 
     show: str
     rate_hz: float
     running: bool = True
     spectrum: bool = True
-    """Whether it is wanted; it is there if `has_spectrum`."""
+    """Whether the spectrum is requested; it is available if `has_spectrum`."""
     has_spectrum: bool | None = None
     file: str | None = None
     serving: bool | None = None
-    """Whether the server answers; None before it was asked."""
+    """Whether the server answers; None before the first request."""
     server_says: str = ""
     note: str = ""
-    """What ended the stream, or is wrong."""
+    """Why the stream stopped, or an error."""
 
 
 class Stream:
-    """Asks for one scene after the other and tells all browsers.
+    """Sends one scene after the other to the model and the answers to all browsers.
 
     Args:
-      model: what is asked; by one thread at a time.
-      config: how scenes are simulated.
-      outboxes: the browsers.
+      model: the model; used by one thread at a time.
+      config: config of the simulated scenes.
+      outboxes: message queues of the browsers.
       show: "scenes" or "moving".
-      rate_hz: scenes a second.
+      rate_hz: scenes per second.
     """
 
-    def __init__(self, model: Asked, config: SceneConfig, outboxes: Outboxes, show: str, rate_hz: float) -> None:
+    def __init__(self, model: SceneModel, config: SceneConfig, outboxes: Outboxes, show: str, rate_hz: float) -> None:
         self._model, self._config, self._outboxes = model, config, outboxes
         self.state = State(show, rate_hz)
         self._file: FileScenes | None = None
         self._frames, self._series = itertools.count(1), 0
         self._steps = 0
-        self._times: collections.deque[float] = collections.deque(maxlen=_RATE_OF)
+        self._times: collections.deque[float] = collections.deque(maxlen=_RATE_FRAMES)
         self._woken = asyncio.Event()
         self._show(show)
 
     def obey(self, command: Command) -> None:
-        """Does what a browser asks, for all.
+        """Executes a command of a browser; it applies to all browsers.
 
         Raises:
-          ValueError: a value that cannot be; one line.
+          ValueError: the value is invalid; one line.
         """
         do, value, state = command.do, command.value, self.state
         if do == "start":
@@ -111,7 +111,7 @@ class Stream:
         self._woken.set()
 
     def show_file(self, scenes: FileScenes) -> None:
-        """Shows the first scene of a file, and waits for who wants to see the others."""
+        """Shows the first scene of a file and pauses."""
         self._file, self.state.file = scenes, scenes.title
         self._show("file")
         self.obey(Command("step"))
@@ -125,32 +125,32 @@ class Stream:
         elif name == "file" and self._file is not None:
             self._shots = FileScenes(self._file.title, self._file.file)
         else:
-            raise ValueError(f"show: expected scenes, moving, or file once there is one, got {name!r}")
+            raise ValueError(f"show: expected scenes, moving, or file after an upload, got {name!r}")
         self.state.show, self.state.running, self.state.note = name, True, ""
 
     def _tell(self) -> None:
         self._outboxes.put("state", json.dumps({"type": "state", **dataclasses.asdict(self.state)}))
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Runs until it is cancelled."""
         self._tell()
-        waiting: tuple[Shots, Shot] | None = None  # a scene that was not answered yet
+        waiting: tuple[Shots, Shot] | None = None  # a scene without an answer so far
         due = time.monotonic()
         while True:
             if not (self.state.running or self._steps):
-                await self._look()
+                await self._poll()
                 continue
             started, shots, period_s = time.monotonic(), self._shots, 1.0 / self.state.rate_hz
-            due = min(max(due, started - period_s), started) + period_s  # of the next; a late one is made up for
+            due = min(max(due, started - period_s), started) + period_s  # time of the next scene; catches up if late
             if waiting is None or waiting[0] is not shots:
                 shot = await self._following(shots)
                 if shot is None:
                     continue
                 waiting = (shots, shot)
             try:
-                told = await asyncio.to_thread(self._told, waiting[1], self.state.spectrum)
+                answered = await asyncio.to_thread(self._frame, waiting[1], self.state.spectrum)
             except ServerError as error:
-                await self._away(_reason(error))
+                await self._unavailable(_reason(error))
                 continue
             except ValueError as error:
                 waiting = None
@@ -158,7 +158,7 @@ class Stream:
                 continue
             waiting = None
             if self._shots is shots:
-                self._show_answer(told)
+                self._publish(answered)
             await self._pause_s(due - time.monotonic())
 
     async def _following(self, shots: Shots) -> Shot | None:
@@ -168,13 +168,13 @@ class Stream:
             self._stop(shots, str(error))
             return None
         if shot is None:
-            self._stop(shots, "That was the last scene; Start shows them again.")
+            self._stop(shots, "This was the last scene. Start shows them again.")
         return shot
 
-    def _told(self, shot: Shot, spectrum: bool) -> dict[str, Any]:
+    def _frame(self, shot: Shot, spectrum: bool) -> dict[str, Any]:
         return frame(shot, self._model.ask(shot, spectrum), self.scenario)
 
-    def _show_answer(self, told: dict[str, Any]) -> None:
+    def _publish(self, answered: dict[str, Any]) -> None:
         self._steps = 0
         self._serves(True, "", self._model.has_spectrum)
         self._times.append(time.monotonic())
@@ -186,7 +186,7 @@ class Stream:
             "series": self._series,
             "moving": self.state.show == "moving",
         }
-        self._outboxes.put("frame", json.dumps({"type": "frame", **told, **more}, allow_nan=False))
+        self._outboxes.put("frame", json.dumps({"type": "frame", **answered, **more}, allow_nan=False))
 
     @property
     def scenario(self) -> Scenario:
@@ -194,7 +194,7 @@ class Stream:
         return self._config.scenario
 
     def _stop(self, shots: Shots, note: str) -> None:
-        """Ends a series, unless another one is shown by now."""
+        """Stops a series, unless another one is shown in the meantime."""
         if self._shots is shots:
             self.state.running, self.state.note, self._steps = False, note, 0
             self._tell()
@@ -205,23 +205,23 @@ class Stream:
             state.serving, state.server_says, state.has_spectrum = serving, says, has_spectrum
             self._tell()
 
-    async def _away(self, says: str) -> None:
-        """Says so, and waits a moment before the server is asked again."""
+    async def _unavailable(self, says: str) -> None:
+        """Reports that the server is unavailable, and waits before the next request."""
         self._times.clear()
         self._serves(False, says, self.state.has_spectrum)
         await asyncio.to_thread(self._model.reopen)
-        await self._pause_s(_LOOK_S)
+        await self._pause_s(_POLL_S)
 
-    async def _look(self) -> None:
-        """Nothing is to be asked: looks whether the server is there, and waits a moment."""
+    async def _poll(self) -> None:
+        """Checks whether the server is available while there are no requests, and waits."""
         ready = await asyncio.to_thread(self._model.ready)
         if ready != self.state.serving:
-            self._serves(ready, "" if ready else "no answer, or none that serves the model", self.state.has_spectrum)
+            self._serves(ready, "" if ready else "no answer, or the model is not served", self.state.has_spectrum)
             await asyncio.to_thread(self._model.reopen)
-        await self._pause_s(_LOOK_S)
+        await self._pause_s(_POLL_S)
 
     async def _pause_s(self, seconds: float) -> None:
-        """Waits, but not longer than until somebody asks for something."""
+        """Waits, but at most until the next command."""
         if seconds > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), seconds)
@@ -229,7 +229,7 @@ class Stream:
 
 
 def _reason(error: ServerError) -> str:
-    """In a few words: gRPC says of one that is away which addresses it tried, and at the end what happened."""
+    """A short reason. For an unavailable server, gRPC lists the addresses it tried; the end has the actual error."""
     if error.code is grpc.StatusCode.UNAVAILABLE:
         return error.details.rpartition(": ")[2]
     return f"{error.code.name}: {error.details}"

@@ -1,4 +1,4 @@
-"""Measurement files that are dropped on the page: bounded while they come, checked whole before they are shown."""
+"""Uploaded measurement files: their size is limited while they arrive, and they are verified before they are shown."""
 
 import math
 import shutil
@@ -10,18 +10,18 @@ from pipeline.view.shots import FileScenes
 from serving.client.measurement_file import MeasurementFile
 from serving.client.npz import NpzReader
 
-_UNZIPPED = 8  # times the largest file, of what its arrays take
+_UNZIPPED = 8  # the arrays of a file may take this many times the largest file size
 
 
 class TooLarge(ValueError):
-    """A file above the limit; one line."""
+    """A file is larger than the limit; one line."""
 
 
 class Uploads:
-    """A folder of its own for the last file; goes when this is closed.
+    """A temporary folder for the last uploaded file; `close` deletes it.
 
     Args:
-      most_bytes: of a file. Its arrays may take eight times as many, unzipped.
+      most_bytes: largest size of a file. Its uncompressed arrays may take eight times as much.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -29,14 +29,14 @@ class Uploads:
         self._folder = Path(tempfile.mkdtemp(prefix="ris-mvdr-view-"))
 
     def close(self) -> None:
-        """Deletes the files."""
+        """Deletes the folder."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def receive(self, parts: AsyncIterator[bytes]) -> Path:
-        """A file of what comes, to be given to `scenes` or deleted.
+        """Writes the received parts to a file; the caller passes it to `scenes` or deletes it.
 
         Raises:
-          TooLarge: more came than a file may have.
+          TooLarge: the file is larger than the limit.
         """
         room = self.most_bytes
         with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".npz", delete=False) as file:
@@ -53,10 +53,10 @@ class Uploads:
         return path
 
     def scenes(self, path: Path, title: str) -> FileScenes:
-        """The scenes of a file that was received, read once; the file before it goes.
+        """Verifies a received file and returns its scenes; deletes the previous file.
 
         Raises:
-          ValueError: what is wrong with it, in one line that begins with its title.
+          ValueError: the file is invalid; one line that begins with its title.
         """
         try:
             with NpzReader(path) as file:

@@ -287,7 +287,7 @@ def test_nonsense_is_answered_to_who_sent_it(view: ViewProcess, command: str, sa
         (("--port", "70000"), "--port: expected 0 to 65535, got 70000"),
         (("--upload-mb", "0"), "--upload-mb: expected 1 or more, got 0"),
         (("--config", "l64_m65"), "config: expected one of "),
-        (("--host", "192.0.2.1"), "--host, --port: expected an address to serve on, got 192.0.2.1:8600: "),
+        (("--host", "192.0.2.1"), "--host, --port: expected an available address, got 192.0.2.1:8600: "),
     ],
 )
 def test_options_that_cannot_be(refused, options: tuple[str, ...], says: str) -> None:

@@ -1,4 +1,4 @@
-// The WebSocket to the page's own server: comes back by itself, and says when it has gone.
+// The WebSocket to the page's own server. It reconnects by itself and reports a lost connection.
 const AGAIN_MS = 1000;
 
 export const connect = (heard, lost) => {
@@ -17,13 +17,13 @@ export const connect = (heard, lost) => {
   };
 };
 
-// Sends a file; what is wrong with it, or nothing.
+// Uploads a file; returns an error message, or "".
 export const upload = async (file, mostBytes) => {
   if (file.size > mostBytes) return `${file.name}: expected at most ${mostBytes / 1e6} MB (--upload-mb)`;
   try {
     const answer = await fetch(`measurement?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file });
     return answer.ok ? "" : (await answer.json()).says;
   } catch {
-    return `${file.name}: could not be sent`;
+    return `${file.name}: upload failed`;
   }
 };

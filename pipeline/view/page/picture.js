@@ -1,4 +1,4 @@
-// Pictures on canvases in 2-D: WebGL takes a browser without a graphics card 0.1 s of its processors a frame.
+// Pictures on 2-D canvases. WebGL would take 0.1 s of processor time per frame in a browser without a graphics card.
 const NEAR_PX = 14;
 
 export const MINUS = "\u2212";
@@ -7,7 +7,7 @@ export const colour = (name) => getComputedStyle(document.documentElement).getPr
 
 export class Picture {
   constructor(element) {
-    Object.assign(this, { element, frame: null, pointer: null, asked: false, spots: [] });
+    Object.assign(this, { element, frame: null, pointer: null, scheduled: false, spots: [] });
     this.canvas = element.appendChild(document.createElement("canvas"));
     this.pen = this.canvas.getContext("2d");
     new ResizeObserver(() => this.soon()).observe(element);
@@ -25,12 +25,12 @@ export class Picture {
     this.soon();
   }
 
-  // A page that is hidden draws nothing; of frames that come in between, the last is drawn.
+  // Draws at the next animation frame, so a hidden page draws nothing. Only the last of several frames is drawn.
   soon() {
-    if (this.asked) return;
-    this.asked = true;
+    if (this.scheduled) return;
+    this.scheduled = true;
     requestAnimationFrame(() => {
-      this.asked = false;
+      this.scheduled = false;
       this.draw();
     });
   }
@@ -53,7 +53,7 @@ export class Picture {
     element.dataset.drawn = Number(element.dataset.drawn ?? 0) + 1;
   }
 
-  // What is under the pointer, in words: of spots {x, y, says}, the nearest.
+  // Shows a tooltip with the text of the spot {x, y, says} nearest to the pointer.
   tell(width) {
     if (!this.pointer) return;
     const far = ({ x, y }) => Math.hypot(x - this.pointer.x, y - this.pointer.y);
@@ -74,7 +74,7 @@ export class Picture {
     this.pen.fillText(text, x, y);
   }
 
-  // A line through points [x, y]; null ends one and begins another.
+  // Draws a line through points [x, y]; null separates lines.
   line(points, stroke, width = 1) {
     const { pen } = this;
     pen.beginPath();
@@ -96,7 +96,7 @@ export class Picture {
   }
 }
 
-// Round values from `low` to `high`, about as many as asked, and as they are written.
+// About `count` round values from `low` to `high`, with their labels.
 export const ticks = (low, high, count) => {
   const rough = (high - low) / Math.max(count, 1);
   const decade = 10 ** Math.floor(Math.log10(rough));

@@ -1,7 +1,7 @@
-// The scene in 3-D, in parallel projection: an ellipsoid's outline is then an ellipse. Dragged it turns, the wheel zooms.
+// The scene in 3-D, in parallel projection, so that the outline of an ellipsoid is an ellipse. Drag turns, the wheel zooms.
 import { Picture, colour, ticks } from "./picture.js";
 
-const HOME = { turn: -2.214, tilt: 0.4, zoom: 1, shift: [0, 0] }; // radians; behind the surface, to its right
+const HOME = { turn: -2.214, tilt: 0.4, zoom: 1, shift: [0, 0] }; // radians; seen from behind the surface, to its right
 const [LOWEST, HIGHEST] = [0.03, Math.PI / 2];
 const RADIANS_PER_PX = 0.01;
 const MARGIN = { left: 66, right: 40, top: 16, bottom: 48 };
@@ -15,7 +15,7 @@ const says = ({ score, range_m, position_m: [x, y, z] }) =>
 const dot = (one, other) => one.reduce((sum, value, index) => sum + value * other[index], 0);
 
 export class Space extends Picture {
-  // limits_m: [3][2]. edges_m: of the field of view, points or null. surface_m: corners.
+  // limits_m: limits of the axes, [3][2]. edges_m: edges of the field of view, points or null. surface_m: its corners.
   constructor(element, { limits_m, edges_m, surface_m }) {
     super(element);
     Object.assign(this, { limits_m, edges_m, surface_m, trail: [], before: [], ...structuredClone(HOME) });
@@ -47,7 +47,7 @@ export class Space extends Picture {
     super.show(frame);
   }
 
-  // The projection: rows of `across` give pixels to the right and down, `towards` what is nearer.
+  // Computes the projection: the rows of `across` give pixels to the right and down, `towards` points to the viewer.
   look(width, height) {
     const [sin, cos, up, level] = [Math.sin(this.turn), Math.cos(this.turn), Math.sin(this.tilt), Math.cos(this.tilt)];
     this.towards = [cos * level, sin * level, up];
@@ -82,7 +82,7 @@ export class Space extends Picture {
     if (this.frame) this.sources(this.frame);
   }
 
-  // The walls behind the scene and its floor, with their grid and what it says.
+  // Draws the floor and the walls behind the scene, with grid lines and labels.
   box() {
     const { limits_m, towards } = this;
     const far = limits_m.map(([low, high], axis) => (towards[axis] > 0 ? low : high));
@@ -94,10 +94,10 @@ export class Space extends Picture {
       );
       this.area(corners, "#f7f8f9");
     }
-    const zAt = place({ 0: near[0] })[0] < place({ 1: near[1] })[0] ? 0 : 1; // of its two edges, the one to the left
+    const zAt = place({ 0: near[0] })[0] < place({ 1: near[1] })[0] ? 0 : 1; // the left one of the two edges
     for (const axis of [0, 1, 2]) {
       const walls = [0, 1, 2].filter((other) => other !== axis);
-      const side = axis === 2 ? zAt : 1 - axis; // the axis along which its edge with numbers is the near one
+      const side = axis === 2 ? zAt : 1 - axis; // the labels are on the edge that is near along this axis
       const [low, high] = limits_m[axis].map((limit) => place({ [axis]: limit, [side]: near[side] }));
       const length = Math.hypot(high[0] - low[0], high[1] - low[1]);
       const back = place({ [axis]: limits_m[axis][0] });
@@ -128,7 +128,7 @@ export class Space extends Picture {
   surface() {
     const corners = this.surface_m.map((corner) => this.at(corner));
     this.area(corners, `${colour("ink")}d9`);
-    this.spots.push(...corners.map(([x, y]) => ({ x, y, says: "the surface" })));
+    this.spots.push(...corners.map(([x, y]) => ({ x, y, says: "RIS" })));
   }
 
   sources(frame) {
@@ -168,7 +168,7 @@ export class Space extends Picture {
     }
   }
 
-  // B u over the unit circle, B B^T that of the two rows that the projection makes of the semi-axes.
+  // Outline B u for u on the unit circle, where B B^T equals P P^T and P is the projection of the semi-axes.
   ellipsoid({ position_m, semi_axes_m }, hue) {
     const [right, down] = this.across.map((row) => [0, 1, 2].map((axis) => dot(row, semi_axes_m.map((of) => of[axis]))));
     const wide = Math.sqrt(dot(right, right)) || 1e-9;

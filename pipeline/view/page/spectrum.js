@@ -1,4 +1,4 @@
-// The spectrum by azimuth and range, and by azimuth and elevation, with a scale of its colours beside it.
+// The spectrum over azimuth and range, and over azimuth and elevation, with a colour bar.
 import { Picture, colour, ticks } from "./picture.js";
 
 const DEGREES = 180 / Math.PI;
@@ -10,7 +10,7 @@ const angles = ([x, y, z]) => {
   const range_m = Math.hypot(x, y, z);
   return { azimuth_deg: Math.atan2(y, x) * DEGREES, elevation_deg: Math.asin(z / range_m) * DEGREES, range_m };
 };
-// Of cells about values, halfway between them.
+// Edges of cells around values, halfway between them.
 const edges = (values) => {
   const middles = values.slice(1).map((value, index) => (value + values[index]) / 2);
   return [2 * values[0] - middles[0], ...middles, 2 * values.at(-1) - middles.at(-1)];
@@ -18,7 +18,7 @@ const edges = (values) => {
 const RANGES = [-2, -1, 0, 1, 2, 3].flatMap((decade) => [1, 2, 5].map((digit) => digit * 10 ** decade));
 
 export class Spectrum extends Picture {
-  // limits of azimuth_deg, elevation_deg and range_m; colours from low to high; cut: which picture is wanted.
+  // Limits of azimuth_deg, elevation_deg and range_m; colours from low to high; cut: returns which picture to show.
   constructor(element, { azimuth_deg, elevation_deg, range_m, colours }, cut) {
     super(element);
     Object.assign(this, { azimuth_deg, elevation_deg, range_m, colours, cut });
@@ -81,20 +81,20 @@ export class Spectrum extends Picture {
 
   cells(name, axis, across, up) {
     const { pen, pointer } = this;
-    const told = this.frame.spectrum;
-    const lefts = edges(told.azimuth_deg).map((value) => Math.round(across(value)));
-    const tops = (axis === "range_m" ? told.range_m : edges(told[axis])).map((value) => Math.round(up(value)));
-    told[name + this.cut()].forEach((row, number) => {
+    const { spectrum } = this.frame;
+    const lefts = edges(spectrum.azimuth_deg).map((value) => Math.round(across(value)));
+    const tops = (axis === "range_m" ? spectrum.range_m : edges(spectrum[axis])).map((value) => Math.round(up(value)));
+    spectrum[name + this.cut()].forEach((row, number) => {
       const [top, bottom] = [tops[number], tops[number + 1]].sort((one, other) => one - other);
       row.forEach((level_db, column) => {
         const [from, to] = [lefts[column], lefts[column + 1]];
         pen.fillStyle = this.colours[this.shade(level_db)];
         pen.fillRect(from, top, to - from, bottom - top);
         if (pointer && from <= pointer.x && pointer.x < to && top <= pointer.y && pointer.y < bottom) {
-          const value = axis === "range_m" ? Math.sqrt(told.range_m[number] * told.range_m[number + 1]) : told[axis][number];
+          const value = axis === "range_m" ? Math.sqrt(spectrum.range_m[number] * spectrum.range_m[number + 1]) : spectrum[axis][number];
           const unit = axis === "range_m" ? " m" : "°";
-          const words = `azimuth ${told.azimuth_deg[column].toFixed(1)}°, ${name} ${value.toFixed(1)}${unit}: ${level_db.toFixed(1)} dB`;
-          this.spots = [{ ...pointer, says: words }];
+          const text = `azimuth ${spectrum.azimuth_deg[column].toFixed(1)}°, ${name} ${value.toFixed(1)}${unit}: ${level_db.toFixed(1)} dB`;
+          this.spots = [{ ...pointer, says: text }];
         }
       });
     });

@@ -9,7 +9,7 @@ let hello = null;
 let greeting = "";
 let state = null;
 let last = null; // the last frame
-let wrong = ""; // what was wrong with what was done here
+let wrong = ""; // the error of the last action on this page
 const pictures = {};
 
 const hear = (message) => {
@@ -21,18 +21,18 @@ const hear = (message) => {
 
 const begin = (message) => {
   const text = JSON.stringify(message);
-  if (greeting && text !== greeting) location.reload(); // the view is another one now
+  if (greeting && text !== greeting) location.reload(); // the view has been restarted with other options
   greeting = text;
   hello = message;
   at("probability").textContent = `${Math.round(100 * hello.probability)} %`;
-  pictures.space ??= new Space(at("space"), hello.space); // it stays where the server of this page has come back
+  pictures.space ??= new Space(at("space"), hello.space); // keep the picture after a reconnection
 };
 
 const tell = (message) => {
   state = message;
   const is = state.serving === null ? "unknown" : state.serving ? "serving" : "away";
   const says = {
-    unknown: `asking ${hello.target}`,
+    unknown: `connecting to ${hello.target}`,
     serving: `${hello.target} answers`,
     away: `waiting for ${hello.target}: ${state.server_says}`,
   };
@@ -57,7 +57,7 @@ const tell = (message) => {
   note();
 };
 
-// What is drawn is the last that came, and looks it where nothing more comes.
+// The page keeps showing the last frame; it is marked as stale while the server is unavailable.
 const status = (is, says) => {
   at("server").dataset.is = is;
   if (at("server").textContent !== says) at("server").textContent = says;
@@ -93,7 +93,7 @@ const show = (frame) => {
   for (const picture of Object.values(pictures)) picture.show(frame);
 };
 
-// What is below stays where it is, however many sources there are.
+// Blank rows keep the layout fixed, whatever the number of sources.
 const blankRows = (frame) =>
   Array.from({ length: Math.max(hello.most_sources - frame.found.length, 0) }, () => {
     const line = document.createElement("tr");
@@ -120,7 +120,7 @@ const row = (source) => {
   return line;
 };
 
-const send = connect(hear, () => status("away", "the view itself has ended; waiting for it to come back"));
+const send = connect(hear, () => status("away", "the view has stopped; waiting for it to restart"));
 
 const act = (command, value) => {
   complain("");

@@ -1,4 +1,4 @@
-"""Parts of the view: motion inside the field of view, what is shown of a spectrum, uploads in bounds, own hosts."""
+"""Parts of the view: motion inside the field of view, pictures of a spectrum, limits of uploads, allowed hosts."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The view's stream: commands act for all, a server that goes is waited for, slow browsers miss frames."""
+"""The stream of the view: commands apply to all browsers, it waits for a lost server, slow browsers miss frames."""
 
 import asyncio
 import json
@@ -11,8 +11,8 @@ import grpc
 import numpy as np
 import pytest
 
-from pipeline.view.asking import Answer, Model
 from pipeline.view.outbox import MOST_FRAMES, Outbox, Outboxes
+from pipeline.view.served_model import Answer, Model
 from pipeline.view.shots import FileScenes, Shot
 from pipeline.view.stream import Command, Stream
 from serving.client import ServerError
@@ -26,7 +26,7 @@ AWAY = ServerError("here", grpc.StatusCode.UNAVAILABLE, "tried it: Connection re
 
 
 class Scripted:
-    """A model that finds nothing, or fails as `failures` say, one a call."""
+    """A model that finds nothing, or fails with `failures`, one per call."""
 
     has_spectrum: bool | None = False
 
@@ -51,13 +51,13 @@ class Scripted:
 
 
 class Browser:
-    """What one browser gets."""
+    """Messages that one browser receives."""
 
     def __init__(self, outboxes: Outboxes) -> None:
         self.outbox = outboxes.join()
 
     async def until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first message that is as asked."""
+        """Waits for the first message that fulfils the condition."""
         while True:
             message = json.loads(await self.outbox.take())
             if holds(message):
@@ -108,7 +108,7 @@ def test_paused_it_asks_nothing_and_a_step_asks_once() -> None:
     async def play(stream: Stream, outboxes: Outboxes) -> None:
         browser = Browser(outboxes)
         stream.obey(Command("pause"))
-        await browser.frame()  # was under way
+        await browser.frame()  # was in progress
         while model.looked < 2:
             await asyncio.sleep(0.01)
         before = len(model.asked)
@@ -147,7 +147,7 @@ def test_a_scene_that_cannot_be_asked_for_stops_the_stream_in_one_line() -> None
 
 
 def measurement_file(path: Path, scenes: int = 2) -> Path:
-    """For a scripted server."""
+    """Writes a measurement file for a scripted server."""
     ones = np.ones((scenes, 4, ANTENNAS), np.complex64)
     codes, channel = np.ones((4, ELEMENTS), np.complex64), np.ones((ANTENNAS, ELEMENTS), np.complex64)
     np.savez(path, snapshots=ones, ris_codes=codes, channel=channel, snr_db=np.full(scenes, 10.0, np.float32))
@@ -155,7 +155,7 @@ def measurement_file(path: Path, scenes: int = 2) -> Path:
 
 
 def test_a_file_is_shown_to_its_end_and_again(tmp_path: Path) -> None:
-    """By the real client, of a server that refuses at first, and then again of one that came in its place."""
+    """With the real client, first a server that rejects requests, then another one in its place."""
     scenes = FileScenes("monday.npz", MeasurementFile(measurement_file(tmp_path / "any.npz")))
 
     async def play(stream: Stream, outboxes: Outboxes) -> None:
@@ -164,7 +164,7 @@ def test_a_file_is_shown_to_its_end_and_again(tmp_path: Path) -> None:
         for _ in range(2):
             for title in ("scene 1 of 2", "scene 2 of 2"):
                 frame = await browser.frame()
-                stream.obey(Command("start"))  # the first one waits for it
+                stream.obey(Command("start"))  # the first scene waits for it
                 assert frame["title"] == title and frame["true_m"] is None
                 assert [source["hit"] for source in frame["found"]] == [None]
             assert "last scene" in (await browser.until(lambda message: bool(message.get("note"))))["note"]
@@ -192,7 +192,7 @@ def test_a_scene_of_another_installation_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_closed_while_the_stream_looks_at_it_is_not_there() -> None:
-    """It ended the view with an error of gRPC's once."""
+    """Regression: an error from gRPC once ended the view."""
     model = Model("localhost:1", "ris_localizer")
     model.close()
     assert not model.ready()
@@ -204,9 +204,9 @@ def test_a_model_that_is_closed_while_the_stream_looks_at_it_is_not_there() -> N
         (Command("rate", 0), "rate: expected 0.2 to 50 Hz, got 0"),
         (Command("rate", "fast"), "rate: expected 0.2 to 50 Hz, got 'fast'"),
         (Command("rate", True), "rate: expected 0.2 to 50 Hz, got True"),
-        (Command("show", "file"), "show: expected scenes, moving, or file once there is one, got 'file'"),
+        (Command("show", "file"), "show: expected scenes, moving, or file after an upload, got 'file'"),
         (Command("spectrum", 1), "spectrum: expected true or false, got 1"),
-        (Command("show", 3), "show: expected scenes, moving, or file once there is one, got 3"),
+        (Command("show", 3), "show: expected scenes, moving, or file after an upload, got 3"),
     ],
 )
 def test_commands_that_cannot_be(command: Command, says: str) -> None:

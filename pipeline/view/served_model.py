@@ -1,4 +1,7 @@
-"""A model on a server, asked for one scene at a time; made anew after every failure, for it may be another one then."""
+"""A model on a server that locates one scene at a time.
+
+The connection is opened again after every failure, because the server may serve another model by then.
+"""
 
 import dataclasses
 import time
@@ -9,17 +12,19 @@ from pipeline.view.shots import Shot
 from serving.client import LocalizerClient, RetryConfig, ServerError
 
 ANSWER_S = 60.0
-"""Deadline of an answer, seconds: the first one of a version without warm-up traces its graph."""
+"""Deadline of an answer in seconds; long, because the first request to a version without warm-up traces its graph."""
 _READY_S = 2.0
 _ONCE = RetryConfig(retries=0, longest_wait_s=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What the server says of one scene.
+    """The server's answer for one scene.
 
-    outputs: of `serving_default`, a batch of one. spectrum: outputs of `spectrum`, where asked. latency_ms: of
-    the first alone, as the client sees it. model_version: that answered.
+    outputs: outputs of `serving_default`, a batch of one.
+    spectrum: outputs of `spectrum`; None if not requested.
+    latency_ms: time of the request to `serving_default`, as measured by the client.
+    model_version: version that answered.
     """
 
     outputs: dict[str, np.ndarray]
@@ -29,11 +34,11 @@ class Answer:
 
 
 class Model:
-    """The model. Nothing is tried twice: whoever asks decides when to ask again.
+    """A model on a server. Requests are not retried; the caller decides when to try again.
 
     Args:
-      target: HOST:PORT.
-      name: the model's name there.
+      target: HOST:PORT of the server.
+      name: name of the model on the server.
     """
 
     def __init__(self, target: str, name: str) -> None:
@@ -45,45 +50,45 @@ class Model:
         self._spectrum = self._client("spectrum")
         self._surface_sha256: str | None = None
         self.has_spectrum: bool | None = None
-        """Whether it gives one; None before it has answered."""
+        """Whether the model has the signature `spectrum`; None before its first answer."""
 
     def _client(self, signature: str) -> LocalizerClient:
         return LocalizerClient(self._target, self._name, ANSWER_S, signature_name=signature, retry=_ONCE)
 
     def close(self) -> None:
-        """Ends the connections for good; what is being asked fails."""
+        """Closes the connections for good; pending requests fail."""
         self._closed = True
         self._localizer.close()
         self._spectrum.close()
 
     def reopen(self) -> None:
-        """Forgets what is known of the server."""
+        """Opens new connections and forgets what is known of the model."""
         if not self._closed:
             self._localizer.close()
             self._spectrum.close()
             self._open()
 
     def ready(self) -> bool:
-        """Whether the model serves now; a server that refuses to say does not, nor is one asked after `close`."""
+        """Whether the model is served now; False if the server rejects the request, or after `close`."""
         try:
             return self._localizer.ready(_READY_S)
         except ServerError:
             return False
-        except ValueError:  # of gRPC, where a connection is closed while it is used
+        except ValueError:  # gRPC raises it if a connection is closed while in use
             if self._closed:
                 return False
             raise
 
     def ask(self, shot: Shot, spectrum: bool) -> Answer:
-        """The answer for a scene.
+        """Requests the answer for a scene.
 
         Args:
           shot: the scene.
-          spectrum: whether its spectrum is wanted, too, if the model gives one.
+          spectrum: whether to request the spectrum too, if the model has one.
 
         Raises:
-          ServerError: the server is away or refuses.
-          ValueError: the scene is of another installation than the model's.
+          ServerError: the server is unavailable or rejects the request.
+          ValueError: the scene belongs to another installation than the model.
         """
         try:
             self._localizer.check(shot.measurement)
@@ -91,7 +96,7 @@ class Model:
             if shot.surface_sha256 is None:
                 raise
             raise self._of_another_installation(f" ({error})") from None
-        self._meet()
+        self._inspect()
         if shot.surface_sha256 is not None and self._surface_sha256 not in (None, shot.surface_sha256):
             raise self._of_another_installation()
         inputs = shot.measurement.inputs(0, 1)
@@ -103,12 +108,12 @@ class Model:
 
     def _of_another_installation(self, how: str = "") -> ValueError:
         return ValueError(
-            f"--installation: expected that of the model {self._name}, got another one{how}; files can be shown, with "
-            "the region and the surface of the wrong one about their sources"
+            f"--installation: expected that of the model {self._name}, got another one{how}; measurement files can "
+            "still be shown, but with the wrong field of view and surface around their sources"
         )
 
-    def _meet(self) -> None:
-        """Asks once whether the model gives a spectrum, and of which surface it is."""
+    def _inspect(self) -> None:
+        """Requests once whether the model has a spectrum, and which surface it belongs to."""
         if self.has_spectrum is not None:
             return
         with self._client("surface") as client:
@@ -119,7 +124,7 @@ class Model:
 
 
 def _has_signature(client: LocalizerClient) -> bool:
-    """Whether the model has the signature that the client asks."""
+    """Whether the model has the signature of the client."""
     try:
         client.input_shapes()
     except ValueError:
