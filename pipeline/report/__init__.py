@@ -1,1 +1,1 @@
-"""`python -m pipeline.report`: one page of a run, a single HTML file that needs no network; docs/report.md."""
+"""`python -m pipeline.report`: writes a report of a run as one HTML file that works offline; docs/report.md."""

@@ -1,4 +1,4 @@
-"""Single scenes in 3-D: the surface, where the sources are, where the estimates lie and how sure they are of it."""
+"""Section of the report with single scenes in 3-D: surface, true sources, estimates and error ellipsoids."""
 
 import io
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _LOOKS = {True: ("within the gate", BLUE, "circle"), False: ("outside the gate",
 
 
 def scenes(item: Stored, scenario: Scenario, count: int) -> Section:
-    """Some scenes by rising SNR; the choice does not look at the answer."""
+    """The section with `count` scenes by rising SNR, see `pick_scenes`."""
     chosen = pick_scenes(item.evaluation, count)
     return Section("scenes", "Scenes", [_scene(item.evaluation, scenario, scene) for scene in chosen])
 
@@ -31,8 +31,8 @@ def _scene(evaluation: Evaluation, scenario: Scenario, scene: int) -> Plot:
     return Plot(
         f"scene-{scene}",
         f"Scene {scene}, SNR {evaluation.snr_db[scene]:.0f} dB".replace("-", "\N{MINUS SIGN}"),
-        f"{said}. Circles are true sources, dots and diamonds estimates{ellipsoids}, the plate at the origin is the "
-        "surface; drag to turn it.",
+        f"{said}. Circles: true sources. Dots and diamonds: estimates{ellipsoids}. Plate at the origin: the surface. "
+        "Drag to rotate.",
         f"scene {scene}: {said}",
         scene_drawing(evaluation, scenario, scene),
         _still(evaluation, scenario, scene),
@@ -50,7 +50,7 @@ def _still(evaluation: Evaluation, scenario: Scenario, scene: int) -> bytes:
 
 
 def scene_drawing(evaluation: Evaluation, scenario: Scenario, scene: int) -> go.Figure:
-    """A scene in metres, equal scales along all axes."""
+    """A Plotly figure of a scene, in metres, with equal scales along all axes."""
     drawn = styles.drawing("", "", height=520)
     drawn.add_trace(space.surface(scenario.array))
     drawn.add_trace(space.edges(scenario.field_of_view))
@@ -75,8 +75,8 @@ def scene_drawing(evaluation: Evaluation, scenario: Scenario, scene: int) -> go.
 
 
 def _points(places_m: np.ndarray, name: str, look: dict[str, object], score: np.ndarray | None = None) -> go.Scatter3d:
-    """Markers at places [n, 3], with scores [n] where they have some."""
-    said = [f"{np.linalg.norm(place):.2f} m away" for place in places_m]
+    """Markers at positions [n, 3] in metres, optionally with scores [n]."""
+    said = [f"range {np.linalg.norm(place):.2f} m" for place in places_m]
     if score is not None:
         said = [
             f"{text}, score {value:.2f}" if np.isfinite(value) else text
@@ -88,7 +88,7 @@ def _points(places_m: np.ndarray, name: str, look: dict[str, object], score: np.
 
 
 def _lines(pairs: list[tuple[np.ndarray, np.ndarray]]) -> go.Scatter3d:
-    """From each true source to its estimate."""
+    """Lines from each true source to its estimate."""
     gap = np.full(3, np.nan)
     points = np.array([point for one, other in pairs for point in (one, other, gap)]).reshape(-1, 3)
     look = {"color": GREY, "width": 3}

@@ -1,1 +1,1 @@
-"""`python -m pipeline.reproduce`: the figures of README and docs, measured anew; docs/reproduce.md."""
+"""`python -m pipeline.reproduce`: measures the figures quoted in README and docs again; docs/reproduce.md."""
