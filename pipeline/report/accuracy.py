@@ -86,18 +86,18 @@ def error_against_snr(shown: Sequence[Stored]) -> Plot:
 def detection_against_snr(shown: Sequence[Stored]) -> Plot:
     """Plot of F1 at the standard gate in each SNR bin, from metrics.json."""
     drawn = styles.drawing("SNR, dB", "F1", yaxis={"range": [0, 1.02]})
-    said = []
+    texts = []
     for number, item in enumerate(shown):
         rows = [{**row["standard"], "snr_db": row["snr_db"]} for row in item.metrics["by_snr"]]
         bars = styles.intervals([row["f1"] for row in rows], [row["f1_interval"] for row in rows])
         curve = {"x": _snr_centres(rows), "y": _column(rows, "f1"), "error_y": bars, "name": item.name}
         drawn.add_trace(go.Scatter(**curve, **_look(number)))
-        said.append(f"{item.name}: F1 {_in_words(rows, 'f1', 'snr_db', 'dB')}")
+        texts.append(f"{item.name}: F1 {_in_words(rows, 'f1', 'snr_db', 'dB')}")
     return Plot(
         "f1-snr",
         "Detection against SNR",
         f"F1 at the standard gate in each SNR bin. Bars: {_confidence(shown)} bootstrap intervals over the scenes.",
-        "; ".join(said),
+        "; ".join(texts),
         drawn,
     )
 
@@ -177,13 +177,13 @@ def recall_by_range(shown: Sequence[Stored]) -> Plot:
         spread = styles.intervals([row[key] for row in rows], [row[f"{key}_interval"] for row in rows])
         look = {"marker": styles.bars(number), "error_y": spread, "name": item.name if several else title}
         drawn.add_trace(go.Bar(x=_ranges(rows), y=_column(rows, key), **look))
-    said = [_in_words(item.metrics["by_range"], "recall_standard", "range_m", "m") for item in shown]
+    texts = [_in_words(item.metrics["by_range"], "recall_standard", "range_m", "m") for item in shown]
     return Plot(
         "recall-range",
         "Sources found by range",
         f"Share of the true sources at each range with a hit. Bars: {_confidence(shown)} bootstrap intervals. There is "
         "no F1 by range, because a false alarm has no true range.",
-        "; ".join(f"{item.name}: recall {text}" for item, text in zip(shown, said, strict=True)),
+        "; ".join(f"{item.name}: recall {text}" for item, text in zip(shown, texts, strict=True)),
         drawn,
     )
 
@@ -192,18 +192,18 @@ def error_by_range(shown: Sequence[Stored]) -> Plot:
     """Plot of median error, quartiles and median bound against the true range, from metrics.json."""
     drawn = styles.drawing("true range, m", "median position error, m", yaxis=styles.LOG)
     drawn.update_xaxes(type="category")
-    said = []
+    texts = []
     for number, item in enumerate(shown):
         rows = item.metrics["by_range"]
         quartiles = styles.intervals([row[_ERROR] for row in rows], [row["quartiles_position_error_m"] for row in rows])
         curve = {"x": _ranges(rows), "y": _column(rows, _ERROR), "error_y": quartiles, "name": item.name}
         drawn.add_trace(go.Scatter(**curve, **_look(number)))
         _add_bound(drawn, _ranges(rows), rows, item.name, number)
-        said.append(f"{item.name}, median in m: {_in_words(rows, _ERROR, 'range_m', 'm')}")
+        texts.append(f"{item.name}, median in m: {_in_words(rows, _ERROR, 'range_m', 'm')}")
     return Plot(
         "error-range",
         "Position error by range",
         f"Median position error of pairs at each true range. Bars: quartiles{_with_bound(shown)}",
-        "; ".join(said),
+        "; ".join(texts),
         drawn,
     )

@@ -75,7 +75,9 @@ def _read(folder: Path, name: str) -> Stored:
     metrics = read_record(folder / "metrics.json")
     for key in _SECTIONS:
         if key not in metrics:
-            raise ValueError(f"metrics.json: expected an evaluation's at {folder / 'metrics.json'}, got none of {key}")
+            raise ValueError(
+                f"metrics.json: expected the metrics of an evaluation at {folder / 'metrics.json'}, got no {key}"
+            )
     evaluation = evaluate_predictions(load_predictions(folder / "scenes.npz"), _metrics_config(metrics["settings"]))
     if evaluation.truth.num_scenes != metrics["scenes"]:
         raise ValueError(

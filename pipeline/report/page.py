@@ -20,8 +20,8 @@ def page(title: str, about: Sequence[str], sections: Sequence[Section]) -> str:
       about: paragraphs below the title.
       sections: the sections; empty ones are left out.
     """
-    there = [section for section in sections if section.parts]
-    links = "".join(f'<li><a href="#{section.name}">{html.escape(section.title)}</a></li>' for section in there)
+    used = [section for section in sections if section.parts]
+    links = "".join(f'<li><a href="#{section.name}">{html.escape(section.title)}</a></li>' for section in used)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -39,7 +39,7 @@ def page(title: str, about: Sequence[str], sections: Sequence[Section]) -> str:
 <nav aria-label="Sections"><ul>{links}</ul></nav>
 </header>
 <main>
-{"".join(map(_section, there))}</main>
+{"".join(map(_section, used))}</main>
 <script>{get_plotlyjs()}</script>
 <script>{_package_file("page.js")}</script>
 </body>

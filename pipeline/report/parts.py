@@ -59,5 +59,5 @@ class Section:
     parts: Sequence[Part]
 
     def __post_init__(self) -> None:
-        there = [part for part in self.parts if not (isinstance(part, Plot) and part.is_empty)]
-        object.__setattr__(self, "parts", there)
+        kept = [part for part in self.parts if not (isinstance(part, Plot) and part.is_empty)]
+        object.__setattr__(self, "parts", kept)

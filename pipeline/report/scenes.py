@@ -26,14 +26,14 @@ def scenes(item: Stored, scenario: Scenario, count: int) -> Section:
 def _scene(evaluation: Evaluation, scenario: Scenario, scene: int) -> Plot:
     hits, true = int(evaluation.standard.hits[scene]), int(evaluation.truth.num_sources[scene])
     found = int(evaluation.found.num_sources[scene])
-    said = f"{hits} of {true} sources found, {found - hits} false"
+    summary = f"{hits} of {true} sources found, {found - hits} false"
     ellipsoids = f" with {space.PROBABILITY:.0%} error ellipsoids" if _has_covariance(evaluation, scene) else ""
     return Plot(
         f"scene-{scene}",
         f"Scene {scene}, SNR {evaluation.snr_db[scene]:.0f} dB".replace("-", "\N{MINUS SIGN}"),
-        f"{said}. Circles: true sources. Dots and diamonds: estimates{ellipsoids}. Plate at the origin: the surface. "
+        f"{summary}. Circles: true sources. Dots and diamonds: estimates{ellipsoids}. Plate at the origin: surface. "
         "Drag to rotate.",
-        f"scene {scene}: {said}",
+        f"scene {scene}: {summary}",
         scene_drawing(evaluation, scenario, scene),
         _still(evaluation, scenario, scene),
     )
@@ -60,8 +60,8 @@ def scene_drawing(evaluation: Evaluation, scenario: Scenario, scene: int) -> go.
     drawn.add_trace(
         _lines([(true_m[table.true_slot[row]], found_m[table.found_slot[row]]) for row in rows[table.is_pair[rows]]])
     )
-    there = true_m[evaluation.truth.used[scene]]
-    drawn.add_trace(_points(there, "true source", {"symbol": "circle-open", "size": 9, "color": styles.BLACK}))
+    true_sources_m = true_m[evaluation.truth.used[scene]]
+    drawn.add_trace(_points(true_sources_m, "true source", {"symbol": "circle-open", "size": 9, "color": styles.BLACK}))
     for hit, (name, colour, symbol) in _LOOKS.items():
         slots = table.found_slot[rows[table.is_found[rows] & (hits[rows] == hit)]]
         if slots.size:
@@ -76,14 +76,14 @@ def scene_drawing(evaluation: Evaluation, scenario: Scenario, scene: int) -> go.
 
 def _points(places_m: np.ndarray, name: str, look: dict[str, object], score: np.ndarray | None = None) -> go.Scatter3d:
     """Markers at positions [n, 3] in metres, optionally with scores [n]."""
-    said = [f"range {np.linalg.norm(place):.2f} m" for place in places_m]
+    texts = [f"range {np.linalg.norm(place):.2f} m" for place in places_m]
     if score is not None:
-        said = [
+        texts = [
             f"{text}, score {value:.2f}" if np.isfinite(value) else text
-            for text, value in zip(said, score, strict=True)
+            for text, value in zip(texts, score, strict=True)
         ]
     return go.Scatter3d(
-        **space.xyz(places_m), name=name, mode="markers", marker=look, text=said, hovertemplate=space.HOVER
+        **space.xyz(places_m), name=name, mode="markers", marker=look, text=texts, hovertemplate=space.HOVER
     )
 
 

@@ -32,13 +32,13 @@ def surface(path: Path) -> Section:
     stored = read_stored(path, array)
     response, dead = stored.element_response, int(stored.dead.sum())
     most = max(1.2, float(np.abs(response).max()))
-    said = f"{dead} of {response.size} elements are dead"
+    summary = f"{dead} of {response.size} elements are dead"
     maps: tuple[tuple[str, str, np.ndarray, dict[str, Any]], ...] = (
         ("amplitude", "Amplitude", np.abs(response), {"colorscale": "Cividis", "cmin": 0, "cmax": most}),
         ("phase", "Phase, rad", np.angle(response), {"colorscale": _PHASES, "cmin": -np.pi, "cmax": np.pi}),
         ("deviation", "Standard error", stored.element_response_std, {"colorscale": "Cividis", "cmin": 0}),
     )
-    return Section("surface", "Calibrated surface", [_plot(stored, array, *one, said) for one in maps])
+    return Section("surface", "Calibrated surface", [_plot(stored, array, *one, summary) for one in maps])
 
 
 def _plot(
@@ -48,14 +48,14 @@ def _plot(
     title: str,
     values: np.ndarray,
     look: dict[str, Any],
-    said: str,
+    summary: str,
 ) -> Plot:
     what, alive = title.partition(",")[0], values[~stored.dead]
     return Plot(
         f"surface-{name}",
         title,
-        f"{what} of the response of every element at its position. Crosses: dead elements; {said}.",
-        f"from {alive.min():.2f} to {alive.max():.2f}; {said}" if alive.size else said,
+        f"{what} of the response of every element at its position. Crosses: dead elements; {summary}.",
+        f"from {alive.min():.2f} to {alive.max():.2f}; {summary}" if alive.size else summary,
         _map(stored, array, values, look),
     )
 
@@ -70,9 +70,9 @@ def _map(stored: StoredCalibration, array: RISArray, values: np.ndarray, look: d
     for name, which, marker in kinds:
         if which.any():
             place = [styles.numbers(column) for column in array.element_positions_m()[which].T]
-            said = [f"{name} {number}" for number in np.flatnonzero(which)]
+            texts = [f"{name} {number}" for number in np.flatnonzero(which)]
             hover = "%{text}" + (": %{marker.color:.3f}" if marker is kinds[0][2] else "") + "<extra></extra>"
-            shown = {"text": said, "hovertemplate": hover, "marker": {"size": size, **marker}}
+            shown = {"text": texts, "hovertemplate": hover, "marker": {"size": size, **marker}}
             drawn.add_trace(go.Scatter(x=place[0], y=place[1], name=name, mode="markers", **shown))
     drawn.update_layout(showlegend=bool(stored.dead.any()))
     drawn.update_yaxes(scaleanchor="x", constrain="domain")

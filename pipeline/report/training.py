@@ -43,7 +43,7 @@ def _losses(name: str, losses: Mapping[str, Curve]) -> Plot:
     for number, (key, (epochs, values)) in enumerate(sorted(losses.items())):
         look = {"line": styles.line(number), "marker": styles.marker(number)}
         drawn.add_trace(go.Scatter(x=epochs, y=styles.numbers(values), name=key, mode="lines+markers", **look))
-    said = "; ".join(f"{key}: {values[0]:.3g} to {values[-1]:.3g}" for key, (_, values) in sorted(losses.items()))
+    alt = "; ".join(f"{key}: {values[0]:.3g} to {values[-1]:.3g}" for key, (_, values) in sorted(losses.items()))
     return Plot(
-        f"{name}-losses", f"Losses, {name}", f"Mean of each part of the loss over an epoch, {name}.", said, drawn
+        f"{name}-losses", f"Losses, {name}", f"Mean of each part of the loss over an epoch, {name}.", alt, drawn
     )
