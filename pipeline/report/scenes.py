@@ -1,6 +1,5 @@
 """Section of the report with single scenes in 3-D: surface, true sources, estimates and error ellipsoids."""
 
-import io
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +9,7 @@ from models.physics.geometry import Scenario
 from pipeline.figures import space, styles
 from pipeline.figures.plots import BLUE, GREY, VERMILION
 from pipeline.figures.scene_plots import pick_scenes, plot_scene
+from pipeline.figures.spectrum_plots import png
 from pipeline.metrics.evaluation import Evaluation
 from pipeline.report.evaluations import Stored
 from pipeline.report.parts import Plot, Section
@@ -35,18 +35,12 @@ def _scene(evaluation: Evaluation, scenario: Scenario, scene: int) -> Plot:
         "Drag to rotate.",
         f"scene {scene}: {summary}",
         scene_drawing(evaluation, scenario, scene),
-        _still(evaluation, scenario, scene),
+        png(plot_scene(evaluation, scenario, scene), dpi=100),
     )
 
 
 def _has_covariance(evaluation: Evaluation, scene: int) -> bool:
     return bool(np.isfinite(evaluation.found.position_cov_m2[scene]).any())
-
-
-def _still(evaluation: Evaluation, scenario: Scenario, scene: int) -> bytes:
-    picture = io.BytesIO()
-    plot_scene(evaluation, scenario, scene).savefig(picture, format="png", dpi=100, facecolor="white")
-    return picture.getvalue()
 
 
 def scene_drawing(evaluation: Evaluation, scenario: Scenario, scene: int) -> go.Figure:
