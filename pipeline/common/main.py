@@ -110,12 +110,12 @@ def parse(stage: str, options_type: type[Options], arguments: Sequence[str], def
     given: dict[str, Any] = {} if default is None else {"default": default}
     if {"--help", "-h"} & set(arguments):
         return tyro.cli(options_type, prog=program(stage), args=arguments, **given)
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), _wide():
+        with contextlib.redirect_stderr(printed), _wide():
             options = tyro.cli(options_type, prog=program(stage), args=arguments, **given)
     except SystemExit:
-        raise ValueError(f"{_first_part(said.getvalue())}; {program(stage)} --help explains the options") from None
+        raise ValueError(f"{_first_part(printed.getvalue())}; {program(stage)} --help explains the options") from None
     return _with_shipped_files(options)
 
 

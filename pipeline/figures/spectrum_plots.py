@@ -114,8 +114,8 @@ def plot_spectra(views: list[SpectrumView], before: PolarDictionary, after: Pola
     return figure
 
 
-def png(figure: Figure) -> bytes:
-    """The content of the figure as a PNG file."""
+def png(figure: Figure, dpi: int = 80) -> bytes:
+    """The figure as the content of a PNG file, with `dpi` pixels per inch."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80, facecolor="white")
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
     return buffer.getvalue()

@@ -155,8 +155,8 @@ def _number_of(base_path: Path, wanted: str, served: Version | None, known: Mapp
     labels = read_labels(base_path)
     number = int(wanted) if wanted.isdecimal() else labels.get(wanted)
     if number not in known:
-        there = ", ".join([*map(str, known), *labels]) or "none"
-        raise ValueError(f"--rollback: expected a version or label of {base_path} ({there}), got {wanted!r}")
+        available = ", ".join([*map(str, known), *labels]) or "none"
+        raise ValueError(f"--rollback: expected a version or label of {base_path} ({available}), got {wanted!r}")
     assert number is not None
     return number
 

@@ -1,1 +1,1 @@
-"""`ris-mvdr report`: one page of a run, a single HTML file that needs no network; docs/report.md."""
+"""`ris-mvdr report`: writes a report of a run as one HTML file that works offline; docs/report.md."""

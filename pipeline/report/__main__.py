@@ -8,10 +8,10 @@ from pipeline.report.options import ReportOptions
 
 
 def log_directory(options: ReportOptions) -> Path:
-    """Where the log goes; a folder that is no run is left as it is.
+    """Folder of the log. The input is checked first, so that no log is written for a wrong folder.
 
     Raises:
-      ValueError: the folder is no run's, or the page's place is a folder.
+      ValueError: the input is not a run folder, or the output path is a folder.
     """
     from pipeline.common.run_folders import find_run
 
@@ -23,7 +23,7 @@ def log_directory(options: ReportOptions) -> Path:
 
 @command("report", ReportOptions, log_directory)
 def main(options: ReportOptions, logger: logging.Logger) -> None:
-    """Writes the page."""
+    """Writes the report."""
     from pipeline.report.builder import write_report
 
     write_report(options, logger)

@@ -1,4 +1,4 @@
-"""How far off the positions are: against SNR with the Cramer-Rao bound, as a distribution, and by range."""
+"""Section of the report about accuracy: position error and detection against SNR and range."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -19,20 +19,20 @@ _ERROR, _BOUND = "median_position_error_m", "median_bound_m"
 
 
 def accuracy(shown: Sequence[Stored]) -> Section:
-    """All of it; of several evaluations a curve each."""
+    """The section; every evaluation has its own curves."""
     shares = (error_shares(shown), error_shares_by_snr(shown[0]))
     ranges = (recall_by_range(shown), error_by_range(shown))
     return Section("accuracy", "Accuracy", [error_against_snr(shown), detection_against_snr(shown), *shares, *ranges])
 
 
 def _snr_centres(rows: Sequence[Mapping[str, Any]]) -> list[float | None]:
-    """Middle of every bin of `by_snr`, dB."""
+    """Middle of every SNR bin, dB."""
     bins = [limits(row["snr_db"]) for row in rows]
     return styles.numbers(bin_centres([bins[0][0], *(high for _, high in bins)]))
 
 
 def _column(rows: Sequence[Mapping[str, Any]], key: str) -> list[float | None]:
-    """A figure of every bin."""
+    """A metric of every bin."""
     return styles.numbers([row.get(key) for row in rows])
 
 
@@ -43,7 +43,7 @@ def _look(number: int) -> dict[str, Any]:
 def _add_bound(
     drawn: go.Figure, places: Sequence[Any], rows: Sequence[Mapping[str, Any]], name: str, number: int
 ) -> None:
-    """Dotted, the median Cramer-Rao bound of every bin, where it is known."""
+    """Adds a dotted line with the median Cramer-Rao bound of every bin, if it is known."""
     bound = _column(rows, _BOUND)
     if any(value is not None for value in bound):
         line = {"color": styles.colour(number), "dash": "dot", "width": 1.6}
@@ -54,19 +54,19 @@ def _with_bound(shown: Sequence[Stored]) -> str:
     if all(item.metrics.get(_BOUND) is None for item in shown):
         return "."
     return (
-        ", and dotted the median of the Cramér-Rao bounds of the same sources; the bound is of the root mean square, "
-        "so that the median of an efficient estimator lies a little below it."
+        ". Dotted: the median Cramér-Rao bound of the same sources. It bounds the root mean square error, so the "
+        "median error of an efficient estimator lies slightly below it."
     )
 
 
 def _in_words(rows: Sequence[Mapping[str, Any]], key: str, edges: str, unit: str) -> str:
-    """A figure of every bin that has one."""
+    """The values of a metric in all bins that have one, as text."""
     known = [row for row in rows if row[key] is not None]
     return ", ".join(f"{row[key]:.3g} at {bin_text(*limits(row[edges]))} {unit}" for row in known) or "nothing"
 
 
 def error_against_snr(shown: Sequence[Stored]) -> Plot:
-    """Median error of pairs and median Cramer-Rao bound in each bin of SNR, from metrics.json."""
+    """Plot of the median position error of pairs and the median Cramer-Rao bound in each SNR bin, from metrics.json."""
     drawn = styles.drawing("SNR, dB", "median position error, m", yaxis=styles.LOG)
     for number, item in enumerate(shown):
         rows = item.metrics["by_snr"]
@@ -75,7 +75,7 @@ def error_against_snr(shown: Sequence[Stored]) -> Plot:
     return Plot(
         "error-snr",
         "Position error against SNR",
-        f"Median error of the pairs in each bin{_with_bound(shown)}",
+        f"Median position error of pairs in each SNR bin{_with_bound(shown)}",
         "; ".join(
             f"{item.name}, median in m: {_in_words(item.metrics['by_snr'], _ERROR, 'snr_db', 'dB')}" for item in shown
         ),
@@ -84,20 +84,20 @@ def error_against_snr(shown: Sequence[Stored]) -> Plot:
 
 
 def detection_against_snr(shown: Sequence[Stored]) -> Plot:
-    """F1 at the standard gate in each bin of SNR, from metrics.json."""
+    """Plot of F1 at the standard gate in each SNR bin, from metrics.json."""
     drawn = styles.drawing("SNR, dB", "F1", yaxis={"range": [0, 1.02]})
-    said = []
+    texts = []
     for number, item in enumerate(shown):
         rows = [{**row["standard"], "snr_db": row["snr_db"]} for row in item.metrics["by_snr"]]
         bars = styles.intervals([row["f1"] for row in rows], [row["f1_interval"] for row in rows])
         curve = {"x": _snr_centres(rows), "y": _column(rows, "f1"), "error_y": bars, "name": item.name}
         drawn.add_trace(go.Scatter(**curve, **_look(number)))
-        said.append(f"{item.name}: F1 {_in_words(rows, 'f1', 'snr_db', 'dB')}")
+        texts.append(f"{item.name}: F1 {_in_words(rows, 'f1', 'snr_db', 'dB')}")
     return Plot(
         "f1-snr",
         "Detection against SNR",
-        f"F1 at the standard gate in each bin; bars are {_confidence(shown)} bootstrap intervals over the scenes.",
-        "; ".join(said),
+        f"F1 at the standard gate in each SNR bin. Bars: {_confidence(shown)} bootstrap intervals over the scenes.",
+        "; ".join(texts),
         drawn,
     )
 
@@ -107,22 +107,22 @@ def _confidence(shown: Sequence[Stored]) -> str:
 
 
 def error_shares(shown: Sequence[Stored]) -> Plot:
-    """Distribution of the position error over all true sources."""
+    """Plot of the cumulative distribution of the position error over all true sources."""
     drawn = _distance_drawing(shown[0])
     for number, item in enumerate(shown):
         rows = np.ones(item.evaluation.table.scene.shape, bool)
         _add_shares(drawn, item, rows, item.name, number)
     return Plot(
         "error-cdf",
-        "How many sources are located within a distance",
-        "Share of the true sources that have an estimate within the distance; missed sources count as never located.",
+        "Sources located within a distance",
+        "Share of the true sources with an estimate within the distance. Missed sources count as never located.",
         "; ".join(_median_in_words(item) for item in shown),
         drawn,
     )
 
 
 def error_shares_by_snr(item: Stored) -> Plot:
-    """The same distribution, a curve for each bin of SNR."""
+    """Plot of the same distribution with one curve for each SNR bin."""
     drawn = _distance_drawing(item)
     evaluation = item.evaluation
     edges = whole_edges(evaluation.snr_db, evaluation.config.snr_edges_db)
@@ -131,9 +131,9 @@ def error_shares_by_snr(item: Stored) -> Plot:
         _add_shares(drawn, item, index == number, f"{bin_text(low, high)} dB", number)
     return Plot(
         "error-cdf-snr",
-        "Located within a distance, by SNR",
-        f"Share of the true sources located within the distance in scenes of each SNR, {item.name}.",
-        f"{item.name}: one rising curve for each of {len(edges) - 1} bins of SNR",
+        "Sources located within a distance, by SNR",
+        f"Share of the true sources located within the distance, for each SNR bin of {item.name}.",
+        f"{item.name}: one rising curve for each of {len(edges) - 1} SNR bins",
         drawn,
     )
 
@@ -164,7 +164,10 @@ def _ranges(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def recall_by_range(shown: Sequence[Stored]) -> Plot:
-    """Recall by the true range, from metrics.json: at both gates, or of several evaluations at the standard gate."""
+    """Plot of recall against the true range, from metrics.json.
+
+    One evaluation is shown at both gates, several only at the standard gate.
+    """
     drawn = styles.drawing("true range, m", "recall", yaxis={"range": [0, 1.05]}, barmode="group")
     drawn.update_xaxes(type="category")
     several = len(shown) > 1
@@ -174,33 +177,33 @@ def recall_by_range(shown: Sequence[Stored]) -> Plot:
         spread = styles.intervals([row[key] for row in rows], [row[f"{key}_interval"] for row in rows])
         look = {"marker": styles.bars(number), "error_y": spread, "name": item.name if several else title}
         drawn.add_trace(go.Bar(x=_ranges(rows), y=_column(rows, key), **look))
-    said = [_in_words(item.metrics["by_range"], "recall_standard", "range_m", "m") for item in shown]
+    texts = [_in_words(item.metrics["by_range"], "recall_standard", "range_m", "m") for item in shown]
     return Plot(
         "recall-range",
         "Sources found by range",
-        f"Share of the true sources at each range with a hit; bars are {_confidence(shown)} bootstrap intervals. A "
-        "false alarm has no true range, so there is no F1 by range.",
-        "; ".join(f"{item.name}: recall {text}" for item, text in zip(shown, said, strict=True)),
+        f"Share of the true sources at each range with a hit. Bars: {_confidence(shown)} bootstrap intervals. There is "
+        "no F1 by range, because a false alarm has no true range.",
+        "; ".join(f"{item.name}: recall {text}" for item, text in zip(shown, texts, strict=True)),
         drawn,
     )
 
 
 def error_by_range(shown: Sequence[Stored]) -> Plot:
-    """Median error, quartiles and median bound by the true range, from metrics.json."""
+    """Plot of median error, quartiles and median bound against the true range, from metrics.json."""
     drawn = styles.drawing("true range, m", "median position error, m", yaxis=styles.LOG)
     drawn.update_xaxes(type="category")
-    said = []
+    texts = []
     for number, item in enumerate(shown):
         rows = item.metrics["by_range"]
         quartiles = styles.intervals([row[_ERROR] for row in rows], [row["quartiles_position_error_m"] for row in rows])
         curve = {"x": _ranges(rows), "y": _column(rows, _ERROR), "error_y": quartiles, "name": item.name}
         drawn.add_trace(go.Scatter(**curve, **_look(number)))
         _add_bound(drawn, _ranges(rows), rows, item.name, number)
-        said.append(f"{item.name}, median in m: {_in_words(rows, _ERROR, 'range_m', 'm')}")
+        texts.append(f"{item.name}, median in m: {_in_words(rows, _ERROR, 'range_m', 'm')}")
     return Plot(
         "error-range",
         "Position error by range",
-        f"Median error of the pairs at each true range, bars from quartile to quartile{_with_bound(shown)}",
-        "; ".join(said),
+        f"Median position error of pairs at each true range. Bars: quartiles{_with_bound(shown)}",
+        "; ".join(texts),
         drawn,
     )

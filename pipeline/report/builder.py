@@ -1,4 +1,4 @@
-"""Puts a page together from what a run's folder holds, and writes it whole."""
+"""Builds the report of a run from the files in its folder."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -20,14 +20,14 @@ from pipeline.report.surface import surface
 from pipeline.report.tables import command, headline, lineage
 from pipeline.report.training import training_plots
 
-_DIGITS = 12  # of a commit that people are shown
+_DIGITS = 12  # digits of a commit to show
 
 
 def write_report(options: ReportOptions, logger: logging.Logger) -> Path:
-    """Writes the page of a run; its path.
+    """Writes the report of a run and returns its path.
 
     Raises:
-      ValueError: the folder is no run's, or something in it or in what it is compared with is not what it should be.
+      ValueError: the folder is not a run folder, or a file in it or in the evaluations to compare with is invalid.
     """
     run = find_run(options.run_dir)
     if run.evaluation is None and options.compare_with:
@@ -46,10 +46,10 @@ def write_report(options: ReportOptions, logger: logging.Logger) -> Path:
 
 def _about(run: RunFolder, shown: Sequence[Stored]) -> Iterator[str]:
     for item in shown[:1]:
-        asked = item.config.get("options", {})
-        scenes_of = f" of {asked['config']}, split {asked['split']}" if {"config", "split"} <= set(asked) else ""
+        used = item.config.get("options", {})
+        scenes_of = f" of {used['config']}, split {used['split']}" if {"config", "split"} <= set(used) else ""
         yield f"{item.estimator} on {item.metrics['scenes']} scenes{scenes_of}."
-    yield f"Made of {run.root} at {now()} by the code at commit {(git_commit() or 'unknown')[:_DIGITS]}."
+    yield f"Report of {run.root}, written at {now()} by commit {(git_commit() or 'unknown')[:_DIGITS]}."
 
 
 def _sections(
@@ -61,7 +61,7 @@ def _sections(
         yield detection(shown)
         scenario = shown[0].scenario
         if scenario is None:
-            logger.info(f"no scenes in 3-D: {shown[0].folder} does not say of what installation they are")
+            logger.info(f"no scenes in 3-D: {shown[0].folder} does not record the installation")
         elif options.scenes:
             yield scenes(shown[0], scenario, options.scenes)
         if (shown[0].folder / SPECTRA_FILE).is_file() and options.scenes:

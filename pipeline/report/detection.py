@@ -1,4 +1,4 @@
-"""What is reported and how sure: precision against recall over the score, its reliability, the number of sources."""
+"""Section of the report about detection: precision and recall, calibration of the score, number of sources."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,13 @@ from pipeline.report.parts import Plot, Section
 
 
 def detection(shown: Sequence[Stored]) -> Section:
-    """All of it, as far as there are scores."""
+    """The section; plots of the score are left out if there are no scores."""
     parts = [precision_against_recall(shown), reliability(shown), confusion(shown[0])]
-    return Section("decisions", "What is reported", parts)
+    return Section("detection", "Detection", parts)
 
 
 def precision_against_recall(shown: Sequence[Stored]) -> Plot:
-    """A curve for each evaluation with scores; a large marker where everything is reported."""
+    """Plot of precision against recall for each evaluation with scores, with a marker for all estimates."""
     axis = {"range": [0, 1.02]}
     drawn = styles.drawing("recall", "precision", xaxis=axis, yaxis=axis)
     ends = []
@@ -34,19 +34,19 @@ def precision_against_recall(shown: Sequence[Stored]) -> Plot:
         drawn.add_trace(go.Scatter(x=recall, y=precision, name=item.name, mode="lines", **look))
         last = {"x": recall[-1:], "y": precision[-1:], "marker": {**styles.marker(number), "size": 12}}
         drawn.add_trace(go.Scatter(**last, name=f"{item.name}, as reported", mode="markers", showlegend=False))
-        ends.append(f"{item.name}: precision {precision[-1]:.3f} at recall {recall[-1]:.3f} where all is reported")
+        ends.append(f"{item.name}: precision {precision[-1]:.3f} at recall {recall[-1]:.3f} with all estimates")
     return Plot(
         "precision-recall",
         "Precision against recall over the score",
-        "What only estimates of a score or above would give, standard gate; the marker is where all that was found is "
-        "reported.",
+        "Precision and recall at the standard gate when only estimates above a score are reported. The marker shows "
+        "the result with all estimates.",
         "; ".join(ends),
         drawn,
     )
 
 
 def reliability(shown: Sequence[Stored]) -> Plot:
-    """Hit rate against score in ten bins with the number of estimates below, from metrics.json."""
+    """Plot of hit rate against score in ten bins, with the number of estimates below, from metrics.json."""
     judged = [(number, item) for number, item in enumerate(shown) if item.metrics.get("calibration") is not None]
     drawn = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.06)
     frame = styles.drawing("", "", height=520)
@@ -72,16 +72,16 @@ def reliability(shown: Sequence[Stored]) -> Plot:
     errors = [(item.name, item.metrics["calibration"]["expected_calibration_error"]) for _, item in judged]
     return Plot(
         "reliability",
-        "Does the score mean the probability of a hit",
-        "Share of hits among the estimates in each tenth of the score, with Wilson intervals, and how many there are; "
-        "on the dotted line the score is the probability of a hit.",
+        "Calibration of the score",
+        "Share of hits among the estimates in ten bins of the score, with Wilson intervals, and number of estimates. "
+        "On the dotted line the score equals the probability of a hit.",
         "; ".join(f"{name}: expected calibration error {error:.3f}" for name, error in errors),
         drawn,
     )
 
 
 def confusion(item: Stored) -> Plot:
-    """How many sources were reported where there were so many: counts in the cells, shares of a row as shade."""
+    """Plot of the confusion matrix of the number of sources: counts as text, shares of a row as colour."""
     counts = np.array(item.metrics["num_sources_confusion"])
     present = np.flatnonzero(counts.sum(axis=1))
     counts = counts[present]
@@ -100,7 +100,7 @@ def confusion(item: Stored) -> Plot:
             texttemplate="%{text}",
             hovertemplate="%{y} present, %{x} reported: %{text}<extra></extra>",
             textfont={"color": styles.BLACK},
-            colorscale=["#F7FBFF", "#6BAED6"],  # light enough for what is written on it
+            colorscale=["#F7FBFF", "#6BAED6"],  # light enough for the text
             zmin=0,
             zmax=1,
             xgap=2,
@@ -114,7 +114,7 @@ def confusion(item: Stored) -> Plot:
     return Plot(
         "num-sources",
         "Number of sources",
-        f"Scenes by how many sources there are and how many {item.name} reported: right in {right:.0%} of them.",
+        f"Scenes by true number of sources and number reported by {item.name}; correct in {right:.0%} of the scenes.",
         f"{item.name}: the right number in {right:.1%} of {item.metrics['scenes']} scenes",
         drawn,
     )

@@ -1,4 +1,4 @@
-"""Evaluations as they were left: figures from metrics.json, matches from scenes.npz, counted as they were."""
+"""Reads stored evaluations: metrics from metrics.json, and scenes from scenes.npz, matched with the same settings."""
 
 import dataclasses
 import math
@@ -20,10 +20,10 @@ _SECTIONS = ("scenes", "standard", "strict", "by_snr", "by_range", "num_sources_
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """An evaluation that is shown.
+    """A stored evaluation.
 
-    name: what its curves are called. folder: where. metrics: metrics.json, None for a figure without a value.
-    evaluation: its scenes, matched. config: config.json, empty where there is none.
+    name: name of its curves. folder: its folder. metrics: content of metrics.json; None for a metric without a value.
+    evaluation: its scenes, matched. config: content of config.json, empty if there is none.
     """
 
     name: str
@@ -34,19 +34,19 @@ class Stored:
 
     @property
     def estimator(self) -> str:
-        """What was scored."""
+        """Description of the evaluated estimator."""
         return str(self.metrics.get("estimator", "not recorded"))
 
     @property
     def scenario(self) -> Scenario | None:
-        """The installation of its scenes; None where the record of it is gone."""
+        """The installation of the scenes; None if it is not recorded or its file no longer exists."""
         try:
             return scene_set(self.config["options"]["config"]).config.scenario
         except (KeyError, TypeError, ValueError, OSError):
             return None
 
     def minus(self, other: "Stored") -> dict[str, Difference] | None:
-        """Paired differences to another evaluation; None where its scenes are others."""
+        """Paired differences to another evaluation; None if it has other scenes."""
         try:
             return compare(self.evaluation, other.evaluation)
         except ValueError:
@@ -54,14 +54,14 @@ class Stored:
 
 
 def read_evaluations(flag: str, folders: Sequence[Path]) -> list[Stored]:
-    """Evaluations under names that tell them apart.
+    """Reads evaluations and gives them distinct names.
 
     Args:
-      flag: what a user gave them by, for errors.
+      flag: command-line option of the folders, for error messages.
       folders: output folders of `python -m pipeline.evaluate`.
 
     Raises:
-      ValueError: one is none.
+      ValueError: a folder does not hold a complete evaluation.
     """
     for folder in folders:
         if not is_evaluation(folder):
@@ -75,8 +75,10 @@ def _read(folder: Path, name: str) -> Stored:
     metrics = read_record(folder / "metrics.json")
     for key in _SECTIONS:
         if key not in metrics:
-            raise ValueError(f"metrics.json: expected an evaluation's at {folder / 'metrics.json'}, got none of {key}")
-    evaluation = evaluate_predictions(load_predictions(folder / "scenes.npz"), _counted_by(metrics["settings"]))
+            raise ValueError(
+                f"metrics.json: expected the metrics of an evaluation at {folder / 'metrics.json'}, got no {key}"
+            )
+    evaluation = evaluate_predictions(load_predictions(folder / "scenes.npz"), _metrics_config(metrics["settings"]))
     if evaluation.truth.num_scenes != metrics["scenes"]:
         raise ValueError(
             f"scenes.npz: expected the {metrics['scenes']} scenes of metrics.json in {folder}, "
@@ -86,11 +88,11 @@ def _read(folder: Path, name: str) -> Stored:
     return Stored(name, folder, metrics, evaluation, read_record(config) if config.is_file() else {})
 
 
-def _counted_by(settings: dict[str, Any]) -> MetricsConfig:
-    """The settings as metrics.json has them.
+def _metrics_config(settings: dict[str, Any]) -> MetricsConfig:
+    """The settings of the metrics in metrics.json.
 
     Raises:
-      ValueError: they are none.
+      ValueError: the settings are incomplete or invalid.
     """
     try:
         gates = {name: Gate(**settings[name]) for name in ("standard_gate", "strict_gate")}
@@ -101,13 +103,13 @@ def _counted_by(settings: dict[str, Any]) -> MetricsConfig:
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
-    """The last parts of each path, as many as tell all of them apart; of a run's evaluation/ the run's, too."""
+    """Shortest endings of the paths that are all different; "evaluation" is preceded by the name of its run folder."""
     whole = [folder.absolute().parts for folder in folders]
     depth = next((n for n in range(1, max(map(len, whole))) if len({parts[-n:] for parts in whole}) == len(whole)), 1)
     return ["/".join(parts[-max(depth, 2 if parts[-1] == "evaluation" else 1) :]) for parts in whole]
 
 
 def limits(bin_edges: Sequence[float | None]) -> tuple[float, float]:
-    """A bin of metrics.json, whose open end is null."""
+    """Limits of a bin in metrics.json; null stands for an open end."""
     low, high = bin_edges
     return (-math.inf if low is None else low, math.inf if high is None else high)

@@ -14,15 +14,15 @@
 
   const draw = async (part) => {
     const inSpace = part.classList.contains("space");
-    if (inSpace && !hasWebGL) return; // its picture stays
+    if (inSpace && !hasWebGL) return; // the still image is shown instead
     const plot = part.querySelector(".plot");
     const { data, layout } = JSON.parse(part.querySelector("script").textContent);
     if (inSpace && innerWidth < 700) {
-      layout.height = 390; // as large a scene as does not cut off its sides
+      layout.height = 390; // the largest height that does not cut off the scene
       for (const axis of "xyz") layout.scene[`${axis}axis`].nticks = 4;
     }
-    if (touched && !inSpace) layout.dragmode = false; // a finger scrolls the page
-    part.classList.add("drawn"); // before it is drawn, so that it has a width
+    if (touched && !inSpace) layout.dragmode = false; // touch gestures scroll the page
+    part.classList.add("drawn"); // first, so that the plot has a width
     try {
       await Plotly.newPlot(plot, data, layout, config);
       if (!inSpace) plots.push({ plot, height: layout.height });
@@ -35,12 +35,12 @@
   const all = async () => {
     for (const part of document.querySelectorAll(".part.figure")) {
       await draw(part);
-      await new Promise((next) => setTimeout(next)); // the page stays responsive meanwhile
+      await new Promise((next) => setTimeout(next)); // keeps the page responsive
     }
     document.documentElement.dataset.drawn = "all";
   };
 
-  const paper = { width: 680, height: 320, autosize: false }; // two on a page
+  const paper = { width: 680, height: 320, autosize: false }; // two plots on a printed page
   addEventListener("beforeprint", () => plots.forEach(({ plot }) => Plotly.relayout(plot, paper)));
   addEventListener("afterprint", () =>
     plots.forEach(({ plot, height }) => Plotly.relayout(plot, { width: null, height, autosize: true })),

@@ -1,4 +1,4 @@
-"""Parts as one HTML file that needs no network: Plotly's script is in it once, its policy forbids to load anything."""
+"""Formats sections as one HTML file that works offline: it contains Plotly's script and blocks all requests."""
 
 import base64
 import html
@@ -13,15 +13,15 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 
 
 def page(title: str, about: Sequence[str], sections: Sequence[Section]) -> str:
-    """The whole file.
+    """The HTML text of a page.
 
     Args:
-      title: of the page.
-      about: sentences below it.
-      sections: those without a part are left out.
+      title: title of the page.
+      about: paragraphs below the title.
+      sections: the sections; empty ones are left out.
     """
-    there = [section for section in sections if section.parts]
-    links = "".join(f'<li><a href="#{section.name}">{html.escape(section.title)}</a></li>' for section in there)
+    used = [section for section in sections if section.parts]
+    links = "".join(f'<li><a href="#{section.name}">{html.escape(section.title)}</a></li>' for section in used)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -29,7 +29,7 @@ def page(title: str, about: Sequence[str], sections: Sequence[Section]) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <title>{html.escape(title)}</title>
-<style>{_beside("page.css")}</style>
+<style>{_package_file("page.css")}</style>
 </head>
 <body>
 <header>
@@ -39,15 +39,15 @@ def page(title: str, about: Sequence[str], sections: Sequence[Section]) -> str:
 <nav aria-label="Sections"><ul>{links}</ul></nav>
 </header>
 <main>
-{"".join(map(_section, there))}</main>
+{"".join(map(_section, used))}</main>
 <script>{get_plotlyjs()}</script>
-<script>{_beside("page.js")}</script>
+<script>{_package_file("page.js")}</script>
 </body>
 </html>
 """
 
 
-def _beside(name: str) -> str:
+def _package_file(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
@@ -61,7 +61,7 @@ def _section(section: Section) -> str:
 
 
 def _part(part: Part) -> str:
-    head = f'<h3>{html.escape(part.title)}</h3>\n<p class="says">{html.escape(part.says)}</p>\n'
+    head = f'<h3>{html.escape(part.title)}</h3>\n<p class="caption">{html.escape(part.caption)}</p>\n'
     if isinstance(part, Plot):
         return _figure(part, head)
     kind, body = ("table", _table(part)) if isinstance(part, Table) else ("listing", _listing(part))
@@ -69,7 +69,7 @@ def _part(part: Part) -> str:
 
 
 def _figure(plot: Plot, head: str) -> str:
-    """The drawing as JSON, which the page's script hands to Plotly; no "<" in it can end the element."""
+    """A plot as JSON for the script of the page. "<" is escaped, so that no text can end the script element."""
     kind = "figure" if plot.still is None else "figure space"
     alt = html.escape(f"{plot.title}. {plot.alt}.")
     drawing = plot.drawing.to_json().replace("<", "\\u003c")

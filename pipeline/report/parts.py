@@ -1,4 +1,4 @@
-"""What a page is made of: sections of plots, tables and listings, each with one sentence that says what it shows."""
+"""Parts of a page: sections of plots, tables and listings, each with a title and a caption."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,43 +7,43 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """A figure of Plotly's.
+    """A Plotly figure.
 
-    name: its id on the page. title. says: what it shows. alt: the same for who cannot see it, with numbers.
-    drawing: a `plotly.graph_objects.Figure`. still: PNG that stands for it on paper and where there is no WebGL.
+    name: id on the page. title: heading. caption: description. alt: text alternative with numbers.
+    drawing: a `plotly.graph_objects.Figure`. still: PNG image for printing and for browsers without WebGL.
     """
 
     name: str
     title: str
-    says: str
+    caption: str
     alt: str
     drawing: Any
     still: bytes | None = None
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing in it has a value."""
+        """Whether no trace has a value."""
         return not any(value is not None for trace in self.drawing.data for value in trace.y or ())
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of text; the first cell of each is its heading."""
+    """A table of text; the first cell of a row is its heading."""
 
     name: str
     title: str
-    says: str
+    caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """Lines to be copied."""
+    """Lines of text to copy, such as commands."""
 
     name: str
     title: str
-    says: str
+    caption: str
     lines: Sequence[str]
 
 
@@ -52,12 +52,12 @@ Part = Plot | Table | Listing
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """Parts under a heading; plots without a value are left out."""
+    """Parts under a heading. Empty plots are removed."""
 
     name: str
     title: str
     parts: Sequence[Part]
 
     def __post_init__(self) -> None:
-        there = [part for part in self.parts if not (isinstance(part, Plot) and part.is_empty)]
-        object.__setattr__(self, "parts", there)
+        kept = [part for part in self.parts if not (isinstance(part, Plot) and part.is_empty)]
+        object.__setattr__(self, "parts", kept)

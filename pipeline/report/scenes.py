@@ -1,6 +1,5 @@
-"""Single scenes in 3-D: the surface, where the sources are, where the estimates lie and how sure they are of it."""
+"""Section of the report with single scenes in 3-D: surface, true sources, estimates and error ellipsoids."""
 
-import io
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +9,7 @@ from models.physics.geometry import Scenario
 from pipeline.figures import space, styles
 from pipeline.figures.plots import BLUE, GREY, VERMILION
 from pipeline.figures.scene_plots import pick_scenes, plot_scene
+from pipeline.figures.spectrum_plots import png
 from pipeline.metrics.evaluation import Evaluation
 from pipeline.report.evaluations import Stored
 from pipeline.report.parts import Plot, Section
@@ -18,7 +18,7 @@ _LOOKS = {True: ("within the gate", BLUE, "circle"), False: ("outside the gate",
 
 
 def scenes(item: Stored, scenario: Scenario, count: int) -> Section:
-    """Some scenes by rising SNR; the choice does not look at the answer."""
+    """The section with `count` scenes by rising SNR, see `pick_scenes`."""
     chosen = pick_scenes(item.evaluation, count)
     return Section("scenes", "Scenes", [_scene(item.evaluation, scenario, scene) for scene in chosen])
 
@@ -26,16 +26,16 @@ def scenes(item: Stored, scenario: Scenario, count: int) -> Section:
 def _scene(evaluation: Evaluation, scenario: Scenario, scene: int) -> Plot:
     hits, true = int(evaluation.standard.hits[scene]), int(evaluation.truth.num_sources[scene])
     found = int(evaluation.found.num_sources[scene])
-    said = f"{hits} of {true} sources found, {found - hits} false"
+    summary = f"{hits} of {true} sources found, {found - hits} false"
     ellipsoids = f" with {space.PROBABILITY:.0%} error ellipsoids" if _has_covariance(evaluation, scene) else ""
     return Plot(
         f"scene-{scene}",
         f"Scene {scene}, SNR {evaluation.snr_db[scene]:.0f} dB".replace("-", "\N{MINUS SIGN}"),
-        f"{said}. Circles are true sources, dots and diamonds estimates{ellipsoids}, the plate at the origin is the "
-        "surface; drag to turn it.",
-        f"scene {scene}: {said}",
+        f"{summary}. Circles: true sources. Dots and diamonds: estimates{ellipsoids}. Plate at the origin: surface. "
+        "Drag to rotate.",
+        f"scene {scene}: {summary}",
         scene_drawing(evaluation, scenario, scene),
-        _still(evaluation, scenario, scene),
+        png(plot_scene(evaluation, scenario, scene), dpi=100),
     )
 
 
@@ -43,14 +43,8 @@ def _has_covariance(evaluation: Evaluation, scene: int) -> bool:
     return bool(np.isfinite(evaluation.found.position_cov_m2[scene]).any())
 
 
-def _still(evaluation: Evaluation, scenario: Scenario, scene: int) -> bytes:
-    picture = io.BytesIO()
-    plot_scene(evaluation, scenario, scene).savefig(picture, format="png", dpi=100, facecolor="white")
-    return picture.getvalue()
-
-
 def scene_drawing(evaluation: Evaluation, scenario: Scenario, scene: int) -> go.Figure:
-    """A scene in metres, equal scales along all axes."""
+    """A Plotly figure of a scene, in metres, with equal scales along all axes."""
     drawn = styles.drawing("", "", height=520)
     drawn.add_trace(space.surface(scenario.array))
     drawn.add_trace(space.edges(scenario.field_of_view))
@@ -60,8 +54,8 @@ def scene_drawing(evaluation: Evaluation, scenario: Scenario, scene: int) -> go.
     drawn.add_trace(
         _lines([(true_m[table.true_slot[row]], found_m[table.found_slot[row]]) for row in rows[table.is_pair[rows]]])
     )
-    there = true_m[evaluation.truth.used[scene]]
-    drawn.add_trace(_points(there, "true source", {"symbol": "circle-open", "size": 9, "color": styles.BLACK}))
+    true_sources_m = true_m[evaluation.truth.used[scene]]
+    drawn.add_trace(_points(true_sources_m, "true source", {"symbol": "circle-open", "size": 9, "color": styles.BLACK}))
     for hit, (name, colour, symbol) in _LOOKS.items():
         slots = table.found_slot[rows[table.is_found[rows] & (hits[rows] == hit)]]
         if slots.size:
@@ -75,20 +69,20 @@ def scene_drawing(evaluation: Evaluation, scenario: Scenario, scene: int) -> go.
 
 
 def _points(places_m: np.ndarray, name: str, look: dict[str, object], score: np.ndarray | None = None) -> go.Scatter3d:
-    """Markers at places [n, 3], with scores [n] where they have some."""
-    said = [f"{np.linalg.norm(place):.2f} m away" for place in places_m]
+    """Markers at positions [n, 3] in metres, optionally with scores [n]."""
+    texts = [f"range {np.linalg.norm(place):.2f} m" for place in places_m]
     if score is not None:
-        said = [
+        texts = [
             f"{text}, score {value:.2f}" if np.isfinite(value) else text
-            for text, value in zip(said, score, strict=True)
+            for text, value in zip(texts, score, strict=True)
         ]
     return go.Scatter3d(
-        **space.xyz(places_m), name=name, mode="markers", marker=look, text=said, hovertemplate=space.HOVER
+        **space.xyz(places_m), name=name, mode="markers", marker=look, text=texts, hovertemplate=space.HOVER
     )
 
 
 def _lines(pairs: list[tuple[np.ndarray, np.ndarray]]) -> go.Scatter3d:
-    """From each true source to its estimate."""
+    """Lines from each true source to its estimate."""
     gap = np.full(3, np.nan)
     points = np.array([point for one, other in pairs for point in (one, other, gap)]).reshape(-1, 3)
     look = {"color": GREY, "width": 3}

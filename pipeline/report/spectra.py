@@ -1,4 +1,4 @@
-"""MVDR spectra of single scenes as maps, with the true sources and the estimates on them."""
+"""Section of the report with MVDR spectra of single scenes, true sources and estimates."""
 
 from collections.abc import Iterator
 
@@ -15,11 +15,11 @@ from pipeline.report.parts import Plot, Section
 
 _DYNAMIC_RANGE_DB = 25.0
 _VIEWS = {"elevation": "range", "range": "elevation"}
-"""What is drawn over the azimuth, and the axis of which the best is taken."""
+"""Vertical axis of each map, and the axis over which the maximum is taken."""
 
 
 def spectra_section(evaluation: Evaluation, spectra: Spectra) -> Section:
-    """Two maps of every scene that has a spectrum."""
+    """The section with two maps of every scene that has a spectrum."""
     shown = range(min(len(spectra.spectrum_db), evaluation.truth.num_scenes))
     return Section("spectra", "Spectra", [plot for scene in shown for plot in _plots(evaluation, spectra, scene)])
 
@@ -31,15 +31,22 @@ def _plots(evaluation: Evaluation, spectra: Spectra, scene: int) -> Iterator[Plo
         yield Plot(
             f"spectrum-{scene}-{over}",
             f"Scene {scene}, {snr}: azimuth and {over}",
-            f"MVDR spectrum at the best {best} of each point, dB above its lowest point. Circles are the {true} true "
-            f"sources, crosses the {found} estimates, which the likelihood has refined.",
+            f"Maximum of the MVDR spectrum over {best}, in dB above the minimum of the spectrum. Circles: {true} true "
+            f"sources. Crosses: {found} estimates after refinement by maximum likelihood.",
             f"{true} true sources, {found} estimates",
             spectrum_drawing(evaluation, spectra, scene, over),
         )
 
 
 def spectrum_drawing(evaluation: Evaluation, spectra: Spectra, scene: int, over: str) -> go.Figure:
-    """A map over azimuth and "elevation" or "range", the latter evenly in 1 / range."""
+    """A map of the spectrum over azimuth and elevation, or over azimuth and 1 / range.
+
+    Args:
+      evaluation: matched scenes.
+      spectra: spectra of the first scenes.
+      scene: index of the scene.
+      over: "elevation" or "range", the vertical axis.
+    """
     volume = spectra.spectrum_db[scene].astype(float)
     by_range = over == "range"
     heights = volume.max(axis=1 if by_range else 2).T
@@ -73,13 +80,13 @@ def spectrum_drawing(evaluation: Evaluation, spectra: Spectra, scene: int, over:
 def _points(sources: Sources, scene: int, by_range: bool, name: str, look: dict[str, object]) -> go.Scatter:
     used = sources.used[scene]
     y = 1.0 / sources.range_m[scene, used] if by_range else sources.elevation_deg[scene, used]
-    said = [f"{name}, {range_m:.2f} m" for range_m in sources.range_m[scene, used]]
+    texts = [f"{name}, {range_m:.2f} m" for range_m in sources.range_m[scene, used]]
     return go.Scatter(
         x=styles.numbers(sources.azimuth_deg[scene, used]),
         y=styles.numbers(y),
         name=name,
         mode="markers",
         marker=look,
-        text=said,
+        text=texts,
         hovertemplate="%{text}<extra></extra>",
     )

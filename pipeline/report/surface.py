@@ -1,4 +1,4 @@
-"""The surface of a calibration: amplitude, phase and standard error of every element, and which are dead."""
+"""Section of the report about a calibration: amplitude, phase and standard error of every element."""
 
 import dataclasses
 from pathlib import Path
@@ -14,31 +14,31 @@ from pipeline.figures.plots import VERMILION
 from pipeline.report.parts import Plot, Section
 from serving.client.calibration import read_calibration
 
-_PHASES = "Phase"  # a scale that closes on itself
+_PHASES = "Phase"  # a cyclic colour scale
 
 
 def surface(path: Path) -> Section:
-    """Three maps of a calibration file.
+    """The section with three maps of a calibration file.
 
     Raises:
-      ValueError: it is none, or does not say of what surface it is.
+      ValueError: the file is not a calibration file, or does not describe its surface.
     """
-    told = read_calibration(path).about.get("surface", {})
+    described = read_calibration(path).about.get("surface", {})
     known = {field.name for field in dataclasses.fields(RISArray)}
     try:
-        array = RISArray(**{name: value for name, value in told.items() if name in known})
+        array = RISArray(**{name: value for name, value in described.items() if name in known})
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: about.surface: expected a surface, got: {error}") from None
     stored = read_stored(path, array)
     response, dead = stored.element_response, int(stored.dead.sum())
     most = max(1.2, float(np.abs(response).max()))
-    said = f"{dead} of {response.size} elements are dead"
+    summary = f"{dead} of {response.size} elements are dead"
     maps: tuple[tuple[str, str, np.ndarray, dict[str, Any]], ...] = (
         ("amplitude", "Amplitude", np.abs(response), {"colorscale": "Cividis", "cmin": 0, "cmax": most}),
         ("phase", "Phase, rad", np.angle(response), {"colorscale": _PHASES, "cmin": -np.pi, "cmax": np.pi}),
         ("deviation", "Standard error", stored.element_response_std, {"colorscale": "Cividis", "cmin": 0}),
     )
-    return Section("surface", "Surface as calibrated", [_plot(stored, array, *one, said) for one in maps])
+    return Section("surface", "Calibrated surface", [_plot(stored, array, *one, summary) for one in maps])
 
 
 def _plot(
@@ -48,20 +48,20 @@ def _plot(
     title: str,
     values: np.ndarray,
     look: dict[str, Any],
-    said: str,
+    summary: str,
 ) -> Plot:
     what, alive = title.partition(",")[0], values[~stored.dead]
     return Plot(
         f"surface-{name}",
         title,
-        f"{what} of every element's response at its place; a cross is a dead one: {said}.",
-        f"from {alive.min():.2f} to {alive.max():.2f}; {said}" if alive.size else said,
+        f"{what} of the response of every element at its position. Crosses: dead elements; {summary}.",
+        f"from {alive.min():.2f} to {alive.max():.2f}; {summary}" if alive.size else summary,
         _map(stored, array, values, look),
     )
 
 
 def _map(stored: StoredCalibration, array: RISArray, values: np.ndarray, look: dict[str, Any]) -> go.Figure:
-    """Values [N] at the places of the elements that reflect, crosses at the others."""
+    """A map of values [N] at the positions of the working elements, with crosses at the dead ones."""
     size = float(np.clip(216.0 / np.sqrt(values.size), 4.0, 24.0))
     colours = {"color": styles.numbers(values[~stored.dead]), "colorbar": {"thickness": 12}, **look}
     crossed = {"symbol": "square-x", "color": "#EEEEEE", "line": {"color": VERMILION, "width": 2}}
@@ -70,9 +70,9 @@ def _map(stored: StoredCalibration, array: RISArray, values: np.ndarray, look: d
     for name, which, marker in kinds:
         if which.any():
             place = [styles.numbers(column) for column in array.element_positions_m()[which].T]
-            said = [f"{name} {number}" for number in np.flatnonzero(which)]
+            texts = [f"{name} {number}" for number in np.flatnonzero(which)]
             hover = "%{text}" + (": %{marker.color:.3f}" if marker is kinds[0][2] else "") + "<extra></extra>"
-            shown = {"text": said, "hovertemplate": hover, "marker": {"size": size, **marker}}
+            shown = {"text": texts, "hovertemplate": hover, "marker": {"size": size, **marker}}
             drawn.add_trace(go.Scatter(x=place[0], y=place[1], name=name, mode="markers", **shown))
     drawn.update_layout(showlegend=bool(stored.dead.any()))
     drawn.update_yaxes(scaleanchor="x", constrain="domain")

@@ -1,4 +1,4 @@
-"""Tables of a page: the headline, differences, verdicts, what was pushed, where it all comes from, and the commands."""
+"""Tables of the report: summary, differences, verdicts, deployed versions, lineage and commands."""
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,19 +13,19 @@ from pipeline.release.versions import read_labels, read_release, versions_in
 from pipeline.report.evaluations import Stored
 from pipeline.report.parts import Listing, Part, Section, Table
 
-_DIGITS = 12  # of a hash that people are shown
+_DIGITS = 12  # digits of a hash to show
 _UNKNOWN = "\N{EN DASH}"
 _LEARNABILITY = "learnability.json"
 
 
 def headline(shown: Sequence[Stored]) -> Section:
-    """The figures that matter, a column an evaluation, and paired differences to the others."""
+    """The section with the main metrics, one column for each evaluation, and paired differences."""
     confidence = shown[0].metrics["settings"]["confidence"]
     rows = [[title, *(read(item.metrics) for item in shown)] for title, read in _FIGURES.items()]
     rows.insert(0, ["estimator", *(item.estimator for item in shown)])
-    says = f"Hits inside the standard gate; in brackets {confidence:.0%} bootstrap intervals over the scenes."
-    table = Table("headline", "Figures", says, ["", *(item.name for item in shown)], rows)
-    return Section("headline", "In short", [table, *_differences(shown)])
+    caption = f"Hits are counted at the standard gate. In brackets: {confidence:.0%} bootstrap intervals over scenes."
+    table = Table("headline", "Metrics", caption, ["", *(item.name for item in shown)], rows)
+    return Section("headline", "Summary", [table, *_differences(shown)])
 
 
 def _in_brackets(found: Mapping[str, Any], key: str, unit: str = "") -> str:
@@ -51,13 +51,13 @@ _FIGURES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "position error, median": lambda metrics: _value(metrics["median_position_error_m"], " m"),
     "position error, root mean square": lambda metrics: _in_brackets(metrics, "rmse_xyz_m", " m"),
     "calibration error of the score": _calibration_error,
-    "right number of sources": lambda metrics: _value(metrics["num_sources_accuracy"]),
+    "correct number of sources": lambda metrics: _value(metrics["num_sources_accuracy"]),
     "scenes": lambda metrics: f"{metrics['scenes']}",
 }
 
 
 def _differences(shown: Sequence[Stored]) -> Iterator[Table]:
-    """This evaluation minus each other one of the same scenes."""
+    """Table of the differences to each other evaluation on the same scenes."""
     names = {"f1": "F1", "strict_f1": "F1, strict gate", "rmse_xyz_m": "position error, root mean square, m"}
     others = [(item.name, found) for item in shown[1:] if (found := shown[0].minus(item)) is not None]
     if others:
@@ -71,22 +71,20 @@ def _differences(shown: Sequence[Stored]) -> Iterator[Table]:
             ]
             for key, title in names.items()
         ]
-        says = f"{shown[0].name} minus the other on the same scenes, paired: both are resampled with the same scenes."
-        yield Table("differences", "Differences", says, ["", *(f"minus {name}" for name, _ in others)], rows)
+        caption = f"{shown[0].name} minus another evaluation on the same scenes, with paired bootstrap intervals."
+        yield Table("differences", "Differences", caption, ["", *(f"minus {name}" for name, _ in others)], rows)
 
 
 def verdicts(run: RunFolder) -> Iterator[Part]:
-    """What the stages that judge said, and what learned how much."""
+    """Tables of the verdicts of all checks and of the result of the learnability check."""
     rows = []
     for path in run.verdicts:
         record = read_record(path)
         reasons = [check["reason"] for check in record.get("checks") or []] or record.get("reasons") or []
-        said = record.get("reason") or "; ".join(map(str, reasons))
-        rows.append([path.stem.replace("_", " "), str(record.get("verdict")), str(said or _UNKNOWN)])
+        reason = record.get("reason") or "; ".join(map(str, reasons))
+        rows.append([path.stem.replace("_", " "), str(record.get("verdict")), str(reason or _UNKNOWN)])
     if rows:
-        yield Table(
-            "verdicts", "Verdicts", "What each stage that judges said, and why.", ["", "verdict", "reason"], rows
-        )
+        yield Table("verdicts", "Verdicts", "Verdict and reason of each check.", ["", "verdict", "reason"], rows)
     for path in run.verdicts:
         if path.name == _LEARNABILITY:
             yield _learned(path)
@@ -100,27 +98,27 @@ def _learned(path: Path) -> Table:
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError(f"{path.name}: expected a record of python -m pipeline.learnability at {path}") from None
     rows = [[name, _value(f1), _value(objective)] for name, (f1, objective) in scores.items()]
-    says = (
-        f"The trained backbone beside others on {high - low} validation scenes that chose nothing in it; "
-        "a low objective is good."
+    caption = (
+        f"The trained backbone compared with others on {high - low} validation scenes that were not used to select it; "
+        "a lower objective is better."
     )
-    return Table("learned", "What was learned", says, ["", "F1", "objective"], rows)
+    return Table("learned", "Learnability", caption, ["", "F1", "objective"], rows)
 
 
 def lineage(run: RunFolder, compared: Sequence[Path], page_command: str) -> Section:
-    """Verdicts, pushed versions, stages and commands.
+    """The section with verdicts, deployed versions, stages and commands.
 
     Args:
-      run: what there is.
-      compared: folders of the evaluations it is compared with.
-      page_command: what made the page.
+      run: parts of the run.
+      compared: folders of the evaluations to compare with.
+      page_command: command that writes this report.
     """
     folders = (*run.manifests, *(folder for folder in compared if (folder / MANIFEST).is_file()))
     stages = _stages(folders)
     parts: list[Part] = [*verdicts(run), *_versions(run)]
     if stages:
         parts.append(_lineage(stages))
-    return Section("lineage", "Where it comes from", [*parts, _commands(folders, stages, page_command)])
+    return Section("lineage", "Lineage", [*parts, _commands(folders, stages, page_command)])
 
 
 def _versions(run: RunFolder) -> Iterator[Table]:
@@ -134,12 +132,12 @@ def _versions(run: RunFolder) -> Iterator[Table]:
             model, pushed = str(release.get("model", _UNKNOWN))[:_DIGITS], str(release.get("pushed", _UNKNOWN))
             rows.append([f"{base_path.name} {version.number}", state, model, pushed])
     if rows:
-        says = "Versions that a model server finds, the model in each by its hash."
-        yield Table("versions", "Pushed versions", says, ["version", "label", "model", "pushed"], rows)
+        caption = "Versions in the folder that a model server watches, with the hash of the model in each."
+        yield Table("versions", "Deployed versions", caption, ["version", "label", "model", "pushed"], rows)
 
 
 def _stages(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """Manifests in folders and of the stages behind them, in the order in which the stages are used."""
+    """Manifests in the folders and of all earlier stages, in the order of `STAGES`."""
     found: dict[str, dict[str, Any]] = {}
     for folder in folders:
         own = read_manifest(folder)
@@ -164,28 +162,28 @@ def _lineage(stages: Sequence[Mapping[str, Any]]) -> Table:
         ]
         for manifest in stages
     ]
-    says = "Every stage behind this run by the hash of options, inputs and code; what it read and left by theirs."
-    return Table("stages", "Lineage", says, ["stage", "run", "finished", "commit", "read", "left"], rows)
+    caption = "Every stage of this run with the hash of its options, inputs and code, and the hashes of all files."
+    return Table("stages", "Stages", caption, ["stage", "run", "finished", "commit", "inputs", "outputs"], rows)
 
 
 def command(stage: str, arguments: Sequence[str]) -> str:
-    """A stage as one types it."""
+    """The command line of a stage."""
     return f"python -m {module(stage)} {shlex.join(map(str, arguments))}".rstrip()
 
 
 def _commands(folders: Sequence[Path], stages: Sequence[Mapping[str, Any]], page_command: str) -> Listing:
     own = [command(manifest["fingerprint"]["stage"], manifest["command"][1:]) for manifest in stages]
-    says = "What made it, in order, at the commits above; a stage whose results are there already leaves them alone."
-    return Listing("commands", "Commands", says, [*_scene_commands(folders), *own, page_command])
+    caption = "The commands of this run in order, for the commits above. Stages with complete results are not repeated."
+    return Listing("commands", "Commands", caption, [*_scene_commands(folders), *own, page_command])
 
 
 def _scene_commands(folders: Sequence[Path]) -> list[str]:
-    """What simulates the scenes that the stages were told to read; a set of scenes has no manifest."""
+    """Commands that simulate the scenes that the stages read; they are not in a manifest."""
     found: dict[str, None] = {}
     for folder in folders:
         config = folder / "config.json"
-        told = read_record(config).get("options", {}) if config.is_file() else {}
-        if {"config", "data_dir"} <= set(told):
-            names = [told["config"]] if isinstance(told["config"], str) else told["config"]
-            found |= {command("data", ["--config", name, "--data-dir", told["data_dir"]]): None for name in names}
+        used = read_record(config).get("options", {}) if config.is_file() else {}
+        if {"config", "data_dir"} <= set(used):
+            names = [used["config"]] if isinstance(used["config"], str) else used["config"]
+            found |= {command("data", ["--config", name, "--data-dir", used["data_dir"]]): None for name in names}
     return list(found)

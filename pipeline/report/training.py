@@ -1,4 +1,4 @@
-"""How a training went: what it wrote to TensorBoard, an epoch at a time."""
+"""Plots of a training from its TensorBoard event files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +15,11 @@ _VALIDATION = {"val_f1": "F1 on validation scenes", "val_objective": "Objective 
 
 
 def training_plots(folder: Path, name: str) -> list[Plot]:
-    """F1, objective and losses of the training in a folder; none where nothing was written.
+    """Plots of F1, objective and losses of a training; an empty list if there are no event files.
 
     Args:
-      folder: of the training. name: what to call it.
+      folder: folder of the training.
+      name: name of the training in titles.
     """
     curves = read_scalars(folder / TENSORBOARD)
     plots = [_one(name, key, title, curves[key]) for key, title in _VALIDATION.items() if key in curves]
@@ -42,7 +43,7 @@ def _losses(name: str, losses: Mapping[str, Curve]) -> Plot:
     for number, (key, (epochs, values)) in enumerate(sorted(losses.items())):
         look = {"line": styles.line(number), "marker": styles.marker(number)}
         drawn.add_trace(go.Scatter(x=epochs, y=styles.numbers(values), name=key, mode="lines+markers", **look))
-    said = "; ".join(f"{key}: {values[0]:.3g} to {values[-1]:.3g}" for key, (_, values) in sorted(losses.items()))
+    alt = "; ".join(f"{key}: {values[0]:.3g} to {values[-1]:.3g}" for key, (_, values) in sorted(losses.items()))
     return Plot(
-        f"{name}-losses", f"Losses, {name}", f"Each part of the loss of {name}, mean over an epoch.", said, drawn
+        f"{name}-losses", f"Losses, {name}", f"Mean of each part of the loss over an epoch, {name}.", alt, drawn
     )

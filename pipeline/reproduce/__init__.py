@@ -1,1 +1,1 @@
-"""`ris-mvdr reproduce`: the figures of README and docs, measured anew; docs/reproduce.md."""
+"""`ris-mvdr reproduce`: measures the figures quoted in README and docs again; docs/reproduce.md."""

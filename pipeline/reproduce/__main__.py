@@ -9,7 +9,7 @@ from pipeline.reproduce.options import ReproduceOptions
 
 @command("reproduce", ReproduceOptions, lambda options: options.folder / "logs")
 def main(options: ReproduceOptions, logger: logging.Logger) -> int | None:
-    """Measures and compares, or lists."""
+    """Measures and compares the figures, or lists the tables."""
     if options.list_tables:
         from pipeline.reproduce.claims import read_claims
 

@@ -1,4 +1,4 @@
-"""A figure measured anew beside the quoted one: their intervals, and whether the two agree (docs/reproduce.md)."""
+"""Compares measured figures with quoted ones: intervals and agreement (docs/reproduce.md)."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ _SHARES = ("f1", "precision", "recall")
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """A figure with its 99 % interval."""
+    """A measured figure with its 99 % interval."""
 
     value: float
     low: float
@@ -28,9 +28,15 @@ class Measured:
 
 
 def measured(claim: Claim, evaluation: Evaluation, other: Evaluation | None = None) -> Measured:
-    """The claim's figure of an evaluation; minus that of the other one, paired, where there is one.
+    """Computes the figure of a claim from an evaluation, or its paired difference to another evaluation.
 
-    Shares are never surer than Wilson's score interval of as many sources: the bootstrap of one near 1 has no width.
+    The interval of a share is at least as wide as Wilson's score interval for the number of sources, because the
+    bootstrap interval of a share near 1 has no width.
+
+    Args:
+      claim: names the figure and the SNR range.
+      evaluation: evaluation of the claim's estimator.
+      other: evaluation of the estimator to subtract, on the same scenes; None if the claim is not a difference.
     """
     low, high = claim.snr_db or (-math.inf, math.inf)
     kept = (evaluation.snr_db >= low) & (evaluation.snr_db < high)
@@ -38,8 +44,8 @@ def measured(claim: Claim, evaluation: Evaluation, other: Evaluation | None = No
     weights = resample_weights(int(kept.sum()), config.resamples, config.seed)
     value, samples = _figure(claim, evaluation, kept, weights)
     if other is not None:
-        taken_off, other_samples = _figure(claim, other, kept, weights)
-        return Measured(value - taken_off, *percentile_interval(samples - other_samples, CONFIDENCE))
+        other_value, other_samples = _figure(claim, other, kept, weights)
+        return Measured(value - other_value, *percentile_interval(samples - other_samples, CONFIDENCE))
     low, high = percentile_interval(samples, CONFIDENCE)
     if claim.figure in _SHARES:
         wilson = wilson_interval(value, float(evaluation.standard.true[kept].sum()))
@@ -48,7 +54,7 @@ def measured(claim: Claim, evaluation: Evaluation, other: Evaluation | None = No
 
 
 def _figure(claim: Claim, evaluation: Evaluation, kept: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
-    """A figure of the kept scenes, and of each resample of them, [R]."""
+    """The figure for the kept scenes, and for each of their resamples, [R]."""
     if claim.figure == "median_error_m":
         return _median_error(evaluation, kept, weights)
     counts = evaluation.standard.select(kept)
@@ -69,20 +75,22 @@ def _median_error(evaluation: Evaluation, kept: np.ndarray, weights: np.ndarray)
 
 
 def wilson_interval(share: float, count: float) -> tuple[float, float]:
-    """Wilson's score interval of a share among `count`, at `CONFIDENCE`."""
+    """Wilson's score interval of a share of `count` items, at `CONFIDENCE`."""
     centre = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
     half = _Z / (1 + _Z**2 / count) * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
     return centre - half, centre + half
 
 
 def tolerance(quoted: Quoted, found: Measured, share_of_scenes: float) -> float:
-    """How far the two may be apart: root of the sum of the squared half-widths at 99 %, and the rounding.
+    """Largest accepted difference: root sum of squares of the half-widths at 99 %, plus the rounding.
 
     Args:
-      quoted: whose half-width is that of its interval; without one, the measured one's for its own number of scenes.
-      found: whose half-width counts on the side of the quoted value; it is at least what the quoted one's would be over
-        as many scenes, since a paired difference that no scene of a few shows has no width.
-      share_of_scenes: scenes measured over scenes quoted.
+      quoted: the quoted figure. Its half-width is that of its interval. Without an interval, it is that of the measured
+        figure, scaled to the quoted number of scenes.
+      found: the measured figure. Its half-width is taken on the side of the quoted value. It is at least the quoted
+        half-width scaled to the measured number of scenes: a paired difference that is zero in all of a few scenes has
+        an interval without width.
+      share_of_scenes: measured number of scenes divided by the quoted one.
     """
     side = found.high - found.value if quoted.value > found.value else found.value - found.low
     if quoted.interval is None:
@@ -94,5 +102,5 @@ def tolerance(quoted: Quoted, found: Measured, share_of_scenes: float) -> float:
 
 
 def agrees(quoted: Quoted, found: Measured, share_of_scenes: float) -> bool:
-    """Whether they are within `tolerance`; a figure without a value never is."""
+    """Whether the two differ by at most `tolerance`; False if the measured figure is NaN."""
     return abs(quoted.value - found.value) <= tolerance(quoted, found, share_of_scenes)

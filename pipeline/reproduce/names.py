@@ -1,4 +1,4 @@
-"""Names of the tables; light, so that options can be read without TensorFlow."""
+"""Names of the tables. The options import them without importing TensorFlow."""
 
 from pathlib import Path
 
@@ -8,5 +8,5 @@ FOLDER = shipped_path("docs/tables")
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """The tables there are, a TOML file each."""
+    """Names of all tables; each is a TOML file in the folder."""
     return sorted(path.stem for path in folder.glob("*.toml"))

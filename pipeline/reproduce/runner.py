@@ -1,4 +1,4 @@
-"""A reproduction: answers that are there are kept, the others measured, then every figure beside the quoted one."""
+"""Runs the estimators behind quoted figures, keeps their outputs on disk, and compares measured with quoted figures."""
 
 import functools
 import logging
@@ -33,30 +33,32 @@ from tfds_shards.simulator import CONFIGS, SceneConfig, simulate_scene
 WEIGHTS = ROOT / "models" / "weights" / "backbone.keras"
 _OUTPUTS = ("reproduction.json", "cells")
 _BATCH = 20
-_NEEDS_MANY = ("rmse_xyz_m",)  # a few far pairs decide it: not looked at with --quick
+_NEEDS_MANY = ("rmse_xyz_m",)  # a few distant pairs dominate it, so --quick does not check it
 
 
 class Needed(NamedTuple):
-    """An estimator on the first test scenes of a set."""
+    """An estimator and the first test scenes of a set, on which it must run."""
 
     estimator: str
     config: str
     scenes: int
 
     def path(self, folder: Path) -> Path:
-        """Where its answers lie."""
+        """File with the outputs of the estimator."""
         name = re.sub(r"\W+", "_", self.estimator).strip("_")
         return folder / "cells" / self.config / f"{name}_{self.scenes}.npz"
 
 
 def scenes_of(claim: Claim, quick: bool) -> int:
-    """How many scenes a claim is checked on."""
+    """Number of scenes on which a claim is checked."""
     return min(claim.scenes, QUICK_SCENES) if quick else claim.scenes
 
 
 def needed(claims: Sequence[Claim], quick: bool) -> list[Needed]:
-    """What the claims rest on, each (estimator, set) once with as many scenes as any of them asks for; those of one
-    estimator and one installation in a row."""
+    """The runs that the claims need: each pair of estimator and set once, with the largest number of scenes.
+
+    Runs of the same estimator and installation are consecutive, so that `make` can reuse the estimator.
+    """
     most: dict[tuple[str, str], int] = {}
     for claim in claims:
         for name in filter(None, (claim.estimator, claim.minus)):
@@ -68,10 +70,15 @@ def needed(claims: Sequence[Claim], quick: bool) -> list[Needed]:
 
 @functools.lru_cache(maxsize=1)
 def make(estimator: str, scenario: Scenario) -> Estimator:
-    """The estimator of that name or of those options of `evaluate`, WEIGHTS being the shipped ones.
+    """Creates an estimator.
+
+    Args:
+      estimator: name of an estimator of `benchmark`, or options of `evaluate`, in which WEIGHTS stands for the path of
+        the pretrained weights.
+      scenario: installation of the scenes.
 
     Raises:
-      ValueError: options that are none of `evaluate`.
+      ValueError: the options are not options of `evaluate`.
     """
     if not estimator.startswith("--"):
         return EstimatorCache(WEIGHTS).get(estimator, Cell("", SceneConfig("", scenario), scenario))
@@ -81,7 +88,7 @@ def make(estimator: str, scenario: Scenario) -> Estimator:
 
 
 def first_batches(config: SceneConfig, count: int) -> Iterator[dict[str, np.ndarray]]:
-    """The first test scenes of a set, those that `python -m pipeline.data` stores."""
+    """Simulates the first test scenes of a set, the same that `python -m pipeline.data` stores."""
     for first in range(0, count, _BATCH):
         numbers = range(first, min(first + _BATCH, count))
         yield scene_batch([simulate_scene(config, "test", number) for number in numbers], config.phase_bits)
@@ -89,7 +96,7 @@ def first_batches(config: SceneConfig, count: int) -> Iterator[dict[str, np.ndar
 
 def _measure_missing(folder: Path, rows: Sequence[Needed], logger: logging.Logger) -> None:
     missing = [row for row in rows if not row.path(folder).exists()]
-    logger.info(f"{len(rows)} estimators on sets of scenes, {len(rows) - len(missing)} of them done before")
+    logger.info(f"{len(rows)} pairs of estimator and data set, {len(rows) - len(missing)} of them already done")
     with tqdm(total=sum(row.scenes for row in missing), unit="scene", desc="reproduce") as progress:
         for row in missing:
             progress.set_postfix_str(f"{row.estimator} on {row.config}")
@@ -102,7 +109,7 @@ def _measure_missing(folder: Path, rows: Sequence[Needed], logger: logging.Logge
 
 
 def compared(claims: Sequence[Claim], folder: Path, quick: bool) -> list[dict[str, Any]]:
-    """A row a figure: what is quoted, what is measured, whether they agree."""
+    """One row for each claim: the quoted figure, the measured figure and whether they agree."""
     most = {(row.estimator, row.config): row for row in needed(claims, quick)}
 
     @functools.cache
@@ -121,7 +128,7 @@ def compared(claims: Sequence[Claim], folder: Path, quick: bool) -> list[dict[st
 
 
 def line(row: Mapping[str, Any]) -> str:
-    """A row for the console."""
+    """Formats a row for the console."""
     quoted, found = row["quoted"], row["measured"]
     interval = "" if quoted["interval"] is None else " [{:g}, {:g}]".format(*quoted["interval"])
     verdict = "agrees" if row["agrees"] else "DIFFERS"
@@ -132,18 +139,21 @@ def line(row: Mapping[str, Any]) -> str:
 
 
 def expected_fingerprint(options: ReproduceOptions) -> Fingerprint:
-    """What decides the answers; what the pages quote of them does not."""
+    """Fingerprint of the outputs of the estimators; the quoted figures are not part of it."""
     inputs = {"the weights": Input(output_digest(WEIGHTS), WEIGHTS)}
     left_out = ("output_dir", "list_tables")
     return fingerprint("reproduce", options, inputs, left_out=left_out)
 
 
 def reproduce(options: ReproduceOptions, logger: logging.Logger) -> bool:
-    """Measures what is missing and compares; whether all figures agree.
+    """Measures the missing figures and compares all of them with the quoted ones.
+
+    Returns:
+      Whether all figures agree.
 
     Raises:
       Differs: the folder holds another reproduction.
-      ValueError, OSError: a table whose file and page do not fit.
+      ValueError, OSError: a table and its page do not match.
     """
     chosen = names() if options.table == "all" else [options.table]
     claims = [claim for name in chosen for claim in read_claims(name)]
@@ -162,7 +172,9 @@ def reproduce(options: ReproduceOptions, logger: logging.Logger) -> bool:
         for row in rows:
             if row["table"] == name:
                 logger.info(f"  {line(row)}")
-    apart = sum(not row["agrees"] for row in rows)
-    verdict = f"FAIL: {apart} of {len(rows)} figures differ" if apart else f"PASS: all {len(rows)} figures agree"
+    differing = sum(not row["agrees"] for row in rows)
+    verdict = (
+        f"FAIL: {differing} of {len(rows)} figures differ" if differing else f"PASS: all {len(rows)} figures agree"
+    )
     logger.info(f"{verdict}; reproduction.json in {folder}")
-    return not apart
+    return not differing

@@ -1,16 +1,14 @@
 """Fingerprints of surfaces, to check that a calibration file belongs to an installation."""
 
-import hashlib
-import json
-
 from models.physics.geometry import RISArray
+from pipeline.common.digests import json_digest
 from pipeline.common.records import plain
 from serving.client.calibration import Calibration
 
 
 def surface_fingerprint(array: RISArray) -> str:
     """SHA-256 of the parameters of a surface."""
-    return hashlib.sha256(json.dumps(plain(array), sort_keys=True).encode()).hexdigest()
+    return json_digest(plain(array))
 
 
 def check_surface(calibration: Calibration, array: RISArray) -> None:

@@ -1,4 +1,4 @@
-"""The benchmark of `pipeline.bench`: it runs, and prints what it promises."""
+"""`pipeline.bench` runs and prints all run times."""
 
 import dataclasses
 import json
@@ -34,8 +34,8 @@ PROMISED = (
 
 
 def test_every_part_is_timed(eagerly, tmp_path: Path, monkeypatch, capsys) -> None:
-    """Step by step: graphs of the same functions are traced in other tests."""
-    config = dataclasses.replace(TINY, grid=GridConfig(11, 13, 5))  # which the spectrum's grid is a multiple of
+    """Runs eagerly; other tests trace the same functions."""
+    config = dataclasses.replace(TINY, grid=GridConfig(11, 13, 5))  # the grid of the spectrum is a multiple of it
     LocalizerWeights(Backbone(Scenario(), config)).save(tmp_path / "backbone.keras")
     options = ["--backbone", tmp_path / "backbone.keras", "--scenes", "2", "--repeats", "1", "--multipath.rounds", "0"]
     options += ["--output", tmp_path / "bench.json", "--log-dir", tmp_path / "logs"]
@@ -53,7 +53,7 @@ def test_every_part_is_timed(eagerly, tmp_path: Path, monkeypatch, capsys) -> No
 
 
 def test_the_record_of_the_release_holds_what_the_bench_measures() -> None:
-    """Names and positive numbers; times are the machine's."""
+    """Checks names and signs only; the times depend on the machine."""
     root = Path(__file__).parents[2]
     version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
     record = json.loads((root / "docs" / "benchmarks" / f"{version}.json").read_text())

@@ -1,4 +1,4 @@
-"""Suites are what they say, rows what the evaluation says; a benchmark that is stopped goes on, another is refused."""
+"""Suites, rows of results, and benchmarks that are resumed or rejected."""
 
 import csv
 import dataclasses
@@ -40,7 +40,7 @@ TINY = Suite(
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The suite snr in two small cells, with two figures."""
+    """A suite `snr` with two small cells and two figures."""
     monkeypatch.setattr(runner, "benchmark_suite", lambda name: TINY)
     monkeypatch.setattr(runner, "METRICS", {name: METRICS[name] for name in ("f1", "median_error_m")})
 
@@ -145,7 +145,7 @@ def test_a_row_has_no_value_where_there_is_none() -> None:
     row = measure(cell, lambda batch: silent(len(batch["snr_db"])), batches)
     assert row["recall"] == 0.0 and math.isnan(row["precision"]) and math.isnan(row["median_error_m"])
     assert row["median_bound_all_m"] == pytest.approx(np.nanmedian(batches[0]["bound_m"]))
-    assert row["seconds_a_scene"] is None  # one batch, which pays for tracing
+    assert row["seconds_a_scene"] is None  # the only batch includes tracing
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -164,11 +164,11 @@ def test_figures_show_every_estimator_and_stand_gaps(metric: str) -> None:
     assert len(looks) == len(expected)
 
 
-# The whole
+# Whole benchmarks
 
 
 def rows_of(folder: Path) -> list[dict]:
-    """The stored rows without what the clock decides."""
+    """The stored rows without run times."""
     rows = json.loads((folder / "results.json").read_text())["rows"]
     return [{name: value for name, value in row.items() if name != "seconds_a_scene"} for row in rows]
 
@@ -193,7 +193,7 @@ def test_a_stopped_benchmark_goes_on_and_ends_the_same(
     assert measured == ["0"] * 3 + ["20"] * 3
     assert rows_of(tmp_path / "stopped") == rows_of(tmp_path / "whole")
     runner.benchmark(options(tmp_path / "stopped", batch_size=3), LOGGER)
-    assert len(measured) == 6  # done: nothing is measured again
+    assert len(measured) == 6  # complete: nothing is measured again
     assert re.search(r"scene/s|s/scene", capsys.readouterr().err)
 
     with (tmp_path / "stopped" / "results.csv").open() as file:
@@ -219,7 +219,7 @@ def test_other_options_are_refused_by_what_differs(tiny: None, tmp_path: Path) -
 
 
 def test_time_is_not_drawn_where_it_was_not_taken(tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All scenes in one call: it pays for tracing."""
+    """If all scenes are one batch, there is no run time, because the batch includes tracing."""
     monkeypatch.setattr(runner, "METRICS", {name: METRICS[name] for name in ("resolved", "seconds_a_scene")})
     rows = runner.benchmark(options(tmp_path, estimators=("chance",)), LOGGER)
     assert [row["seconds_a_scene"] for row in rows] == [None, None]

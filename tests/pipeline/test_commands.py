@@ -1,4 +1,4 @@
-"""What all stages have in common as commands: help at once, one error line, exit statuses, logs, a quiet console."""
+"""Stages as commands: fast help, one-line errors, exit statuses, log files and a quiet console."""
 
 import dataclasses
 import logging
@@ -138,7 +138,7 @@ def test_it_passes_options_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert capsys.readouterr().err == expected
 
 
-# A stage of our own
+# A stage for these tests
 
 
 @stage_options(frozen=True)
@@ -152,7 +152,7 @@ class Options:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, work, *arguments: object) -> int:
-    """Runs the stage; its exit status."""
+    """Runs the stage and returns its exit status."""
     monkeypatch.setattr(sys, "argv", ["nothing", *map(str, arguments)])
     try:
         run_stage("nothing", Options, work, lambda options: options.out / "logs")
@@ -163,7 +163,7 @@ def run(monkeypatch: pytest.MonkeyPatch, work, *arguments: object) -> int:
 
 
 def refuse(error: BaseException):
-    """A stage's work that comes to nothing but an error."""
+    """The work of a stage that raises an error."""
 
     def work(options: Options, logger: logging.Logger) -> None:
         raise error
@@ -238,7 +238,7 @@ def test_options_win_over_defaults_that_stand_in(tmp_path: Path, monkeypatch: py
 
 
 def noisy(options: Options, logger: logging.Logger) -> None:
-    """Says something by every way a library has."""
+    """Writes a message in every way that a library can."""
     os.write(2, b"from the depths\n")
     logging.getLogger("tensorflow").warning("a library's logger")
     warnings.warn("a warning", stacklevel=1)

@@ -1,4 +1,4 @@
-"""The evaluation from stored scenes through a real SavedModel to its files, and what it says when it cannot."""
+"""Evaluation from stored scenes through a real SavedModel to the output files, and its error messages."""
 
 import csv
 import json
@@ -41,7 +41,7 @@ FIGURES = {"scenes", "snr", "position_error", "num_sources", "range", "bound", "
 
 
 class BackProjection(tf.Module):
-    """A localizer small enough for a test: the grid point with the most back-projected power is the one source."""
+    """A small localizer: its only source is the grid point with the largest back-projected power."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two versions of the model, and a later one that is not finished."""
+    """Two versions of the model, and a later incomplete one."""
     directory = tmp_path_factory.mktemp("model")
     module = BackProjection()
     for version in ("9", "10"):
@@ -97,7 +97,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def output_dir(tmp_path_factory: pytest.TempPathFactory, data_dir: Path, model_dir: Path) -> Path:
-    """What one evaluation of the SavedModel left."""
+    """Output folder of an evaluation of the SavedModel."""
     directory = tmp_path_factory.mktemp("output")
     options = EvaluateOptions(
         output_dir=directory,
@@ -133,7 +133,7 @@ def test_a_saved_model_leaves_metrics_scenes_and_figures(output_dir: Path) -> No
     assert metrics["scenes"] == metrics["estimates"] == NUM_SCENES
     assert sum(row["scenes"] for row in metrics["by_snr"]) == NUM_SCENES
     assert metrics["scenes_per_second"] > 0
-    assert metrics["position_covariance"] is None  # the model has none
+    assert metrics["position_covariance"] is None  # the model has no covariances
     assert {path.stem for path in (output_dir / "figures").iterdir()} == FIGURES
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (output_dir / "figures").iterdir())
 
@@ -169,7 +169,7 @@ def test_the_saved_model_and_the_module_it_was_made_of_agree(output_dir: Path, d
 def test_back_projection_beats_chance(
     output_dir: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """Real signals reach the estimator: its strongest point is nearer to a source than a guess; and the comparison."""
+    """Signals reach the estimator: its estimate is nearer to a source than a guess. Also tests the comparison."""
     run_main(
         monkeypatch, "--chance", "--data-dir", data_dir, "--config", CONFIG, "--scenes", NUM_SCENES,
         "--output-dir", tmp_path, "--compare-with", output_dir, "--no-figures",
@@ -195,7 +195,7 @@ def test_a_served_model_answers_as_the_saved_one_does(
 ) -> None:
     manager = ModelManager(ManagerConfig(), load_servable, lambda: None)
     config = single_model("back_projection", model_dir)
-    config.model_config_list.config[0].model_version_policy.specific.versions.append(10)  # 11 is not finished
+    config.model_config_list.config[0].model_version_policy.specific.versions.append(10)  # 11 is incomplete
     manager.reload(config)
     loop = EventLoopThread()
     server = GrpcServer(ServerCore(manager, Metrics()), GrpcConfig(port=0), loop, CallGate())
@@ -302,4 +302,4 @@ def test_figures_of_an_answer_without_any_pair_are_drawn(tmp_path: Path) -> None
 
 def test_no_file_is_left_half_written(output_dir: Path) -> None:
     leftovers = {path.name for path in output_dir.rglob(".*") if path.is_file()}
-    assert leftovers <= {".lock"}  # it is held by a process, not by being there
+    assert leftovers <= {".lock"}  # the lock is released; the file stays

@@ -1,4 +1,4 @@
-"""`python -m pipeline.evaluate --baseline`: the classical estimators score like any other."""
+"""`python -m pipeline.evaluate --baseline`: evaluation of the classical estimators."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluated(monkeypatch: pytest.MonkeyPatch, data_dir: Path, output_dir: Path, *arguments: object) -> dict:
-    """metrics.json of one run of the stage."""
+    """Runs the stage and returns its metrics.json."""
     options = ["--data-dir", data_dir, "--config", CONFIG, "--scenes", NUM_SCENES, "--output-dir", output_dir]
     monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, [*options, "--no-figures", *arguments])])
     main()
@@ -39,13 +39,13 @@ def test_maximum_likelihood_beats_back_projection_and_reports_its_covariance(
     assert best["minus_compared"]["f1"]["interval"][0] > 0
     assert best["position_covariance"]["hits"] == best["standard"]["true_positives"]
     assert simple["position_covariance"] is None
-    assert "scene/s" in capsys.readouterr().err  # the progress line
+    assert "scene/s" in capsys.readouterr().err  # the progress bar
 
 
 def test_noise_inflation_costs_weak_sources_of_a_scene_as_told(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The option reaches the estimator: half the signal called noise leaves fewer sources worth their gain."""
+    """--noise-inflation reaches the estimator: with more assumed noise it reports fewer sources."""
     estimates = [
         evaluated(monkeypatch, data_dir, tmp_path / share, "--baseline", "sequential_ml", "--noise-inflation", share)
         for share in ("0", "0.5")

@@ -1,7 +1,7 @@
-"""The report and the live view in headless Chromium, and the view as a process: what it shows, and whom it lets in.
+"""The report and the live view in headless Chromium, and the view as a process: what it shows and whom it rejects.
 
-One model server and one view, whose way to the server is a relay: without it the server is away. Nothing here measures
-time; the browser's patience is there for machines that have other work.
+There is one model server and one view. A relay connects them; without it the view cannot reach the server. No test
+measures time; the long time-outs of the browser are for busy machines.
 """
 
 import contextlib
@@ -50,14 +50,14 @@ INK, HIT, MISS = 0x222222, 0x0072B2, 0xD55E00
 
 @pytest.fixture(scope="module")
 def away() -> Iterator[tuple[str, int]]:
-    """HOST:PORT where nobody answers, and the port."""
+    """HOST:PORT without a server, and the port."""
     with held_port(shared=True) as held:
         yield held.target, held.port
 
 
 @pytest.fixture(scope="module")
 def view(away: tuple[str, int]) -> Iterator[ViewProcess]:
-    """Started before its server; ends by SIGTERM, with status 0."""
+    """A view that starts before its server. SIGTERM ends it with status 0."""
     with view_process("--target", away[0], "--rate-hz", "1", "--upload-mb", "1") as running:
         yield running
         assert running.end() == 0
@@ -74,7 +74,7 @@ def upstream(tiny_model: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def serving(away: tuple[str, int], upstream: str) -> Iterator[None]:
-    """The server answers where the view asks."""
+    """Forwards the address that the view uses to the server."""
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind(("0.0.0.0", away[1]))
@@ -92,7 +92,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Watched:
-    """A page, what its console says besides what software rendering does, and where it sends requests."""
+    """An open page, its console messages except those of software rendering, and the hosts of its requests."""
 
     def __init__(self, page: Page) -> None:
         self.page, self.said, self.asked = page, list[str](), set[str]()
@@ -120,12 +120,12 @@ def opened(browser: Browser, url: str, width: int = 640) -> Iterator[Watched]:
 
 
 def shades(page: Page, figure: str) -> dict[int, int]:
-    """Pixels of a picture by colour, 0xRRGGBB."""
+    """Number of pixels of each colour, 0xRRGGBB."""
     return dict(page.locator(figure).evaluate(SHADES))
 
 
 def drawn(page: Page, figure: str, past: int = 0) -> int:
-    """Waits for a frame after that number; the one that is drawn."""
+    """Waits for a frame later than `past` and returns its number."""
     later = re.compile(rf"^(?!(?:{'|'.join(map(str, range(past + 1)))})$)\d+$")
     expect(page.locator(figure)).to_have_attribute("data-frame", later)
     return int(page.locator(figure).get_attribute("data-frame") or 0)
@@ -185,7 +185,7 @@ def test_two_browsers_one_of_them_narrow(
         assert other.page.evaluate("document.documentElement.scrollWidth") <= 390
         one.page.click("#step")
         one_at, other_at = (drawn(page, "#space", number) for page in (one.page, other.page))
-        while one_at != other_at:  # a frame from before the pause may have come to one of them after `number`
+        while one_at != other_at:  # one browser may receive a frame sent before the pause
             last = max(one_at, other_at)
             one_at, other_at = (drawn(page, "#space", last - 1) for page in (one.page, other.page))
         seen = shades(one.page, "#space")

@@ -1,4 +1,4 @@
-"""The page of a run: needs no network, shows what metrics.json says, is written whole, and refuses what is no run."""
+"""The report works offline, shows the values of metrics.json, is written atomically and rejects other folders."""
 
 import html
 import json
@@ -36,7 +36,7 @@ OF_SCORES = {"precision-recall", "reliability"}
 
 
 class Page(HTMLParser):
-    """What a browser would look at: attributes, headings, the JSON of every plot, and scripts."""
+    """Parsed HTML: attributes, headings, JSON of every plot, and scripts."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder with an evaluation, a training, a surface and verdicts; another evaluation beside it."""
+    """A run folder with an evaluation, a training, a calibration and verdicts, and a second evaluation."""
     root = tmp_path_factory.mktemp("runs")
     run = root / "first"
     leave_evaluation(run / "evaluation", noisy(random_scenes(SCENES, 1), 2))
@@ -86,12 +86,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(folder: Path) -> Page:
-    """The page of that run beside the other evaluation."""
+    """The report of the run, compared with the second evaluation."""
     return Page(write_report(ReportOptions(folder / "first", (folder / "perfect",), scenes=2), LOGGER))
 
 
 def leave_training(folder: Path) -> None:
-    """Event files of a run that was killed in its second epoch and gone on with."""
+    """Event files of a training that was killed in its second epoch and resumed."""
     for first in (0, 2):
         with tf.summary.create_file_writer(str(folder / "tensorboard")).as_default():
             for epoch in range(first, first + 3):
@@ -268,7 +268,7 @@ def test_scenes_of_others_have_curves_but_no_differences(folder: Path, tmp_path:
 
 
 def leave_other_scenes(folder: Path) -> None:
-    """An evaluation of half of the scenes."""
+    """An evaluation of half the scenes."""
     truth = {name: values[: SCENES // 2] for name, values in random_scenes(SCENES, 1).items()}
     predictions = Predictions(truth.pop("snr_db"), truth, perfect(truth))
     save_predictions(folder / "scenes.npz", predictions)

@@ -1,4 +1,4 @@
-"""Figures are read off pages as they stand, a false one is found, a true one agrees, what is measured is kept."""
+"""Figures are read from pages, wrong ones are detected, correct ones agree, and measurements are kept."""
 
 import dataclasses
 import json
@@ -126,14 +126,14 @@ def test_what_agrees() -> None:
     assert tolerance(Quoted(0.95, None, 0.005), found, 0.25) == pytest.approx(np.hypot(0.02, 0.0125) + 0.005)
     assert agrees(Quoted(0.875, (0.865, 0.885), 0.0005), found, 1.0)
     assert not agrees(Quoted(0.85, (0.845, 0.855), 0.0005), found, 1.0)
-    unseen = Measured(0.0, 0.0, 0.0)  # a paired difference that none of the scenes shows
+    unseen = Measured(0.0, 0.0, 0.0)  # a paired difference that is zero in every scene
     assert agrees(Quoted(0.011, (0.008, 0.014), 0.0005), unseen, 60 / 2000)
     assert not agrees(Quoted(0.011, (0.008, 0.014), 0.0005), unseen, 1.0)
     assert not agrees(Quoted(0.9, None, 0.0005), Measured(np.nan, np.nan, np.nan), 1.0)
 
 
 def test_the_first_test_holds_as_often_as_it_says() -> None:
-    """Two independent measurements of one share are apart in about one of a hundred cases."""
+    """Two independent measurements of the same share disagree in about one of a hundred cases."""
     rng = np.random.default_rng(0)
     apart = 0
     for few, many in rng.binomial((200, 4000), 0.8, (2000, 2)) / (200, 4000):
@@ -143,12 +143,12 @@ def test_the_first_test_holds_as_often_as_it_says() -> None:
     assert 0.003 < apart / 2000 < 0.02
 
 
-# The whole
+# Whole reproductions
 
 
 @pytest.fixture
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Writes a page that quotes an F1, beside its table; four scenes are quick, the estimator knows the truth."""
+    """A page that quotes F1, and its table. --quick takes four scenes, and the estimator returns the truth."""
     monkeypatch.setattr(runner, "QUICK_SCENES", 4)
     monkeypatch.setattr(runner, "make", lambda name, scenario: perfect)
     monkeypatch.setattr(runner, "read_claims", lambda name: read_claims(name, tmp_path, tmp_path))

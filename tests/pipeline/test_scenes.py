@@ -1,4 +1,4 @@
-"""The reading side: scenes in order for evaluation, and a shuffle that a killed training takes up again."""
+"""Reading scenes: in order for evaluation, and shuffled in an order that a killed training can continue."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ NAME = "l64_random_40_3_5"
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 / 3 / 5 scenes, the training ones in four files."""
+    """40 / 3 / 5 scenes; the training scenes are in four files."""
     directory = tmp_path_factory.mktemp("scenes")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builder_module, "SCENES_PER_SHARD", 11)
@@ -103,7 +103,7 @@ def test_every_pass_has_every_scene_once_in_a_new_order(data_dir: Path) -> None:
 
 
 def test_shuffle_mixes_files(data_dir: Path) -> None:
-    """The first files are not read first: early positions hold scenes from everywhere."""
+    """Files are shuffled, too: early positions hold scenes of all files."""
     first = [flat(indices(shuffled_batches(data_dir, NAME, 5, seed=seed).take(1))) for seed in range(10)]
     assert np.mean(first) == pytest.approx(19.5, abs=4)
     assert len({tuple(batch) for batch in first}) == 10
@@ -111,7 +111,7 @@ def test_shuffle_mixes_files(data_dir: Path) -> None:
 
 @pytest.mark.parametrize("done", [1, 4, 5, 7, 23])
 def test_resumed_training_sees_the_batches_it_would_have_seen(data_dir: Path, done: int) -> None:
-    """Batches of 9 do not divide 40 scenes, so passes begin inside batches."""
+    """Batches of 9 do not divide 40 scenes, so passes start inside batches."""
     whole = indices(shuffled_batches(data_dir, NAME, 9, seed=1).take(30))
     resumed = indices(shuffled_batches(data_dir, NAME, 9, seed=1, skip_batches=done).take(30 - done))
     assert resumed == whole[done:]

@@ -1,4 +1,4 @@
-"""Spectra of an exported model's scenes are kept where asked for, and the report draws them with the sources."""
+"""Evaluation stores spectra with --spectra, and the report draws them with the sources."""
 
 import logging
 from pathlib import Path
@@ -19,7 +19,7 @@ LOGGER = logging.getLogger(__name__)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_scenes: Path) -> Path:
-    """An evaluation of two scenes that keeps their spectra."""
+    """An evaluation of two scenes with their spectra."""
     output = tmp_path_factory.mktemp("evaluation")
     options = EvaluateOptions(
         output, tiny_model, data_dir=tiny_scenes, config=SCENE_SETS[1], scenes=2, spectra=4, bounds=False, figures=False

@@ -1,4 +1,4 @@
-"""Accuracy against time: every setting is measured, and settings change the estimator and not its weights."""
+"""Accuracy against run time: every setting is measured, and settings do not change the weights."""
 
 import json
 import sys
@@ -34,7 +34,7 @@ def test_every_kind_and_setting_is_measured(tiny_scenes: Path, tmp_path: Path, m
     }
     assert all(row["ms_a_scene"] > 0 and 0 <= row["f1"] <= 1 for row in rows)
     f1 = {row["settings"]: row["f1"] for row in rows if row["kind"] == "trained"}
-    assert f1["1 round"] > f1["default"]  # this backbone's own default has no round
+    assert f1["1 round"] > f1["default"]  # the default of this backbone has no rounds
     assert (tmp_path / "out" / "tradeoff.png").stat().st_size > 10_000
     assert capsys.readouterr().out.count("ms per scene") == len(rows)
 

@@ -1,4 +1,4 @@
-"""Folders of stages: new, gone on with, left alone when done, refused when they are another run's."""
+"""Output folders of stages: new, resumed, kept when complete, rejected when they hold another run."""
 
 import dataclasses
 import json
@@ -87,7 +87,7 @@ def test_what_was_begun_with_other_options_is_not_gone_on_with(tmp_path: Path) -
 
 
 def test_inputs_count_by_what_they_hold(tmp_path: Path) -> None:
-    """Wherever they lie."""
+    """Their paths do not matter."""
     one, other, folder = tmp_path / "one", tmp_path / "other", tmp_path / "run"
     one.write_text("weights")
     made(folder, initial=one)

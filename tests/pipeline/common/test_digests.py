@@ -1,4 +1,4 @@
-"""Hashes of what stages read: the same content, the same hash, and nothing else."""
+"""Content hashes: equal content gives equal hashes, different content different ones."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tests.conftest import TINY
 
 
 def test_a_model_saved_twice_is_the_same_model(tmp_path: Path) -> None:
-    """Its date and Keras's running numbers are no part of it, a weight is."""
+    """The date and the names numbered by Keras do not change the hash; a weight does."""
     LocalizerWeights(Backbone(Scenario(), TINY)).save(tmp_path / "a.keras")
     again = load_weights(tmp_path / "a.keras")
     again.save(tmp_path / "b.keras")
@@ -47,7 +47,7 @@ def test_a_folder_is_its_files(tmp_path: Path) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of three modules in a room, the third read by nobody."""
+    """A project of three modules in a package; no other module imports the third."""
     room = tmp_path / "pipeline"
     room.mkdir()
     (room / "__init__.py").write_text("")

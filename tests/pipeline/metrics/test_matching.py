@@ -1,4 +1,4 @@
-"""Matching and GOSPA against brute force, the gates, and what malformed answers get."""
+"""Matching and GOSPA against brute force, gates, and errors for malformed outputs."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The objective, slices, calibration and intervals of the evaluation, against known answers."""
+"""Objective, bins, calibration and intervals of an evaluation against known values."""
 
 import math
 
@@ -69,7 +69,7 @@ def test_rmse_counts_pairs_outside_the_gate() -> None:
 
 
 def other_answers(scenes: dict) -> dict[str, dict]:
-    """Answers of every quality, the worst that can be thought of among them."""
+    """Outputs of every quality, including the worst possible ones."""
     count = len(scenes["snr_db"])
     chance = chance_estimator(Scenario())(scenes)
     far = np.full((count, MAX_SOURCES), 1e6)
@@ -101,7 +101,7 @@ def test_silence_is_worst() -> None:
 
 
 def test_no_error_exceeds_what_silence_is_charged() -> None:
-    """The bound holds for any counts: rmse <= max_error_m and F1 >= 0, with equality for silence."""
+    """No counts are worse than an empty result: rmse <= max_error_m and F1 >= 0, with equality for an empty result."""
     scenes = random_scenes(100, seed=20)
     outputs = other_answers(scenes)["far beyond the field"]
     tally = evaluated(scenes, outputs, max_error_m=7.0).standard
@@ -110,7 +110,7 @@ def test_no_error_exceeds_what_silence_is_charged() -> None:
 
 
 def test_chance_scores_as_the_predecessor_s_trials_did() -> None:
-    """facts: five uniform guesses a scene have F1 0.009; hits follow from the gate's share of the field of view."""
+    """Findings: five uniform guesses per scene have F1 0.009. It follows from the gate's share of the field of view."""
     scenes = random_scenes(2000, seed=21)
     metrics = compute_metrics(evaluated(scenes, chance_estimator(Scenario())(scenes)))
     low, high = metrics["standard"]["f1_interval"]
@@ -126,7 +126,7 @@ def test_chance_does_not_depend_on_the_batch_size() -> None:
     np.testing.assert_array_equal(np.concatenate([batch["range_m"] for batch in batches]), whole["range_m"])
 
 
-# Slices
+# Bins
 
 
 def test_snr_bins_add_up() -> None:
@@ -142,7 +142,7 @@ def test_snr_bins_add_up() -> None:
 
 
 def test_scenes_of_any_reported_snr_are_counted() -> None:
-    """Of 2,000 scenes of l64_m64_impaired 99 report an SNR outside -5 to 20 dB; bins left them out once."""
+    """99 of 2,000 scenes of l64_m64_impaired report an SNR outside -5 to 20 dB. An earlier version left them out."""
     scenes = random_scenes(120, seed=23)
     scenes["snr_db"][:7] = [-7.0, -5.5, 20.5, 22.0, 30.0, 20.0, -5.0]
     metrics = compute_metrics(evaluated(scenes, noisy(scenes, seed=24)))
@@ -199,7 +199,7 @@ def test_number_of_sources() -> None:
 
 
 def single_sources(count: int) -> dict:
-    """One source a scene, straight ahead at 4 m."""
+    """One source per scene, at boresight and a range of 4 m."""
     return {
         "num_sources": np.ones(count, int),
         "azimuth": np.zeros((count, 1)),
@@ -272,7 +272,7 @@ def random_tally(rng: np.random.Generator, num_scenes: int, recall: float) -> Ma
 
 
 def test_bootstrap_intervals_cover() -> None:
-    """95 % intervals of F1 (known: 2 E hits / (E true + E found)) and rmse (known: 1 m) cover 95 % of times."""
+    """95 % intervals contain the true F1, 2 E hits / (E true + E found), and the true rmse, 1 m, in 95 % of trials."""
     rng = np.random.default_rng(35)
     repetitions, recall = 300, 0.7
     expected = {"f1": 2 * 3 * recall / (3 + 3 * recall + 0.3), "rmse_xyz_m": 1.0}

@@ -1,4 +1,4 @@
-"""The corrected NEES: one for honest covariances, whatever the gate cuts off."""
+"""The corrected NEES is 1 for correct covariances, whatever the gate excludes."""
 
 import numpy as np
 import pytest
@@ -13,8 +13,11 @@ GATES = [Gate(), Gate(2.0, 2.0, 0.25), Gate(1.0, 8.0, 0.1)]
 
 
 def simulated(scale: float = 1.0, strangers: int = 0, seed: int = 1, count: int = COUNT):
-    """One source a scene with an error of scale^(1/2) times what its covariance says, deviations of 2 cm to 2 m in
-    range and 0.1 to 4 degrees across; the last `strangers` answers lie anywhere. Matches and answers."""
+    """Matches and found sources of scenes with one source each.
+
+    Errors are drawn from `scale` times the reported covariance, with standard deviations of 2 cm to 2 m in range and
+    0.1 to 4 degrees across. The last `strangers` found sources are at random positions.
+    """
     rng = np.random.default_rng(seed)
     azimuth, elevation = rng.uniform(-0.9, 0.9, count), rng.uniform(-0.4, 0.4, count)
     range_m = rng.uniform(4.0, 9.0, count)
@@ -60,7 +63,7 @@ def test_honest_covariances_read_one_whatever_the_gate(gate: Gate) -> None:
     assert low < errors.nees_over_3(everything) < high
     assert 0.5 < low < 1.0 < high < 1.5
     uncorrected = table.squared_mahalanobis[inside].mean() / 3.0
-    assert uncorrected < low  # what the gate cuts off is missing from it
+    assert uncorrected < low  # it lacks the errors that the gate excludes
 
 
 def test_the_interval_holds_the_share_of_trials_it_says() -> None:

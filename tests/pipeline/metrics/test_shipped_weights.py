@@ -1,4 +1,4 @@
-"""The shipped weights are as good as their model card says, as far as a hundred scenes can tell."""
+"""The accuracy of the pretrained weights on a hundred scenes agrees with their model card."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def localize() -> Estimator:
 
 @pytest.mark.parametrize("config", CARD)
 def test_f1_is_that_of_the_card(localize: Estimator, config: str) -> None:
-    """The card's F1 lies within the 99 % bootstrap interval of the first hundred test scenes'."""
+    """F1 in the model card lies within the 99 % bootstrap interval for the first hundred test scenes."""
     batches = [batch_of(SCENES // 2, CONFIGS[config], first=half * SCENES // 2) for half in (0, 1)]
     predictions = run_estimator(localize, batches, SCENES, show_progress=False)
     tally = evaluate_predictions(predictions, metrics_config(Scenario())).standard
@@ -41,14 +41,14 @@ def test_f1_is_that_of_the_card(localize: Estimator, config: str) -> None:
 
 @pytest.fixture(scope="module")
 def estimators() -> dict[str, Estimator]:
-    """Trained and untrained weights where elements have patterns: one graph for all worlds."""
+    """Trained and untrained weights for elements with a pattern; one graph serves all installations."""
     trained = moved_to(load_weights(PRETRAINED), ELSEWHERE)
     return weights_estimators(LocalizerConfig(), "default", trained=trained, untrained=untrained(trained))
 
 
 @pytest.mark.parametrize("config", OTHER_WORLDS)
 def test_training_costs_nothing_in_other_worlds(estimators: dict[str, Estimator], config: str) -> None:
-    """Reflections alone, and all there is at once: the paired difference from untrained weights reaches zero."""
+    """Multipath alone, and all impairments together: training does not reduce F1 significantly."""
     batch = batch_of(FEW_SCENES, CONFIGS[config].at(ELSEWHERE))
     found = {
         name: evaluate_predictions(
