@@ -24,7 +24,7 @@ from pipeline.calibrate.options import ChannelConfig
 from pipeline.calibrate.scenes import INPUTS, SceneFiles, SceneModel, Sources, by_count
 from pipeline.calibrate.statistics import scene_parts
 
-CHANNEL_TOLERANCE = 1e-5
+_STATIC_TOLERANCE = 1e-5
 _EVIDENCE_STEPS = 100
 _LEAST_VARIANCE = 1e-8
 
@@ -95,7 +95,7 @@ def static_channel(files: SceneFiles) -> np.ndarray:
         factor = np.einsum("bmn,mn->b", channels, first.conj()) / first.size
         distance = np.linalg.norm(channels - factor[:, None, None] * first, axis=(1, 2))
         distance /= np.linalg.norm(channels, axis=(1, 2))
-        if distance.max() > CHANNEL_TOLERANCE:
+        if distance.max() > _STATIC_TOLERANCE:
             scene = batch.scenes.start + int(np.argmax(distance))
             raise ValueError(
                 f"--channel: expected the same channel in all scenes, got one that differs by {distance.max():.2g} of "

@@ -1,7 +1,6 @@
 """Reads and writes the calibration file: the response to apply, the sums for updates and checks, the provenance."""
 
 import dataclasses
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from models.physics.geometry import RISArray
 from pipeline.calibrate.fitting import FitState
 from pipeline.calibrate.solution import Prior
 from pipeline.calibrate.sums import Sums
+from pipeline.common.digests import file_digest
 from pipeline.common.records import git_commit, plain, versions
 from pipeline.scenes.surfaces import check_surface, surface_fingerprint
 from serving.client.calibration import read_calibration
@@ -46,12 +46,6 @@ class StoredCalibration:
 
 
 _SUMS = "sums_"
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def provenance(array: RISArray, inputs: Sequence[Path], scenes: int, options: Any) -> dict[str, Any]:

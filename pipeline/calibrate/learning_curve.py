@@ -58,7 +58,8 @@ class LearningCurve:
         return self.error < max(0.5 * self.uncalibrated_error, 0.5 * ENOUGH_ERROR)
 
 
-def _rms(values: np.ndarray) -> float:
+def rms(values: np.ndarray) -> float:
+    """Root mean square of the magnitudes."""
     return float(np.sqrt(np.mean(np.abs(values) ** 2)))
 
 
@@ -79,16 +80,16 @@ def learning_curve(folds: Sequence[Sums], response: np.ndarray, prior: Prior, de
         groups = [total(folds[start : start + part], response.size) for start in range(0, len(folds), part)]
         solutions = [solve(group, response, prior, adapt=False) for group in groups]
         observed = [
-            0.5 * _rms((one.response - other.response)[alive])
+            0.5 * rms((one.response - other.response)[alive])
             for one, other in zip(smaller[::2], smaller[1::2], strict=True)
         ]
         points.append(
             LearningPoint(
                 float(np.mean([group.scenes for group in groups])),
-                float(np.mean([_rms(solution.deviation[alive]) for solution in solutions])),
+                float(np.mean([rms(solution.deviation[alive]) for solution in solutions])),
                 float(np.mean(observed)) if observed else math.nan,
             )
         )
         smaller, part = solutions, 2 * part
     centred = response - np.mean(response.real)
-    return LearningCurve(tuple(points), _rms(centred[alive]))
+    return LearningCurve(tuple(points), rms(centred[alive]))

@@ -13,10 +13,11 @@ from models.physics.installation import load_installation
 from pipeline.calibrate.anchors import read_anchors
 from pipeline.calibrate.calibrating import CalibrationResult, calibrate, calibrate_with_channel, check, update
 from pipeline.calibrate.figures import draw_surface
-from pipeline.calibrate.files import file_digest, provenance, read_state, read_stored, write_calibration, write_state
+from pipeline.calibrate.files import provenance, read_state, read_stored, write_calibration, write_state
 from pipeline.calibrate.options import CalibrateOptions
 from pipeline.calibrate.scenes import SceneFiles, SceneModel, open_scenes
 from pipeline.calibrate.summary import result_lines, verdict_lines, warning_of
+from pipeline.common.digests import file_digest
 from pipeline.common.main import FAIL
 from pipeline.common.records import plain
 from tfds_shards.scene_sets import scene_set

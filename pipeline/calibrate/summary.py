@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.calibrate.calibrating import CalibrationResult
 from pipeline.calibrate.drift import DriftVerdict
-from pipeline.calibrate.learning_curve import ENOUGH_ERROR, LearningCurve
+from pipeline.calibrate.learning_curve import ENOUGH_ERROR, LearningCurve, rms
 
 
 def result_lines(result: CalibrationResult) -> list[str]:
@@ -15,7 +15,7 @@ def result_lines(result: CalibrationResult) -> list[str]:
     lines = [
         f"{fitted.passes} passes; log-likelihood per held-out scene rose by {fitted.held_gain:.1f}",
         f"phase {np.std(np.angle(response)):.3f} rad rms, amplitude {np.abs(response).min():.2f} to "
-        f"{np.abs(response).max():.2f} of the median, standard error {_rms(stored.element_response_std[alive]):.3f}",
+        f"{np.abs(response).max():.2f} of the median, standard error {rms(stored.element_response_std[alive]):.3f}",
         f"dead: {int(stored.dead.sum())} of {stored.dead.size} elements"
         + (f": {', '.join(map(str, np.flatnonzero(stored.dead)))}" if stored.dead.any() else ""),
     ]
@@ -23,10 +23,6 @@ def result_lines(result: CalibrationResult) -> list[str]:
         share = np.sum(np.abs(stored.channel_correction) ** 2) / np.sum(np.abs(stored.channel) ** 2)
         lines.append(f"channel correction: {10 * np.log10(share):.1f} dB of the channel")
     return [*lines, *curve_lines(result.curve)]
-
-
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.abs(values) ** 2)))
 
 
 def curve_lines(curve: LearningCurve) -> list[str]:
