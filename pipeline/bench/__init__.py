@@ -1,1 +1,2 @@
-"""`ris-mvdr bench`: time a scene: of the localizer, its parts, a training step, simulation, sequential ML."""
+"""`ris-mvdr bench`: times the localizer, its parts, a training step, the simulator and sequential maximum
+likelihood."""

@@ -1,1 +1,1 @@
-"""`ris-mvdr benchmark`: estimators along one axis of the scenes; docs/benchmark_suite.md."""
+"""`ris-mvdr benchmark`: compares estimators on scenes that differ in one setting; docs/benchmark_suite.md."""

@@ -1,1 +1,1 @@
-"""`ris-mvdr evaluate`: scores a localizer on simulated scenes; docs/evaluation.md."""
+"""`ris-mvdr evaluate`: evaluates a localizer on simulated scenes; docs/evaluation.md."""
