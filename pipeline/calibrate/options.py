@@ -110,10 +110,10 @@ class CalibrateOptions(WeightsOptions):
                 "options: expected one of --output and --check, got " + ("both" if self.output else "none")
             )
         if self.check is not None and (self.update or self.anchors or self.channel):
-            raise ValueError("--check: expected without --update, --anchors and --channel, got one of them")
+            raise ValueError("--check: expected no --update, --anchors or --channel, got one of them")
         if self.update is not None and self.channel:
-            raise ValueError("--channel: expected without --update, which keeps the correction there is, got both")
+            raise ValueError("--channel: expected no --update, which keeps the existing correction, got both")
         if self.installation is not None and self.config is not None:
-            raise ValueError("--config: expected without --installation, got both")
+            raise ValueError("--config: expected no --installation, got both")
         if self.forget < 1 and self.update is None:
             raise ValueError(f"--forget: needs --update, got {self.forget} without it")

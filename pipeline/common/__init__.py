@@ -1,1 +1,1 @@
-"""What all stages share: files written whole, logs, options, verdicts."""
+"""Shared parts of all stages: files, logs, options and verdicts."""

@@ -1,4 +1,4 @@
-"""The main of every stage: options, a log file, one line for an error, and an exit status that says which it was."""
+"""Runs a stage as a command: options, a log file, one-line errors and exit statuses."""
 
 import contextlib
 import dataclasses
@@ -20,11 +20,11 @@ from pipeline.common.log import logging_to, quiet_libraries
 from pipeline.common.stages import RENAMED, module
 
 FAIL, ERROR, INTERRUPTED = 1, 2, 130
-"""Exit statuses besides 0: the stage ran and its verdict is FAIL; it could not do what was asked; ctrl-C."""
+"""Exit statuses besides 0: the verdict of the stage is FAIL; the stage failed; ctrl-C."""
 
 Options = TypeVar("Options")
 Work = Callable[[Options, logging.Logger], int | None]
-_OWN = ("__main__", "models", "tfds_shards", "pipeline", "serving")  # whose errors are worded for users
+_OWN = ("__main__", "models", "tfds_shards", "pipeline", "serving")  # their errors are written for users
 _FRAME = re.compile("[╭╮╰╯│]")
 
 
@@ -35,17 +35,17 @@ def run_stage(
     log_dir: Callable[[Options], Path],
     defaults: Callable[[Options], Options | None] = lambda options: None,
 ) -> None:
-    """Runs a stage as a command; returns where all went well and exits otherwise.
+    """Runs a stage as a command; returns if it succeeds and exits otherwise.
 
-    An error is one line on stderr, the module's name before it, its traceback in the log file; so is what libraries
-    write to stderr.
+    An error is one line on stderr that starts with the module. The log file has the traceback, and what libraries write
+    to stderr.
 
     Args:
-      stage: its name, as in `ris-mvdr STAGE`.
-      options_type: a dataclass; nothing heavy may be imported for it, so that --help is there at once.
-      work: does it all, told by its logger; imports what is heavy, and returns FAIL or nothing.
-      log_dir: where the log goes.
-      defaults: options that stand in for the defaults, given those of the command line, which win over them.
+      stage: name of the stage, as in `ris-mvdr STAGE`.
+      options_type: dataclass of the options; its module imports nothing heavy, so that --help is fast.
+      work: runs the stage with its options and logger, imports what is heavy, and returns FAIL or nothing.
+      log_dir: folder of the log.
+      defaults: new defaults, computed from the options of the command line, which take precedence.
 
     Raises:
       SystemExit: 0 after --help, FAIL, ERROR or INTERRUPTED.
@@ -68,7 +68,7 @@ def run_stage(
 
 
 class Command(Generic[Options]):
-    """The `main` of a stage. work: what it does with its options and a logger; see `run_stage`."""
+    """The `main` of a stage. work: function of the options and a logger that runs it, see `run_stage`."""
 
     def __init__(self, work: Work[Options], *how: Any) -> None:
         self.work, self._how = work, how
@@ -85,21 +85,21 @@ def command(
     log_dir: Callable[[Options], Path],
     defaults: Callable[[Options], Options | None] = lambda options: None,
 ) -> Callable[[Work[Options]], Command[Options]]:
-    """Makes a stage's work its command; arguments as those of `run_stage`."""
+    """Decorator that turns the work of a stage into its `main`. Arguments are those of `run_stage`."""
     return lambda work: Command(work, stage, options_type, log_dir, defaults)
 
 
 def program(stage: str) -> str:
-    """How the command was given: `ris-mvdr STAGE` or `python -m MODULE`."""
+    """The command as the user called it: `ris-mvdr STAGE` or `python -m MODULE`."""
     return sys.argv[0] if sys.argv[0] == f"ris-mvdr {stage}" else f"python -m {module(stage)}"
 
 
 def parse(stage: str, options_type: type[Options], arguments: Sequence[str], default: Options | None = None) -> Options:
-    """Options from the command line.
+    """Parses the options of a command line.
 
     Raises:
       SystemExit: 0 after --help.
-      ValueError: in one line, what is wrong with them.
+      ValueError: an option is invalid; one line.
     """
     given: dict[str, Any] = {} if default is None else {"default": default}
     if {"--help", "-h"} & set(arguments):
@@ -114,7 +114,7 @@ def parse(stage: str, options_type: type[Options], arguments: Sequence[str], def
 
 
 def _with_shipped_files(options: Options) -> Options:
-    """Options whose paths lead to the files that come with the package where nothing else has their name."""
+    """Options whose paths name files of the package if no other file has that name."""
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
         value = getattr(options, field.name)
@@ -127,7 +127,7 @@ def _with_shipped_files(options: Options) -> Options:
 
 @contextlib.contextmanager
 def _wide() -> Iterator[None]:
-    """Keeps messages on lines of their own, however narrow the terminal."""
+    """Keeps each message on one line in narrow terminals."""
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = "10000"
     try:
@@ -139,17 +139,17 @@ def _wide() -> Iterator[None]:
 
 
 def _first_part(box: str) -> str:
-    """A message under a title, in a frame or not, as one line: what stands above the first rule below the title."""
+    """The first part of a message in a box, up to the first rule below the title, as one line without the frame."""
     lines = [_FRAME.sub("", line).strip() for line in box.splitlines()[1:]]
     parts = [
         list(part) for is_rule, part in itertools.groupby(lines, lambda line: set(line) <= {"─", "-"}) if not is_rule
     ]
-    text = " ".join(" ".join(parts[0]).split()) if parts else "options: not understood"
+    text = " ".join(" ".join(parts[0]).split()) if parts else "options: expected valid options"
     return re.sub(r"^Error parsing (?!--)[\w.-]+: |^Error parsing ", "", text)
 
 
 def _line(error: Exception, log: Path | None) -> str:
-    """An error in one line; one that says nothing to a user comes with its type and where its traceback is."""
+    """One line for an error. Errors of libraries come with their type and the file of the traceback."""
     text = str(error).strip().partition("\n")[0]
     if isinstance(error, (ValueError, OSError)) or type(error).__module__.partition(".")[0] in _OWN:
         return text
@@ -162,7 +162,7 @@ def _stop(line: str, status: int) -> None:
 
 
 def exit_renamed(stage: str) -> None:
-    """Ends a command that uses the name of a stage from version 0.1, with the new name.
+    """Exits with the new name of a stage that was renamed after version 0.1.
 
     Raises:
       SystemExit: ERROR.

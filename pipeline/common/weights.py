@@ -1,4 +1,4 @@
-"""Options of the stages that take the weights of a localizer."""
+"""Options of the stages that take weights."""
 
 import dataclasses
 from pathlib import Path
@@ -12,20 +12,20 @@ from models.weights import PRETRAINED
 
 @stage_options(frozen=True)
 class WeightsOptions:
-    """Which weights a stage uses: the pretrained ones by default."""
+    """Weights of a stage: the pretrained ones by default."""
 
     backbone: Path = dataclasses.field(default=PRETRAINED, kw_only=True)
-    """Weights of the localizer, a backbone.keras of `ris-mvdr train`; left out, the pretrained weights."""
+    """Weights file: a backbone.keras of `ris-mvdr train`."""
     untrained: bool = dataclasses.field(default=False, kw_only=True)
-    """Uses the untrained backbone, which is the classical estimator, in place of --backbone."""
+    """Uses the untrained backbone, which is the classical estimator, instead of --backbone."""
 
     @pydantic.model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if self.untrained and self.backbone != PRETRAINED:
-            raise ValueError(f"--untrained: expected without --backbone, got --backbone {self.backbone} beside it")
+            raise ValueError(f"--untrained: expected no --backbone, got --backbone {self.backbone}")
         return self
 
     @property
     def weights(self) -> Path | None:
-        """The file of the weights; None for the untrained backbone."""
+        """Weights file; None for the untrained backbone."""
         return None if self.untrained else self.backbone

@@ -1,1 +1,1 @@
-"""Metrics of answers against true sources, and the estimators that give the answers."""
+"""Estimators, and metrics that compare their answers with the true sources."""

@@ -32,4 +32,4 @@ class RefineOptions(WeightsOptions, FitOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.grid_only and self.refiner.keep_peaks:
-            raise ValueError("--grid-only: expected --refiner.no-keep-peaks beside it, as peaks lie on the grid")
+            raise ValueError("--grid-only: expected --refiner.no-keep-peaks, because peaks lie on the grid")

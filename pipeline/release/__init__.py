@@ -1,1 +1,1 @@
-"""From an exported model to a served one: blessing, infrastructure validation, pushing, lineage."""
+"""Versions of exported models, and their lineage."""

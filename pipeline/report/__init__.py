@@ -1,1 +1,1 @@
-"""`ris-mvdr report`: one page of a run, a single HTML file that needs no network; docs/report.md."""
+"""`ris-mvdr report`: writes a page about a run: one HTML file that loads nothing from the network; docs/report.md."""

@@ -1,1 +1,1 @@
-"""`ris-mvdr reproduce`: the figures of README and docs, measured anew; docs/reproduce.md."""
+"""`ris-mvdr reproduce`: measures the figures of README and docs again and compares them; docs/reproduce.md."""

@@ -1,4 +1,4 @@
-"""Names of the tables; light, so that options can be read without TensorFlow."""
+"""Names of the tables. Imports no TensorFlow, so that options are read quickly."""
 
 from pathlib import Path
 
@@ -8,5 +8,5 @@ FOLDER = shipped_path("docs/tables")
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """The tables there are, a TOML file each."""
+    """Names of the tables: each has a TOML file."""
     return sorted(path.stem for path in folder.glob("*.toml"))

@@ -1,4 +1,4 @@
-"""Figures as a page prints them: the cells of its tables, and numbers in its sentences."""
+"""Figures that a page prints: in the cells of its tables and in its sentences."""
 
 import dataclasses
 import re
@@ -9,9 +9,9 @@ _FIGURE = re.compile(rf"({_NUMBER})(?: \[({_NUMBER}), ({_NUMBER})\])?")
 
 @dataclasses.dataclass(frozen=True)
 class Quoted:
-    """A printed figure.
+    """Printed figure.
 
-    value: as printed. interval: its 95 % interval, None without. rounding: half a unit of the last digit.
+    value: as printed. interval: its 95 % interval, if printed. rounding: half a unit of the last digit.
     """
 
     value: float
@@ -20,7 +20,7 @@ class Quoted:
 
 
 def figures(text: str) -> list[Quoted]:
-    """All figures in a text, in order; numbers without a decimal point are none."""
+    """All figures in a text, in order. Numbers without a decimal point do not count."""
     return [_quoted(match) for match in _FIGURE.finditer(text)]
 
 
@@ -32,10 +32,10 @@ def _quoted(match: re.Match[str]) -> Quoted:
 
 
 def table_cells(page: str, header: str) -> dict[tuple[str, str], str]:
-    """The cells of the table whose header line begins with `header`, by row and column name.
+    """Cells of the table whose header line starts with `header`, by row and column name.
 
     Raises:
-      ValueError: there is no such table, or there are several.
+      ValueError: there is no such table, or more than one.
     """
     lines = page.splitlines()
     begins = "".join(("| ", header.strip(" |"))) if header.strip() == header else f"|{header}"
@@ -57,10 +57,10 @@ def _split(line: str) -> list[str]:
 
 
 def figure_after(page: str, text: str) -> Quoted:
-    """The figure that follows a text, wherever lines break.
+    """The figure that directly follows a text; line breaks do not matter.
 
     Raises:
-      ValueError: the text is not there once, or no figure follows it at once.
+      ValueError: the text does not occur exactly once, or no figure follows it.
     """
     flat, wanted = " ".join(page.split()), " ".join(text.split()) + " "
     if flat.count(wanted) != 1:

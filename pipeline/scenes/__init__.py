@@ -1,1 +1,1 @@
-"""Sets of scenes as the stages read them, and the requests a server warms up with."""
+"""Access to data sets for the stages, and the requests that warm up a server."""

@@ -1,1 +1,1 @@
-"""`ris-mvdr tradeoff`: F1 against ms a scene, trained and untrained, whole path and MVDR alone."""
+"""`ris-mvdr tradeoff`: measures F1 against ms per scene, trained and untrained, complete localizer and MVDR alone."""
