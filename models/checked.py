@@ -1,7 +1,7 @@
-"""Frozen dataclasses whose types and bounds pydantic checks, and TOML and JSON files as such; an error is one line.
+"""Frozen dataclasses, read from TOML or JSON, whose types and bounds pydantic checks. Every error is one line.
 
 Bounds are annotations, such as `Annotated[int, Interval(ge=1)]`. A check of several fields is a `__post_init__` that
-raises ValueError("FIELD: expected ..., got ..."). Nothing is converted, but whole numbers to floats.
+raises ValueError("FIELD: expected ..., got ..."). The only conversion is that of integers to floats.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ NotNegative = Annotated[float, Interval(ge=0)]
 Probability = Annotated[float, Interval(ge=0, le=1)]
 InsideUnit = Annotated[float, Interval(gt=0, lt=1)]
 Infinite = Annotated[float, pydantic.AllowInfNan(True)]
-"""A number that may be infinite; all others are finite."""
+"""A number that may be infinite. All other numbers are finite."""
 
 
 def _in_folder(path: Path, info: pydantic.ValidationInfo) -> Path:
@@ -46,13 +46,13 @@ def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 FileIn = Annotated[Path, pydantic.AfterValidator(_in_folder)]
-"""A path; in a file, relative to the file's folder."""
+"""A path. In a file, it is relative to the folder of the file."""
 Ordered, Ascending = pydantic.AfterValidator(_ordered), pydantic.AfterValidator(_ascending)
-"""Of two numbers, low <= high; of any, each above the one before."""
+"""Checks of a tuple: two numbers with low <= high; numbers that are each above the one before."""
 Limits = Annotated[tuple[float, float], Ordered]
 
 CHECKS = pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-"""Of every dataclass here; a TypedDict for a file takes it as `__pydantic_config__`."""
+"""Settings of pydantic for every dataclass here. A TypedDict takes them as `__pydantic_config__`."""
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -77,11 +77,11 @@ if TYPE_CHECKING:
 else:
 
     def checked(*, frozen: bool) -> Callable[[type[Kind]], type[Kind]]:
-        """A dataclass that names what it refuses as CLASS.field."""
+        """A dataclass whose errors start with CLASS.field."""
         return functools.partial(_checked, _in_class)
 
     def stage_options(*, frozen: bool) -> Callable[[type[Kind]], type[Kind]]:
-        """A dataclass of options, which names what it refuses as --flag."""
+        """A dataclass of options, whose errors start with --flag."""
         return functools.partial(_checked, _as_flag)
 
 
@@ -90,7 +90,7 @@ def _in_class(cls: type, line: str) -> str:
 
 
 def _as_flag(cls: Any, line: str) -> str:
-    name = line.partition(":")[0].partition("[")[0]  # of a list, the item's number follows
+    name = line.partition(":")[0].partition("[")[0]  # in a list, the number of the item follows
     return line if name not in cls.__dataclass_fields__ else f"--{name.replace('_', '-')}{line.removeprefix(name)}"
 
 
@@ -113,10 +113,10 @@ def _checked(named: Callable[[type, str], str], cls: type[Kind]) -> type[Kind]:
 
 
 def read_toml(path: Path, kind: Any) -> Any:
-    """A TOML file as `kind`: a dataclass, a TypedDict or another type.
+    """Reads a TOML file as `kind`: a dataclass, a TypedDict or another type.
 
     Raises:
-      ValueError: no such file, bad syntax, an unknown key, or a value that is refused; one line, the file's path first.
+      ValueError: the file is missing, or has bad syntax, an unknown key or an invalid value; one line with the path.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -126,7 +126,7 @@ def read_toml(path: Path, kind: Any) -> Any:
 
 
 def read_json(path: Path, kind: Any) -> Any:
-    """A JSON file likewise."""
+    """Reads a JSON file in the same way."""
     try:
         return _validated(path.read_bytes(), kind, f"{path}: ", path.parent)
     except OSError as error:
@@ -138,25 +138,25 @@ def _reason(error: Exception) -> str:
 
 
 def from_json(value: Any, kind: Any, before: str, folder: Path | None = None) -> Any:
-    """A value that JSON or TOML hold, as `kind`.
+    """Converts a value from JSON or TOML to `kind`.
 
     Args:
-      value: of dictionaries, lists, text and numbers.
+      value: dictionaries, lists, text and numbers.
       kind: the type.
-      before: what an error begins with.
-      folder: what paths are relative to, where they are `FileIn`.
+      before: start of an error message.
+      folder: folder that `FileIn` paths are relative to.
 
     Raises:
-      ValueError: it is refused; one line.
+      ValueError: the value is invalid; one line.
     """
     return _validated(json.dumps(value, default=lambda other: {"date or time": str(other)}), kind, before, folder)
 
 
 def stored(settings: Any, kind: type[Kind]) -> Kind:
-    """What `dataclasses.asdict` made of a `kind`, through JSON or not: the settings of a Keras layer.
+    """Reverses `dataclasses.asdict` for a `kind`, also after JSON: the settings of a Keras layer.
 
     Raises:
-      TypeError: other settings, which is what Keras expects.
+      TypeError: the settings are invalid; Keras expects this type of error.
     """
     try:
         return from_json(settings, kind, "")  # type: ignore[no-any-return]
@@ -173,15 +173,15 @@ def _validated(text: str | bytes, kind: Any, before: str, folder: Path | None) -
 
 
 def one_line(error: pydantic.ValidationError, kind: Any) -> str:
-    """The first thing that is wrong: FIELD: expected ..., got ...
+    """One line for the first error: FIELD: expected ..., got ...
 
     Args:
-      error: what pydantic says.
-      kind: the type it says it of.
+      error: error of pydantic.
+      kind: the type that was checked.
     """
     first = error.errors(include_url=False)[0]
     place, what, context, given = first["loc"], first["type"], first.get("ctx", {}), first["input"]
-    if dataclasses.is_dataclass(kind) and place and isinstance(place[0], int):  # an argument without a name
+    if dataclasses.is_dataclass(kind) and place and isinstance(place[0], int):  # a positional argument
         place = ([field.name for field in dataclasses.fields(kind) if not field.kw_only][place[0]], *place[1:])
     if what == "missing" and isinstance(place[-1], int):  # the end of a tuple
         place, what = place[:-1], "too_long"
@@ -198,7 +198,7 @@ def one_line(error: pydantic.ValidationError, kind: Any) -> str:
 
 
 def _expected(what: str, context: dict[str, Any], hint: Any, where: str) -> str | None:
-    """By the type of an error of pydantic, what stands at the annotation `hint`."""
+    """Text of the expected value, from the type of a pydantic error and the annotation `hint`."""
     if what in _TABLES or (what == "missing" and _fields(hint)):
         return f"a table [{where}]" if where else "a table"
     if what in _EXPECTED:
@@ -232,7 +232,7 @@ def _number(limit: Any) -> str | None:
 
 
 def _hint(kind: Any, place: tuple[int | str, ...]) -> Any:
-    """The annotation of a field of a field."""
+    """Annotation of a nested field."""
     for name in place:
         if isinstance(name, str):
             kind = _fields(kind).get(name)
@@ -240,7 +240,7 @@ def _hint(kind: Any, place: tuple[int | str, ...]) -> Any:
 
 
 def _fields(hint: Any) -> dict[str, Any]:
-    """Annotations of the fields of the class in an annotation, by name; none if there is no such class."""
+    """Annotations of the fields, by name, of the class in an annotation; none if there is no class."""
     for part in _parts(hint):
         if isinstance(part, type) and (dataclasses.is_dataclass(part) or is_typeddict(part)):
             return get_type_hints(part, include_extras=True)

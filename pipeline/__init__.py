@@ -1,1 +1,1 @@
-"""The stages, each `python -m pipeline.NAME`."""
+"""The stages. `ris-mvdr STAGE` is `python -m pipeline.STAGE`."""

@@ -1,7 +1,7 @@
 """Files of the repository that come with the package: docs/ and README.md.
 
-Here they are links, in a wheel they are copies. So commands of the docs that name docs/installations/lab.toml also work
-where there is no checkout.
+Here they are links; in a wheel they are copies. So commands of the docs that name docs/installations/lab.toml also work
+without a checkout.
 """
 
 from pathlib import Path
@@ -12,19 +12,19 @@ _INPUTS = (".toml", ".keras")
 
 
 def shipped_path(name: str | Path) -> Path:
-    """Where a file or folder of the repository is.
+    """Path of a file or folder of the repository.
 
     Args:
-      name: relative to the root of the repository, such as "docs/installations" or "models/weights/README.md".
+      name: path relative to the root of the repository, such as "docs/installations".
     """
     here = _FOLDER / name
     return (here if here.exists() else _PACKAGES / name).resolve()
 
 
 def or_shipped(path: Path) -> Path:
-    """The path, or the file that comes with the package under this name if there is no such file.
+    """The path, or the file of the package with this name if the path does not exist.
 
-    Only configuration files and weights are looked up, which are inputs everywhere.
+    This applies only to configuration files and weights, which are always inputs.
     """
     if path.suffix not in _INPUTS or path.is_absolute() or ".." in path.parts or path.exists():
         return path

@@ -10,17 +10,17 @@ from pipeline.scenes.installations import InstallationOptions
 
 @stage_options(frozen=True)
 class BenchOptions(WeightsOptions, InstallationOptions):
-    """Times the localizer and what it is compared with."""
+    """Measures the time per scene of the localizer, its parts and sequential maximum likelihood."""
 
     config: str = "l64_m64"
-    """What scenes are drawn from."""
+    """Data set that the scenes are simulated for."""
     scenes: AtLeast1 = 32
-    """Scenes, and the largest batch."""
+    """Number of scenes; also the largest batch size."""
     repeats: AtLeast1 = 5
-    """Times each is run after a warm-up; the fastest counts."""
+    """Timed runs after one warm-up run. The fastest counts."""
     multipath: MultipathConfig = MultipathConfig()
-    """Reflections, which the localizer looks for; --multipath.rounds 0 leaves out what that takes."""
+    """Multipath estimation of the localizer. --multipath.rounds 0 disables it."""
     output: Path | None = None
-    """Where the figures go as JSON."""
+    """JSON file for the times. Default: the times are only printed."""
     log_dir: Path = Path("runs/logs")
-    """Where the log goes."""
+    """Folder of the log."""

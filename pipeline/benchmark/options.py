@@ -14,28 +14,28 @@ _SCENES, _QUICK_SCENES = 200, 20
 
 @stage_options(frozen=True)
 class BenchmarkOptions:
-    """Runs estimators through simulated scenes that differ in one setting and writes a table and figures.
+    """Runs estimators on simulated scenes that differ in one setting; writes a table and figures.
 
-    Run again after a kill, it goes on with the cells that are missing.
+    If interrupted, the same command resumes: it computes only the missing cells.
     """
 
     suite: SuiteName
-    """What is varied."""
+    """Setting that varies."""
     output_dir: Path
-    """Where results.csv, results.json, figures/, cells/, config.json and logs/ go."""
+    """Output folder: results.csv, results.json, figures/, cells/, config.json and logs/."""
     estimators: tuple[EstimatorName, ...] = ()
-    """What runs; left out, all but ours_fast, ours_thorough and chance, in the suite sources with those that are told
-    the number."""
+    """Estimators to run. Default: all but ours_fast, ours_thorough, chance and those named _known. The suites sources
+    and modified_music also run the latter, which know the number of sources."""
     quick: bool = False
-    """20 scenes a cell."""
+    """Uses 20 scenes per cell."""
     scenes: AtLeast1 | None = None
-    """Scenes a cell; left out, 200."""
+    """Scenes per cell. Default: 200."""
     batch_size: AtLeast1 = 10
-    """Scenes a call; time is measured without the first call."""
+    """Scenes per call. The time of the first call is not measured."""
     seed: Annotated[int, Interval(ge=0, le=3999)] = 0
-    """Which scenes: 0 has those the stored test sets begin with, any other its own."""
+    """Seed of the scenes. 0 takes those at the start of the stored test splits."""
     backbone: Path = PRETRAINED
-    """The trained weights of "ours"; left out, the pretrained weights."""
+    """Weights file of the estimator "ours"."""
 
     def __post_init__(self) -> None:
         if self.quick and self.scenes not in (None, _QUICK_SCENES):
@@ -54,7 +54,7 @@ class BenchmarkOptions:
 
     @property
     def scenes_a_cell(self) -> int:
-        """`scenes`, or what it is where it is left out."""
+        """Scenes per cell, with the default filled in."""
         if self.scenes is not None:
             return self.scenes
         return _QUICK_SCENES if self.quick else _SCENES

@@ -10,19 +10,23 @@ BLESSING_FILE = "blessing.json"
 
 @stage_options(frozen=True)
 class BlessOptions(ScenesOptions):
-    """Judges an exported model against thresholds and against the model that is served now."""
+    """Decides whether an exported model may be pushed: BLESSED or NOT_BLESSED.
+
+    It evaluates the model and the latest blessed one, and checks the thresholds.
+    """
 
     saved_model: Path
-    """A SavedModel, or the folder of its versions, of which the latest is taken."""
+    """SavedModel, or a folder of versions, of which the latest is used."""
     run_dir: Path
-    """Where blessing.json and logs/ go."""
+    """Run folder: blessing.json and logs/."""
     thresholds: Path | None = None
-    """A TOML file with tables [[threshold]]: metric (f1, precision, recall, strict_f1, rmse_xyz_m, objective); where,
-    any of world, snr_db = [low, high], num_sources, range_m = [low, high]; and at_least, at_most, or worse_by_at_most
-    than the latest blessed model. Without any nothing is blessed."""
+    """TOML file with tables [[threshold]]. Keys: metric (f1, precision, recall, strict_f1, rmse_xyz_m, objective);
+    at_least, at_most or worse_by_at_most (than the latest blessed model); and, to select scenes, world, snr_db = [low,
+    high], num_sources or range_m = [low, high]. Default: none, and the model is not blessed."""
     model_base_path: Path | None = None
-    """Folder of the pushed versions: the latest blessed one of another model is what changes are measured against."""
+    """Folder of the pushed versions. The latest blessed version of another model is the reference of
+    worse_by_at_most."""
     config: Configs = ("l64_m64",)
-    """Sets of scenes; each is a world that thresholds can name."""
+    """Data sets. Each is a `world` that thresholds can name."""
     scenes: AtLeast1 = 1_000
-    """Test scenes of each set, the last ones."""
+    """Test scenes per data set: the last ones, because `ris-mvdr evaluate` takes the first ones."""

@@ -1,4 +1,5 @@
-"""What a blessing asks for: values, and changes against the latest blessed model, overall or in a slice."""
+"""Thresholds of a blessing: values, and changes against the latest blessed model, overall or in a slice of the
+scenes."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,17 +22,17 @@ METRICS: dict[str, tuple[str, Callable[[MatchCounts], np.ndarray], bool]] = {
     "rmse_xyz_m": ("standard", lambda tally: tally.rmse_xyz_m, False),
     "objective": ("standard", lambda tally: tally.objective, False),
 }
-"""By name: the gate, the statistic, and whether more is better."""
+"""Gate, statistic, and whether a higher value is better, by the name of the metric."""
 
-_OF_SOURCES = ("recall", "rmse_xyz_m")  # what a slice by the range of true sources has: false alarms have no true range
+_OF_SOURCES = ("recall", "rmse_xyz_m")  # metrics of a slice by true range: false alarms have none
 
 
 @checked(frozen=True)
 class Slice:
-    """Some of the scenes, all of them if nothing is given.
+    """Selection of scenes. By default it selects all.
 
-    world: the set of scenes. snr_db: reported SNR, lower edge in, upper edge out. num_sources: K. range_m: only sources
-    of that true range.
+    world: data set. snr_db: reported SNR from low to below high. num_sources: number of sources. range_m: selects the
+    sources of that true range.
     """
 
     world: str | None = None
@@ -49,11 +50,11 @@ class Slice:
         return ", ".join(part for part in parts if part) or "overall"
 
     def tally(self, evaluation: Evaluation, worlds: np.ndarray, gate: str) -> MatchCounts:
-        """Counts of the scenes, or of the sources, that lie in the slice.
+        """Match counts of the scenes, or of the sources, in the slice.
 
         Args:
-          evaluation: of B scenes.
-          worlds: name of the set of every scene, [B].
+          evaluation: evaluation of B scenes.
+          worlds: data set of every scene, [B].
           gate: "standard" or "strict".
         """
         chosen = np.ones(evaluation.snr_db.shape, bool)
@@ -68,7 +69,7 @@ class Slice:
 
 
 def _of_sources(evaluation: Evaluation, low_m: float, high_m: float) -> MatchCounts:
-    """Counts per scene of true sources with a range in [low, high)."""
+    """Match counts per scene of the true sources with a range in [low, high)."""
     table, cap = evaluation.table, evaluation.config.max_error_m
     rows = table.is_true & (table.true_range_m >= low_m) & (table.true_range_m < high_m)
     error = np.minimum(np.where(table.is_pair, table.position_error_m, 0.0), cap)
@@ -84,7 +85,7 @@ def _of_sources(evaluation: Evaluation, low_m: float, high_m: float) -> MatchCou
 
 @checked(frozen=True)
 class Threshold(Slice):
-    """One thing asked for in a slice: a value, or how much worse than the latest blessed model it may be, or both."""
+    """Threshold in a slice: a limit of the value, or of the loss against the latest blessed model, or both."""
 
     metric: Metric = dataclasses.field(kw_only=True)
     at_least: float | None = None
@@ -95,21 +96,21 @@ class Threshold(Slice):
         if self.range_m is not None and self.metric not in _OF_SOURCES:
             raise ValueError(f"metric: expected {' or '.join(_OF_SOURCES)} in a slice by range, got {self.metric}")
         if self.at_least is None and self.at_most is None and self.worse_by_at_most is None:
-            raise ValueError("at_least: expected a number here, or as at_most or worse_by_at_most, got none of them")
+            raise ValueError("at_least: expected at_least, at_most or worse_by_at_most, got none of them")
 
 
 class ThresholdFile(TypedDict, total=False):
-    """What a file of thresholds holds, such as [[threshold]] metric = "f1", snr_db = [0, 5], at_least = 0.8."""
+    """File of thresholds, such as [[threshold]] metric = "f1", snr_db = [0, 5], at_least = 0.8."""
 
     __pydantic_config__ = CHECKS  # type: ignore[misc]
     threshold: tuple[Threshold, ...]
 
 
 def read_thresholds(path: Path) -> tuple[Threshold, ...]:
-    """Thresholds from a TOML file.
+    """Reads thresholds from a TOML file.
 
     Raises:
-      ValueError: no such file, or other tables; one line that has the number of the wrong one.
+      ValueError: the file is missing, or a table is invalid; one line with its number.
     """
     found: ThresholdFile = read_toml(path, ThresholdFile)
     return found.get("threshold", ())

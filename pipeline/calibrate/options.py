@@ -14,41 +14,41 @@ FalseAlarmRate = Annotated[float, Interval(gt=0, lt=0.5)]
 
 @checked(frozen=True)
 class FitConfig:
-    """When to locate, when to stop."""
+    """Settings of the fit of the element gains."""
 
     first_scenes: AtLeast1 = 96
-    """With more scenes than twice these, the search begins on so many, spread over all."""
+    """Number of scenes, evenly spread, that the fit starts with if there are at least twice as many."""
     locating_passes: AtLeast1 = 3
-    """First passes that locate every scene anew; later ones do where the search would stop."""
+    """First passes, which locate the sources from scratch. Later passes do so only before the fit stops."""
     max_passes: AtLeast1 = 20
-    """At most, for each of the two sets."""
+    """Largest number of passes, for the first scenes and for all scenes each."""
     tolerance: Positive = 0.2
-    """Log-likelihood a held-out scene must gain for another pass."""
+    """Smallest rise of the log-likelihood per held-out scene for another pass."""
 
 
 @checked(frozen=True)
 class DeadConfig:
-    """The test of each element."""
+    """Test for dead elements."""
 
     false_alarm_rate: FalseAlarmRate = 1e-3
-    """Probability that a live element is declared dead, at most."""
+    """Largest probability that a working element is declared dead."""
     least_amplitude: InsideUnit = 0.2
-    """Amplitude from which on an element is alive, as a share of the median."""
+    """Smallest amplitude of a working element, as a fraction of the median."""
 
 
 @checked(frozen=True)
 class ChannelConfig:
-    """How long a channel's correction is sought."""
+    """Settings of the channel correction."""
 
     passes: AtLeast1 = 8
-    """Steps at most, one pass over the scenes each."""
+    """Largest number of steps. Each is one pass over the scenes."""
     tolerance: Positive = 0.2
-    """Log-likelihood a scene must gain for another."""
+    """Smallest rise of the log-likelihood per scene for another step."""
 
 
 @checked(frozen=True)
 class Settings:
-    """How g and a channel's correction are fitted and the elements tested."""
+    """Settings of the fit, of the test for dead elements and of the channel correction."""
 
     fit: FitConfig = FitConfig()
     dead: DeadConfig = DeadConfig()
@@ -57,14 +57,14 @@ class Settings:
 
 @checked(frozen=True)
 class DriftConfig:
-    """The test of a stored calibration."""
+    """Test of a stored calibration."""
 
     false_alarm_rate: FalseAlarmRate = 0.01
-    """Probability that it says drifted where nothing has."""
+    """Probability that the test reports drift if there is none."""
     draws: AtLeast1 = 4000
-    """Of the law without drift."""
+    """Number of samples of the distribution without drift."""
     seed: int = 0
-    """Of the draws."""
+    """Seed of the samples."""
 
     def __post_init__(self) -> None:
         if not 1.0 / self.draws < self.false_alarm_rate:
@@ -75,30 +75,32 @@ class DriftConfig:
 
 @stage_options(frozen=True)
 class CalibrateOptions(WeightsOptions):
-    """Learns the element response of a surface from unlabelled scenes and writes it to a file that others apply.
+    """Estimates the element gains of a surface from unlabelled scenes and writes them to a calibration file.
 
-    With --check nothing is written but a log: the exit status says whether a stored calibration holds for the scenes
-    (0), they have drifted away from it (1), or that can't be said (2).
+    With --check it writes only a log. The exit status is 0 if a stored calibration fits the scenes, 1 if the surface
+    has drifted, and 2 if no statement is possible.
     """
 
     input: tuple[Path, ...]
     """Measurement files, .npz, of one installation."""
     output: Path | None = None
-    """Calibration file, .npz; a plot NAME.png and logs/ go beside it. Run again after a kill, the search goes on."""
+    """Calibration file to write, .npz. A plot NAME.png and logs/ go to the same folder. If interrupted, the same
+    command resumes."""
     check: Path | None = None
-    """Calibration file whose validity the scenes are to tell; in place of --output."""
+    """Calibration file to test against the scenes, instead of --output."""
     update: Path | None = None
-    """Calibration file that the scenes are folded into; the result goes to --output, which may be the same."""
+    """Calibration file to which the scenes are added. --output may name the same file."""
     forget: Annotated[float, Interval(gt=0, le=1)] = 1.0
-    """With --update: what one new scene leaves of the weight of all earlier ones; 0.99 remembers the last hundred."""
+    """With --update: factor by which each new scene reduces the weight of all earlier ones. 0.99 remembers the last
+    hundred."""
     anchors: Path | None = None
-    """Known places of sources in some scenes, JSON: [{"scene": 3, "position_m": [[x, y, z]]}, ...]."""
+    """Known source positions in some scenes, JSON: [{"scene": 3, "position_m": [[x, y, z]]}, ...]."""
     channel: bool = False
-    """Also correct the channel, which must be the same in all scenes."""
+    """Also corrects the channel, which must be the same in all scenes."""
     installation: InstallationFile | None = None
-    """Installation file, docs/installation.md; left out, the default installation."""
+    """Installation file, docs/installation.md. Default: the default installation."""
     config: str | None = None
-    """Scene config whose installation it is, such as l64_m64_hall, in place of --installation."""
+    """Data set whose installation is used, such as l64_m64_hall, instead of --installation."""
     settings: Settings = Settings()
     drift: DriftConfig = DriftConfig()
 
@@ -108,10 +110,10 @@ class CalibrateOptions(WeightsOptions):
                 "options: expected one of --output and --check, got " + ("both" if self.output else "none")
             )
         if self.check is not None and (self.update or self.anchors or self.channel):
-            raise ValueError("--check: expected without --update, --anchors and --channel, got one of them")
+            raise ValueError("--check: expected no --update, --anchors or --channel, got one of them")
         if self.update is not None and self.channel:
-            raise ValueError("--channel: expected without --update, which keeps the correction there is, got both")
+            raise ValueError("--channel: expected no --update, which keeps the existing correction, got both")
         if self.installation is not None and self.config is not None:
-            raise ValueError("--config: expected without --installation, got both")
+            raise ValueError("--config: expected no --installation, got both")
         if self.forget < 1 and self.update is None:
             raise ValueError(f"--forget: needs --update, got {self.forget} without it")

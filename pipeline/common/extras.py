@@ -1,4 +1,4 @@
-"""Packages that come with an extra of ris-mvdr."""
+"""Packages that belong to an extra of ris-mvdr."""
 
 import importlib
 
@@ -7,12 +7,12 @@ def require(package: str, extra: str, name: str) -> None:
     """Imports a package.
 
     Args:
-      package: its name.
-      extra: of `pip install 'ris-mvdr[EXTRA]'`, which brings it.
-      name: of the stage or file that needs it, in the message.
+      package: name of the package.
+      extra: extra that installs it: `pip install 'ris-mvdr[EXTRA]'`.
+      name: stage or file that needs it, for the message.
 
     Raises:
-      ValueError: it is not installed.
+      ValueError: the package is not installed.
     """
     try:
         importlib.import_module(package)

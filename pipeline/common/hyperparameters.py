@@ -1,4 +1,4 @@
-"""Values by the dotted name of their option, such as "backbone.refinement.steps": tuned, and carried whole."""
+"""Hyperparameters: option values by dotted name, such as "backbone.refinement.steps"."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ Options = TypeVar("Options")
 
 
 def option(options: Any, name: str) -> Any:
-    """The value of a dotted name.
+    """Value of an option by its dotted name.
 
     Raises:
       ValueError: there is no such option.
@@ -23,21 +23,21 @@ def option(options: Any, name: str) -> Any:
     value = options
     for part in name.split("."):
         if not dataclasses.is_dataclass(value) or part not in {field.name for field in dataclasses.fields(value)}:
-            raise ValueError(f"hyperparameters: expected names of options, got {name!r}")
+            raise ValueError(f"hyperparameters: expected the name of an option, got {name!r}")
         value = getattr(value, part)
     return value
 
 
 def replaced(options: Options, values: Mapping[str, Any], prefix: str = "") -> Options:
-    """`options`, a dataclass, with the values of dotted names in their place, all set at once.
+    """Copy of `options` with other values, which are all set at once.
 
     Args:
-      options: a dataclass, nested ones inside.
-      values: by dotted name.
-      prefix: of the names in messages.
+      options: dataclass, with nested ones.
+      values: new values by dotted name.
+      prefix: prefix of the names in messages.
 
     Raises:
-      ValueError: an unknown name, or values the options refuse.
+      ValueError: a name is unknown, or a value is invalid.
     """
     changes: dict[str, Any] = {}
     nested: dict[str, dict[str, Any]] = {}
@@ -55,25 +55,25 @@ def replaced(options: Options, values: Mapping[str, Any], prefix: str = "") -> O
 
 
 class _Best(TypedDict):
-    __pydantic_config__ = pydantic.ConfigDict(strict=True)  # type: ignore[misc]  # other keys are for people
+    __pydantic_config__ = pydantic.ConfigDict(strict=True)  # type: ignore[misc]  # other keys are allowed
     options: dict[str, Any]
 
 
 def read_hyperparameters(path: Path) -> dict[str, Any]:
-    """The options of a best.json of `python -m pipeline.tune`, by dotted name.
+    """Reads the options of a best.json of `ris-mvdr tune`, by dotted name.
 
     Raises:
-      ValueError: no such file, or not one of these.
+      ValueError: the file is missing or is not a best.json.
     """
     try:
         best: _Best = read_json(path, _Best)
     except ValueError as error:
-        raise ValueError(f"--hyperparameters: expected a best.json of python -m pipeline.tune, got {error}") from None
+        raise ValueError(f"--hyperparameters: expected a best.json of ris-mvdr tune, got {error}") from None
     return best["options"]
 
 
 def tuned(options: Any) -> Any:
-    """Options with those of their `hyperparameters` in place, None where none are given.
+    """Options with the values of their `hyperparameters` file; None if there is no file.
 
     Raises:
       ValueError: as `read_hyperparameters` and `replaced`.
@@ -82,7 +82,7 @@ def tuned(options: Any) -> Any:
 
 
 def flattened(options: Any, prefix: str = "") -> dict[str, Any]:
-    """Every leaf of a dataclass of options by its dotted name."""
+    """All nested values of an options dataclass by dotted name."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)

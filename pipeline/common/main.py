@@ -24,7 +24,7 @@ FAIL, ERROR, INTERRUPTED = 1, 2, 130
 
 Options = TypeVar("Options")
 Work = Callable[[Options, logging.Logger], int | None]
-_OWN = ("__main__", "models", "tfds_shards", "pipeline", "serving")  # whose errors are worded for users
+_OWN = ("__main__", "models", "tfds_shards", "pipeline", "serving")  # their errors are written for users
 _FRAME = re.compile("[╭╮╰╯│]")
 
 
@@ -68,7 +68,7 @@ def run_stage(
 
 
 class Command(Generic[Options]):
-    """The `main` of a stage. work: what it does with its options and a logger; see `run_stage`."""
+    """The `main` of a stage. work: function of the options and a logger that runs it, see `run_stage`."""
 
     def __init__(self, work: Work[Options], *how: Any) -> None:
         self.work, self._how = work, how
@@ -85,7 +85,7 @@ def command(
     log_dir: Callable[[Options], Path],
     defaults: Callable[[Options], Options | None] = lambda options: None,
 ) -> Callable[[Work[Options]], Command[Options]]:
-    """Makes a stage's work its command; arguments as those of `run_stage`."""
+    """Decorator that turns the work of a stage into its `main`. Arguments are those of `run_stage`."""
     return lambda work: Command(work, stage, options_type, log_dir, defaults)
 
 
@@ -120,7 +120,7 @@ def parse(stage: str, options_type: type[Options], arguments: Sequence[str], def
 
 
 def _with_shipped_files(options: Options) -> Options:
-    """Options whose paths lead to the files that come with the package where nothing else has their name."""
+    """Options whose paths name files of the package if no other file has that name."""
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
         value = getattr(options, field.name)

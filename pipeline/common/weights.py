@@ -22,7 +22,7 @@ class WeightsOptions:
     @pydantic.model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if self.untrained and self.backbone != PRETRAINED:
-            raise ValueError(f"--untrained: expected without --backbone, got --backbone {self.backbone} beside it")
+            raise ValueError(f"--untrained: expected no --backbone, got --backbone {self.backbone}")
         return self
 
     @property

@@ -10,23 +10,23 @@ from pipeline.scenes.installations import Configs, ScenesOptions
 
 @stage_options(frozen=True)
 class ConfidenceOptions(WeightsOptions, ScenesOptions):
-    """Fits the correction of the score; grid stages stay as they are."""
+    """Trains the score of a source and its error covariance. The other weights do not change."""
 
     run_dir: Path
-    """Where backbone.keras with its fitted score, logs/, config.json and metrics.json go."""
+    """Run folder: backbone.keras with the fitted score, logs/, config.json and metrics.json."""
     config: Configs = ("l64_m64",)
-    """Sets of scenes, each with an equal share; their installations may differ."""
+    """Data sets, each with an equal share. Their installations may differ."""
     scenes: AtLeast1 = 10_000
-    """Training scenes of each set, the first ones."""
+    """Training scenes per data set, the first ones."""
     validation_scenes: AtLeast1 = 1_000
-    """Validation scenes of each set, the first ones: they stop the fit."""
+    """Validation scenes per data set, the first ones. They decide when the fit stops."""
     epochs: AtLeast1 = 200
-    """Most passes over the candidates."""
+    """Largest number of passes over the candidates."""
     learning_rate: Positive = 2e-3
-    """Adam's first learning rate; falls to zero by a cosine."""
+    """Initial learning rate of Adam. It falls to zero along a cosine."""
     batch_size: AtLeast1 = 512
-    """Candidates a batch."""
+    """Candidates per batch."""
     seed: int = 1
-    """Seeds weights and the order of the candidates."""
+    """Seed of the weights and of the order of the candidates."""
     multipath: MultipathConfig = MultipathConfig()
-    """Reflections, which the localizer looks for; --multipath.rounds 0 saves that time where scenes have none."""
+    """Multipath estimation. --multipath.rounds 0 disables it, which saves time if scenes have no reflections."""

@@ -8,15 +8,15 @@ from models.weights import PRETRAINED
 
 @stage_options(frozen=True)
 class DoctorOptions:
-    """Looks at the environment; ends with status 0 where all is well, 1 where a check fails."""
+    """Checks the environment. The exit status is 0 if all checks pass and 1 if one fails."""
 
     runs: Path = Path("runs")
-    """Where runs go: there must be space, and it must be writable."""
+    """Folder of the runs, which must be writable and have free space."""
     free_gb: float = 5.0
-    """Space asked for there; 112,000 scenes take 3.5 GB."""
+    """Free space required there, in GB. 112,000 scenes take 3.5 GB."""
     weights: Path = PRETRAINED
-    """A backbone.keras that must be whole."""
+    """Weights file, which must be intact."""
     target: str | None = None
-    """HOST:PORT of a model server that must answer."""
+    """HOST:PORT of a model server, which must answer. Default: no server is checked."""
     model_name: str = "ris_localizer"
-    """The model it must serve."""
+    """Name of the model that it must serve."""

@@ -13,51 +13,52 @@ from pipeline.scenes.installations import ScenesOptions
 
 @stage_options(frozen=True)
 class EvaluateOptions(WeightsOptions, ScenesOptions):
-    """Scores a localizer on simulated scenes and writes metrics, matches and figures.
+    """Evaluates a localizer on simulated scenes and writes metrics, matches and figures.
 
-    It scores the localizer with its pretrained weights, or with --backbone, or what one of --saved-model, --target,
-    --spectrum-of, --baseline, --oracle and --chance names.
+    It uses the pretrained weights by default. Give at most one of --backbone, --untrained, --saved-model, --target,
+    --spectrum-of, --baseline, --oracle and --chance to evaluate something else.
     """
 
     output_dir: Path
-    """Where metrics.json, scenes.npz, matches.csv, config.json, figures/, spectra.npz and logs/ go."""
+    """Output folder: metrics.json, scenes.npz, matches.csv, config.json, figures/, spectra.npz and logs/."""
     saved_model: Path | None = None
-    """A SavedModel, or the folder of its versions, of which the latest is taken."""
+    """SavedModel, or a folder of versions, of which the latest is used."""
     target: str | None = None
     """HOST:PORT of a model server."""
     model_name: str = "ris_localizer"
-    """The model's name on that server."""
+    """Name of the model on that server."""
     spectrum_of: Path | None = None
-    """A backbone.keras: MVDR on its R_pred alone, sources read off the spectrum, nothing from the snapshots after."""
+    """Weights file whose R_pred alone is evaluated: the peaks of its MVDR spectrum are the sources. No later step uses
+    the snapshots."""
     refiner: Path | None = None
-    """With --spectrum-of: a refiner.keras, off whose heat map the sources are read."""
+    """With --spectrum-of: refiner.keras; the peaks of its heat map are the sources."""
     baseline: Literal["sequential_ml", "back_projection"] | None = None
-    """A classical estimator: sequential maximum likelihood off the grid, or peaks of the back-projected power."""
+    """Classical estimator: off-grid sequential maximum likelihood, or peaks of the back-projected power."""
     noise_inflation: float = 0.0
-    """With --baseline sequential_ml: raises the noise power by this share of the signal's power, against channels and
-    phases that are not as told."""
+    """With --baseline sequential_ml: raises the noise power by this fraction of the signal power, to allow for errors
+    of channel and phases."""
     oracle: bool = False
-    """MVDR on the true covariance through the same detection: the ceiling."""
+    """Evaluates MVDR on the true covariance with the same detection: the upper limit."""
     chance: bool = False
-    """Uniform random guesses: the floor."""
+    """Evaluates uniform random guesses: the lower limit."""
     calibration: Path | None = None
-    """A calibration file of `python -m pipeline.calibrate`, applied to what the estimator is told."""
+    """Calibration file of `ris-mvdr calibrate`, applied to the inputs of the estimator."""
     config: str = "l64_m64"
-    """Set of scenes, as for `python -m pipeline.data`."""
+    """Data set, as for `ris-mvdr data`."""
     split: str = "test"
-    """Split of the scenes."""
+    """Split of the data set."""
     scenes: AtLeast1 = 500
-    """How many scenes, the first ones of the split."""
+    """Number of scenes, the first ones of the split."""
     batch_size: AtLeast1 = 20
-    """Scenes a call."""
+    """Scenes per call."""
     compare_with: Path | None = None
-    """Output folder of another evaluation of the same scenes: reports the differences with paired intervals."""
+    """Output folder of another evaluation of the same scenes. Reports the differences with paired intervals."""
     bounds: bool = True
-    """Compare errors with the Cramer-Rao bound; of scenes that are as told."""
+    """Compares the errors with the Cramer-Rao bound, if the scenes match the model."""
     figures: bool = True
-    """Draw the figures."""
+    """Draws the figures."""
     spectra: Annotated[int, Interval(ge=0, le=8)] = 0
-    """With --saved-model: keeps the MVDR spectra of so many scenes, the first ones, for `report`."""
+    """With --saved-model: number of scenes, the first ones, whose MVDR spectra are kept for `ris-mvdr report`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

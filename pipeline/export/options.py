@@ -13,28 +13,27 @@ WARMUP_BATCH_SIZES = (1, 4)
 
 @stage_options(frozen=True)
 class ExportOptions(WeightsOptions):
-    """Writes MODEL_BASE_PATH/VERSION; the version is the time in seconds and never overwrites another."""
+    """Writes a SavedModel to MODEL_BASE_PATH/VERSION. VERSION is the time in seconds; no version is overwritten."""
 
     model_base_path: Path
-    """Folder of the versions, what TF Serving calls --model_base_path."""
+    """Folder of the versions, as in --model_base_path of TF Serving."""
     hyperparameters: Path | None = None
-    """A best.json of `python -m pipeline.tune --knobs inference`: its --backbone and --localizer.* in place of the
-    defaults; options given here win over it."""
+    """best.json of `ris-mvdr tune --knobs inference`. Its --backbone and --localizer.* replace the defaults; options on
+    the command line take precedence."""
     refiner: Path | None = None
-    """A refiner.keras of `pipeline.refine`; left out, the model is the same to the last bit as if there were none."""
+    """refiner.keras of `ris-mvdr refine`. Default: the model has no refiner."""
     config: str | None = None
-    """Scene config, such as l64_m64_legacy, whose installation the model is for; left out, the one it was trained for.
-    The weights never see the installation, so they serve any."""
+    """Data set whose installation the model is for, such as l64_m64_legacy. Default: the installation of the training.
+    The weights suit any installation."""
     installation: InstallationFile | None = None
-    """An installation file that the model is for, docs/installation.md."""
+    """Installation file that the model is for, docs/installation.md."""
     calibration: Path | None = None
-    """A calibration file of `python -m pipeline.calibrate`: the model then knows what its installation does otherwise
-    than told, and clients go on sending what they did."""
+    """Calibration file of `ris-mvdr calibrate`. The model applies it, so clients send the same inputs as without it."""
     warmup_batch_sizes: tuple[int, ...] = WARMUP_BATCH_SIZES
-    """Scenes in each request that a server replays before it serves the version, for every signature; none leaves the
-    requests out."""
+    """Scenes in each request that a server replays, for every signature, before it serves the version. Without values
+    there are no such requests."""
     effort: Effort = "default"
-    """How much the model does for a scene: fast, default or thorough, docs/model_card.md has their figures."""
+    """Computation per scene: fast, default or thorough. docs/model_card.md has their accuracy and time."""
     localizer: LocalizerConfig = LocalizerConfig()
     log_dir: Path = Path("runs/logs")
-    """Where the log goes."""
+    """Folder of the log."""

@@ -1,1 +1,1 @@
-"""What all trainings share: options, the training loop, distribution over workers, losses and targets."""
+"""Shared parts of all trainings: options, the training loop, distribution over workers, losses and targets."""

@@ -1,4 +1,4 @@
-"""Options that all trainings share; this module does not import TensorFlow."""
+"""Options of all trainings; this module does not import TensorFlow."""
 
 from pathlib import Path
 
@@ -13,28 +13,29 @@ class FitOptions(ScenesOptions):
     """Scenes, length, devices and run folder of a training."""
 
     run_dir: Path
-    """Where the best model by validation, checkpoints/, logs/, tensorboard/, config.json and metrics.json go."""
+    """Run folder: the best model on validation, checkpoints/, logs/, tensorboard/, config.json and metrics.json."""
     config: Configs = ("l64_m64",)
-    """Sets of scenes, as for `python -m pipeline.data`; every batch takes an equal share of each, validation too."""
+    """Data sets, as for `ris-mvdr data`. Each batch and the validation take an equal share of each."""
     epochs: AtLeast1 = 25
-    """Epochs; a checkpoint and a validation after each. The default training sees 100,000 scenes, what the learnability
-    verdict asks for."""
+    """Number of epochs. Each ends with a checkpoint and a validation. By default a training uses 100,000 scenes, which
+    `ris-mvdr learnability` requires."""
     steps_per_epoch: AtLeast1 = 250
-    """Batches an epoch."""
+    """Batches per epoch."""
     batch_size: AtLeast1 = 16
-    """Scenes a batch, over all replicas together."""
+    """Scenes per batch, over all replicas."""
     learning_rate: Positive = 1e-3
-    """Adam's first learning rate; falls to zero by a cosine."""
+    """Initial learning rate of Adam. It falls to zero along a cosine."""
     validation_scenes: AtLeast1 = 200
-    """Validation scenes of each set, the first ones of the split, scored by the findings' objective."""
+    """Validation scenes per data set, the first ones. They are scored by the objective, docs/evaluation.md."""
     seed: int = 1
-    """Seeds weights and the order of the scenes."""
+    """Seed of the weights and of the order of the scenes."""
     strategy: Strategy = "single"
-    """On what it runs: one device, all of this machine, or several workers, which TF_CONFIG names (docs/scale_out.md);
-    the result is the same up to rounding."""
+    """Devices: one, all of this machine, or several workers named in TF_CONFIG (docs/scale_out.md). The result is the
+    same up to rounding."""
 
     multipath: MultipathConfig = MultipathConfig()
-    """Reflections, which validation looks for; --multipath.rounds 0 saves that time where scenes have none."""
+    """Multipath estimation in validation. --multipath.rounds 0 disables it, which saves time if scenes have no
+    reflections."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,6 +44,6 @@ class FitOptions(ScenesOptions):
 
 
 def log_dir(options: FitOptions) -> Path:
-    """The folder of a training's log; workers other than the chief have their own."""
+    """Folder of a training's log. Each worker other than the chief has its own."""
     logs, worker = options.run_dir / "logs", this_worker(options.strategy)
     return logs if worker.is_chief else logs / f"worker-{worker.rank + 1}"

@@ -1,4 +1,4 @@
-"""What a map of an adapter says, docs/import_sionna.md and docs/import_deepmimo.md; light, as config.py."""
+"""Contents of a map for Sionna RT or DeepMIMO, docs/import_sionna.md and docs/import_deepmimo.md."""
 
 from typing import Annotated, Literal
 
@@ -22,14 +22,14 @@ Scenes = Annotated[tuple[tuple[int, ...], ...], pydantic.AfterValidator(_all_oth
 
 @checked(frozen=True)
 class Simulation:
-    """How snapshots are drawn from channels that an adapter read."""
+    """Settings of the snapshots that are drawn from imported channels."""
 
     snapshots: AtLeast1 = 64
-    """L, one code a snapshot."""
+    """Number of snapshots L, with one code each."""
     snr_db: Limits = (-5.0, 20.0)
-    """Limits of the uniform draw of each scene's SNR, dB."""
+    """Limits of the SNR of a scene, in dB; it is drawn uniformly."""
     codebook: Codebook = "dft"
-    """As in the simulator: "dft", the same in all scenes, or "random"."""
+    """Codebook of the simulator: "dft", the same in all scenes, or "random"."""
     phase_bits: Annotated[int, Interval(ge=1, le=8)] = 3
     symbols: Symbols = "gaussian"
     seed: AtLeast0 = 0
@@ -37,20 +37,20 @@ class Simulation:
 
 @checked(frozen=True)
 class SionnaLink:
-    """Coefficients between the surface and the other end, in a .npz, HDF5 or MATLAB file."""
+    """Coefficients between the surface and the other end, from a .npz, HDF5 or MATLAB file."""
 
     file: FileIn
     ris: Literal["tx", "rx"]
-    """Which end the surface is."""
+    """End of the paths at which the surface is."""
     a: str | None = None
-    """Array of complex coefficients, or of real and imaginary parts along a first axis of two."""
+    """Array of coefficients, complex or with real and imaginary parts along a first axis of size 2."""
     real: str | None = None
     imag: str | None = None
-    """Arrays of the two parts, in place of `a`."""
+    """Arrays of the two parts, instead of `a`."""
     tau: str | None = None
-    """Array of delays, s; needed for passband coefficients."""
+    """Array of delays, in seconds. Required for passband coefficients."""
     surface: int = 0
-    """Number of the surface among the devices of its end, whose antennas are the elements."""
+    """Number of the surface among the devices of its end. Its antennas are the elements."""
 
     def __post_init__(self) -> None:
         given = [name for name in ("a", "real", "imag") if getattr(self, name) is not None]
@@ -60,7 +60,7 @@ class SionnaLink:
 
 @checked(frozen=True)
 class SionnaChannel(SionnaLink):
-    """Coefficients between surface and base station."""
+    """Coefficients between the surface and the base station."""
 
     station: int = 0
     """Number of the base station among the devices of its end."""
@@ -72,23 +72,24 @@ class SionnaMap:
 
     channel: SionnaChannel
     sources: SionnaLink
-    """Every device of the other end is a source, with one antenna."""
+    """Coefficients of the sources: all devices of the other end, with one antenna each."""
     coefficients: Literal["baseband", "passband"] = "baseband"
-    """Those of `Paths.cir`, or `Paths.a`, which lack exp(-2j pi f tau)."""
+    """Coefficients of `Paths.cir` (baseband), or of `Paths.a` (passband), which lacks exp(-2j pi f tau)."""
     frequency_hz: float | None = None
-    """f, needed for passband coefficients."""
+    """Frequency f, in Hz. Required for passband coefficients."""
     element_order: Literal["sionna", "row"] = "sionna"
-    """Of the surface's antennas: PlanarArray's columns from top to bottom, or the installation's rows."""
+    """Order of the antennas of the surface: columns from top to bottom, as in PlanarArray, or rows, as in the
+    installation."""
     scenes: Scenes | None = None
-    """Numbers of the sources in each scene; left out, one scene with all."""
+    """Numbers of the sources in each scene. Default: one scene with all sources."""
 
     def __post_init__(self) -> None:
         if self.coefficients == "passband":
             if self.frequency_hz is None or not self.frequency_hz > 0:
-                raise ValueError(f"frequency_hz: expected above 0 for passband coefficients, got {self.frequency_hz}")
+                raise ValueError(f"frequency_hz: expected > 0 for passband coefficients, got {self.frequency_hz}")
             for name in ("channel", "sources"):
                 if getattr(self, name).tau is None:
-                    raise ValueError(f"{name}.tau: expected an array's name for passband coefficients, got none")
+                    raise ValueError(f"{name}.tau: expected the name of an array for passband coefficients, got none")
         elif self.frequency_hz is not None or self.channel.tau is not None or self.sources.tau is not None:
             raise ValueError('coefficients: expected "passband" with frequency_hz and tau, got "baseband"')
 
@@ -100,14 +101,14 @@ class DeepMIMOLink:
     tx_set: int
     rx_set: int
     ris: Literal["tx", "rx"]
-    """Which end the surface is."""
+    """End of the paths at which the surface is."""
     surface: int
     """Number of the surface's point in the set of its end."""
 
 
 @checked(frozen=True)
 class DeepMIMOChannel(DeepMIMOLink):
-    """Paths between surface and base station."""
+    """Paths between the surface and the base station."""
 
     station: int
     """Number of the base station's point in the set of its end."""
@@ -115,7 +116,7 @@ class DeepMIMOChannel(DeepMIMOLink):
 
 @checked(frozen=True)
 class DeepMIMOMap:
-    """A scenario folder of DeepMIMO v4."""
+    """Scenario folder of DeepMIMO v4."""
 
     folder: FileIn
     channel: DeepMIMOChannel
@@ -123,20 +124,20 @@ class DeepMIMOMap:
     scenes: Annotated[Scenes, MinLen(1)]
     """Points of the other end that are the sources of each scene."""
     ris_facing_deg: tuple[float, float] = (0.0, 0.0)
-    """Azimuth and elevation of the surface's boresight in the scenario."""
+    """Azimuth and elevation of the surface's boresight in the scenario, in degrees."""
     station_facing_deg: tuple[float, float] = (0.0, 0.0)
-    """The same of the base station's array."""
+    """Azimuth and elevation of the boresight of the base station's array, in degrees."""
     station_rows: int = 1
-    """Of the base station's array, half a wavelength apart; the installation's antennas in as many rows."""
+    """Rows of the base station's array. Its antennas are those of the installation, half a wavelength apart."""
     wavefront: Literal["spherical", "plane"] = "spherical"
-    """How a path meets the surface: as from the point c tau away in its direction, or as from infinity."""
+    """Wavefront of a path at the surface: spherical around the point at distance c tau in its direction, or plane."""
     phase: Literal["whole", "without_delay"] | None = None
-    """Whether the phases hold that of the delay, -2 pi f tau; left out, by the ray tracer."""
+    """Whether the phases include that of the delay, -2 pi f tau. Default: depends on the ray tracer."""
 
 
 @checked(frozen=True)
 class SionnaImport:
-    """A map with a table [sionna]."""
+    """Map with a table [sionna]."""
 
     sionna: SionnaMap
     simulate: Simulation = Simulation()
@@ -144,7 +145,7 @@ class SionnaImport:
 
 @checked(frozen=True)
 class DeepMIMOImport:
-    """A map with a table [deepmimo]."""
+    """Map with a table [deepmimo]."""
 
     deepmimo: DeepMIMOMap
     simulate: Simulation = Simulation()

@@ -1,4 +1,4 @@
-"""What a map says, docs/import.md; light, so that a map can be checked in a moment."""
+"""Contents of a map, docs/import.md. Imports nothing heavy, so that a map is checked quickly."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -41,35 +41,37 @@ Shape = Annotated[tuple[int, ...], pydantic.AfterValidator(_sizes)]
 
 @checked(frozen=True)
 class ArrayMap:
-    """Where an array is and how it is written."""
+    """Place and format of an array."""
 
     name: str | None = None
-    """Dataset, in groups or structs with slashes: of complex numbers, or of both parts."""
+    """Dataset of complex numbers or of two parts. Slashes separate groups or structs."""
     real: str | None = None
     imag: str | None = None
-    """Datasets of the two parts."""
+    """Datasets of the real and imaginary parts."""
     amplitude: str | None = None
     phase: str | None = None
-    """Datasets of the two parts; phase alone has amplitude 1."""
+    """Datasets of amplitude and phase. Without amplitude it is 1."""
     index: str | None = None
     """Dataset of phase indices: exp(2j pi index / 2^bits)."""
     bits: Annotated[int, Interval(ge=1, le=8)] | None = None
-    """With `index`."""
+    """Number of bits, with `index`."""
     parts: Literal["complex", "real_imag", "amplitude_phase"] = "complex"
-    """What `name` holds: complex numbers, or two parts along the axis "part"."""
+    """Contents of `name`: complex numbers, or two parts along the axis "part"."""
     axes: Annotated[tuple[Axis, ...], pydantic.AfterValidator(_each_once)] | None = None
-    """The dataset's axes in order; left out, those of the measurement file, "part" last, "scene" as there are axes."""
+    """Axes of the dataset in order. Default: those of the measurement file, with "part" last, and "scene" first if
+    there are enough axes."""
     shape: Shape | None = None
-    """Brings the dataset to this shape first, -1 for what is left; last axis fastest, of MATLAB files the first."""
+    """Shape to which the dataset is reshaped first; -1 stands for the remaining size. The last axis is fastest, in
+    MATLAB files the first."""
     phase_unit: Literal["rad", "deg"] = "rad"
     amplitude_unit: Literal["linear", "db"] = "linear"
     """"db" is 20 log10."""
     scale: float = 1.0
-    """What the array is multiplied by."""
+    """Factor of the array."""
     conj: bool = False
-    """Conjugates: for phases that rise with distance."""
+    """Conjugates the array: for phases that rise with distance."""
     files: tuple[FileIn, ...] = ()
-    """In place of the map's files."""
+    """Files of this array. Default: those of the map."""
     format: Format | None = None
 
     def __post_init__(self) -> None:
@@ -89,11 +91,11 @@ class ArrayMap:
             if not is_default and getattr(self, part) is None and self.parts != "amplitude_phase":
                 raise ValueError(f"{key}: expected with {part} and only there, got {getattr(self, key)}")
         if self.scale == 0:
-            raise ValueError("scale: expected other than 0, got 0")
+            raise ValueError("scale: expected a number other than 0, got 0")
 
     @property
     def names(self) -> dict[str, str]:
-        """Datasets by what they hold."""
+        """Names of the datasets, by the key that holds them."""
         held = ("name", "real", "imag", "amplitude", "phase", "index")
         return {key: getattr(self, key) for key in held if getattr(self, key) is not None}
 
@@ -104,11 +106,11 @@ class LevelMap:
 
     name: str | None = None
     value: float | None = None
-    """The same in all scenes."""
+    """Value for all scenes."""
     unit: Literal["db", "linear", "w", "dbw", "dbm"] | None = None
-    """Of SNR "db" or "linear"; of noise power "linear", "w", "dbw" or "dbm"."""
+    """Unit: "db" or "linear" of an SNR; "linear", "w", "dbw" or "dbm" of a noise power."""
     axes: Annotated[tuple[Literal["scene"], ...], pydantic.AfterValidator(_each_once)] | None = None
-    """[] is one number a file."""
+    """Axes of the dataset. [] is one number per file."""
     shape: Shape | None = None
     files: tuple[FileIn, ...] = ()
     format: Format | None = None
@@ -117,12 +119,12 @@ class LevelMap:
         if (self.name is None) == (self.value is None):
             raise ValueError("name: expected one of name and value, got " + ("both" if self.name else "none"))
         if self.value is not None and (self.axes is not None or self.shape or self.files or self.format):
-            raise ValueError("value: expected without axes, shape, files and format, got one of them")
+            raise ValueError("value: expected no axes, shape, files or format, got one of them")
 
 
 @checked(frozen=True)
 class ImportMap:
-    """A map."""
+    """Map of a measurement."""
 
     snapshots: ArrayMap
     ris_codes: ArrayMap
@@ -130,9 +132,9 @@ class ImportMap:
     snr: LevelMap | None = None
     noise_power: LevelMap | None = None
     files: tuple[FileIn, ...] = ()
-    """Scenes of one after the other; relative to the map."""
+    """Files, joined along the scenes. Paths are relative to the map."""
     format: Format | None = None
-    """Left out, by the files' names."""
+    """Format of the files. Default: by their endings."""
 
     def __post_init__(self) -> None:
         if (self.snr is None) == (self.noise_power is None):
@@ -145,13 +147,13 @@ class ImportMap:
 
 
 def format_of(path: Path, told: Format | None) -> Format:
-    """The format of a file, as told or by its name.
+    """Format of a file: the given one, else by the ending of its name.
 
     Raises:
-      ValueError: neither says it.
+      ValueError: no format is given, and the ending is unknown.
     """
     if told is not None:
         return told
     if path.suffix.lower() not in _SUFFIXES:
-        raise ValueError(f"{path}: expected format, or a name that ends with one of {', '.join(_SUFFIXES)}")
+        raise ValueError(f"{path}: expected a format, or a name that ends with one of {', '.join(_SUFFIXES)}")
     return _SUFFIXES[path.suffix.lower()]

@@ -1,4 +1,4 @@
-"""The map: a TOML file that says what is where."""
+"""Reads a map: a TOML file that says where each array is."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ from pipeline.import_data.config import ImportMap
 
 
 def read_map(path: Path) -> ImportMap | SionnaImport | DeepMIMOImport:
-    """Reads a map; a table [sionna] or [deepmimo] makes it one of that adapter.
+    """Reads a map. A table [sionna] or [deepmimo] selects that adapter.
 
     Raises:
-      ValueError: no such file, no TOML, or what it says cannot be; one line.
+      ValueError: the file is missing, is not TOML or has invalid content; one line.
     """
     tables: dict[str, Any] = read_toml(path, dict[str, Any])
     adapters = {"sionna": SionnaImport, "deepmimo": DeepMIMOImport}

@@ -8,18 +8,21 @@ from models.physics.installation import InstallationFile
 
 @stage_options(frozen=True)
 class ImportDataOptions:
-    """Reads HDF5, MATLAB, npz, SigMF or TFRecord files, Sionna RT coefficients or a DeepMIMO folder by a map, checks
-    what they hold and writes the measurement file that the client and calibrate take."""
+    """Converts data of other programs to the measurement file that the client and calibrate read.
+
+    It reads HDF5, MATLAB, npz, SigMF or TFRecord files, Sionna RT coefficients or a DeepMIMO folder.
+    """
 
     map: Path
-    """What is where, TOML; docs/import.md, docs/import_sionna.md, docs/import_deepmimo.md."""
+    """Map: a TOML file that says where each array is; docs/import.md, docs/import_sionna.md,
+    docs/import_deepmimo.md."""
     output: Path
-    """Measurement file, .npz."""
+    """Measurement file to write, .npz."""
     installation: InstallationFile | None = None
-    """Installation file, docs/installation.md, whose antennas and elements the data must have; Sionna RT and DeepMIMO
-    take the default installation where it is left out."""
+    """Installation file, docs/installation.md; the data must have its antennas and elements. Default: no such check,
+    or, for Sionna RT and DeepMIMO, the default installation."""
     log_dir: Path = Path("runs/logs")
-    """Where the log goes."""
+    """Folder of the log."""
 
     def __post_init__(self) -> None:
         if self.output.suffix != ".npz":

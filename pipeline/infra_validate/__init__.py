@@ -1,1 +1,1 @@
-"""`ris-mvdr infra_validate`: tests an exported model in a model server. The verdict is VALID or INVALID."""
+"""`ris-mvdr infra_validate`: tests whether an exported model loads and answers in a server: VALID or INVALID."""

@@ -11,26 +11,26 @@ VALID = "VALID"
 
 @checked(frozen=True)
 class InfraConfig:
-    """What the canary is asked for."""
+    """Requests to the canary server, and limits of its answers."""
 
     scenes: AtLeast1 = 8
     """Simulated scenes in each request whose answers are compared."""
     max_latency_ms: Positive = 1_000.0
-    """Limit of the median time of a request of one scene, milliseconds."""
+    """Largest median time of a request with one scene, in milliseconds."""
     max_memory_mib: Positive = 4_096.0
-    """Limit of the server's resident memory after the requests, MiB."""
+    """Largest resident memory of the server after the requests, in MiB."""
     tolerance: Positive = 1e-3
-    """Largest difference of an answer from the one in process, relative where above 1."""
+    """Largest difference between an answer of the server and of this process, relative for values above 1."""
 
 
 @stage_options(frozen=True)
 class InfraValidateOptions(InstallationOptions):
-    """Loads a staged model in a canary server in another process and sends it requests over gRPC and REST."""
+    """Loads an exported model in a canary server, which is another process, and sends it gRPC and REST requests."""
 
     saved_model: Path
-    """A SavedModel in a folder named by its version, or the folder of its only version."""
+    """SavedModel in a folder named by its version, or the folder of its only version."""
     run_dir: Path
-    """Where infra_validation.json and logs/ go."""
+    """Run folder: infra_validation.json and logs/."""
     config: str = "l64_m64"
-    """Set whose installation the requests are simulated for."""
+    """Data set whose installation the requests are simulated for."""
     infra: InfraConfig = InfraConfig()

@@ -10,33 +10,33 @@ from models.physics.installation import InstallationFile
 
 @stage_options(frozen=True)
 class KubeflowOptions:
-    """Writes the YAML that Kubeflow Pipelines takes: the steps of `ris-mvdr run`, in order, on a volume they share.
+    """Compiles a run file to a Kubeflow pipeline, YAML: the steps of `ris-mvdr run`, in order, on a shared volume.
 
-    Needs the extra `kubeflow`. Nothing is run, and no cluster is asked.
+    Needs the extra `kubeflow`. It runs no stage and contacts no cluster.
     """
 
     config: tyro.conf.Positional[Path]
-    """The run's TOML, as for `ris-mvdr run`; its paths are relative, in the volume."""
+    """Run file, TOML, as for `ris-mvdr run`. Its paths are relative to the mount path."""
     image: str
     """Container image in which this project is installed."""
     output: Path = Path("pipeline.yaml")
-    """Where the YAML goes; logs/ beside it."""
+    """YAML file to write. logs/ goes to the same folder."""
     run_dir: Path | None = None
-    """Where in the volume everything goes, in place of the file's run_dir."""
+    """Run folder in the volume. Default: run_dir of the run file."""
     installation: InstallationFile | None = None
-    """An installation file that everything is for, in place of the file's; read here, and again in the volume."""
+    """Installation file for all stages, read here and again in the volume. Default: that of the run file."""
     volume_claim: str = "ris-mvdr"
-    """Persistent volume claim of the cluster that all steps mount."""
+    """Persistent volume claim that all steps mount."""
     mount_path: str = "/ris-mvdr"
-    """Where they mount it; the folder in which every stage runs."""
+    """Mount path of the volume. Every stage runs in this folder."""
     cpu: str | None = None
-    """Processors that a step asks for, such as 4; left out, what the cluster gives."""
+    """CPU request of each step, such as 4. Default: that of the cluster."""
     memory: str | None = None
-    """Memory that a step asks for, such as 8Gi."""
+    """Memory request of each step, such as 8Gi. Default: that of the cluster."""
     gpus: AtLeast0 = 0
-    """GPUs of the steps that train networks, train and refine."""
+    """GPUs of the steps that train networks: train and refine."""
     retries: AtLeast0 = 2
-    """How often a step that ended otherwise than well is begun again; it goes on where it was."""
+    """Number of times a failed step is run again. It resumes."""
 
     def __post_init__(self) -> None:
         if not self.mount_path.startswith("/"):

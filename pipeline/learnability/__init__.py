@@ -1,1 +1,1 @@
-"""`ris-mvdr learnability`: tests whether a training learned anything; costly stages require its verdict."""
+"""`ris-mvdr learnability`: tests whether a training learned anything: PASS or FAIL. Costly stages require a PASS."""

@@ -12,21 +12,21 @@ VERDICT_FILE = "learnability.json"
 
 @stage_options(frozen=True)
 class LearnabilityOptions(ScenesOptions):
-    """Judges the training in a run folder."""
+    """Tests whether the training in a run folder learned anything: PASS or FAIL."""
 
     run_dir: Path
-    """Run folder of `python -m pipeline.train`; the verdict is written there."""
+    """Run folder of `ris-mvdr train`. The verdict is written there."""
     backbone: Path | None = None
-    """What is judged: that training's backbone with a fitted score, which then counts as learned too; left out,
-    RUN_DIR/backbone.keras."""
+    """Weights file to test: the backbone of that training with a fitted score, which then counts as learned too.
+    Default: RUN_DIR/backbone.keras."""
     config: str = "l64_m64"
-    """Set whose validation scenes are scored."""
+    """Data set whose validation scenes are used."""
     scenes: AtLeast1 = 1_000
-    """Validation scenes, the first ones after those that chose the best epoch or stopped the fit of the score."""
+    """Number of validation scenes. Those that chose the best epoch or stopped the fit of the score are skipped."""
     min_training_scenes: AtLeast0 = 100_000
-    """A training on fewer scenes than this, repeats counted, is no proof."""
+    """Smallest number of training scenes for a PASS. Repeats count."""
 
     effort: Effort = "default"
-    """At which all are judged; training pays most where it is fast."""
+    """Effort of all compared estimators. Training helps most at fast."""
     multipath: MultipathConfig = MultipathConfig()
-    """As for `python -m pipeline.train`."""
+    """Multipath estimation, as for `ris-mvdr train`."""

@@ -1,1 +1,1 @@
-"""`ris-mvdr lineage`: shows the data, options, code and stages behind a version, or the reverse."""
+"""`ris-mvdr lineage`: shows the data, options, code and parents of a version, or the versions made from a file."""

@@ -9,13 +9,13 @@ from models.checked import stage_options
 
 @stage_options(frozen=True)
 class LineageOptions:
-    """Tells where a pushed version comes from; or, with --of, which versions come from something."""
+    """Shows where a pushed version comes from. With --of, shows which versions come from a file."""
 
     version: tyro.conf.Positional[str] = ""
-    """A version by number or label; left out, the one that is served."""
+    """Version, by number or label. Default: the one that is served."""
     model_base_path: Path = Path("runs/serving/ris_localizer")
     """Folder of the versions."""
     of: str | None = None
-    """A file or folder, or a hash or its first digits: lists the versions with that behind them."""
+    """File or folder, or a hash or its first digits. Lists the versions that were made from it."""
     log_dir: Path = Path("runs/logs")
-    """Where the log goes."""
+    """Folder of the log."""

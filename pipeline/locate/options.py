@@ -8,15 +8,15 @@ from pipeline.scenes.installations import InstallationOptions
 
 @stage_options(frozen=True)
 class LocateOptions(InstallationOptions):
-    """Starts `serving.model_server`, sends it scenes that no data set holds, prints true against found."""
+    """Starts `serving.model_server`, sends it new scenes and prints the true and the found sources."""
 
     model_base_path: Path
-    """Folder of exported versions."""
+    """Folder of the exported versions."""
     output: Path
-    """Measurement file that is sent, .npz; kept for the client."""
+    """Measurement file of the scenes that are sent, .npz."""
     config: str = "l64_m64_small"
-    """Set the scenes are drawn like."""
+    """Data set that the new scenes are simulated for."""
     scenes: int = 5
-    """How many scenes."""
+    """Number of scenes."""
     log_dir: Path = Path("runs/logs")
-    """Where the log goes."""
+    """Folder of the log."""

@@ -1,1 +1,1 @@
-"""`ris-mvdr mlflow`: records the stages, scenes, metrics and models of a run in MLflow; docs/tracking.md."""
+"""`ris-mvdr mlflow`: records the stages, scenes, metrics and models of a run in MLflow; docs/mlflow.md."""

@@ -9,18 +9,18 @@ from models.checked import stage_options
 
 @stage_options(frozen=True)
 class MlflowOptions:
-    """Writes what a run's folder holds to MLflow, and lets the aliases follow what is served.
+    """Records a run folder in MLflow and keeps the aliases at the versions that are served.
 
-    Called again, it adds what is new and nothing else; killed, the same command goes on.
+    Run again, it adds only what is new. If interrupted, the same command resumes.
     """
 
     run_dir: tyro.conf.Positional[Path]
-    """Folder of `python -m pipeline.run`, or of a single stage."""
+    """Run folder of `ris-mvdr run` or of a single stage."""
     tracking_uri: str = "sqlite:///runs/mlflow.db"
-    """Where to: a SQLite file, artifacts in mlartifacts/ beside it, or a server's http://HOST:PORT."""
+    """Store: a SQLite file, with artifacts in mlartifacts/ of the same folder, or the http://HOST:PORT of a server."""
     experiment: str = "ris-mvdr"
-    """MLflow's experiment."""
+    """Name of the experiment."""
     model_base_path: Path | None = None
-    """Folder of the pushed versions; left out, the one in the run's serving/, if any."""
+    """Folder of the pushed versions. Default: the one in serving/ of the run folder, if any."""
     registered_model: str | None = None
-    """The model's name in the registry; left out, that of the folder it is exported to."""
+    """Name of the model in the registry. Default: the name of its export folder."""

@@ -7,21 +7,21 @@ from models.checked import stage_options
 
 @stage_options(frozen=True)
 class PushOptions:
-    """Pushes a model as a new version that a running server takes up, or rolls back to an earlier one."""
+    """Pushes a model as a new version, which a running server loads, or rolls back to an earlier version."""
 
     model_base_path: Path
-    """Folder of the versions, what TF Serving calls --model_base_path."""
+    """Folder of the versions, as in --model_base_path of TF Serving."""
     saved_model: Path | None = None
-    """A SavedModel, or the folder of its versions, of which the latest is taken."""
+    """SavedModel, or a folder of versions, of which the latest is used."""
     blessing: Path | None = None
-    """The blessing.json of `python -m pipeline.bless` on that model."""
+    """blessing.json of `ris-mvdr bless` for that model."""
     infra_validation: Path | None = None
-    """The infra_validation.json of `python -m pipeline.infra_validate` on that model."""
+    """infra_validation.json of `ris-mvdr infra_validate` for that model."""
     label: str | None = None
-    """A name for the version, such as champion; an earlier version of that name loses it."""
+    """Name of the version, such as champion. An earlier version of that name loses it."""
     rollback: str | None = None
-    """In place of a push: the version to serve from now on, by number or label, or "previous". Versions above it are
-    withdrawn, not deleted; a withdrawn one comes back by its own number."""
+    """Version to serve from now on, by number or label, or "previous"; no model is pushed. Later versions are
+    withdrawn, not deleted. To restore one, give its number."""
 
     def __post_init__(self) -> None:
         needed = ("saved_model", "blessing", "infra_validation")

@@ -11,25 +11,25 @@ from pipeline.fitting.options import FitOptions
 
 @stage_options(frozen=True)
 class RefineOptions(WeightsOptions, FitOptions):
-    """Trains the refiner; leaves refiner.keras, and beside it the backbone.keras whose spectra it was trained on."""
+    """Trains the SpectrumRefiner. Writes refiner.keras and the backbone.keras whose spectra it was trained on."""
 
     epochs: AtLeast1 = 12
-    """Epochs; a checkpoint and a validation after each."""
+    """Number of epochs. Each ends with a checkpoint and a validation."""
     learnability: Path | None = None
-    """A learnability.json of `python -m pipeline.learnability`; nothing begins unless its verdict is PASS."""
+    """learnability.json of `ris-mvdr learnability`. Training starts only if its verdict is PASS."""
     force: bool = False
-    """Goes on without that verdict."""
+    """Starts without that verdict."""
     grid_only: bool = False
-    """R_pred without continuous stages, atoms of the grid only: no likelihood refinement, a third of the time."""
+    """Computes R_pred from the grid alone, without off-grid refinement, in a third of the time."""
     joint: bool = False
-    """Trains the backbone's grid stages along, by their own losses and through the heat map."""
+    """Also trains the grid stages of the backbone, by their own losses and through the heat map."""
     offset_weight: NotNegative = 1.0
-    """Of the offset loss beside the focal loss of presence."""
+    """Weight of the offset loss relative to the focal loss of presence."""
     refiner: RefinerConfig = RefinerConfig()
     losses: LossConfig = LossConfig()
-    """The backbone's, with --joint."""
+    """Losses of the backbone, with --joint."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.grid_only and self.refiner.keep_peaks:
-            raise ValueError("--grid-only: expected --refiner.no-keep-peaks beside it, as peaks lie on the grid")
+            raise ValueError("--grid-only: expected --refiner.no-keep-peaks, because peaks lie on the grid")

@@ -13,18 +13,19 @@ REPORT_FILE = "report.html"
 
 @stage_options(frozen=True)
 class ReportOptions:
-    """Makes one HTML page of a run: figures that one can turn and zoom, tables, lineage, and the commands behind it."""
+    """Writes one HTML page about a run: interactive figures, tables, lineage, and the commands that made it."""
 
     run_dir: tyro.conf.Positional[Path]
-    """Output folder of `python -m pipeline.evaluate`, of a stage that trains, or of `python -m pipeline.run`."""
+    """Run folder of `ris-mvdr evaluate`, of a training stage or of `ris-mvdr run`."""
     compare_with: tuple[Path, ...] = ()
-    """Output folders of further evaluations, sequential maximum likelihood for example: further curves and columns."""
+    """Output folders of further evaluations, for example of sequential maximum likelihood; they add curves and
+    columns."""
     output: Path | None = None
-    """The page; left out, report.html in the run's folder. logs/ goes beside it."""
+    """HTML file to write. Default: report.html in the run folder. logs/ goes to the same folder."""
     scenes: Annotated[int, Interval(ge=0, le=8)] = 4
-    """Scenes in 3-D."""  # browsers keep few WebGL contexts
+    """Number of scenes shown in 3-D."""  # browsers keep few WebGL contexts
 
     @property
     def page(self) -> Path:
-        """Where the page goes."""
+        """HTML file to write."""
         return self.output or self.run_dir / REPORT_FILE

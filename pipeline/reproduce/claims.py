@@ -1,4 +1,4 @@
-"""What the pages claim: figures off a page, and by docs/tables/NAME.toml how each is measured."""
+"""Claims of the pages: the printed figures, and how to measure each, from docs/tables/NAME.toml."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ FigureName = Literal["f1", "precision", "recall", "rmse_xyz_m", "median_error_m"
 
 
 class _File(TypedDict, total=False):
-    __pydantic_config__ = pydantic.ConfigDict(strict=True, extra="allow")  # type: ignore[misc]  # recipes in common
+    __pydantic_config__ = pydantic.ConfigDict(strict=True, extra="allow")  # type: ignore[misc]  # other keys are defaults of the recipes
     page: Required[str]
     header: str
     rows: dict[str, dict[str, Any]]
@@ -43,10 +43,10 @@ class _Recipe:
 class Claim:
     """One figure of a page.
 
-    table: name of its file. where: row and column, or the words before it. quoted: as printed. estimator: "ours",
-    "untrained", or options of `evaluate`. config: set of the test scenes. scenes: how many, the first ones.
-    figure: which. minus: estimator whose figure on the same scenes is taken off. snr_db: only scenes from low to below
-    high, dB.
+    table: name of its file. where: row and column, or the text before it. quoted: the figure as printed. estimator:
+    "ours", "untrained", or options of `ris-mvdr evaluate`. config: data set. scenes: number of test scenes, the first
+    ones. figure: name of the metric. minus: estimator whose figure on the same scenes is subtracted. snr_db: SNR of the
+    scenes used, from low to below high, in dB.
     """
 
     table: str
@@ -61,16 +61,16 @@ class Claim:
 
 
 def read_claims(name: str, folder: Path = FOLDER, root: Path | None = None) -> list[Claim]:
-    """All figures of a table.
+    """Reads all claims of a table.
 
     Args:
-      name: of docs/tables/NAME.toml.
-      folder: where that lies.
-      root: what its page lies below; None for the pages that come with the package.
+      name: name of the file docs/tables/NAME.toml.
+      folder: folder of the file.
+      root: folder that the path of the page is relative to; None for the pages of the package.
 
     Raises:
-      ValueError: file and page do not fit; one line that names the file and the field.
-      OSError: no such page.
+      ValueError: file and page do not match; one line with the file and the field.
+      OSError: the page is missing.
     """
     path = folder / f"{name}.toml"
     tables = read_toml(path, _File)

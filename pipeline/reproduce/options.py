@@ -13,19 +13,20 @@ QUICK_SCENES = 60
 
 @stage_options(frozen=True)
 class ReproduceOptions:
-    """Measures the figures of a table of README or docs anew and says of each whether the two agree.
+    """Measures the figures in a table of README or docs again and checks each: PASS or FAIL.
 
-    Ends with status 1 if one does not. Run again after a kill, it goes on with what is missing.
+    The exit status is 1 if one differs. If interrupted, the same command resumes.
     """
 
     table: tyro.conf.Positional[str] = "all"
-    """Which table, as --list names them, or all."""
+    """Table, one of --list, or all."""
     quick: bool = False
-    """The first 60 test scenes of each set; else as many as the page says."""
+    """Uses the first 60 test scenes per data set. Default: as many as the page states."""
     output_dir: Path | None = None
-    """Where reproduction.json, cells/, config.json and logs/ go; left out, runs/reproduce/TABLE, or TABLE_quick."""
+    """Output folder: reproduction.json, cells/, config.json and logs/. Default: runs/reproduce/TABLE, or
+    TABLE_quick."""
     list_tables: Annotated[bool, tyro.conf.arg(name="list")] = False
-    """Says which tables there are, and does nothing else."""
+    """Lists the tables and stops."""
 
     def __post_init__(self) -> None:
         if self.table not in ("all", *names()):
@@ -33,5 +34,5 @@ class ReproduceOptions:
 
     @property
     def folder(self) -> Path:
-        """Where it all goes."""
+        """Output folder, with the default filled in."""
         return self.output_dir or Path("runs") / "reproduce" / f"{self.table}{'_quick' if self.quick else ''}"

@@ -11,18 +11,19 @@ from models.physics.installation import InstallationFile
 
 @stage_options(frozen=True)
 class RunOptions:
-    """Runs the stages that a file names, each a process of its own; killed, the same command goes on.
+    """Runs the stages of a run file, each in its own process. If interrupted, the same command resumes.
 
-    A stage whose options, inputs and code have not changed is not run again. One whose folder holds the results of
-    others stops the run before anything is touched.
+    A stage is skipped if its options, inputs and code have not changed. If its folder holds the results of others, the
+    run stops before it changes anything.
     """
 
     config: tyro.conf.Positional[Path]
-    """TOML: run_dir, installation, and a table for each stage, [data], [train] and so on, with its options as keys.
-    [confidence], [learnability], [refine], [bless], [push], [mlflow] and [locate] run only where there is a table."""
+    """Run file, TOML: run_dir, installation, and a table for each stage, [data], [train] and so on, with its options as
+    keys. [confidence], [learnability], [refine], [bless], [push], [mlflow] and [locate] run only if they have a
+    table."""
     run_dir: Path | None = None
-    """Where everything goes, in place of the file's run_dir."""
+    """Run folder. Default: run_dir of the run file."""
     installation: InstallationFile | None = None
-    """An installation file that everything is for, docs/installation.md, in place of the file's."""
+    """Installation file for all stages, docs/installation.md. Default: that of the run file."""
     plan: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Shows the plan and stops."""
+    """Prints the plan and stops."""

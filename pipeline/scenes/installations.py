@@ -1,4 +1,4 @@
-"""Sets of scenes at an installation: CONFIG as it is drawn for FILE is CONFIG@FILE wherever a set is named."""
+"""Data sets at an installation: CONFIG@FILE is the data set CONFIG, simulated for the installation file FILE."""
 
 import dataclasses
 from pathlib import Path
@@ -10,18 +10,18 @@ from models.checked import stage_options
 from models.physics.installation import InstallationFile, load_installation
 
 Configs = Annotated[tuple[str, ...], MinLen(1)]
-"""Names of sets."""
+"""Names of data sets."""
 
 
 @stage_options(frozen=True)
 class InstallationOptions:
-    """Options of a stage whose `config`, a name or several, is drawn for an installation."""
+    """Options of a stage whose `config`, one name or several, is used at an installation."""
 
     installation: InstallationFile | None = dataclasses.field(default=None, kw_only=True)
-    """An installation file that the sets are drawn for, as for `python -m pipeline.data`."""
+    """Installation file of the data sets, as for `ris-mvdr data`. Default: the installation of each data set."""
 
     def __post_init__(self) -> None:
-        """Puts `installation` into `config`, and reads a file that is named there already."""
+        """Adds `installation` to the names in `config`, and checks the installation files in them."""
         options: Any = self
         one = isinstance(options.config, str)
         names = [at_installation(name, self.installation) for name in ([options.config] if one else options.config)]
@@ -32,12 +32,12 @@ class InstallationOptions:
 
 @stage_options(frozen=True)
 class ScenesOptions(InstallationOptions):
-    """Options of a stage that reads such sets."""
+    """Options of a stage that reads data sets."""
 
     data_dir: Path = dataclasses.field(default=Path("runs/data"), kw_only=True)
-    """Where `python -m pipeline.data` put the scenes."""
+    """Folder of the data sets, as for `ris-mvdr data`."""
 
 
 def at_installation(config: str, installation: Path | None) -> str:
-    """The name of a set at an installation; a name that has one already stays as it is."""
+    """Name of a data set at an installation. A name with an installation does not change."""
     return config if installation is None or "@" in config else f"{config}@{installation}"

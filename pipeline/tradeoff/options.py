@@ -10,18 +10,18 @@ from pipeline.scenes.installations import ScenesOptions
 
 @stage_options(frozen=True)
 class TradeoffOptions(ScenesOptions):
-    """Measures accuracy against time."""
+    """Measures the accuracy and the time of several settings, with trained and untrained weights."""
 
     output_dir: Path
-    """Where tradeoff.json, tradeoff.png and config.json go."""
+    """Output folder: tradeoff.json, tradeoff.png and config.json."""
     backbone: Path = PRETRAINED
-    """A trained backbone.keras, compared with the untrained one of its shape; left out, the pretrained weights."""
+    """Weights file, compared with untrained weights of the same shape."""
     config: str = "l64_m64"
-    """Set of scenes."""
+    """Data set."""
     scenes: AtLeast1 = 500
-    """Test scenes, the first ones."""
+    """Number of test scenes, the first ones."""
     batch_size: AtLeast1 = 50
-    """Scenes a call."""
+    """Scenes per call."""
 
     multipath: MultipathConfig = MultipathConfig()
-    """Reflections, which all settings look for; --multipath.rounds 0: none does."""
+    """Multipath estimation in all settings. --multipath.rounds 0 disables it."""

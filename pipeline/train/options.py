@@ -14,15 +14,15 @@ BEST_MODEL, START_MODEL = "backbone.keras", "start.keras"
 
 @stage_options(frozen=True)
 class TrainOptions(FitOptions):
-    """Trains the backbone; the untrained one counts as epoch 0, so the result is never worse than it."""
+    """Trains the backbone. The untrained backbone counts as epoch 0, so the result is never worse."""
 
     initial: Path | None = None
-    """A backbone.keras to start from, such as models/weights/backbone.keras; its shape holds, --backbone.* do not."""
+    """Weights file to start from, such as models/weights/backbone.keras. Its settings replace --backbone.*."""
     hyperparameters: Path | None = None
-    """A best.json of `python -m pipeline.tune`: its values in place of the defaults, --backbone.* beside --initial too;
-    options given here win over it."""
+    """best.json of `ris-mvdr tune`. Its values replace the defaults, and those of --backbone.* apply to --initial too.
+    Options on the command line take precedence."""
     effort: Effort = "default"
-    """At which validation judges an epoch; what the start has learned shows most where it is fast."""
+    """Effort of the validation. The learned initial estimate matters most at fast."""
     backbone: BackboneConfig = BackboneConfig()
     losses: LossConfig = LossConfig()
     shrinkage: ShrinkageConfig = ShrinkageConfig()

@@ -1,4 +1,1 @@
-"""`ris-mvdr tune`: searches training options with a fast surrogate, then ranks the best ones by MVDR-final.
-
-After a kill, the same command resumes. docs/tuning.md describes the stage, including studies on several machines.
-"""
+"""`ris-mvdr tune`: searches options with a fast surrogate, then ranks the best ones by MVDR-final; docs/tuning.md."""

@@ -1,4 +1,4 @@
-"""What a study is told."""
+"""Options of `ris-mvdr tune`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,93 +15,94 @@ from pipeline.train.options import TrainOptions
 
 @stage_options(frozen=True)
 class InferenceOptions:
-    """Given weights and all that is not learned of their inference: what a study of inference varies."""
+    """Weights and the settings of their inference, which a study of inference varies."""
 
     run_dir: Path
-    """Where its trials' folders lie."""
+    """Folder of the trials."""
     data_dir: Path
-    """Where the scenes lie."""
+    """Folder of the data sets."""
     config: tuple[str, ...]
-    """Set of scenes."""
+    """Data set."""
     seed: int
-    """Of what is drawn in untrained weights."""
+    """Seed of untrained weights."""
     initial: Path | None
-    """A backbone.keras; None for the untrained backbone."""
+    """Weights file; None for the untrained backbone."""
     backbone: BackboneConfig
-    """Shape of these weights, and their settings: those of `refinement` are free to change."""
+    """Shape and settings of the weights. Those of `refinement` may vary."""
     localizer: LocalizerConfig
-    """What follows R_pred, as for `python -m pipeline.export`."""
+    """Settings of the steps after R_pred, as for `ris-mvdr export`."""
     epochs: int = 0
-    """Nothing is trained."""
+    """Always 0: nothing is trained."""
 
 
 @stage_options(frozen=True)
 class TuneOptions(ScenesOptions):
-    """Searches options on a fast surrogate (Stage 1), then ranks the best trials at MVDR-final (Stage 2).
+    """Searches options with a fast surrogate (Stage 1), then ranks the best trials by MVDR-final (Stage 2).
 
-    Killed at any point, the same command goes on where it was; in a folder of another study it refuses.
+    If interrupted, the same command resumes. It refuses the folder of another study.
     """
 
     run_dir: Path
-    """Where the two studies, trainings/, logs/, tensorboard/, tables, best.json and report.html go."""
+    """Run folder: the two studies, trainings/, logs/, tensorboard/, tables, best.json and report.html."""
     learnability: Path | None = None
-    """A learnability.json of `python -m pipeline.learnability`; nothing begins unless its verdict is PASS."""
+    """learnability.json of `ris-mvdr learnability`. The study starts only if its verdict is PASS."""
     force: bool = False
-    """Goes on without that verdict, and where candidates can't be told apart; the report says so."""
+    """Starts without that verdict, and continues if candidates do not differ significantly. The report says so."""
     name: str = "L64_M64_2stage"
-    """Stage 1 is the study NAME_stage1_surrogate, Stage 2 that name with _stage2_mvdr_final after it."""
+    """Name of the studies: NAME_stage1_surrogate and NAME_stage1_surrogate_stage2_mvdr_final."""
     config: str = "l64_m64"
-    """Set of scenes."""
+    """Data set."""
     search: Literal["random", "bayesian", "hyperband"] = "random"
-    """KerasTuner's search of Stage 1."""
+    """Search method of KerasTuner in Stage 1."""
     trials: AtLeast1 = 300
-    """Trials of Stage 1."""
+    """Number of trials in Stage 1."""
     top: AtLeast1 = 40
-    """Stage 1's best trials that Stage 2 replays."""
+    """Number of best trials of Stage 1 that Stage 2 repeats."""
     knobs: Literal["training", "inference"] = "training"
-    """What is searched: options of trainings, a training a trial; or of inference, where a trial is an evaluation of
-    the weights of --initial, or of untrained ones."""
+    """Options to search. training: each trial is a training. inference: each trial evaluates the weights of --initial,
+    or untrained ones."""
     space: Path | None = None
-    """A JSON file of option names and domains in place of the default space of the knobs."""
+    """JSON file of option names and domains. Default: the search space of --knobs."""
     epochs: AtLeast1 = 6
-    """Longest training of a trial; its learning rate falls over them."""
+    """Largest number of epochs of a trial. The learning rate falls over them."""
     steps_per_epoch: AtLeast1 = 50
-    """Batches an epoch."""
+    """Batches per epoch."""
     batch_size: AtLeast1 = 16
-    """Scenes a batch."""
+    """Scenes per batch."""
     patience: AtLeast1 = 2
-    """Epochs without a better surrogate after which a training ends early."""
+    """Epochs without a better surrogate after which a training stops."""
     surrogate_scenes: AtLeast1 = 200
-    """Validation scenes of the surrogate, those after --final-scenes; of inference it is MVDR-final on them, so that
-    they are what makes Stage 1 cheap."""
+    """Validation scenes of the surrogate, those after --final-scenes. For inference the surrogate is MVDR-final on
+    these scenes, so their number sets the cost of Stage 1."""
     probe_scenes: AtLeast1 = 200
-    """Validation scenes, the first ones, that show MVDR-final of every Stage 1 trial: no part of its objective."""
+    """Validation scenes, the first ones, on which every Stage 1 trial reports MVDR-final. Its objective does not use
+    them."""
     final_scenes: AtLeast1 = 2_000
-    """Validation scenes, the first ones, of Stage 2's objective."""
+    """Validation scenes, the first ones, for the objective of Stage 2."""
     test_scenes: AtLeast0 = 2_000
-    """Test scenes on which the best trial is compared with the defaults at the end; 0 leaves that out, and with it
-    best.json."""
+    """Test scenes on which the best trial is finally compared with the defaults. 0 skips the comparison, and best.json
+    is not written."""
     gate_after: Annotated[int, Interval(ge=2)] = 4
-    """Candidates Stage 2 has scored when it first asks whether they can be told apart."""
+    """Number of candidates of Stage 2 after which it first tests whether they differ significantly."""
     lease_s: Positive = 120.0
-    """Distributed: a trial whose worker shows no sign of life for so long goes to another one."""
+    """Distributed: seconds without a sign of life after which the trial of a worker goes to another one."""
     seed: AtLeast1 = 1
-    """Seeds the search and every training, 1 or more."""
+    """Seed of the search and of every training."""
     seeds: AtLeast1 = 2
-    """Trainings of each candidate of Stage 2 and of the defaults, with --seed and those after it; their mean ranks.
-    Of inference nothing is drawn: one evaluation."""
+    """Trainings per candidate of Stage 2 and of the defaults, with --seed and the following seeds. Their mean decides.
+    For inference one evaluation is enough."""
     initial: Path | None = None
-    """A backbone.keras all trials start from; stages, width, depth and grid are then its own."""
+    """Weights file that all trials start from. It sets stages, width, depth and grid."""
     backbone: BackboneConfig = BackboneConfig()
-    """What the space leaves as it is."""
+    """Settings that the search space does not vary."""
     multipath: MultipathConfig = MultipathConfig()
-    """As for `python -m pipeline.train`."""
+    """Multipath estimation, as for `ris-mvdr train`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.knobs == "inference" and self.search == "hyperband":
             raise ValueError(
-                "--search: expected random or bayesian with --knobs inference, got hyperband, which trains"
+                "--search: expected random or bayesian with --knobs inference, got hyperband, which needs training"
             )
 
     @property
@@ -114,11 +115,11 @@ class TuneOptions(ScenesOptions):
 
     @property
     def trainings(self) -> int:
-        """Of each candidate of Stage 2."""
+        """Number of trainings per candidate of Stage 2."""
         return self.seeds if self.knobs == "training" else 1
 
     def base(self) -> TrainOptions | InferenceOptions:
-        """The training, or the inference, with nothing tuned: the defaults, and what trials vary."""
+        """The training, or the inference, before tuning: the defaults, and the settings that trials vary."""
         backbone = self.backbone
         if self.initial is not None:
             from models.artifacts import load_weights  # heavy, and only for given weights

@@ -107,7 +107,7 @@ def searched(space: Space, base: TrainOptions | InferenceOptions) -> dict[str, R
         for end in ends:
             replaced(base, {name: int(end) if whole and float(end).is_integer() else end})
     if not free:
-        raise ValueError("--space: expected an option that is free to change, got none")
+        raise ValueError("--space: expected an option that can change, got none")
     return free
 
 

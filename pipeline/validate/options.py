@@ -14,13 +14,13 @@ VALID = "VALID"
 
 @stage_options(frozen=True)
 class ValidateOptions(ScenesOptions):
-    """Looks at every scene of a set: shapes, ranges, power, SNR, order, and duplicates between the splits."""
+    """Checks every scene of a data set: shapes, ranges, power, SNR, order, and duplicates between splits."""
 
     run_dir: Path
-    """Where validation.json, the statistics in it, and logs/ go."""
+    """Run folder: validation.json, which has the statistics, and logs/."""
     config: str = "l64_m64"
-    """Set of scenes, as for `python -m pipeline.data`."""
+    """Data set, as for `ris-mvdr data`."""
     measurements: Path | None = None
-    """A measurement file as the client sends it, .npz: compared with the training scenes."""
+    """Measurement file of the client, .npz, to compare with the training scenes."""
     skew_limit: Annotated[float, Interval(gt=0, le=1)] = 0.2
-    """Largest Kolmogorov-Smirnov distance of a figure of the measurements from that of the training scenes."""
+    """Largest Kolmogorov-Smirnov distance between a statistic of the measurements and of the training scenes."""

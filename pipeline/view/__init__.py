@@ -1,1 +1,1 @@
-"""`ris-mvdr view`: a local page that shows a model server at work, scene by scene; docs/view.md."""
+"""`ris-mvdr view`: shows a model server at work on a local page, scene by scene; docs/view.md."""

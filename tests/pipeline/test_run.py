@@ -264,7 +264,7 @@ def test_a_model_that_is_not_blessed_is_not_pushed(finished, run_again: Run) -> 
     ("text", "said"),
     [
         ("[trian]\n", r"expected run_dir, installation and tables of data, .*, got 'trian'"),
-        ("[train]\nepoch = 2\n", r"\[train\]: expected names of options, got 'epoch'"),
+        ("[train]\nepoch = 2\n", r"\[train\]: expected the name of an option, got 'epoch'"),
         ("[train]\nepochs = 'two'\n", r"\[train\]: epochs: expected int, got 'two'"),
         ("[push]\nlabel = 7\n[evaluate]\nscenes = 9\n[bless]\nscenes = 1\n", r"\[push\]: label: expected .*, got 7"),
         ("[push]\n", r"\[push\]: expected a table \[bless\] beside it"),

@@ -64,9 +64,9 @@ def test_a_whole_record_brings_back_all_options_through_json(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"backbone.widht": 8}, "expected names of options, got 'backbone.widht'"),
-        ({"width": 8}, "expected names of options, got 'width'"),
-        ({"backbone.width.more": 8}, "expected names of options, got 'backbone.width.more'"),
+        ({"backbone.widht": 8}, "expected the name of an option, got 'backbone.widht'"),
+        ({"width": 8}, "expected the name of an option, got 'width'"),
+        ({"backbone.width.more": 8}, "expected the name of an option, got 'backbone.width.more'"),
         ({"backbone.width": 8.5}, "backbone.width: expected a whole number, got 8.5"),
         ({"backbone.width": 0}, "backbone.width: expected 1 or more, got 0"),
     ],
@@ -126,10 +126,10 @@ def test_a_space_of_ones_own(tmp_path: Path) -> None:
         ('{"learning_rate": {"low": 1, "high": 1}}', "expected low < high, got 1, 1"),
         ('{"learning_rate": {"low": 0, "high": 1, "log": true}}', "expected low > 0 on a log scale"),
         ('{"learning_rate": {"values": [1]}}', "expected two values or more"),
-        ('{"rate": {"low": 1, "high": 2}}', "expected names of options, got 'rate'"),
+        ('{"rate": {"low": 1, "high": 2}}', "expected the name of an option, got 'rate'"),
         ('{"losses.stein": {"low": -1, "high": 2}}', "losses.stein: expected 0 or more, got -1"),
         ('{"backbone.width": {"low": 1.5, "high": 2}}', "backbone.width: expected a whole number, got 1.5"),
-        ("{}", "--space: expected an option that is free to change, got none"),
+        ("{}", "--space: expected an option that can change, got none"),
     ],
 )
 def test_spaces_that_are_refused(tmp_path: Path, text: str, message: str) -> None:

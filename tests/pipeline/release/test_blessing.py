@@ -135,7 +135,7 @@ def test_every_scene_is_in_a_slice() -> None:
         ({"metric": "f2", "at_least": 0.5}, r"threshold\[0\].metric: expected one of f1, .*, got 'f2'"),
         (
             {"metric": "f1"},
-            r"threshold\[0\].at_least: expected a number here, or as at_most or worse_by_at_most, got none",
+            r"threshold\[0\].at_least: expected at_least, at_most or worse_by_at_most, got none",
         ),
         ({"metric": "f1", "at_leats": 0.5}, r"threshold\[0\].at_leats: unknown, expected one of .*at_least"),
         ({"metric": "f1", "at_least": 0.5, "snr_db": [5, 0]}, r"snr_db: expected ascending numbers, got \[5.0, 0.0\]"),
