@@ -131,9 +131,7 @@ def evaluate_atoms(observation: Observation, atoms: Atoms, array: RISArray) -> E
     precision = tf.cast(1.0 / noise_power, gram.dtype)[:, None, None]
     projected = (gram - tf.matmul(seen, rows, adjoint_a=True)) * precision[..., None]  # G(p_ki, p_jm)
     of_places = tf.linalg.matvec(response[..., :-num_atoms], residual, adjoint_a=True) * precision
-    with_snapshots = tf.concat(
-        [of_places, 0.5 * symbols], axis=-1
-    )  # G(p_ki, y); e and z avoid cancellation
+    with_snapshots = tf.concat([of_places, 0.5 * symbols], axis=-1)  # G(p_ki, y); e and z avoid cancellation
 
     misfit = tf.reduce_sum(tf.abs(residual) ** 2, axis=(1, 2)) / noise_power
     noise_alone = tf.cast(num_snapshots * (num_antennas - num_atoms), noise_power.dtype)  # dimensions without a source
