@@ -212,7 +212,7 @@ def test_a_finished_run_is_left_alone(runs, tiny_scenes: Path, monkeypatch, caps
 
 def test_a_loss_that_is_no_longer_finite_stops_the_training(tiny_scenes: Path, tmp_path: Path) -> None:
     """And the model that was the best so far stays."""
-    options = TrainOptions(tmp_path, data_dir=tiny_scenes, config=SCENE_SETS[:1], backbone=TINY, validation_scenes=4)
+    options = train.TrainOptions(tmp_path, tiny_scenes, SCENE_SETS[:1], backbone=TINY, validation_scenes=4)
     localizer = Localizer(Backbone(Scenario(), TINY))
     progress = backbone_progress(localizer, options, logging.getLogger("test"))
     progress.judge = lambda: {SCENE_SETS[0]: {"objective": 1.0, "standard": {"f1": 0.5}}}
