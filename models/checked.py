@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import math
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,8 +26,18 @@ Positive = Annotated[float, Interval(gt=0)]
 NotNegative = Annotated[float, Interval(ge=0)]
 Probability = Annotated[float, Interval(ge=0, le=1)]
 InsideUnit = Annotated[float, Interval(gt=0, lt=1)]
-Infinite = Annotated[float, pydantic.AllowInfNan(True)]
-"""A number that may be infinite. All other numbers are finite."""
+
+
+def _not_nan(value: float) -> float:
+    if math.isnan(value):
+        raise ValueError("expected a number, got nan")
+    return value
+
+
+Infinite = Annotated[float, pydantic.AllowInfNan(True), pydantic.AfterValidator(_not_nan)]
+"""A number that may be infinite; all others are finite."""
+Depth = Annotated[Infinite, Interval(ge=0)]
+"""How far below a maximum, dB; infinite takes all."""
 
 
 def _in_folder(path: Path, info: pydantic.ValidationInfo) -> Path:

@@ -16,7 +16,7 @@ from models.baselines.grid import SearchGrid, squared
 from models.baselines.measurement import Measurement, measure
 from models.baselines.peaks import below_db, grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
-from models.checked import NotNegative, checked
+from models.checked import Depth, checked
 from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import Scenario
 
@@ -33,7 +33,7 @@ class BackProjectionConfig:
     """Projection of the snapshots: matched filter, or the minimum-power field at the surface that explains them."""
     grid: GridConfig | None = None
     """Grid of the spectrum and of the reported positions; default that of the installation."""
-    depth_db: NotNegative = 3.0
+    depth_db: Depth = 3.0
     """Depth below the strongest peak down to which peaks are reported, dB."""
 
 

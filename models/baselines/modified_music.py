@@ -28,7 +28,7 @@ from models.baselines.measurement import measure, steering_columns
 from models.baselines.peaks import below_db, grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
 from models.baselines.surface_covariance import surface_covariance
-from models.checked import AtLeast1, InsideUnit, NotNegative, checked
+from models.checked import AtLeast1, Depth, InsideUnit, checked
 from models.covariance_estimator.grids import default_grid
 from models.physics.geometry import RISArray, Scenario
 
@@ -47,7 +47,7 @@ class ModifiedMusicConfig:
     """Search points per cell of the installation's polar grid, along each axis."""
     part: InsideUnit = 2.0 / 3.0
     """Side length of the overlapping subarrays, relative to that of the surface."""
-    depth_db: NotNegative = 6.0
+    depth_db: Depth = 6.0
     """Depth below the largest eigenvalue of R down to which eigenvalues count as sources, dB."""
     num_sources: AtLeast1 | None = None
     """K, if known."""

@@ -14,7 +14,7 @@ from models.baselines.measurement import Measurement, measure
 from models.baselines.peaks import below_db, grid_peaks
 from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
 from models.baselines.surface_covariance import surface_covariance
-from models.checked import AtLeast1, InsideUnit, NotNegative, checked
+from models.checked import AtLeast1, Depth, InsideUnit, checked
 from models.covariance_estimator.config import GridConfig
 from models.physics.geometry import Scenario
 
@@ -31,7 +31,7 @@ class SampleMVDRConfig:
     """c, share of the identity in R. R_samp alone is singular if N > L."""
     grid: GridConfig | None = None
     """Grid of the spectrum and of the reported positions; default that of the installation."""
-    depth_db: NotNegative = 3.0
+    depth_db: Depth = 3.0
     """Depth below the strongest peak down to which peaks are reported, dB."""
     num_sources: AtLeast1 | None = None
     """K, if known: reports the K highest peaks of any depth."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from typing_extensions import TypedDict
 
-from models.checked import CHECKS, Ascending, NotNegative, checked, read_toml
+from models.checked import CHECKS, Ascending, Infinite, NotNegative, checked, read_toml
 from pipeline.metrics.evaluation import STANDARD_GATE, Evaluation, bin_label
 from pipeline.metrics.match_counts import MatchCounts
 
@@ -36,9 +36,9 @@ class Slice:
     """
 
     world: str | None = None
-    snr_db: Annotated[tuple[float, float], Ascending] | None = None
+    snr_db: Annotated[tuple[Infinite, Infinite], Ascending] | None = None
     num_sources: int | None = None
-    range_m: Annotated[tuple[float, float], Ascending] | None = None
+    range_m: Annotated[tuple[Infinite, Infinite], Ascending] | None = None
 
     def __str__(self) -> str:
         parts = [

@@ -14,6 +14,7 @@ from models.checked import (
     CHECKS,
     Ascending,
     AtLeast1,
+    Depth,
     FileIn,
     Infinite,
     InsideUnit,
@@ -41,6 +42,7 @@ class Inner:
     edges: Annotated[tuple[float, ...], MinLen(2), Ascending] = (0.0, 1.0)
     limits: Limits = (0.0, 1.0)
     error_db: tuple[Infinite, Infinite] = (0.0, 0.0)
+    depth: Depth = 3.0
     word: Literal["one", "other"] = "one"
     yes: bool = False
 
@@ -95,6 +97,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"edges": (0.0, 2.0, 1.0)}, "edges: expected ascending numbers, got [0.0, 2.0, 1.0]"),
     ({"edges": (0.0, 1.0, 1.0)}, "edges: expected ascending numbers, got [0.0, 1.0, 1.0]"),
     ({"limits": (1.0, 0.0)}, "limits: expected [low, high] with low <= high, got [1.0, 0.0]"),
+    ({"error_db": (math.nan, 0.0)}, "error_db[0]: expected a number, got nan"),
+    ({"depth": math.nan}, "depth: expected a number, got nan"),
+    ({"depth": -1.0}, "depth: expected 0 or more, got -1.0"),
     ({"word": "two"}, "word: expected one of one, other, got 'two'"),
     ({"yes": 1}, "yes: expected true or false, got 1"),
     ({"size_m": 1}, "size_m: unknown, expected one of count, size, share, "),
@@ -104,7 +109,7 @@ TAKEN: list[dict[str, Any]] = [
     {"eighths": 0},
     {"eighths": 8, "part": 1.0},
     {"limits": (1.0, 1.0)},
-    {"error_db": (-math.inf, -math.inf)},
+    {"error_db": (-math.inf, -math.inf), "depth": math.inf},
 ]
 
 

@@ -265,14 +265,14 @@ def test_a_model_that_is_not_blessed_is_not_pushed(finished, run_again: Run) -> 
     [
         ("[trian]\n", r"expected run_dir, installation and tables of data, .*, got 'trian'"),
         ("[train]\nepoch = 2\n", r"\[train\]: expected the name of an option, got 'epoch'"),
-        ("[train]\nepochs = 'two'\n", r"\[train\]: epochs: expected int, got 'two'"),
+        ("[train]\nepochs = 'two'\n", r"\[train\]: epochs: expected a whole number, got 'two'"),
         ("[push]\nlabel = 7\n[evaluate]\nscenes = 9\n[bless]\nscenes = 1\n", r"\[push\]: label: expected .*, got 7"),
         ("[push]\n", r"\[push\]: expected a table \[bless\] beside it"),
         (
             "[evaluate]\nscenes = 400\n[bless]\nscenes = 200\n",
             "at most 500 test scenes together, got 400 and 200",
         ),
-        ("epochs = \n", "expected a run's TOML file at"),
+        ("epochs = \n", "run.toml: expected a TOML file, got: Invalid value"),
     ],
 )
 def test_files_that_are_refused(tmp_path: Path, text: str, said: str) -> None:

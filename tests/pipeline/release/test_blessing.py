@@ -148,6 +148,10 @@ def test_thresholds_that_are_refused(table: dict, said: str) -> None:
         from_json({"threshold": [table]}, ThresholdFile, "")
 
 
+def test_slices_may_be_open() -> None:
+    assert str(Slice(snr_db=(-np.inf, 0.0), range_m=(10.0, np.inf))) == "SNR below 0 dB, range from 10 m"
+
+
 def test_thresholds_from_tables(tmp_path: Path) -> None:
     path = tmp_path / "thresholds.toml"
     path.write_text('[[threshold]]\nmetric = "f1"\nsnr_db = [0, 5]\nnum_sources = 2\nat_least = 0.5')
