@@ -152,7 +152,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(runner, "QUICK_SCENES", 4)
     monkeypatch.setattr(runner, "make", lambda name, scenario: perfect)
     monkeypatch.setattr(runner, "read_claims", lambda name: read_claims(name, tmp_path, tmp_path))
-    monkeypatch.setattr(stage, "names", lambda: ["t"])
+    monkeypatch.setattr("pipeline.reproduce.options.names", lambda: ["t"])
     (tmp_path / "t.toml").write_text(TABLE)
 
     def quoting(f1: str) -> ReproduceOptions:
