@@ -11,7 +11,7 @@ import pytest
 from pipeline.common.main import FAIL
 from pipeline.metrics.evaluation import Evaluation
 from pipeline.reproduce import __main__ as stage
-from pipeline.reproduce import options, runner
+from pipeline.reproduce import runner
 from pipeline.reproduce.agreement import Measured, agrees, measured, tolerance, wilson_interval
 from pipeline.reproduce.claims import Claim, read_claims
 from pipeline.reproduce.names import names
@@ -152,7 +152,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(runner, "QUICK_SCENES", 4)
     monkeypatch.setattr(runner, "make", lambda name, scenario: perfect)
     monkeypatch.setattr(runner, "read_claims", lambda name: read_claims(name, tmp_path, tmp_path))
-    monkeypatch.setattr(options, "names", lambda: ["t"])
+    monkeypatch.setattr("pipeline.reproduce.options.names", lambda: ["t"])
     (tmp_path / "t.toml").write_text(TABLE)
 
     def quoting(f1: str) -> ReproduceOptions:
