@@ -101,7 +101,7 @@ def test_records_can_be_left_out(tiny_model: Path) -> None:
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        (["1", "0"], "expected 1 or more scenes a request, got 0"),
+        (["1", "0"], "expected 1 or more scenes per request, got 0"),
         (251 * ["1"], "expected at most 250 sizes for 4 signatures, got 251"),
     ],
 )
