@@ -1,2 +1,1 @@
-"""`ris-mvdr bench`: times the localizer, its parts, a training step, the simulator and sequential maximum
-likelihood."""
+"""`ris-mvdr bench`: times the localizer, its parts, a training step, the simulator and sequential ML."""
