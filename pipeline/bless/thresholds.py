@@ -1,5 +1,4 @@
-"""Thresholds of a blessing: values, and changes against the latest blessed model, overall or in a slice of the
-scenes."""
+"""Thresholds of a blessing: values, and changes against the latest blessed model, overall or in a slice."""
 
 import dataclasses
 from collections.abc import Callable

@@ -84,15 +84,13 @@ class CalibrateOptions(WeightsOptions):
     input: tuple[Path, ...]
     """Measurement files, .npz, of one installation."""
     output: Path | None = None
-    """Calibration file to write, .npz. A plot NAME.png and logs/ go to the same folder. If interrupted, the same
-    command resumes."""
+    """Calibration file to write, .npz, with a plot NAME.png and logs/. If interrupted, the same command resumes."""
     check: Path | None = None
     """Calibration file to test against the scenes, instead of --output."""
     update: Path | None = None
     """Calibration file to which the scenes are added. --output may name the same file."""
     forget: Annotated[float, Interval(gt=0, le=1)] = 1.0
-    """With --update: factor by which each new scene reduces the weight of all earlier ones. 0.99 remembers the last
-    hundred."""
+    """With --update: factor of the weight of earlier scenes per new scene. 0.99 remembers the last hundred."""
     anchors: Path | None = None
     """Known source positions in some scenes, JSON: [{"scene": 3, "position_m": [[x, y, z]]}, ...]."""
     channel: bool = False

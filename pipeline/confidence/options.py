@@ -29,4 +29,4 @@ class ConfidenceOptions(WeightsOptions, ScenesOptions):
     seed: int = 1
     """Seed of the weights and of the order of the candidates."""
     multipath: MultipathConfig = MultipathConfig()
-    """Multipath estimation. --multipath.rounds 0 disables it, which saves time if scenes have no reflections."""
+    """Multipath estimation. --multipath.rounds 0 disables it, to save time if scenes have no reflections."""

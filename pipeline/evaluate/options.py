@@ -15,8 +15,8 @@ from pipeline.scenes.installations import ScenesOptions
 class EvaluateOptions(WeightsOptions, ScenesOptions):
     """Evaluates a localizer on simulated scenes and writes metrics, matches and figures.
 
-    It uses the pretrained weights by default. Give at most one of --backbone, --untrained, --saved-model, --target,
-    --spectrum-of, --baseline, --oracle and --chance to evaluate something else.
+    It uses the pretrained weights, or one of --backbone, --untrained, --saved-model, --target, --spectrum-of,
+    --baseline, --oracle and --chance.
     """
 
     output_dir: Path
@@ -28,8 +28,7 @@ class EvaluateOptions(WeightsOptions, ScenesOptions):
     model_name: str = "ris_localizer"
     """Name of the model on that server."""
     spectrum_of: Path | None = None
-    """Weights file whose R_pred alone is evaluated: the peaks of its MVDR spectrum are the sources. No later step uses
-    the snapshots."""
+    """Weights file: evaluates MVDR on its R_pred alone. Sources are the peaks; no later step uses snapshots."""
     refiner: Path | None = None
     """With --spectrum-of: refiner.keras; the peaks of its heat map are the sources."""
     baseline: Literal["sequential_ml", "back_projection"] | None = None
@@ -52,13 +51,13 @@ class EvaluateOptions(WeightsOptions, ScenesOptions):
     batch_size: AtLeast1 = 20
     """Scenes per call."""
     compare_with: Path | None = None
-    """Output folder of another evaluation of the same scenes. Reports the differences with paired intervals."""
+    """Output folder of another evaluation of the same scenes, to report differences with paired intervals."""
     bounds: bool = True
     """Compares the errors with the Cramer-Rao bound, if the scenes match the model."""
     figures: bool = True
     """Draws the figures."""
     spectra: Annotated[int, Interval(ge=0, le=8)] = 0
-    """With --saved-model: number of scenes, the first ones, whose MVDR spectra are kept for `ris-mvdr report`."""
+    """With --saved-model: number of scenes, the first ones, whose spectra are kept for `ris-mvdr report`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -34,8 +34,7 @@ class FitOptions(ScenesOptions):
     same up to rounding."""
 
     multipath: MultipathConfig = MultipathConfig()
-    """Multipath estimation in validation. --multipath.rounds 0 disables it, which saves time if scenes have no
-    reflections."""
+    """Multipath estimation in validation. --multipath.rounds 0 disables it, to save time without reflections."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -78,8 +78,7 @@ class SionnaMap:
     frequency_hz: float | None = None
     """Frequency f, in Hz. Required for passband coefficients."""
     element_order: Literal["sionna", "row"] = "sionna"
-    """Order of the antennas of the surface: columns from top to bottom, as in PlanarArray, or rows, as in the
-    installation."""
+    """Order of the surface's antennas: columns from top to bottom (PlanarArray), or rows (installation)."""
     scenes: Scenes | None = None
     """Numbers of the sources in each scene. Default: one scene with all sources."""
 
@@ -89,7 +88,7 @@ class SionnaMap:
                 raise ValueError(f"frequency_hz: expected > 0 for passband coefficients, got {self.frequency_hz}")
             for name in ("channel", "sources"):
                 if getattr(self, name).tau is None:
-                    raise ValueError(f"{name}.tau: expected the name of an array for passband coefficients, got none")
+                    raise ValueError(f"{name}.tau: expected an array's name for passband coefficients, got none")
         elif self.frequency_hz is not None or self.channel.tau is not None or self.sources.tau is not None:
             raise ValueError('coefficients: expected "passband" with frequency_hz and tau, got "baseband"')
 

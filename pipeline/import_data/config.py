@@ -58,11 +58,10 @@ class ArrayMap:
     parts: Literal["complex", "real_imag", "amplitude_phase"] = "complex"
     """Contents of `name`: complex numbers, or two parts along the axis "part"."""
     axes: Annotated[tuple[Axis, ...], pydantic.AfterValidator(_each_once)] | None = None
-    """Axes of the dataset in order. Default: those of the measurement file, with "part" last, and "scene" first if
-    there are enough axes."""
+    """Axes of the dataset in order. Default: those of the measurement file, "part" last, "scene" if there are
+    enough."""
     shape: Shape | None = None
-    """Shape to which the dataset is reshaped first; -1 stands for the remaining size. The last axis is fastest, in
-    MATLAB files the first."""
+    """Shape to which the dataset is reshaped first, -1 for the rest. The last axis is fastest; for MATLAB the first."""
     phase_unit: Literal["rad", "deg"] = "rad"
     amplitude_unit: Literal["linear", "db"] = "linear"
     """"db" is 20 log10."""

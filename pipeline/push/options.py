@@ -27,7 +27,7 @@ class PushOptions:
         needed = ("saved_model", "blessing", "infra_validation")
         given = [name for name in needed if getattr(self, name) is not None]
         if self.rollback is not None and given:
-            raise ValueError(f"--rollback: expected no --{given[0].replace('_', '-')} beside it")
+            raise ValueError(f"--rollback: expected no --{given[0].replace('_', '-')}, got one")
         if self.rollback is None and len(given) < len(needed):
             missing = next(name for name in needed if name not in given)
             raise ValueError(f"--{missing.replace('_', '-')}: expected a path, got none; a roll-back takes --rollback")

@@ -18,8 +18,7 @@ class ReportOptions:
     run_dir: tyro.conf.Positional[Path]
     """Run folder of `ris-mvdr evaluate`, of a training stage or of `ris-mvdr run`."""
     compare_with: tuple[Path, ...] = ()
-    """Output folders of further evaluations, for example of sequential maximum likelihood; they add curves and
-    columns."""
+    """Output folders of further evaluations, such as sequential maximum likelihood: more curves and columns."""
     output: Path | None = None
     """HTML file to write. Default: report.html in the run folder. logs/ goes to the same folder."""
     scenes: Annotated[int, Interval(ge=0, le=8)] = 4

@@ -23,8 +23,7 @@ class ReproduceOptions:
     quick: bool = False
     """Uses the first 60 test scenes per data set. Default: as many as the page states."""
     output_dir: Path | None = None
-    """Output folder: reproduction.json, cells/, config.json and logs/. Default: runs/reproduce/TABLE, or
-    TABLE_quick."""
+    """Folder of reproduction.json, cells/, config.json, logs/. Default: runs/reproduce/TABLE, or TABLE_quick."""
     list_tables: Annotated[bool, tyro.conf.arg(name="list")] = False
     """Lists the tables and stops."""
 

@@ -13,14 +13,13 @@ from models.physics.installation import InstallationFile
 class RunOptions:
     """Runs the stages of a run file, each in its own process. If interrupted, the same command resumes.
 
-    A stage is skipped if its options, inputs and code have not changed. If its folder holds the results of others, the
-    run stops before it changes anything.
+    A stage is skipped if its options, inputs and code have not changed. If its folder holds other results, the run
+    stops before it changes anything.
     """
 
     config: tyro.conf.Positional[Path]
-    """Run file, TOML: run_dir, installation, and a table for each stage, [data], [train] and so on, with its options as
-    keys. [confidence], [learnability], [refine], [bless], [push], [mlflow] and [locate] run only if they have a
-    table."""
+    """Run file, TOML: run_dir, installation, and for each stage a table of its options, [data], [train] and so on.
+    [confidence], [learnability], [refine], [bless], [push], [mlflow] and [locate] run only if they have a table."""
     run_dir: Path | None = None
     """Run folder. Default: run_dir of the run file."""
     installation: InstallationFile | None = None

@@ -47,7 +47,7 @@ class TuneOptions(ScenesOptions):
     learnability: Path | None = None
     """learnability.json of `ris-mvdr learnability`. The study starts only if its verdict is PASS."""
     force: bool = False
-    """Starts without that verdict, and continues if candidates do not differ significantly. The report says so."""
+    """Starts without that verdict, and continues if candidates are indistinguishable. The report says so."""
     name: str = "L64_M64_2stage"
     """Name of the studies: NAME_stage1_surrogate and NAME_stage1_surrogate_stage2_mvdr_final."""
     config: str = "l64_m64"
@@ -75,8 +75,7 @@ class TuneOptions(ScenesOptions):
     """Validation scenes of the surrogate, those after --final-scenes. For inference the surrogate is MVDR-final on
     these scenes, so their number sets the cost of Stage 1."""
     probe_scenes: AtLeast1 = 200
-    """Validation scenes, the first ones, on which every Stage 1 trial reports MVDR-final. Its objective does not use
-    them."""
+    """Validation scenes, the first ones, to report MVDR-final of Stage 1 trials; not part of their objective."""
     final_scenes: AtLeast1 = 2_000
     """Validation scenes, the first ones, for the objective of Stage 2."""
     test_scenes: AtLeast0 = 2_000
@@ -85,7 +84,7 @@ class TuneOptions(ScenesOptions):
     gate_after: Annotated[int, Interval(ge=2)] = 4
     """Number of candidates of Stage 2 after which it first tests whether they differ significantly."""
     lease_s: Positive = 120.0
-    """Distributed: seconds without a sign of life after which the trial of a worker goes to another one."""
+    """Distributed: seconds without a sign of life after which a worker's trial goes to another one."""
     seed: AtLeast1 = 1
     """Seed of the search and of every training."""
     seeds: AtLeast1 = 2
@@ -145,7 +144,7 @@ class TuneOptions(ScenesOptions):
             validation_scenes=self.final_scenes,
             seed=self.seed,
             initial=self.initial,
-            hyperparameters=self.run_dir / "best.json",  # --backbone.* hold beside --initial
+            hyperparameters=self.run_dir / "best.json",  # so --backbone.* apply to --initial
             backbone=backbone,
             multipath=self.multipath,
         )

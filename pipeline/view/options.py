@@ -13,10 +13,8 @@ SLOWEST_HZ, FASTEST_HZ = 0.2, 50.0
 
 @stage_options(frozen=True)
 class ViewOptions(InstallationOptions):
-    """Serves a local page that shows the answers of a model server, until SIGTERM or ctrl-C.
-
-    It shows simulated scenes, moving sources, or measurement files that are dropped on the page.
-    """
+    """Serves a local page that shows what a model server finds, until SIGTERM or ctrl-C: in simulated scenes, of moving
+    sources, or in measurement files dropped on the page."""
 
     target: str
     """HOST:PORT of the model server, which may start later."""
@@ -25,11 +23,11 @@ class ViewOptions(InstallationOptions):
     config: str = "l64_m64"
     """Data set that defines the simulated scenes. Its installation must be that of the model."""
     show: Literal["scenes", "moving"] = "scenes"
-    """What is shown first: new scenes, or moving sources."""
+    """View shown first: new scenes, or moving sources."""
     rate_hz: Annotated[float, Interval(ge=SLOWEST_HZ, le=FASTEST_HZ)] = 5.0
     """Scenes per second, unless the server is slower. The page can change it."""
     host: str = "127.0.0.1"
-    """Address of the page. At other addresses than the loopback, anyone who reaches it can see and control the view."""
+    """Address of the page. Anyone who reaches an address other than the loopback can see and control the view."""
     port: Annotated[int, Interval(ge=0, le=65535)] = 8600
     """Port of the page. 0 takes a free one."""
     upload_mb: AtLeast1 = 64

@@ -193,7 +193,7 @@ def test_only_what_is_blessed_and_validated_is_pushed() -> None:
 def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--blessing: expected a path, got none"):
         PushOptions(tmp_path, saved_model=tmp_path)
-    with pytest.raises(ValueError, match="--rollback: expected no --saved-model beside it"):
+    with pytest.raises(ValueError, match="--rollback: expected no --saved-model, got one"):
         PushOptions(tmp_path, saved_model=tmp_path, rollback="previous")
 
 
