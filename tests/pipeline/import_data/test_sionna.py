@@ -203,15 +203,11 @@ def test_snr_is_drawn_within_its_limits_and_all_sources_are_one_scene(folder: Pa
     [
         ({"channel": None}, {}, r"sionna.channel: expected a table \[sionna.channel\], got none"),
         ({"coefficients": "passband"}, {}, "sionna.frequency_hz: expected > 0 for passband coefficients, got None"),
-<<<<<<< HEAD
         (
             {"coefficients": "passband", "frequency_hz": 1e9},
             {},
             "sionna.channel.tau: expected the name of an array for",
         ),
-=======
-        ({"coefficients": "passband", "frequency_hz": 1e9}, {}, "sionna.channel.tau: expected an array's name for"),
->>>>>>> w-opts
         ({"frequency_hz": 1e9}, {}, 'sionna.coefficients: expected "passband" with frequency_hz and tau'),
         ({"scenes": [[0, 3]]}, {}, "sionna.scenes: expected sources 0 to 2, got 3"),
         ({"scenes": [[0, 0]]}, {}, r"sionna.scenes: expected lists of different numbers from 0 on, got \[0, 0\]"),
