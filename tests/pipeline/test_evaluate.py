@@ -270,7 +270,9 @@ def test_what_cannot_be_had_gets_one_line(
     assert not (tmp_path / "metrics.json").exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["--chance", "--oracle"], ["--chance", "--scenes", "0"]])
+@pytest.mark.parametrize(
+    "arguments", [["--untrained", "--chance"], ["--chance", "--oracle"], ["--chance", "--scenes", "0"]]
+)
 def test_options_that_do_not_go_together_are_refused(arguments: list[str], tmp_path: Path, refused) -> None:
     assert "expected" in refused("evaluate", "--output-dir", tmp_path, *arguments)
     assert list(tmp_path.iterdir()) == []
