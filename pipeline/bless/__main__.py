@@ -8,7 +8,7 @@ from pipeline.common.main import FAIL, command
 
 @command("bless", BlessOptions, lambda options: options.run_dir / "logs")
 def main(options: BlessOptions, logger: logging.Logger) -> int | None:
-    """Writes blessing.json."""
+    """Writes blessing.json; the exit status is 1 if the model is not blessed."""
     from pipeline.bless.blessing import BLESSED
     from pipeline.bless.judging import judge
 

@@ -92,7 +92,7 @@ def _change(
     threshold: Threshold, named: str, candidate: Answers, baseline: Answers | None, more_is_better: bool
 ) -> Check:
     if baseline is None:
-        return Check(True, f"{named}: no model was blessed before, nothing to compare with")
+        return Check(True, f"{named}: no earlier blessed model to compare with")
     low, high, difference = _difference(threshold.metric, threshold, candidate, baseline)
     loss = -low if more_is_better else high
     allowed = threshold.worse_by_at_most

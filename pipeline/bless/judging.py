@@ -34,7 +34,7 @@ def latest_blessed(base_path: Path | None, candidate: str) -> Version | None:
 
 
 def expected_fingerprint(options: BlessOptions) -> Fingerprint:
-    """What decides the verdict, but for the latest blessed model, which changes as others are pushed.
+    """Everything that determines the verdict, except the latest blessed model, which changes with every push.
 
     Raises:
       FileNotFoundError, ValueError: the scenes, the model or the thresholds do not exist.

@@ -42,7 +42,7 @@ def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogge
 
 
 def expected_fingerprint(wanted: SceneSet) -> Fingerprint:
-    """What decides a set: its name, which says config and sizes, and the code that draws and writes it."""
+    """Everything that determines a set: its name, with config and sizes, and the code that draws and writes it."""
     return Fingerprint("data", {"config": wanted.name}, {}, code_version(Builder.__module__))
 
 

@@ -8,7 +8,7 @@ from pipeline.doctor.options import DoctorOptions
 
 @command("doctor", DoctorOptions, lambda options: options.runs / "logs")
 def main(options: DoctorOptions, logger: logging.Logger) -> int | None:
-    """Says a line a check."""
+    """Logs one line per check; the exit status is 1 if a check fails."""
     from pipeline.doctor.checks import checks
 
     found = list(checks(options))

@@ -8,7 +8,7 @@ from pipeline.infra_validate.options import VALID, InfraValidateOptions
 
 @command("infra_validate", InfraValidateOptions, lambda options: options.run_dir / "logs")
 def main(options: InfraValidateOptions, logger: logging.Logger) -> int | None:
-    """Writes infra_validation.json."""
+    """Writes infra_validation.json; the exit status is 1 if the model is invalid."""
     from pipeline.infra_validate.infra_validation import judge
 
     return None if judge(options, logger)["verdict"] == VALID else FAIL

@@ -142,7 +142,7 @@ def differences(answer: Mapping[str, np.ndarray], expected: Mapping[str, np.ndar
 
 
 def expected_fingerprint(options: InfraValidateOptions) -> Fingerprint:
-    """What decides the verdict, but for the machine's speed.
+    """Everything that determines the verdict, except the speed of the machine.
 
     Raises:
       ValueError: the model does not exist.

@@ -17,10 +17,10 @@ _TRAIN_NETWORKS = ("train", "refine")
 
 
 def compile_run(options: KubeflowOptions, logger: logging.Logger) -> None:
-    """Writes options.output.
+    """Compiles a run file and writes options.output.
 
     Raises:
-      ValueError: options that are refused, a path out of the volume, or no kfp.
+      ValueError: an option is invalid, a path is outside the volume, or kfp is not installed.
     """
     require("kfp", "kubeflow", "kfp")
     from kfp import compiler

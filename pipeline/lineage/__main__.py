@@ -8,10 +8,10 @@ from pipeline.lineage.options import LineageOptions
 
 @command("lineage", LineageOptions, lambda options: options.log_dir)
 def main(options: LineageOptions, logger: logging.Logger) -> None:
-    """Tells."""
-    from pipeline.lineage.answering import answer
+    """Prints the lineage."""
+    from pipeline.lineage.lookup import lineage_lines
 
-    for line in answer(options):
+    for line in lineage_lines(options):
         logger.info(line)
 
 

@@ -8,7 +8,7 @@ from pipeline.locate.options import LocateOptions
 
 @command("locate", LocateOptions, lambda options: options.log_dir)
 def main(options: LocateOptions, logger: logging.Logger) -> None:
-    """Starts a server, asks it, shows what it said."""
+    """Starts a server, sends it scenes, and shows the answers."""
     from pipeline.locate.fresh_scenes import locate
 
     locate(options, logger)

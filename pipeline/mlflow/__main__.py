@@ -21,7 +21,7 @@ def log_directory(options: MlflowOptions) -> Path:
 
 @command("mlflow", MlflowOptions, log_directory)
 def main(options: MlflowOptions, logger: logging.Logger) -> None:
-    """Tracks."""
+    """Writes the run to MLflow."""
     from pipeline.mlflow.store import load
 
     load()

@@ -46,7 +46,7 @@ class RunFile:
         """Whether a stage is part of the run."""
         return stage in self.tables or stage not in OPTIONAL
 
-    def told(self, stage: str, options: Options) -> Options:
+    def applied_to(self, stage: str, options: Options) -> Options:
         """Returns options of a stage, overridden by those in the file.
 
         Raises:

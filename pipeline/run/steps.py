@@ -82,34 +82,34 @@ def steps(file: RunFile) -> list[Step]:
 def _steps(file: RunFile) -> Iterator[Step]:
     folder = file.run_dir
     site: dict[str, Any] = {"installation": file.installation}
-    simulated = file.told("data", DataOptions(data_dir=folder / "data", **site))
+    simulated = file.applied_to("data", DataOptions(data_dir=folder / "data", **site))
     scenes = scene_set(simulated.config, simulated.train, simulated.validation, simulated.test)
     yield _data(simulated, scenes)
     base, at, place = simulated.config.partition("@")
     name = scene_set(base, simulated.train, simulated.validation, simulated.test).name + at + place
     places: dict[str, Any] = {"data_dir": simulated.data_dir, "config": name, **site}
     several = {**places, "config": (name,)}
-    yield _validate(file.told("validate", ValidateOptions(folder / "validation", **places)), scenes)
+    yield _validate(file.applied_to("validate", ValidateOptions(folder / "validation", **places)), scenes)
 
-    trained = file.told("train", TrainOptions(folder / "train", **several))
+    trained = file.applied_to("train", TrainOptions(folder / "train", **several))
     yield _train(trained)
     weights, fitted, refiner = trained.run_dir / BEST_MODEL, None, None
     if file.has("confidence"):
-        fit = file.told("confidence", ConfidenceOptions(folder / "confidence", backbone=weights, **several))
+        fit = file.applied_to("confidence", ConfidenceOptions(folder / "confidence", backbone=weights, **several))
         yield _confidence(fit)
         weights = fitted = fit.run_dir / BEST_MODEL
     verdict = trained.run_dir / VERDICT_FILE if file.has("learnability") else None
     if verdict is not None:
         judged = LearnabilityOptions(trained.run_dir, fitted, **places)
-        yield _learnability(file.told("learnability", judged), "PASS" if file.has("refine") else None)
+        yield _learnability(file.applied_to("learnability", judged), "PASS" if file.has("refine") else None)
     if file.has("refine"):
-        refined = file.told(
+        refined = file.applied_to(
             "refine", RefineOptions(folder / "refine", **several, backbone=weights, learnability=verdict)
         )
         yield _refine(refined)
         weights, refiner = refined.run_dir / BEST_MODEL, refined.run_dir / REFINER_MODEL
 
-    exported = file.told(
+    exported = file.applied_to(
         "export",
         ExportOptions(
             folder / "export" / MODEL_NAME, backbone=weights, refiner=refiner, log_dir=folder / "logs", **site
@@ -117,30 +117,30 @@ def _steps(file: RunFile) -> Iterator[Step]:
     )
     yield _export(exported)
     staged, serving = exported.model_base_path, folder / "serving" / MODEL_NAME
-    measured = file.told("evaluate", EvaluateOptions(folder / "evaluation", staged, **places))
+    measured = file.applied_to("evaluate", EvaluateOptions(folder / "evaluation", staged, **places))
     yield _evaluate(measured)
     blessed = None
     if file.has("bless"):
         wanted = BlessOptions(staged, folder / "blessing", model_base_path=serving, **several)
-        blessed = file.told("bless", wanted)
+        blessed = file.applied_to("bless", wanted)
         _check_blocks(file, scenes, measured, blessed)
         yield _bless(blessed)
     canary = InfraValidateOptions(staged, folder / "infra_validation", name, **site)
-    canary = file.told("infra_validate", canary)
+    canary = file.applied_to("infra_validate", canary)
     yield _infra_validate(canary)
     served, pushed_to = staged, None
     if file.has("push"):
         if blessed is None:
             raise ValueError(f"{file.path}: [push]: expected also a table [bless]: only a blessed model is pushed")
         verdicts = (blessed.run_dir / BLESSING_FILE, canary.run_dir / INFRA_FILE)
-        pushed = file.told("push", PushOptions(serving, staged, *verdicts))
+        pushed = file.applied_to("push", PushOptions(serving, staged, *verdicts))
         yield _push(pushed)
         served = pushed_to = pushed.model_base_path
     if file.has("mlflow"):
-        yield _mlflow(file.told("mlflow", MlflowOptions(folder, model_base_path=pushed_to)))
+        yield _mlflow(file.applied_to("mlflow", MlflowOptions(folder, model_base_path=pushed_to)))
     if file.has("locate"):
         sent = LocateOptions(served, folder / "measurement.npz", name, log_dir=folder / "logs", **site)
-        yield _locate(file.told("locate", sent), served)
+        yield _locate(file.applied_to("locate", sent), served)
 
 
 def _check_blocks(file: RunFile, scenes: SceneSet, measured: EvaluateOptions, blessed: BlessOptions) -> None:

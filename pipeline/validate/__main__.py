@@ -8,7 +8,7 @@ from pipeline.validate.options import VALID, ValidateOptions
 
 @command("validate", ValidateOptions, lambda options: options.run_dir / "logs")
 def main(options: ValidateOptions, logger: logging.Logger) -> int | None:
-    """Writes validation.json."""
+    """Writes validation.json; the exit status is 1 if the scenes are invalid."""
     from pipeline.validate.validating import validate
 
     return None if validate(options, logger)["verdict"] == VALID else FAIL

@@ -22,10 +22,10 @@ _SHOWN = 3
 
 
 def expected_fingerprint(options: ValidateOptions) -> Fingerprint:
-    """What decides the verdict.
+    """Everything that determines the verdict.
 
     Raises:
-      FileNotFoundError, ValueError: scenes or measurements that are not there.
+      FileNotFoundError, ValueError: the scenes or measurements do not exist.
     """
     scenes = scenes_inputs(options.data_dir, [options.config])
     return fingerprint("validate", options, scenes, left_out=("run_dir", "data_dir"))

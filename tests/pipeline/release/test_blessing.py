@@ -55,7 +55,7 @@ def test_the_same_answers_are_no_worse() -> None:
 def test_a_first_model_has_nothing_to_be_worse_than() -> None:
     found = bless([Threshold(metric="f1", worse_by_at_most=0.0)], GOOD, None)
     assert found.verdict == BLESSED
-    assert "no model was blessed before" in found.checks[0].reason
+    assert "no earlier blessed model to compare with" in found.checks[0].reason
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def _digests(release: Mapping[str, Any]) -> Iterator[str]:
         yield from (record["sha256"] for record in (manifest["outputs"] or {}).values())
 
 
-def answer(options: LineageOptions) -> Iterator[str]:
+def lineage_lines(options: LineageOptions) -> Iterator[str]:
     """Yields the output of `python -m pipeline.lineage`.
 
     Raises:
