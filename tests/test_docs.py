@@ -1,5 +1,6 @@
 """Commands of the docs are ones, read by the parsers of their stages; links lead somewhere, the menu is whole."""
 
+import ast
 import importlib
 import re
 import shlex
@@ -137,6 +138,19 @@ def test_documented_modules_are_there() -> None:
             named = attribute[0].isupper()
             found = importlib.import_module(module_name if named else name)
             assert not named or hasattr(found, attribute), f"{page}: {name}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_imports_in_examples_are_there(page: str) -> None:
+    """Python examples import what exists."""
+    for code in re.findall(
+        r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    ):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and node.module is not None:
+                found = importlib.import_module(node.module)
+                for alias in node.names:
+                    assert hasattr(found, alias.name), f"{page}: {node.module}.{alias.name}"
 
 
 def test_the_readme_is_short() -> None:
