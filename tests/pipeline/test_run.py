@@ -58,7 +58,7 @@ infra.max_latency_ms = 1e6
 infra.max_memory_mib = 1e6
 [push]
 label = "champion"
-[track]
+[mlflow]
 tracking_uri = "sqlite:///{store}"
 [locate]
 scenes = 1
@@ -66,7 +66,7 @@ scenes = 1
 THRESHOLDS = '[[threshold]]\nmetric = "f1"\nat_least = 0.0\nworse_by_at_most = 0.9\n'
 STAGES = [
     *("data", "validate", "train", "learnability", "export", "evaluate"),
-    *("bless", "infra_validate", "push", "track", "locate"),
+    *("bless", "infra_validate", "push", "mlflow", "locate"),
 ]
 MOST_LINES = 60
 
@@ -267,7 +267,7 @@ def test_a_model_that_is_not_blessed_is_not_pushed(finished, run_again: Run) -> 
         ("[train]\nepoch = 2\n", r"\[train\]: expected the name of an option, got 'epoch'"),
         ("[train]\nepochs = 'two'\n", r"\[train\]: epochs: expected a whole number, got 'two'"),
         ("[push]\nlabel = 7\n[evaluate]\nscenes = 9\n[bless]\nscenes = 1\n", r"\[push\]: label: expected .*, got 7"),
-        ("[push]\n", r"\[push\]: expected a table \[bless\] beside it"),
+        ("[push]\n", r"\[push\]: expected also a table \[bless\]"),
         (
             "[evaluate]\nscenes = 400\n[bless]\nscenes = 200\n",
             "at most 500 test scenes together, got 400 and 200",

@@ -44,7 +44,7 @@ backbone.grid.num_elevation = 7
 backbone.grid.num_range = 5
 backbone.refinement.steps = 4
 backbone.refinement.additions = 0
-[score]
+[confidence]
 scenes = 32
 validation_scenes = 8
 epochs = 5
