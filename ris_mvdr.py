@@ -11,15 +11,16 @@ Examples:
 
 import dataclasses
 import importlib
+import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from serving.client.calibration import Calibration, read_calibration
-from serving.client.inputs import DEFAULT_BATCH_SIZE, Scenes, check_batch_size, check_sizes, scenes_given
+from serving.client.inputs import Locator, Scenes, check_sizes
 from serving.client.measurement import INPUTS, Measurement, MeasurementWarning, read_measurement
 from serving.client.measurement_file import MeasurementFile
 from serving.client.scene import Place, Scene, Source, Truth
@@ -73,8 +74,10 @@ class Simulation(Measurement):
     truth: list[Truth]
 
 
-class Localizer:
+class Localizer(Locator):
     """A localizer in this process. `load_localizer` makes one; threads may share it.
+
+    The first call of `locate` builds the graph, which takes some ten seconds.
 
     Args:
       model: the network and its settings.
@@ -90,54 +93,13 @@ class Localizer:
         """The surface, base station and field of view that the localizer is made for."""
         return self._model.scenario
 
-    def locate(
-        self,
-        measurement: str | Path | Scenes | Mapping[str, Any] | np.ndarray | None = None,
-        ris_codes: Any = None,
-        channel: Any = None,
-        snr_db: Any = None,
-        *,
-        snapshots: Any = None,
-        noise_power: Any = None,
-        batch_size: int = DEFAULT_BATCH_SIZE,
-    ) -> list[Scene]:
-        """Finds the sources of every scene. `LocalizerClient.locate` takes the same arguments.
-
-        The first call builds the graph, which takes some ten seconds.
-
-        Args:
-          measurement: path of a measurement file, a `Measurement`, `MeasurementFile` or `Simulation`, the arrays by
-            name, or the snapshots; left out, the arrays below.
-          ris_codes: [B, L, N] or [L, N] complex.
-          channel: [B, M, N] or [M, N] complex.
-          snr_db: [B] or a number, dB.
-          snapshots: [B, L, M] complex.
-          noise_power: sigma^2 in the units of |snapshots|^2, [B] or a number, in place of snr_db.
-          batch_size: scenes per step, which bounds the memory.
-
-        Raises:
-          ValueError: the arrays are wrong, or belong to another installation; one line that names the field.
-
-        Examples:
-          >>> localizer.locate("measurement.npz")
-          >>> localizer.locate(snapshots=snapshots, ris_codes=ris_codes, channel=channel, snr_db=10.0)
-        """
-        check_batch_size(batch_size)
-        scenes = scenes_given(
-            measurement,
-            snapshots=snapshots,
-            ris_codes=ris_codes,
-            channel=channel,
-            snr_db=snr_db,
-            noise_power=noise_power,
-        )
+    def _check(self, scenes: Scenes) -> None:
         check_sizes(scenes, self.installation.num_antennas, self.installation.array.num_elements, "the installation")
-        found: list[Scene] = []
-        for batch in scenes.batches(batch_size):
-            told = batch if self._calibration is None else _api(self._calibration.of, batch)
-            outputs = self._model.graph(**told.inputs(0, len(told)))
-            found += located({name: value.numpy() for name, value in outputs.items()})
-        return found
+
+    def _located(self, batch: Measurement) -> list[Scene]:
+        told = batch if self._calibration is None else _api(self._calibration.of, batch)
+        outputs = self._model.graph(**told.inputs(0, len(told)))
+        return located({name: value.numpy() for name, value in outputs.items()})
 
     def __repr__(self) -> str:
         array, antennas = self.installation.array, self.installation.num_antennas
@@ -231,11 +193,8 @@ def simulate(
 
 def _truth(scene: "_Drawn") -> Truth:
     azimuth_deg, elevation_deg = np.degrees(scene.azimuth), np.degrees(scene.elevation)
-    return Truth(
-        tuple(
-            Place.at(azimuth_deg[slot], elevation_deg[slot], scene.range_m[slot]) for slot in range(scene.num_sources)
-        )
-    )
+    polar = zip(azimuth_deg, elevation_deg, scene.range_m, strict=True)
+    return Truth(tuple(itertools.starmap(Place.at, itertools.islice(polar, scene.num_sources))))
 
 
 def _quiet() -> None:
@@ -244,13 +203,7 @@ def _quiet() -> None:
 
 
 def _api(make: Callable[..., _Made], *arguments: Any, **names: str) -> _Made:
-    """Calls `make`. Its errors then name arguments of this module, not options of a command line.
-
-    Args:
-      make: what is called.
-      arguments: its arguments.
-      names: option -> argument, where they have different names.
-    """
+    """Calls `make`. Its errors then name arguments of this module, not options; `names` maps those that differ."""
     try:
         return make(*arguments)
     except ValueError as error:

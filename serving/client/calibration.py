@@ -41,32 +41,24 @@ class Calibration:
         return self.element_response.size
 
     def check(self, num_elements: int) -> None:
-        """Checks the number of elements.
-
-        Raises:
-          ValueError: the calibration was made for another number.
-        """
+        """Raises ValueError if the calibration was made for another number of elements."""
         if num_elements != self.num_elements:
             raise ValueError(
                 f"--calibration: expected one of a surface of {num_elements} elements, got one of {self.num_elements}"
             )
 
     def check_surface(self, surface: Mapping[str, Any]) -> None:
-        """Checks that the calibration was made for a surface.
+        """Raises ValueError if the calibration was made for another surface, and names what differs.
 
         Args:
           surface: the fields of its `RISArray`.
-
-        Raises:
-          ValueError: the calibration was made for another surface; names what differs.
         """
         expected = json.loads(json.dumps(surface))
         digest = hashlib.sha256(json.dumps(expected, sort_keys=True).encode()).hexdigest()
         if self.about.get("surface_fingerprint") == digest:
             return
         made_for = self.about.get("surface", {})
-        differing = [name for name in expected if made_for.get(name) != expected[name]] or ["surface"]
-        name = differing[0]
+        name = next((name for name in expected if made_for.get(name) != expected[name]), "surface")
         raise ValueError(
             f"--calibration: expected one of the installation's surface, {name} = {expected.get(name)!r}, "
             f"got one of {name} = {made_for.get(name)!r}"
@@ -89,19 +81,11 @@ class Calibration:
         return changed
 
     def of(self, measurement: Measurement) -> Measurement:
-        """Applies the calibration to a measurement.
-
-        Raises:
-          ValueError: see `apply`.
-        """
+        """`apply` for a measurement."""
         return Measurement(**self.apply(measurement.inputs(0, len(measurement))))
 
     def corrected(self, channel: np.ndarray) -> np.ndarray:
-        """H + E in the units of H, [..., M, N] complex64. The calibration must have a channel correction.
-
-        Raises:
-          ValueError: a channel that the correction does not belong to.
-        """
+        """H + E in the units of H, [..., M, N] complex64. Raises ValueError for a channel of another installation."""
         assert self.channel is not None and self.channel_correction is not None
         if channel.shape[-2:] != self.channel.shape:
             raise ValueError(
@@ -119,11 +103,7 @@ class Calibration:
 
 
 def read_calibration(path: Path) -> Calibration:
-    """Reads a calibration file.
-
-    Raises:
-      ValueError: the file is absent or not a calibration; one line.
-    """
+    """Reads a calibration file. Raises ValueError, one line, if it is absent or not a calibration."""
     try:
         with np.load(path, allow_pickle=False) as file:
             response = file["element_response"].astype(np.complex64)

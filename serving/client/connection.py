@@ -80,11 +80,7 @@ class TlsConfig:
             raise ValueError(f"tls_client_{absent}: expected a file beside tls_client_{given}, got none")
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """The files as gRPC credentials.
-
-        Raises:
-          ValueError: a file is absent or not a PEM file, or the key does not belong to the certificate; one line.
-        """
+        """The files as gRPC credentials. Raises ValueError, one line, if a file is absent or wrong."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.root_certs is not None:
             with _naming("tls_root_certs: expected a PEM file of certificates", self.root_certs):
@@ -140,11 +136,8 @@ class Connection:
 
     Args:
       target: HOST:PORT, or any other name that gRPC resolves.
-      tls: None connects without TLS.
+      tls: None connects without TLS. It may raise the errors of `TlsConfig.credentials`.
       retry: what to do while the server is unavailable.
-
-    Raises:
-      ValueError: see `TlsConfig.credentials`.
     """
 
     def __init__(self, target: str, tls: TlsConfig | None, retry: RetryConfig) -> None:
@@ -157,20 +150,11 @@ class Connection:
         self._channel.close()
 
     def method(self, path: str, answer: Any) -> Callable[..., Any]:
-        """A unary method.
-
-        Args:
-          path: /package.Service/Method.
-          answer: class of the response message.
-        """
+        """A unary method, given /package.Service/Method and the class of the response message."""
         return self._channel.unary_unary(path, _serialized, answer.FromString)
 
     def ask_once(self, method: Callable[..., Any], request: Any, timeout_s: float) -> Any:
-        """Calls once, without retries.
-
-        Raises:
-          ServerError: the server is unavailable, or answered with an error.
-        """
+        """Calls once. Raises ServerError if the server is unavailable or answers with an error."""
         try:
             return method(request, timeout=timeout_s)
         except grpc.RpcError as error:

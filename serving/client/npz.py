@@ -41,16 +41,7 @@ def _read_header(stream: IO[bytes]) -> ArrayHeader:
 class NpzReader:
     """A `.npz` file, compressed or not.
 
-    Args:
-      path: the file.
-
-    Raises:
-      ValueError: the file is absent, not a `.npz` file or truncated; one line that begins with the path.
-
-    Examples:
-      >>> with NpzReader(path) as file:
-      ...     for rows in file.rows("snapshots", 100):
-      ...         ...
+    Every method raises ValueError, one line that begins with the path, if the file is absent, damaged or truncated.
     """
 
     def __init__(self, path: Path) -> None:
@@ -92,13 +83,9 @@ class NpzReader:
             return array
 
     def rows(self, name: str, size: int) -> Iterator[np.ndarray]:
-        """An array along its first axis, `size` rows at a time.
+        """An array along its first axis, `size` rows at a time; the last step may have fewer.
 
         An array in Fortran order is read whole, since its rows are not contiguous.
-
-        Args:
-          name: name of an array with at least one axis.
-          size: rows per step. The last step may have fewer.
         """
         header = self.headers[name]
         if header.fortran_order:

@@ -36,9 +36,6 @@ def plot_sources(
       found: position [3], metres, and its covariance [3, 3], m^2, of each source.
       true_m: positions of the true sources, [K, 3], metres.
       axes: two axes to draw on; None for a new figure.
-
-    Raises:
-      ValueError: true positions of another shape.
     """
     if true_m is not None and (true_m.ndim != 2 or true_m.shape[1] != 3):
         raise ValueError(f"truth: expected a Truth or positions of shape [K, 3], got {list(true_m.shape)}")
