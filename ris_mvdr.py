@@ -32,22 +32,8 @@ if TYPE_CHECKING:
     from serving.client import LocalizerClient, ServerError
     from tfds_shards.simulator import Scene as _Drawn
 
-__all__ = [
-    "Localizer",
-    "LocalizerClient",
-    "Measurement",
-    "MeasurementFile",
-    "MeasurementWarning",
-    "Place",
-    "Scene",
-    "ServerError",
-    "Simulation",
-    "Source",
-    "Truth",
-    "load_localizer",
-    "read_measurement",
-    "simulate",
-]
+__all__ = ["Localizer", "LocalizerClient", "Measurement", "MeasurementFile", "MeasurementWarning", "Place", "Scene"]
+__all__ += ["ServerError", "Simulation", "Source", "Truth", "load_localizer", "read_measurement", "simulate"]
 
 _Made = TypeVar("_Made")
 

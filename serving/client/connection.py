@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import logging
+import operator
 import random
 import ssl
 import time
@@ -50,10 +51,8 @@ class RetryConfig:
         if self.retries is not None and self.retries < 0:
             raise ValueError(f"retries: expected 0 or more, got {self.retries}")
         if not 0 < self.first_wait_s <= self.longest_wait_s:
-            raise ValueError(
-                f"first_wait_s: expected more than 0 and at most longest_wait_s = {self.longest_wait_s}, "
-                f"got {self.first_wait_s}"
-            )
+            expected = f"more than 0 and at most longest_wait_s = {self.longest_wait_s}"
+            raise ValueError(f"first_wait_s: expected {expected}, got {self.first_wait_s}")
 
     def waits_s(self) -> Iterator[float]:
         """The waits, seconds."""
@@ -127,10 +126,6 @@ def _open_channel(target: str, tls: TlsConfig | None, retry: RetryConfig) -> grp
     return grpc.secure_channel(target, tls.credentials(), options=options)
 
 
-def _serialized(message: Any) -> bytes:
-    return message.SerializeToString()
-
-
 class Connection:
     """A connection to a server, or to several behind one name, which are then called in turn.
 
@@ -151,7 +146,7 @@ class Connection:
 
     def method(self, path: str, answer: Any) -> Callable[..., Any]:
         """A unary method, given /package.Service/Method and the class of the response message."""
-        return self._channel.unary_unary(path, _serialized, answer.FromString)
+        return self._channel.unary_unary(path, operator.methodcaller("SerializeToString"), answer.FromString)
 
     def ask_once(self, method: Callable[..., Any], request: Any, timeout_s: float) -> Any:
         """Calls once. Raises ServerError if the server is unavailable or answers with an error."""

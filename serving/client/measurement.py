@@ -4,7 +4,7 @@ import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -107,17 +107,6 @@ def _expect_numbers(where: str, arrays: Mapping[str, Described], name: str, kind
     return arrays[name]
 
 
-def _expect_codes(where: str, arrays: Mapping[str, Described]) -> Described:
-    """Real numbers are phases or only the real parts of the codes, and the model would read either as amplitudes."""
-    codes = _expect_numbers(where, arrays, "ris_codes", "iufc", np.complex64)
-    if codes.dtype.kind != "c":
-        raise ValueError(
-            f"{where}: ris_codes: expected complex reflection coefficients, got dtype {codes.dtype}; "
-            "convert phases in radians by np.exp(1j * phases)"
-        )
-    return codes
-
-
 def _expect_shape(where: str, name: str, array: Described, shape: tuple[int, ...], letters: str) -> None:
     """The batch axis may be absent."""
     got = (shape[0], *array.shape) if array.ndim == len(shape) - 1 else array.shape
@@ -126,11 +115,7 @@ def _expect_shape(where: str, name: str, array: Described, shape: tuple[int, ...
 
 
 def check_layout(arrays: Mapping[str, Described], where: str) -> Layout:
-    """Checks the names, dtypes and shapes of the arrays of `check_measurement`.
-
-    Raises:
-      ValueError: one line that names the array, what was expected and what was given.
-    """
+    """Checks names, dtypes and shapes of the arrays of `check_measurement`. Raises ValueError, one line."""
     snapshots = _expect_numbers(where, arrays, "snapshots", "iufc", np.complex64)
     if snapshots.ndim != 3:
         raise ValueError(f"{where}: snapshots: expected shape [B, L, M], got {list(snapshots.shape)}")
@@ -139,7 +124,12 @@ def check_layout(arrays: Mapping[str, Described], where: str) -> Layout:
         if size == 0:
             raise ValueError(f"{where}: snapshots: expected at least one {noun}, got {letter} = 0")
     channel = _expect_numbers(where, arrays, "channel", "iufc", np.complex64)
-    codes = _expect_codes(where, arrays)
+    codes = _expect_numbers(where, arrays, "ris_codes", "iufc", np.complex64)
+    if codes.dtype.kind != "c":  # the model would read phases, or real parts alone, as amplitudes
+        raise ValueError(
+            f"{where}: ris_codes: expected complex reflection coefficients, got dtype {codes.dtype}; "
+            "convert phases in radians by np.exp(1j * phases)"
+        )
     if channel.ndim not in (2, 3):
         raise ValueError(f"{where}: channel: expected shape [B, M, N] or [M, N], got {list(channel.shape)}")
     given = [name for name in LEVELS if name in arrays]
@@ -151,9 +141,8 @@ def check_layout(arrays: Mapping[str, Described], where: str) -> Layout:
     _expect_shape(where, "channel", channel, (batch, num_antennas, elements), "[B, M, N]")
     _expect_shape(where, "ris_codes", codes, (batch, num_snapshots, elements), "[B, L, N]")
     if len(given) != 1:
-        raise ValueError(
-            f"{where}: snr_db: expected either snr_db or noise_power, got {' and '.join(given) or 'neither'}"
-        )
+        got = " and ".join(given) or "neither"
+        raise ValueError(f"{where}: snr_db: expected either snr_db or noise_power, got {got}")
     level = _expect_numbers(where, arrays, given[0], "iuf", np.float32)
     if level.shape not in ((batch,), ()):
         raise ValueError(f"{where}: {given[0]}: expected shape [B] = [{batch}], got {list(level.shape)}")
@@ -161,24 +150,20 @@ def check_layout(arrays: Mapping[str, Described], where: str) -> Layout:
 
 
 def measurement_of(arrays: Mapping[str, np.ndarray], layout: Layout, where: str, first: int = 0) -> Measurement:
-    """Scenes of a measurement in the signature's form. The layout must have been checked.
+    """Scenes of a measurement in the signature's form. Raises ValueError, one line that names the array.
 
     Args:
       arrays: some of the scenes, by name. Arrays without a batch axis stay whole.
-      layout: layout of the whole measurement.
+      layout: layout of the whole measurement, checked.
       where: start of error messages.
       first: number of the first of these scenes in the whole measurement.
-
-    Raises:
-      ValueError: one line that names the array, what was expected and what was given.
     """
     for name in ("snapshots", "channel", "ris_codes", layout.level):
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{where}: {name}: expected finite numbers, got NaN or infinity")
     for name in ("snapshots", "channel", "ris_codes"):
         _expect_signal(where, name, arrays[name], first)
-    snapshots = arrays["snapshots"]
-    batch = len(snapshots)
+    snapshots, batch = arrays["snapshots"], len(arrays["snapshots"])
 
     def batched(name: str, rows: int) -> np.ndarray:
         return np.broadcast_to(arrays[name], (batch, rows, layout.num_elements)).astype(np.complex64)
@@ -261,14 +246,10 @@ def warn(where: str, found: Mapping[str, str]) -> None:
 
 def _expect_signal(where: str, name: str, array: np.ndarray, first: int) -> None:
     """Zeros only are an array that was never filled, or a receiver that was off."""
-    if array.ndim == 2:
-        if not array.any():
-            raise ValueError(f"{where}: {name}: expected numbers other than zero, got zeros only")
-        return
-    used = array.any(axis=(1, 2))
+    used = array.any(axis=(-2, -1))
     if not used.all():
-        scene = first + int(np.argmin(used))
-        raise ValueError(f"{where}: {name}: expected numbers other than zero, got zeros only in scene {scene}")
+        scene = "" if array.ndim == 2 else f" in scene {first + int(np.argmin(used))}"
+        raise ValueError(f"{where}: {name}: expected numbers other than zero, got zeros only{scene}")
 
 
 def _expect_decibels(where: str, snr_db: np.ndarray, first: int) -> None:
@@ -303,18 +284,14 @@ def _snr_db(where: str, snapshots: np.ndarray, noise_power: np.ndarray, first: i
 
 
 def read_measurement(path: str | Path) -> Measurement:
-    """Reads and checks a measurement file. `MeasurementFile` reads a few scenes at a time.
+    """Reads and checks a measurement file, as `check_measurement`. `MeasurementFile` reads a few scenes at a time.
 
     Raises:
       ValueError: the file is absent, not a `.npz` file or truncated, or its arrays are wrong.
-
-    Warns:
-      MeasurementWarning: the codes or the SNR are possible, but probably not meant.
     """
     with NpzReader(Path(path)) as file:
         layout = check_layout(file.headers, str(path))
-        names = ("snapshots", "ris_codes", "channel", layout.level)
-        arrays = {name: file.whole(name) for name in names}
+        arrays = {name: file.whole(name) for name in ("snapshots", "ris_codes", "channel", layout.level)}
     measurement = measurement_of(arrays, layout, str(path))
     warn(str(path), doubts(arrays["ris_codes"], measurement.snr_db, layout))
     return measurement
@@ -323,5 +300,4 @@ def read_measurement(path: str | Path) -> Measurement:
 def write_measurement(path: Path, measurement: Measurement) -> None:
     """Writes a measurement file. It appears whole or not at all."""
     with replacing(path) as temporary:
-        arrays: dict[str, Any] = measurement.inputs(0, len(measurement))
-        np.savez(temporary, **arrays)
+        np.savez(temporary, **measurement.inputs(0, len(measurement)))  # type: ignore[arg-type]
