@@ -58,10 +58,7 @@ def parse_channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
 
 
 def read_credentials(ssl: Any) -> grpc.ServerCredentials:
-    """Makes credentials from an SSLConfig message, whose fields hold the text of PEM files.
-
-    Raises: ServingError: INVALID_ARGUMENT if key or certificate is missing, or client_verify is set without custom_ca.
-    """
+    """Makes credentials from an SSLConfig message, whose fields hold the text of PEM files. Raises ServingError."""
     for field in ("server_key", "server_cert"):
         if "-----BEGIN" not in getattr(ssl, field):
             raise invalid_argument(f"--ssl_config_file: {field}: expected the text of a PEM file")
@@ -72,22 +69,16 @@ def read_credentials(ssl: Any) -> grpc.ServerCredentials:
 
 
 class _Health(health_pb2_grpc.HealthServicer):
-    """The health service. Unlike grpcio-health-checking's, a watcher that does not read blocks nobody.
-
-    Only the event loop may use it.
-    """
+    """The health service, for the event loop only. Unlike grpcio's, a watcher that does not read blocks nobody."""
 
     def __init__(self) -> None:
         self._serves: dict[str, bool] = {}
         self._changed, self._final, self._ended = asyncio.Event(), False, False
 
     async def set_status(self, serves: Mapping[str, bool], final: bool = False, ended: bool = False) -> None:
-        """Sets which services serve; known services that are left out do not.
+        """Sets which services serve, by name; known ones that are left out do not.
 
-        Args:
-          serves: by service name.
-          final: whether later changes are ignored.
-          ended: whether Watch calls end.
+        After `final`, later changes are ignored. With `ended`, Watch calls end.
         """
         if not self._final:
             self._serves, self._final = {**dict.fromkeys(self._serves, False), **serves}, final

@@ -13,15 +13,8 @@ from typing import Any
 
 import uvicorn
 
-from serving.server.calls import (
-    Call,
-    CallGate,
-    EventLoopThread,
-    ServingError,
-    Workers,
-    invalid_argument,
-    resource_exhausted,
-)
+from serving.server import calls
+from serving.server.calls import Call, CallGate, EventLoopThread, ServingError, Workers
 from serving.server.http_protocol import IDLE_S, TimedProtocol
 from serving.server.rest import Answer, RestApi, error_answer
 
@@ -82,13 +75,9 @@ class _Body:
                 raise zlib.error
 
     async def read(self) -> None:
-        """Reads and decompresses the whole body.
-
-        Raises: ServingError: INVALID_ARGUMENT for invalid gzip data, RESOURCE_EXHAUSTED beyond a limit.
-        _ClientDisconnected.
-        """
+        """Reads and decompresses the whole body. Raises ServingError for invalid gzip data or beyond a limit."""
         limit = self._server.config.max_body_bytes
-        too_large = resource_exhausted(f"request body larger than {limit} bytes")
+        too_large = calls.resource_exhausted(f"request body larger than {limit} bytes")
         if self._declared_bytes > limit:
             raise too_large
         try:
@@ -97,12 +86,12 @@ class _Body:
                     if len(self.content) + len(chunk) > limit:
                         raise too_large
                     if len(chunk) > self._server.free_body_bytes:
-                        raise resource_exhausted("too many large requests at a time")
+                        raise calls.resource_exhausted("too many large requests at a time")
                     self._server.free_body_bytes -= len(chunk)
                     self.content += chunk
                     await asyncio.sleep(0)  # a zip bomb must not block other requests
         except zlib.error:
-            raise invalid_argument("Failed to uncompress the gzipped body") from None
+            raise calls.invalid_argument("Failed to uncompress the gzipped body") from None
 
     def release(self) -> None:
         """Frees the memory."""

@@ -103,8 +103,7 @@ class ModelManager:
         """Applies a configuration and waits until each of its new models has a version that serves.
 
         Raises: ServingError: the configuration is invalid; UNKNOWN if no version of a new model loads; UNAVAILABLE if
-        the manager was stopped; DEADLINE_EXCEEDED or CANCELLED if the call ends first. In the last two cases the
-        configuration stays in effect.
+        the manager was stopped, or as `Call.check`, with the configuration still in effect.
         """
         while not self._reloading.acquire(timeout=_POLL_S):
             self._check(call)

@@ -42,7 +42,6 @@ class Version:
     """One version.
 
     Attributes:
-      state: current state.
       error: error of the last failed load; None after a success.
       aspired: whether the version should serve, in TF Serving's words.
       retired: whether it was unloaded, or failed and is no longer aspired. Only then a new folder replaces it.
