@@ -116,7 +116,7 @@ def load_localizer(
     Examples:
       >>> localizer = ris_mvdr.load_localizer(installation="lab.toml", effort="fast")
     """
-    _quiet()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notices of what the machine has
     from models.artifacts import load_weights, moved_to, with_effort
     from models.config import LocalizerConfig
     from models.covariance_estimator.backbone import Backbone
@@ -166,7 +166,7 @@ def simulate(
     """
     if isinstance(scenes, bool) or not isinstance(scenes, int) or scenes < 1:
         raise ValueError(f"scenes: expected a whole number of at least 1, got {scenes!r}")
-    _quiet()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notices of what the machine has
     from tfds_shards.inputs import scene_batch
     from tfds_shards.scene_sets import scene_set
     from tfds_shards.simulator import simulate_scene
@@ -181,11 +181,6 @@ def _truth(scene: "_Drawn") -> Truth:
     azimuth_deg, elevation_deg = np.degrees(scene.azimuth), np.degrees(scene.elevation)
     polar = zip(azimuth_deg, elevation_deg, scene.range_m, strict=True)
     return Truth(tuple(itertools.starmap(Place.at, itertools.islice(polar, scene.num_sources))))
-
-
-def _quiet() -> None:
-    """Before TensorFlow is imported: without its notices of what the machine has."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def _api(make: Callable[..., _Made], *arguments: Any, **names: str) -> _Made:

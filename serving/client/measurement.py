@@ -4,13 +4,12 @@ import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from serving.client.axes import misordered
 from serving.client.files import replacing
-from serving.client.npz import NpzReader
+from serving.client.npz import ArrayHeader, NpzReader
 
 LEVELS = ("snr_db", "noise_power")
 INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
@@ -75,17 +74,8 @@ class Measurement:
         write_measurement(Path(path), self)
 
 
-class Described(Protocol):
-    """An array, or the header of an array that is not read yet."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> np.dtype: ...
-
-    @property
-    def ndim(self) -> int: ...
+Described = np.ndarray | ArrayHeader
+"""An array, or the header of an array that is not read yet."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,12 +23,7 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Rest:
-    """The REST port of a server.
-
-    Args:
-      target: HOST:PORT.
-      deadline_s: deadline of every request, seconds.
-    """
+    """The REST port of a server; `target` is HOST:PORT, and `deadline_s` that of every request, seconds."""
 
     target: str
     deadline_s: float

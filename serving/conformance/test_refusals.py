@@ -6,10 +6,8 @@ import grpc
 import numpy as np
 from tensorflow_serving.apis import model_management_pb2, predict_pb2
 
-from serving.conformance.conftest import predict_request
+from serving.conformance.conftest import INVALID, MISSING, predict_request
 
-INVALID = grpc.StatusCode.INVALID_ARGUMENT
-MISSING = grpc.StatusCode.NOT_FOUND
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 NAMES = "{channel,ris_codes,snapshots,snr_db}"
 

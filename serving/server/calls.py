@@ -147,7 +147,7 @@ class CallGate:
 
     @contextlib.contextmanager
     def admit(self) -> Iterator[None]:
-        """Counts a call as active within the block. Raises: ServingError: UNAVAILABLE if the gate is closed."""
+        """Counts a call as active within the block. Raises ServingError, UNAVAILABLE, if the gate is closed."""
         self._last_arrival = time.monotonic()
         if self.closed:
             raise unavailable("the server is shutting down")

@@ -102,18 +102,10 @@ class _Health(health_pb2_grpc.HealthServicer):
 
 
 class GrpcServer:
-    """The gRPC server. It accepts calls as soon as it is constructed.
+    """The gRPC server. It accepts calls on `port` as soon as it is constructed.
 
-    Args:
-      core: answers the requests.
-      config: addresses, limits and credentials.
-      loop: where messages are received and sent.
-      gate: counts calls, except health checks, and refuses them during shutdown.
-
-    Attributes:
-      port: the TCP port in use.
-
-    Raises: RuntimeError: a port or socket is not available.
+    `gate` counts calls, except health checks, and refuses them during shutdown. Raises RuntimeError if a port or socket
+    is not available.
     """
 
     def __init__(self, core: ServerCore, config: GrpcConfig, loop: EventLoopThread, gate: CallGate) -> None:

@@ -107,25 +107,15 @@ class _Body:
 
 
 class HttpServer:
-    """The HTTP server and its ASGI application. It accepts connections as soon as it is constructed.
+    """The HTTP server and its ASGI application. It accepts connections on `port` as soon as it is constructed.
 
-    Args:
-      rest: answers the requests.
-      config: port and limits.
-      loop: where bytes are received and sent.
-      gate: counts calls, and refuses them during shutdown.
-
-    Attributes:
-      port: the port in use.
-      free_body_bytes: memory that further bodies may take, bytes.
-
-    Raises: OSError: the port is not available.
+    `gate` counts calls, and refuses them during shutdown. Raises OSError if the port is not available.
     """
 
     def __init__(self, rest: RestApi, config: HttpConfig, loop: EventLoopThread, gate: CallGate) -> None:
         self.config = config
         self._rest, self._gate = rest, gate
-        self.free_body_bytes = config.max_bodies_bytes
+        self.free_body_bytes = config.max_bodies_bytes  # that further bodies may take
         self.workers = Workers(config.num_threads, config.num_threads, "http")
         listening = socket.create_server(("0.0.0.0", config.port))
         self.port = listening.getsockname()[1]

@@ -22,10 +22,7 @@ _POLL_S = 0.1
 class ModelManager:
     """Loads and unloads versions so that those serve that the configuration selects.
 
-    Args:
-      config: polling and retries.
-      load: loads one version.
-      on_change: called whenever the state of a version changes.
+    `load` loads one version. `on_change` is called whenever the state of a version changes.
     """
 
     def __init__(self, config: ManagerConfig, load: Load, on_change: Callable[[], None]) -> None:

@@ -64,12 +64,8 @@ class Version:
 class ModelVersions:
     """The versions of a model.
 
-    Args:
-      name: the model's name.
-      config: polling and retries.
-      load: loads a version; whatever it raises becomes the version's error.
-      schedule: runs loads in the loading thread.
-      changed: called after every change of state, without a lock.
+    What `load` raises becomes the version's error. `schedule` makes the loading thread run it. `changed` is called
+    after every change of state, without a lock.
     """
 
     def __init__(
