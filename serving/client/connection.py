@@ -103,29 +103,6 @@ def _naming(expected: str, path: Path) -> Iterator[None]:
         raise ValueError(f"{expected}, got {path}: {error}") from None
 
 
-def _open_channel(target: str, tls: TlsConfig | None, retry: RetryConfig) -> grpc.Channel:
-    """A gRPC channel for messages of any size.
-
-    Calls go in turn to all addresses that `target` stands for. gRPC looks for new addresses when a connection ends,
-    which servers with grpc.max_connection_age_ms cause regularly. The channel reconnects with the waits of `retry`. A
-    server that accepts the connection has `longest_wait_s` to send its first bytes.
-    """
-    first_ms, longest_ms = round(1e3 * retry.first_wait_s), round(1e3 * retry.longest_wait_s)
-    options = [
-        ("grpc.max_receive_message_length", _INT32_MAX),
-        ("grpc.max_send_message_length", _INT32_MAX),
-        ("grpc.initial_reconnect_backoff_ms", first_ms),
-        ("grpc.min_reconnect_backoff_ms", longest_ms),
-        ("grpc.max_reconnect_backoff_ms", longest_ms),
-        ("grpc.service_config", _ROUND_ROBIN),
-        ("grpc.use_local_subchannel_pool", 1),
-        ("grpc.dns_min_time_between_resolutions_ms", longest_ms),
-    ]
-    if tls is None:
-        return grpc.insecure_channel(target, options=options)
-    return grpc.secure_channel(target, tls.credentials(), options=options)
-
-
 class Connection:
     """A connection to a server, or to several behind one name, which are then called in turn.
 
@@ -136,9 +113,24 @@ class Connection:
     """
 
     def __init__(self, target: str, tls: TlsConfig | None, retry: RetryConfig) -> None:
-        self.target, self._retry = target, retry
-        self._channel = _open_channel(target, tls, retry)
-        self._away = False
+        self.target, self._retry, self._away = target, retry, False
+        # gRPC looks for new addresses when a connection ends, which servers with grpc.max_connection_age_ms cause
+        # regularly. A server that accepts the connection has `longest_wait_s` to send its first bytes.
+        first_ms, longest_ms = round(1e3 * retry.first_wait_s), round(1e3 * retry.longest_wait_s)
+        options = [
+            ("grpc.max_receive_message_length", _INT32_MAX),
+            ("grpc.max_send_message_length", _INT32_MAX),
+            ("grpc.initial_reconnect_backoff_ms", first_ms),
+            ("grpc.min_reconnect_backoff_ms", longest_ms),
+            ("grpc.max_reconnect_backoff_ms", longest_ms),
+            ("grpc.service_config", _ROUND_ROBIN),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.dns_min_time_between_resolutions_ms", longest_ms),
+        ]
+        if tls is None:
+            self._channel = grpc.insecure_channel(target, options=options)
+        else:
+            self._channel = grpc.secure_channel(target, tls.credentials(), options=options)
 
     def close(self) -> None:
         """Closes the connection and cancels running calls."""

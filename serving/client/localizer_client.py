@@ -30,11 +30,6 @@ class Answer:
     model_version: int
 
 
-def _as_real(value: np.ndarray) -> np.ndarray:
-    """Complex arrays get a trailing axis of 2, real and imaginary part; real arrays stay as they are."""
-    return np.stack([value.real, value.imag], axis=-1) if np.iscomplexobj(value) else value
-
-
 class LocalizerClient(Locator):
     """A localizer on a server. Threads may share one.
 
@@ -191,8 +186,9 @@ class LocalizerClient(Locator):
     def _ask(self, signature_name: str, inputs: Mapping[str, np.ndarray], output_filter: Iterable[str] = ()) -> Answer:
         request = messages.PredictRequest(model_spec=self._spec(signature_name), output_filter=output_filter)
         for name, value in inputs.items():
-            sent = _as_real(value) if signature_name == REAL_SIGNATURE else value
-            request.inputs[name].CopyFrom(tensor_of(sent, name))
+            if signature_name == REAL_SIGNATURE and np.iscomplexobj(value):
+                value = np.stack([value.real, value.imag], axis=-1)
+            request.inputs[name].CopyFrom(tensor_of(value, name))
         response = self._connection.ask(self._predict, request, self.timeout_s)
         outputs = {name: array_of(tensor, f"output {name}") for name, tensor in response.outputs.items()}
         return Answer(outputs, response.model_spec.version.value)

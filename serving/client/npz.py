@@ -31,11 +31,10 @@ class ArrayHeader:
 
 def _read_header(stream: IO[bytes]) -> ArrayHeader:
     version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        return ArrayHeader(*np.lib.format.read_array_header_1_0(stream))
-    if version == (2, 0):
-        return ArrayHeader(*np.lib.format.read_array_header_2_0(stream))
-    raise ValueError(f"an array of .npy format {version[0]}.{version[1]}")
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"an array of .npy format {version[0]}.{version[1]}")
+    return ArrayHeader(*readers[version](stream))
 
 
 class NpzReader:

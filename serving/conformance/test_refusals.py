@@ -1,6 +1,7 @@
 """Codes and messages of requests that a server refuses, as TF Serving words them."""
 
 import re
+from typing import Any
 
 import grpc
 import numpy as np
@@ -130,25 +131,19 @@ def test_output_filter_with_an_unknown_and_a_repeated_name(prediction, refusal, 
 
 
 def test_configurations_that_are_refused(model_service, refusal, model_name: str) -> None:
-    request = model_management_pb2.ReloadConfigRequest()
+    def answer(**config: Any) -> tuple[grpc.StatusCode, str]:
+        request = model_management_pb2.ReloadConfigRequest(config=config)
+        return refusal(model_service.HandleReloadConfigRequest, request)
+
     supported = "Only ModelConfigList is currently supported"
-    assert refusal(model_service.HandleReloadConfigRequest, request) == (
-        INVALID,
-        f"ServerModelConfig type not supported by HandleReloadConfigRequest. {supported}",
-    )
-    for _ in range(2):
-        request.config.model_config_list.config.add(
-            name=model_name, base_path="/models/conformance", model_platform="tensorflow"
-        )
-    answer = refusal(model_service.HandleReloadConfigRequest, request)
-    assert answer == (INVALID, f"Illegal to list model {model_name} multiple times in config list")
-    del request.config.model_config_list.config[1]
-    request.config.model_config_list.config[0].base_path = "relative/path"
-    answer = refusal(model_service.HandleReloadConfigRequest, request)
-    expected = f"Expected model {model_name} to have an absolute path or URI; got base_path()=relative/path"
-    assert answer == (INVALID, expected)
-    request.config.model_config_list.config[0].base_path = "/models/conformance"
-    request.config.model_config_list.config[0].model_platform = "other"
-    answer = refusal(model_service.HandleReloadConfigRequest, request)
+    message = f"ServerModelConfig type not supported by HandleReloadConfigRequest. {supported}"
+    assert answer() == (INVALID, message)
+    model = {"name": model_name, "base_path": "/models/conformance", "model_platform": "tensorflow"}
+    message = f"Illegal to list model {model_name} multiple times in config list"
+    assert answer(model_config_list={"config": [model, model]}) == (INVALID, message)
+    relative = {**model, "base_path": "relative/path"}
+    message = f"Expected model {model_name} to have an absolute path or URI; got base_path()=relative/path"
+    assert answer(model_config_list={"config": [relative]}) == (INVALID, message)
     change = "platform was tensorflow and new platform requested is other"
-    assert answer == (INVALID, f"Illegal to change a model's platform. For model {model_name} {change}")
+    message = f"Illegal to change a model's platform. For model {model_name} {change}"
+    assert answer(model_config_list={"config": [{**model, "model_platform": "other"}]}) == (INVALID, message)

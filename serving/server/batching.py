@@ -27,14 +27,10 @@ from serving.server.servable import Feeds, Run, Servable
 class BatchingConfig:
     """TF Serving's BatchingParameters, with its defaults."""
 
-    max_batch_size: int = 1000
-    """Largest request, and largest batch unless `max_execution_batch_size` is smaller."""
-    batch_timeout_s: float = 0.0
-    """Longest wait of a request for further ones, seconds."""
-    max_enqueued_batches: int = 10
-    """Batches that may wait for each signature; further requests are answered UNAVAILABLE."""
-    num_batch_threads: int = os.cpu_count() or 1
-    """Batches that run at a time."""
+    max_batch_size: int = 1000  # largest request, and largest batch unless `max_execution_batch_size` is smaller
+    batch_timeout_s: float = 0.0  # longest wait of a request for further ones
+    max_enqueued_batches: int = 10  # that may wait for each signature; further requests are answered UNAVAILABLE
+    num_batch_threads: int = os.cpu_count() or 1  # batches that run at a time
     thread_pool_name: str = "model_server_batch_threads"
     allowed_batch_sizes: tuple[int, ...] = ()
     """Sizes to which batches are padded: ascending, the last equal to `max_batch_size`; empty for no padding."""

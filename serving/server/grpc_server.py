@@ -32,18 +32,13 @@ _SERVICES = ("", *(f"{p}{name}" for p in ("", "tensorflow.serving.") for name in
 class GrpcConfig:
     """Addresses, limits and credentials of the gRPC server."""
 
-    port: int = 8500
-    """TCP port on all addresses; 0 takes a free one."""
-    socket_path: str = ""
-    """Path of an additional UNIX socket; empty for none."""
+    port: int = 8500  # TCP port on all addresses; 0 takes a free one
+    socket_path: str = ""  # of an additional UNIX socket; empty for none
     max_threads: int = max(16, 4 * (os.cpu_count() or 1))
     """Requests that run at a time. Eight times as many may wait; further ones are answered RESOURCE_EXHAUSTED."""
-    channel_arguments: tuple[tuple[str, int | str], ...] = ()
-    """Options of gRPC itself, such as grpc.max_receive_message_length in bytes."""
-    credentials: grpc.ServerCredentials | None = None
-    """For TLS; None serves without."""
-    health: bool = False
-    """Whether to offer grpc.health.v1.Health (--enable_grpc_healthcheck_service)."""
+    channel_arguments: tuple[tuple[str, int | str], ...] = ()  # such as grpc.max_receive_message_length, bytes
+    credentials: grpc.ServerCredentials | None = None  # for TLS; None serves without
+    health: bool = False  # whether to offer grpc.health.v1.Health (--enable_grpc_healthcheck_service)
 
 
 def parse_channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:

@@ -29,16 +29,13 @@ logging.getLogger("uvicorn").setLevel(logging.ERROR)  # malformed requests are n
 class HttpConfig:
     """Port and limits of the HTTP server."""
 
-    port: int = 8501
-    """TCP port on all addresses; 0 takes a free one."""
+    port: int = 8501  # TCP port on all addresses; 0 takes a free one
     num_threads: int = max(16, 4 * (os.cpu_count() or 1))
     """Requests that run at a time (--rest_api_num_threads). As many may wait, on 32 times as many connections."""
     timeout_s: float = 30.0
     """Seconds from the headers of a request to its answer (--rest_api_timeout_in_ms). Headers have 10 s at most."""
-    max_body_bytes: int = 64 * 2**20
-    """Largest body after decompression, bytes."""
-    max_bodies_bytes: int = 256 * 2**20
-    """Largest sum of all bodies in memory, bytes; a request beyond it is answered 429."""
+    max_body_bytes: int = 64 * 2**20  # largest body after decompression
+    max_bodies_bytes: int = 256 * 2**20  # largest sum of all bodies in memory; a request beyond it is answered 429
 
 
 class _ClientDisconnected(Exception):
