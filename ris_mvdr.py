@@ -52,9 +52,7 @@ def __dir__() -> list[str]:
 class Simulation(Measurement):
     """Simulated scenes. `locate` takes a simulation as it is, and `save` writes a measurement file.
 
-    snapshots: [B, L, M] complex64. ris_codes: [B, L, N] complex64. channel: [B, M, N] complex64.
-    snr_db: [B] float32, dB.
-    truth: the true sources, one entry per scene.
+    The arrays are those of `Measurement`. truth: the true sources, one entry per scene.
     """
 
     truth: list[Truth]

@@ -48,11 +48,7 @@ class Calibration:
             )
 
     def check_surface(self, surface: Mapping[str, Any]) -> None:
-        """Raises ValueError if the calibration was made for another surface, and names what differs.
-
-        Args:
-          surface: the fields of its `RISArray`.
-        """
+        """Raises ValueError, which names what differs, for another surface, given as the fields of a `RISArray`."""
         expected = json.loads(json.dumps(surface))
         digest = hashlib.sha256(json.dumps(expected, sort_keys=True).encode()).hexdigest()
         if self.about.get("surface_fingerprint") == digest:
@@ -65,13 +61,9 @@ class Calibration:
         )
 
     def apply(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """A measurement's inputs with codes and channel corrected.
+        """Inputs by name, with ris_codes [B, L, N] or [L, N] and channel [B, M, N] corrected, complex64.
 
-        Args:
-          inputs: ris_codes [B, L, N] or [L, N] and channel [B, M, N], complex64, by name. Others stay as they are.
-
-        Raises:
-          ValueError: another surface, or a channel that the correction does not belong to.
+        Raises ValueError for another surface, or a channel that the correction does not belong to.
         """
         codes = np.asarray(inputs["ris_codes"])
         self.check(codes.shape[-1])

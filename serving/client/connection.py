@@ -108,7 +108,7 @@ class Connection:
 
     Args:
       target: HOST:PORT, or any other name that gRPC resolves.
-      tls: None connects without TLS. It may raise the errors of `TlsConfig.credentials`.
+      tls: None connects without TLS.
       retry: what to do while the server is unavailable.
     """
 
@@ -148,17 +148,10 @@ class Connection:
             raise ServerError(self.target, error.code(), error.details() or "") from None
 
     def ask(self, method: Callable[..., Any], request: Any, timeout_s: float) -> Any:
-        """Calls with retries. The call must be idempotent.
+        """Calls until there is an answer, within `timeout_s` seconds, waits included. The call must be idempotent.
 
         The first wait for an unavailable server is logged as a warning. Further waits are silent until it has answered.
-
-        Args:
-          method: result of `method`.
-          request: its message.
-          timeout_s: deadline of the call in seconds, retries and waits included.
-
-        Raises:
-          ServerError: the deadline passed, the retries are used up, or the server answered with another error.
+        Raises ServerError if the deadline passed, the retries are used up, or the server answered with another error.
         """
         deadline = time.monotonic() + timeout_s
         waits_s = self._retry.waits_s()

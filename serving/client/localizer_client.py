@@ -90,14 +90,7 @@ class LocalizerClient(Locator):
         return spec
 
     def ready(self, timeout_s: float = 5.0) -> bool:
-        """True if the model serves, in the version of this client. Asks once and does not wait for the server.
-
-        Args:
-          timeout_s: deadline of the call, seconds.
-
-        Raises:
-          ServerError: the server answers with an error.
-        """
+        """True if the model serves, in the version of this client. Asks once, for `timeout_s` seconds at most."""
         request = messages.GetModelStatusRequest(model_spec=self._spec())
         try:
             status = self._connection.ask_once(self._status, request, timeout_s)
@@ -135,11 +128,7 @@ class LocalizerClient(Locator):
         self._fitting.add(sizes)
 
     def check_calibration(self, calibration: Calibration) -> None:
-        """Checks that a calibration was made for the model's surface, as far as the model can tell.
-
-        Raises:
-          ValueError: it was made for another surface, or the model already contains a calibration.
-        """
+        """Raises ValueError for one of another surface, as far as the model tells, or a model that contains one."""
         if SURFACE_SIGNATURE not in self._signatures():
             return
         said = self._ask(SURFACE_SIGNATURE, {"snr_db": np.zeros(1, np.float32)}).outputs
@@ -177,9 +166,6 @@ class LocalizerClient(Locator):
         Args:
           inputs: by name, batch first.
           output_filter: names of the outputs to return; empty returns all.
-
-        Raises:
-          ServerError: the server is unavailable or answers with an error.
         """
         return self._ask(self.signature_name, inputs, output_filter)
 

@@ -193,9 +193,7 @@ def doubts(ris_codes: np.ndarray, snr_db: np.ndarray, layout: Layout, first: int
     """What is possible, but probably not meant: array name -> message.
 
     Args:
-      ris_codes: [L, N] or [B, L, N] complex.
-      snr_db: [B], dB.
-      layout: layout of the measurement.
+      ris_codes, snr_db, layout: of a measurement, or of some of its scenes.
       first: number of the first of these scenes in the whole measurement.
     """
     found = {}

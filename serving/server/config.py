@@ -78,12 +78,8 @@ def checked_labels(
 ) -> Labels:
     """Returns the labels in `config`. Raises ServingError if a label names a version that does not serve.
 
-    Args:
-      config: the new configuration.
-      before: the labels in use.
-      available: returns the versions of a model that serve.
-      allow_unavailable: whether a new label may name a version that does not serve yet. A label in use may never move
-        to such a version.
+    `before` are the labels in use, and `available` returns the versions of a model that serve. `allow_unavailable` lets
+    a new label name a version that does not serve yet. A label in use may never move to such a version.
     """
     labels: Labels = {}
     for model in config.model_config_list.config:
