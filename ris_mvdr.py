@@ -61,12 +61,8 @@ class Simulation(Measurement):
 class Localizer(Locator):
     """A localizer in this process. `load_localizer` makes one; threads may share it.
 
-    The first call of `locate` builds the graph, which takes some ten seconds.
-
-    Args:
-      model: the network and its settings.
-      calibration: applied to every measurement; None applies none.
-      weights: what the weights are, for `repr`.
+    The first call of `locate` builds the graph, which takes some ten seconds. A `calibration` is applied to every
+    measurement; `weights` says what the weights are, for `repr`.
     """
 
     def __init__(self, model: "_Model", calibration: Calibration | None = None, weights: str = "") -> None:

@@ -38,10 +38,6 @@ class ServerProcess:
       module: runs instead of serving.model_server.
       killed_with_parent: whether it is killed when the calling thread ends.
 
-    Attributes:
-      port, rest_port: of gRPC and REST; the same without REST.
-      target: HOST:PORT for gRPC.
-
     Raises:
       NotServing: it did not start to serve; one line with the last line of its log.
     """

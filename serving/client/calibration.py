@@ -35,17 +35,11 @@ class Calibration:
     channel_correction: np.ndarray | None
     about: dict[str, Any]
 
-    @property
-    def num_elements(self) -> int:
-        """N."""
-        return self.element_response.size
-
     def check(self, num_elements: int) -> None:
         """Raises ValueError if the calibration was made for another number of elements."""
-        if num_elements != self.num_elements:
-            raise ValueError(
-                f"--calibration: expected one of a surface of {num_elements} elements, got one of {self.num_elements}"
-            )
+        got = self.element_response.size
+        if num_elements != got:
+            raise ValueError(f"--calibration: expected one of a surface of {num_elements} elements, got one of {got}")
 
     def check_surface(self, surface: Mapping[str, Any]) -> None:
         """Raises ValueError, which names what differs, for another surface, given as the fields of a `RISArray`."""

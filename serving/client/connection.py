@@ -21,13 +21,7 @@ _ROUND_ROBIN = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
 
 
 class ServerError(Exception):
-    """The server is unavailable, or answered with an error; one line.
-
-    Args:
-      target: HOST:PORT.
-      code: gRPC status code.
-      details: message of the server or of gRPC.
-    """
+    """The server at `target` is unavailable, or answered with an error: gRPC status code and message; one line."""
 
     def __init__(self, target: str, code: grpc.StatusCode, details: str) -> None:
         self.target, self.code, self.details = target, code, " ".join(details.split())
@@ -106,10 +100,7 @@ def _naming(expected: str, path: Path) -> Iterator[None]:
 class Connection:
     """A connection to a server, or to several behind one name, which are then called in turn.
 
-    Args:
-      target: HOST:PORT, or any other name that gRPC resolves.
-      tls: None connects without TLS.
-      retry: what to do while the server is unavailable.
+    `target` is HOST:PORT, or any other name that gRPC resolves; `tls` None connects without TLS.
     """
 
     def __init__(self, target: str, tls: TlsConfig | None, retry: RetryConfig) -> None:

@@ -143,10 +143,8 @@ def measurement_of(arrays: Mapping[str, np.ndarray], layout: Layout, where: str,
     """Scenes of a measurement in the signature's form. Raises ValueError, one line that names the array.
 
     Args:
-      arrays: some of the scenes, by name. Arrays without a batch axis stay whole.
+      arrays: some of the scenes, by name, from number `first` on. Arrays without a batch axis stay whole.
       layout: layout of the whole measurement, checked.
-      where: start of error messages.
-      first: number of the first of these scenes in the whole measurement.
     """
     for name in ("snapshots", "channel", "ris_codes", layout.level):
         if not np.isfinite(arrays[name]).all():
@@ -159,14 +157,16 @@ def measurement_of(arrays: Mapping[str, np.ndarray], layout: Layout, where: str,
         return np.broadcast_to(arrays[name], (batch, rows, layout.num_elements)).astype(np.complex64)
 
     level = np.broadcast_to(arrays[layout.level], (batch,))
-    if layout.level == "snr_db":
-        _expect_decibels(where, level, first)
-    return Measurement(
-        snapshots.astype(np.complex64),
-        batched("ris_codes", layout.num_snapshots),
-        batched("channel", layout.num_antennas),
-        level.astype(np.float32) if layout.level == "snr_db" else _snr_db(where, snapshots, level, first),
-    )
+    if layout.level == "noise_power":
+        level = _snr_db(where, snapshots, level, first)
+    elif np.max(np.abs(level)) > SNR_LIMIT_DB:
+        scene = int(np.argmax(np.abs(level)))
+        raise ValueError(
+            f"{where}: snr_db: expected dB between {-SNR_LIMIT_DB:g} and {SNR_LIMIT_DB:g}, got {level[scene]:.6g} in "
+            f"scene {first + scene}; convert a ratio of powers by 10 * np.log10(ratio)"
+        )
+    codes, channel = batched("ris_codes", layout.num_snapshots), batched("channel", layout.num_antennas)
+    return Measurement(snapshots.astype(np.complex64), codes, channel, level.astype(np.float32))
 
 
 def check_measurement(arrays: Mapping[str, np.ndarray], where: str = "measurement") -> Measurement:
@@ -240,15 +240,6 @@ def _expect_signal(where: str, name: str, array: np.ndarray, first: int) -> None
         raise ValueError(f"{where}: {name}: expected numbers other than zero, got zeros only{scene}")
 
 
-def _expect_decibels(where: str, snr_db: np.ndarray, first: int) -> None:
-    scene = int(np.argmax(np.abs(snr_db)))
-    if abs(snr_db[scene]) > SNR_LIMIT_DB:
-        raise ValueError(
-            f"{where}: snr_db: expected dB between {-SNR_LIMIT_DB:g} and {SNR_LIMIT_DB:g}, got {snr_db[scene]:.6g} in "
-            f"scene {first + scene}; convert a ratio of powers by 10 * np.log10(ratio)"
-        )
-
-
 def _snr_db(where: str, snapshots: np.ndarray, noise_power: np.ndarray, first: int) -> np.ndarray:
     """SNR = mean |y|^2 / sigma^2 - 1, dB."""
     if not (noise_power > 0).all():
@@ -268,7 +259,7 @@ def _snr_db(where: str, snapshots: np.ndarray, noise_power: np.ndarray, first: i
             f"{where}: noise_power: expected at most {SNR_LIMIT_DB:g} dB below the received power "
             f"{received[scene]:.3g} of scene {first + scene}, got {noise_power[scene]:.3g}"
         )
-    return snr_db.astype(np.float32)
+    return snr_db
 
 
 def read_measurement(path: str | Path) -> Measurement:

@@ -14,12 +14,11 @@ from serving.client.scene import SOURCE_OUTPUTS, Scene
 
 
 def scenes_of(outputs: Mapping[str, np.ndarray], model_version: int | None) -> list[dict[str, Any]]:
-    """The outputs as plain data, one entry per scene.
+    """The outputs as plain data, one entry per scene, with the version of the model that gave them.
 
     Args:
       outputs: num_sources int [B], `SOURCE_OUTPUTS` [B, K_max, ...] and any others. Those of shape [B, K_max, ...]
         belong to the sources, the rest to the scene.
-      model_version: version of the model that gave them.
     """
     for name in ("num_sources", *SOURCE_OUTPUTS):
         if name not in outputs:

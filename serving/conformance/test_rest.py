@@ -74,9 +74,6 @@ def test_metadata(rest, path: str, model_name: str, version: int) -> None:
     assert signatures["serving_default"]["method_name"] == "tensorflow/serving/predict"
 
 
-# Errors
-
-
 def assert_error(answer, status: int, message: str) -> None:
     assert (answer.status, answer.content_type) == (status, "application/json")
     assert set(answer.json) == {"error"}

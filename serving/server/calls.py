@@ -57,16 +57,11 @@ def as_serving_error(error: Exception) -> ServingError:
 
 
 class Call:
-    """Deadline and cancellation of one call, `timeout_s` seconds from now; None sets no deadline.
-
-    Attributes:
-      model: the model name under which metrics count the call; None until it is known.
-      work: the future of the worker thread that handles the call.
-    """
+    """Deadline and cancellation of one call, `timeout_s` seconds from now; None sets no deadline."""
 
     def __init__(self, timeout_s: float | None = None) -> None:
-        self.model: str | None = None
-        self.work: futures.Future[Any] = futures.Future()
+        self.model: str | None = None  # under which metrics count the call; None until it is known
+        self.work: futures.Future[Any] = futures.Future()  # of the worker thread that handles the call
         self.work.set_result(None)
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._ended: futures.Future[None] = futures.Future()
@@ -113,8 +108,7 @@ class Workers:
     def __init__(self, threads: int, waiting: int, name: str) -> None:
         self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._capacity = threads + waiting
-        self.pending: set[futures.Future[Any]] = set()
-        """Calls that run or wait. Only the event loop adds to it."""
+        self.pending: set[futures.Future[Any]] = set()  # that run or wait; only the event loop adds to it
 
     @staticmethod
     def _work(call: Call, work: Callable[[], Result]) -> Result:

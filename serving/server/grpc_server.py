@@ -163,8 +163,6 @@ class GrpcServer:
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    # Health
-
     def update_health(self, available: Mapping[str, Sequence[int]]) -> None:
         """Updates health from the serving versions by model; the server itself serves if every model has one."""
         everything = bool(available) and all(available.values())

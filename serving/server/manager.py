@@ -43,8 +43,6 @@ class ModelManager:
         self._stopped.set()
         self._loads.put(lambda: None)
 
-    # Loading and polling
-
     def _schedule(self, action: Callable[[], None], delay_s: float) -> None:
         if delay_s == 0.0:
             self._loads.put(action)
@@ -94,8 +92,6 @@ class ModelManager:
                 self._models[name] = ModelVersions(name, self.config, self._load, self._schedule, self._changed)
             return self._models[name]
 
-    # Configuration
-
     def reload(self, config: ModelServerConfig, call: Call = NO_DEADLINE) -> None:
         """Applies a configuration and waits until each of its new models has a version that serves.
 
@@ -142,8 +138,6 @@ class ModelManager:
         if failed:
             message = f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}"
             raise ServingError(grpc.StatusCode.UNKNOWN, message)
-
-    # Requests
 
     @contextlib.contextmanager
     def use(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:

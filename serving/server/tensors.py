@@ -85,9 +85,6 @@ def proto_of(array: np.ndarray) -> tensor_pb2.TensorProto:
     return proto
 
 
-# JSON to arrays
-
-
 def quoted(value: Any) -> str:
     """Formats a JSON value for an error message, cut after 256 characters."""
     return "".join(itertools.islice(json.JSONEncoder().iterencode(value), _QUOTED_CHARS))[:_QUOTED_CHARS]
@@ -198,9 +195,6 @@ def array_of_json(value: Any, data_type: int) -> np.ndarray:
     except OverflowError:
         raise invalid_argument(f"JSON Value: {quoted(value)} is not of expected type: {dtype_name(dtype)}") from None
     return array.reshape(shape)
-
-
-# Arrays to JSON
 
 
 def _decimal(value: float, dtype: np.dtype) -> str:
