@@ -82,10 +82,7 @@ class NpzReader:
             return array
 
     def rows(self, name: str, size: int) -> Iterator[np.ndarray]:
-        """An array along its first axis, `size` rows at a time; the last step may have fewer.
-
-        An array in Fortran order is read whole, since its rows are not contiguous.
-        """
+        """An array along its first axis, `size` rows at a time or fewer. One in Fortran order is read whole."""
         header = self.headers[name]
         if header.fortran_order:
             array = self.whole(name)
