@@ -9,7 +9,7 @@ _AXES = {"snapshots": "BLM", "ris_codes": "BLN", "channel": "BMN"}
 def misordered(snapshots: Shape, ris_codes: Shape, channel: Shape, scenes: Shape = ()) -> str | None:
     """A message that names the arrays whose axes look swapped; None where the shapes fit as they are or in no order.
 
-    Tries all orders of axes and picks the one that fits and reorders the fewest arrays. `scenes`: [B] where it is known.
+    Tries all orders of axes and picks one that fits and reorders the fewest arrays. `scenes`: [B] where it is known.
     """
     given = {"snapshots": snapshots, "ris_codes": ris_codes, "channel": channel}
     if _fit(given, scenes) or not {len(ris_codes), len(channel)} <= {2, 3}:
