@@ -11,14 +11,13 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 _Field = descriptor_pb2.FieldDescriptorProto
-PACKAGE = "tensorflow.serving"
-Fields = dict[str, dict[str, tuple[int, str]]]
+_PACKAGE = "tensorflow.serving"
 
 # {message: {field: (number, type)}}; a type is one of Protocol Buffers', an enum's int32, or a message below, after
 # "repeated" for a list and "map" for a map from strings. From tensor.proto, tensor_shape.proto, meta_graph.proto of
 # TensorFlow, model.proto, predict.proto, get_model_metadata.proto, get_model_status.proto of TF Serving, and Protocol
 # Buffers' any.proto and wrappers.proto.
-FIELDS: Fields = {
+FIELDS: dict[str, dict[str, tuple[int, str]]] = {
     "Any": {"type_url": (1, "string"), "value": (2, "bytes")},
     "Int64Value": {"value": (1, "int64")},
     "Dim": {"size": (1, "int64")},
@@ -58,39 +57,33 @@ AVAILABLE = 30
 """State of a version that is being served."""
 
 
-def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: int, kind: str, known: Fields) -> None:
+def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: int, kind: str) -> None:
     label, _, inner = kind.rpartition(" ")
     field = message.field.add(name=name, number=number, label=_Field.LABEL_REPEATED if label else _Field.LABEL_OPTIONAL)
     if label == "map":
         entry = message.nested_type.add(name=f"{''.join(part.capitalize() for part in name.split('_'))}Entry")
         entry.options.map_entry = True
-        _add_field(entry, "key", 1, "string", known)
-        _add_field(entry, "value", 2, inner, known)
-        inner = f"{PACKAGE}.{message.name}.{entry.name}"
-    elif inner in known:
-        inner = f"{PACKAGE}.{inner}"
-    if "." in inner:
-        field.type, field.type_name = _Field.TYPE_MESSAGE, f".{inner}"
+        _add_field(entry, "key", 1, "string")
+        _add_field(entry, "value", 2, inner)
+        inner = f"{message.name}.{entry.name}"
+    if label == "map" or inner in FIELDS:
+        field.type, field.type_name = _Field.TYPE_MESSAGE, f".{_PACKAGE}.{inner}"
     else:
         field.type = getattr(_Field, f"TYPE_{inner.upper()}")
 
 
-def message_classes(messages: Fields, *imported: Any) -> dict[str, Any]:
-    """Classes of a table like `FIELDS`, in a pool of their own with the file descriptors `imported`."""
-    file = descriptor_pb2.FileDescriptorProto(name="serving_messages.proto", package=PACKAGE, syntax="proto3")
-    file.dependency.extend(other.name for other in imported)
-    for name, fields in messages.items():
+def _message_classes() -> dict[str, Any]:
+    file = descriptor_pb2.FileDescriptorProto(name="serving_client.proto", package=_PACKAGE, syntax="proto3")
+    for name, fields in FIELDS.items():
         message = file.message_type.add(name=name)
         for field, (number, kind) in fields.items():
-            _add_field(message, field, number, kind, messages)
+            _add_field(message, field, number, kind)
     pool = descriptor_pool.DescriptorPool()
-    for serialized in (*(other.serialized_pb for other in imported), file.SerializeToString()):
-        pool.AddSerializedFile(serialized)
-    found = {name: pool.FindMessageTypeByName(f"{PACKAGE}.{name}") for name in messages}
-    return {name: message_factory.GetMessageClass(descriptor) for name, descriptor in found.items()}
+    pool.AddSerializedFile(file.SerializeToString())
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in FIELDS}
 
 
-_CLASSES = message_classes(FIELDS)
+_CLASSES = _message_classes()
 TensorProto: Any = _CLASSES["TensorProto"]
 ModelSpec: Any = _CLASSES["ModelSpec"]
 PredictRequest: Any = _CLASSES["PredictRequest"]

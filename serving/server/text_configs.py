@@ -6,36 +6,53 @@ tensorflow-serving-api contains the message for models. Those for batching, moni
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format, wrappers_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
-from serving.client.messages import PACKAGE, message_classes
 from serving.server.calls import invalid_argument
 from serving.server.config import ModelServerConfig
 
-_INT64 = "google.protobuf.Int64Value"
-# {message: {field: (number, type)}}, as in {session_bundle,monitoring,ssl}_config.proto.
-_CLASSES = message_classes(
-    {
-        "BatchingParameters": {
-            "max_batch_size": (1, _INT64),
-            "batch_timeout_micros": (2, _INT64),
-            "max_enqueued_batches": (3, _INT64),
-            "num_batch_threads": (4, _INT64),
-            "thread_pool_name": (5, "google.protobuf.StringValue"),
-            "allowed_batch_sizes": (6, "repeated int64"),
-            "pad_variable_length_inputs": (7, "bool"),
-            "enable_large_batch_splitting": (8, "google.protobuf.BoolValue"),
-            "max_execution_batch_size": (9, _INT64),
-        },
-        "PrometheusConfig": {"enable": (1, "bool"), "path": (2, "string")},
-        "MonitoringConfig": {"prometheus_config": (1, "PrometheusConfig")},
-        "SSLConfig": {
-            **{"server_key": (1, "string"), "server_cert": (2, "string")},
-            **{"custom_ca": (3, "string"), "client_verify": (4, "bool")},
-        },
+_Field = descriptor_pb2.FieldDescriptorProto
+_BOOL, _STRING = {"type": _Field.TYPE_BOOL}, {"type": _Field.TYPE_STRING}
+_INT64S = {"type": _Field.TYPE_INT64, "label": _Field.LABEL_REPEATED}
+_BOOL_VALUE, _INT64_VALUE, _STRING_VALUE = (
+    {"type_name": f".google.protobuf.{kind}Value"} for kind in ("Bool", "Int64", "String")
+)
+_PACKAGE = "tensorflow.serving"
+
+# Fields by message in the order of their field numbers, as in {session_bundle,monitoring,ssl}_config.proto.
+_MESSAGES: dict[str, dict[str, dict[str, Any]]] = {
+    "BatchingParameters": {
+        "max_batch_size": _INT64_VALUE,
+        "batch_timeout_micros": _INT64_VALUE,
+        "max_enqueued_batches": _INT64_VALUE,
+        "num_batch_threads": _INT64_VALUE,
+        "thread_pool_name": _STRING_VALUE,
+        "allowed_batch_sizes": _INT64S,
+        "pad_variable_length_inputs": _BOOL,
+        "enable_large_batch_splitting": _BOOL_VALUE,
+        "max_execution_batch_size": _INT64_VALUE,
     },
-    wrappers_pb2.DESCRIPTOR,
-) | {"ModelServerConfig": ModelServerConfig}
+    "PrometheusConfig": {"enable": _BOOL, "path": _STRING},
+    "MonitoringConfig": {"prometheus_config": {"type_name": f".{_PACKAGE}.PrometheusConfig"}},
+    "SSLConfig": {"server_key": _STRING, "server_cert": _STRING, "custom_ca": _STRING, "client_verify": _BOOL},
+}
+
+
+def _message_classes() -> dict[str, Any]:
+    """Returns the classes of `_MESSAGES` by full name, from a separate descriptor pool."""
+    wrappers, pool = wrappers_pb2.DESCRIPTOR, descriptor_pool.DescriptorPool()
+    proto = descriptor_pb2.FileDescriptorProto(name="ris_mvdr/text_configs.proto", package=_PACKAGE, syntax="proto3")
+    proto.dependency.append(wrappers.name)
+    for name, fields in _MESSAGES.items():
+        message = proto.message_type.add(name=name)
+        for number, (field, kind) in enumerate(fields.items(), 1):
+            message.field.add(name=field, number=number, **{"label": _Field.LABEL_OPTIONAL, **kind})
+    pool.AddSerializedFile(wrappers.serialized_pb)
+    pool.Add(proto)
+    return message_factory.GetMessageClassesForFiles([proto.name], pool)
+
+
+_CLASSES = {ModelServerConfig.DESCRIPTOR.full_name: ModelServerConfig, **_message_classes()}
 
 
 def read_text_proto(path: Path, message: str) -> Any:
@@ -43,9 +60,9 @@ def read_text_proto(path: Path, message: str) -> Any:
 
     Raises: ServingError, one line with file, line and column, if the file is unreadable or invalid.
     """
-    name = f"{PACKAGE}.{message}"
+    name = f"{_PACKAGE}.{message}"
     try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), _CLASSES[message]())
+        return text_format.Parse(path.read_text(encoding="utf-8"), _CLASSES[name]())
     except (OSError, UnicodeDecodeError) as error:
         raise invalid_argument(f"{path}: expected a text file of {name}: {error}") from None
     except text_format.ParseError as error:
