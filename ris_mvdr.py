@@ -11,15 +11,16 @@ Examples:
 
 import dataclasses
 import importlib
+import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from serving.client.calibration import Calibration, read_calibration
-from serving.client.inputs import DEFAULT_BATCH_SIZE, Scenes, check_batch_size, check_sizes, scenes_given
+from serving.client.inputs import Locator, Scenes, check_sizes
 from serving.client.measurement import INPUTS, Measurement, MeasurementWarning, read_measurement
 from serving.client.measurement_file import MeasurementFile
 from serving.client.scene import Place, Scene, Source, Truth
@@ -31,22 +32,8 @@ if TYPE_CHECKING:
     from serving.client import LocalizerClient, ServerError
     from tfds_shards.simulator import Scene as _Drawn
 
-__all__ = [
-    "Localizer",
-    "LocalizerClient",
-    "Measurement",
-    "MeasurementFile",
-    "MeasurementWarning",
-    "Place",
-    "Scene",
-    "ServerError",
-    "Simulation",
-    "Source",
-    "Truth",
-    "load_localizer",
-    "read_measurement",
-    "simulate",
-]
+__all__ = ["Localizer", "LocalizerClient", "Measurement", "MeasurementFile", "MeasurementWarning", "Place", "Scene"]
+__all__ += ["ServerError", "Simulation", "Source", "Truth", "load_localizer", "read_measurement", "simulate"]
 
 _Made = TypeVar("_Made")
 
@@ -65,21 +52,17 @@ def __dir__() -> list[str]:
 class Simulation(Measurement):
     """Simulated scenes. `locate` takes a simulation as it is, and `save` writes a measurement file.
 
-    snapshots: [B, L, M] complex64. ris_codes: [B, L, N] complex64. channel: [B, M, N] complex64.
-    snr_db: [B] float32, dB.
-    truth: the true sources, one entry per scene.
+    The arrays are those of `Measurement`. truth: the true sources, one entry per scene.
     """
 
     truth: list[Truth]
 
 
-class Localizer:
+class Localizer(Locator):
     """A localizer in this process. `load_localizer` makes one; threads may share it.
 
-    Args:
-      model: the network and its settings.
-      calibration: applied to every measurement; None applies none.
-      weights: what the weights are, for `repr`.
+    The first call of `locate` builds the graph, which takes some ten seconds. A `calibration` is applied to every
+    measurement; `weights` says what the weights are, for `repr`.
     """
 
     def __init__(self, model: "_Model", calibration: Calibration | None = None, weights: str = "") -> None:
@@ -90,54 +73,13 @@ class Localizer:
         """The surface, base station and field of view that the localizer is made for."""
         return self._model.scenario
 
-    def locate(
-        self,
-        measurement: str | Path | Scenes | Mapping[str, Any] | np.ndarray | None = None,
-        ris_codes: Any = None,
-        channel: Any = None,
-        snr_db: Any = None,
-        *,
-        snapshots: Any = None,
-        noise_power: Any = None,
-        batch_size: int = DEFAULT_BATCH_SIZE,
-    ) -> list[Scene]:
-        """Finds the sources of every scene. `LocalizerClient.locate` takes the same arguments.
-
-        The first call builds the graph, which takes some ten seconds.
-
-        Args:
-          measurement: path of a measurement file, a `Measurement`, `MeasurementFile` or `Simulation`, the arrays by
-            name, or the snapshots; left out, the arrays below.
-          ris_codes: [B, L, N] or [L, N] complex.
-          channel: [B, M, N] or [M, N] complex.
-          snr_db: [B] or a number, dB.
-          snapshots: [B, L, M] complex.
-          noise_power: sigma^2 in the units of |snapshots|^2, [B] or a number, in place of snr_db.
-          batch_size: scenes per step, which bounds the memory.
-
-        Raises:
-          ValueError: the arrays are wrong, or belong to another installation; one line that names the field.
-
-        Examples:
-          >>> localizer.locate("measurement.npz")
-          >>> localizer.locate(snapshots=snapshots, ris_codes=ris_codes, channel=channel, snr_db=10.0)
-        """
-        check_batch_size(batch_size)
-        scenes = scenes_given(
-            measurement,
-            snapshots=snapshots,
-            ris_codes=ris_codes,
-            channel=channel,
-            snr_db=snr_db,
-            noise_power=noise_power,
-        )
+    def _check(self, scenes: Scenes) -> None:
         check_sizes(scenes, self.installation.num_antennas, self.installation.array.num_elements, "the installation")
-        found: list[Scene] = []
-        for batch in scenes.batches(batch_size):
-            told = batch if self._calibration is None else _api(self._calibration.of, batch)
-            outputs = self._model.graph(**told.inputs(0, len(told)))
-            found += located({name: value.numpy() for name, value in outputs.items()})
-        return found
+
+    def _located(self, batch: Measurement) -> list[Scene]:
+        told = batch if self._calibration is None else _api(self._calibration.of, batch)
+        outputs = self._model.graph(**told.inputs(0, len(told)))
+        return located({name: value.numpy() for name, value in outputs.items()})
 
     def __repr__(self) -> str:
         array, antennas = self.installation.array, self.installation.num_antennas
@@ -168,7 +110,7 @@ def load_localizer(
     Examples:
       >>> localizer = ris_mvdr.load_localizer(installation="lab.toml", effort="fast")
     """
-    _quiet()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notices of what the machine has
     from models.artifacts import load_weights, moved_to, with_effort
     from models.config import LocalizerConfig
     from models.covariance_estimator.backbone import Backbone
@@ -218,7 +160,7 @@ def simulate(
     """
     if isinstance(scenes, bool) or not isinstance(scenes, int) or scenes < 1:
         raise ValueError(f"scenes: expected a whole number of at least 1, got {scenes!r}")
-    _quiet()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no notices of what the machine has
     from tfds_shards.inputs import scene_batch
     from tfds_shards.scene_sets import scene_set
     from tfds_shards.simulator import simulate_scene
@@ -231,26 +173,12 @@ def simulate(
 
 def _truth(scene: "_Drawn") -> Truth:
     azimuth_deg, elevation_deg = np.degrees(scene.azimuth), np.degrees(scene.elevation)
-    return Truth(
-        tuple(
-            Place.at(azimuth_deg[slot], elevation_deg[slot], scene.range_m[slot]) for slot in range(scene.num_sources)
-        )
-    )
-
-
-def _quiet() -> None:
-    """Before TensorFlow is imported: without its notices of what the machine has."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    polar = zip(azimuth_deg, elevation_deg, scene.range_m, strict=True)
+    return Truth(tuple(itertools.starmap(Place.at, itertools.islice(polar, scene.num_sources))))
 
 
 def _api(make: Callable[..., _Made], *arguments: Any, **names: str) -> _Made:
-    """Calls `make`. Its errors then name arguments of this module, not options of a command line.
-
-    Args:
-      make: what is called.
-      arguments: its arguments.
-      names: option -> argument, where they have different names.
-    """
+    """Calls `make`. Its errors then name arguments of this module, not options; `names` maps those that differ."""
     try:
         return make(*arguments)
     except ValueError as error:

@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from pathlib import Path
 
@@ -66,11 +66,7 @@ class ServingBenchOptions:
             raise ValueError(f"--record: expected a record of `python -m pipeline.bench`, found no file {self.record}")
 
     def latest(self) -> Path:
-        """Returns the folder of the latest version.
-
-        Raises:
-          ValueError: there is no version.
-        """
+        """The folder of the latest version. Raises ValueError if there is none."""
         versions = [path for path in self.model_base_path.glob("*") if path.name.isdecimal()]
         if not versions:
             raise ValueError(f"--model-base-path: expected a folder of versions, got {self.model_base_path}")
@@ -120,23 +116,17 @@ def bench_inputs(config_name: str, count: int) -> dict[str, np.ndarray]:
 
 def bench_requests(inputs: dict[str, np.ndarray]) -> list[predict_pb2.PredictRequest]:
     """Returns one Predict request per scene."""
-    requests = []
-    for scene in range(len(inputs["snr_db"])):
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = _NAME
-        for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value[scene : scene + 1]))
-        requests.append(request)
-    return requests
+    scenes = ({name: value[n : n + 1] for name, value in inputs.items()} for n in range(len(inputs["snr_db"])))
+    return [
+        predict_pb2.PredictRequest(
+            model_spec={"name": _NAME}, inputs={name: tf.make_tensor_proto(value) for name, value in scene.items()}
+        )
+        for scene in scenes
+    ]
 
 
 class InProcess:
-    """The SavedModel, loaded in this process.
-
-    Args:
-      version: folder of the version.
-      inputs: inputs of `serving_default` for a batch of scenes.
-    """
+    """The SavedModel in the folder `version`, loaded in this process, and inputs of `serving_default` for it."""
 
     def __init__(self, version: Path, inputs: dict[str, np.ndarray]) -> None:
         self._model = tf.saved_model.load(str(version))
@@ -160,17 +150,14 @@ def single_scene(local: InProcess, request: predict_pb2.PredictRequest, target: 
     """Returns the median time of a scene on each side, milliseconds, measured alternately."""
     with grpc.insecure_channel(target) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        sides: dict[str, Callable[[], object]] = {
-            "in process": lambda: local.run(1),
-            "server": lambda: stub.Predict(request),
-        }
+        sides = {"in process": lambda: local.run(1), "server": lambda: stub.Predict(request)}
         for action in list(sides.values()) * 3:
             action()
         times = [{name: seconds(action) for name, action in sides.items()} for _ in range(repeats)]
     return {name: 1e3 * statistics.median(entry[name] for entry in times) for name in sides}
 
 
-def _clients(target: str, requests: Iterable[predict_pb2.PredictRequest], rounds: int) -> float:
+def _clients(target: str, requests: Sequence[predict_pb2.PredictRequest], rounds: int) -> float:
     """Returns the scenes per second of concurrent clients that send `rounds` requests each."""
 
     def client(request: predict_pb2.PredictRequest) -> None:
@@ -179,9 +166,8 @@ def _clients(target: str, requests: Iterable[predict_pb2.PredictRequest], rounds
             for _ in range(rounds):
                 stub.Predict(request)
 
-    asked = list(requests)
-    with futures.ThreadPoolExecutor(len(asked)) as pool:
-        return rounds * len(asked) / seconds(lambda: list(pool.map(client, asked)))
+    with futures.ThreadPoolExecutor(len(requests)) as pool:
+        return rounds * len(requests) / seconds(lambda: list(pool.map(client, requests)))
 
 
 def throughput(
@@ -189,8 +175,7 @@ def throughput(
 ) -> dict[str, float]:
     """Returns median scenes per second of the best batch size in process and of concurrent clients, and their ratio.
 
-    Both are measured alternately. The ratio is the median over the turns, which a temporary load on the machine
-    disturbs least.
+    The ratio is the median over alternate turns, which a temporary load on the machine disturbs least.
     """
 
     def local_rate(size: int) -> float:
@@ -202,11 +187,8 @@ def throughput(
     best = max(sizes, key=local_rate)
     _clients(target, requests, 2)
     rates = [(local_rate(best), _clients(target, requests, rounds)) for _ in range(turns)]
-    return {
-        "in process": statistics.median(mine for mine, _ in rates),
-        "server": statistics.median(served for _, served in rates),
-        "ratio": statistics.median(served / mine for mine, served in rates),
-    }
+    columns = zip(*((mine, served, served / mine) for mine, served in rates), strict=True)
+    return dict(zip(("in process", "server", "ratio"), map(statistics.median, columns), strict=True))
 
 
 def first_answer(model_base_path: Path, request: predict_pb2.PredictRequest) -> dict[str, float]:
@@ -235,10 +217,8 @@ def _copy(version: Path, folder: Path, warmup: predict_pb2.PredictRequest | None
     (copy / WARMUP_FILE).unlink(missing_ok=True)
     if warmup is not None:
         (copy / WARMUP_FILE).parent.mkdir(exist_ok=True)
-        log = prediction_log_pb2.PredictionLog()
-        log.predict_log.request.CopyFrom(warmup)
         with tf.io.TFRecordWriter(str(copy / WARMUP_FILE)) as writer:
-            writer.write(log.SerializeToString())
+            writer.write(prediction_log_pb2.PredictionLog(predict_log={"request": warmup}).SerializeToString())
     return folder
 
 

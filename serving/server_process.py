@@ -38,11 +38,6 @@ class ServerProcess:
       module: runs instead of serving.model_server.
       killed_with_parent: whether it is killed when the calling thread ends.
 
-    Attributes:
-      port: gRPC port.
-      rest_port: REST port; equal to `port` without REST.
-      target: HOST:PORT for gRPC.
-
     Raises:
       NotServing: it did not start to serve; one line with the last line of its log.
     """
@@ -99,11 +94,7 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def server_process(*flags: str, module: str = _SERVER, killed_with_parent: bool = False) -> Iterator[ServerProcess]:
-    """Runs a server within the block; arguments as for `ServerProcess`.
-
-    Raises:
-      NotServing: it did not start to serve.
-    """
+    """Runs a server within the block; arguments and errors as for `ServerProcess`."""
     with tempfile.NamedTemporaryFile("w", prefix="model-server-", suffix=".log") as log:
         server = ServerProcess(flags, log, module, killed_with_parent)  # type: ignore[arg-type]
         try:
@@ -115,11 +106,7 @@ def server_process(*flags: str, module: str = _SERVER, killed_with_parent: bool 
 
 
 def wait_until(condition: Callable[[], bool], deadline_s: float = PATIENCE_S) -> None:
-    """Polls until `condition` returns True.
-
-    Raises:
-      TimeoutError: it does not within `deadline_s` seconds.
-    """
+    """Polls until `condition` returns True. Raises TimeoutError if it does not within `deadline_s` seconds."""
     end = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() > end:

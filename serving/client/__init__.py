@@ -15,34 +15,20 @@ if TYPE_CHECKING:
     from serving.client.scene import Place, Scene, Source, Truth
     from serving.client.sources import scenes_of
 
-_HOMES = {
-    **dict.fromkeys(("RetryConfig", "ServerError", "TlsConfig"), "connection"),
-    **dict.fromkeys(("Answer", "LocalizerClient"), "localizer_client"),
-    **dict.fromkeys(("Measurement", "MeasurementWarning", "read_measurement"), "measurement"),
-    "MeasurementFile": "measurement_file",
-    **dict.fromkeys(("Place", "Scene", "Source", "Truth"), "scene"),
-    "scenes_of": "sources",
+_NAMES = {
+    "connection": ("RetryConfig", "ServerError", "TlsConfig"),
+    "localizer_client": ("Answer", "LocalizerClient"),
+    "measurement": ("Measurement", "MeasurementWarning", "read_measurement"),
+    "measurement_file": ("MeasurementFile",),
+    "scene": ("Place", "Scene", "Source", "Truth"),
+    "sources": ("scenes_of",),
 }
-
-__all__ = [
-    "Answer",
-    "LocalizerClient",
-    "Measurement",
-    "MeasurementFile",
-    "MeasurementWarning",
-    "Place",
-    "RetryConfig",
-    "Scene",
-    "ServerError",
-    "Source",
-    "TlsConfig",
-    "Truth",
-    "read_measurement",
-    "scenes_of",
-]
+__all__ = ["Answer", "LocalizerClient", "Measurement", "MeasurementFile", "MeasurementWarning", "Place", "RetryConfig"]
+__all__ += ["Scene", "ServerError", "Source", "TlsConfig", "Truth", "read_measurement", "scenes_of"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    for module, names in _NAMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

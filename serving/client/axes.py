@@ -7,18 +7,9 @@ _AXES = {"snapshots": "BLM", "ris_codes": "BLN", "channel": "BMN"}
 
 
 def misordered(snapshots: Shape, ris_codes: Shape, channel: Shape, scenes: Shape = ()) -> str | None:
-    """A message that names the arrays whose axes look swapped.
+    """A message that names the arrays whose axes look swapped; None where the shapes fit as they are or in no order.
 
-    Tries all orders of axes and picks the one that fits and reorders the fewest arrays.
-
-    Args:
-      snapshots: shape, expected [B, L, M].
-      ris_codes: shape, expected [B, L, N] or [L, N].
-      channel: shape, expected [B, M, N] or [M, N].
-      scenes: [B] where B is known from another array.
-
-    Returns:
-      None where the shapes fit as they are, or fit in no order.
+    Tries all orders of axes and picks one that fits and reorders the fewest arrays. `scenes`: [B] where it is known.
     """
     given = {"snapshots": snapshots, "ris_codes": ris_codes, "channel": channel}
     if _fit(given, scenes) or not {len(ris_codes), len(channel)} <= {2, 3}:
@@ -26,9 +17,7 @@ def misordered(snapshots: Shape, ris_codes: Shape, channel: Shape, scenes: Shape
     orders = (itertools.permutations(range(len(shape))) for shape in given.values())
     fewest: dict[str, Shape] | None = None
     for order in itertools.product(*orders):
-        moved = {
-            name: axes for (name, shape), axes in zip(given.items(), order, strict=True) if axes != _straight(shape)
-        }
+        moved = {name: axes for name, axes in zip(given, order, strict=True) if axes != tuple(range(len(axes)))}
         candidate = {**given, **{name: _reordered(given[name], axes) for name, axes in moved.items()}}
         if _fit(candidate, scenes) and (fewest is None or len(moved) < len(fewest)):
             fewest = moved
@@ -43,10 +32,6 @@ def _fit(shapes: dict[str, Shape], scenes: Shape) -> bool:
         and shapes["channel"] in ((num_antennas, elements), (batch, num_antennas, elements))
         and scenes in ((), (batch,))
     )
-
-
-def _straight(shape: Shape) -> Shape:
-    return tuple(range(len(shape)))
 
 
 def _reordered(shape: Shape, axes: Shape) -> Shape:

@@ -35,51 +35,29 @@ class Calibration:
     channel_correction: np.ndarray | None
     about: dict[str, Any]
 
-    @property
-    def num_elements(self) -> int:
-        """N."""
-        return self.element_response.size
-
     def check(self, num_elements: int) -> None:
-        """Checks the number of elements.
-
-        Raises:
-          ValueError: the calibration was made for another number.
-        """
-        if num_elements != self.num_elements:
-            raise ValueError(
-                f"--calibration: expected one of a surface of {num_elements} elements, got one of {self.num_elements}"
-            )
+        """Raises ValueError if the calibration was made for another number of elements."""
+        got = self.element_response.size
+        if num_elements != got:
+            raise ValueError(f"--calibration: expected one of a surface of {num_elements} elements, got one of {got}")
 
     def check_surface(self, surface: Mapping[str, Any]) -> None:
-        """Checks that the calibration was made for a surface.
-
-        Args:
-          surface: the fields of its `RISArray`.
-
-        Raises:
-          ValueError: the calibration was made for another surface; names what differs.
-        """
+        """Raises ValueError, which names what differs, for another surface, given as the fields of a `RISArray`."""
         expected = json.loads(json.dumps(surface))
         digest = hashlib.sha256(json.dumps(expected, sort_keys=True).encode()).hexdigest()
         if self.about.get("surface_fingerprint") == digest:
             return
         made_for = self.about.get("surface", {})
-        differing = [name for name in expected if made_for.get(name) != expected[name]] or ["surface"]
-        name = differing[0]
+        name = next((name for name in expected if made_for.get(name) != expected[name]), "surface")
         raise ValueError(
             f"--calibration: expected one of the installation's surface, {name} = {expected.get(name)!r}, "
             f"got one of {name} = {made_for.get(name)!r}"
         )
 
     def apply(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """A measurement's inputs with codes and channel corrected.
+        """Inputs by name, with ris_codes [B, L, N] or [L, N] and channel [B, M, N] corrected, complex64.
 
-        Args:
-          inputs: ris_codes [B, L, N] or [L, N] and channel [B, M, N], complex64, by name. Others stay as they are.
-
-        Raises:
-          ValueError: another surface, or a channel that the correction does not belong to.
+        Raises ValueError for another surface, or a channel that the correction does not belong to.
         """
         codes = np.asarray(inputs["ris_codes"])
         self.check(codes.shape[-1])
@@ -89,19 +67,11 @@ class Calibration:
         return changed
 
     def of(self, measurement: Measurement) -> Measurement:
-        """Applies the calibration to a measurement.
-
-        Raises:
-          ValueError: see `apply`.
-        """
+        """`apply` for a measurement."""
         return Measurement(**self.apply(measurement.inputs(0, len(measurement))))
 
     def corrected(self, channel: np.ndarray) -> np.ndarray:
-        """H + E in the units of H, [..., M, N] complex64. The calibration must have a channel correction.
-
-        Raises:
-          ValueError: a channel that the correction does not belong to.
-        """
+        """H + E in the units of H, [..., M, N] complex64. Raises ValueError for a channel of another installation."""
         assert self.channel is not None and self.channel_correction is not None
         if channel.shape[-2:] != self.channel.shape:
             raise ValueError(
@@ -119,11 +89,7 @@ class Calibration:
 
 
 def read_calibration(path: Path) -> Calibration:
-    """Reads a calibration file.
-
-    Raises:
-      ValueError: the file is absent or not a calibration; one line.
-    """
+    """Reads a calibration file. Raises ValueError, one line, if it is absent or not a calibration."""
     try:
         with np.load(path, allow_pickle=False) as file:
             response = file["element_response"].astype(np.complex64)

@@ -80,11 +80,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _outputs(options: argparse.Namespace) -> dict[Path, list[Path]]:
-    """Output file -> the inputs whose scenes it gets.
-
-    Raises:
-      ValueError: two inputs would write to one file.
-    """
+    """Output file -> the inputs whose scenes it gets. Raises ValueError if two inputs would write to one file."""
     if options.output is not None:
         return {options.output: options.input}
     inputs_of: dict[Path, list[Path]] = {}
@@ -103,20 +99,15 @@ def _check_place(output: Path, inputs: list[Path]) -> None:
     if output.resolve() in (path.resolve() for path in inputs):
         raise ValueError(f"--output: expected another file than the inputs, got {output}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=output.parent):
-        pass
+    tempfile.TemporaryFile(dir=output.parent).close()
 
 
 def _client(options: argparse.Namespace) -> LocalizerClient:
     files = (options.tls_root_certs, options.tls_client_key, options.tls_client_cert)
+    names = ("target", "model_name", "timeout_s", "model_version", "signature_name")
+    tls = TlsConfig(*files) if options.tls or any(files) else None
     return LocalizerClient(
-        options.target,
-        options.model_name,
-        options.timeout_s,
-        model_version=options.model_version,
-        signature_name=options.signature_name,
-        tls=TlsConfig(*files) if options.tls or any(files) else None,
-        retry=RetryConfig(options.retries),
+        **{name: getattr(options, name) for name in names}, tls=tls, retry=RetryConfig(options.retries)
     )
 
 
@@ -175,7 +166,6 @@ def _noun(noun: str, count: int) -> str:
 @contextlib.contextmanager
 def _warnings_as_lines() -> Iterator[None]:
     """Prints each `MeasurementWarning` as one line."""
-
     show_other = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **how: Any) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import logging
+import operator
 import random
 import ssl
 import time
@@ -20,13 +21,7 @@ _ROUND_ROBIN = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
 
 
 class ServerError(Exception):
-    """The server is unavailable, or answered with an error; one line.
-
-    Args:
-      target: HOST:PORT.
-      code: gRPC status code.
-      details: message of the server or of gRPC.
-    """
+    """The server at `target` is unavailable, or answered with an error: gRPC status code and message; one line."""
 
     def __init__(self, target: str, code: grpc.StatusCode, details: str) -> None:
         self.target, self.code, self.details = target, code, " ".join(details.split())
@@ -50,10 +45,8 @@ class RetryConfig:
         if self.retries is not None and self.retries < 0:
             raise ValueError(f"retries: expected 0 or more, got {self.retries}")
         if not 0 < self.first_wait_s <= self.longest_wait_s:
-            raise ValueError(
-                f"first_wait_s: expected more than 0 and at most longest_wait_s = {self.longest_wait_s}, "
-                f"got {self.first_wait_s}"
-            )
+            expected = f"more than 0 and at most longest_wait_s = {self.longest_wait_s}"
+            raise ValueError(f"first_wait_s: expected {expected}, got {self.first_wait_s}")
 
     def waits_s(self) -> Iterator[float]:
         """The waits, seconds."""
@@ -80,11 +73,7 @@ class TlsConfig:
             raise ValueError(f"tls_client_{absent}: expected a file beside tls_client_{given}, got none")
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """The files as gRPC credentials.
-
-        Raises:
-          ValueError: a file is absent or not a PEM file, or the key does not belong to the certificate; one line.
-        """
+        """The files as gRPC credentials. Raises ValueError, one line, if a file is absent or wrong."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self.root_certs is not None:
             with _naming("tls_root_certs: expected a PEM file of certificates", self.root_certs):
@@ -108,86 +97,52 @@ def _naming(expected: str, path: Path) -> Iterator[None]:
         raise ValueError(f"{expected}, got {path}: {error}") from None
 
 
-def _open_channel(target: str, tls: TlsConfig | None, retry: RetryConfig) -> grpc.Channel:
-    """A gRPC channel for messages of any size.
-
-    Calls go in turn to all addresses that `target` stands for. gRPC looks for new addresses when a connection ends,
-    which servers with grpc.max_connection_age_ms cause regularly. The channel reconnects with the waits of `retry`. A
-    server that accepts the connection has `longest_wait_s` to send its first bytes.
-    """
-    first_ms, longest_ms = round(1e3 * retry.first_wait_s), round(1e3 * retry.longest_wait_s)
-    options = [
-        ("grpc.max_receive_message_length", _INT32_MAX),
-        ("grpc.max_send_message_length", _INT32_MAX),
-        ("grpc.initial_reconnect_backoff_ms", first_ms),
-        ("grpc.min_reconnect_backoff_ms", longest_ms),
-        ("grpc.max_reconnect_backoff_ms", longest_ms),
-        ("grpc.service_config", _ROUND_ROBIN),
-        ("grpc.use_local_subchannel_pool", 1),
-        ("grpc.dns_min_time_between_resolutions_ms", longest_ms),
-    ]
-    if tls is None:
-        return grpc.insecure_channel(target, options=options)
-    return grpc.secure_channel(target, tls.credentials(), options=options)
-
-
-def _serialized(message: Any) -> bytes:
-    return message.SerializeToString()
-
-
 class Connection:
     """A connection to a server, or to several behind one name, which are then called in turn.
 
-    Args:
-      target: HOST:PORT, or any other name that gRPC resolves.
-      tls: None connects without TLS.
-      retry: what to do while the server is unavailable.
-
-    Raises:
-      ValueError: see `TlsConfig.credentials`.
+    `target` is HOST:PORT, or any other name that gRPC resolves; `tls` None connects without TLS.
     """
 
     def __init__(self, target: str, tls: TlsConfig | None, retry: RetryConfig) -> None:
-        self.target, self._retry = target, retry
-        self._channel = _open_channel(target, tls, retry)
-        self._away = False
+        self.target, self._retry, self._away = target, retry, False
+        # gRPC looks for new addresses when a connection ends, which servers with grpc.max_connection_age_ms cause
+        # regularly. A server that accepts the connection has `longest_wait_s` to send its first bytes.
+        first_ms, longest_ms = round(1e3 * retry.first_wait_s), round(1e3 * retry.longest_wait_s)
+        options = [
+            ("grpc.max_receive_message_length", _INT32_MAX),
+            ("grpc.max_send_message_length", _INT32_MAX),
+            ("grpc.initial_reconnect_backoff_ms", first_ms),
+            ("grpc.min_reconnect_backoff_ms", longest_ms),
+            ("grpc.max_reconnect_backoff_ms", longest_ms),
+            ("grpc.service_config", _ROUND_ROBIN),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.dns_min_time_between_resolutions_ms", longest_ms),
+        ]
+        if tls is None:
+            self._channel = grpc.insecure_channel(target, options=options)
+        else:
+            self._channel = grpc.secure_channel(target, tls.credentials(), options=options)
 
     def close(self) -> None:
         """Closes the connection and cancels running calls."""
         self._channel.close()
 
     def method(self, path: str, answer: Any) -> Callable[..., Any]:
-        """A unary method.
-
-        Args:
-          path: /package.Service/Method.
-          answer: class of the response message.
-        """
-        return self._channel.unary_unary(path, _serialized, answer.FromString)
+        """A unary method, given /package.Service/Method and the class of the response message."""
+        return self._channel.unary_unary(path, operator.methodcaller("SerializeToString"), answer.FromString)
 
     def ask_once(self, method: Callable[..., Any], request: Any, timeout_s: float) -> Any:
-        """Calls once, without retries.
-
-        Raises:
-          ServerError: the server is unavailable, or answered with an error.
-        """
+        """Calls once. Raises ServerError if the server is unavailable or answers with an error."""
         try:
             return method(request, timeout=timeout_s)
         except grpc.RpcError as error:
             raise ServerError(self.target, error.code(), error.details() or "") from None
 
     def ask(self, method: Callable[..., Any], request: Any, timeout_s: float) -> Any:
-        """Calls with retries. The call must be idempotent.
+        """Calls until there is an answer, within `timeout_s` seconds, waits included. The call must be idempotent.
 
         The first wait for an unavailable server is logged as a warning. Further waits are silent until it has answered.
-
-        Args:
-          method: result of `method`.
-          request: its message.
-          timeout_s: deadline of the call in seconds, retries and waits included.
-
-        Raises:
-          ServerError: the deadline passed, the retries are used up, or the server answered with another error.
+        Raises ServerError if the deadline passed, the retries are used up, or the server answered with another error.
         """
         deadline = time.monotonic() + timeout_s
         waits_s = self._retry.waits_s()

@@ -1,7 +1,7 @@
 """A localizer on a model server. `python -m serving.client` is its command line."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 from serving.client import messages
 from serving.client.calibration import Calibration, read_calibration
 from serving.client.connection import Connection, RetryConfig, ServerError, TlsConfig
-from serving.client.inputs import DEFAULT_BATCH_SIZE, Scenes, check_batch_size, check_sizes, scenes_given
+from serving.client.inputs import DEFAULT_BATCH_SIZE, Locator, Scenes, check_sizes
+from serving.client.measurement import Measurement
 from serving.client.scene import Scene
 from serving.client.sources import located
 from serving.client.tensors import array_of, tensor_of
@@ -29,12 +30,7 @@ class Answer:
     model_version: int
 
 
-def _as_real(value: np.ndarray) -> np.ndarray:
-    """Complex arrays get a trailing axis of 2, real and imaginary part; real arrays stay as they are."""
-    return np.stack([value.real, value.imag], axis=-1) if np.iscomplexobj(value) else value
-
-
-class LocalizerClient:
+class LocalizerClient(Locator):
     """A localizer on a server. Threads may share one.
 
     Args:
@@ -46,9 +42,6 @@ class LocalizerClient:
       tls: None connects without TLS.
       retry: what to do while the server is unavailable.
       calibration: calibration file to apply to every measurement of `locate` and `localize`.
-
-    Raises:
-      ValueError: a file of `tls` or the calibration cannot be used.
 
     Examples:
       >>> with LocalizerClient("localhost:8500") as client:
@@ -97,14 +90,7 @@ class LocalizerClient:
         return spec
 
     def ready(self, timeout_s: float = 5.0) -> bool:
-        """True if the model serves, in the version of this client. Asks once and does not wait for the server.
-
-        Args:
-          timeout_s: deadline of the call, seconds.
-
-        Raises:
-          ServerError: the server answers with an error.
-        """
+        """True if the model serves, in the version of this client. Asks once, for `timeout_s` seconds at most."""
         request = messages.GetModelStatusRequest(model_spec=self._spec())
         try:
             status = self._connection.ask_once(self._status, request, timeout_s)
@@ -120,12 +106,7 @@ class LocalizerClient:
         return messages.SignatureDefMap.FromString(response.metadata["signature_def"].value).signature_def
 
     def input_shapes(self) -> dict[str, list[int]]:
-        """Shapes of the signature's inputs, by name. -1 stands for any size.
-
-        Raises:
-          ValueError: the model has no such signature.
-          ServerError: the server is unavailable or does not know the model.
-        """
+        """Shapes of the signature's inputs, by name. -1 stands for any size."""
         signatures = self._signatures()
         if self.signature_name not in signatures:
             raise ValueError(
@@ -136,12 +117,7 @@ class LocalizerClient:
         return {name: [dim.size for dim in info.tensor_shape.dim] for name, info in inputs.items()}
 
     def check(self, scenes: Scenes) -> None:
-        """Compares M and N with the model's. Asks the server once for each pair of M and N.
-
-        Raises:
-          ValueError: they differ.
-          ServerError: see `input_shapes`.
-        """
+        """Raises ValueError if M or N differ from the model's. Asks the server once for each pair of M and N."""
         sizes = (scenes.num_antennas, scenes.num_elements)
         if sizes in self._fitting:
             return
@@ -152,12 +128,7 @@ class LocalizerClient:
         self._fitting.add(sizes)
 
     def check_calibration(self, calibration: Calibration) -> None:
-        """Checks that a calibration was made for the model's surface, as far as the model can tell.
-
-        Raises:
-          ValueError: it was made for another surface, or the model already contains a calibration.
-          ServerError: the server is unavailable or does not know the model.
-        """
+        """Raises ValueError for one of another surface, as far as the model tells, or a model that contains one."""
         if SURFACE_SIGNATURE not in self._signatures():
             return
         said = self._ask(SURFACE_SIGNATURE, {"snr_db": np.zeros(1, np.float32)}).outputs
@@ -172,71 +143,21 @@ class LocalizerClient:
                 f"got one of {str(made_for)[:12]}"
             )
 
-    def locate(
-        self,
-        measurement: str | Path | Scenes | Mapping[str, Any] | np.ndarray | None = None,
-        ris_codes: Any = None,
-        channel: Any = None,
-        snr_db: Any = None,
-        *,
-        snapshots: Any = None,
-        noise_power: Any = None,
-        batch_size: int = DEFAULT_BATCH_SIZE,
-    ) -> list[Scene]:
-        """Finds the sources of every scene. `ris_mvdr.load_localizer().locate` takes the same arguments.
-
-        Args:
-          measurement: path of a measurement file, a `Measurement` or `MeasurementFile`, the arrays by name, or the
-            snapshots; left out, the arrays below.
-          ris_codes: [B, L, N] or [L, N] complex.
-          channel: [B, M, N] or [M, N] complex.
-          snr_db: [B] or a number, dB.
-          snapshots: [B, L, M] complex.
-          noise_power: sigma^2 in the units of |snapshots|^2, [B] or a number, in place of snr_db.
-          batch_size: scenes per request.
-
-        Raises:
-          ValueError: the arrays are wrong, or belong to another installation than the model's.
-          ServerError: the server is unavailable or answers with an error.
-
-        Examples:
-          >>> client.locate("measurement.npz")
-          >>> client.locate(snapshots=snapshots, ris_codes=ris_codes, channel=channel, snr_db=10.0)
-        """
-        check_batch_size(batch_size)
-        scenes = scenes_given(
-            measurement,
-            snapshots=snapshots,
-            ris_codes=ris_codes,
-            channel=channel,
-            snr_db=snr_db,
-            noise_power=noise_power,
-        )
-        return [scene for batch in self._located(scenes, batch_size) for scene in batch]
-
-    def _located(self, scenes: Scenes, batch_size: int) -> Iterator[list[Scene]]:
+    def _check(self, scenes: Scenes) -> None:
         self.check(scenes)
         if self._calibration is not None and not self._calibration_fits:
             self.check_calibration(self._calibration)
             self._calibration_fits = True
-        for batch in scenes.batches(batch_size):
-            sent = batch if self._calibration is None else self._calibration.of(batch)
-            answer = self.predict(sent.inputs(0, len(sent)))
-            yield located(answer.outputs, answer.model_version)
+
+    def _located(self, batch: Measurement) -> list[Scene]:
+        sent = batch if self._calibration is None else self._calibration.of(batch)
+        answer = self.predict(sent.inputs(0, len(sent)))
+        return located(answer.outputs, answer.model_version)
 
     def localize(
         self, measurement: Scenes | Mapping[str, np.ndarray], batch_size: int = DEFAULT_BATCH_SIZE
     ) -> list[dict[str, Any]]:
-        """`locate` with plain data as the result: the entries of the client's JSON file.
-
-        Args:
-          measurement: scenes, or the arrays of a measurement file by name.
-          batch_size: scenes per request.
-
-        Raises:
-          ValueError: the arrays are wrong, or belong to another installation than the model's.
-          ServerError: the server is unavailable or answers with an error.
-        """
+        """`locate` with plain data as the result: the entries of the client's JSON file."""
         return [scene.to_dict() for scene in self.locate(measurement, batch_size=batch_size)]
 
     def predict(self, inputs: Mapping[str, np.ndarray], output_filter: Iterable[str] = ()) -> Answer:
@@ -245,18 +166,15 @@ class LocalizerClient:
         Args:
           inputs: by name, batch first.
           output_filter: names of the outputs to return; empty returns all.
-
-        Raises:
-          ValueError: an input or output is not an array of numbers.
-          ServerError: the server is unavailable or answers with an error.
         """
         return self._ask(self.signature_name, inputs, output_filter)
 
     def _ask(self, signature_name: str, inputs: Mapping[str, np.ndarray], output_filter: Iterable[str] = ()) -> Answer:
         request = messages.PredictRequest(model_spec=self._spec(signature_name), output_filter=output_filter)
         for name, value in inputs.items():
-            sent = _as_real(value) if signature_name == REAL_SIGNATURE else value
-            request.inputs[name].CopyFrom(tensor_of(sent, name))
+            if signature_name == REAL_SIGNATURE and np.iscomplexobj(value):
+                value = np.stack([value.real, value.imag], axis=-1)
+            request.inputs[name].CopyFrom(tensor_of(value, name))
         response = self._connection.ask(self._predict, request, self.timeout_s)
         outputs = {name: array_of(tensor, f"output {name}") for name, tensor in response.outputs.items()}
         return Answer(outputs, response.model_spec.version.value)

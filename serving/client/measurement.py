@@ -4,13 +4,12 @@ import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
 from serving.client.axes import misordered
 from serving.client.files import replacing
-from serving.client.npz import NpzReader
+from serving.client.npz import ArrayHeader, NpzReader
 
 LEVELS = ("snr_db", "noise_power")
 INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
@@ -75,17 +74,8 @@ class Measurement:
         write_measurement(Path(path), self)
 
 
-class Described(Protocol):
-    """An array, or the header of an array that is not read yet."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> np.dtype: ...
-
-    @property
-    def ndim(self) -> int: ...
+Described = np.ndarray | ArrayHeader
+"""An array, or the header of an array that is not read yet."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,17 +97,6 @@ def _expect_numbers(where: str, arrays: Mapping[str, Described], name: str, kind
     return arrays[name]
 
 
-def _expect_codes(where: str, arrays: Mapping[str, Described]) -> Described:
-    """Real numbers are phases or only the real parts of the codes, and the model would read either as amplitudes."""
-    codes = _expect_numbers(where, arrays, "ris_codes", "iufc", np.complex64)
-    if codes.dtype.kind != "c":
-        raise ValueError(
-            f"{where}: ris_codes: expected complex reflection coefficients, got dtype {codes.dtype}; "
-            "convert phases in radians by np.exp(1j * phases)"
-        )
-    return codes
-
-
 def _expect_shape(where: str, name: str, array: Described, shape: tuple[int, ...], letters: str) -> None:
     """The batch axis may be absent."""
     got = (shape[0], *array.shape) if array.ndim == len(shape) - 1 else array.shape
@@ -126,11 +105,7 @@ def _expect_shape(where: str, name: str, array: Described, shape: tuple[int, ...
 
 
 def check_layout(arrays: Mapping[str, Described], where: str) -> Layout:
-    """Checks the names, dtypes and shapes of the arrays of `check_measurement`.
-
-    Raises:
-      ValueError: one line that names the array, what was expected and what was given.
-    """
+    """Checks names, dtypes and shapes of the arrays of `check_measurement`. Raises ValueError, one line."""
     snapshots = _expect_numbers(where, arrays, "snapshots", "iufc", np.complex64)
     if snapshots.ndim != 3:
         raise ValueError(f"{where}: snapshots: expected shape [B, L, M], got {list(snapshots.shape)}")
@@ -139,7 +114,12 @@ def check_layout(arrays: Mapping[str, Described], where: str) -> Layout:
         if size == 0:
             raise ValueError(f"{where}: snapshots: expected at least one {noun}, got {letter} = 0")
     channel = _expect_numbers(where, arrays, "channel", "iufc", np.complex64)
-    codes = _expect_codes(where, arrays)
+    codes = _expect_numbers(where, arrays, "ris_codes", "iufc", np.complex64)
+    if codes.dtype.kind != "c":  # the model would read phases, or real parts alone, as amplitudes
+        raise ValueError(
+            f"{where}: ris_codes: expected complex reflection coefficients, got dtype {codes.dtype}; "
+            "convert phases in radians by np.exp(1j * phases)"
+        )
     if channel.ndim not in (2, 3):
         raise ValueError(f"{where}: channel: expected shape [B, M, N] or [M, N], got {list(channel.shape)}")
     given = [name for name in LEVELS if name in arrays]
@@ -151,9 +131,8 @@ def check_layout(arrays: Mapping[str, Described], where: str) -> Layout:
     _expect_shape(where, "channel", channel, (batch, num_antennas, elements), "[B, M, N]")
     _expect_shape(where, "ris_codes", codes, (batch, num_snapshots, elements), "[B, L, N]")
     if len(given) != 1:
-        raise ValueError(
-            f"{where}: snr_db: expected either snr_db or noise_power, got {' and '.join(given) or 'neither'}"
-        )
+        got = " and ".join(given) or "neither"
+        raise ValueError(f"{where}: snr_db: expected either snr_db or noise_power, got {got}")
     level = _expect_numbers(where, arrays, given[0], "iuf", np.float32)
     if level.shape not in ((batch,), ()):
         raise ValueError(f"{where}: {given[0]}: expected shape [B] = [{batch}], got {list(level.shape)}")
@@ -161,37 +140,33 @@ def check_layout(arrays: Mapping[str, Described], where: str) -> Layout:
 
 
 def measurement_of(arrays: Mapping[str, np.ndarray], layout: Layout, where: str, first: int = 0) -> Measurement:
-    """Scenes of a measurement in the signature's form. The layout must have been checked.
+    """Scenes of a measurement in the signature's form. Raises ValueError, one line that names the array.
 
     Args:
-      arrays: some of the scenes, by name. Arrays without a batch axis stay whole.
-      layout: layout of the whole measurement.
-      where: start of error messages.
-      first: number of the first of these scenes in the whole measurement.
-
-    Raises:
-      ValueError: one line that names the array, what was expected and what was given.
+      arrays: some of the scenes, by name, from number `first` on. Arrays without a batch axis stay whole.
+      layout: layout of the whole measurement, checked.
     """
     for name in ("snapshots", "channel", "ris_codes", layout.level):
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{where}: {name}: expected finite numbers, got NaN or infinity")
     for name in ("snapshots", "channel", "ris_codes"):
         _expect_signal(where, name, arrays[name], first)
-    snapshots = arrays["snapshots"]
-    batch = len(snapshots)
+    snapshots, batch = arrays["snapshots"], len(arrays["snapshots"])
 
     def batched(name: str, rows: int) -> np.ndarray:
         return np.broadcast_to(arrays[name], (batch, rows, layout.num_elements)).astype(np.complex64)
 
     level = np.broadcast_to(arrays[layout.level], (batch,))
-    if layout.level == "snr_db":
-        _expect_decibels(where, level, first)
-    return Measurement(
-        snapshots.astype(np.complex64),
-        batched("ris_codes", layout.num_snapshots),
-        batched("channel", layout.num_antennas),
-        level.astype(np.float32) if layout.level == "snr_db" else _snr_db(where, snapshots, level, first),
-    )
+    if layout.level == "noise_power":
+        level = _snr_db(where, snapshots, level, first)
+    elif np.max(np.abs(level)) > SNR_LIMIT_DB:
+        scene = int(np.argmax(np.abs(level)))
+        raise ValueError(
+            f"{where}: snr_db: expected dB between {-SNR_LIMIT_DB:g} and {SNR_LIMIT_DB:g}, got {level[scene]:.6g} in "
+            f"scene {first + scene}; convert a ratio of powers by 10 * np.log10(ratio)"
+        )
+    codes, channel = batched("ris_codes", layout.num_snapshots), batched("channel", layout.num_antennas)
+    return Measurement(snapshots.astype(np.complex64), codes, channel, level.astype(np.float32))
 
 
 def check_measurement(arrays: Mapping[str, np.ndarray], where: str = "measurement") -> Measurement:
@@ -218,9 +193,7 @@ def doubts(ris_codes: np.ndarray, snr_db: np.ndarray, layout: Layout, first: int
     """What is possible, but probably not meant: array name -> message.
 
     Args:
-      ris_codes: [L, N] or [B, L, N] complex.
-      snr_db: [B], dB.
-      layout: layout of the measurement.
+      ris_codes, snr_db, layout: of a measurement, or of some of its scenes.
       first: number of the first of these scenes in the whole measurement.
     """
     found = {}
@@ -261,23 +234,10 @@ def warn(where: str, found: Mapping[str, str]) -> None:
 
 def _expect_signal(where: str, name: str, array: np.ndarray, first: int) -> None:
     """Zeros only are an array that was never filled, or a receiver that was off."""
-    if array.ndim == 2:
-        if not array.any():
-            raise ValueError(f"{where}: {name}: expected numbers other than zero, got zeros only")
-        return
-    used = array.any(axis=(1, 2))
+    used = array.any(axis=(-2, -1))
     if not used.all():
-        scene = first + int(np.argmin(used))
-        raise ValueError(f"{where}: {name}: expected numbers other than zero, got zeros only in scene {scene}")
-
-
-def _expect_decibels(where: str, snr_db: np.ndarray, first: int) -> None:
-    scene = int(np.argmax(np.abs(snr_db)))
-    if abs(snr_db[scene]) > SNR_LIMIT_DB:
-        raise ValueError(
-            f"{where}: snr_db: expected dB between {-SNR_LIMIT_DB:g} and {SNR_LIMIT_DB:g}, got {snr_db[scene]:.6g} in "
-            f"scene {first + scene}; convert a ratio of powers by 10 * np.log10(ratio)"
-        )
+        scene = "" if array.ndim == 2 else f" in scene {first + int(np.argmin(used))}"
+        raise ValueError(f"{where}: {name}: expected numbers other than zero, got zeros only{scene}")
 
 
 def _snr_db(where: str, snapshots: np.ndarray, noise_power: np.ndarray, first: int) -> np.ndarray:
@@ -299,22 +259,18 @@ def _snr_db(where: str, snapshots: np.ndarray, noise_power: np.ndarray, first: i
             f"{where}: noise_power: expected at most {SNR_LIMIT_DB:g} dB below the received power "
             f"{received[scene]:.3g} of scene {first + scene}, got {noise_power[scene]:.3g}"
         )
-    return snr_db.astype(np.float32)
+    return snr_db
 
 
 def read_measurement(path: str | Path) -> Measurement:
-    """Reads and checks a measurement file. `MeasurementFile` reads a few scenes at a time.
+    """Reads and checks a measurement file, as `check_measurement`. `MeasurementFile` reads a few scenes at a time.
 
     Raises:
       ValueError: the file is absent, not a `.npz` file or truncated, or its arrays are wrong.
-
-    Warns:
-      MeasurementWarning: the codes or the SNR are possible, but probably not meant.
     """
     with NpzReader(Path(path)) as file:
         layout = check_layout(file.headers, str(path))
-        names = ("snapshots", "ris_codes", "channel", layout.level)
-        arrays = {name: file.whole(name) for name in names}
+        arrays = {name: file.whole(name) for name in ("snapshots", "ris_codes", "channel", layout.level)}
     measurement = measurement_of(arrays, layout, str(path))
     warn(str(path), doubts(arrays["ris_codes"], measurement.snr_db, layout))
     return measurement
@@ -323,5 +279,4 @@ def read_measurement(path: str | Path) -> Measurement:
 def write_measurement(path: Path, measurement: Measurement) -> None:
     """Writes a measurement file. It appears whole or not at all."""
     with replacing(path) as temporary:
-        arrays: dict[str, Any] = measurement.inputs(0, len(measurement))
-        np.savez(temporary, **arrays)
+        np.savez(temporary, **measurement.inputs(0, len(measurement)))  # type: ignore[arg-type]

@@ -7,19 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from serving.client.measurement import (
-    LEVELS,
-    Described,
-    Layout,
-    Measurement,
-    check_layout,
-    doubts,
-    measurement_of,
-    warn,
-)
+from serving.client.measurement import LEVELS, Described, Measurement, check_layout, doubts, measurement_of, warn
 from serving.client.npz import NpzReader
-
-_SNAPSHOTS = "snapshots"
 
 
 class MeasurementFile:
@@ -39,12 +28,9 @@ class MeasurementFile:
         self._warned: set[str] = set()
         with NpzReader(self.path) as file:
             replaced = () if noise_power is None else LEVELS
-            described: dict[str, Described] = {
-                name: header for name, header in file.headers.items() if name not in replaced
-            }
-            described.update(self._held)
-            self.layout: Layout = check_layout(described, str(self.path))
-            self._streamed = [_SNAPSHOTS]
+            kept: dict[str, Described] = {name: file.headers[name] for name in file.headers if name not in replaced}
+            self.layout = check_layout({**kept, **self._held}, str(self.path))
+            self._streamed = ["snapshots"]
             for name in ("ris_codes", "channel"):
                 if file.headers[name].ndim == 3:
                     self._streamed.append(name)
@@ -67,10 +53,7 @@ class MeasurementFile:
         return self.layout.num_elements
 
     def batches(self, size: int) -> Iterator[Measurement]:
-        """All scenes in order. A warning about an array is issued once per file.
-
-        Args:
-          size: scenes per batch. The last batch may be smaller.
+        """All scenes in order, `size` at a time; the last batch may be smaller. A doubt is warned of once per file.
 
         Raises:
           ValueError: the file is truncated, or holds numbers that are not finite or powers that cannot be.
@@ -85,22 +68,12 @@ class MeasurementFile:
                 arrays = {**self._held, **dict(zip(self._streamed, rows, strict=True))}
                 arrays[self.layout.level] = level if level.ndim == 0 else level[first : first + size]
                 measurement = measurement_of(arrays, self.layout, str(self.path), first)
-                self._warn(doubts(arrays["ris_codes"], measurement.snr_db, self.layout, first))
+                found = doubts(arrays["ris_codes"], measurement.snr_db, self.layout, first)
+                warn(str(self.path), {name: found[name] for name in found if name not in self._warned})
+                self._warned.update(found)
                 yield measurement
 
-    def _warn(self, found: dict[str, str]) -> None:
-        warn(str(self.path), {name: message for name, message in found.items() if name not in self._warned})
-        self._warned.update(found)
-
     def verify(self, size: int, use: Callable[[Measurement], Any] = lambda scenes: scenes) -> None:
-        """Reads the whole file once, so that errors show before anything is sent.
-
-        Args:
-          size: scenes per batch.
-          use: called with each batch.
-
-        Raises:
-          ValueError: see `batches`, and whatever `use` raises.
-        """
+        """Reads all scenes and calls `use` with each batch, so that errors show before anything is sent."""
         for scenes in self.batches(size):
             use(scenes)

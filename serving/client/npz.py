@@ -31,26 +31,16 @@ class ArrayHeader:
 
 def _read_header(stream: IO[bytes]) -> ArrayHeader:
     version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        return ArrayHeader(*np.lib.format.read_array_header_1_0(stream))
-    if version == (2, 0):
-        return ArrayHeader(*np.lib.format.read_array_header_2_0(stream))
-    raise ValueError(f"an array of .npy format {version[0]}.{version[1]}")
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"an array of .npy format {version[0]}.{version[1]}")
+    return ArrayHeader(*readers[version](stream))
 
 
 class NpzReader:
     """A `.npz` file, compressed or not.
 
-    Args:
-      path: the file.
-
-    Raises:
-      ValueError: the file is absent, not a `.npz` file or truncated; one line that begins with the path.
-
-    Examples:
-      >>> with NpzReader(path) as file:
-      ...     for rows in file.rows("snapshots", 100):
-      ...         ...
+    Every method raises ValueError, one line that begins with the path, if the file is absent, damaged or truncated.
     """
 
     def __init__(self, path: Path) -> None:
@@ -92,14 +82,7 @@ class NpzReader:
             return array
 
     def rows(self, name: str, size: int) -> Iterator[np.ndarray]:
-        """An array along its first axis, `size` rows at a time.
-
-        An array in Fortran order is read whole, since its rows are not contiguous.
-
-        Args:
-          name: name of an array with at least one axis.
-          size: rows per step. The last step may have fewer.
-        """
+        """An array along its first axis, `size` rows at a time or fewer. One in Fortran order is read whole."""
         header = self.headers[name]
         if header.fortran_order:
             array = self.whole(name)

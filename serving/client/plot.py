@@ -30,15 +30,9 @@ class _SceneFigure(Figure):
 def plot_sources(
     found: Sequence[tuple[np.ndarray, np.ndarray]], true_m: np.ndarray | None, axes: Sequence[Axes] | None
 ) -> Figure:
-    """See `Scene.plot`.
+    """See `Scene.plot`. `axes` None makes a new figure.
 
-    Args:
-      found: position [3], metres, and its covariance [3, 3], m^2, of each source.
-      true_m: positions of the true sources, [K, 3], metres.
-      axes: two axes to draw on; None for a new figure.
-
-    Raises:
-      ValueError: true positions of another shape.
+    found: position [3], metres, and its covariance [3, 3], m^2, of each source. true_m: true positions, [K, 3], metres.
     """
     if true_m is not None and (true_m.ndim != 2 or true_m.shape[1] != 3):
         raise ValueError(f"truth: expected a Truth or positions of shape [K, 3], got {list(true_m.shape)}")

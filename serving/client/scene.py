@@ -20,6 +20,10 @@ CAUSES_OF_NO_SOURCES = (
 """Why a scene may show no source, likeliest first."""
 
 
+SOURCE_OUTPUTS = ("azimuth_deg", "elevation_deg", "range_m", "position_m", "power_db", "score", "position_cov_m2")
+"""Outputs that every localizer has for each of its slots: fields of `Source`."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Place:
     """A point in front of the surface.
@@ -44,12 +48,8 @@ class Place:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
-        return {
-            "azimuth_deg": self.azimuth_deg,
-            "elevation_deg": self.elevation_deg,
-            "range_m": self.range_m,
-            "position_m": self.position_m.tolist(),
-        }
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()}
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, Place) and self.to_dict() == other.to_dict()
@@ -89,36 +89,17 @@ class Source(Place):
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> "Source":
-        """The inverse of `to_dict`: a source of an entry of the client's JSON file.
-
-        Raises:
-          ValueError: a field is absent; one line that names it.
-        """
+        """The inverse of `to_dict`. Raises ValueError, one line, if a field is absent."""
         left = dict(entry)
-        numbers = {name: _taken(left, name) for name in ("azimuth_deg", "elevation_deg", "range_m")}
-        position_m = np.array(_taken(left, "position_m"), float)
-        power_db, score = _taken(left, "power_db"), _taken(left, "score")
-        covariance_m2 = np.array(_taken(left, "position_cov_m2"), float)
-        return cls(
-            **numbers,
-            position_m=position_m,
-            power_db=power_db,
-            score=score,
-            position_cov_m2=covariance_m2,
-            num_paths=left.pop("num_paths", None),
-            more=left,
-        )
+        values = {name: _taken(left, name) for name in SOURCE_OUTPUTS}
+        arrays = {name: np.array(values[name], float) for name in ("position_m", "position_cov_m2")}
+        return cls(**{**values, **arrays}, num_paths=left.pop("num_paths", None), more=left)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as in the client's JSON file."""
-        return {
-            **super().to_dict(),
-            "power_db": self.power_db,
-            "score": self.score,
-            "position_cov_m2": self.position_cov_m2.tolist(),
-            **({} if self.num_paths is None else {"num_paths": self.num_paths}),
-            **self.more,
-        }
+        values = super().to_dict()
+        more = values.pop("more")
+        return {**{name: value for name, value in values.items() if value is not None}, **more}
 
     def _said(self) -> str:
         return f"{super()._said()}, error {self.position_error_m:.3f} m, score {self.score:.2f}"
@@ -127,43 +108,32 @@ class Source(Place):
 class _Places:
     """What found and true scenes share."""
 
-    @property
-    def places(self) -> Sequence[Place]:
-        """The sources as points."""
-        raise NotImplementedError
+    sources: tuple[Place, ...]
 
     @property
     def num_sources(self) -> int:
         """Number of sources."""
-        return len(self.places)
+        return len(self.sources)
 
     @property
     def positions_m(self) -> np.ndarray:
         """(x, y, z) of all sources, [K, 3], metres."""
-        return np.array([place.position_m for place in self.places], float).reshape(-1, 3)
+        return np.array([source.position_m for source in self.sources], float).reshape(-1, 3)
 
     def __repr__(self) -> str:
         name = type(self).__name__
-        if not self.places:
+        if not self.sources:
             return f"{name}(no sources)"
         noun = "source" if self.num_sources == 1 else "sources"
-        lines = "".join(f"\n  {place._said()}" for place in self.places)
+        lines = "".join(f"\n  {source._said()}" for source in self.sources)
         return f"{name}({self.num_sources} {noun}:{lines})"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Truth(_Places):
-    """The true sources of a simulated scene.
-
-    sources: where they are.
-    """
+    """The true sources of a simulated scene."""
 
     sources: tuple[Place, ...]
-
-    @property
-    def places(self) -> Sequence[Place]:
-        """The sources as points."""
-        return self.sources
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -189,11 +159,6 @@ class Scene(_Places):
     more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def places(self) -> Sequence[Place]:
-        """The sources as points."""
-        return self.sources
-
-    @property
     def hint(self) -> str:
         """Likely causes where no source was found; empty where one was."""
         if self.sources:
@@ -202,11 +167,7 @@ class Scene(_Places):
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> "Scene":
-        """The inverse of `to_dict`: an entry of the client's JSON file.
-
-        Raises:
-          ValueError: a field is absent; one line that names it.
-        """
+        """The inverse of `to_dict`. Raises ValueError, one line, if a field is absent."""
         left = dict(entry)
         sources = tuple(Source.from_dict(source) for source in _taken(left, "sources"))
         left.pop("num_sources", None)
@@ -222,9 +183,7 @@ class Scene(_Places):
         }
 
     def plot(
-        self,
-        truth: Truth | np.ndarray | Sequence[Sequence[float]] | None = None,
-        axes: "Sequence[Axes] | None" = None,
+        self, truth: Truth | np.ndarray | Sequence[Sequence[float]] | None = None, axes: "Sequence[Axes] | None" = None
     ) -> "Figure":
         """Draws the sources with their 90 % error ellipses, from above and from the side. Needs Matplotlib.
 
@@ -234,9 +193,6 @@ class Scene(_Places):
 
         Returns:
           The figure. A notebook shows it; `figure.savefig("scene.png")` stores it.
-
-        Raises:
-          ValueError: positions of another shape. ImportError: Matplotlib is not installed.
         """
         from serving.client.plot import plot_sources
 

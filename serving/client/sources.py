@@ -10,30 +10,15 @@ from typing import Any
 import numpy as np
 
 from serving.client.files import replacing
-from serving.client.scene import Scene
-
-SOURCE_OUTPUTS = (
-    "azimuth_deg",
-    "elevation_deg",
-    "range_m",
-    "position_m",
-    "power_db",
-    "score",
-    "position_cov_m2",
-)
-"""Outputs that every localizer has for each of its slots."""
+from serving.client.scene import SOURCE_OUTPUTS, Scene
 
 
 def scenes_of(outputs: Mapping[str, np.ndarray], model_version: int | None) -> list[dict[str, Any]]:
-    """The outputs as plain data, one entry per scene.
+    """The outputs as plain data, one entry per scene, with the version of the model that gave them.
 
     Args:
       outputs: num_sources int [B], `SOURCE_OUTPUTS` [B, K_max, ...] and any others. Those of shape [B, K_max, ...]
         belong to the sources, the rest to the scene.
-      model_version: version of the model that gave them.
-
-    Raises:
-      ValueError: an output is absent.
     """
     for name in ("num_sources", *SOURCE_OUTPUTS):
         if name not in outputs:
@@ -43,18 +28,16 @@ def scenes_of(outputs: Mapping[str, np.ndarray], model_version: int | None) -> l
     of_sources = [name for name in extra if outputs[name].ndim > 1 and outputs[name].shape[1] == slots]
     of_scenes = [name for name in extra if name not in of_sources]
 
-    def source(scene: int, slot: int) -> dict[str, Any]:
-        return {name: outputs[name][scene, slot].tolist() for name in (*SOURCE_OUTPUTS, *of_sources)}
+    def of(names: Sequence[str], *index: int) -> dict[str, Any]:
+        return {name: outputs[name][index].tolist() for name in names}
 
-    def entry(scene: int, count: int) -> dict[str, Any]:
-        return {
-            "model_version": model_version,
-            "num_sources": count,
-            **{name: outputs[name][scene].tolist() for name in of_scenes},
-            "sources": [source(scene, slot) for slot in range(count)],
+    return [
+        {
+            **{"model_version": model_version, "num_sources": int(count), **of(of_scenes, scene)},
+            "sources": [of((*SOURCE_OUTPUTS, *of_sources), scene, slot) for slot in range(count)],
         }
-
-    return [entry(scene, int(count)) for scene, count in enumerate(outputs["num_sources"])]
+        for scene, count in enumerate(outputs["num_sources"])
+    ]
 
 
 def located(outputs: Mapping[str, np.ndarray], model_version: int | None = None) -> list[Scene]:
@@ -66,9 +49,7 @@ def located(outputs: Mapping[str, np.ndarray], model_version: int | None = None)
 def json_list(path: Path) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Yields a function that appends to a JSON list. The file appears whole at the end, or not at all.
 
-    Raises:
-      OSError: the file cannot be written; if the folder is the reason, before anything is appended.
-      ValueError: an entry holds NaN or infinity, which JSON does not have.
+    The function raises ValueError for NaN and infinity, which JSON does not have.
     """
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         separator = "[\n"

@@ -31,15 +31,7 @@ _NUMBERS = {dtype: number for number, (dtype, _) in _DTYPES.items()}
 
 
 def tensor_of(array: np.ndarray, name: str) -> Any:
-    """The TensorProto of an array of numbers.
-
-    Args:
-      array: any shape.
-      name: name of the array, for errors.
-
-    Raises:
-      ValueError: TensorFlow has no such dtype.
-    """
+    """The TensorProto of an array of numbers. Raises ValueError, which begins with `name`, for another dtype."""
     dtype = array.dtype.newbyteorder("<")
     if dtype not in _NUMBERS:
         raise ValueError(f"{name}: expected an array of numbers, got dtype {array.dtype}")
@@ -53,13 +45,7 @@ def array_of(tensor: Any, name: str) -> np.ndarray:
     """The array of a TensorProto of numbers.
 
     Where the message lists fewer values than the shape has elements, the last value repeats; an empty list means zeros.
-
-    Args:
-      tensor: the message.
-      name: name of the tensor, for errors.
-
-    Raises:
-      ValueError: the content is not numbers, or does not match the shape.
+    Raises ValueError, which begins with `name`, if the content is not numbers or does not match the shape.
     """
     if tensor.dtype not in _DTYPES:
         raise ValueError(f"{name}: expected a tensor of numbers, got DataType {tensor.dtype}")

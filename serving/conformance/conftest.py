@@ -22,6 +22,16 @@ _INT32_MAX = 2**31 - 1
 _NUM_SCENES = 4
 
 Inputs = Mapping[str, np.ndarray]
+INVALID, MISSING = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
+K_MAX = 5
+SOURCES = {
+    "num_sources": (np.int32, ()),
+    **{name: (np.float32, (K_MAX,)) for name in ("azimuth_deg", "elevation_deg", "range_m", "power_db", "score")},
+    "position_m": (np.float32, (K_MAX, 3)),
+    "position_cov_m2": (np.float32, (K_MAX, 3, 3)),
+    "num_paths": (np.int32, (K_MAX,)),
+}
+"""Outputs of the localizer: dtype and shape for each scene."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -85,8 +95,7 @@ def signatures(prediction, model_name: str, deadline_s: float):
 @pytest.fixture(scope="session")
 def version(model_service, model_name: str, deadline_s: float) -> int:
     """The highest version that serves."""
-    request = get_model_status_pb2.GetModelStatusRequest()
-    request.model_spec.name = model_name
+    request = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": model_name})
     statuses = model_service.GetModelStatus(request, timeout=deadline_s).model_version_status
     available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
     return max(status.version for status in statuses if status.state == available)
@@ -114,11 +123,8 @@ def real_inputs(inputs: Inputs) -> Inputs:
 
 def predict_request(name: str, inputs: Inputs, signature_name: str = "") -> predict_pb2.PredictRequest:
     """Makes a request for the latest version."""
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name, request.model_spec.signature_name = name, signature_name
-    for alias, value in inputs.items():
-        request.inputs[alias].CopyFrom(tf.make_tensor_proto(value))
-    return request
+    tensors = {alias: tf.make_tensor_proto(value) for alias, value in inputs.items()}
+    return predict_pb2.PredictRequest(model_spec={"name": name, "signature_name": signature_name}, inputs=tensors)
 
 
 @pytest.fixture(scope="session")

@@ -23,12 +23,7 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Rest:
-    """The REST port of a server.
-
-    Args:
-      target: HOST:PORT.
-      deadline_s: deadline of every request, seconds.
-    """
+    """The REST port of a server; `target` is HOST:PORT, and `deadline_s` that of every request, seconds."""
 
     target: str
     deadline_s: float
@@ -39,12 +34,8 @@ class Rest:
             body = (body if isinstance(body, str) else json.dumps(body)).encode()
         request = urllib.request.Request(f"http://{self.target}{path}", data=body)
         try:
-            with urllib.request.urlopen(request, timeout=self.deadline_s) as response:
-                return self._answer(response.status, response)
+            response = urllib.request.urlopen(request, timeout=self.deadline_s)
         except urllib.error.HTTPError as error:
-            with error:
-                return self._answer(error.code, error)
-
-    @staticmethod
-    def _answer(status: int, response: Any) -> Answer:
-        return Answer(status, response.read().decode(), response.headers.get_content_type())
+            response = error
+        with response:
+            return Answer(response.status, response.read().decode(), response.headers.get_content_type())

@@ -1,19 +1,10 @@
 """GetModelMetadata and GetModelStatus."""
 
-import grpc
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
-INVALID, MISSING = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
-K_MAX = 5
-SOURCES = {
-    "num_sources": (tf.int32, [-1]),
-    **{name: (tf.float32, [-1, K_MAX]) for name in ("azimuth_deg", "elevation_deg", "range_m", "power_db", "score")},
-    "position_m": (tf.float32, [-1, K_MAX, 3]),
-    "position_cov_m2": (tf.float32, [-1, K_MAX, 3, 3]),
-    "num_paths": (tf.int32, [-1, K_MAX]),
-}
+from serving.conformance.conftest import INVALID, MISSING, SOURCES
 
 
 def described(infos) -> dict[str, tuple[tf.DType, list[int]]]:
@@ -23,17 +14,12 @@ def described(infos) -> dict[str, tuple[tf.DType, list[int]]]:
 
 
 def metadata_request(name: str, *fields: str) -> get_model_metadata_pb2.GetModelMetadataRequest:
-    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
-    request.model_spec.name = name
-    return request
+    return get_model_metadata_pb2.GetModelMetadataRequest(model_spec={"name": name}, metadata_field=fields)
 
 
 def status_request(name: str, version: int | None = None) -> get_model_status_pb2.GetModelStatusRequest:
-    request = get_model_status_pb2.GetModelStatusRequest()
-    request.model_spec.name = name
-    if version is not None:
-        request.model_spec.version.value = version
-    return request
+    spec = {"name": name} if version is None else {"name": name, "version": {"value": version}}
+    return get_model_status_pb2.GetModelStatusRequest(model_spec=spec)
 
 
 def test_signatures_are_the_localizers(signatures, inputs) -> None:
@@ -48,11 +34,12 @@ def test_signatures_are_the_localizers(signatures, inputs) -> None:
         name: (tf.float32, [*shape, 2]) if dtype.is_complex else (dtype, shape)
         for name, (dtype, shape) in expected.items()
     }
+    sources = {name: (tf.as_dtype(dtype), [-1, *shape]) for name, (dtype, shape) in SOURCES.items()}
     for name in ("serving_default", "covariance", "spectrum"):
         assert described(signatures[name].inputs) == expected
     assert described(signatures["localize_real"].inputs) == real
     for name in ("serving_default", "localize_real"):
-        assert described(signatures[name].outputs) == SOURCES
+        assert described(signatures[name].outputs) == sources
     assert described(signatures["covariance"].outputs) == {"covariance": (tf.complex64, [-1, elements, elements])}
     assert set(signatures["spectrum"].outputs) == {"spectrum", "azimuth_deg", "elevation_deg", "range_m"}
     for name in ("serving_default", "localize_real", "covariance", "spectrum"):

@@ -6,16 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.conformance.conftest import predict_request
-
-K_MAX = 5
-SOURCES = {
-    "num_sources": (np.int32, ()),
-    **{name: (np.float32, (K_MAX,)) for name in ("azimuth_deg", "elevation_deg", "range_m", "power_db", "score")},
-    "position_m": (np.float32, (K_MAX, 3)),
-    "position_cov_m2": (np.float32, (K_MAX, 3, 3)),
-    "num_paths": (np.int32, (K_MAX,)),
-}
+from serving.conformance.conftest import SOURCES, predict_request
 
 
 def assert_same_sources(found: dict, expected: dict, tolerance: float = 2e-3) -> None:

@@ -1,15 +1,15 @@
 """Codes and messages of requests that a server refuses, as TF Serving words them."""
 
 import re
+from typing import Any
 
 import grpc
 import numpy as np
-from tensorflow_serving.apis import model_management_pb2, predict_pb2
+import pytest
+from tensorflow_serving.apis import model_management_pb2, model_pb2, predict_pb2
 
-from serving.conformance.conftest import predict_request
+from serving.conformance.conftest import INVALID, MISSING, predict_request
 
-INVALID = grpc.StatusCode.INVALID_ARGUMENT
-MISSING = grpc.StatusCode.NOT_FOUND
 PRECONDITION = grpc.StatusCode.FAILED_PRECONDITION
 NAMES = "{channel,ris_codes,snapshots,snr_db}"
 
@@ -18,32 +18,22 @@ def test_a_request_without_model_spec(prediction, refusal) -> None:
     assert refusal(prediction.Predict, predict_pb2.PredictRequest()) == (INVALID, "Missing ModelSpec")
 
 
-def test_a_model_spec_without_name(prediction, refusal, inputs) -> None:
-    request = predict_request("", inputs, "serving_default")
-    assert refusal(prediction.Predict, request) == (INVALID, "ModelSpec has no name specified.")
-
-
-def test_an_unknown_model(prediction, refusal, inputs) -> None:
-    answer = refusal(prediction.Predict, predict_request("no_such_model", inputs))
-    assert answer == (MISSING, "Servable not found for request: Latest(no_such_model)")
-
-
-def test_an_unknown_version(prediction, refusal, inputs, model_name: str) -> None:
+@pytest.mark.parametrize(
+    ("spec", "code", "message"),
+    [
+        ({"name": "", "signature_name": "serving_default"}, INVALID, "ModelSpec has no name specified."),
+        ({"name": "no_such_model"}, MISSING, "Servable not found for request: Latest(no_such_model)"),
+        ({"version": {"value": 7}}, MISSING, "Servable not found for request: Specific({model}, 7)"),
+        ({"version_label": "no_such_label"}, INVALID, "Unrecognized servable version label: no_such_label"),
+        ({"signature_name": "no_such_signature"}, PRECONDITION, 'Serving signature key "no_such_signature" not found.'),
+    ],
+)
+def test_a_model_spec_of_what_is_not_there(
+    prediction, refusal, inputs, model_name: str, spec: dict, code: grpc.StatusCode, message: str
+) -> None:
     request = predict_request(model_name, inputs)
-    request.model_spec.version.value = 7
-    answer = refusal(prediction.Predict, request)
-    assert answer == (MISSING, f"Servable not found for request: Specific({model_name}, 7)")
-
-
-def test_an_unknown_label(prediction, refusal, inputs, model_name: str) -> None:
-    request = predict_request(model_name, inputs)
-    request.model_spec.version_label = "no_such_label"
-    assert refusal(prediction.Predict, request) == (INVALID, "Unrecognized servable version label: no_such_label")
-
-
-def test_an_unknown_signature(prediction, refusal, inputs, model_name: str) -> None:
-    answer = refusal(prediction.Predict, predict_request(model_name, inputs, "no_such_signature"))
-    assert answer == (PRECONDITION, 'Serving signature key "no_such_signature" not found.')
+    request.model_spec.CopyFrom(model_pb2.ModelSpec(**{"name": model_name, **spec}))
+    assert refusal(prediction.Predict, request) == (code, message.format(model=model_name))
 
 
 def test_a_long_message_is_cut(prediction, refusal, inputs, model_name: str) -> None:
@@ -51,9 +41,6 @@ def test_a_long_message_is_cut(prediction, refusal, inputs, model_name: str) -> 
     code, message = refusal(prediction.Predict, predict_request(model_name, inputs, name))
     assert code == PRECONDITION
     assert message == f'Serving signature key "{name}" not found.'[:1024] + "...TRUNCATED"
-
-
-# Inputs
 
 
 def test_missing_and_extra_inputs(prediction, refusal, inputs, model_name: str) -> None:
@@ -132,25 +119,19 @@ def test_output_filter_with_an_unknown_and_a_repeated_name(prediction, refusal, 
 
 
 def test_configurations_that_are_refused(model_service, refusal, model_name: str) -> None:
-    request = model_management_pb2.ReloadConfigRequest()
+    def answer(**config: Any) -> tuple[grpc.StatusCode, str]:
+        request = model_management_pb2.ReloadConfigRequest(config=config)
+        return refusal(model_service.HandleReloadConfigRequest, request)
+
     supported = "Only ModelConfigList is currently supported"
-    assert refusal(model_service.HandleReloadConfigRequest, request) == (
-        INVALID,
-        f"ServerModelConfig type not supported by HandleReloadConfigRequest. {supported}",
-    )
-    for _ in range(2):
-        request.config.model_config_list.config.add(
-            name=model_name, base_path="/models/conformance", model_platform="tensorflow"
-        )
-    answer = refusal(model_service.HandleReloadConfigRequest, request)
-    assert answer == (INVALID, f"Illegal to list model {model_name} multiple times in config list")
-    del request.config.model_config_list.config[1]
-    request.config.model_config_list.config[0].base_path = "relative/path"
-    answer = refusal(model_service.HandleReloadConfigRequest, request)
-    expected = f"Expected model {model_name} to have an absolute path or URI; got base_path()=relative/path"
-    assert answer == (INVALID, expected)
-    request.config.model_config_list.config[0].base_path = "/models/conformance"
-    request.config.model_config_list.config[0].model_platform = "other"
-    answer = refusal(model_service.HandleReloadConfigRequest, request)
+    message = f"ServerModelConfig type not supported by HandleReloadConfigRequest. {supported}"
+    assert answer() == (INVALID, message)
+    model = {"name": model_name, "base_path": "/models/conformance", "model_platform": "tensorflow"}
+    message = f"Illegal to list model {model_name} multiple times in config list"
+    assert answer(model_config_list={"config": [model, model]}) == (INVALID, message)
+    relative = {**model, "base_path": "relative/path"}
+    message = f"Expected model {model_name} to have an absolute path or URI; got base_path()=relative/path"
+    assert answer(model_config_list={"config": [relative]}) == (INVALID, message)
     change = "platform was tensorflow and new platform requested is other"
-    assert answer == (INVALID, f"Illegal to change a model's platform. For model {model_name} {change}")
+    message = f"Illegal to change a model's platform. For model {model_name} {change}"
+    assert answer(model_config_list={"config": [{**model, "model_platform": "other"}]}) == (INVALID, message)

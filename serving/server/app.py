@@ -101,14 +101,12 @@ def _loader(flags: argparse.Namespace, scheduler: BatchScheduler | None) -> Load
 
 
 class ModelServer:
-    """A model server.
+    """A model server. Raises ServingError for a wrong flag, or a file that it names.
 
     Args:
       flags: as parsed by `serving.model_server.flag_parser`.
       announce: called for each version that starts to serve, with model name, version, gRPC port and REST port (None
         without REST).
-
-    Raises: ServingError: a flag is wrong, or a file that it names.
     """
 
     def __init__(self, flags: argparse.Namespace, announce: Callable[[str, int, int, int | None], None]) -> None:
@@ -137,9 +135,7 @@ class ModelServer:
                 self._announce(name, number, self._grpc.port, self._http.port if self._http is not None else None)
 
     def serve(self, stop: threading.Event) -> bool:
-        """Loads the models, serves until `stop` is set, then finishes the calls it has accepted.
-
-        Returns: whether all accepted calls were finished.
+        """Loads the models, serves until `stop` is set, then finishes the accepted calls; returns whether it did.
 
         Raises: ServingError: the configuration is invalid or a model does not load. RuntimeError: a port is not
         available.

@@ -27,14 +27,10 @@ from serving.server.servable import Feeds, Run, Servable
 class BatchingConfig:
     """TF Serving's BatchingParameters, with its defaults."""
 
-    max_batch_size: int = 1000
-    """Largest request, and largest batch unless `max_execution_batch_size` is smaller."""
-    batch_timeout_s: float = 0.0
-    """Longest wait of a request for further ones, seconds."""
-    max_enqueued_batches: int = 10
-    """Batches that may wait for each signature; further requests are answered UNAVAILABLE."""
-    num_batch_threads: int = os.cpu_count() or 1
-    """Batches that run at a time."""
+    max_batch_size: int = 1000  # largest request, and largest batch unless `max_execution_batch_size` is smaller
+    batch_timeout_s: float = 0.0  # longest wait of a request for further ones
+    max_enqueued_batches: int = 10  # that may wait for each signature; further requests are answered UNAVAILABLE
+    num_batch_threads: int = os.cpu_count() or 1  # batches that run at a time
     thread_pool_name: str = "model_server_batch_threads"
     allowed_batch_sizes: tuple[int, ...] = ()
     """Sizes to which batches are padded: ascending, the last equal to `max_batch_size`; empty for no padding."""
@@ -49,8 +45,8 @@ class BatchingConfig:
         if self.batch_timeout_s < 0:
             raise invalid_argument(f"batch_timeout_micros must be non-negative; was {self.batch_timeout_s * 1e6:.0f}")
         if not 1 <= self.execution_size <= largest:
-            text = f"max_execution_batch_size must be from 1 to max_batch_size; was {self.execution_size}"
-            raise invalid_argument(text)
+            expected = "must be from 1 to max_batch_size"
+            raise invalid_argument(f"max_execution_batch_size {expected}; was {self.execution_size}")
         if any(size < 1 for size in sizes) or any(a >= b for a, b in itertools.pairwise(sizes)):
             raise invalid_argument(f"allowed_batch_sizes must be positive and increase; were {list(sizes)}")
         if sizes and sizes[-1] != largest:
@@ -68,10 +64,7 @@ class BatchingConfig:
 
 
 def batching_config(parameters: Any) -> BatchingConfig:
-    """Converts a BatchingParameters message; absent fields keep their defaults.
-
-    Raises: ServingError: INVALID_ARGUMENT for inconsistent values; UNIMPLEMENTED for pad_variable_length_inputs.
-    """
+    """Converts a BatchingParameters message; absent fields keep their defaults. Raises ServingError."""
     if parameters.pad_variable_length_inputs:  # invented snapshots would move the sources
         raise unimplemented("pad_variable_length_inputs is not supported; different shapes run in separate batches")
     names = ["max_batch_size", "max_enqueued_batches", "num_batch_threads", "thread_pool_name"]
@@ -134,7 +127,7 @@ def _split(values: Sequence[np.ndarray], sizes: Sequence[int], total: int) -> li
 
 
 def _latest_deadline(tasks: Sequence[_Task]) -> Call:
-    """Makes a call that ends at the latest deadline of the tasks."""
+    """A call that ends at the latest deadline of the tasks."""
     remaining = [task.call.remaining_s() for task in tasks]
     return NO_DEADLINE if None in remaining else Call(max(seconds for seconds in remaining if seconds is not None))
 
@@ -152,7 +145,7 @@ class BatchScheduler:
     def run(self, run: Run, feeds: Feeds, fetches: Sequence[str], call: Call = NO_DEADLINE) -> list[np.ndarray]:
         """Returns `run(feeds, fetches, call)`, computed together with other requests for the same `run`.
 
-        Raises: ServingError: UNAVAILABLE if the queue is full; DEADLINE_EXCEEDED; CANCELLED; or whatever `run` raises.
+        Raises: ServingError: UNAVAILABLE if the queue is full; as `Call.check`; or whatever `run` raises.
         """
         size = _batch_size(feeds)
         if size == 0:
@@ -179,8 +172,7 @@ class BatchScheduler:
             if batch is not None and batch.size + task.size > self.config.execution_size:
                 batch.closed, batch = True, None
             if batch is None:
-                if len(queue) >= self.config.max_enqueued_batches:
-                    most = self.config.max_enqueued_batches
+                if len(queue) >= (most := self.config.max_enqueued_batches):
                     state = f"currently {len(queue)} batches enqueued and max_enqueued_batches is {most}"
                     raise unavailable(f"The batch scheduling queue to which this task was submitted is full; {state}")
                 batch = _Batch(run, tuple(fetches), shapes)

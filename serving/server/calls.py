@@ -57,19 +57,11 @@ def as_serving_error(error: Exception) -> ServingError:
 
 
 class Call:
-    """Deadline and cancellation of one call.
-
-    Args:
-      timeout_s: time until the deadline, seconds; None sets no deadline.
-
-    Attributes:
-      model: the model name under which metrics count the call; None until it is known.
-      work: the future of the worker thread that handles the call.
-    """
+    """Deadline and cancellation of one call, `timeout_s` seconds from now; None sets no deadline."""
 
     def __init__(self, timeout_s: float | None = None) -> None:
-        self.model: str | None = None
-        self.work: futures.Future[Any] = futures.Future()
+        self.model: str | None = None  # under which metrics count the call; None until it is known
+        self.work: futures.Future[Any] = futures.Future()  # of the worker thread that handles the call
         self.work.set_result(None)
         self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._ended: futures.Future[None] = futures.Future()
@@ -91,9 +83,9 @@ class Call:
             raise ServingError(grpc.StatusCode.CANCELLED, "the client has gone")
 
     def wait(self, future: "futures.Future[Result]") -> Result:
-        """Waits for a future and returns its result. If the call ends first, the future is cancelled.
+        """Waits for a future and returns its result, or raises as it does. If the call ends first, cancels it.
 
-        Raises: ServingError: as `check`; or whatever the future raises.
+        Raises: ServingError: as `check`.
         """
         either: tuple[futures.Future[Any], ...] = (future, self._ended)
         try:
@@ -111,19 +103,12 @@ NO_DEADLINE = Call()
 
 
 class Workers:
-    """A thread pool with a bounded queue.
-
-    Args:
-      threads: calls that run at a time.
-      waiting: calls that may wait for a thread.
-      name: prefix of the threads' names.
-    """
+    """A thread pool: `threads` calls run at a time and `waiting` may wait; `name` begins the threads' names."""
 
     def __init__(self, threads: int, waiting: int, name: str) -> None:
         self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._capacity = threads + waiting
-        self.pending: set[futures.Future[Any]] = set()
-        """Calls that run or wait. Only the event loop adds to it."""
+        self.pending: set[futures.Future[Any]] = set()  # that run or wait; only the event loop adds to it
 
     @staticmethod
     def _work(call: Call, work: Callable[[], Result]) -> Result:
@@ -133,8 +118,7 @@ class Workers:
     async def run(self, call: Call, work: Callable[[], Result]) -> Result:
         """Runs `work` in a thread and returns its result. Work of a call that has ended does not start.
 
-        Raises: ServingError: RESOURCE_EXHAUSTED if the queue is full; DEADLINE_EXCEEDED; CANCELLED; or whatever `work`
-        raises.
+        Raises: ServingError: RESOURCE_EXHAUSTED if the queue is full; as `Call.check`; or whatever `work` raises.
         """
         if len(self.pending) >= self._capacity:
             raise resource_exhausted("too many requests at a time")
@@ -150,19 +134,14 @@ class Workers:
 
 
 class CallGate:
-    """Counts active calls and, once closed, refuses new ones. Only the event loop may use it.
-
-    Attributes:
-      closed: whether new calls are refused.
-      active: calls that were admitted and are not answered yet.
-    """
+    """Counts active calls and, once closed, refuses new ones. Only the event loop may use it."""
 
     def __init__(self) -> None:
         self.closed, self.active, self._last_arrival = False, 0, 0.0
 
     @contextlib.contextmanager
     def admit(self) -> Iterator[None]:
-        """Counts a call as active within the block. Raises: ServingError: UNAVAILABLE if the gate is closed."""
+        """Counts a call as active within the block. Raises ServingError, UNAVAILABLE, if the gate is closed."""
         self._last_arrival = time.monotonic()
         if self.closed:
             raise unavailable("the server is shutting down")
@@ -176,9 +155,8 @@ class CallGate:
         """Closes the gate, waits until no call is active, then until no call has arrived for 0.3 s (at most 5 s).
 
         A call that arrives while the server closes its ports would be cut off without an answer. The second wait gives
-        clients time to learn from UNAVAILABLE that the server is going.
-
-        Returns: False if calls were still active after `timeout_s` seconds.
+        clients time to learn from UNAVAILABLE that the server is going. Returns False if calls were still active after
+        `timeout_s` seconds.
         """
         self.closed, self._last_arrival = True, time.monotonic()
         end = time.monotonic() + timeout_s

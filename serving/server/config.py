@@ -24,10 +24,9 @@ def single_model(name: str, base_path: Path) -> ModelServerConfig:
 
 
 def check_transition(old: ModelServerConfig, new: ModelServerConfig) -> None:
-    """Checks that the configuration `new` may replace `old`, which is empty when the server starts.
+    """Raises ServingError unless the configuration `new` may replace `old`, which is empty when the server starts.
 
-    Raises: ServingError: FAILED_PRECONDITION if `new` is not a list of models; INVALID_ARGUMENT if a name is listed
-    twice, a base path is relative or contains NUL, or a platform changes or is not `tensorflow`.
+    `new` must be a list of models with different names, absolute base paths and the platform `tensorflow`.
     """
     if new.WhichOneof("config") != "model_config_list":
         legal = "It is only legal to transition from one ModelConfigList to another."
@@ -77,16 +76,10 @@ Labels: TypeAlias = dict[str, dict[str, int]]
 def checked_labels(
     config: ModelServerConfig, before: Labels, available: Callable[[str], list[int]], allow_unavailable: bool
 ) -> Labels:
-    """Returns the labels in `config`.
+    """Returns the labels in `config`. Raises ServingError if a label names a version that does not serve.
 
-    Args:
-      config: the new configuration.
-      before: the labels in use.
-      available: returns the versions of a model that serve.
-      allow_unavailable: whether a new label may name a version that does not serve yet. A label in use may never move
-        to such a version.
-
-    Raises: ServingError: FAILED_PRECONDITION if a label names a version that does not serve.
+    `before` are the labels in use, and `available` returns the versions of a model that serve. `allow_unavailable` lets
+    a new label name a version that does not serve yet. A label in use may never move to such a version.
     """
     labels: Labels = {}
     for model in config.model_config_list.config:

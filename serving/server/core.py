@@ -52,11 +52,9 @@ class ServerCore:
 
     @contextlib.contextmanager
     def recorded(self, call: Call, name: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Measures a call's latency and converts its errors.
+        """Measures a call's latency and converts its errors; unexpected exceptions are INTERNAL and are logged.
 
         Unknown model names are recorded as "": otherwise clients could fill the memory with labels.
-
-        Raises: ServingError: whatever the block raises, converted; unexpected exceptions are INTERNAL and are logged.
         """
         call.model = name if self.manager.serves(name) else ""
         started = time.perf_counter()

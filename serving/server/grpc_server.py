@@ -32,18 +32,13 @@ _SERVICES = ("", *(f"{p}{name}" for p in ("", "tensorflow.serving.") for name in
 class GrpcConfig:
     """Addresses, limits and credentials of the gRPC server."""
 
-    port: int = 8500
-    """TCP port on all addresses; 0 takes a free one."""
-    socket_path: str = ""
-    """Path of an additional UNIX socket; empty for none."""
+    port: int = 8500  # TCP port on all addresses; 0 takes a free one
+    socket_path: str = ""  # of an additional UNIX socket; empty for none
     max_threads: int = max(16, 4 * (os.cpu_count() or 1))
     """Requests that run at a time. Eight times as many may wait; further ones are answered RESOURCE_EXHAUSTED."""
-    channel_arguments: tuple[tuple[str, int | str], ...] = ()
-    """Options of gRPC itself, such as grpc.max_receive_message_length in bytes."""
-    credentials: grpc.ServerCredentials | None = None
-    """For TLS; None serves without."""
-    health: bool = False
-    """Whether to offer grpc.health.v1.Health (--enable_grpc_healthcheck_service)."""
+    channel_arguments: tuple[tuple[str, int | str], ...] = ()  # such as grpc.max_receive_message_length, bytes
+    credentials: grpc.ServerCredentials | None = None  # for TLS; None serves without
+    health: bool = False  # whether to offer grpc.health.v1.Health (--enable_grpc_healthcheck_service)
 
 
 def parse_channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
@@ -58,10 +53,7 @@ def parse_channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
 
 
 def read_credentials(ssl: Any) -> grpc.ServerCredentials:
-    """Makes credentials from an SSLConfig message, whose fields hold the text of PEM files.
-
-    Raises: ServingError: INVALID_ARGUMENT if key or certificate is missing, or client_verify is set without custom_ca.
-    """
+    """Makes credentials from an SSLConfig message, whose fields hold the text of PEM files. Raises ServingError."""
     for field in ("server_key", "server_cert"):
         if "-----BEGIN" not in getattr(ssl, field):
             raise invalid_argument(f"--ssl_config_file: {field}: expected the text of a PEM file")
@@ -72,22 +64,16 @@ def read_credentials(ssl: Any) -> grpc.ServerCredentials:
 
 
 class _Health(health_pb2_grpc.HealthServicer):
-    """The health service. Unlike grpcio-health-checking's, a watcher that does not read blocks nobody.
-
-    Only the event loop may use it.
-    """
+    """The health service, for the event loop only. Unlike grpcio's, a watcher that does not read blocks nobody."""
 
     def __init__(self) -> None:
         self._serves: dict[str, bool] = {}
         self._changed, self._final, self._ended = asyncio.Event(), False, False
 
     async def set_status(self, serves: Mapping[str, bool], final: bool = False, ended: bool = False) -> None:
-        """Sets which services serve; known services that are left out do not.
+        """Sets which services serve, by name; known ones that are left out do not.
 
-        Args:
-          serves: by service name.
-          final: whether later changes are ignored.
-          ended: whether Watch calls end.
+        After `final`, later changes are ignored. With `ended`, Watch calls end.
         """
         if not self._final:
             self._serves, self._final = {**dict.fromkeys(self._serves, False), **serves}, final
@@ -111,18 +97,10 @@ class _Health(health_pb2_grpc.HealthServicer):
 
 
 class GrpcServer:
-    """The gRPC server. It accepts calls as soon as it is constructed.
+    """The gRPC server. It accepts calls on `port` as soon as it is constructed.
 
-    Args:
-      core: answers the requests.
-      config: addresses, limits and credentials.
-      loop: where messages are received and sent.
-      gate: counts calls, except health checks, and refuses them during shutdown.
-
-    Attributes:
-      port: the TCP port in use.
-
-    Raises: RuntimeError: a port or socket is not available.
+    `gate` counts calls, except health checks, and refuses them during shutdown. Raises RuntimeError if a port or socket
+    is not available.
     """
 
     def __init__(self, core: ServerCore, config: GrpcConfig, loop: EventLoopThread, gate: CallGate) -> None:
@@ -184,8 +162,6 @@ class GrpcServer:
                 return await context.abort(error.code, error.details)
 
         return grpc.unary_unary_rpc_method_handler(handle)
-
-    # Health
 
     def update_health(self, available: Mapping[str, Sequence[int]]) -> None:
         """Updates health from the serving versions by model; the server itself serves if every model has one."""

@@ -13,15 +13,8 @@ from typing import Any
 
 import uvicorn
 
-from serving.server.calls import (
-    Call,
-    CallGate,
-    EventLoopThread,
-    ServingError,
-    Workers,
-    invalid_argument,
-    resource_exhausted,
-)
+from serving.server import calls
+from serving.server.calls import Call, CallGate, EventLoopThread, ServingError, Workers
 from serving.server.http_protocol import IDLE_S, TimedProtocol
 from serving.server.rest import Answer, RestApi, error_answer
 
@@ -36,16 +29,13 @@ logging.getLogger("uvicorn").setLevel(logging.ERROR)  # malformed requests are n
 class HttpConfig:
     """Port and limits of the HTTP server."""
 
-    port: int = 8501
-    """TCP port on all addresses; 0 takes a free one."""
+    port: int = 8501  # TCP port on all addresses; 0 takes a free one
     num_threads: int = max(16, 4 * (os.cpu_count() or 1))
     """Requests that run at a time (--rest_api_num_threads). As many may wait, on 32 times as many connections."""
     timeout_s: float = 30.0
     """Seconds from the headers of a request to its answer (--rest_api_timeout_in_ms). Headers have 10 s at most."""
-    max_body_bytes: int = 64 * 2**20
-    """Largest body after decompression, bytes."""
-    max_bodies_bytes: int = 256 * 2**20
-    """Largest sum of all bodies in memory, bytes; a request beyond it is answered 429."""
+    max_body_bytes: int = 64 * 2**20  # largest body after decompression
+    max_bodies_bytes: int = 256 * 2**20  # largest sum of all bodies in memory; a request beyond it is answered 429
 
 
 class _ClientDisconnected(Exception):
@@ -82,13 +72,9 @@ class _Body:
                 raise zlib.error
 
     async def read(self) -> None:
-        """Reads and decompresses the whole body.
-
-        Raises: ServingError: INVALID_ARGUMENT for invalid gzip data, RESOURCE_EXHAUSTED beyond a limit.
-        _ClientDisconnected.
-        """
+        """Reads and decompresses the whole body. Raises ServingError for invalid gzip data or beyond a limit."""
         limit = self._server.config.max_body_bytes
-        too_large = resource_exhausted(f"request body larger than {limit} bytes")
+        too_large = calls.resource_exhausted(f"request body larger than {limit} bytes")
         if self._declared_bytes > limit:
             raise too_large
         try:
@@ -97,12 +83,12 @@ class _Body:
                     if len(self.content) + len(chunk) > limit:
                         raise too_large
                     if len(chunk) > self._server.free_body_bytes:
-                        raise resource_exhausted("too many large requests at a time")
+                        raise calls.resource_exhausted("too many large requests at a time")
                     self._server.free_body_bytes -= len(chunk)
                     self.content += chunk
                     await asyncio.sleep(0)  # a zip bomb must not block other requests
         except zlib.error:
-            raise invalid_argument("Failed to uncompress the gzipped body") from None
+            raise calls.invalid_argument("Failed to uncompress the gzipped body") from None
 
     def release(self) -> None:
         """Frees the memory."""
@@ -118,25 +104,15 @@ class _Body:
 
 
 class HttpServer:
-    """The HTTP server and its ASGI application. It accepts connections as soon as it is constructed.
+    """The HTTP server and its ASGI application. It accepts connections on `port` as soon as it is constructed.
 
-    Args:
-      rest: answers the requests.
-      config: port and limits.
-      loop: where bytes are received and sent.
-      gate: counts calls, and refuses them during shutdown.
-
-    Attributes:
-      port: the port in use.
-      free_body_bytes: memory that further bodies may take, bytes.
-
-    Raises: OSError: the port is not available.
+    `gate` counts calls, and refuses them during shutdown. Raises OSError if the port is not available.
     """
 
     def __init__(self, rest: RestApi, config: HttpConfig, loop: EventLoopThread, gate: CallGate) -> None:
         self.config = config
         self._rest, self._gate = rest, gate
-        self.free_body_bytes = config.max_bodies_bytes
+        self.free_body_bytes = config.max_bodies_bytes  # that further bodies may take
         self.workers = Workers(config.num_threads, config.num_threads, "http")
         listening = socket.create_server(("0.0.0.0", config.port))
         self.port = listening.getsockname()[1]

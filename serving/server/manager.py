@@ -22,10 +22,7 @@ _POLL_S = 0.1
 class ModelManager:
     """Loads and unloads versions so that those serve that the configuration selects.
 
-    Args:
-      config: polling and retries.
-      load: loads one version.
-      on_change: called whenever the state of a version changes.
+    `load` loads one version. `on_change` is called whenever the state of a version changes.
     """
 
     def __init__(self, config: ManagerConfig, load: Load, on_change: Callable[[], None]) -> None:
@@ -45,8 +42,6 @@ class ModelManager:
         """Stops polling, loading and waiting; loaded versions continue to serve."""
         self._stopped.set()
         self._loads.put(lambda: None)
-
-    # Loading and polling
 
     def _schedule(self, action: Callable[[], None], delay_s: float) -> None:
         if delay_s == 0.0:
@@ -97,14 +92,11 @@ class ModelManager:
                 self._models[name] = ModelVersions(name, self.config, self._load, self._schedule, self._changed)
             return self._models[name]
 
-    # Configuration
-
     def reload(self, config: ModelServerConfig, call: Call = NO_DEADLINE) -> None:
         """Applies a configuration and waits until each of its new models has a version that serves.
 
         Raises: ServingError: the configuration is invalid; UNKNOWN if no version of a new model loads; UNAVAILABLE if
-        the manager was stopped; DEADLINE_EXCEEDED or CANCELLED if the call ends first. In the last two cases the
-        configuration stays in effect.
+        the manager was stopped, or as `Call.check`, with the configuration still in effect.
         """
         while not self._reloading.acquire(timeout=_POLL_S):
             self._check(call)
@@ -146,8 +138,6 @@ class ModelManager:
         if failed:
             message = f"{len(failed)} model(s) did not become available: {{{''.join(failed)}}}"
             raise ServingError(grpc.StatusCode.UNKNOWN, message)
-
-    # Requests
 
     @contextlib.contextmanager
     def use(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:

@@ -115,9 +115,6 @@ def _model_spec(name: str, version: str | None, label: str | None) -> model_pb2.
     return spec
 
 
-# Predict
-
-
 def _is_named(element: Any) -> bool:
     return isinstance(element, dict) and not is_base64(element)
 

@@ -63,9 +63,8 @@ def _parsed(proto: tensor_pb2.TensorProto) -> np.ndarray:
 def array_of(proto: tensor_pb2.TensorProto, alias: str) -> np.ndarray:
     """Converts a TensorProto to an array; strings become bytes objects.
 
-    If there are fewer values than elements, the last value is repeated as TensorFlow does, up to 16 MiB.
-
-    Raises: ServingError: INVALID_ARGUMENT, naming the input's alias, if dtype, shape and content do not match.
+    If there are fewer values than elements, the last value is repeated as TensorFlow does, up to 16 MiB. Raises
+    ServingError, which names the input's alias, if dtype, shape and content do not match.
     """
     try:
         return _parsed(proto)
@@ -84,9 +83,6 @@ def proto_of(array: np.ndarray) -> tensor_pb2.TensorProto:
         flat = flat.view(np.uint16)
     getattr(proto, field).extend(flat.tolist())
     return proto
-
-
-# JSON to arrays
 
 
 def quoted(value: Any) -> str:
@@ -175,11 +171,7 @@ def _as_bytes(value: Any) -> Any:
 
 
 def array_of_json(value: Any, data_type: int) -> np.ndarray:
-    """Converts nested lists to an array; strings are text or {"b64": TEXT}.
-
-    Args:
-      value: parsed JSON.
-      data_type: the array's type, a DataType number.
+    """Converts nested lists to an array of a DataType number; strings are text or {"b64": TEXT}.
 
     Raises: ServingError: INVALID_ARGUMENT if the lists are ragged or a value does not fit the type; UNIMPLEMENTED if
     JSON cannot represent the type.
@@ -203,9 +195,6 @@ def array_of_json(value: Any, data_type: int) -> np.ndarray:
     except OverflowError:
         raise invalid_argument(f"JSON Value: {quoted(value)} is not of expected type: {dtype_name(dtype)}") from None
     return array.reshape(shape)
-
-
-# Arrays to JSON
 
 
 def _decimal(value: float, dtype: np.dtype) -> str:
@@ -236,11 +225,7 @@ def _scalars(array: np.ndarray, as_bytes: bool) -> Iterable[str]:
 def json_of_array(array: np.ndarray, as_bytes: bool = False) -> str:
     """Converts an array to nested JSON lists; numbers are formatted as in TF Serving: NaN, Infinity, shortest decimals.
 
-    Args:
-      array: of any shape.
-      as_bytes: whether strings become {"b64": TEXT}.
-
-    Raises: ServingError: INVALID_ARGUMENT if JSON cannot represent the dtype.
+    With `as_bytes`, strings become {"b64": TEXT}. Raises ServingError if JSON cannot represent the dtype.
     """
     pieces = list(_scalars(array, as_bytes))
     for axis in reversed(range(array.ndim)):

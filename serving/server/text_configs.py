@@ -58,7 +58,7 @@ _CLASSES = {ModelServerConfig.DESCRIPTOR.full_name: ModelServerConfig, **_messag
 def read_text_proto(path: Path, message: str) -> Any:
     """Reads a ModelServerConfig, BatchingParameters, MonitoringConfig or SSLConfig from a text-format file.
 
-    Raises: ServingError: INVALID_ARGUMENT if the file is unreadable or invalid; one line with file, line and column.
+    Raises: ServingError, one line with file, line and column, if the file is unreadable or invalid.
     """
     name = f"{_PACKAGE}.{message}"
     try:

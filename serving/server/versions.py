@@ -29,48 +29,32 @@ class ManagerConfig:
 
     poll_interval_s: float = 1.0
     """Time between polls (--file_system_poll_wait_seconds); 0 polls once per configuration, a negative number never."""
-    max_retries: int = 5
-    """Retries of a failed load (--max_num_load_retries)."""
-    retry_interval_s: float = 60.0
-    """Time between attempts, seconds (--load_retry_interval_micros)."""
+    max_retries: int = 5  # of a failed load (--max_num_load_retries)
+    retry_interval_s: float = 60.0  # between attempts (--load_retry_interval_micros)
     allow_labels_for_unavailable: bool = False
     """Whether new labels may name versions that do not serve (--allow_version_labels_for_unavailable_models)."""
 
 
 @dataclasses.dataclass
 class Version:
-    """One version.
-
-    Attributes:
-      state: current state.
-      error: error of the last failed load; None after a success.
-      aspired: whether the version should serve, in TF Serving's words.
-      retired: whether it was unloaded, or failed and is no longer aspired. Only then a new folder replaces it.
-      attempts: failed loads so far.
-      users: requests that use it now.
-      loaded: what runs it, while it is loaded.
-    """
+    """One version."""
 
     number: int
     path: Path
     state: State = State.START
-    error: ServingError | None = None
-    aspired: bool = True
-    retired: bool = False
-    attempts: int = 0
-    users: int = 0
-    loaded: Servable | None = None
+    error: ServingError | None = None  # of the last failed load; None after a success
+    aspired: bool = True  # whether it should serve, in TF Serving's words
+    retired: bool = False  # unloaded, or failed and no longer aspired: only then a new folder replaces it
+    attempts: int = 0  # failed loads so far
+    users: int = 0  # requests that use it now
+    loaded: Servable | None = None  # what runs it
 
 
 class ModelVersions:
     """The versions of a model.
 
-    Args:
-      name: the model's name.
-      config: polling and retries.
-      load: loads a version; whatever it raises becomes the version's error.
-      schedule: runs loads in the loading thread.
-      changed: called after every change of state, without a lock.
+    What `load` raises becomes the version's error. `schedule` makes the loading thread run it. `changed` is called
+    after every change of state, without a lock.
     """
 
     def __init__(

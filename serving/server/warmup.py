@@ -17,9 +17,8 @@ MAX_RECORDS = 1000
 def replay_warmup(servable: Servable, directory: Path) -> int:
     """Runs the requests in `assets.extra/tf_serving_warmup_requests`, a TFRecord file of PredictionLog.
 
-    Returns: how many it ran; 0 without such a file.
-
-    Raises: ServingError: a record is not a PredictionLog, its request fails, or there are more than 1,000 records.
+    Returns how many it ran; 0 without such a file. Raises ServingError for a record that is not a PredictionLog, for a
+    request that fails and for more than 1,000 records.
     """
     path, count = directory / WARMUP_FILE, 0
     if not path.exists():
