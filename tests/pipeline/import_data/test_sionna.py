@@ -206,7 +206,7 @@ def test_snr_is_drawn_within_its_limits_and_all_sources_are_one_scene(folder: Pa
         (
             {"coefficients": "passband", "frequency_hz": 1e9},
             {},
-            "sionna.channel.tau: expected the name of an array for",
+            "sionna.channel.tau: expected an array's name for",
         ),
         ({"frequency_hz": 1e9}, {}, 'sionna.coefficients: expected "passband" with frequency_hz and tau'),
         ({"scenes": [[0, 3]]}, {}, "sionna.scenes: expected sources 0 to 2, got 3"),
