@@ -150,8 +150,8 @@ class Localizer(tf.Module):
 
     @functools.cached_property
     def graph(self) -> tf.types.experimental.PolymorphicFunction:
-        """`localize` as a graph, traced once for any B and L. Uses the present weights; both halves of a batch run in
-        parallel.
+        """`localize` as a graph, traced once for any B and L. Both halves of a batch run in parallel, with present
+        weights.
         """
 
         def localize(

@@ -31,8 +31,7 @@ def _log_det(covariance: LowRankCovariance) -> tf.Tensor:
 
 
 def stein_loss(predicted: LowRankCovariance, true: LowRankCovariance) -> tf.Tensor:
-    """tr(Rp^-1 Rt) - log det(Rp^-1 Rt) - N of the loaded covariances (James and Stein, 1961): [B] float32, at least
-    zero.
+    """tr(Rp^-1 Rt) - log det(Rp^-1 Rt) - N of the loaded covariances (James and Stein, 1961): [B] float32, >= 0.
 
     Rp and Rt may have any positive scale. Computed in complex128 by Woodbury's identity, which with 64 atoms costs a
     tenth of the dense form.

@@ -150,13 +150,12 @@ class SceneConfig:
         their config.
         """
         settings = dataclasses.asdict(self)
-        for holder, names, defaults in (
-            (settings, _LATER_SETTINGS, SceneConfig("")),
-            (settings["scenario"]["array"], _LATER_ARRAY_SETTINGS, RISArray()),
+        for holder, own, default, names in (
+            (settings, self, SceneConfig(""), _LATER_SETTINGS),
+            (settings["scenario"]["array"], self.scenario.array, RISArray(), _LATER_ARRAY_SETTINGS),
         ):
             for name in names:
-                own = self if holder is settings else self.scenario.array
-                if getattr(own, name) == getattr(defaults, name):
+                if getattr(own, name) == getattr(default, name):
                     del holder[name]
         return settings
 
@@ -329,10 +328,9 @@ class _Paths(NamedTuple):
     gains: np.ndarray
 
     def vectors(self, array: RISArray, displacement_m: np.ndarray | None = None) -> np.ndarray:
-        """Returns the field at the elements, [K, N] complex128, summed over the paths of each point; a_k for a single
-        path.
+        """Returns the field at the elements, summed over the paths of each point; with a single path this is a_k.
 
-        The elements are displaced by `displacement_m`, [N, 3] float64, metres.
+        [K, N] complex128. The elements are displaced by `displacement_m`, [N, 3] float64, metres.
         """
         by_path = _steering(array, self.apparent)
         if displacement_m is not None:

@@ -31,6 +31,7 @@ from models.baselines.peaks import below_db, grid_peaks
 from models.baselines.report import Estimator, SceneReport
 from models.baselines.surface_covariance import surface_covariance
 from models.checked import AtLeast1, InsideUnit, NotNegative, checked
+from models.covariance_estimator.dictionary import cell_centres
 from models.covariance_estimator.grids import default_grid
 from models.physics.geometry import RISArray
 
@@ -94,10 +95,7 @@ class ModifiedMusic(Estimator):
         view = self.scenario.field_of_view
         cells = default_grid(array, view, self.config.density).shape
         limits = (np.sin(view.azimuth), np.sin(view.elevation), np.array(view.inverse_range))
-        sines = [
-            low_high[0] + np.ptp(low_high) * (np.arange(count) + 0.5) / count
-            for low_high, count in zip(limits, cells, strict=True)
-        ]
+        sines = [cell_centres(*axis) for axis in zip(limits, cells, strict=True)]
         self.azimuth, self.elevation = np.meshgrid(np.arcsin(sines[0]), np.arcsin(sines[1]), indexing="ij")
         self.inverse_range = sines[2]
         rows, columns = (max(2, round(config.part * side)) for side in (array.num_vertical, array.num_horizontal))

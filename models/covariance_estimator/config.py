@@ -39,9 +39,7 @@ class GridConfig:
 
 @checked(frozen=True)
 class RefinementConfig:
-    """Off-grid refinement and greedy selection of the atoms.
-
-    All log-likelihood ratios are in nats."""
+    """Off-grid refinement and greedy selection of the atoms. All log-likelihood ratios are in nats."""
 
     spare_atoms: AtLeast0 = 3
     """Atom slots beyond K_max, for reflections and false detections that later steps remove."""

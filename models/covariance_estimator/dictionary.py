@@ -20,7 +20,8 @@ from models.physics.steering import steering_norm2, steering_vectors
 _VECTORS_AT_ONCE, _MATRICES_AT_ONCE = 256, 4
 
 
-def _cell_centres(limits: Sequence[float] | np.ndarray, cells: int) -> np.ndarray:
+def cell_centres(limits: Sequence[float] | np.ndarray, cells: int) -> np.ndarray:
+    """Centres of equal cells between two limits, [cells] float64."""
     low, high = limits
     return low + (high - low) * (np.arange(cells) + 0.5) / cells
 
@@ -41,9 +42,9 @@ class PolarDictionary:
 
     def __init__(self, array: RISArray, field_of_view: FieldOfView, config: GridConfig = GridConfig()) -> None:
         self.config, self.array, self.field_of_view = config, array, field_of_view
-        sin_azimuth = _cell_centres(np.sin(field_of_view.azimuth), config.num_azimuth)
-        sin_elevation = _cell_centres(np.sin(field_of_view.elevation), config.num_elevation)
-        inverse_range = _cell_centres(field_of_view.inverse_range, config.num_range)
+        sin_azimuth = cell_centres(np.sin(field_of_view.azimuth), config.num_azimuth)
+        sin_elevation = cell_centres(np.sin(field_of_view.elevation), config.num_elevation)
+        inverse_range = cell_centres(field_of_view.inverse_range, config.num_range)
         grid = np.meshgrid(np.arcsin(sin_azimuth), np.arcsin(sin_elevation), inverse_range, indexing="ij")
         with tf.init_scope():
             axes = [tf.constant(axis.ravel(), tf.float64) for axis in grid]

@@ -41,7 +41,8 @@ class RISArray:
 
     Element n = iv * num_horizontal + ih (horizontal index fastest) lies at
     p_n = (0, (ih - (num_horizontal-1)/2 + index_offset) d, (iv - (num_vertical-1)/2 + index_offset) d),
-    unless `positions_m` gives the positions."""
+    unless `positions_m` gives the positions.
+    """
 
     num_horizontal: AtLeast1 = 12
     """Number of elements along y."""

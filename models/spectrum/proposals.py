@@ -31,8 +31,7 @@ class Proposals(NamedTuple):
 
 
 def proposals(heat_map: HeatMap, dictionary: PolarDictionary, count: int) -> Proposals:
-    """Finds the `count` highest local maxima of a heat map on the dictionary's grid, and adds the offsets of their
-    cells.
+    """The `count` highest local maxima of a heat map on the dictionary's grid, plus the offsets of their cells.
 
     The points are inside the field of view.
     """
