@@ -200,18 +200,15 @@ def _expected(what: str, context: dict[str, Any], hint: Any, where: str) -> str 
 
 
 def _range(limits: Interval) -> str:
-    is_open = limits.ge is None, limits.le is None
-    low, high = (
-        limit if limit is None else f"{limit:.15g}"
-        for limit in (limits.gt if is_open[0] else limits.ge, limits.lt if is_open[1] else limits.le)
-    )
+    bounds = (limits.gt if limits.ge is None else limits.ge, limits.lt if limits.le is None else limits.le)
+    low, high = (None if bound is None else f"{bound:.15g}" for bound in bounds)
     if low is None:
         return f"{high} or less"
     if high is None:
-        return f"{low} or more" if not is_open[0] else "a positive number" if low == "0" else f"more than {low}"
-    if any(is_open):
-        return f"a number in {'[('[is_open[0]]}{low}, {high}{'])'[is_open[1]]}"
-    return f"{low} to {high}"
+        return f"{low} or more" if limits.gt is None else "a positive number" if low == "0" else f"more than {low}"
+    if limits.gt is None and limits.lt is None:
+        return f"{low} to {high}"
+    return f"a number in {'(' if limits.ge is None else '['}{low}, {high}{')' if limits.le is None else ']'}"
 
 
 def _hint(kind: Any, place: tuple[int | str, ...]) -> Any:

@@ -150,8 +150,9 @@ class Localizer(tf.Module):
 
     @functools.cached_property
     def graph(self) -> tf.types.experimental.PolymorphicFunction:
-        """`localize` as a graph, traced once for any B and L. Both halves of a batch run in parallel, with present
-        weights.
+        """`localize` as a graph, traced once for any B and L.
+
+        Each call uses the present weights. Both halves of a batch run in parallel.
         """
 
         def localize(
