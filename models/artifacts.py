@@ -48,11 +48,7 @@ def untrained(like: LocalizerWeights) -> LocalizerWeights:
 
 
 def load_refiner(path: Path) -> SpectrumRefiner:
-    """Loads a trained refiner.
-
-    Raises:
-      ValueError: the file is missing, is no refiner, or was saved by another version.
-    """
+    """Loads a trained refiner. Raises ValueError as `load_weights`."""
     return _loaded(path, SpectrumRefiner)
 
 

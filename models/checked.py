@@ -108,9 +108,8 @@ def _as_flag(cls: Any, line: str) -> str:
 def _checked(named: Callable[[type, str], str], cls: type[Kind]) -> type[Kind]:
     made: Any = pydantic.dataclasses.dataclass(frozen=True, config=CHECKS)(cls)
     fields, init = made.__dataclass_fields__, made.__init__
-    made.__dataclass_fields__ = dict(
-        sorted(fields.items(), key=lambda item: item[1].kw_only is True)
-    )  # shared ones last
+    # Shared options last.
+    made.__dataclass_fields__ = dict(sorted(fields.items(), key=lambda item: item[1].kw_only is True))
 
     @functools.wraps(init)
     def one_line_init(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -132,7 +131,7 @@ def read_toml(path: Path, kind: Any) -> Any:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: expected a TOML file, got: {_reason(error)}") from None
+        raise ValueError(f"{path}: expected a TOML file, got: {getattr(error, 'strerror', None) or error}") from None
     return from_json(tables, kind, f"{path}: ", path.parent)
 
 
@@ -141,21 +140,13 @@ def read_json(path: Path, kind: Any) -> Any:
     try:
         return _validated(path.read_bytes(), kind, f"{path}: ", path.parent)
     except OSError as error:
-        raise ValueError(f"{path}: expected a JSON file, got: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+        raise ValueError(f"{path}: expected a JSON file, got: {error.strerror or error}") from None
 
 
 def from_json(value: Any, kind: Any, before: str, folder: Path | None = None) -> Any:
-    """Converts a value from JSON or TOML to `kind`.
+    """Converts a value from JSON or TOML (dictionaries, lists, text, numbers) to `kind`.
 
-    Args:
-      value: dictionaries, lists, text and numbers.
-      kind: the type.
-      before: start of an error message.
-      folder: folder that `FileIn` paths are relative to.
+    Errors start with `before`. `FileIn` paths are relative to `folder`.
 
     Raises:
       ValueError: the value is invalid; one line.
@@ -184,12 +175,7 @@ def _validated(text: str | bytes, kind: Any, before: str, folder: Path | None) -
 
 
 def one_line(error: pydantic.ValidationError, kind: Any) -> str:
-    """One line for the first error: FIELD: expected ..., got ...
-
-    Args:
-      error: error of pydantic.
-      kind: the type that was checked.
-    """
+    """One line for the first error of pydantic in a `kind`: FIELD: expected ..., got ..."""
     first = error.errors(include_url=False)[0]
     place, what, context, given = first["loc"], first["type"], first.get("ctx", {}), first["input"]
     if dataclasses.is_dataclass(kind) and place and isinstance(place[0], int):  # a positional argument
@@ -225,10 +211,8 @@ def _expected(what: str, context: dict[str, Any], hint: Any, where: str) -> str 
 
 
 def _range(limits: Interval) -> str:
-    low, high = (
-        _number(limits.gt if limits.ge is None else limits.ge),
-        _number(limits.lt if limits.le is None else limits.le),
-    )
+    bounds = (limits.gt if limits.ge is None else limits.ge, limits.lt if limits.le is None else limits.le)
+    low, high = (None if bound is None else f"{bound:.15g}" for bound in bounds)
     if low is None:
         return f"{high} or less"
     if high is None:
@@ -236,10 +220,6 @@ def _range(limits: Interval) -> str:
     if limits.gt is None and limits.lt is None:
         return f"{low} to {high}"
     return f"a number in {'(' if limits.ge is None else '['}{low}, {high}{')' if limits.le is None else ']'}"
-
-
-def _number(limit: Any) -> str | None:
-    return f"{limit:g}" if isinstance(limit, float) else None if limit is None else str(limit)
 
 
 def _hint(kind: Any, place: tuple[int | str, ...]) -> Any:

@@ -25,12 +25,7 @@ Settings = TypeVar("Settings", RefinementConfig, MultipathConfig)
 
 
 def at_effort(settings: Settings, effort: Effort) -> Settings:
-    """Converts settings of the off-grid refinement or of the multipath estimation to another effort.
-
-    Args:
-      settings: settings at the default effort.
-      effort: "fast", "default" or "thorough".
-    """
+    """Converts settings of the default effort to another effort."""
     kind = type(settings)
     if effort == "fast":
         limits = {name: min(value, getattr(settings, name)) for name, value in _AT_MOST[kind].items()}

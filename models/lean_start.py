@@ -35,9 +35,7 @@ def _is_being_imported(name: str) -> bool:
 def start_lean() -> None:
     """Installs the import hook and raises the garbage collection threshold.
 
-    Call before Keras or TensorFlow is imported.
-
-    All other imports of these packages still work.
+    Call before Keras or TensorFlow is imported. All other imports of these packages still work.
     """
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     if not any(isinstance(finder, _NotForKeras) for finder in sys.meta_path):

@@ -36,10 +36,6 @@ def check_measurement(
 ) -> list[tf.Operation]:
     """Creates checks that run in the graph, each with a message of one line. A server answers INVALID_ARGUMENT.
 
-    Args:
-      snapshots, ris_codes, channel, snr_db: the measurement, see `Localizer.localize`.
-      num_elements: N.
-
     Raises:
       tf.errors.InvalidArgumentError: the batch is empty, there are no snapshots, shapes disagree, or a value is NaN or
         infinite.
@@ -72,10 +68,8 @@ class Localizer(tf.Module):
     Args:
       weights: learned weights. With a backbone alone, scores are not corrected.
       config: settings of the steps after the backbone.
-      refiner: optional refiner of the spectrum. Without it, its steps are not part of the computation.
-
-    Raises:
-      ValueError: there is a refiner, and the spectrum_grid is not a whole multiple of the backbone's grid.
+      refiner: optional refiner of the spectrum. Without it, its steps are not part of the computation. The
+        spectrum_grid must be a whole multiple of the backbone's grid.
 
     Examples:
       >>> localizer = Localizer(Backbone())
@@ -148,7 +142,6 @@ class Localizer(tf.Module):
         return self._located(*self._checked(snapshots, ris_codes, channel, snr_db))
 
     def _located(self, *measurement: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`localize` without the checks."""
         return self.report(self.candidates(observe(*measurement), measurement[-1]), self.config.decision.min_score)
 
     def input_specs(self) -> dict[str, tf.TensorSpec]:
@@ -240,10 +233,7 @@ class Localizer(tf.Module):
     def _peak_atoms(
         self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
     ) -> Atoms:
-        """Converts the strongest valid peaks to atoms.
-
-        Their power is P - floor, in the scale of R_pred and for |a| = 1.
-        """
+        """The strongest valid peaks as atoms. Their power is P - floor, in the scale of R_pred and for |a| = 1."""
         count = self.scenario.max_sources + self.backbone.config.refinement.spare_atoms
         rank = tf.where(peaks.valid, peaks.height, -1.0)
         height, order = tf.math.top_k(rank, count)
@@ -256,15 +246,9 @@ class Localizer(tf.Module):
     def report(
         self, candidates: "ScoredPeaks", min_score: float, *, with_features: bool = False
     ) -> dict[str, tf.Tensor]:
-        """Selects the K_max best candidates with at least this score.
+        """The outputs of `localize`: the K_max best candidates with at least this score.
 
-        Args:
-          candidates: results of `candidates`.
-          min_score: smallest score of a source.
-          with_features: also return `score_features`, [B, K_max, NUM_FEATURES] float32.
-
-        Returns:
-          The outputs of `localize`.
+        `with_features` adds `score_features`, [B, K_max, NUM_FEATURES] float32.
         """
         decision = candidates.decision
         score, order = tf.math.top_k(decision.score, self.scenario.max_sources)
@@ -330,9 +314,7 @@ class ScoredPeaks(NamedTuple):
 def true_covariance(truth: Mapping[str, tf.Tensor], scenario: Scenario) -> LowRankCovariance:
     """R_true = sum_k p_k a_k a_k^H, without noise, scaled to unit trace.
 
-    Args:
-      truth: azimuth, elevation (radians), range_m, power, all [B, K_max] float32, and num_sources [B] integer.
-      scenario: the installation.
+    `truth` has azimuth, elevation (radians), range_m, power, all [B, K_max] float32, and num_sources [B] integer.
     """
     used = tf.sequence_mask(truth["num_sources"], truth["azimuth"].shape[-1])
     inverse_range = 1.0 / tf.where(used, truth["range_m"], 1.0)

@@ -10,11 +10,9 @@ from models.decision.scoring import NUM_FEATURES, ScoreCorrection
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class LocalizerWeights(keras.Model):
-    """A backbone and a score correction. `backbone.keras` and the option --backbone contain this model.
+    """A backbone and a score correction, by default an untrained one, which corrects nothing.
 
-    Args:
-      backbone: the covariance estimator.
-      score_correction: default an untrained one, which corrects nothing.
+    `backbone.keras` and the option --backbone contain this model.
 
     Examples:
       >>> weights = LocalizerWeights(Backbone())

@@ -31,15 +31,10 @@ def _log_det(covariance: LowRankCovariance) -> tf.Tensor:
 
 
 def stein_loss(predicted: LowRankCovariance, true: LowRankCovariance) -> tf.Tensor:
-    """tr(Rp^-1 Rt) - log det(Rp^-1 Rt) - N of the loaded covariances (James and Stein, 1961).
+    """tr(Rp^-1 Rt) - log det(Rp^-1 Rt) - N of the loaded covariances (James and Stein, 1961): [B] float32, >= 0.
 
-    Computed in complex128 by Woodbury's identity, which with 64 atoms costs a tenth of the dense form.
-
-    Args:
-      predicted, true: Rp and Rt of B scenes, at any positive scale.
-
-    Returns:
-      [B] float32, at least zero; zero if both agree.
+    Rp and Rt may have any positive scale. Computed in complex128 by Woodbury's identity, which with 64 atoms costs a
+    tenth of the dense form.
     """
     predicted, true = _loaded(predicted), _loaded(true)
     explained = white_factor(predicted)  # Rp^-1 = (I - F F^H) / eps
@@ -54,12 +49,8 @@ def stein_loss(predicted: LowRankCovariance, true: LowRankCovariance) -> tf.Tens
 def subspace_alignment_loss(predicted: LowRankCovariance, true_steering: tf.Tensor) -> tf.Tensor:
     """Share of tr(U U^H) outside the span of the true steering vectors, by a Cholesky factorisation of A^H A.
 
-    Args:
-      predicted: R_pred = U U^H + floor I; the floor is ignored.
-      true_steering: A, [B, N, K_max] complex64, zero columns where unused.
-
-    Returns:
-      [B] float32 in [0, 1].
+    R_pred = U U^H + floor I, of which the floor is ignored; A is [B, N, K_max] complex64 with zero columns where
+    unused. Returns [B] float32 in [0, 1].
     """
     gram = tf.matmul(true_steering, true_steering, adjoint_a=True)
     norm2 = tf.math.real(tf.linalg.diag_part(gram))
@@ -71,14 +62,9 @@ def subspace_alignment_loss(predicted: LowRankCovariance, true_steering: tf.Tens
 
 
 def heat_map_loss(gamma: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Cross-entropy of the normalised grid powers against a target distribution of source presence.
+    """Cross-entropy of the normalised grid powers gamma against a target distribution of source presence.
 
-    Args:
-      gamma: [B, G] float32, positive.
-      target: [B, G] float32, sums to one.
-
-    Returns:
-      [B] float32.
+    [B, G] float32 each, gamma positive -> [B] float32.
     """
     share = tf.sqrt(gamma + 1e-12)  # amplitudes, so that weak sources count too
     log_share = tf.math.log(share) - tf.math.log(tf.reduce_sum(share, axis=-1, keepdims=True))
@@ -86,15 +72,9 @@ def heat_map_loss(gamma: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
 
 
 def peak_contrast_loss(inverse_at_sources: tf.Tensor, used: tf.Tensor, inverse_on_grid: tf.Tensor) -> tf.Tensor:
-    """Mean log MVDR spectrum on the grid minus its mean at the true sources.
+    """Mean log MVDR spectrum on the grid minus its mean at the true sources, [B] float32; lower means sharper peaks.
 
-    Args:
-      inverse_at_sources: a^H R^-1 a at the sources, [B, K_max] float32, positive.
-      used: which entries are sources, [B, K_max] bool.
-      inverse_on_grid: a^H R^-1 a on the grid, [B, G] float32, positive.
-
-    Returns:
-      [B] float32; lower means sharper peaks.
+    Takes a^H R^-1 a at the sources [B, K_max] and on the grid [B, G], float32, positive; `used` [B, K_max] bool.
     """
     weight = tf.cast(used, tf.float32)
     inverse_at_sources = tf.where(used, inverse_at_sources, 1.0)
@@ -108,12 +88,8 @@ _FOCUS, _NEAR_MISS = 2.0, 4.0  # alpha and beta of Zhou et al.
 def focal_loss(logits: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """Penalty-reduced focal loss of a heat map (Zhou et al., "Objects as points", arXiv 1904.07850, equation 1).
 
-    Args:
-      logits: logits of source presence, [B, G] float32.
-      target: [B, G] float32 in [0, 1]; exactly one in the cells of the sources and less around them.
-
-    Returns:
-      [B] float32, per source.
+    Logits and targets of source presence [B, G] float32 -> [B] float32, per source. A target is exactly one in the
+    cells of the sources and less around them.
     """
     source = tf.cast(target >= 1.0, tf.float32)
     presence = tf.sigmoid(logits)

@@ -70,14 +70,9 @@ def reading(localizer: Localizer, analysis: Analysis, observation: Observation) 
 
 
 def read_spectrum(localizer: Localizer, given: Reading) -> dict[str, tf.Tensor]:
-    """Locates sources from the spectrum, or from the heat map where the guard rails accept it.
+    """Locates sources from a `reading`: from the spectrum, or from the heat map where the guard rails accept it.
 
-    Args:
-      localizer: gives detection settings, refiner and guard rails.
-      given: results of `reading`.
-
-    Returns:
-      The outputs of the localizer without power_db, position_cov_m2 and num_paths.
+    Returns the outputs of the localizer without power_db, position_cov_m2 and num_paths.
     """
     analysis, peaks, heat_map = given
     found = _read_peaks(peaks, analysis.effective.floor, localizer.scenario.max_sources)
@@ -96,9 +91,8 @@ def oracle_localizer(
 ) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
     """MVDR on R_true with the same detection: an upper bound for any predicted covariance.
 
-    Returns:
-      A function from a batch with the truth (snapshots, snr_db, azimuth, elevation, range_m, power, num_sources) to
-      sources as in `read_spectrum`.
+    The function maps a batch with the truth (snapshots, snr_db, azimuth, elevation, range_m, power, num_sources) to
+    sources as in `read_spectrum`.
     """
     mvdr = spectrum_layer(scenario, config.spectrum_grid)
 
@@ -117,10 +111,7 @@ def spectrum_localizer(localizer: Localizer) -> Callable[[Mapping[str, tf.Tensor
     """MVDR on R_pred: locates sources from the spectrum of R_eff, without using the snapshots after R_pred.
 
     With a refiner, sources come from its heat map where the guard rails accept it. The refiner also reads the maps of
-    the backbone.
-
-    Returns:
-      A function from a batch (snapshots, ris_codes, channel, snr_db) to sources as in `read_spectrum`.
+    the backbone. The function maps a batch (snapshots, ris_codes, channel, snr_db) to sources as in `read_spectrum`.
     """
 
     @tf.function(autograph=False)

@@ -14,17 +14,9 @@ Codebook = Literal["dft", "random"]
 def code_phase_index(
     rng: np.random.Generator, codebook: Codebook, array: RISArray, num_codes: int, phase_bits: int
 ) -> np.ndarray:
-    """Returns the codes of one scene.
+    """Returns the codes of one scene: phase indices, [L, N] uint8, of at most 8 `phase_bits`.
 
-    Args:
-      rng: source of the "random" codes; "dft" does not use it.
-      codebook: "dft" or "random".
-      array: the surface, N elements.
-      num_codes: L, the number of codes.
-      phase_bits: resolution of an element's phase, bits; at most 8.
-
-    Returns:
-      [L, N] uint8 phase indices. Read-only for "dft", because all scenes share the array.
+    Only "random" codes use `rng`. "dft" codes are read-only, because all scenes share the array.
     """
     if codebook == "random":
         return rng.integers(2**phase_bits, size=(num_codes, array.num_elements), dtype=np.uint8)
@@ -33,23 +25,15 @@ def code_phase_index(
 
 @functools.lru_cache(maxsize=16)
 def dft_phase_index(array: RISArray, num_codes: int, phase_bits: int) -> np.ndarray:
-    """Returns the first codes of a 2-D DFT codebook, quantised to the phase resolution.
+    """Returns the first codes of a 2-D DFT codebook, quantised to the phase resolution: [L, N] uint8, read-only.
 
-    Code l = bv B + bh is the Kronecker product
+    The phase is 2 pi index / 2^phase_bits. Code l = bv B + bh is the Kronecker product
 
         exp(-2j pi bv iv / N_V) (x) exp(-2j pi bh ih / N_H)
 
     of the vertical bin bv and the horizontal bin bh, both counted from 0. There are B = ceil(sqrt(L)) horizontal bins,
     or more if the surface has fewer than B rows. If the elements do not form a lattice, each takes the phase of these
     plane waves at its own position; ih and iv are then distances from the lowest coordinates in units of d.
-
-    Args:
-      array: the surface, N elements.
-      num_codes: L, the number of codes.
-      phase_bits: resolution of an element's phase, bits; at most 8.
-
-    Returns:
-      [L, N] uint8 phase indices, read-only; the phase is 2 pi index / 2^phase_bits.
     """
     num_horizontal, num_vertical = array.lattice_shape
     bins = min(max(math.isqrt(num_codes - 1) + 1, math.ceil(num_codes / num_vertical)), num_horizontal)

@@ -39,11 +39,7 @@ def encode_scene(scene: Scene) -> Features:
 
 
 def draw_scene(config: SceneConfig, split: str, index: int) -> Features:
-    """Simulates one scene and returns its features.
-
-    Raises:
-      ValueError: an unknown split, or an index outside 0 to 2^32 - 1.
-    """
+    """Simulates one scene and returns its features, see `simulate_scene`."""
     return encode_scene(simulate_scene(config, split, index))
 
 

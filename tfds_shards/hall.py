@@ -26,11 +26,7 @@ Walls = tuple[Annotated[float, Interval(le=0)] | None, Positive | None]
 
 @checked(frozen=True)
 class Hall:
-    """A box with walls of one material. None instead of a wall leaves that side open.
-
-    Raises:
-      ValueError: walls that do not enclose the surface, or an impossible material.
-    """
+    """A box with walls of one material. None instead of a wall leaves that side open."""
 
     x_m: Walls = (None, 22.0)
     """Near and far wall, metres; the surface is at x = 0 and faces +x."""
@@ -67,24 +63,17 @@ class Hall:
 
 
 class Fresnel(NamedTuple):
-    """Reflection coefficients of the electric field, complex, in the shape of the angles.
-
-    te: field perpendicular to the plane of incidence.
-    tm: field in the plane of incidence.
-    """
+    """Reflection coefficients of the field perpendicular to the plane of incidence (te) and in it (tm), complex."""
 
     te: np.ndarray
     tm: np.ndarray
 
 
 def fresnel(cos_angle: np.ndarray, permittivity: complex) -> Fresnel:
-    """Returns the reflection coefficients at the boundary from vacuum to a half space.
+    """Returns the reflection coefficients at the boundary from vacuum to a half space of this complex permittivity.
 
-    tm refers to the electric field, so te = -tm at normal incidence.
-
-    Args:
-      cos_angle: cosine of the angle between ray and normal, 0 to 1, any shape.
-      permittivity: complex relative permittivity of the half space.
+    The angle, with cosines 0 to 1 of any shape, is between ray and normal. tm refers to the electric field, so te = -tm
+    at normal incidence.
     """
     inside = np.sqrt(permittivity - (1.0 - np.asarray(cos_angle) ** 2) + 0j)
     te = (cos_angle - inside) / (cos_angle + inside)
@@ -105,16 +94,10 @@ class Images(NamedTuple):
 
 
 def images(hall: Hall, points_m: np.ndarray, max_order: int, wavelength_m: float) -> Images:
-    """Returns the images of points as seen from the surface at the origin.
+    """Returns the images of points inside the hall, [K, 3] float64, metres, as seen from the surface at the origin.
 
-    Args:
-      hall: the walls.
-      points_m: [K, 3] float64, metres, inside the hall.
-      max_order: maximum number of reflections of a path, 0 to 2.
-      wavelength_m: wavelength, metres; determines the loss of the walls.
-
-    Returns:
-      The images, by rising number of reflections.
+    They have at most `max_order` reflections, 0 to 2, by rising number. The wavelength, metres, determines the loss of
+    the walls.
     """
     points, bounces = [], []
     by_axis = [_axis_images(limits) for limits in hall.limits_m]
@@ -152,11 +135,7 @@ def _axis_images(limits: Walls) -> list[_AxisImage]:
 
 @checked(frozen=True)
 class BaseStation:
-    """A planar array of antennas half a wavelength apart in a plane x = const, and the limits of its position.
-
-    Raises:
-      ValueError: no antennas, low > high, or a position behind the surface.
-    """
+    """A planar array of antennas half a wavelength apart in a plane x = const, and the limits of its position."""
 
     rows: AtLeast1 = 4
     """Number of antennas along z."""

@@ -18,11 +18,7 @@ Deviation = Annotated[tuple[NotNegative, NotNegative], Ordered]
 
 @checked(frozen=True)
 class ImpairmentConfig:
-    """Limits of the uniform draws, each once per scene. Equal limits fix a value; (0, 0) disables the impairment.
-
-    Raises:
-      ValueError: low > high, a negative limit where none can be, or a share of dead elements of 1 or more.
-    """
+    """Limits of the uniform draws, each once per scene. Equal limits fix a value; (0, 0) disables the impairment."""
 
     channel_error_db: Annotated[tuple[Infinite, Infinite], Ordered] = (-25.0, -12.0)
     """Power of the channel error relative to the power of the channel, dB; (-inf, -inf) disables it."""
@@ -57,16 +53,9 @@ class Impairments(NamedTuple):
 def draw_impairments(
     rng: np.random.Generator, config: ImpairmentConfig, channel: np.ndarray, array: RISArray
 ) -> Impairments:
-    """Draws the impairments of one scene.
+    """Draws the impairments of one scene with the true channel H, [M, N] complex128.
 
-    Args:
-      rng: source of the draws.
-      config: limits of the draws.
-      channel: the true H, [M, N] complex128. Its error is circular Gaussian, with a power relative to mean |H|^2.
-      array: the surface, N elements.
-
-    Returns:
-      The impairments.
+    The error of H is circular Gaussian, with a power relative to mean |H|^2.
     """
     num_elements = array.num_elements
     error_db, phase_rms, dead_share, position_rms, snr_error_db = (
@@ -91,14 +80,8 @@ def displacement_phasors(
 ) -> np.ndarray:
     """Returns the factor of displaced elements on a steering vector: exp(-j k0 (|q - p_n - e_n| - |q - p_n|)).
 
-    Args:
-      azimuth, elevation: [K] float64, radians.
-      range_m: [K] float64, metres.
-      displacement_m: e_n, [N, 3] float64, metres.
-      array: the nominal surface.
-
-    Returns:
-      [K, N] complex128, unit modulus.
+    Azimuth, elevation (radians) and range (metres) are [K] float64, the displacements e_n are [N, 3] float64, metres.
+    The result is [K, N] complex128 of unit modulus.
     """
     with tf.device("/CPU:0"):
         sources = source_positions_m(*(tf.constant(value, tf.float64) for value in (azimuth, elevation, range_m)))

@@ -14,15 +14,11 @@ INPUTS = ("snapshots", "ris_codes", "channel", "snr_db")
 
 
 def scene_batch(scenes: Sequence[Scene], phase_bits: int) -> dict[str, np.ndarray]:
-    """Stacks scenes into a batch with the inputs of an estimator and the ground truth.
-
-    Args:
-      scenes: B scenes of equal shapes.
-      phase_bits: resolution of an element's phase, bits.
+    """Stacks scenes of equal shapes into a batch with the inputs of an estimator and the ground truth.
 
     Returns:
       Inputs: snapshots [B, L, M], ris_codes [B, L, N], channel [B, M, N] complex64; snr_db [B] float32, dB. Truth:
-      num_sources [B] int32; azimuth, elevation (radians), range_m (metres), power (p_k) [B, K_max] float32.
+        num_sources [B] int32; azimuth, elevation (radians), range_m (metres), power (p_k) [B, K_max] float32.
     """
     codes = [code_phasors(scene.code_phase_index, phase_bits) for scene in scenes]
     return {name: np.stack([getattr(scene, name) for scene in scenes]) for name in _STACKED} | {
@@ -33,15 +29,7 @@ def scene_batch(scenes: Sequence[Scene], phase_bits: int) -> dict[str, np.ndarra
 
 
 def simulated_inputs(scenario: Scenario, num_scenes: int) -> dict[str, np.ndarray]:
-    """Simulates scenes as inputs of the signature `serving_default`.
-
-    Args:
-      scenario: the installation.
-      num_scenes: B.
-
-    Returns:
-      snapshots [B, 64, M], ris_codes [B, 64, N], channel [B, M, N] complex64; snr_db [B] float32, dB.
-    """
+    """Simulates B scenes of L = 64 snapshots as inputs of the signature `serving_default`, see `INPUTS`."""
     config = SceneConfig("warmup", scenario, codebook="random")
     batch = scene_batch([simulate_scene(config, "test", number) for number in range(num_scenes)], config.phase_bits)
     return {name: batch[name] for name in INPUTS}

@@ -18,8 +18,7 @@ def received(
     Args:
       symbols: s, [L, K] complex; includes sqrt(p_k) unless `vectors` does.
       vectors: x, the field that a unit symbol of each source causes at the elements, [K, N] complex.
-      coefficients: c, [L, N] complex.
-      channel: H, [M, N] complex.
+      coefficients, channel: c, [L, N] and H, [M, N] complex.
       snr_db: mean |y without noise|^2 / sigma^2, dB.
       noise: [L, M] complex, unit power.
 

@@ -68,9 +68,6 @@ def scene_set(
         installation that the file describes. A `SceneSet` is used as it is.
       train, validation, test: number of scenes of a split; None keeps that of the named set.
 
-    Returns:
-      The set.
-
     Raises:
       ValueError: an unknown name, a size that is not a positive integer, or an impossible installation.
     """

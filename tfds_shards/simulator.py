@@ -54,11 +54,7 @@ _Bounces = Annotated[int, Interval(ge=0, le=2)]
 
 @checked(frozen=True)
 class SceneConfig:
-    """How scenes are drawn. The name is part of the seed: configs with the same name share their random draws.
-
-    Raises:
-      ValueError: a setting out of its range, or settings that do not fit each other.
-    """
+    """How scenes are drawn. The name is part of the seed: configs with the same name share their random draws."""
 
     name: str
     """Start of the data set's name, and part of the seed of every scene."""
@@ -123,8 +119,7 @@ class SceneConfig:
     def at(self, scenario: Scenario) -> "SceneConfig":
         """Returns this config for another installation, named after both; for its own installation, itself.
 
-        If H is traced, the base station gets the number of antennas of the installation, in as square an array as
-        possible.
+        If H is traced, the base station gets the installation's number of antennas, in as square an array as possible.
         """
         if scenario == self.scenario:
             return self
@@ -155,13 +150,12 @@ class SceneConfig:
         their config.
         """
         settings = dataclasses.asdict(self)
-        for holder, names, defaults in (
-            (settings, _LATER_SETTINGS, SceneConfig("")),
-            (settings["scenario"]["array"], _LATER_ARRAY_SETTINGS, RISArray()),
+        for holder, own, default, names in (
+            (settings, self, SceneConfig(""), _LATER_SETTINGS),
+            (settings["scenario"]["array"], self.scenario.array, RISArray(), _LATER_ARRAY_SETTINGS),
         ):
             for name in names:
-                own = self if holder is settings else self.scenario.array
-                if getattr(own, name) == getattr(defaults, name):
+                if getattr(own, name) == getattr(default, name):
                     del holder[name]
         return settings
 
@@ -246,16 +240,13 @@ def simulate_scene(config: SceneConfig, split: str, index: int, moment: Moment |
     azimuth, elevation and range in the field of view, without a minimum separation; symbols CN(0, 1) for each source
     and snapshot. The line of sight leaves the surface as a plane wave, in a direction within the angles of the field of
     view. It reaches the base station, a linear array with half-wavelength spacing, at an azimuth within +-60 degrees.
-    Impairments are drawn last.
+    Impairments are drawn last. Machines may differ in the last bit of a sine; nothing else depends on the machine.
 
     Args:
       config: what to draw.
       split: "train", "validation" or "test"; part of the seed, so splits never share a scene.
       index: number of the scene, 0 to 2^32 - 1; part of the seed.
       moment: a later moment of the scene; None simulates the scene itself.
-
-    Returns:
-      The scene. Machines may differ in the last bit of a sine; nothing else depends on the machine.
 
     Raises:
       ValueError: an unknown split or an index out of bounds.
@@ -339,12 +330,7 @@ class _Paths(NamedTuple):
     def vectors(self, array: RISArray, displacement_m: np.ndarray | None = None) -> np.ndarray:
         """Returns the field at the elements, summed over the paths of each point; with a single path this is a_k.
 
-        Args:
-          array: the nominal surface.
-          displacement_m: displacement of the elements, [N, 3] float64, metres; None: no displacement.
-
-        Returns:
-          [K, N] complex128.
+        [K, N] complex128. The elements are displaced by `displacement_m`, [N, 3] float64, metres.
         """
         by_path = _steering(array, self.apparent)
         if displacement_m is not None:

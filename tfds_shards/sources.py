@@ -66,11 +66,7 @@ def draw_outside(rng: np.random.Generator, view: FieldOfView, num_sources: int, 
 
 @checked(frozen=True)
 class Transmission:
-    """Powers and symbols of the sources.
-
-    Raises:
-      ValueError: a value out of its range.
-    """
+    """Powers and symbols of the sources."""
 
     power_spread_db: NotNegative = 0.0
     """Standard deviation of the transmit powers, which are normally distributed in dB."""

@@ -12,27 +12,19 @@ from typing import Literal
 import numpy as np
 import scipy.linalg
 
-from models.baselines.grid import SearchGrid, squared
-from models.baselines.measurement import Measurement, measure
+from models.baselines.grid import squared
+from models.baselines.measurement import Measurement
 from models.baselines.peaks import below_db, grid_peaks
-from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.baselines.report import Estimator, GridSearchConfig, SceneReport
 from models.checked import Depth, checked
-from models.covariance_estimator.config import GridConfig
-from models.physics.geometry import Scenario
 
 
 @checked(frozen=True)
-class BackProjectionConfig:
-    """Settings of spectrum and peaks.
-
-    Raises:
-      ValueError: a field is out of its range.
-    """
+class BackProjectionConfig(GridSearchConfig):
+    """Settings of spectrum and peaks."""
 
     projection: Literal["matched_filter", "pseudo_inverse"] = "pseudo_inverse"
     """Projection of the snapshots: matched filter, or the minimum-power field at the surface that explains them."""
-    grid: GridConfig | None = None
-    """Grid of the spectrum and of the reported positions; default that of the installation."""
     depth_db: Depth = 3.0
     """Depth below the strongest peak down to which peaks are reported, dB."""
 
@@ -45,17 +37,14 @@ def whiten_antennas(measurement: Measurement) -> Measurement:
     return dataclasses.replace(measurement, snapshots=snapshots, operator=np.linalg.solve(chol, operator))
 
 
-class BackProjection:
+@dataclasses.dataclass(eq=False)
+class BackProjection(Estimator):
     """Locates sources as the peaks of the back-projected power.
 
-    Args:
-      scenario: the installation.
-      config: spectrum and peaks.
+    The score is the height relative to the strongest peak.
     """
 
-    def __init__(self, scenario: Scenario, config: BackProjectionConfig = BackProjectionConfig()) -> None:
-        self.config = config
-        self.grid = SearchGrid(scenario, config.grid)
+    config: BackProjectionConfig = BackProjectionConfig()
 
     def spectrum(self, measurement: Measurement) -> np.ndarray:
         """P at every grid point, [azimuth, elevation, range] float64."""
@@ -64,22 +53,10 @@ class BackProjection:
         projected = squared(self.grid.correlation(measurement, measurement.snapshots[..., None])).sum(axis=(0, 1))
         return (projected / self.grid.energy(measurement).sum(axis=0)).reshape(self.grid.shape)
 
-    def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
-        """Locates the sources of one measurement. The score is the height relative to the strongest peak.
-
-        Args:
-          snapshots: [L, M] complex.
-          ris_codes: [L, N] complex.
-          channel: [M, N] complex.
-          snr_db: dB.
-        """
-        spectrum = self.spectrum(measure(snapshots, ris_codes, channel, snr_db))
+    def report(self, measurement: Measurement) -> SceneReport:
+        spectrum = self.spectrum(measurement)
         peaks = grid_peaks(spectrum, below_db(spectrum.max(), self.config.depth_db))
         return SceneReport(self.grid.points[peaks], spectrum.ravel()[peaks] / spectrum.max())
 
 
-def back_projection_localizer(
-    scenario: Scenario, config: BackProjectionConfig = BackProjectionConfig()
-) -> BatchLocalizer:
-    """`BackProjection` for batches. The score is the height relative to the strongest peak of the scene."""
-    return batch_localizer(BackProjection(scenario, config).locate, scenario.max_sources)
+back_projection_localizer = BackProjection.for_batches

@@ -29,11 +29,7 @@ class PositionBound(NamedTuple):
 
 
 def position_slopes(points: np.ndarray) -> np.ndarray:
-    """dq/d(azimuth, elevation, 1/r), [K, 3, 3] float64, one column per parameter; metres per radian and per 1/m.
-
-    Args:
-      points: [K, 3]: azimuth, elevation (radians), inverse range (1/m).
-    """
+    """dq/d(azimuth, elevation, 1/r), [K, 3, 3] float64, one column per parameter; metres per radian and per 1/m."""
     (sin_az, sin_el), (cos_az, cos_el) = np.sin(points[:, :2].T), np.cos(points[:, :2].T)
     range_m = 1.0 / points[:, 2]
     by_azimuth = [-cos_el * sin_az, cos_el * cos_az, np.zeros_like(range_m)]
@@ -52,8 +48,6 @@ def information(
     Args:
       parameters: [K, 4] float64: azimuth, elevation (radians), inverse range (1/m), log power.
       measurement: gives operator and noise power; the snapshots are not used.
-      array: the surface.
-      noise_known: true if the noise power is known and so no parameter.
 
     Returns:
       [4K, 4K], or [4K + 1, 4K + 1] with the noise power last; parameter i of source k is 4 k + i.
@@ -76,11 +70,7 @@ def information(
 
 
 def position_bound(fisher: np.ndarray, parameters: np.ndarray) -> PositionBound:
-    """Converts Fisher information to the bound of the positions. Zero sources give empty arrays.
-
-    Args:
-      fisher: result of `information`.
-      parameters: [K, 4] float64, see `information`.
+    """Converts the result of `information` at these parameters to the bound of the positions.
 
     Raises:
       numpy.linalg.LinAlgError: the Fisher information is singular, so that no bound exists.
@@ -101,8 +91,6 @@ def scene_bounds(scenes: Mapping[str, np.ndarray], array: RISArray, *, noise_kno
     Args:
       scenes: snapshots [B, L, M], ris_codes [B, L, N], channel [B, M, N], snr_db [B]; azimuth, elevation (radians),
         range_m, power [B, K_max] and num_sources [B]. In units of the simulator, not normalised.
-      array: the surface.
-      noise_known: true if the estimator knows the noise power.
 
     Returns:
       covariance_m2 [B, K_max, 3, 3] and error_m [B, K_max]; NaN in unused slots.

@@ -10,11 +10,7 @@ from models.physics.geometry import Scenario
 
 
 class SearchGrid:
-    """The polar dictionary in complex128. Its steering vectors are not normalised.
-
-    Args:
-      scenario: the installation.
-      config: number of cells; None for the default grid of the installation.
+    """The polar dictionary in complex128, by default that of the installation. Steering vectors are not normalised.
 
     Attributes:
       points: [G, 3] float64: azimuth, elevation (radians), inverse range (1/m).

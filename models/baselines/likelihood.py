@@ -84,11 +84,8 @@ def fisher_information(gram: np.ndarray) -> np.ndarray:
 def evaluate_likelihood(parameters: np.ndarray, measurement: Measurement, array: RISArray) -> Likelihood:
     """Evaluates the likelihood of K sources.
 
-    Args:
-      parameters: [K, 4] float64: azimuth, elevation (radians), inverse range (1/m), log power, in units of
-        the measurement.
-      measurement: the scene.
-      array: the surface.
+    `parameters` is [K, 4] float64: azimuth, elevation (radians), inverse range (1/m), log power in units of the
+    measurement.
     """
     columns = source_columns(parameters, measurement, array)
     white = whitening(2.0 * columns[:, :, -1], measurement.noise_power)

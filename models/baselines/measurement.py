@@ -43,9 +43,7 @@ def measure(
     share of the received power, and sigma^2 = 1 / (1 + SNR).
 
     Args:
-      snapshots: y, [L, M] complex, any scale.
-      ris_codes: c, [L, N] complex.
-      channel: H, [M, N] complex, any scale.
+      snapshots, ris_codes, channel: y [L, M], c [L, N] and H [M, N] complex; y and H at any scale.
       snr_db: mean |y without noise|^2 / sigma^2, dB.
       noise_inflation: c. Adds c times the signal power SNR / (1 + SNR) to sigma^2, because the residual of channel and
         phase errors is proportional to the signal power.
@@ -72,14 +70,9 @@ def _jacobian_function(array: RISArray):
 
 
 def steering_columns(points: np.ndarray, array: RISArray) -> tuple[np.ndarray, np.ndarray]:
-    """Steering vectors and their derivatives as columns.
+    """Steering vectors a [N, K] and their derivatives da [3, N, K], complex128.
 
-    Args:
-      points: [K, 3] float64: azimuth, elevation (radians), inverse range (1/m).
-      array: the surface.
-
-    Returns:
-      a [N, K] and da [3, N, K], complex128; derivatives per radian, per radian and per 1/m.
+    The points are [K, 3] float64: azimuth, elevation (radians), inverse range (1/m). Derivatives are per these units.
     """
     vectors, slopes = _jacobian_function(array)(tf.constant(points, tf.float64))
     return vectors.numpy().T, slopes.numpy().transpose(1, 2, 0)

@@ -20,28 +20,27 @@ aliases appear as angles, and the second search, with the noise subspace of R, r
 unknown, it is the number of eigenvalues within `depth_db` of the largest.
 """
 
+import dataclasses
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from models.baselines.grid import squared
-from models.baselines.measurement import measure, steering_columns
+from models.baselines.measurement import Measurement, steering_columns
 from models.baselines.peaks import below_db, grid_peaks
-from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.baselines.report import Estimator, SceneReport
 from models.baselines.surface_covariance import surface_covariance
 from models.checked import AtLeast1, Depth, InsideUnit, checked
+from models.covariance_estimator.dictionary import cell_centres
 from models.covariance_estimator.grids import default_grid
-from models.physics.geometry import RISArray, Scenario
+from models.physics.geometry import RISArray
 
 _ANGLES_TRIED = 4  # times the number of sources
 
 
 @checked(frozen=True)
 class ModifiedMusicConfig:
-    """Settings of the searches and the number of sources.
-
-    Raises:
-      ValueError: a field is out of its range.
-    """
+    """Settings of the searches and the number of sources."""
 
     density: AtLeast1 = 2
     """Search points per cell of the installation's polar grid, along each axis."""
@@ -70,44 +69,33 @@ def smoothed_covariance(field: np.ndarray, shape: tuple[int, int]) -> np.ndarray
 
 
 def music_height(covariance: np.ndarray, vectors: np.ndarray, num_sources: int) -> np.ndarray:
-    """MUSIC spectrum 1 / |U_n^H a|^2 of unit-norm a, where U_n is the noise subspace.
+    """MUSIC spectrum 1 / |U_n^H a|^2 of the vectors a [S, G], scaled to unit norm, at least 1: [G] float64.
 
-    Args:
-      covariance: [S, S] complex128, Hermitian.
-      vectors: a, [S, G] complex128, any norm.
-      num_sources: dimension of the signal subspace.
-
-    Returns:
-      [G] float64, at least 1.
+    U_n is the noise subspace of the covariance [S, S], the complement of its `num_sources` strongest eigenvectors.
     """
     signal = np.linalg.eigh(covariance).eigenvectors[:, -num_sources:]
     within = squared(signal.conj().T @ vectors).sum(axis=0) / squared(vectors).sum(axis=0)
     return 1.0 / np.maximum(1.0 - within, 1e-12)
 
 
-class ModifiedMusic:
-    """Locates sources by their angles first and their ranges second.
+@dataclasses.dataclass(eq=False)
+class ModifiedMusic(Estimator):
+    """Locates sources by their angles first and their ranges second; the surface must be a centred lattice.
 
-    Args:
-      scenario: the installation; the surface must be a lattice centred on the origin.
-      config: searches and the number of sources.
-
-    Raises:
-      ValueError: the surface is not such a lattice.
+    The score is 1 - |U_n^H a|^2, the share of a in the signal subspace.
     """
 
-    def __init__(self, scenario: Scenario, config: ModifiedMusicConfig = ModifiedMusicConfig()) -> None:
-        array = scenario.array
+    config: ModifiedMusicConfig = ModifiedMusicConfig()
+
+    def __post_init__(self) -> None:
+        array, config = self.scenario.array, self.config
         if not is_symmetric(array):
             raise ValueError("modified_music: expected a lattice about the origin, got a surface without that symmetry")
-        self.config, self.array, self.most = config, array, config.num_sources or scenario.max_sources
-        view = scenario.field_of_view
+        self.array, self.most = array, config.num_sources or self.scenario.max_sources
+        view = self.scenario.field_of_view
         cells = default_grid(array, view, self.config.density).shape
         limits = (np.sin(view.azimuth), np.sin(view.elevation), np.array(view.inverse_range))
-        sines = [
-            low_high[0] + np.ptp(low_high) * (np.arange(count) + 0.5) / count
-            for low_high, count in zip(limits, cells, strict=True)
-        ]
+        sines = [cell_centres(*axis) for axis in zip(limits, cells, strict=True)]
         self.azimuth, self.elevation = np.meshgrid(np.arcsin(sines[0]), np.arcsin(sines[1]), indexing="ij")
         self.inverse_range = sines[2]
         rows, columns = (max(2, round(config.part * side)) for side in (array.num_vertical, array.num_horizontal))
@@ -131,16 +119,8 @@ class ModifiedMusic:
         peaks = grid_peaks(height, 0.0, _ANGLES_TRIED * num_sources)
         return np.stack([self.azimuth.ravel()[peaks], self.elevation.ravel()[peaks]], axis=-1)
 
-    def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
-        """Locates the sources of one measurement. The score is 1 - |U_n^H a|^2, the share of a in the signal subspace.
-
-        Args:
-          snapshots: [L, M] complex.
-          ris_codes: [L, N] complex.
-          channel: [M, N] complex.
-          snr_db: dB.
-        """
-        covariance = surface_covariance(measure(snapshots, ris_codes, channel, snr_db))
+    def report(self, measurement: Measurement) -> SceneReport:
+        covariance = surface_covariance(measurement)
         num_sources = self.count(covariance)
         angles, ranges = self.angles(covariance, num_sources), self.inverse_range
         points = np.column_stack([np.repeat(angles, ranges.size, axis=0), np.tile(ranges, len(angles))])
@@ -150,6 +130,4 @@ class ModifiedMusic:
         return SceneReport(points[kept], 1.0 - 1.0 / height[kept])
 
 
-def modified_music_localizer(scenario: Scenario, config: ModifiedMusicConfig = ModifiedMusicConfig()) -> BatchLocalizer:
-    """`ModifiedMusic` for batches. The score is the share of the steering vector in the signal subspace."""
-    return batch_localizer(ModifiedMusic(scenario, config).locate, scenario.max_sources)
+modified_music_localizer = ModifiedMusic.for_batches

@@ -7,13 +7,8 @@ import scipy.ndimage
 def grid_peaks(spectrum: np.ndarray, least: float, most: int | None = None) -> np.ndarray:
     """Local maxima over all adjacent grid points (26, or 8 over angles only), in order of falling height.
 
-    Args:
-      spectrum: [azimuth, elevation, range] or [azimuth, elevation] float64.
-      least: smallest height of a peak.
-      most: largest number of peaks, the highest ones; None for all.
-
-    Returns:
-      [P] int64, indices into the flattened spectrum.
+    The spectrum is [azimuth, elevation, range] or [azimuth, elevation]. Returns the `most` highest ones (None: all) of
+    height `least` or more, [P] int64, as indices into the flattened spectrum.
     """
     is_peak = spectrum == scipy.ndimage.maximum_filter(spectrum, size=3, mode="nearest")
     peaks = np.flatnonzero(is_peak & (spectrum >= least))

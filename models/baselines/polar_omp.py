@@ -13,45 +13,32 @@ snapshot: Duarte et al., "Distributed compressed sensing of jointly sparse signa
 "Channel estimation for extremely large-scale MIMO: far-field or near-field?", 2022.
 """
 
+import dataclasses
+
 import numpy as np
 from scipy import stats
 
-from models.baselines.grid import SearchGrid, squared
-from models.baselines.measurement import Measurement, measure
-from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.baselines.grid import squared
+from models.baselines.measurement import Measurement
+from models.baselines.report import Estimator, GridSearchConfig, SceneReport
 from models.checked import AtLeast1, InsideUnit, checked
-from models.covariance_estimator.config import GridConfig
-from models.physics.geometry import Scenario
 
 
 @checked(frozen=True)
-class PolarOMPConfig:
-    """Settings of grid and stopping.
+class PolarOMPConfig(GridSearchConfig):
+    """Settings of grid and stopping."""
 
-    Raises:
-      ValueError: a field is out of its range.
-    """
-
-    grid: GridConfig | None = None
-    """Grid of the atoms and of the reported positions; default that of the installation."""
     false_alarm: InsideUnit = 1e-3
     """Probability that noise alone adds an atom."""
     num_sources: AtLeast1 | None = None
     """K, if known: selects K atoms without a stopping test."""
 
 
-class PolarOMP:
-    """Locates sources as the atoms of simultaneous OMP.
+@dataclasses.dataclass(eq=False)
+class PolarOMP(Estimator):
+    """Locates sources as the atoms of simultaneous OMP. The score is T_g / (L sigma^2) of an atom at its selection."""
 
-    Args:
-      scenario: the installation.
-      config: grid and stopping.
-    """
-
-    def __init__(self, scenario: Scenario, config: PolarOMPConfig = PolarOMPConfig()) -> None:
-        self.config = config
-        self.grid = SearchGrid(scenario, config.grid)
-        self.most = config.num_sources or scenario.max_sources
+    config: PolarOMPConfig = PolarOMPConfig()
 
     def explained(self, residuals: np.ndarray, measurement: Measurement, energy: np.ndarray) -> np.ndarray:
         """T_g, [G] float64, from residuals r_l [L, M] and the scene's `SearchGrid.energy` [L, G]."""
@@ -65,7 +52,7 @@ class PolarOMP:
         least = stats.gamma.isf(self.config.false_alarm / energy.shape[1], num_snapshots) * measurement.noise_power
         chosen: list[int] = []
         strength: list[float] = []
-        while len(chosen) < self.most:
+        while len(chosen) < (self.config.num_sources or self.scenario.max_sources):
             explained = self.explained(residuals, measurement, energy)
             explained[chosen] = 0.0
             best = int(explained.argmax())
@@ -78,19 +65,9 @@ class PolarOMP:
             residuals = measurement.snapshots - (basis @ within)[..., 0]
         return chosen, strength
 
-    def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
-        """Locates the sources of one measurement. The score is T_g / (L sigma^2) of an atom at its selection.
-
-        Args:
-          snapshots: [L, M] complex.
-          ris_codes: [L, N] complex.
-          channel: [M, N] complex.
-          snr_db: dB.
-        """
-        chosen, strength = self.pursue(measure(snapshots, ris_codes, channel, snr_db))
+    def report(self, measurement: Measurement) -> SceneReport:
+        chosen, strength = self.pursue(measurement)
         return SceneReport(self.grid.points[chosen], np.array(strength))
 
 
-def polar_omp_localizer(scenario: Scenario, config: PolarOMPConfig = PolarOMPConfig()) -> BatchLocalizer:
-    """`PolarOMP` for batches. The score is the explained power relative to the noise power."""
-    return batch_localizer(PolarOMP(scenario, config).locate, scenario.max_sources)
+polar_omp_localizer = PolarOMP.for_batches

@@ -1,11 +1,18 @@
-"""Outputs of a baseline in the format of the localizer: K_max slots, falling score, NaN in unused slots."""
+"""What the estimators share. Outputs have the format of the localizer: K_max slots, falling score, NaN if unused."""
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from models.baselines.grid import SearchGrid
+from models.baselines.measurement import Measurement, measure
+from models.checked import checked
+from models.covariance_estimator.config import GridConfig
+from models.physics.geometry import Scenario
 from models.physics.steering import source_positions_m
 
 BatchLocalizer = Callable[[Mapping[str, Any]], dict[str, np.ndarray]]
@@ -27,32 +34,58 @@ class SceneReport(NamedTuple):
     position_cov_m2: np.ndarray | None = None
 
 
-def batch_localizer(
-    locate: Callable[[np.ndarray, np.ndarray, np.ndarray, float], SceneReport], max_sources: int
-) -> BatchLocalizer:
-    """Applies `locate` to one scene after the other and stacks the results.
+@checked(frozen=True)
+class GridSearchConfig:
+    """The grid of an estimator."""
 
-    Args:
-      locate: function of snapshots [L, M], ris_codes [L, N], channel [M, N] and snr_db of one scene.
-      max_sources: K_max.
+    grid: GridConfig | None = None
+    """Grid that is searched; default that of the installation."""
 
-    Returns:
-      A function of a batch, which returns num_sources int32 [B]; azimuth_deg, elevation_deg, range_m, score float32
-      [B, K_max]; position_m [B, K_max, 3]; and position_cov_m2 [B, K_max, 3, 3] if the estimator gives it.
-    """
 
-    def localize(scenes: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        inputs = [np.asarray(scenes[key]) for key in INPUTS]
-        return stack_reports([locate(*scene) for scene in zip(*inputs, strict=True)], max_sources)
+@dataclasses.dataclass(eq=False)
+class Estimator:
+    """Locates the sources of one scene. Subclasses define `report` and the type of `config`."""
 
-    return localize
+    scenario: Scenario
+    config: Any
+
+    @functools.cached_property
+    def grid(self) -> SearchGrid:
+        """The grid that is searched."""
+        return SearchGrid(self.scenario, self.config.grid)
+
+    @property
+    def noise_inflation(self) -> float:
+        """c of `measure`."""
+        return 0.0
+
+    def report(self, measurement: Measurement) -> SceneReport:
+        """Locates the sources of a normalised measurement."""
+        raise NotImplementedError
+
+    def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
+        """Locates the sources of one scene: [L, M], [L, N], [M, N] complex, dB."""
+        return self.report(measure(snapshots, ris_codes, channel, snr_db, self.noise_inflation))
+
+    @classmethod
+    def for_batches(cls, *args: Any, **kwargs: Any) -> BatchLocalizer:
+        """Creates the estimator as a function of a batch, which locates the sources of one scene after the other.
+
+        It returns num_sources int32 [B]; azimuth_deg, elevation_deg, range_m, score float32 [B, K_max]; position_m
+        [B, K_max, 3]; and position_cov_m2 [B, K_max, 3, 3] if the estimator gives it.
+        """
+        estimator = cls(*args, **kwargs)
+
+        def localize(scenes: Mapping[str, Any]) -> dict[str, np.ndarray]:
+            inputs = [np.asarray(scenes[key]) for key in INPUTS]
+            reports = [estimator.locate(*scene) for scene in zip(*inputs, strict=True)]
+            return stack_reports(reports, estimator.scenario.max_sources)
+
+        return localize
 
 
 def stack_reports(reports: list[SceneReport], max_sources: int) -> dict[str, np.ndarray]:
-    """Converts reports of B scenes to the outputs of the localizer.
-
-    Keeps the `max_sources` highest scores per scene.
-    """
+    """Converts reports of B scenes to the outputs of the localizer: the `max_sources` highest scores of each scene."""
     stacked: dict[str, list[np.ndarray]] = {}
     for report in reports:
         order = np.argsort(-report.score, kind="stable")[:max_sources]

@@ -12,28 +12,22 @@ update. Expectation maximisation has the same fixed points but needs many times 
 Nannuru et al., "Sparse Bayesian learning with multiple dictionaries", 2019.
 """
 
+import dataclasses
+
 import numpy as np
 import scipy.ndimage
 
-from models.baselines.grid import SearchGrid, squared
-from models.baselines.measurement import Measurement, measure
+from models.baselines.grid import squared
+from models.baselines.measurement import Measurement
 from models.baselines.peaks import grid_peaks
-from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.baselines.report import Estimator, GridSearchConfig, SceneReport
 from models.checked import AtLeast1, Positive, checked
-from models.covariance_estimator.config import GridConfig
-from models.physics.geometry import Scenario
 
 
 @checked(frozen=True)
-class SBLConfig:
-    """Settings of iterations and peaks.
+class SBLConfig(GridSearchConfig):
+    """Settings of iterations and peaks."""
 
-    Raises:
-      ValueError: a field is out of its range.
-    """
-
-    grid: GridConfig | None = None
-    """Grid of the powers and of the reported positions; default that of the installation."""
     iterations: AtLeast1 = 12
     """Number of fixed-point iterations."""
     prune: Positive = 1e-3
@@ -45,17 +39,11 @@ class SBLConfig:
     """K, if known: reports the K highest peaks."""
 
 
-class SBL:
-    """Locates sources as the peaks of the powers from sparse Bayesian learning.
+@dataclasses.dataclass(eq=False)
+class SBL(Estimator):
+    """Locates sources as the peaks of the powers. The score is gamma q summed over a peak and its neighbours."""
 
-    Args:
-      scenario: the installation.
-      config: iterations and peaks.
-    """
-
-    def __init__(self, scenario: Scenario, config: SBLConfig = SBLConfig()) -> None:
-        self.config = config
-        self.grid = SearchGrid(scenario, config.grid)
+    config: SBLConfig = SBLConfig()
 
     def slopes(self, gamma: np.ndarray, measurement: Measurement, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """v and q [P] float64 of the grid points `points` [P], which have powers gamma [P]; all others are zero."""
@@ -86,16 +74,8 @@ class SBL:
         everywhere[points] = strength
         return everywhere.reshape(self.grid.shape)
 
-    def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
-        """Locates the sources of one measurement. The score is gamma q summed over a peak and its neighbours.
-
-        Args:
-          snapshots: [L, M] complex.
-          ris_codes: [L, N] complex.
-          channel: [M, N] complex.
-          snr_db: dB.
-        """
-        strength = self.strengths(measure(snapshots, ris_codes, channel, snr_db))
+    def report(self, measurement: Measurement) -> SceneReport:
+        strength = self.strengths(measurement)
         known = self.config.num_sources
         summed = scipy.ndimage.convolve(strength, np.ones((3, 3, 3)), mode="constant").ravel()
         peaks = grid_peaks(strength, np.finfo(float).tiny)
@@ -105,6 +85,4 @@ class SBL:
         return SceneReport(self.grid.points[peaks], summed[peaks])
 
 
-def sbl_localizer(scenario: Scenario, config: SBLConfig = SBLConfig()) -> BatchLocalizer:
-    """`SBL` for batches. The score is gamma q summed over a peak and its neighbours."""
-    return batch_localizer(SBL(scenario, config).locate, scenario.max_sources)
+sbl_localizer = SBL.for_batches

@@ -8,28 +8,23 @@ new source a of power gamma has exactly the log-likelihood ratio
     alpha_l = a^H Phi_l^H S_l^-1 Phi_l a,    b_l = |a^H Phi_l^H S_l^-1 y_l|^2.
 """
 
+import dataclasses
+
 import numpy as np
 
 from models.baselines.crb import position_bound
-from models.baselines.grid import SearchGrid, squared
+from models.baselines.grid import squared
 from models.baselines.likelihood import PARAMETERS, Likelihood, evaluate_likelihood, source_columns, whitening
-from models.baselines.measurement import Measurement, measure
-from models.baselines.report import BatchLocalizer, SceneReport, batch_localizer
+from models.baselines.measurement import Measurement
+from models.baselines.report import Estimator, GridSearchConfig, SceneReport
 from models.checked import AtLeast1, NotNegative, Positive, checked
-from models.covariance_estimator.config import GridConfig
-from models.physics.geometry import FieldOfView, RISArray, Scenario
+from models.physics.geometry import FieldOfView, RISArray
 
 
 @checked(frozen=True)
-class SequentialMLConfig:
-    """Settings of search, refinement and stopping.
+class SequentialMLConfig(GridSearchConfig):
+    """Settings of search, refinement and stopping."""
 
-    Raises:
-      ValueError: a field is out of its range.
-    """
-
-    grid: GridConfig | None = None
-    """Grid of the search for a new source; default that of the installation."""
     min_llr: Positive = 15.0
     """Smallest log-likelihood ratio of a source, when it is added and at the end."""
     noise_inflation: NotNegative = 0.0
@@ -51,11 +46,8 @@ _POWER_STEPS = 6
 def best_power_llr(alpha: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Log-likelihood ratio of a new source at its best power, and the log of that power, by Fisher scoring.
 
-    Args:
-      alpha, b: [L, G] float64, defined in the module's docstring.
-
-    Returns:
-      log-likelihood ratio [G] and log power [G], float64; zero and minus infinity where it does not rise at zero power.
+    alpha and b are [L, G] float64, see the module's docstring; the results are [G], zero and minus infinity where the
+    ratio does not rise at zero power.
     """
     excess = (b - alpha).sum(axis=0)  # slope of the log-likelihood ratio at zero power
     useful = np.flatnonzero(excess > 0)
@@ -77,19 +69,11 @@ def best_power_llr(alpha: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.nda
 def refine(
     parameters: np.ndarray, measurement: Measurement, array: RISArray, view: FieldOfView, config: SequentialMLConfig
 ) -> tuple[np.ndarray, Likelihood]:
-    """Joint maximum likelihood of K sources inside the field of view, by damped Fisher scoring.
+    """Joint maximum likelihood of K sources [K, 4] inside the field of view, by damped Fisher scoring.
 
     A parameter at its limit is fixed if the step would leave the field of view. A step is accepted if the likelihood
-    does not fall; otherwise the damping increases.
-
-    Args:
-      parameters: initial sources, [K, 4] float64, see `evaluate_likelihood`.
-      measurement: the scene.
-      array, view: the installation.
-      config: tolerance and largest number of steps.
-
-    Returns:
-      The sources [K, 4] and the likelihood at them.
+    does not fall; otherwise the damping increases. Returns the sources, see `evaluate_likelihood`, and the likelihood
+    at them.
     """
     limits = np.array([view.azimuth, view.elevation, view.inverse_range, _LOG_POWER_LIMITS])
     low, high = limits.T
@@ -118,17 +102,15 @@ def refine(
     return parameters, current
 
 
-class SequentialML:
-    """Locates the sources of a scene one after the other by maximum likelihood.
+@dataclasses.dataclass(eq=False)
+class SequentialML(Estimator):
+    """Locates the sources one after the other, with covariances. The score is the log-likelihood ratio of a source."""
 
-    Args:
-      scenario: the installation.
-      config: search, refinement and stopping.
-    """
+    config: SequentialMLConfig = SequentialMLConfig()
 
-    def __init__(self, scenario: Scenario, config: SequentialMLConfig = SequentialMLConfig()) -> None:
-        self.scenario, self.config = scenario, config
-        self.grid = SearchGrid(scenario, config.grid)
+    @property
+    def noise_inflation(self) -> float:
+        return self.config.noise_inflation
 
     def estimate(self, measurement: Measurement) -> tuple[np.ndarray, Likelihood]:
         """The sources of a scene [K, 4], see `evaluate_likelihood`, and the likelihood at them."""
@@ -147,16 +129,7 @@ class SequentialML:
             parameters, current = self._refine(np.delete(parameters, current.llr.argmin(), axis=0), measurement)
         return parameters, current
 
-    def locate(self, snapshots: np.ndarray, ris_codes: np.ndarray, channel: np.ndarray, snr_db: float) -> SceneReport:
-        """Locates the sources of one measurement. The score is the log-likelihood ratio of a source.
-
-        Args:
-          snapshots: [L, M] complex.
-          ris_codes: [L, N] complex.
-          channel: [M, N] complex.
-          snr_db: dB.
-        """
-        measurement = measure(snapshots, ris_codes, channel, snr_db, self.config.noise_inflation)
+    def report(self, measurement: Measurement) -> SceneReport:
         parameters, likelihood = self.estimate(measurement)
         size = parameters.size
         covariance = position_bound(likelihood.fisher.reshape(size, size), parameters).covariance_m2
@@ -165,15 +138,9 @@ class SequentialML:
     def best_grid_source(
         self, parameters: np.ndarray, measurement: Measurement, energy: np.ndarray
     ) -> np.ndarray | None:
-        """Grid point and power with the largest log-likelihood ratio, given the present sources.
+        """Grid point and power [4] with the largest log-likelihood ratio, given the present sources [K, 4].
 
-        Args:
-          parameters: present sources, [K, 4] float64.
-          measurement: the scene.
-          energy: `SearchGrid.energy` of the scene, [L, G].
-
-        Returns:
-          The new source, [4] float64, or None if no source increases the likelihood.
+        `energy` is the `SearchGrid.energy` of the scene. None if no source increases the likelihood.
         """
         columns = source_columns(parameters, measurement, self.scenario.array)
         white = whitening(2.0 * columns[:, :, -1], measurement.noise_power)
@@ -188,6 +155,4 @@ class SequentialML:
         return refine(parameters, measurement, self.scenario.array, self.scenario.field_of_view, self.config)
 
 
-def sequential_ml_localizer(scenario: Scenario, config: SequentialMLConfig = SequentialMLConfig()) -> BatchLocalizer:
-    """`SequentialML` for batches, with position_cov_m2. The score is the log-likelihood ratio."""
-    return batch_localizer(SequentialML(scenario, config).locate, scenario.max_sources)
+sequential_ml_localizer = SequentialML.for_batches

@@ -31,11 +31,7 @@ from models.physics.steering import steering_norm2
 
 
 class GridState(NamedTuple):
-    """State after a grid stage.
-
-    gamma: powers on the grid, [B, G] float32.
-    maps: the maps from which gamma was computed.
-    """
+    """Powers gamma on the grid after a grid stage, [B, G] float32, and the maps from which it was computed."""
 
     gamma: tf.Tensor
     maps: LikelihoodMaps
@@ -52,12 +48,9 @@ class Prediction(NamedTuple):
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class GridCorrection(keras.layers.Layer):
-    """A small 3-D CNN from likelihood maps to a log-correction of gamma; the output is zero before training.
+    """A 3-D CNN of `depth` convolutions with `width` channels on `shape` (azimuth, elevation, range) cells.
 
-    Args:
-      width: number of hidden channels.
-      depth: number of convolutions.
-      shape: (azimuth, elevation, range) cells.
+    It maps likelihood maps to a log-correction of gamma, which is zero before training.
     """
 
     def __init__(self, width: int, depth: int, shape: tuple[int, int, int], **kwargs) -> None:
@@ -83,17 +76,9 @@ class GridCorrection(keras.layers.Layer):
 
 
 def grid_features(state: GridState, observation: Observation, shape: tuple[int, int, int]) -> tf.Tensor:
-    """Features of a grid stage, inputs of `GridCorrection`.
+    """Features of a grid stage, inputs of `GridCorrection`: [B, *shape, NUM_FEATURES] float32.
 
     Log v/q and its positive part, log(1 + log-likelihood ratio), log gamma q, log Newton power, log q, log noise power.
-
-    Args:
-      state: powers and maps.
-      observation: B scenes.
-      shape: (azimuth, elevation, range) cells.
-
-    Returns:
-      [B, *shape, NUM_FEATURES] float32.
     """
     v, q = state.maps
     floor = 1e-6
@@ -118,10 +103,6 @@ NUM_FEATURES = 7
 @keras.saving.register_keras_serializable("ris_mvdr")
 class Backbone(keras.Model):
     """Keras model that estimates R_pred from a measurement.
-
-    Args:
-      scenario: the installation.
-      config: architecture and settings.
 
     Examples:
       >>> backbone = Backbone(Scenario(), BackboneConfig())
@@ -163,13 +144,10 @@ class Backbone(keras.Model):
         return cls(stored(config["scenario"], Scenario), stored(config["config"], BackboneConfig))
 
     def split(self, gamma: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Splits gamma into its strongest grid points and an even remainder.
+        """Splits gamma [B, G] into its strongest grid points and an even remainder.
 
-        Args:
-          gamma: [B, G] float32.
-
-        Returns:
-          unit-norm steering vectors [B, N, P] complex64, powers [B, P] and the remaining power per element [B] float32.
+        Returns unit-norm steering vectors [B, N, P] complex64, powers [B, P] and the remaining power per element [B]
+        float32.
         """
         powers, indices = tf.math.top_k(gamma, self.config.active_atoms, sorted=False)
         atoms = tf.linalg.matrix_transpose(tf.gather(self.dictionary.vectors, indices))

@@ -9,12 +9,7 @@ Structure = TypeVar("Structure", bound=tuple)
 
 
 def take_scenes(values: Structure, scenes: tf.Tensor) -> Structure:
-    """Selects scenes by index.
-
-    Args:
-      values: a (nested) named tuple of tensors [B, ...].
-      scenes: indices, [S] integer; may be empty.
-    """
+    """Selects scenes by their indices [S], which may be empty, from (nested) named tuples of tensors [B, ...]."""
     return tf.nest.map_structure(lambda value: tf.gather(value, scenes), values)
 
 
@@ -36,14 +31,7 @@ def in_groups(
 ) -> tf.Tensor:
     """Applies `work` to `size` scenes at a time. Saves memory where its intermediate results are large.
 
-    Args:
-      work: maps values of S scenes [S, ...] to [S, width] float32, each scene independently.
-      values: [B, ...].
-      width: length of the result of a scene.
-      size: largest number of scenes at a time.
-
-    Returns:
-      [B, width] float32.
+    `work` maps values [S, ...] to [S, width] float32, each scene independently; the result is [B, width].
     """
     num_scenes = tf.shape(values)[0]
     done = tf.TensorArray(tf.float32, size=-(-num_scenes // size), infer_shape=False, element_shape=[None, width])
@@ -58,12 +46,7 @@ def in_groups(
 def in_halves(work: tf.types.experimental.ConcreteFunction, values: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
     """Applies `work` to both halves of a batch in parallel. Most of its operations are too small to use two cores.
 
-    Args:
-      work: maps tensors [S, ...] of S scenes to named tensors [S, ...], each scene independently.
-      values: tensors [B, ...] with B >= 1; a single scene is not divided.
-
-    Returns:
-      Named tensors [B, ...].
+    `work` maps tensors [S, ...] to named tensors [S, ...], each scene independently. A single scene is not divided.
     """
     num_scenes = tf.shape(values[0])[0]
     parts = tf.minimum(num_scenes, 2)

@@ -12,11 +12,7 @@ NotPositive = Annotated[float, Interval(le=0)]
 
 @checked(frozen=True)
 class GridConfig:
-    """Number of cells of the polar grid. Grid points are the centres of the cells.
-
-    Raises:
-      ValueError: an axis has fewer than three cells.
-    """
+    """Number of cells of the polar grid. Grid points are the centres of the cells."""
 
     num_azimuth: Cells = 22
     """Cells in sin(azimuth)."""
@@ -43,13 +39,7 @@ class GridConfig:
 
 @checked(frozen=True)
 class RefinementConfig:
-    """Off-grid refinement and greedy selection of the atoms.
-
-    All log-likelihood ratios are in nats.
-
-    Raises:
-      ValueError: a field is out of its range.
-    """
+    """Off-grid refinement and greedy selection of the atoms. All log-likelihood ratios are in nats."""
 
     spare_atoms: AtLeast0 = 3
     """Atom slots beyond K_max, for reflections and false detections that later steps remove."""
@@ -93,11 +83,7 @@ class RefinementConfig:
 
 @checked(frozen=True)
 class StartConfig:
-    """The start network, which selects the first atoms from the peaks of the last grid stage.
-
-    Raises:
-      ValueError: a field is out of its range.
-    """
+    """The start network, which selects the first atoms from the peaks of the last grid stage."""
 
     candidates: AtLeast1 = 12
     """Number of peaks that the network reads."""
@@ -111,11 +97,7 @@ class StartConfig:
 
 @checked(frozen=True)
 class BackboneConfig:
-    """Architecture and settings of the backbone.
-
-    Raises:
-      ValueError: a field is out of its range.
-    """
+    """Architecture and settings of the backbone."""
 
     stages: AtLeast1 = 1
     """Number of grid stages. The first one is cheap because its S_l is the same for all snapshots. A later one costs as

@@ -20,7 +20,8 @@ from models.physics.steering import steering_norm2, steering_vectors
 _VECTORS_AT_ONCE, _MATRICES_AT_ONCE = 256, 4
 
 
-def _cell_centres(limits: Sequence[float] | np.ndarray, cells: int) -> np.ndarray:
+def cell_centres(limits: Sequence[float] | np.ndarray, cells: int) -> np.ndarray:
+    """Centres of equal cells between two limits, [cells] float64."""
     low, high = limits
     return low + (high - low) * (np.arange(cells) + 0.5) / cells
 
@@ -32,10 +33,6 @@ class PolarDictionary:
     complex64. If surface and field of view are mirror symmetric (symmetry.py), only the grid points of one quadrant are
     multiplied, separately for each parity.
 
-    Args:
-      array, field_of_view: the installation.
-      config: number of cells.
-
     Attributes:
       azimuth, elevation: [G] float32, radians; range index fastest.
       inverse_range: [G] float32, 1/m.
@@ -45,9 +42,9 @@ class PolarDictionary:
 
     def __init__(self, array: RISArray, field_of_view: FieldOfView, config: GridConfig = GridConfig()) -> None:
         self.config, self.array, self.field_of_view = config, array, field_of_view
-        sin_azimuth = _cell_centres(np.sin(field_of_view.azimuth), config.num_azimuth)
-        sin_elevation = _cell_centres(np.sin(field_of_view.elevation), config.num_elevation)
-        inverse_range = _cell_centres(field_of_view.inverse_range, config.num_range)
+        sin_azimuth = cell_centres(np.sin(field_of_view.azimuth), config.num_azimuth)
+        sin_elevation = cell_centres(np.sin(field_of_view.elevation), config.num_elevation)
+        inverse_range = cell_centres(field_of_view.inverse_range, config.num_range)
         grid = np.meshgrid(np.arcsin(sin_azimuth), np.arcsin(sin_elevation), inverse_range, indexing="ij")
         with tf.init_scope():
             axes = [tf.constant(axis.ravel(), tf.float64) for axis in grid]
@@ -89,25 +86,17 @@ class PolarDictionary:
         return tf.cast(cell, tf.int32), place - index
 
     def beam_power(self, vectors: tf.Tensor) -> tf.Tensor:
-        """sum_s |d_g^H z_s|^2 for every grid point.
+        """sum_s |d_g^H z_s|^2 for every grid point: z [B, S, N] complex64 -> [B, G] float32.
 
-        Args:
-          vectors: z, [B, S, N] complex64.
-
-        Returns:
-          [B, G] float32. Takes 8 S N G real operations per scene, a quarter of that with mirror symmetry.
+        Takes 8 S N G real operations per scene, a quarter of that with mirror symmetry.
         """
         size = -(-_VECTORS_AT_ONCE // tf.shape(vectors)[1])
         return in_groups(self._products.beam_power, vectors, self.config.size, size)
 
     def quadratic_form(self, matrix: tf.Tensor) -> tf.Tensor:
-        """d_g^H Q d_g for every grid point.
+        """d_g^H Q d_g for every grid point: Q [B, N, N] complex64, Hermitian -> [B, G] float32.
 
-        Args:
-          matrix: Q, [B, N, N] complex64, Hermitian.
-
-        Returns:
-          [B, G] float32. Takes 8 N^2 G real operations per scene, a sixth of that with mirror symmetry.
+        Takes 8 N^2 G real operations per scene, a sixth of that with mirror symmetry.
         """
         return in_groups(self._products.quadratic_form, matrix, self.config.size, _MATRICES_AT_ONCE)
 
@@ -165,10 +154,7 @@ class _MirroredProducts:
         self.pair_weights = tf.constant(np.stack(weights, axis=1))  # [image, pair]
 
     def _to_basis(self, values: tf.Tensor) -> tf.Tensor:
-        """Transforms the last axis to the parity basis.
-
-        Uses one 2-D matrix product, since a broadcast one aborts in oneDNN.
-        """
+        """Transforms the last axis to the parity basis. A 2-D product, since a broadcast one aborts in oneDNN."""
         rows = tf.reshape(values, [-1, self.array.num_elements])
         return tf.reshape(tf.matmul(rows, self.basis, transpose_b=True), tf.shape(values))
 

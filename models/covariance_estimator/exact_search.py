@@ -19,10 +19,9 @@ from models.physics.observation import Observation
 
 
 class Search(NamedTuple):
-    """Result of `search_grid`.
+    """Log-likelihood ratio at the best power, and that power, [B, G] float32 each.
 
-    llr: log-likelihood ratio at the best power, [B, G] float32; zero where no power increases the likelihood.
-    power: the best power, [B, G] float32.
+    The ratio is zero where no power increases the likelihood.
     """
 
     llr: tf.Tensor
@@ -37,18 +36,10 @@ def effective_rank(channel: tf.Tensor) -> tf.Tensor:
 
 
 def search_grid(observation: Observation, atoms: Atoms, dictionary: PolarDictionary, directions: int) -> Search:
-    """Computes the log-likelihood ratio of a new atom at every grid point.
+    """Log-likelihood ratios and best powers of a new atom at every grid point, given the atoms in S_l.
 
-    Processes one scene after the other, because a map of all snapshots and grid points is large.
-
-    Args:
-      observation: B scenes.
-      atoms: the atoms that S_l already contains.
-      dictionary: the grid.
-      directions: number of dominant directions of the channel that are used.
-
-    Returns:
-      Log-likelihood ratios and powers.
+    Uses this number of dominant directions of the channel. Processes one scene after the other, because a map of all
+    snapshots and grid points is large.
     """
     channel = observation.channel
     _, vectors = tf.linalg.eigh(tf.matmul(channel, channel, adjoint_b=True))

@@ -24,18 +24,8 @@ from models.physics.observation import Observation
 from models.physics.path_loss import log_evidence
 
 
-class _Unexplained(NamedTuple):
-    """The part of the measurement that the atoms do not explain.
-
-    basis: U_l, [B, L, M, A] complex64.
-    snapshots: S_l^-1 y_l, [B, L, M] complex64.
-    """
-
-    basis: tf.Tensor
-    snapshots: tf.Tensor
-
-
-def _unexplained(observation: Observation, atoms: Atoms, array: RISArray) -> _Unexplained:
+def _unexplained(observation: Observation, atoms: Atoms, array: RISArray) -> tuple[tf.Tensor, tf.Tensor]:
+    """U_l, [B, L, M, A] complex64, and S_l^-1 y_l, [B, L, M] complex64."""
     response = observation.respond(atoms.steering(array) * tf.cast(tf.sqrt(atoms.powers()), tf.complex64)[:, None])
     noise = tf.cast(atoms.noise_power, tf.complex64)[:, None, None, None]
     identity = tf.eye(atoms.active.shape[-1], dtype=tf.complex64)
@@ -43,29 +33,22 @@ def _unexplained(observation: Observation, atoms: Atoms, array: RISArray) -> _Un
     basis = tf.linalg.adjoint(tf.linalg.triangular_solve(chol, tf.linalg.adjoint(response)))
     snapshots = observation.snapshots[..., None]
     residual = snapshots - tf.matmul(basis, tf.matmul(basis, snapshots, adjoint_a=True))
-    return _Unexplained(basis, (residual / noise)[..., 0])
+    return basis, (residual / noise)[..., 0]
 
 
 def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: RefinementConfig) -> Atoms:
-    """Finds the peak of the unexplained power with the largest log-likelihood ratio.
+    """The peak of the unexplained power with the largest log-likelihood ratio, of `config.candidates` peaks.
 
-    Args:
-      observation: B scenes.
-      atoms: refined atoms.
-      dictionary: the grid.
-      config: number of peaks to test, and the threshold.
-
-    Returns:
-      One atom per scene, [B, 1]; active if its log-likelihood ratio exceeds `config.prune_llr`.
+    One atom per scene, [B, 1]; active if its log-likelihood ratio exceeds `config.prune_llr`.
     """
-    unexplained = _unexplained(observation, atoms, dictionary.array)
-    power_map = dictionary.beam_power(observation.back_project(unexplained.snapshots))
+    basis, residual = _unexplained(observation, atoms, dictionary.array)
+    power_map = dictionary.beam_power(observation.back_project(residual))
     indices, _ = grid_peaks(power_map, dictionary, config.candidates)
     response = observation.respond(tf.linalg.matrix_transpose(tf.gather(dictionary.vectors, indices)))
-    inside = tf.matmul(unexplained.basis, response, adjoint_a=True)
+    inside = tf.matmul(basis, response, adjoint_a=True)
     energy = tf.reduce_sum(tf.abs(response) ** 2, axis=2) - tf.reduce_sum(tf.abs(inside) ** 2, axis=2)
     alpha = tf.maximum(energy, 1e-6) / atoms.noise_power[:, None, None]
-    b = tf.abs(tf.einsum("blm,blmc->blc", tf.math.conj(unexplained.snapshots), response)) ** 2
+    b = tf.abs(tf.einsum("blm,blmc->blc", tf.math.conj(residual), response)) ** 2
     powers = best_power(alpha, b)
     llr, best = tf.math.top_k(llr_at(powers, alpha, b), 1)
     indices, powers = (tf.gather(values, best, batch_dims=1) for values in (indices, powers))
@@ -75,13 +58,10 @@ def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionar
 def best_grid_points(
     observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: RefinementConfig
 ) -> Atoms:
-    """Finds the local maxima of the log-likelihood ratio over all grid points. Arguments as for `best_peak`.
+    """The `config.low_rank_branches` highest maxima of the log-likelihood ratio over the grid, as alternative atoms.
 
     The threshold `config.low_rank_llr` is lower, because with a low-rank channel the log-likelihood ratio falls steeply
     between grid points.
-
-    Returns:
-      `config.low_rank_branches` alternative atoms per scene.
     """
     found = search_grid(observation, atoms, dictionary, config.directions)
     indices, llr = grid_peaks(found.llr, dictionary, config.low_rank_branches)
@@ -118,10 +98,7 @@ def path_loss_evidence(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
 
 
 def _filled(atoms: Atoms, new: Atoms) -> tuple[Atoms, tf.Tensor]:
-    """Keeps the strongest old and new atoms, in as many slots as before.
-
-    Also returns if a new one is kept, [B] bool.
-    """
+    """Keeps the strongest old and new atoms, in as many slots as before; also if a new one is kept, [B] bool."""
     parameters = tf.concat([atoms.parameters, new.parameters], axis=1)
     active = tf.concat([atoms.active, new.active], axis=1)
     num_atoms = atoms.active.shape[-1]
@@ -149,9 +126,6 @@ def add_atoms(
       dictionary: the grid.
       refinement: refines after each addition; its config limits the rounds.
       low_rank: scenes with a low-rank channel, [B] bool.
-
-    Returns:
-      The atoms and the likelihood at them.
     """
     config = refinement.config
     if config.additions == 0:
@@ -183,15 +157,8 @@ def _refine_alternatives(
 ) -> tuple[tf.Tensor, Atoms, Evaluation]:
     """Adds each alternative atom, refines, and keeps the best alternative of each scene.
 
-    Args:
-      problem: the whole batch.
-      scenes: indices of the scenes to work on, [S].
-      base: their present atoms.
-      new: alternatives, [S, C].
-      steps: Fisher scoring steps.
-
-    Returns:
-      The scenes that got an atom, as ascending indices [T] into `scenes`, their atoms and the likelihood at them.
+    `scenes` [S] are the scenes to work on, `base` their present atoms, `new` the alternatives [S, C]. Returns the
+    scenes that got an atom, as ascending indices [T] into `scenes`, their atoms and the likelihood at them.
     """
     observation, _, refinement = problem
     branches = new.active.shape[-1]

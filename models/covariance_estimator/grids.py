@@ -14,9 +14,7 @@ _LEAST_CELLS = 3  # a peak needs neighbours on both sides
 def default_grid(array: RISArray, field_of_view: FieldOfView, density: int = 1) -> GridConfig:
     """The default grid: cells of 0.475 beam widths, and of 2.1 lambda / D^2 in inverse range.
 
-    Args:
-      array, field_of_view: the installation. The grid of the default one is 22 x 13 x 10.
-      density: factor on the number of cells along each axis.
+    `density` multiplies the number of cells along each axis. The grid of the default installation is 22 x 13 x 10.
     """
     limits = (np.sin(field_of_view.azimuth), np.sin(field_of_view.elevation), field_of_view.inverse_range)
     spans = np.array([high - low for low, high in limits])

@@ -104,13 +104,7 @@ def _fisher(rows: tf.Tensor, products: tf.Tensor) -> tf.Tensor:
 def evaluate_atoms(observation: Observation, atoms: Atoms, array: RISArray) -> Evaluation:
     """Evaluates the likelihood, its derivatives and the log-likelihood ratio of each atom.
 
-    Args:
-      observation: B scenes of L snapshots and M antennas.
-      atoms: A atoms per scene.
-      array: the surface.
-
-    Returns:
-      The evaluation. Takes about 8 L M N 4A real operations per scene, and 8 L (4A)^2 (M + A) on small matrices.
+    Takes about 8 L M N 4A real operations per scene, and 8 L (4A)^2 (M + A) on small matrices.
     """
     num_snapshots, num_antennas = tf.shape(observation.snapshots)[1], observation.channel.shape[1]
     num_atoms = tf.shape(atoms.active)[-1]

@@ -14,11 +14,8 @@ _POWER_STEPS = 4
 def best_power(alpha: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """The power that maximises the log-likelihood ratio of a new atom, by Fisher scoring in the log power.
 
-    Args:
-      alpha, b: [B, L, C] float32, defined in the module's docstring.
-
-    Returns:
-      [B, C] float32, positive. Undefined where no power increases the likelihood, that is sum_l b_l <= sum_l alpha_l.
+    alpha and b [B, L, C] float32 -> [B, C] float32, positive. Undefined where no power increases the likelihood, that
+    is sum_l b_l <= sum_l alpha_l.
     """
     excess = tf.reduce_sum(b - alpha, axis=1)
     log_power = tf.math.log(tf.maximum(excess, 1e-6) / tf.reduce_sum(alpha**2, axis=1))

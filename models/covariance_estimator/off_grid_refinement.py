@@ -48,10 +48,7 @@ def parameter_limits(
 ) -> Limits:
     """Limits of the parameters: the field of view plus a margin, and noise powers around the reported ones.
 
-    Args:
-      array, field_of_view: the installation.
-      reported: reported noise power, [B] float32.
-      noise_range_db: lowest and highest noise power relative to the reported one, dB.
+    `reported` is the reported noise power, [B] float32; `noise_range_db` is relative to it, dB.
     """
     low_w, high_w = field_of_view.inverse_range
     wider = array.relative_resolution
@@ -101,7 +98,6 @@ def _placeholder(atoms: Atoms) -> Evaluation:
 
 
 def _cropped(state: _State, count: tf.Tensor) -> _State:
-    """The state of the first `count` slots."""
     return _State(first_slots(state.atoms, count), state.damping, with_slots(state.evaluation, count))
 
 
@@ -126,13 +122,10 @@ def _advance(
     first: tf.Tensor,
     stop: tf.Tensor,
 ) -> tuple[_State, tf.Tensor]:
-    """Takes the steps `first` to `stop` - 1.
+    """Takes the steps `first` to `stop` - 1. Also returns which scenes have converged, [B] bool.
 
     Step -1 does not move: it evaluates the likelihood. A converged scene takes one last step without evaluation, so
     that the result does not depend on when it converged.
-
-    Returns:
-      The state, and which scenes have converged, [B] bool.
     """
     limits = parameter_limits(array, field_of_view, observation.noise_power, config.noise_range_db)
 
@@ -173,13 +166,12 @@ def refine_atoms(
     """Joint Fisher scoring of the atoms of a scene, with accept or reject per scene and pruning.
 
     Two atoms on one source both have a low log-likelihood ratio and are pruned together. The next round of greedy
-    selection adds one of them again.
+    selection adds one of them again. Parameters stay within a margin of the field of view.
 
     Args:
       observation: B scenes.
       atoms: initial atoms.
-      array, field_of_view: the installation. Parameters stay within a margin of the field of view.
-      config: pruning, and the additional steps of scenes that have not converged.
+      array, field_of_view, config: the installation, and the settings.
       steps: number of steps of all scenes, with one likelihood evaluation each. A tensor must be at least one if
         `config.settling_steps` is zero.
       prune_llr: replaces `config.prune_llr`.
@@ -245,15 +237,9 @@ def is_grid_peak(volume: tf.Tensor) -> tf.Tensor:
 
 
 def grid_peaks(score: tf.Tensor, dictionary: PolarDictionary, count: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The highest 3 x 3 x 3 local maxima of a map.
+    """The highest 3 x 3 x 3 local maxima of a map [B, G] float32.
 
-    Args:
-      score: the map, [B, G] float32.
-      dictionary: the grid.
-      count: number of peaks.
-
-    Returns:
-      indices [B, count] int32 into the grid, and the scores [B, count] float32; -inf if there are fewer maxima.
+    Returns their indices [B, count] int32 and values [B, count] float32; -inf if there are fewer maxima.
     """
     volume = tf.reshape(score, [-1, *dictionary.config.shape])
     peaks = tf.where(is_grid_peak(volume), volume, np.float32(-np.inf))
@@ -264,14 +250,9 @@ def grid_peaks(score: tf.Tensor, dictionary: PolarDictionary, count: int) -> tup
 def atoms_at(
     indices: tf.Tensor, powers: tf.Tensor, active: tf.Tensor, noise_power: tf.Tensor, dictionary: PolarDictionary
 ) -> Atoms:
-    """Creates atoms at grid points.
+    """Creates atoms at grid points: indices [B, A] int32, active [B, A] bool, noise_power [B] float32.
 
-    Args:
-      indices: grid points, [B, A] int32.
-      powers: [B, A] float32, of the unit-norm columns of the dictionary. Converted to powers of the steering vectors.
-      active: [B, A] bool.
-      noise_power: [B] float32.
-      dictionary: the grid.
+    `powers` [B, A] float32 are those of the unit-norm columns; they are converted to powers of the steering vectors.
     """
     axes = (dictionary.azimuth, dictionary.elevation, dictionary.inverse_range)
     coordinates = [tf.gather(axis, indices) for axis in axes]

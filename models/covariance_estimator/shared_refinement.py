@@ -14,9 +14,6 @@ class SharedRefinement:
 
     A localizer refines four times. Inlining every call would make the graph a third larger, and slower to trace, load
     and start.
-
-    Args:
-      array, field_of_view, config: see `refine_atoms`.
     """
 
     def __init__(self, array: RISArray, field_of_view: FieldOfView, config: RefinementConfig) -> None:

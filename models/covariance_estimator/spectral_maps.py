@@ -22,13 +22,7 @@ class LikelihoodMaps(NamedTuple):
     def log_likelihood_ratio(self, num_snapshots: tf.Tensor) -> tf.Tensor:
         """Log-likelihood ratio of a source at each grid point at its best power: L (u - 1 - log u), u = v/q > 1.
 
-        Exact if q is the same for every snapshot, otherwise an approximation that ranks well.
-
-        Args:
-          num_snapshots: L, integer scalar.
-
-        Returns:
-          [B, G] float32.
+        [B, G] float32. Exact if q is the same for every snapshot, otherwise an approximation that ranks well.
         """
         ratio = tf.maximum(self.v / self.q, 1.0)
         return tf.cast(num_snapshots, ratio.dtype) * (ratio - 1.0 - tf.math.log(ratio))
@@ -39,13 +33,7 @@ class LikelihoodMaps(NamedTuple):
 
 
 def diffuse_maps(observation: Observation, dictionary: PolarDictionary, diffuse_power: tf.Tensor) -> LikelihoodMaps:
-    """Maps for R = c I, for which S = c H H^H + sigma^2 I is the same in every snapshot.
-
-    Args:
-      observation: B scenes.
-      dictionary: the grid.
-      diffuse_power: c, [B] float32.
-    """
+    """Maps for R = c I with c [B] float32, for which S = c H H^H + sigma^2 I is the same in every snapshot."""
     channel = observation.channel
     covariance = tf.cast(diffuse_power, channel.dtype)[:, None, None] * tf.matmul(channel, channel, adjoint_b=True)
     noise = tf.cast(observation.noise_power, channel.dtype)[:, None, None]
@@ -71,13 +59,7 @@ def atom_maps(
 ) -> LikelihoodMaps:
     """Maps for R = A diag(powers) A^H + diffuse_power I.
 
-    Args:
-      observation: B scenes.
-      dictionary: the grid.
-      atoms: A, [B, N, P] complex64.
-      powers: [B, P] float32, at least zero.
-      diffuse_power: [B] float32.
-      noise_power: [B] float32.
+    A is [B, N, P] complex64; powers [B, P], diffuse_power and noise_power [B] are float32, at least zero.
     """
     channel = observation.channel
     complex_dtype = channel.dtype

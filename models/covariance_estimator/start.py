@@ -69,14 +69,9 @@ def _neighbourhoods(values: tf.Tensor, cells: tf.Tensor, shape: tuple[int, int, 
 def find_candidates(
     gamma: tf.Tensor, maps: LikelihoodMaps, noise_power: tf.Tensor, dictionary: PolarDictionary, count: int
 ) -> Candidates:
-    """Finds the highest peaks of gamma q and computes their features.
+    """Finds the T = `count` highest peaks of gamma q and computes their features.
 
-    Args:
-      gamma: powers on the grid, [B, G] float32.
-      maps: the maps from which gamma was computed.
-      noise_power: sigma^2, [B] float32.
-      dictionary: the grid.
-      count: T, number of peaks.
+    `gamma` is [B, G] float32, `maps` are those from which it was computed, `noise_power` is sigma^2, [B] float32.
     """
     shape = dictionary.config.shape
     indices, values = grid_peaks(gamma * maps.q, dictionary, count)
@@ -116,11 +111,7 @@ def find_candidates(
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class StartNetwork(keras.layers.Layer):
-    """Message-passing network from `Candidates` to a `Start`; its outputs are zero before training.
-
-    Args:
-      config: size of the network.
-    """
+    """Message-passing network from `Candidates` to a `Start`; its outputs are zero before training."""
 
     def __init__(self, config: StartConfig = StartConfig(), **kwargs) -> None:
         super().__init__(**kwargs)
@@ -158,17 +149,9 @@ def started_atoms(
     count: int,
     min_presence: float,
 ) -> Atoms:
-    """Converts the most probable candidates to atoms, with the network's offsets and powers.
+    """Converts the `count` <= T most probable candidates to atoms, with the network's offsets and powers.
 
-    Args:
-      candidates, start: inputs and outputs of the network for the same scenes.
-      noise_power: sigma^2, [B] float32.
-      dictionary: the grid.
-      count: number of atoms per scene, at most T.
-      min_presence: smallest probability of being a source at which a candidate becomes active.
-
-    Returns:
-      Atoms, [B, count].
+    Atoms with a lower probability than `min_presence` are inactive. `noise_power` is sigma^2, [B] float32.
     """
     logits, order = tf.math.top_k(tf.where(candidates.valid, start.logits, -np.float32(np.inf)), count)
     offsets, log_power, indices = (

@@ -10,11 +10,7 @@ from models.physics.config import PathLossConfig
 
 @checked(frozen=True)
 class DecisionConfig:
-    """Thresholds and gates of the decision.
-
-    Raises:
-      ValueError: a field is out of its range.
-    """
+    """Thresholds and gates of the decision."""
 
     min_score: Probability = 0.4
     """Smallest score (probability of being a hit) of a reported source; about half the expected F1."""
@@ -27,11 +23,7 @@ class DecisionConfig:
 
 @checked(frozen=True)
 class InflationConfig:
-    """How much the mismatch ratio increases the covariances.
-
-    Raises:
-      ValueError: `max_factor` is below one.
-    """
+    """How much the mismatch ratio increases the covariances."""
 
     max_factor: Annotated[float, Interval(ge=1)] = 30.0
     """Largest factor; 1 always reports the inverse Fisher information."""

@@ -79,8 +79,7 @@ def decide(
     """Computes posterior estimates and scores of the atoms.
 
     Args:
-      atoms: atoms at the maximum of the likelihood, [B, A].
-      evaluation: the likelihood at them.
+      atoms, evaluation: atoms at the maximum of the likelihood, [B, A], and the likelihood at them.
       view: support of the prior.
       config: gates, and the prior of the transmit powers.
       inflation: factor of each atom's covariance relative to the inverse Fisher information, [B, A] float32, at least

@@ -42,23 +42,14 @@ def score_features(
     observation: Observation,
     scenario: Scenario,
 ) -> tf.Tensor:
-    """Features of each candidate, inputs of `ScoreCorrection`.
+    """Features of each candidate, inputs of `ScoreCorrection`: [B, A, NUM_FEATURES] float32, zero for inactive atoms.
 
     In this order: logit of the score; log of the log-likelihood ratio; log ratio of estimated to reported noise power;
     log of the reported noise power; log of the range, scaled to at most 10; log of the position's standard deviation
     relative to the gate; the same relative to the range; log power relative to the strongest candidate; number of
     candidates relative to K_max; log distance to the nearest stronger candidate in beam widths; log of its relative
     power; log of the channel's effective rank, since a low-rank channel leaves ambiguous positions; log of the mismatch
-    ratio. All are scaled to order one.
-
-    Args:
-      decision, atoms, evaluation: the candidates, [B, A]; results and inputs of `models.decision.decision.decide`.
-      mismatch: their mismatch ratios, [B, A] float32.
-      observation: B scenes.
-      scenario: the installation, units of the features.
-
-    Returns:
-      [B, A, NUM_FEATURES] float32; zero for inactive atoms.
+    ratio. All are scaled to order one. The installation gives the units. The mismatch ratios are [B, A] float32.
     """
     powers, active = atoms.powers(), atoms.active
     variance = tf.linalg.diag_part(decision.position_cov_m2)
@@ -98,12 +89,9 @@ def _resolution(scenario: Scenario) -> np.ndarray:
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class ScoreCorrection(keras.layers.Layer):
-    """A small network from the features of a candidate to corrections of its score and covariance.
+    """A network with two hidden layers of `width` units, from `score_features` to corrections of score and covariance.
 
     Its outputs are zero before training.
-
-    Args:
-      width: number of units of each of the two hidden layers.
     """
 
     def __init__(self, width: int = 24, **kwargs) -> None:
@@ -116,14 +104,7 @@ class ScoreCorrection(keras.layers.Layer):
         build_in_turn([*self.hidden, self.readout], input_shape)
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """Computes the corrections of the logit of the score and of the log of the covariance.
-
-        Args:
-          features: [..., NUM_FEATURES] float32, see `score_features`.
-
-        Returns:
-          [..., 2] float32.
-        """
+        """Corrections of the logit of the score and of the log of the covariance: [..., NUM_FEATURES] -> [..., 2]."""
         to_logit, log_stretch = tf.unstack(in_turn([*self.hidden, self.readout], features), axis=-1)
         return tf.stack([to_logit, tf.clip_by_value(log_stretch, *_LOG_STRETCH)], axis=-1)
 

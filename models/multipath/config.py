@@ -5,11 +5,7 @@ from models.checked import AtLeast0, AtLeast1, Positive, checked
 
 @checked(frozen=True)
 class MultipathConfig:
-    """Search for reflected paths of the sources.
-
-    Raises:
-      ValueError: a field is out of its range.
-    """
+    """Search for reflected paths of the sources."""
 
     max_paths: AtLeast1 = 16
     """Largest number of reflected paths per scene."""

@@ -124,8 +124,7 @@ def _grown(
 ) -> tuple[Atoms, Paths, tf.Tensor, tf.Tensor]:
     """The model that a round tries: merges two coherent atoms where `merges` [B] allows it, or adds new paths.
 
-    Returns:
-      atoms, paths, and for each scene if the model changed and if two atoms were merged, [B] bool.
+    Also returns for each scene if the model changed and if two atoms were merged, [B] bool.
     """
     atoms, paths, _, unmixed, scores = state
     weak, path, llr = coherent_pair(atoms, paths, unmixed, scores, grid.array)
@@ -209,7 +208,7 @@ def _in_rounds(
     refinement: RefinementConfig,
     config: MultipathConfig,
 ) -> _State:
-    """Runs rounds for the scenes that may have reflections, until none of them changes. Returns the updated `known`."""
+    """Runs rounds for the scenes that may have reflections, until none of them changes."""
     atoms, paths, _, unmixed, scores = known
     pair = coherent_pair(atoms, paths, unmixed, scores, grid.array)[2] > config.min_llr
     may_have_paths = pair | may_reflect(observation, atoms, unmixed, scores, grid, _SCREENING_SHARE * config.min_llr)

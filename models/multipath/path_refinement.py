@@ -117,19 +117,10 @@ def refine_paths(
     config: MultipathConfig,
     prune_llr: float,
 ) -> PathState:
-    """Joint Fisher scoring of atoms and path amplitudes.
+    """Joint Fisher scoring of atoms and path amplitudes, from the given ones.
 
-    The last step prunes instead of moving, if anything is prunable.
-
-    Step -1 does not move: it evaluates the likelihood.
-
-    Args:
-      observation: B scenes.
-      atoms, paths: initial sources and paths.
-      array: the surface.
-      limits: limits of the parameters.
-      config: number of steps, and the threshold for paths.
-      prune_llr: threshold for atoms.
+    Step -1 does not move: it evaluates the likelihood. The last step prunes instead of moving, if anything is prunable:
+    atoms below `prune_llr` and paths below `config.min_llr`.
     """
 
     def body(step: tf.Tensor, state: PathState) -> tuple[tf.Tensor, PathState]:

@@ -36,9 +36,6 @@ BEYOND = 0.9
 class PathGrid:
     """Directions half a beam width apart over the half space in front of the surface, at a few inverse ranges.
 
-    Args:
-      array: the surface.
-
     Attributes:
       points: [G, 3] float32: azimuth, elevation (radians), inverse range (1/m).
       vectors: steering vectors, [G, N] complex64.
@@ -77,18 +74,15 @@ def path_scores(observation: Observation, unmixed: Unmixed) -> tf.Tensor:
 def mismatch_ratio(
     observation: Observation, atoms: Atoms, paths: Paths, unmixed: Unmixed, scores: tf.Tensor, array: RISArray
 ) -> tf.Tensor:
-    """Variance of the score with respect to the element phases, relative to the variance from noise alone.
+    """Variance of the score with respect to the element phases, relative to that from noise alone: [B, A] float32.
 
     The derivative of the NLL with respect to the phase of element n in a source's column a is 2 Im(a_n^* w_n), with w_k
-    as in `path_scores`. If the model is correct, these derivatives have the variance f |a_n|^2 / N with
-    f = 2 sum_l G(s_lk, s_lk) tr(Phi_l^H S_l^-1 Phi_l), and the ratio is one with standard deviation (2 / N)^(1/2). Any
-    error of the column increases it: reflections too weak to find, elements that are displaced, dead or out of phase, a
-    channel error. The position only affects the phases. The variances of its score and of its estimate therefore grow
-    by the same ratio: the sandwich covariance F^-1 V F^-1 (White 1982) is this ratio times F^-1. The ratio is corrected
-    for the fitted parameters of the source and half of those of each path.
-
-    Returns:
-      [B, A] float32.
+    as in `path_scores`. If the model is correct, these derivatives have the variance f |a_n|^2 / N with f = 2 sum_l
+    G(s_lk, s_lk) tr(Phi_l^H S_l^-1 Phi_l), and the ratio is one with standard deviation (2 / N)^(1/2). Any error of the
+    column increases it: reflections too weak to find, elements that are displaced, dead or out of phase, a channel
+    error. The position only affects the phases. The variances of its score and of its estimate therefore grow by the
+    same ratio: the sandwich covariance F^-1 V F^-1 (White 1982) is this ratio times F^-1. The ratio is corrected for
+    the fitted parameters of the source and half of those of each path.
     """
     vectors = atoms.steering(array)
     turns = tf.math.imag(tf.math.conj(vectors) * scores)
@@ -170,13 +164,7 @@ def search_paths(
 ) -> FoundPaths:
     """Finds the paths with the largest log-likelihood ratios, at most `per_source` per source and `count` per scene.
 
-    Args:
-      observation: B scenes.
-      atoms: the sources by their direct paths.
-      unmixed: results of `unmix`.
-      scores: results of `path_scores`.
-      grid: directions to search.
-      per_source, count: limits of the number of paths.
+    `unmixed` and `scores` are the results of `unmix` and `path_scores`.
     """
     num_atoms = atoms.active.shape[-1]
     volume = tf.reshape(power_map(scores, atoms, grid), [-1, *grid.shape])
@@ -205,11 +193,9 @@ def coherent_pair(
 ) -> tuple[tf.Tensor, Paths, tf.Tensor]:
     """The pair of atoms per scene with the most similar symbols; the weaker atom j becomes a path of the stronger one.
 
-    The log-likelihood ratio is that of adding a part of the column of atom j to source k. With independent symbols it
-    is exponentially distributed with unit mean. With equal symbols it is near the number of snapshots, at high SNR.
-
-    Returns:
-      j [B] int32, the path [B, 1], and the log-likelihood ratio [B] float32; zero if no pair can be one source.
+    Returns j [B] int32, the path [B, 1], and the log-likelihood ratio [B] float32 of adding a part of the column of
+    atom j to source k; zero if no pair can be one source. With independent symbols it is exponentially distributed with
+    unit mean. With equal symbols it is near the number of snapshots, at high SNR.
     """
     num_atoms = atoms.active.shape[-1]
     columns = atoms.steering(array) * tf.cast(tf.sqrt(atoms.powers()), tf.complex64)[:, None]

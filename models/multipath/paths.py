@@ -147,16 +147,11 @@ def _slopes(atoms: Atoms, paths: Paths, array: RISArray) -> tf.Tensor:
 
 
 def _path_llr(white_source: tf.Tensor, white_path: tf.Tensor, white_snapshots: tf.Tensor) -> tf.Tensor:
-    """Log-likelihood ratio of a path b of the source s.
+    """Log-likelihood ratio of a path b of the source s, [B, P] float32.
 
-    Without the path, S becomes S - s s^H + (s - b)(s - b)^H = S + [s, b] K [s, b]^H with K = [[0, -1], [-1, 1]]. With
-    W = K^-1 + [s, b]^H S^-1 [s, b] and u = [s, b]^H S^-1 y the log-likelihood ratio is log(-|W|) - u^H W^-1 u.
-
-    Args:
-      white_source, white_path: S^(-1/2) s and S^(-1/2) b of each path, [B, L, M, P]. white_snapshots: [B, L, M, 1].
-
-    Returns:
-      [B, P] float32.
+    Without the path, S becomes S - s s^H + (s - b)(s - b)^H = S + [s, b] K [s, b]^H with K = [[0, -1], [-1, 1]]. With W
+    = K^-1 + [s, b]^H S^-1 [s, b] and u = [s, b]^H S^-1 y the log-likelihood ratio is log(-|W|) - u^H W^-1 u. The
+    arguments are S^(-1/2) s and S^(-1/2) b of each path, [B, L, M, P], and of the snapshots, [B, L, M, 1].
     """
     first = tf.reduce_sum(tf.abs(white_source) ** 2, axis=2) - 1.0
     off = tf.reduce_sum(tf.math.conj(white_source) * white_path, axis=2) - 1.0
@@ -172,16 +167,9 @@ def _path_llr(white_source: tf.Tensor, white_path: tf.Tensor, white_snapshots: t
 def evaluate_paths(
     observation: Observation, atoms: Atoms, paths: Paths, array: RISArray
 ) -> tuple[PathEvaluation, Unmixed]:
-    """Evaluates the likelihood of sources with several paths.
+    """Evaluates the likelihood of sources, whose direct paths are the atoms, with several paths.
 
-    Args:
-      observation: B scenes.
-      atoms: the direct paths of the sources, [B, A], with their log powers.
-      paths: the reflected paths.
-      array: the surface.
-
-    Returns:
-      The evaluation and the estimated symbols.
+    Also returns the estimated symbols.
     """
     num_atoms, num_paths = atoms.active.shape[-1], paths.active.shape[-1]
     of_source = tf.cast(paths.of_source(num_atoms), tf.complex64)  # [B, P, A]

@@ -48,15 +48,10 @@ class LowRankCovariance(NamedTuple):
 
 
 def shrinkage_coefficient(snr_db: tf.Tensor, num_snapshots: tf.Tensor, config: ShrinkageConfig) -> tf.Tensor:
-    """alpha = clip(base_alpha / 1e-3 * f(SNR) * sqrt(16 / L)).
+    """alpha = clip(base_alpha / 1e-3 * f(SNR) * sqrt(16 / L)), [B], the dtype of snr_db, in [min_alpha, max_alpha].
 
-    Args:
-      snr_db: [B] float32 or float64, dB.
-      num_snapshots: L, integer scalar.
-      config: base_alpha and the limits.
-
-    Returns:
-      [B], the dtype of snr_db, in [min_alpha, max_alpha]. docs/conventions.md has the table of f.
+    `snr_db` is [B] float32 or float64, dB; `num_snapshots` is L, an integer scalar. docs/conventions.md has the table
+    of f.
     """
     snr_db = tf.convert_to_tensor(snr_db)
     step = tf.reduce_sum([tf.cast(snr_db < level, tf.int32) for level in _SNR_STEPS_DB], axis=0)
@@ -87,7 +82,7 @@ def effective_covariance(
 
     Returns:
       [B, N, N], the dtype of covariance, trace N. The smallest eigenvalue is at least alpha if R is positive
-      semi-definite.
+        semi-definite.
     """
     covariance = _hermitian_unit_trace(covariance)
     alpha = tf.cast(shrinkage_coefficient(snr_db, num_snapshots, config), covariance.dtype)[:, None, None]
@@ -100,15 +95,7 @@ def effective_low_rank(
     num_snapshots: tf.Tensor,
     config: ShrinkageConfig = ShrinkageConfig(),
 ) -> LowRankCovariance:
-    """`effective_covariance` of a low-rank R, without forming R.
-
-    Args:
-      covariance: R, of B scenes.
-      snr_db, num_snapshots, config: as for `effective_covariance`.
-
-    Returns:
-      R_eff, with trace N.
-    """
+    """`effective_covariance` of a low-rank R, without forming R. The result has trace N."""
     num_elements = tf.cast(tf.shape(covariance.factor)[-2], covariance.floor.dtype)
     to_unit_trace = num_elements / covariance.trace()
     alpha = tf.cast(shrinkage_coefficient(snr_db, num_snapshots, config), covariance.floor.dtype)
@@ -120,16 +107,7 @@ def effective_low_rank(
 def hybrid_covariance(predicted: tf.Tensor, sampled: tf.Tensor, beta: float, num_antennas: int) -> tf.Tensor:
     """(1 - beta) R_pred + beta R_samp, both scaled to trace N, for users who have a sample covariance.
 
-    The localizer does not use this function: its beta is 0.
-
-    Args:
-      predicted: R_pred, [B, N, N] complex.
-      sampled: R_samp, [B, N, N] complex.
-      beta: weight of R_samp, in [0, 1].
-      num_antennas: M; one snapshot adds at most M to the rank of R_samp.
-
-    Returns:
-      [B, N, N], trace N.
+    The localizer does not use this function: its beta is 0. R_pred and R_samp are [B, N, N] complex.
 
     Raises:
       ValueError: beta is outside [0, 1].

@@ -42,9 +42,6 @@ class RISArray:
     Element n = iv * num_horizontal + ih (horizontal index fastest) lies at
     p_n = (0, (ih - (num_horizontal-1)/2 + index_offset) d, (iv - (num_vertical-1)/2 + index_offset) d),
     unless `positions_m` gives the positions.
-
-    Raises:
-      ValueError: a field is out of its range.
     """
 
     num_horizontal: AtLeast1 = 12
@@ -133,11 +130,7 @@ class RISArray:
 
 @checked(frozen=True)
 class FieldOfView:
-    """The region in which sources are simulated, searched and decided on. Degrees and metres.
-
-    Raises:
-      ValueError: a limit is out of its range.
-    """
+    """The region in which sources are simulated, searched and decided on. Degrees and metres."""
 
     azimuth_deg: Annotated[tuple[_Angle, _Angle], Ascending] = (-60.0, 60.0)
     elevation_deg: Annotated[tuple[_Angle, _Angle], Ascending] = (-30.0, 30.0)
@@ -176,11 +169,7 @@ class FieldOfView:
 
 @checked(frozen=True)
 class Scenario:
-    """What the estimator knows of the installation before any measurement.
-
-    Raises:
-      ValueError: a count is less than one.
-    """
+    """What the estimator knows of the installation before any measurement."""
 
     array: RISArray = RISArray()
     field_of_view: FieldOfView = FieldOfView()

@@ -94,9 +94,7 @@ def observe(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_
     """Normalises a measurement.
 
     Args:
-      snapshots: [B, L, M] complex64, any scale.
-      ris_codes: [B, L, N] complex64.
-      channel: [B, M, N] complex64, any scale.
+      snapshots, ris_codes, channel: [B, L, M], [B, L, N] and [B, M, N] complex64; snapshots and channel at any scale.
       snr_db: [B] float32, mean |y without noise|^2 / sigma^2, dB.
 
     Returns:

@@ -54,12 +54,7 @@ class RangePosteriors(NamedTuple):
 def path_loss_factor(candidates: RangePosteriors, config: PathLossConfig) -> tf.Tensor:
     """Likelihood ratio of each range node given all other sources, against a flat prior on the power.
 
-    Args:
-      candidates: A sources per scene.
-      config: prior of the transmit powers.
-
-    Returns:
-      [B, A, n] float32, positive; one if `unrelated_share` is one.
+    [B, A, n] float32, positive; one if `unrelated_share` is one.
     """
     level = candidates.log_power + 2.0 * tf.math.log(candidates.range_m)
     density = _density(level, candidates.log_power_variance[..., None], config)
@@ -75,14 +70,8 @@ def path_loss_factor(candidates: RangePosteriors, config: PathLossConfig) -> tf.
 def log_evidence(level: tf.Tensor, variance: tf.Tensor, active: tf.Tensor, config: PathLossConfig) -> tf.Tensor:
     """Log evidence of the path-loss law for all levels of a scene, against flat priors on the log powers.
 
-    Args:
-      level: estimated log p + 2 log r, [B, A] float32.
-      variance: its variance, [B, A] float32.
-      active: which sources count, [B, A] bool.
-      config: prior of the transmit powers.
-
-    Returns:
-      [B] float32; zero without sources.
+    [B] float32; zero without sources. `level` and `variance` are those of the estimates of log p + 2 log r, [B, A]
+    float32; `active` [B, A] bool tells which sources count.
     """
     message, _ = _messages(_density(level, variance, config), tf.cast(active, tf.float32), config)
     mean = math.log(_LEVELS.size)
@@ -96,15 +85,9 @@ def _density(level: tf.Tensor, variance: tf.Tensor, config: PathLossConfig) -> t
 
 
 def _messages(density: tf.Tensor, exists: tf.Tensor, config: PathLossConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """Log messages from each source to spread and common level, and the matrix of `_spreading`.
+    """Log messages from each source to spread and common level, [B, A, spread, t], and the matrix of `_spreading`.
 
-    Args:
-      density: [B, A, t], see `_density`.
-      exists: [B, A], probability that the source is real.
-      config: prior of the transmit powers.
-
-    Returns:
-      messages [B, A, spread, t] and the matrix [spread, t, t'].
+    `density` is that of `_density`, [B, A, t]; `exists` is the probability that a source is real, [B, A].
     """
     spreading = tf.constant(_spreading(config))
     lawful = (1.0 - config.unrelated_share) * LOG_POWER_WIDTH

@@ -94,19 +94,12 @@ def _vectors(azimuth: tf.Tensor, elevation: tf.Tensor, paths: _Paths, array: RIS
 
 
 def steering_vectors(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray) -> tf.Tensor:
-    """Steering vectors a, defined in the module's docstring.
+    """Steering vectors a, defined in the module's docstring: [...] -> [..., N] complex64 or complex128.
 
-    The Fresnel form is equation (3) of Cui and Dai, "Channel estimation for extremely large-scale MIMO", 2022, extended
-    to a plane; it approximates the phase only. docs/conventions.md defines the axes and the index order.
-
-    Args:
-      azimuth: [...] float32 or float64, radians.
-      elevation: [...], same dtype, radians.
-      inverse_range: [...], same dtype, 1/m.
-      array: the surface.
-
-    Returns:
-      [..., N] complex64 or complex128; unit norm if `array.has_unit_modulus`.
+    Azimuth, elevation (radians) and inverse range (1/m) are float32 or float64. The norm is one if
+    `array.has_unit_modulus`. The Fresnel form is equation (3) of Cui and Dai, "Channel estimation for extremely
+    large-scale MIMO", 2022, extended to a plane; it approximates the phase only. docs/conventions.md defines the axes
+    and the index order.
     """
     azimuth, elevation = tf.convert_to_tensor(azimuth), tf.convert_to_tensor(elevation)
     paths = _paths(_direction(azimuth, elevation), inverse_range, array)
@@ -124,11 +117,7 @@ def steering_jacobian(
         ds/d phi = -w p . u_phi / s,    ds/d theta = -w p . u_theta / s,    ds/dw = (w |p|^2 - u . p) / s,
         log|a| = -([amplitude] + e) log s + e log(cos phi cos theta) - log(N) / 2.
 
-    Args:
-      azimuth, elevation, inverse_range, array: as for `steering_vectors`.
-
-    Returns:
-      a [..., N] and da [..., 3, N], complex64 or complex128; derivatives per radian, per radian and per 1/m.
+    Returns a [..., N] and da [..., 3, N], complex64 or complex128; derivatives per radian, per radian and per 1/m.
     """
     azimuth, elevation = tf.convert_to_tensor(azimuth), tf.convert_to_tensor(elevation)
     to = _direction(azimuth, elevation)
@@ -153,10 +142,7 @@ def _modulus_slopes(
     paths: _Paths,
     array: RISArray,
 ) -> tf.Tensor:
-    """Derivatives of log|a_n| [..., 3, N] with respect to azimuth, elevation and inverse range.
-
-    `by_azimuth` and `by_elevation` are p . u_phi and p . u_theta, [..., N].
-    """
+    """Derivatives of log|a_n| [..., 3, N]; `by_azimuth` and `by_elevation` are p . u_phi and p . u_theta, [..., N]."""
     by_distance = -_distance_exponent(array) / tf.square(paths.distance)
     slopes = [
         -paths.w * by_azimuth * by_distance,
@@ -170,10 +156,7 @@ def _modulus_slopes(
 
 
 def steering_norm2(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray) -> tf.Tensor:
-    """a^H a, [...] real: power that the surface receives per unit of source power; one for unit modulus.
-
-    Arguments as for `steering_vectors`.
-    """
+    """a^H a, [...] real: power that the surface receives per unit of source power; one for unit modulus."""
     azimuth = tf.convert_to_tensor(azimuth)
     if array.has_unit_modulus:
         return tf.ones_like(azimuth)
@@ -183,10 +166,7 @@ def steering_norm2(azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.T
 def unit_norm_jacobian(
     azimuth: tf.Tensor, elevation: tf.Tensor, inverse_range: tf.Tensor, array: RISArray
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """b = a / |a| and its derivatives db = (da - b Re(b^H da)) / |a|.
-
-    Arguments and shapes are those of `steering_jacobian`.
-    """
+    """b = a / |a| and its derivatives db = (da - b Re(b^H da)) / |a|, in the shapes of `steering_jacobian`."""
     vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
     if array.has_unit_modulus:
         return vectors, slopes
@@ -197,14 +177,9 @@ def unit_norm_jacobian(
 
 
 def source_positions_m(azimuth: tf.Tensor, elevation: tf.Tensor, range_m: tf.Tensor) -> tf.Tensor:
-    """Cartesian positions q = r (cos theta cos phi, cos theta sin phi, sin theta).
+    """Cartesian positions q = r (cos theta cos phi, cos theta sin phi, sin theta): [...] -> [..., 3], metres.
 
-    Args:
-      azimuth, elevation: [...] real, radians.
-      range_m: [...], same dtype, metres.
-
-    Returns:
-      [..., 3], same dtype: x, y, z, metres.
+    Azimuth and elevation are in radians, the range is in metres; all have the same real dtype.
     """
     return tf.stack(
         [

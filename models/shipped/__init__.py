@@ -12,11 +12,7 @@ _INPUTS = (".toml", ".keras")
 
 
 def shipped_path(name: str | Path) -> Path:
-    """Path of a file or folder of the repository.
-
-    Args:
-      name: path relative to the root of the repository, such as "docs/installations".
-    """
+    """Path of a file or folder of the repository, given relative to its root, such as "docs/installations"."""
     here = _FOLDER / name
     return (here if here.exists() else _PACKAGES / name).resolve()
 

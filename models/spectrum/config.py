@@ -9,11 +9,7 @@ from models.checked import AtLeast1, InsideUnit, Positive, checked
 
 @checked(frozen=True)
 class DetectionConfig:
-    """Peak search on the MVDR spectrum.
-
-    Raises:
-      ValueError: a field is out of its range.
-    """
+    """Peak search on the MVDR spectrum."""
 
     candidates: AtLeast1 = 8
     """Number of grid maxima that are polished."""
@@ -32,11 +28,7 @@ class DetectionConfig:
 
 @checked(frozen=True)
 class GuardRails:
-    """Sanity limits of a volume (MVDR spectrum or heat map).
-
-    Raises:
-      ValueError: a field is out of its range.
-    """
+    """Sanity limits of a volume (MVDR spectrum or heat map)."""
 
     max_share: InsideUnit = 0.05
     """Largest share of cells above the level; a volume with more is saturated."""
@@ -46,11 +38,7 @@ class GuardRails:
 
 @checked(frozen=True)
 class RefinerConfig:
-    """Architecture of the refiner.
-
-    Raises:
-      ValueError: a field is out of its range.
-    """
+    """Architecture of the refiner."""
 
     width: AtLeast1 = 16
     """Channels of the hidden layers."""

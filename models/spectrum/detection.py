@@ -40,14 +40,8 @@ def polish_peaks(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Minimises b^H R^-1 b = |R^-1/2 b|^2, b = a / |a|, from each point by damped Gauss-Newton.
 
-    Args:
-      points: [B, T, 3] float32: azimuth, elevation (radians), inverse range (1/m).
-      covariance: R_eff of B scenes.
-      mvdr: gives the array and the field of view.
-      steps: number of evaluations after the first.
-
-    Returns:
-      points [B, T, 3] inside the field of view, and P at them [B, T] float32.
+    The points are [B, T, 3] float32: azimuth, elevation (radians), inverse range (1/m). Makes `steps` evaluations after
+    the first. Returns points inside the field of view, and P at them [B, T] float32.
     """
     factor = white_factor(covariance)
     view = mvdr.field_of_view
@@ -94,19 +88,10 @@ def find_peaks(
     starts: Starts | None = None,
     spectrum: tf.Tensor | None = None,
 ) -> Peaks:
-    """Finds the peaks of the MVDR spectrum of R_eff.
+    """Finds the peaks of the MVDR spectrum of R_eff: T = config.candidates + S per scene, strongest first.
 
-    Two sources closer than the grid spacing share a grid maximum. `starts` allows both peaks to be found.
-
-    Args:
-      covariance: R_eff of B scenes.
-      mvdr: gives grid, array and field of view.
-      config: the search.
-      starts: additional initial points.
-      spectrum: mvdr(covariance), if already computed.
-
-    Returns:
-      T = config.candidates + S peaks per scene, strongest first.
+    Two sources closer than the grid spacing share a grid maximum. `starts` allows both peaks to be found. `spectrum` is
+    mvdr(covariance), if already computed.
     """
     dictionary = mvdr.dictionary
     spectrum = mvdr(covariance) if spectrum is None else spectrum

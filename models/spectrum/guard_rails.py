@@ -9,13 +9,7 @@ from models.spectrum.config import GuardRails
 def within_rails(rails: GuardRails, volume: tf.Tensor, level: float | tf.Tensor) -> tf.Tensor:
     """True if the volume of a scene is finite, not flat (a cell exceeds the level), not saturated and not crowded.
 
-    Args:
-      rails: limits for saturated and crowded.
-      volume: [B, azimuth, elevation, range] float32.
-      level: smallest value at a source.
-
-    Returns:
-      [B] bool.
+    [B, azimuth, elevation, range] float32 -> [B] bool. The level is the smallest value at a source.
     """
     axes = (1, 2, 3)
     finite = tf.reduce_all(tf.math.is_finite(volume), axis=axes)

@@ -29,15 +29,7 @@ def white_factor(covariance: LowRankCovariance) -> tf.Tensor:
 
 
 def inverse_quadratic(covariance: tf.Tensor | LowRankCovariance, vectors: tf.Tensor) -> tf.Tensor:
-    """a^H R^-1 a.
-
-    Args:
-      covariance: R, positive definite, [B, N, N] complex or low rank.
-      vectors: a, [B, N, G] or [N, G], same dtype.
-
-    Returns:
-      [B, G] real.
-    """
+    """a^H R^-1 a, [B, G] real, of a [B, N, G] or [N, G] and R [B, N, N] positive definite, or low rank."""
     if isinstance(covariance, LowRankCovariance):
         explained = tf.matmul(white_factor(covariance), vectors, adjoint_a=True)
         norm2 = tf.reduce_sum(tf.abs(vectors) ** 2, axis=-2)
@@ -50,11 +42,7 @@ def inverse_quadratic(covariance: tf.Tensor | LowRankCovariance, vectors: tf.Ten
 
 @keras.saving.register_keras_serializable("ris_mvdr")
 class MVDR(keras.layers.Layer):
-    """MVDR spectrum on a polar grid. Has no weights; differentiable with respect to R.
-
-    Args:
-      array, field_of_view: the installation.
-      grid: points at which the spectrum is evaluated.
+    """MVDR spectrum on the points of a polar grid. Has no weights; differentiable with respect to R.
 
     Examples:
       >>> MVDR(RISArray(), FieldOfView(), GridConfig())(r_eff).shape  # [B, N, N] -> [B, azimuth, elevation, range]

@@ -31,12 +31,9 @@ class Proposals(NamedTuple):
 
 
 def proposals(heat_map: HeatMap, dictionary: PolarDictionary, count: int) -> Proposals:
-    """Finds the highest local maxima of the heat map and adds the offsets of their cells.
+    """The `count` highest local maxima of a heat map on the dictionary's grid, plus the offsets of their cells.
 
-    Args:
-      heat_map: logits and offsets on the dictionary's grid.
-      dictionary: the grid, and the field of view that limits the points.
-      count: T, number of proposals.
+    The points are inside the field of view.
     """
     presence = tf.reshape(tf.sigmoid(heat_map.logits), [-1, dictionary.config.size])
     indices, values = grid_peaks(presence, dictionary, count)
@@ -55,16 +52,9 @@ def _near(points: tf.Tensor, others: tf.Tensor, valid: tf.Tensor, dictionary: Po
 
 
 def rate_peaks(peaks: Peaks, heat_map: HeatMap, shown: Proposals, dictionary: PolarDictionary) -> Proposals:
-    """Rates the peaks of a spectrum by the presence in their cells, and adds proposals that are not near a peak.
+    """Rates the peaks [B, S] by the presence in their cells, and adds proposals [B, T] that are not near a peak.
 
-    Args:
-      peaks: [B, S].
-      heat_map: logits and offsets on the dictionary's grid.
-      shown: proposals of the heat map, [B, T].
-      dictionary: the grid.
-
-    Returns:
-      The T proposals with the highest presence.
+    Returns the T proposals with the highest presence.
     """
     cell, _ = dictionary.locate(peaks.points)
     presence = tf.reshape(tf.sigmoid(heat_map.logits), [-1, dictionary.config.size])
@@ -76,16 +66,7 @@ def rate_peaks(peaks: Peaks, heat_map: HeatMap, shown: Proposals, dictionary: Po
 
 
 def join_proposals(atoms: Atoms, shown: Proposals, dictionary: PolarDictionary) -> Atoms:
-    """Adds proposals that are not near an atom to the free slots.
-
-    Args:
-      atoms: atoms from the peaks of the spectrum, [B, A].
-      shown: proposals, [B, T].
-      dictionary: grid of the heat map.
-
-    Returns:
-      Atoms, [B, A].
-    """
+    """Adds proposals that are not near an atom to the free slots. The dictionary is the grid of the heat map."""
     new = (shown.presence > 0.0) & ~_near(shown.points, atoms.parameters[..., :3], atoms.active, dictionary)
     log_power = tf.fill([*tf.unstack(tf.shape(new)), 1], math.log(_FIRST_POWER))
     parameters = tf.where(new[..., None], tf.concat([shown.points, log_power], axis=-1), 0.0)

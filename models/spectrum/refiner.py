@@ -84,7 +84,7 @@ def refiner_features(
     observation: Observation,
     dictionary: PolarDictionary,
 ) -> tf.Tensor:
-    """Features of the refiner.
+    """Features of the refiner, [B, *grid, NUM_FEATURES] float32.
 
     The maximum and the mean of the log contrast over each cell, the peaks in their cells, the maps of the backbone, and
     the inverse range. All are of order one. Only the maps of the backbone have gradients.
@@ -97,9 +97,6 @@ def refiner_features(
       state: the last grid stage of the backbone.
       observation: B scenes.
       dictionary: the grid of the backbone.
-
-    Returns:
-      [B, *grid, NUM_FEATURES] float32.
     """
     shape = dictionary.config.shape
     inverse_range = tf.reshape(dictionary.inverse_range / tf.reduce_max(dictionary.inverse_range), [1, *shape, 1])
@@ -113,9 +110,6 @@ def refiner_features(
 @keras.saving.register_keras_serializable("ris_mvdr")
 class SpectrumRefiner(keras.Model):
     """A small 3-D CNN from `refiner_features` to a heat map. Before training the heat map contains no source.
-
-    Args:
-      config: architecture.
 
     Attributes:
       min_presence: smallest presence of a source. A weight that validation sets instead of gradients.

@@ -252,7 +252,7 @@ def test_pseudo_inverse_spectrum_is_its_definition(noisy: Measurement) -> None:
 
 @pytest.mark.parametrize("projection", ["matched_filter", "pseudo_inverse"])
 def test_back_projection_finds_a_source_on_its_grid(projection: str) -> None:
-    config = BackProjectionConfig(projection, GRID, depth_db=0.0)
+    config = BackProjectionConfig(projection=projection, grid=GRID, depth_db=0.0)
     back_projection = BackProjection(SCENARIO, config)
     source = back_projection.grid.points[[512]]
     received = Installation(5).receive(np.append(source, [[0.0]], axis=1), 1e-3)

@@ -43,12 +43,7 @@ class RISSnapshotsConfig(tfds.core.BuilderConfig):
 
     @classmethod
     def of(cls, name: str, wanted: SceneSet) -> "RISSnapshotsConfig":
-        """Returns the config of a set.
-
-        Args:
-          name: name of the set, or of one of another size; NAME@FILE for another installation.
-          wanted: the set, for its sizes.
-        """
+        """Returns the config with the sizes of a set, and its name; NAME@FILE for another installation."""
         return cls(name=name, train=wanted.train, validation=wanted.validation, test=wanted.test)
 
     def __post_init__(self) -> None:
