@@ -34,11 +34,7 @@ def latest_blessed(base_path: Path | None, candidate: str) -> Version | None:
 
 
 def expected_fingerprint(options: BlessOptions) -> Fingerprint:
-    """Everything that determines the verdict, except the latest blessed model, which changes with every push.
-
-    Raises:
-      FileNotFoundError, ValueError: the scenes, the model or the thresholds do not exist.
-    """
+    """Everything that determines the verdict, except the latest blessed model, which changes with every push."""
     version = latest_version(options.saved_model)
     inputs = scenes_inputs(options.data_dir, options.config)
     inputs["the model"] = Input(model_digest(version), version)
@@ -47,12 +43,8 @@ def expected_fingerprint(options: BlessOptions) -> Fingerprint:
 
 
 def judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Evaluates and writes the verdict, or reads an existing one that is still valid; returns the record.
-
-    Raises:
-      Differs: the folder holds a verdict made with other options or inputs.
-      ValueError, OSError: an input does not exist, or the split has too few test scenes.
-    """
+    """Evaluates and writes the verdict, or reads an existing one that is still valid; returns the record. Raises
+    `Differs` if the folder holds a verdict made with other options or inputs."""
     with making(options.run_dir, expected_fingerprint(options), logger) as run:
         if run.state != "done" or not stands(options):
             run.begin(options)
@@ -109,11 +101,7 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _block(options: BlessOptions, config: str) -> tuple[int, int]:
-    """First and past-the-end index of the reserved test scenes.
-
-    Raises:
-      ValueError: the split has fewer scenes.
-    """
+    """First and past-the-end index of the reserved test scenes; ValueError if the split has fewer."""
     size = scene_set(config).sizes["test"]
     if options.scenes > size:
         raise ValueError(f"--scenes: expected at most {size}, the test scenes of {config}, got {options.scenes}")

@@ -123,11 +123,8 @@ def calibrate_with_channel(
 
 
 def _with_channel_of(files: SceneFiles, stored: StoredCalibration) -> SceneFiles:
-    """Applies the channel correction of a calibration to the scenes, if it has one.
-
-    Raises:
-      ValueError: the channel of the scenes is not the one that the calibration corrects.
-    """
+    """Applies the channel correction of a calibration to the scenes, if it has one; ValueError if it is for another
+    channel."""
     if stored.channel_correction is None:
         return files
     light = Calibration(stored.element_response, stored.channel, stored.channel_correction, {})
@@ -145,16 +142,8 @@ def update(
     about: Mapping[str, Any] | None = None,
     progress: Progress = _quiet,
 ) -> CalibrationResult:
-    """Adds new scenes to a calibration. Its stored sums are added to theirs, weighted down by `forget` per new scene.
-
-    Args:
-      model, files, settings, anchors, about, progress: as for `calibrate`.
-      old: the calibration.
-      forget: factor by which each new scene reduces the weight of all earlier ones, above 0, at most 1.
-
-    Raises:
-      ValueError: the channel of the scenes is not the one that the calibration corrects.
-    """
+    """Adds new scenes to a calibration. Its stored sums are added to theirs, reduced by the factor `forget` per new
+    scene, above 0, at most 1. Further arguments are those of `calibrate`; ValueError as in `_with_channel_of`."""
     files = _with_channel_of(files, old)
     past = old.sums * forget ** len(files)
     begin = FitState(old.element_response.astype(np.complex128), old.prior, on_all=True)
@@ -168,11 +157,7 @@ def update(
 def scene_scores(
     model: SceneModel, files: SceneFiles, stored: StoredCalibration, progress: Progress = _quiet
 ) -> Iterator[tuple[Sums, np.ndarray]]:
-    """Sums and scores of scenes under a stored calibration, batch by batch; see `SceneModel.summed`.
-
-    Raises:
-      ValueError: the channel of the scenes is not the one that the calibration corrects.
-    """
+    """Sums and scores of scenes under a stored calibration, batch by batch; see `SceneModel.summed`."""
     files = _with_channel_of(files, stored)
     response = stored.element_response.astype(np.complex64)
     sources = Sources.unknown(len(files), model.slots)
@@ -191,11 +176,8 @@ def check(
     config: DriftConfig = DriftConfig(),
     progress: Progress = _quiet,
 ) -> DriftVerdict:
-    """Tests whether a calibration is still valid for the scenes in the files.
-
-    Raises:
-      ValueError: there are too few scenes, or their channel is not the one that the calibration corrects.
-    """
+    """Tests whether a calibration is still valid for the scenes in the files; ValueError if there are too few of
+    them."""
     sums, scores = no_scenes(stored.element_response.size), []
     for part, own in scene_scores(model, files, stored, progress):
         sums += part

@@ -37,7 +37,7 @@ class DriftVerdict:
 def drift_test(
     scores: np.ndarray, information: np.ndarray, covariance: np.ndarray, response: np.ndarray, config: DriftConfig
 ) -> DriftVerdict:
-    """Tests scenes against a stored calibration.
+    """Tests scenes against a stored calibration; ValueError if there are fewer than `LEAST_SCENES`.
 
     Args:
       scores: z of each scene at the stored g, [S, 2N].
@@ -45,9 +45,6 @@ def drift_test(
       covariance: C of the stored g, [2N, 2N].
       response: the stored g, [N] complex.
       config: settings of the test.
-
-    Raises:
-      ValueError: there are fewer than `LEAST_SCENES` scenes.
     """
     if len(scores) < LEAST_SCENES:
         raise ValueError(f"--check: expected at least {LEAST_SCENES} scenes, got {len(scores)}")

@@ -64,14 +64,8 @@ def rms(values: np.ndarray) -> float:
 
 
 def learning_curve(folds: Sequence[Sums], response: np.ndarray, prior: Prior, dead: np.ndarray) -> LearningCurve:
-    """Computes the learning curve from the sums of each fold.
-
-    Args:
-      folds: sums at `response`; their number is a power of two.
-      response: g, [N] complex128, normalized.
-      prior: prior of the calibration.
-      dead: elements to leave out, [N] bool.
-    """
+    """The learning curve from the sums of each fold at `response`, which is g, [N] complex128, normalized. The
+    number of folds is a power of two. Elements that are `dead`, [N] bool, are left out."""
     alive = ~dead
     points: list[LearningPoint] = []
     smaller: list[Solution] = []

@@ -85,11 +85,7 @@ def _calibrated(
 
 
 def run_calibration(options: CalibrateOptions, logger: logging.Logger) -> CalibrationResult:
-    """Calibrates, writes the file and its plot, and logs a summary.
-
-    Raises:
-      ValueError, OSError: an input cannot be read or does not fit; the message says what is wrong.
-    """
+    """Calibrates, writes the file and its plot, and logs a summary."""
     assert options.output is not None
     model, files = opened(options)
     result = _calibrated(options, model, files, logger)
@@ -106,11 +102,7 @@ def run_calibration(options: CalibrateOptions, logger: logging.Logger) -> Calibr
 
 
 def run_check(options: CalibrateOptions, logger: logging.Logger) -> int | None:
-    """Tests a stored calibration. Returns `FAIL` if the installation has drifted away from it.
-
-    Raises:
-      ValueError, OSError: the test cannot be made; the message says why.
-    """
+    """Tests a stored calibration. Returns `FAIL` if the installation has drifted away from it."""
     assert options.check is not None
     model, files = opened(options)
     stored = read_stored(options.check, model.array)

@@ -68,14 +68,7 @@ class SceneFiles:
         return [count for number, count in enumerate(all_sizes) if number // self.folds % every == 0]
 
     def batches(self, every: int = 1) -> Iterator[Batch]:
-        """Yields the scenes in order.
-
-        Args:
-          every: uses only every so many-th round of batches; a round is one batch per fold.
-
-        Raises:
-          ValueError: a file is truncated or holds invalid values.
-        """
+        """Yields the scenes in order, of every so many-th round of batches; a round is one batch per fold."""
         first = 0
         number = 0
         for file in self.files:
@@ -93,18 +86,8 @@ class SceneFiles:
 
 
 def open_scenes(paths: Sequence, num_elements: int, most: int = 32, folds: int = 8) -> SceneFiles:
-    """Opens measurement files for calibration.
-
-    Args:
-      paths: the files.
-      num_elements: N of the installation.
-      most: largest number of scenes in a batch; with few scenes, batches are smaller so that every fold gets one.
-      folds: number of folds.
-
-    Raises:
-      ValueError: a file is not a measurement file, has another number of elements than the installation, or another
-        number of antennas than the first file.
-    """
+    """Opens measurement files of an installation with N = `num_elements`; ValueError if the sizes of a file do not
+    fit. A batch has at most `most` scenes; with few scenes it is smaller, so that each of the `folds` gets one."""
     files = [MeasurementFile(path) for path in paths]
     for file in files:
         if file.num_elements != num_elements:
@@ -158,11 +141,8 @@ class Sources:
 
 
 def by_count(atoms: Atoms) -> Iterator[tuple[np.ndarray, Atoms]]:
-    """Groups scenes with at least one source by their number of sources.
-
-    Yields:
-      The indices of the scenes, and their atoms without empty slots.
-    """
+    """Groups scenes with at least one source by their number of sources. Yields the indices of the scenes, and their
+    atoms without empty slots."""
     parameters, active, noise_power = (part.numpy() for part in atoms)
     counts = active.sum(axis=-1)
     first = np.argsort(~active, axis=-1, kind="stable")
@@ -173,12 +153,8 @@ def by_count(atoms: Atoms) -> Iterator[tuple[np.ndarray, Atoms]]:
 
 
 class SceneModel:
-    """The localizer's likelihood for a given element response.
-
-    Args:
-      backbone: the network that locates the sources; its scenario is the installation.
-      num_antennas: M of the files.
-    """
+    """The localizer's likelihood for a given element response. backbone: locates the sources; its scenario is the
+    installation. num_antennas: M of the files."""
 
     def __init__(self, backbone: Backbone, num_antennas: int) -> None:
         self.backbone, self.num_antennas = backbone, num_antennas
@@ -229,16 +205,10 @@ class SceneModel:
     def update(
         self, sources: Sources, scenes: slice, inputs: Mapping[str, np.ndarray], response: np.ndarray, *, locate: bool
     ) -> None:
-        """Refines the sources of some scenes. With `locate`, also locates them anew and keeps the better result.
+        """Refines the sources of some scenes, in place, given their inputs by name and g = `response`, [N] complex64.
 
-        The better result has the lower negative log-likelihood plus the localizer's penalty per atom.
-
-        Args:
-          sources: changed in place.
-          scenes: the scenes to update.
-          inputs: arrays of these scenes, by name.
-          response: g, [N] complex64.
-          locate: whether to locate the sources anew.
+        With `locate`, also locates them anew and keeps the better result. The better result has the lower negative
+        log-likelihood plus the localizer's penalty per atom.
         """
         arrays = [inputs[name] for name in INPUTS]
         known = bool(sources.known[scenes].all())
@@ -264,16 +234,10 @@ class SceneModel:
     def summed(
         self, atoms: Atoms, inputs: Mapping[str, np.ndarray], response: np.ndarray, anchors: Sequence[Anchors]
     ) -> tuple[Sums, np.ndarray]:
-        """Computes the statistics of scenes at g = `response`.
+        """Statistics of scenes at g = `response`, [N] complex64, given their sources, their inputs by name, and their
+        anchors.
 
-        Args:
-          atoms: sources of the scenes.
-          inputs: arrays of the scenes, by name.
-          response: g, [N] complex64.
-          anchors: known source positions of each scene.
-
-        Returns:
-          The sums over the scenes, and the score of every scene, [B, 2N] float32, zero if a scene has no source.
+        Returns the sums over the scenes, and the score of every scene, [B, 2N] float32, zero if a scene has no source.
         """
         size = 2 * response.size
         empty = atoms.noise_power.numpy()[~atoms.active.numpy().any(axis=-1)].astype(np.float64)

@@ -288,15 +288,9 @@ def scene_statistics(
 ) -> SceneStatistics:
     """Computes the statistics of scenes whose sources are at the maximum of the likelihood, or near it.
 
-    The cost is about 4 L K^2 (2N)^2 real operations per scene.
-
-    Args:
-      observation: B scenes, with the codes as sent, without g.
-      response: g, [N] complex64.
-      atoms: sources of each scene, K slots.
-      precision: prior precision of theta, [B, 4K + 1] float32, see `prior_precision`; high for a source at a known
-        position.
-      array: the surface.
+    The cost is about 4 L K^2 (2N)^2 real operations per scene. The codes are those sent, without g, which is
+    `response`, [N] complex64. precision: prior precision of theta, [B, 4K + 1] float32, see `prior_precision`; high for
+    a source at a known position.
     """
     parts = scene_parts(observation, response, atoms, array)
     back = _back(observation, parts.white)

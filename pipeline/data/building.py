@@ -21,14 +21,9 @@ _MANY_SCENES = 10_000  # takes half a minute to draw; processes take some second
 
 
 def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogger(__name__)) -> StoredScenes:
-    """Builds the set unless it already exists, and logs what it did.
-
-    Raises:
-      ValueError: the config is unknown, a size is not positive, or the existing set is damaged or was drawn by other
-        code.
-      Busy: another process builds the set.
-      OSError: there is too little space on the disk.
-    """
+    """Builds the set unless it already exists, and logs what it did. Raises ValueError if the existing set is
+    damaged or was drawn by other code, `Busy` if another process builds it, OSError if the disk has too little
+    space."""
     wanted = scene_set(options.config, options.train, options.validation, options.test)
     directory = scene_directory(options.data_dir, wanted)
     if not directory.exists():
@@ -47,11 +42,7 @@ def expected_fingerprint(wanted: SceneSet) -> Fingerprint:
 
 
 def check_built(options: DataOptions) -> bool:
-    """Whether the set exists. Also checks that it is complete and was drawn by the current code.
-
-    Raises:
-      ValueError: the config is unknown, or the existing set is damaged or was drawn by other code.
-    """
+    """Whether the set exists. ValueError if it is damaged or was drawn by other code."""
     wanted = scene_set(options.config, options.train, options.validation, options.test)
     directory = scene_directory(options.data_dir, wanted)
     if not directory.exists():
@@ -101,11 +92,7 @@ def _report_leftovers(directory: Path, logger: logging.Logger) -> None:
 
 
 def _check_space(builder: Builder, wanted: SceneSet, data_dir: Path, logger: logging.Logger) -> None:
-    """Checks the free space before the build.
-
-    Raises:
-      OSError: there is too little space.
-    """
+    """Checks the free space before the build."""
     data_dir.mkdir(parents=True, exist_ok=True)
     scene = encode_scene(simulate_scene(wanted.config, "train", 0))
     needed = wanted.num_scenes * len(builder.info.features.serialize_example(scene))

@@ -14,16 +14,8 @@ Lattice = tuple[int, int] | None
 
 
 def import_measurement(import_map: ImportMap, where: str, lattice: Lattice = None) -> Measurement:
-    """Reads the arrays that a map names and joins its files along the scenes.
-
-    Args:
-      import_map: the map.
-      where: path of the map, for error messages.
-      lattice: rows and columns of the installation; the axes "row" and "column" must have these sizes.
-
-    Raises:
-      ValueError: an array is missing or invalid; one line with the field, the expected and the given value.
-    """
+    """Reads the arrays that a map names and joins its files along the scenes. `where` starts the error messages.
+    With a lattice, that of the installation, the axes "row" and "column" must have its sizes."""
     try:
         snapshots = [
             values if values.ndim == len(AXES["snapshots"]) else values[None]

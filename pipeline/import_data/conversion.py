@@ -20,20 +20,10 @@ AXES: dict[str, tuple[str, ...]] = {
 
 
 def read_field(field: str, spec: ArrayMap | LevelMap, path: Path, lattice: tuple[int, int] | None = None) -> np.ndarray:
-    """Reads a field of the measurement from one file.
+    """Reads a field of the measurement, a key of `AXES`, from one file; `spec` says where it is.
 
-    Args:
-      field: a key of `AXES`.
-      spec: name and format of the array in the file.
-      path: the file.
-      lattice: rows and columns of the installation; the axes "row" and "column" must have these sizes.
-
-    Returns:
-      Array along `AXES[field]`, without "scene" if the file has no such axis; complex128, or real for SNR and noise
-      power.
-
-    Raises:
-      ValueError: the array is missing or does not match the map; one line that names the field.
+    With a lattice, that of the installation, the axes "row" and "column" must have its sizes. Returns an array along
+    `AXES[field]`, without "scene" if the file has no such axis; complex128, or real for SNR and noise power.
     """
     names = {"name": str(spec.name)} if isinstance(spec, LevelMap) else spec.names
     try:
@@ -104,11 +94,7 @@ def _axes(field: str, spec: ArrayMap | LevelMap, parts: Mapping[str, np.ndarray]
 
 
 def _check_lattice(sizes: Mapping[str, int], lattice: tuple[int, int]) -> None:
-    """Checks the sizes of the axes "row" and "column" against the installation.
-
-    Raises:
-      ValueError: they differ; the message says so if the two axes look swapped.
-    """
+    """Checks the sizes of the axes "row" and "column"; the message says so if the two look swapped."""
     rows, columns = lattice
     got = (sizes["row"], sizes["column"])
     if got == lattice:
@@ -173,11 +159,8 @@ def _ordered(values: np.ndarray, axes: Sequence[str], expected: Sequence[str]) -
 
 
 def level_values(field: str, spec: LevelMap, values: np.ndarray) -> np.ndarray:
-    """Converts an SNR to dB, or a noise power to the unit of |snapshots|^2.
-
-    Raises:
-      ValueError: the values are complex, or a linear SNR is not positive.
-    """
+    """Converts an SNR to dB, or a noise power to the unit of |snapshots|^2; ValueError if the values cannot be
+    levels."""
     if np.iscomplexobj(values):
         raise ValueError(f"{field}: expected real numbers, got dtype {values.dtype}")
     values = values.astype(np.float64)

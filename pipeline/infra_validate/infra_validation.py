@@ -44,10 +44,8 @@ class InfraValidation:
 def validate_infrastructure(version: Path, scenario: Scenario, config: InfraConfig) -> InfraValidation:
     """Loads the version in a server in another process and sends it requests over gRPC and REST.
 
-    Args:
-      version: folder of a SavedModel; its name is a number, and its parent holds no other version.
-      scenario: installation to simulate scenes for.
-      config: limits.
+    version: folder of a SavedModel; its name is a number, and its parent holds no other version. scenario: installation
+    to simulate scenes for.
     """
     reasons = signature_faults(version)
     if reasons:
@@ -142,23 +140,16 @@ def differences(answer: Mapping[str, np.ndarray], expected: Mapping[str, np.ndar
 
 
 def expected_fingerprint(options: InfraValidateOptions) -> Fingerprint:
-    """Everything that determines the verdict, except the speed of the machine.
-
-    Raises:
-      ValueError: the model does not exist.
-    """
+    """Everything that determines the verdict, except the speed of the machine; ValueError if the model does not
+    exist."""
     version = latest_version(options.saved_model)
     inputs = {"the model": Input(model_digest(version), version)}
     return fingerprint("infra_validate", options, inputs, left_out=("run_dir", "saved_model"))
 
 
 def judge(options: InfraValidateOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Validates and writes the verdict, or reads an existing one; returns the record.
-
-    Raises:
-      Differs: the folder holds a verdict made with other options or inputs.
-      ValueError: the model does not exist.
-    """
+    """Validates and writes the verdict, or reads an existing one; returns the record. Raises `Differs` if the folder
+    holds a verdict made with other options or inputs."""
     with making(options.run_dir, expected_fingerprint(options), logger) as run:
         if run.state != "done":
             run.begin(options)

@@ -42,11 +42,7 @@ OPTIONAL_OUTPUTS = ("refined",)
 
 
 def signature_faults(version: Path) -> list[str]:
-    """Lists the differences between the signatures of a version and the golden ones; empty if there are none.
-
-    Args:
-      version: folder of a SavedModel.
-    """
+    """Lists the differences between the signatures of a SavedModel and the golden ones; empty if there are none."""
     found = read_meta_graph(version).signature_def
     sizes: dict[str, int] = {}
     faults = []

@@ -39,12 +39,7 @@ def _describe_stage(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def versions_made_from(base_path: Path, digest: str) -> list[int]:
-    """Versions that were made from something with this hash: a model, weights, scenes, code or a run.
-
-    Args:
-      base_path: folder of the pushed versions.
-      digest: the hash, or its first digits.
-    """
+    """Versions made from something with this hash, or first digits of it: a model, weights, scenes, code or a run."""
     found = []
     for version in versions_in(base_path):
         release = read_release(version.path)
@@ -63,11 +58,7 @@ def _digests(release: Mapping[str, Any]) -> Iterator[str]:
 
 
 def lineage_lines(options: LineageOptions) -> Iterator[str]:
-    """Yields the output of `python -m pipeline.lineage`.
-
-    Raises:
-      ValueError: the version does not exist, or was not written by `python -m pipeline.push`.
-    """
+    """Yields the output of `python -m pipeline.lineage`."""
     if options.of is not None:
         digest = output_digest(Path(options.of)) if Path(options.of).exists() else options.of
         found = versions_made_from(options.model_base_path, digest)

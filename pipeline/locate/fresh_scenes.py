@@ -27,11 +27,7 @@ _FIRST_FRESH_INDEX = 1_000_000  # beyond any stored split
 def running_server(
     model_base_path: Path, model_name: str, logger: logging.Logger = logging.getLogger(__name__)
 ) -> Iterator[str]:
-    """Starts a model server in another process on a free port; yields its HOST:PORT.
-
-    Raises:
-      NotServing: the server does not start.
-    """
+    """Starts a model server in another process on a free port; yields its HOST:PORT. Raises `NotServing`."""
     flags = (f"--model_name={model_name}", f"--model_base_path={model_base_path.absolute()}")
     with server_process(*flags) as server:
         logger.info(server.lines[0].strip())
@@ -59,12 +55,7 @@ def _show(
 
 
 def locate(options: LocateOptions, logger: logging.Logger) -> None:
-    """Simulates scenes, sends them to a server, and logs true and found sources.
-
-    Raises:
-      ValueError, OSError, NotServing: the set or the model does not exist, or the server does not start.
-      ServerError: the server rejects the request.
-    """
+    """Simulates scenes, sends them to a server, and logs true and found sources."""
     config = scene_set(options.config).config
     scenes = [simulate_scene(config, "test", _FIRST_FRESH_INDEX + number) for number in range(options.scenes)]
     batch = scene_batch(scenes, config.phase_bits)

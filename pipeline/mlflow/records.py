@@ -82,15 +82,7 @@ class Found:
 
 
 def find_records(root: Path, base_path: Path | None = None) -> Found:
-    """Reads the records of a run's folder.
-
-    Args:
-      root: the folder.
-      base_path: folder of the pushed versions; None takes the one in the run's serving/.
-
-    Raises:
-      ValueError: the folder is not a run, or has several folders of versions.
-    """
+    """Reads the records of a run's folder. base_path: folder of the pushed versions; None takes the one in serving/."""
     run = find_run(root)
     if base_path is None and len(run.versions) > 1:
         raise ValueError(f"--model-base-path: expected one of {', '.join(map(str, run.versions))}, got none")
@@ -117,11 +109,7 @@ class _Unfinished(ValueError):
 
 
 def _of_manifest(run: RunFolder, folder: Path) -> Record:
-    """The record of a stage.
-
-    Raises:
-      _Unfinished: the stage is unfinished, or its results have changed.
-    """
+    """The record of a stage; raises `_Unfinished` if there is none."""
     manifest = read_manifest(folder)
     assert manifest is not None
     stage, outputs = manifest["fingerprint"]["stage"], manifest["outputs"]
@@ -161,10 +149,8 @@ def _params(fingerprint: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _tags(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Tags with everything else that determined the results, and with hashes of the results.
-
-    TFRecord files have no tags of their own; the hash of the set stands for them.
-    """
+    """Tags with everything else that determined the results, and with hashes of the results. The hash of the set
+    stands for its TFRecord files."""
     fingerprint = manifest["fingerprint"]
     command = " ".join(map(str, manifest["command"]))
     found = {

@@ -17,14 +17,10 @@ _MODEL, _EXPORTED = TAG + "model", TAG + "exported"
 def register(
     client: MlflowClient, found: Found, runs: Mapping[str, str], name: str | None, logger: logging.Logger
 ) -> None:
-    """Registers the exported models, tags them with their pushes, and moves the aliases.
+    """Registers the exported models, tags them with their pushes, moves the aliases, and logs every change.
 
-    Args:
-      client: client of the store.
-      found: contents of the run's folder.
-      runs: MLflow's run ID of each record, by the record's key.
-      name: name of the model in the registry; None takes the name of the folder it was exported to.
-      logger: logs every change.
+    runs: MLflow's run ID of each record, by the record's key. name: of the model in the registry; None takes the name
+    of the folder it was exported to.
     """
     exports = [record for record in found.records if record.model is not None]
     named = name or next((record.model.parent.name for record in exports if record.model is not None), None)

@@ -32,11 +32,7 @@ def set_tracked(options: MlflowOptions, found: Found) -> None:
 
 
 def is_tracked(options: MlflowOptions) -> bool:
-    """Whether a store has received the current contents of the run. False if its SQLite file no longer exists.
-
-    Raises:
-      ValueError: the folder is not a run.
-    """
+    """Whether a store has received the current contents of the run. False if its SQLite file no longer exists."""
     uri = options.tracking_uri
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         return False

@@ -23,18 +23,8 @@ Item = TypeVar("Item")
 
 
 def write_run(client: MlflowClient, experiment: str, found: Found, name: str, logger: logging.Logger) -> dict[str, str]:
-    """Writes the records that a store does not have yet, and completes interrupted ones.
-
-    Args:
-      client: client of the store.
-      experiment: ID of the experiment.
-      found: contents of the run's folder.
-      name: ID by which the store recognises the run.
-      logger: logs every record that is added.
-
-    Returns:
-      MLflow's run ID of each record, by the record's key.
-    """
+    """Writes the records that a store does not have yet, completes interrupted ones, and logs them. `name` is the ID
+    by which the store recognises the run. Returns MLflow's run ID of each record, by the record's key."""
     parent = _parent(client, experiment, found, name)
     known = {run.data.tags.get(KEY): run for run in _search(client, experiment, _PARENT, parent.info.run_id)}
     runs = {}

@@ -21,12 +21,8 @@ from pipeline.release.versions import (
 
 
 def push_model(options: PushOptions, logger: logging.Logger) -> Version:
-    """Pushes, or rolls back; returns the version that is served afterwards.
-
-    Raises:
-      ValueError: this model is not blessed and validated, or there is no version to roll back to.
-      Busy, OSError: another push is running, or the disk is full.
-    """
+    """Pushes, or rolls back; returns the version that is served afterwards. Raises ValueError if the model is not
+    blessed and validated, or there is no version to roll back to; `Busy` if another push is running."""
     if options.rollback is not None:
         version = roll_back(options.model_base_path, options.rollback)
         logger.info(f"rolled back: {options.model_base_path} serves version {version.number}")

@@ -34,7 +34,6 @@ def run(options: RunOptions, logger: logging.Logger) -> int | None:
       Differs: a folder holds results of other options or inputs; nothing was changed.
       Busy: another run works in the folder.
       StageFailed: a stage failed.
-      ValueError, OSError: an option is invalid, or scenes or a model are damaged.
     """
     file = read_run_file(options.config, options.run_dir, options.installation)
     with folder_lock(file.run_dir):

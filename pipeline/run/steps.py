@@ -71,11 +71,7 @@ class Step:
 
 
 def steps(file: RunFile) -> list[Step]:
-    """All steps of a run.
-
-    Raises:
-      ValueError: an option is invalid, or options contradict each other.
-    """
+    """All steps of a run; ValueError if options are invalid or contradict each other."""
     return list(_steps(file))
 
 
@@ -144,11 +140,7 @@ def _steps(file: RunFile) -> Iterator[Step]:
 
 
 def _check_blocks(file: RunFile, scenes: SceneSet, measured: EvaluateOptions, blessed: BlessOptions) -> None:
-    """Checks that the evaluation does not use the test scenes that are reserved for the blessing.
-
-    Raises:
-      ValueError: the two blocks overlap.
-    """
+    """Checks that the evaluation does not use the test scenes that are reserved for the blessing."""
     evaluated = measured.scenes if measured.split == "test" else 0
     if evaluated + blessed.scenes > scenes.test:
         raise ValueError(

@@ -11,13 +11,7 @@ from pipeline.run.steps import MODEL_NAME, Step
 
 
 def summary(run_dir: Path, plan: Sequence[Planned], spent: Mapping[str, float]) -> Iterator[str]:
-    """Yields the lines of the summary.
-
-    Args:
-      run_dir: folder of the run.
-      plan: its steps.
-      spent: durations in seconds of the steps that were run, by name.
-    """
+    """Yields the lines of the summary. spent: durations in seconds of the steps that were run, by name."""
     for planned in plan:
         name = planned.step.name
         has_result = planned.is_done or name in spent

@@ -12,11 +12,7 @@ def surface_fingerprint(array: RISArray) -> str:
 
 
 def check_surface(calibration: Calibration, array: RISArray) -> None:
-    """Checks that a calibration was made for a surface.
-
-    Raises:
-      ValueError: it was made for another surface; the message names the first parameter that differs.
-    """
+    """Checks that a calibration was made for a surface; the message names the first parameter that differs."""
     calibration.check(array.num_elements)
     if calibration.about.get("surface_fingerprint") == surface_fingerprint(array):
         return

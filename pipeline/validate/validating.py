@@ -22,22 +22,14 @@ _SHOWN = 3
 
 
 def expected_fingerprint(options: ValidateOptions) -> Fingerprint:
-    """Everything that determines the verdict.
-
-    Raises:
-      FileNotFoundError, ValueError: the scenes or measurements do not exist.
-    """
+    """Everything that determines the verdict; FileNotFoundError or ValueError if an input does not exist."""
     scenes = scenes_inputs(options.data_dir, [options.config])
     return fingerprint("validate", options, scenes, left_out=("run_dir", "data_dir"))
 
 
 def validate(options: ValidateOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Checks the scenes and writes the verdict, or reads an existing one; returns the record.
-
-    Raises:
-      Differs: the folder holds a verdict made with other options or inputs.
-      FileNotFoundError, ValueError: the scenes do not exist, or are truncated.
-    """
+    """Checks the scenes and writes the verdict, or reads an existing one; returns the record. Raises `Differs` if
+    the folder holds a verdict made with other options or inputs."""
     with making(options.run_dir, expected_fingerprint(options), logger) as run:
         if run.state != "done":
             run.begin(options)

@@ -40,12 +40,7 @@ class Findings:
 
 
 def inspect(batches: Iterable[Batch], expected: SceneSet) -> Findings:
-    """Checks every scene of a split.
-
-    Args:
-      batches: batches from `load_scenes`, as arrays.
-      expected: the set that the scenes belong to.
-    """
+    """Checks every scene of a split, in batches from `load_scenes` as arrays."""
     found = Findings()
     next_index = 0
     for batch in batches:
@@ -137,13 +132,9 @@ def summary(values: np.ndarray) -> dict[str, float]:
 def skew(
     training: Mapping[str, np.ndarray], served: Mapping[str, np.ndarray], limit: float
 ) -> dict[str, dict[str, Any]]:
-    """Kolmogorov-Smirnov distance between served measurements and training scenes, for every statistic.
-
-    Args:
-      training, served: statistics from `measurement_figures`.
-      limit: largest distance without skew. With few measurements, the larger limit of the two-sample test at 1 %
-        applies.
-    """
+    """Kolmogorov-Smirnov distance between served measurements and training scenes, for every statistic of
+    `measurement_figures`. limit: largest distance without skew; with few measurements, the larger limit of the
+    two-sample test at 1 % applies."""
     found = {}
     for name in served:
         first, second = training[name], served[name]

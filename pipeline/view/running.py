@@ -33,11 +33,7 @@ class _Server(uvicorn.Server):
 
 
 def view(options: ViewOptions, logger: logging.Logger) -> None:
-    """Serves the page until SIGTERM or SIGINT; a second signal ends the program at once.
-
-    Raises:
-      ValueError: the set does not exist, or the port is not available.
-    """
+    """Serves the page until SIGTERM or SIGINT; a second signal ends the program at once."""
     config = scene_set(options.config).config
     listening = _listen(options.host, options.port)
     uploads, model = Uploads(options.upload_mb * 10**6), Model(options.target, options.model_name)

@@ -34,12 +34,8 @@ class Answer:
 
 
 class Model:
-    """A model on a server. Requests are not retried; the caller decides when to try again.
-
-    Args:
-      target: HOST:PORT of the server.
-      name: name of the model on the server.
-    """
+    """A model of this name on the server at HOST:PORT. Requests are not retried; the caller decides when to try
+    again."""
 
     def __init__(self, target: str, name: str) -> None:
         self._target, self._name, self._closed = target, name, False
@@ -80,11 +76,7 @@ class Model:
             raise
 
     def ask(self, shot: Shot, spectrum: bool) -> Answer:
-        """Requests the answer for a scene.
-
-        Args:
-          shot: the scene.
-          spectrum: whether to request the spectrum too, if the model has one.
+        """Requests the answer for a scene, and the spectrum if wanted and the model has one.
 
         Raises:
           ServerError: the server is unavailable or rejects the request.

@@ -63,15 +63,8 @@ class State:
 
 
 class Stream:
-    """Sends one scene after the other to the model and the answers to all browsers.
-
-    Args:
-      model: the model; used by one thread at a time.
-      config: config of the simulated scenes.
-      outboxes: message queues of the browsers.
-      show: "scenes" or "moving".
-      rate_hz: scenes per second.
-    """
+    """Sends one scene after the other to the model, from one thread at a time, and the answers to all browsers.
+    config: of the simulated scenes. show: "scenes" or "moving"."""
 
     def __init__(self, model: SceneModel, config: SceneConfig, outboxes: Outboxes, show: str, rate_hz: float) -> None:
         self._model, self._config, self._outboxes = model, config, outboxes
@@ -84,11 +77,8 @@ class Stream:
         self._show(show)
 
     def obey(self, command: Command) -> None:
-        """Executes a command of a browser; it applies to all browsers.
-
-        Raises:
-          ValueError: the value is invalid; one line.
-        """
+        """Executes a command of a browser; it applies to all browsers. Raises ValueError, one line, if the value is
+        invalid."""
         do, value, state = command.do, command.value, self.state
         if do == "start":
             state.running, state.note = True, ""
