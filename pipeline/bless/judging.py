@@ -1,6 +1,5 @@
 """Evaluates a model and the latest blessed one on the reserved test scenes, and writes the verdict."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pipeline.bless.options import BLESSING_FILE, BlessOptions
 from pipeline.bless.thresholds import read_thresholds
 from pipeline.common.artifacts import Fingerprint, Input, fingerprint, making
 from pipeline.common.records import plain, write_json
+from pipeline.common.run_folders import read_record
 from pipeline.metrics.estimators import latest_version, saved_model_estimator
 from pipeline.metrics.evaluation import metrics_config
 from pipeline.metrics.predictions import Predictions, evaluate_predictions, run_estimator
@@ -50,22 +50,17 @@ def judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:
             run.begin(options)
             write_json(options.run_dir / BLESSING_FILE, _judge(options, logger))
             run.finish(BLESSING_FILE)
-    record = _read(options)
+    record = read_record(options.run_dir / BLESSING_FILE)
     logger.info(f"{record['verdict']}: {'; '.join(record['reasons']) or 'all thresholds hold'}")
     return record
 
 
 def stands(options: BlessOptions) -> bool:
     """Whether the existing verdict compares with the model that is the latest blessed one now."""
-    record = _read(options)
+    record = read_record(options.run_dir / BLESSING_FILE)
     blessed = latest_blessed(options.model_base_path, record["model"])
     there = record["baseline"]["model"] if record["baseline"] is not None else None
     return bool(there == (model_digest(blessed.path) if blessed is not None else None))
-
-
-def _read(options: BlessOptions) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((options.run_dir / BLESSING_FILE).read_text(encoding="utf-8"))
-    return record
 
 
 def _judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:

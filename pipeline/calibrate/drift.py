@@ -22,11 +22,8 @@ LEAST_SCENES = 8
 
 @dataclasses.dataclass(frozen=True)
 class DriftVerdict:
-    """Result of the test.
-
-    p_value: probability of such scores without drift. drifted: whether it is at most the false-alarm rate.
-    change_rms: estimated rms change of g, assuming that it has drifted. scenes: number of scenes.
-    """
+    """Result of the test. p_value: probability of such scores without drift. drifted: whether it is at most the
+    false-alarm rate. change_rms: estimated rms change of g, assuming that it has drifted."""
 
     p_value: float
     drifted: bool

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,6 @@ from models.physics.observation import measurement_specs, observe
 from pipeline.calibrate.anchors import Anchors
 from pipeline.calibrate.statistics import prior_precision, scene_statistics
 from pipeline.calibrate.sums import Sums, no_scenes
-from serving.client.measurement import Measurement
 from serving.client.measurement_file import MeasurementFile
 
 _REFINING_STEPS, _SETTLING_STEPS = 2, 2
@@ -70,19 +70,14 @@ class SceneFiles:
     def batches(self, every: int = 1) -> Iterator[Batch]:
         """Yields the scenes in order, of every so many-th round of batches; a round is one batch per fold."""
         first = 0
-        number = 0
-        for file in self.files:
-            for scenes in file.batches(self.batch_size):
-                if number // self.folds % every == 0:
-                    yield Batch(slice(first, first + len(scenes)), number % self.folds, self._inputs(scenes))
-                first += len(scenes)
-                number += 1
-
-    def _inputs(self, scenes: Measurement) -> dict[str, np.ndarray]:
-        inputs = scenes.inputs(0, len(scenes))
-        if self.channel is not None:
-            inputs["channel"] = np.broadcast_to(self.channel, inputs["channel"].shape)
-        return inputs
+        batches = itertools.chain.from_iterable(file.batches(self.batch_size) for file in self.files)
+        for number, scenes in enumerate(batches):
+            if number // self.folds % every == 0:
+                inputs = scenes.inputs(0, len(scenes))
+                if self.channel is not None:
+                    inputs["channel"] = np.broadcast_to(self.channel, inputs["channel"].shape)
+                yield Batch(slice(first, first + len(scenes)), number % self.folds, inputs)
+            first += len(scenes)
 
 
 def open_scenes(paths: Sequence, num_elements: int, most: int = 32, folds: int = 8) -> SceneFiles:
@@ -128,11 +123,7 @@ class Sources:
 
     def atoms(self, scenes: slice) -> Atoms:
         """Returns the sources of some scenes as atoms."""
-        return Atoms(
-            tf.constant(self.parameters[scenes]),
-            tf.constant(self.active[scenes]),
-            tf.constant(self.noise_power[scenes]),
-        )
+        return Atoms(*(tf.constant(part[scenes]) for part in (self.parameters, self.active, self.noise_power)))
 
     def put(self, scenes: slice, atoms: Atoms) -> None:
         """Replaces the sources of some scenes."""
@@ -220,12 +211,8 @@ class SceneModel:
         located, located_nll = self._locate(*arrays, response)
         if known:
             better = self._penalized(located, located_nll) < self._penalized(refined, refined_nll)
-            located = Atoms(
-                *(
-                    tf.where(tf.reshape(better, [-1] + [1] * (new.shape.rank - 1)), new, old)
-                    for new, old in zip(located, refined, strict=True)
-                )
-            )
+            masks = (better[:, None, None], better[:, None], better)
+            located = Atoms(*map(tf.where, masks, located, refined))
         sources.put(scenes, located)
 
     def _penalized(self, atoms: Atoms, nll: tf.Tensor) -> tf.Tensor:

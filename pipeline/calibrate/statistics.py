@@ -187,9 +187,7 @@ def _element_information(observation: Observation, parts: SceneParts, back: tf.T
     hermitian -= _hermitian(_gram(_pairs(tf.math.conj(unexplained), explained)))
     arriving = tf.math.conj(parts.vectors)[:, None]
     # phi_n^H S^-1 u_m = sum_k back_nk conj(a_mk)
-    swapped = tf.linalg.matrix_transpose(arriving)[..., :, None, :] * tf.linalg.matrix_transpose(back)[..., None, :, :]
-    swapped = tf.reshape(swapped, [-1, swapped.shape[-1]])
-    symmetric = _symmetric(_gram(_pairs(back, arriving), swapped))
+    symmetric = _symmetric(_gram(_pairs(back, arriving), _pairs(arriving, back)))
     return real_form(hermitian, symmetric)
 
 
@@ -199,13 +197,8 @@ def prior_precision(field_of_view: FieldOfView, num_sources: int) -> np.ndarray:
     The precisions are the inverse variances of uniform priors. Angles and inverse ranges have the width of the field of
     view; the powers, including the noise power, have the width that `models.physics.path_loss` gives.
     """
-    low, high = field_of_view.inverse_range
-    widths = [
-        field_of_view.azimuth[1] - field_of_view.azimuth[0],
-        field_of_view.elevation[1] - field_of_view.elevation[0],
-        high - low,
-        LOG_POWER_WIDTH,
-    ]
+    limits = (field_of_view.azimuth, field_of_view.elevation, field_of_view.inverse_range)
+    widths = [*(high - low for low, high in limits), LOG_POWER_WIDTH]
     return np.array([*np.repeat(widths, num_sources), LOG_POWER_WIDTH], np.float32) ** -2 * 12.0
 
 

@@ -54,12 +54,14 @@ def check_built(options: DataOptions) -> bool:
 
 
 def _built(wanted: SceneSet, directory: Path, options: DataOptions, logger: logging.Logger) -> StoredScenes:
-    _report_leftovers(directory, logger)
+    for leftover in sorted(directory.parent.glob("incomplete.*")):  # TFDS renames its temporary folder at the end
+        logger.info(f"{leftover} is from an interrupted build, or from one still running; nothing reads it")
     builder = Builder(data_dir=options.data_dir, config=RISSnapshotsConfig.of(options.config, wanted))
     _check_space(builder, wanted, options.data_dir, logger)
     start = time.perf_counter()
+    default = os.cpu_count() or 1 if wanted.num_scenes >= _MANY_SCENES else 1
     with contextlib.ExitStack() as stack:
-        if (processes := options.processes or _default_processes(wanted)) > 1:
+        if (processes := options.processes or default) > 1:
             builder.draw = stack.enter_context(drawing_in(processes))
         output = stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # TFDS prints messages on downloads
         builder.download_and_prepare()
@@ -72,23 +74,12 @@ def _built(wanted: SceneSet, directory: Path, options: DataOptions, logger: logg
     return stored
 
 
-def _default_processes(wanted: SceneSet) -> int:
-    """One process per core for many scenes; for few scenes, starting processes takes longer than it saves."""
-    return os.cpu_count() or 1 if wanted.num_scenes >= _MANY_SCENES else 1
-
-
 def _summary(stored: StoredScenes) -> str:
     sizes = ", ".join(f"{size} {split}" for split, size in stored.scene_set.sizes.items())
     return (
         f"{stored.scene_set.name}: {sizes} scenes in {stored.directory}, {stored.num_bytes / 1e6:.1f} MB, "
         f"{stored.num_bytes / stored.scene_set.num_scenes:.0f} bytes per scene"
     )
-
-
-def _report_leftovers(directory: Path, logger: logging.Logger) -> None:
-    """Logs folders of interrupted builds: TFDS builds in a temporary folder and renames it at the end."""
-    for leftover in sorted(directory.parent.glob("incomplete.*")):
-        logger.info(f"{leftover} is from an interrupted build, or from one still running; nothing reads it")
 
 
 def _check_space(builder: Builder, wanted: SceneSet, data_dir: Path, logger: logging.Logger) -> None:

@@ -35,7 +35,6 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
         name: tf.TensorSpec([*spec.shape, 2], tf.float32, name) if spec.dtype.is_complex else spec
         for name, spec in specs.items()
     }
-
     localize = localizer.graph.get_concrete_function()
 
     def serving_default(snapshots, ris_codes, channel, snr_db):

@@ -83,11 +83,9 @@ def _axes(field: str, spec: ArrayMap | LevelMap, parts: Mapping[str, np.ndarray]
         least = min(part.ndim for part in parts.values()) - len(trailing)
         if is_matlab and expected == ("scene",):
             return expected if max(part.size for part in parts.values()) > 1 else ()
-        whole = least >= len(expected)
-        return (*(expected if whole else expected[1:]), *trailing)
-    inner = ["element" if axis == "column" else axis for axis in spec.axes if axis not in ("row", "part")]
-    inner = sorted(axis for axis in inner if axis != "scene")
-    if ("row" in spec.axes) != ("column" in spec.axes) or inner != sorted(expected[1:]):
+        return (*(expected if least >= len(expected) else expected[1:]), *trailing)
+    inner = ["element" if axis == "column" else axis for axis in spec.axes if axis not in ("row", "part", "scene")]
+    if ("row" in spec.axes) != ("column" in spec.axes) or sorted(inner) != sorted(expected[1:]):
         shown = ", ".join(expected[1:])
         raise ValueError(f"axes: expected {shown or 'none'} and, if there is one, scene, got {list(spec.axes)}")
     return spec.axes
@@ -95,15 +93,13 @@ def _axes(field: str, spec: ArrayMap | LevelMap, parts: Mapping[str, np.ndarray]
 
 def _check_lattice(sizes: Mapping[str, int], lattice: tuple[int, int]) -> None:
     """Checks the sizes of the axes "row" and "column"; the message says so if the two look swapped."""
-    rows, columns = lattice
     got = (sizes["row"], sizes["column"])
-    if got == lattice:
-        return
-    hint = "; the axes row and column look swapped" if got == (columns, rows) else ""
-    raise ValueError(
-        f"axes: expected {rows} rows and {columns} columns as the installation, "
-        f"got {got[0]} rows and {got[1]} columns{hint}"
-    )
+    if got != lattice:
+        hint = "; the axes row and column look swapped" if got == lattice[::-1] else ""
+        raise ValueError(
+            f"axes: expected {lattice[0]} rows and {lattice[1]} columns as the installation, "
+            f"got {got[0]} rows and {got[1]} columns{hint}"
+        )
 
 
 def _combined(path: Path, spec: ArrayMap, parts: Mapping[str, np.ndarray], axes: Sequence[str]) -> np.ndarray:
@@ -138,14 +134,11 @@ def _complex(path: Path, spec: ArrayMap, parts: Mapping[str, np.ndarray]) -> np.
             )
         return code_phasors(index.astype(np.intp), spec.bits)
     phase = parts["phase"].astype(np.float64)
-    if spec.phase_unit == "deg":
-        phase = np.deg2rad(phase)
+    phasors = np.exp(1j * (np.deg2rad(phase) if spec.phase_unit == "deg" else phase))
     if "amplitude" not in parts:
-        return np.exp(1j * phase)
+        return phasors
     amplitude = parts["amplitude"].astype(np.float64)
-    if spec.amplitude_unit == "db":
-        amplitude = 10.0 ** (amplitude / 20.0)
-    return amplitude * np.exp(1j * phase)
+    return phasors * (10.0 ** (amplitude / 20.0) if spec.amplitude_unit == "db" else amplitude)
 
 
 def _ordered(values: np.ndarray, axes: Sequence[str], expected: Sequence[str]) -> np.ndarray:

@@ -31,9 +31,9 @@ def step_command(step: Step, folder: str) -> list[str]:
     """The command of a stage. Its exit status is also 0 if the verdict is FAIL but does not stop the run. Paths are
     relative to `folder` of the volume; ValueError for a path outside."""
     given = arguments(step.options)
-    outside = [value for value in given if value.startswith("/") and not value.startswith(f"{folder.rstrip('/')}/")]
-    if outside:
-        raise ValueError(f"{step.name}: expected paths in the volume, relative or below {folder}, got {outside[0]}")
+    for value in given:
+        if value.startswith("/") and not value.startswith(f"{folder.rstrip('/')}/"):
+            raise ValueError(f"{step.name}: expected paths in the volume, relative or below {folder}, got {value}")
     goes_on = f" || [ $? -eq {FAIL} ]" if step.verdict is not None and step.good is None else ""
     return ["sh", "-c", f'cd "$0" || exit 2; python -m {module(step.name)} "$@"{goes_on}', folder, *given]
 

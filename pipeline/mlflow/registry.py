@@ -1,5 +1,6 @@
 """Registers exported models in MLflow and moves two aliases: `candidate`, exported last, and `champion`, served now."""
 
+import functools
 import logging
 from collections.abc import Mapping
 
@@ -7,7 +8,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.mlflow.records import TAG, Found, Record
-from pipeline.mlflow.writing import FOLDER, MODEL
+from pipeline.mlflow.writing import FOLDER, MODEL, pages
 from pipeline.release.versions import model_digest, served_version
 
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -53,14 +54,8 @@ def register(
 
 def _versions(client: MlflowClient, name: str) -> list[ModelVersion]:
     """All versions that this module registered."""
-    found: list[ModelVersion] = []
-    token: str | None = None
-    while True:
-        page = client.search_model_versions(f"name = '{name}'", page_token=token)
-        found += [version for version in page if {_MODEL, _EXPORTED} <= version.tags.keys()]
-        token = page.token
-        if not token:
-            return found
+    found = pages(functools.partial(client.search_model_versions, f"name = '{name}'"))
+    return [version for version in found if {_MODEL, _EXPORTED} <= version.tags.keys()]
 
 
 def _create(client: MlflowClient, name: str, record: Record, run: str) -> ModelVersion:

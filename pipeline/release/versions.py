@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
@@ -136,26 +136,27 @@ def roll_back(base_path: Path, wanted: str) -> Version:
 
 def _number_of(base_path: Path, wanted: str, served: Version | None, known: Mapping[int, Version]) -> int:
     if wanted == "previous":
-        before = [
-            v.number for v in known.values() if not v.withdrawn and served is not None and v.number < served.number
-        ]
+        before = [v.number for v in known.values() if not v.withdrawn and served and v.number < served.number]
         if not before:
             raise ValueError(f"--rollback: expected a version before the one that is served in {base_path}, got none")
         return max(before)
-    labels = read_labels(base_path)
+    return number_of(base_path, wanted, "--rollback")
+
+
+def number_of(base_path: Path, wanted: str, option: str) -> int:
+    """Number of a version by its number or label; ValueError, which names the option, if there is none."""
+    known, labels = [version.number for version in versions_in(base_path)], read_labels(base_path)
     number = int(wanted) if wanted.isdecimal() else labels.get(wanted)
-    if number not in known:
+    if number is None or number not in known:
         available = ", ".join([*map(str, known), *labels]) or "none"
-        raise ValueError(f"--rollback: expected a version or label of {base_path} ({available}), got {wanted!r}")
-    assert number is not None
+        raise ValueError(f"{option}: expected a version or label of {base_path} ({available}), got {wanted!r}")
     return number
 
 
 def read_labels(base_path: Path) -> dict[str, int]:
     """Version numbers by label."""
     path = base_path / LABELS_FILE
-    found: dict[str, int] = read_json(path, dict[str, int]) if path.exists() else {}
-    return found
+    return cast(dict[str, int], read_json(path, dict[str, int])) if path.exists() else {}
 
 
 def set_label(base_path: Path, label: str, number: int) -> None:

@@ -45,8 +45,7 @@ def run(options: RunOptions, logger: logging.Logger) -> int | None:
 
 
 def _execute(plan: Sequence[Planned], run_dir: Path, logger: logging.Logger) -> int | None:
-    started, spent = time.monotonic(), dict[str, float]()
-    stopped = None
+    started, spent, stopped = time.monotonic(), dict[str, float](), None
     for number, planned in enumerate(plan, start=1):
         step, begun = planned.step, time.monotonic()
         if not planned.is_done:

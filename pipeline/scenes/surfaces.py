@@ -17,8 +17,7 @@ def check_surface(calibration: Calibration, array: RISArray) -> None:
     if calibration.about.get("surface_fingerprint") == surface_fingerprint(array):
         return
     made_for, expected = calibration.about.get("surface", {}), plain(array)
-    differing = [name for name in expected if made_for.get(name) != expected[name]] or ["surface"]
-    name = differing[0]
+    name = next((name for name in expected if made_for.get(name) != expected[name]), "surface")
     raise ValueError(
         f"--calibration: expected one of the installation's surface, {name} = {expected.get(name)!r}, "
         f"got one of {name} = {made_for.get(name)!r}"

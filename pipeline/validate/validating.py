@@ -1,6 +1,5 @@
 """Checks every scene of a set on disk, and writes the verdict with statistics."""
 
-import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from pipeline.common.artifacts import Fingerprint, fingerprint, making
 from pipeline.common.records import plain, write_json
+from pipeline.common.run_folders import read_record
 from pipeline.scenes.identity import scenes_inputs
 from pipeline.scenes.reading import load_scenes
 from pipeline.validate.options import VALID, VALIDATION_FILE, ValidateOptions
@@ -35,7 +35,7 @@ def validate(options: ValidateOptions, logger: logging.Logger) -> dict[str, Any]
             run.begin(options)
             write_json(options.run_dir / VALIDATION_FILE, plain(_validate(options, logger)))
             run.finish(VALIDATION_FILE)
-    record: dict[str, Any] = json.loads((options.run_dir / VALIDATION_FILE).read_text(encoding="utf-8"))
+    record = read_record(options.run_dir / VALIDATION_FILE)
     logger.info(f"{record['verdict']}: {'; '.join(record['reasons'][:_SHOWN]) or 'no faults found'}")
     return record
 

@@ -53,9 +53,8 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ValueError(
-            f"--host, --port: expected an available address, got {host}:{port}: {error.strerror}"
-        ) from None
+        where = f"{host}:{port}: {error.strerror}"
+        raise ValueError(f"--host, --port: expected an available address, got {where}") from None
 
 
 async def _serve(listening: socket.socket, app: Guard, stream: Stream, model: Model) -> None:

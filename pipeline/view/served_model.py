@@ -42,8 +42,7 @@ class Model:
         self._open()
 
     def _open(self) -> None:
-        self._localizer = self._client("serving_default")
-        self._spectrum = self._client("spectrum")
+        self._localizer, self._spectrum = self._client("serving_default"), self._client("spectrum")
         self._surface_sha256: str | None = None
         self.has_spectrum: bool | None = None
         """Whether the model has the signature `spectrum`; None before its first answer."""

@@ -70,8 +70,7 @@ class Stream:
         self._model, self._config, self._outboxes = model, config, outboxes
         self.state = State(show, rate_hz)
         self._file: FileScenes | None = None
-        self._frames, self._series = itertools.count(1), 0
-        self._steps = 0
+        self._frames, self._series, self._steps = itertools.count(1), 0, 0
         self._times: collections.deque[float] = collections.deque(maxlen=_RATE_FRAMES)
         self._woken = asyncio.Event()
         self._show(show)
@@ -170,13 +169,9 @@ class Stream:
         self._times.append(time.monotonic())
         passed_s = self._times[-1] - self._times[0]
         rate_hz = round((len(self._times) - 1) / passed_s, 1) if passed_s > 0 else None
-        more = {
-            "number": next(self._frames),
-            "rate_hz": rate_hz,
-            "series": self._series,
-            "moving": self.state.show == "moving",
-        }
-        self._outboxes.put("frame", json.dumps({"type": "frame", **answered, **more}, allow_nan=False))
+        more = {"rate_hz": rate_hz, "series": self._series, "moving": self.state.show == "moving"}
+        message = {"type": "frame", **answered, "number": next(self._frames), **more}
+        self._outboxes.put("frame", json.dumps(message, allow_nan=False))
 
     @property
     def scenario(self) -> Scenario:
