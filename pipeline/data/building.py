@@ -83,7 +83,6 @@ def _summary(stored: StoredScenes) -> str:
 
 
 def _check_space(builder: Builder, wanted: SceneSet, data_dir: Path, logger: logging.Logger) -> None:
-    """Checks the free space before the build."""
     data_dir.mkdir(parents=True, exist_ok=True)
     scene = encode_scene(simulate_scene(wanted.config, "train", 0))
     needed = wanted.num_scenes * len(builder.info.features.serialize_example(scene))

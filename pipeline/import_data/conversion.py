@@ -57,7 +57,6 @@ def _numbers(path: Path, name: str, values: np.ndarray, shape: tuple[int, ...] |
 
 
 def _along(path: Path, name: str, values: np.ndarray, axes: Sequence[str], is_matlab: bool) -> np.ndarray:
-    """Checks that an array has these axes."""
     if is_matlab:
         values = _with_axes_of_matlab(values, len(axes))
     if values.ndim != len(axes):

@@ -221,9 +221,9 @@ def _releases(serving: Path | None, records: list[Record]) -> Iterator[Record]:
             continue
         verdicts = {name: release[name]["verdict"] for name in ("blessing", "infra_validation")}
         found = {"version": str(version.number), "model": release["model"], "pushed": release["pushed"], **verdicts}
-        times, files = [_milliseconds(release["pushed"])] * 2, ((version.path / RELEASE_FILE, ""),)
+        pushed_ms, files = _milliseconds(release["pushed"]), ((version.path / RELEASE_FILE, ""),)
         tags = {TAG + name: value for name, value in found.items()}
-        yield Record("push", json_digest(release), str(version.number), *times, tags=tags, files=files)
+        yield Record("push", json_digest(release), str(version.number), pushed_ms, pushed_ms, tags=tags, files=files)
 
 
 def _of_report(root: Path) -> Record:

@@ -70,9 +70,9 @@ def _begin(client: MlflowClient, experiment: str, parent: Run, record: Record) -
 def _fill(client: MlflowClient, run: Run, record: Record) -> None:
     """Writes all of a record. The call is idempotent."""
     number, time = run.info.run_id, record.finished_ms
-    params: list[Any] = [Param(name, value) for name, value in record.params.items()]
-    tags: list[Any] = [RunTag(name, value) for name, value in record.tags.items()]
-    metrics: list[Any] = [Metric(name, value, time, 0) for name, value in record.metrics.items()]
+    params = [Param(name, value) for name, value in record.params.items()]
+    tags = [RunTag(name, value) for name, value in record.tags.items()]
+    metrics = [Metric(name, value, time, 0) for name, value in record.metrics.items()]
     if record.tensorboard is not None:
         from pipeline.metrics.training_curves import read_scalars
 
@@ -82,9 +82,11 @@ def _fill(client: MlflowClient, run: Run, record: Record) -> None:
             for epoch, value in zip(epochs, values, strict=True)
             if math.isfinite(value)
         ]
-    for kind, items in {"params": params, "tags": tags, "metrics": metrics}.items():
+    entries: dict[str, list[Any]] = {"params": params, "tags": tags, "metrics": metrics}
+    for kind, items in entries.items():
         for start in range(0, len(items), _BATCH):
-            client.log_batch(number, **{kind: items[start : start + _BATCH]})
+            part: dict[str, Any] = {kind: items[start : start + _BATCH]}
+            client.log_batch(number, **part)
     if record.scenes:
         client.log_inputs(number, [_dataset(scenes, record.stage) for scenes in record.scenes])
     for path, folder in record.files:

@@ -42,7 +42,6 @@ def _next(run_dir: Path, done: Mapping[str, Step]) -> Iterator[str]:
 
 
 def _result(step: Step) -> str:
-    """The result of a step in a few words."""
     if step.name == "evaluate":
         metrics = read_record(step.options.output_dir / "metrics.json")
         low, high = metrics["standard"]["f1_interval"]

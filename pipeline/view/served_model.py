@@ -115,7 +115,6 @@ class Model:
 
 
 def _has_signature(client: LocalizerClient) -> bool:
-    """Whether the model has the signature of the client."""
     try:
         client.input_shapes()
     except ValueError:
