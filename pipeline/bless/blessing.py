@@ -55,16 +55,8 @@ class Blessing:
 
 
 def bless(thresholds: Sequence[Threshold], candidate: Answers, baseline: Answers | None) -> Blessing:
-    """Checks a model against thresholds.
-
-    Args:
-      thresholds: the thresholds.
-      candidate: answers of the model.
-      baseline: answers of the latest blessed model to the same scenes; None if there is none.
-
-    Raises:
-      ValueError: the two models were evaluated on different scenes.
-    """
+    """Checks a model against thresholds. baseline: answers of the latest blessed model to the same scenes; None if
+    there is none. ValueError if the two were evaluated on different scenes."""
     checks = tuple(check for threshold in thresholds for check in _checks(threshold, candidate, baseline))
     held = bool(checks) and all(check.holds for check in checks)
     return Blessing(BLESSED if held else NOT_BLESSED, checks)

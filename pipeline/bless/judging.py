@@ -1,6 +1,5 @@
 """Evaluates a model and the latest blessed one on the reserved test scenes, and writes the verdict."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pipeline.bless.options import BLESSING_FILE, BlessOptions
 from pipeline.bless.thresholds import read_thresholds
 from pipeline.common.artifacts import Fingerprint, Input, fingerprint, making
 from pipeline.common.records import plain, write_json
+from pipeline.common.run_folders import read_record
 from pipeline.metrics.estimators import latest_version, saved_model_estimator
 from pipeline.metrics.evaluation import metrics_config
 from pipeline.metrics.predictions import Predictions, evaluate_predictions, run_estimator
@@ -34,11 +34,7 @@ def latest_blessed(base_path: Path | None, candidate: str) -> Version | None:
 
 
 def expected_fingerprint(options: BlessOptions) -> Fingerprint:
-    """Everything that determines the verdict, except the latest blessed model, which changes with every push.
-
-    Raises:
-      FileNotFoundError, ValueError: the scenes, the model or the thresholds do not exist.
-    """
+    """Everything that determines the verdict, except the latest blessed model, which changes with every push."""
     version = latest_version(options.saved_model)
     inputs = scenes_inputs(options.data_dir, options.config)
     inputs["the model"] = Input(model_digest(version), version)
@@ -47,33 +43,24 @@ def expected_fingerprint(options: BlessOptions) -> Fingerprint:
 
 
 def judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Evaluates and writes the verdict, or reads an existing one that is still valid; returns the record.
-
-    Raises:
-      Differs: the folder holds a verdict made with other options or inputs.
-      ValueError, OSError: an input does not exist, or the split has too few test scenes.
-    """
+    """Evaluates and writes the verdict, or reads an existing one that is still valid; returns the record. Raises
+    `Differs` if the folder holds a verdict made with other options or inputs."""
     with making(options.run_dir, expected_fingerprint(options), logger) as run:
         if run.state != "done" or not stands(options):
             run.begin(options)
             write_json(options.run_dir / BLESSING_FILE, _judge(options, logger))
             run.finish(BLESSING_FILE)
-    record = _read(options)
+    record = read_record(options.run_dir / BLESSING_FILE)
     logger.info(f"{record['verdict']}: {'; '.join(record['reasons']) or 'all thresholds hold'}")
     return record
 
 
 def stands(options: BlessOptions) -> bool:
     """Whether the existing verdict compares with the model that is the latest blessed one now."""
-    record = _read(options)
+    record = read_record(options.run_dir / BLESSING_FILE)
     blessed = latest_blessed(options.model_base_path, record["model"])
     there = record["baseline"]["model"] if record["baseline"] is not None else None
     return bool(there == (model_digest(blessed.path) if blessed is not None else None))
-
-
-def _read(options: BlessOptions) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((options.run_dir / BLESSING_FILE).read_text(encoding="utf-8"))
-    return record
 
 
 def _judge(options: BlessOptions, logger: logging.Logger) -> dict[str, Any]:
@@ -109,11 +96,7 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _block(options: BlessOptions, config: str) -> tuple[int, int]:
-    """First and past-the-end index of the reserved test scenes.
-
-    Raises:
-      ValueError: the split has fewer scenes.
-    """
+    """First and past-the-end index of the reserved test scenes; ValueError if the split has fewer."""
     size = scene_set(config).sizes["test"]
     if options.scenes > size:
         raise ValueError(f"--scenes: expected at most {size}, the test scenes of {config}, got {options.scenes}")

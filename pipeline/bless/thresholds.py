@@ -49,13 +49,8 @@ class Slice:
         return ", ".join(part for part in parts if part) or "overall"
 
     def tally(self, evaluation: Evaluation, worlds: np.ndarray, gate: str) -> MatchCounts:
-        """Match counts of the scenes, or of the sources, in the slice.
-
-        Args:
-          evaluation: evaluation of B scenes.
-          worlds: data set of every scene, [B].
-          gate: "standard" or "strict".
-        """
+        """Match counts at a gate, "standard" or "strict", of the scenes or sources in the slice. worlds: data set of
+        every scene, [B]."""
         chosen = np.ones(evaluation.snr_db.shape, bool)
         if self.world is not None:
             chosen &= worlds == self.world
@@ -106,10 +101,6 @@ class ThresholdFile(TypedDict, total=False):
 
 
 def read_thresholds(path: Path) -> tuple[Threshold, ...]:
-    """Reads thresholds from a TOML file.
-
-    Raises:
-      ValueError: the file is missing, or a table is invalid; one line with its number.
-    """
+    """Reads thresholds from a TOML file."""
     found: ThresholdFile = read_toml(path, ThresholdFile)
     return found.get("threshold", ())

@@ -47,16 +47,13 @@ def operators(config: SceneConfig, draws: int) -> Iterator[np.ndarray]:
 
 
 def single_source_bound(operator: np.ndarray, point: np.ndarray, snr_db: float, array: RISArray) -> np.ndarray:
-    """The bound of the position covariance of one source of unknown power in noise of known power.
+    """The bound of the position covariance of one source of unknown power in noise of known power: [3, 3] float64, m^2.
 
     Args:
       operator: H diag(c_l), [L, M, N] complex128.
       point: [3] float64: azimuth, elevation (radians), inverse range (1/m).
       snr_db: mean |y without noise|^2 / sigma^2, dB.
       array: the surface.
-
-    Returns:
-      [3, 3] float64, m^2.
     """
     parameters = np.append(point, 0.0)[None]  # the power is 1: the SNR fixes the noise
     silent = Measurement(np.zeros(operator.shape[:2], np.complex128), operator, 1.0)
@@ -69,14 +66,7 @@ def single_source_bound(operator: np.ndarray, point: np.ndarray, snr_db: float, 
 def bound_table(
     scenario: Scenario, drawn: Sequence[np.ndarray], options: BoundOptions, ranges_m: Sequence[float]
 ) -> list[Row]:
-    """The bound at every range and SNR, by range first.
-
-    Args:
-      scenario: the installation.
-      drawn: measurement operators.
-      options: direction and SNRs.
-      ranges_m: metres.
-    """
+    """The bound at every range and SNR, by range first. drawn: measurement operators."""
     azimuth, elevation = math.radians(options.azimuth_deg), math.radians(options.elevation_deg)
     outwards = np.asarray(source_positions_m(azimuth, elevation, 1.0), np.float64)
     rows = []

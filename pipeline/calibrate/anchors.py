@@ -21,13 +21,8 @@ class Anchors:
     places: np.ndarray
 
     def pin(self, parameters: np.ndarray, precision: np.ndarray, array: RISArray) -> None:
-        """Fixes the source that is nearest to each known position at that position.
-
-        Args:
-          parameters: parameters of the scene's sources, [K, 4], changed in place.
-          precision: prior precision of the parameters, [4K + 1], changed in place.
-          array: the surface; distances are measured in units of its beam width.
-        """
+        """Moves the source nearest to each known position there. Distances are in beam widths of the array. Changes
+        the parameters of the scene's sources, [K, 4], and their prior precision, [4K + 1], in place."""
         count = len(parameters)
         free = list(range(count))
         beam = array.wavelength_m / (array.spacing_m * math.sqrt(array.num_elements))
@@ -56,15 +51,8 @@ def _place(position_m: np.ndarray) -> np.ndarray:
 
 
 def read_anchors(path: Path, num_scenes: int) -> Mapping[int, Anchors]:
-    """Reads known source positions, by scene number; scenes are counted through all input files in order.
-
-    Args:
-      path: JSON file, a list of {"scene": 3, "position_m": [[x, y, z], ...]}.
-      num_scenes: number of scenes in all input files.
-
-    Raises:
-      ValueError: the file does not exist, has another format, or names an impossible scene or position.
-    """
+    """Reads known source positions from JSON, a list of {"scene": 3, "position_m": [[x, y, z], ...]}, by scene
+    number; scenes are counted through all input files in order."""
     found: list[_Entry] = read_json(path, list[_Entry])
     for entry in found:
         if entry.scene >= num_scenes:

@@ -36,7 +36,14 @@ class CalibrationResult:
     curve: LearningCurve
 
 
-def _result(fitted: FitResult, past: Sums, settings: Settings, about: Mapping[str, Any]) -> CalibrationResult:
+def _result(
+    fitted: FitResult,
+    past: Sums,
+    settings: Settings,
+    about: Mapping[str, Any] | None,
+    channel: np.ndarray | None,
+    correction: np.ndarray | None,
+) -> CalibrationResult:
     """Takes the last step, tests the elements for dead ones, and moves the sums to the final response."""
     response = fitted.last.response
     sums = fitted.last.everything() + past
@@ -52,7 +59,9 @@ def _result(fitted: FitResult, past: Sums, settings: Settings, about: Mapping[st
         covariance=solution.covariance,
         sums=sums.moved(as_real(final - response)),
         prior=solution.prior,
-        about=dict(about),
+        about=dict(about or {}),
+        channel=channel,
+        channel_correction=correction,
     )
     return CalibrationResult(stored, fitted, curve)
 
@@ -67,67 +76,44 @@ def calibrate(
     about: Mapping[str, Any] | None = None,
     progress: Progress = _quiet,
     keep: Callable[[FitState], None] = lambda _: None,
+    channel: bool = False,
 ) -> CalibrationResult:
     """Estimates the element response of the installation that recorded the files.
 
+    With `channel`, it also estimates a correction of the channel, which must be the same in all scenes, and alternates
+    between g and the correction: a channel error that is equal for all antennas of an element cannot be told apart from
+    an error of that element.
+
     Args:
-      model: likelihood of the localizer.
-      files: the scenes.
+      model, files: likelihood of the localizer, and the scenes.
       settings: settings of the search and the tests.
       anchors: known source positions, by scene number.
       start: an unfinished search to resume; None starts from a response of ones.
       about: provenance that is written to the file.
       progress, keep: see `Fit`.
     """
-    begin = start or FitState(np.ones(model.array.num_elements, np.complex128))
-    fit = Fit(model, files, anchors or {}, settings.fit, begin, progress=progress, keep=keep)
-    return _result(fit.run(), no_scenes(begin.response.size), settings, about or {})
-
-
-def calibrate_with_channel(
-    model: SceneModel,
-    files: SceneFiles,
-    settings: Settings = Settings(),
-    *,
-    anchors: Mapping[int, Anchors] | None = None,
-    start: FitState | None = None,
-    about: Mapping[str, Any] | None = None,
-    progress: Progress = _quiet,
-    keep: Callable[[FitState], None] = lambda _: None,
-) -> CalibrationResult:
-    """As `calibrate`, but also estimates a correction of the channel, which must be the same in all scenes.
-
-    The function alternates between g and the correction: a channel error that is equal for all antennas of an element
-    cannot be nominal apart from an error of that element.
-
-    Raises:
-      ValueError: the channels of the scenes differ.
-    """
-    nominal = static_channel(files)
     state = start or FitState(np.ones(model.array.num_elements, np.complex128))
-    correction, channel_fit = (
-        np.zeros(nominal.shape, np.complex128),
-        ChannelFit(model, files, nominal, settings.channel, progress),
-    )
-    for _ in range(_CHANNEL_ROUNDS):
-        corrected = dataclasses.replace(files, channel=(nominal + correction).astype(np.complex64))
-        fit = Fit(model, corrected, anchors or {}, settings.fit, state, progress=progress, keep=keep)
-        fitted = fit.run()
-        state = FitState(fitted.last.response, fitted.prior, on_all=True)
-        correction = channel_fit.run(fit.sources, fitted.last.response, correction)
-    corrected = dataclasses.replace(files, channel=(nominal + correction).astype(np.complex64))
-    fit = Fit(model, corrected, anchors or {}, settings.fit, state, progress=progress, keep=keep)
-    result = _result(fit.run(), no_scenes(nominal.shape[1]), settings, about or {})
-    stored = dataclasses.replace(result.stored, channel=nominal, channel_correction=correction)
-    return dataclasses.replace(result, stored=stored)
+    nominal = correction = None
+
+    def fit() -> Fit:
+        return Fit(model, files, anchors or {}, settings.fit, state, progress=progress, keep=keep)
+
+    if channel:
+        nominal = static_channel(files)
+        channel_fit = ChannelFit(model, files, nominal, settings.channel, progress)
+        files, correction = dataclasses.replace(files, channel=nominal), np.zeros(nominal.shape, np.complex128)
+        for _ in range(_CHANNEL_ROUNDS):
+            search = fit()
+            fitted = search.run()
+            state = FitState(fitted.last.response, fitted.prior, on_all=True)
+            correction = channel_fit.run(search.sources, fitted.last.response, correction)
+            files = dataclasses.replace(files, channel=(nominal + correction).astype(np.complex64))
+    return _result(fit().run(), no_scenes(state.response.size), settings, about, nominal, correction)
 
 
 def _with_channel_of(files: SceneFiles, stored: StoredCalibration) -> SceneFiles:
-    """Applies the channel correction of a calibration to the scenes, if it has one.
-
-    Raises:
-      ValueError: the channel of the scenes is not the one that the calibration corrects.
-    """
+    """Applies the channel correction of a calibration to the scenes, if it has one; ValueError if it is for another
+    channel."""
     if stored.channel_correction is None:
         return files
     light = Calibration(stored.element_response, stored.channel, stored.channel_correction, {})
@@ -145,34 +131,21 @@ def update(
     about: Mapping[str, Any] | None = None,
     progress: Progress = _quiet,
 ) -> CalibrationResult:
-    """Adds new scenes to a calibration. Its stored sums are added to theirs, weighted down by `forget` per new scene.
-
-    Args:
-      model, files, settings, anchors, about, progress: as for `calibrate`.
-      old: the calibration.
-      forget: factor by which each new scene reduces the weight of all earlier ones, above 0, at most 1.
-
-    Raises:
-      ValueError: the channel of the scenes is not the one that the calibration corrects.
-    """
+    """Adds new scenes to a calibration. Its stored sums are added to theirs, reduced by the factor `forget` per new
+    scene, above 0, at most 1. Further arguments are those of `calibrate`; ValueError as in `_with_channel_of`."""
     files = _with_channel_of(files, old)
     past = old.sums * forget ** len(files)
     begin = FitState(old.element_response.astype(np.complex128), old.prior, on_all=True)
     fit = Fit(model, files, anchors or {}, settings.fit, begin, past, progress)
     fitted = fit.run()
-    result = _result(fitted, fit.past_at(fitted.last.response), settings, about or {})
-    stored = dataclasses.replace(result.stored, channel=old.channel, channel_correction=old.channel_correction)
-    return dataclasses.replace(result, stored=stored)
+    past = fit.past_at(fitted.last.response)
+    return _result(fitted, past, settings, about, old.channel, old.channel_correction)
 
 
 def scene_scores(
     model: SceneModel, files: SceneFiles, stored: StoredCalibration, progress: Progress = _quiet
 ) -> Iterator[tuple[Sums, np.ndarray]]:
-    """Sums and scores of scenes under a stored calibration, batch by batch; see `SceneModel.summed`.
-
-    Raises:
-      ValueError: the channel of the scenes is not the one that the calibration corrects.
-    """
+    """Sums and scores of scenes under a stored calibration, batch by batch; see `SceneModel.summed`."""
     files = _with_channel_of(files, stored)
     response = stored.element_response.astype(np.complex64)
     sources = Sources.unknown(len(files), model.slots)
@@ -191,11 +164,8 @@ def check(
     config: DriftConfig = DriftConfig(),
     progress: Progress = _quiet,
 ) -> DriftVerdict:
-    """Tests whether a calibration is still valid for the scenes in the files.
-
-    Raises:
-      ValueError: there are too few scenes, or their channel is not the one that the calibration corrects.
-    """
+    """Tests whether a calibration is still valid for the scenes in the files; ValueError if there are too few of
+    them."""
     sums, scores = no_scenes(stored.element_response.size), []
     for part, own in scene_scores(model, files, stored, progress):
         sums += part

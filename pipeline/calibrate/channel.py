@@ -32,16 +32,11 @@ _LEAST_VARIANCE = 1e-8
 def channel_statistics(
     observation: Observation, response: tf.Tensor, atoms: Atoms, array: RISArray
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Score and information of the channel, summed over scenes with K sources each.
+    """Score and information of the channel, summed over B scenes with K sources each, all active. The codes are those
+    sent, without g, which is `response`, [N] complex64.
 
-    Args:
-      observation: B scenes, with the codes as sent, without g.
-      response: g, [N] complex64.
-      atoms: sources of the scenes, all active.
-      array: the surface.
-
-    Returns:
-      Negative log-likelihood of the scenes, [B] float32; score, [M, N] complex64; information, [N, N] complex64.
+    Returns the negative log-likelihood of the scenes, [B] float32; the score, [M, N] complex64; the information, [N, N]
+    complex64.
     """
     parts = scene_parts(observation, response, atoms, array)
     size = parts.vectors.shape[-1]
@@ -57,17 +52,9 @@ def channel_statistics(
 def step_of(
     score: np.ndarray, information: np.ndarray, correction: np.ndarray, variance: float
 ) -> tuple[np.ndarray, float]:
-    """Maximises the posterior by its quadratic approximation at `correction`; chooses the prior variance by evidence.
-
-    Args:
-      score: [M, N] complex128.
-      information: [N, N] complex128.
-      correction: current E, [M, N] complex128.
-      variance: current v.
-
-    Returns:
-      The new E, [M, N] complex128, and the new v.
-    """
+    """Maximises the posterior by its quadratic approximation at the current `correction` E, and chooses the prior
+    variance v by evidence. Returns the new E, like the score [M, N] complex128, and v; the information is [N, N]
+    complex128."""
     eigenvalues, vectors = np.linalg.eigh(information)
     eigenvalues = np.maximum(eigenvalues, 0.0)
     score, current = score @ vectors, correction @ vectors
@@ -82,11 +69,8 @@ def step_of(
 
 
 def static_channel(files: SceneFiles) -> np.ndarray:
-    """Returns the channel that all scenes share, [M, N] complex64, scaled to an rms of 1.
-
-    Raises:
-      ValueError: the scenes have different channels.
-    """
+    """The channel that all scenes share, [M, N] complex64, scaled to an rms of 1; ValueError if they have different
+    ones."""
     first: np.ndarray | None = None
     for batch in files.batches():
         channels = batch.inputs["channel"]
@@ -106,15 +90,8 @@ def static_channel(files: SceneFiles) -> np.ndarray:
 
 
 class ChannelFit:
-    """Estimates the channel error E at a fixed g.
-
-    Args:
-      model: likelihood of the localizer.
-      files: the scenes, all with the same channel.
-      nominal: that channel, [M, N] complex64, scaled to an rms of 1.
-      config: when to stop.
-      progress: see `pipeline.calibrate.fitting.Fit`.
-    """
+    """Estimates the channel error E at a fixed g. nominal: channel of all scenes in the files, [M, N] complex64,
+    with an rms of 1. config: when to stop. progress: see `pipeline.calibrate.fitting.Fit`."""
 
     def __init__(
         self,
@@ -156,13 +133,8 @@ class ChannelFit:
         return nll, score / scale, information / scale**2
 
     def run(self, sources: Sources, response: np.ndarray, correction: np.ndarray) -> np.ndarray:
-        """Takes steps until the likelihood stops rising; returns E, [M, N] complex128.
-
-        Args:
-          sources: located sources of all scenes; changed in place.
-          response: g, [N] complex.
-          correction: initial E, [M, N] complex128.
-        """
+        """Takes steps from the initial E until the likelihood stops rising; returns E, [M, N] complex128. Changes
+        the located sources of all scenes in place. response: g, [N] complex."""
         single, best, best_nll = response.astype(np.complex64), correction, np.inf
         for _ in range(self.config.passes):
             nll, score, information = self._pass(sources, single, correction)

@@ -22,11 +22,8 @@ LEAST_SCENES = 8
 
 @dataclasses.dataclass(frozen=True)
 class DriftVerdict:
-    """Result of the test.
-
-    p_value: probability of such scores without drift. drifted: whether it is at most the false-alarm rate.
-    change_rms: estimated rms change of g, assuming that it has drifted. scenes: number of scenes.
-    """
+    """Result of the test. p_value: probability of such scores without drift. drifted: whether it is at most the
+    false-alarm rate. change_rms: estimated rms change of g, assuming that it has drifted."""
 
     p_value: float
     drifted: bool
@@ -37,7 +34,7 @@ class DriftVerdict:
 def drift_test(
     scores: np.ndarray, information: np.ndarray, covariance: np.ndarray, response: np.ndarray, config: DriftConfig
 ) -> DriftVerdict:
-    """Tests scenes against a stored calibration.
+    """Tests scenes against a stored calibration; ValueError if there are fewer than `LEAST_SCENES`.
 
     Args:
       scores: z of each scene at the stored g, [S, 2N].
@@ -45,9 +42,6 @@ def drift_test(
       covariance: C of the stored g, [2N, 2N].
       response: the stored g, [N] complex.
       config: settings of the test.
-
-    Raises:
-      ValueError: there are fewer than `LEAST_SCENES` scenes.
     """
     if len(scores) < LEAST_SCENES:
         raise ValueError(f"--check: expected at least {LEAST_SCENES} scenes, got {len(scores)}")

@@ -15,22 +15,19 @@ def surface_figure(stored: StoredCalibration, array: RISArray) -> Figure:
     """Amplitude, phase and standard error of every element at its position: nominal above, calibrated below."""
     y, z = array.element_positions_m().T
     response = stored.element_response
-    nominal = np.ones_like(response)
     figure = Figure(figsize=(12, 7), layout="constrained")
     axes = figure.subplots(2, 3)
-    size = 60.0 * 144 / response.size
+    size, most_error = 60.0 * 144 / response.size, max(0.05, stored.element_response_std.max())
     for row, (name, values, error) in enumerate(
-        (("nominal", nominal, np.zeros(response.size)), ("calibrated", response, stored.element_response_std))
+        (
+            ("nominal", np.ones_like(response), np.zeros(response.size)),
+            ("calibrated", response, stored.element_response_std),
+        )
     ):
         panels = (
             ("amplitude", np.abs(values), matplotlib.colormaps["viridis"], (0.0, max(1.2, np.abs(response).max()))),
             ("phase, rad", np.angle(values), matplotlib.colormaps["twilight_shifted"], (-np.pi, np.pi)),
-            (
-                "standard error",
-                error,
-                matplotlib.colormaps["magma"],
-                (0.0, max(0.05, stored.element_response_std.max())),
-            ),
+            ("standard error", error, matplotlib.colormaps["magma"], (0.0, most_error)),
         )
         for axis, (label, shown, colours, limits) in zip(axes[row], panels, strict=True):
             points = axis.scatter(y, z, c=shown, s=size, marker="s", cmap=colours, vmin=limits[0], vmax=limits[1])

@@ -81,11 +81,7 @@ def write_calibration(path: Path, stored: StoredCalibration) -> None:
 
 
 def read_stored(path: Path, array: RISArray) -> StoredCalibration:
-    """Reads a calibration of this surface with its sums.
-
-    Raises:
-      ValueError: the file does not exist, is not a calibration, or belongs to another surface.
-    """
+    """Reads a calibration with its sums; ValueError if the file is not one of this surface."""
     light = read_calibration(path)
     check_surface(light, array)
     with np.load(path, allow_pickle=False) as file:
@@ -121,11 +117,8 @@ def write_state(path: Path, state: FitState, fingerprint: str) -> None:
 
 
 def read_state(path: Path, fingerprint: str) -> FitState | None:
-    """Reads the unfinished search of the same inputs and options; None if the file does not exist.
-
-    Raises:
-      ValueError: the file is unreadable, or belongs to a run with other inputs or options.
-    """
+    """Reads the unfinished search of the same inputs and options; None without a file, ValueError if it is of other
+    ones."""
     if not path.exists():
         return None
     try:

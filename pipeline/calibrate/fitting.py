@@ -80,8 +80,7 @@ class Fit:
     """Searches for g.
 
     Args:
-      model: likelihood of the localizer.
-      files: the scenes.
+      model, files: likelihood of the localizer, and the scenes.
       anchors: known source positions, by scene number.
       config: when to locate and when to stop.
       start: initial state.
@@ -113,13 +112,8 @@ class Fit:
         return self._past.moved(as_real(response - self.start.response))
 
     def run_pass(self, response: np.ndarray, every: int, *, locate: bool) -> Pass:
-        """Runs one pass at a response.
-
-        Args:
-          response: g, [N] complex.
-          every: uses only every so many-th round of batches; a round is one batch per fold.
-          locate: whether to locate the sources anew.
-        """
+        """Runs one pass at the response g, [N] complex, over every so many-th round of batches; a round is one batch
+        per fold. With `locate`, it locates the sources anew."""
         self._passes += 1
         name = f"pass {self._passes}, {'locating' if locate else 'refining'}"
         done = self._progress(name, sum(self.files.sizes(every)))
@@ -134,11 +128,8 @@ class Fit:
         return Pass(response, tuple(folds), locate)
 
     def _search(self, state: FitState, every: int, locating_passes: int) -> tuple[Pass, Prior, float]:
-        """Alternates passes and steps until the likelihood of the held-out scenes no longer rises.
-
-        Returns:
-          The best pass, the prior, and the negative log-likelihood per held-out scene at the first pass.
-        """
+        """Alternates passes and steps until the likelihood of the held-out scenes no longer rises. Returns the best
+        pass, the prior, and the negative log-likelihood per held-out scene at the first pass."""
         accepted: Pass | None = None
         first_held, prior, response, caution, locate = 0.0, state.prior, state.response, 0, True
         for number in range(1, self.config.max_passes + 1):

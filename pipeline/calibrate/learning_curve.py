@@ -64,14 +64,8 @@ def rms(values: np.ndarray) -> float:
 
 
 def learning_curve(folds: Sequence[Sums], response: np.ndarray, prior: Prior, dead: np.ndarray) -> LearningCurve:
-    """Computes the learning curve from the sums of each fold.
-
-    Args:
-      folds: sums at `response`; their number is a power of two.
-      response: g, [N] complex128, normalized.
-      prior: prior of the calibration.
-      dead: elements to leave out, [N] bool.
-    """
+    """The learning curve from the sums of each fold at `response`, which is g, [N] complex128, normalized. The
+    number of folds is a power of two. Elements that are `dead`, [N] bool, are left out."""
     alive = ~dead
     points: list[LearningPoint] = []
     smaller: list[Solution] = []
@@ -79,17 +73,11 @@ def learning_curve(folds: Sequence[Sums], response: np.ndarray, prior: Prior, de
     while part <= len(folds):
         groups = [total(folds[start : start + part], response.size) for start in range(0, len(folds), part)]
         solutions = [solve(group, response, prior, adapt=False) for group in groups]
-        observed = [
-            0.5 * rms((one.response - other.response)[alive])
-            for one, other in zip(smaller[::2], smaller[1::2], strict=True)
-        ]
-        points.append(
-            LearningPoint(
-                float(np.mean([group.scenes for group in groups])),
-                float(np.mean([rms(solution.deviation[alive]) for solution in solutions])),
-                float(np.mean(observed)) if observed else math.nan,
-            )
-        )
+        pairs = zip(smaller[::2], smaller[1::2], strict=True)
+        observed = [0.5 * rms((one.response - other.response)[alive]) for one, other in pairs] or [math.nan]
+        predicted = [rms(solution.deviation[alive]) for solution in solutions]
+        values = ([group.scenes for group in groups], predicted, observed)
+        points.append(LearningPoint(*(float(np.mean(value)) for value in values)))
         smaller, part = solutions, 2 * part
     centred = response - np.mean(response.real)
     return LearningCurve(tuple(points), rms(centred[alive]))

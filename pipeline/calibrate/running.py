@@ -1,9 +1,11 @@
 """Runs `python -m pipeline.calibrate`: reads the inputs, then writes the calibration or logs the verdict."""
 
+import functools
 import hashlib
 import json
 import logging
 from collections.abc import Callable
+from typing import Any
 
 from tqdm import tqdm
 
@@ -11,12 +13,12 @@ from models.artifacts import load_weights, moved_to
 from models.physics.geometry import Scenario
 from models.physics.installation import load_installation
 from pipeline.calibrate.anchors import read_anchors
-from pipeline.calibrate.calibrating import CalibrationResult, calibrate, calibrate_with_channel, check, update
+from pipeline.calibrate.calibrating import CalibrationResult, calibrate, check, update
 from pipeline.calibrate.figures import draw_surface
 from pipeline.calibrate.files import provenance, read_state, read_stored, write_calibration, write_state
 from pipeline.calibrate.options import CalibrateOptions
 from pipeline.calibrate.scenes import SceneFiles, SceneModel, open_scenes
-from pipeline.calibrate.summary import result_lines, verdict_lines, warning_of
+from pipeline.calibrate.summary import result_lines, verdict_line, warning_of
 from pipeline.common.digests import file_digest
 from pipeline.common.main import FAIL
 from pipeline.common.records import plain
@@ -62,34 +64,23 @@ def _calibrated(
     assert options.output is not None
     anchors = read_anchors(options.anchors, len(files)) if options.anchors else {}
     about = provenance(model.array, options.input, len(files), options)
+    given: dict[str, Any] = {"anchors": anchors, "about": about, "progress": _bar}
     if options.update is not None:
         old = read_stored(options.update, model.array)
         logger.info(f"adding {len(files)} scenes to {options.update}, which has {old.sums.scenes:.0f}")
-        return update(model, files, old, options.forget, options.settings, anchors=anchors, about=about, progress=_bar)
+        return update(model, files, old, options.forget, options.settings, **given)
     partial, fingerprint = options.output.with_name(f"{options.output.name}.partial.npz"), _fingerprint(options, model)
     start = read_state(partial, fingerprint)
     if start is not None:
         logger.info(f"resuming from {partial}")
-    result = (calibrate_with_channel if options.channel else calibrate)(
-        model,
-        files,
-        options.settings,
-        anchors=anchors,
-        start=start,
-        about=about,
-        progress=_bar,
-        keep=lambda state: write_state(partial, state, fingerprint),
-    )
+    keep = functools.partial(write_state, partial, fingerprint=fingerprint)
+    result = calibrate(model, files, options.settings, **given, start=start, keep=keep, channel=options.channel)
     partial.unlink(missing_ok=True)
     return result
 
 
 def run_calibration(options: CalibrateOptions, logger: logging.Logger) -> CalibrationResult:
-    """Calibrates, writes the file and its plot, and logs a summary.
-
-    Raises:
-      ValueError, OSError: an input cannot be read or does not fit; the message says what is wrong.
-    """
+    """Calibrates, writes the file and its plot, and logs a summary."""
     assert options.output is not None
     model, files = opened(options)
     result = _calibrated(options, model, files, logger)
@@ -98,23 +89,17 @@ def run_calibration(options: CalibrateOptions, logger: logging.Logger) -> Calibr
     draw_surface(figure, result.stored, model.array)
     for line in result_lines(result):
         logger.info(line)
-    warning = warning_of(result)
-    if warning is not None:
+    if (warning := warning_of(result)) is not None:
         logger.info(f"warning: {warning}")
     logger.info(f"{options.output}, {figure}")
     return result
 
 
 def run_check(options: CalibrateOptions, logger: logging.Logger) -> int | None:
-    """Tests a stored calibration. Returns `FAIL` if the installation has drifted away from it.
-
-    Raises:
-      ValueError, OSError: the test cannot be made; the message says why.
-    """
+    """Tests a stored calibration. Returns `FAIL` if the installation has drifted away from it."""
     assert options.check is not None
     model, files = opened(options)
     stored = read_stored(options.check, model.array)
     verdict = check(model, files, stored, options.drift, _bar)
-    for line in verdict_lines(verdict, options.drift.false_alarm_rate):
-        logger.info(line)
+    logger.info(verdict_line(verdict, options.drift.false_alarm_rate))
     return FAIL if verdict.drifted else None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,6 @@ from models.physics.observation import measurement_specs, observe
 from pipeline.calibrate.anchors import Anchors
 from pipeline.calibrate.statistics import prior_precision, scene_statistics
 from pipeline.calibrate.sums import Sums, no_scenes
-from serving.client.measurement import Measurement
 from serving.client.measurement_file import MeasurementFile
 
 _REFINING_STEPS, _SETTLING_STEPS = 2, 2
@@ -68,43 +68,21 @@ class SceneFiles:
         return [count for number, count in enumerate(all_sizes) if number // self.folds % every == 0]
 
     def batches(self, every: int = 1) -> Iterator[Batch]:
-        """Yields the scenes in order.
-
-        Args:
-          every: uses only every so many-th round of batches; a round is one batch per fold.
-
-        Raises:
-          ValueError: a file is truncated or holds invalid values.
-        """
+        """Yields the scenes in order, of every so many-th round of batches; a round is one batch per fold."""
         first = 0
-        number = 0
-        for file in self.files:
-            for scenes in file.batches(self.batch_size):
-                if number // self.folds % every == 0:
-                    yield Batch(slice(first, first + len(scenes)), number % self.folds, self._inputs(scenes))
-                first += len(scenes)
-                number += 1
-
-    def _inputs(self, scenes: Measurement) -> dict[str, np.ndarray]:
-        inputs = scenes.inputs(0, len(scenes))
-        if self.channel is not None:
-            inputs["channel"] = np.broadcast_to(self.channel, inputs["channel"].shape)
-        return inputs
+        batches = itertools.chain.from_iterable(file.batches(self.batch_size) for file in self.files)
+        for number, scenes in enumerate(batches):
+            if number // self.folds % every == 0:
+                inputs = scenes.inputs(0, len(scenes))
+                if self.channel is not None:
+                    inputs["channel"] = np.broadcast_to(self.channel, inputs["channel"].shape)
+                yield Batch(slice(first, first + len(scenes)), number % self.folds, inputs)
+            first += len(scenes)
 
 
 def open_scenes(paths: Sequence, num_elements: int, most: int = 32, folds: int = 8) -> SceneFiles:
-    """Opens measurement files for calibration.
-
-    Args:
-      paths: the files.
-      num_elements: N of the installation.
-      most: largest number of scenes in a batch; with few scenes, batches are smaller so that every fold gets one.
-      folds: number of folds.
-
-    Raises:
-      ValueError: a file is not a measurement file, has another number of elements than the installation, or another
-        number of antennas than the first file.
-    """
+    """Opens measurement files of an installation with N = `num_elements`; ValueError if the sizes of a file do not
+    fit. A batch has at most `most` scenes; with few scenes it is smaller, so that each of the `folds` gets one."""
     files = [MeasurementFile(path) for path in paths]
     for file in files:
         if file.num_elements != num_elements:
@@ -145,11 +123,7 @@ class Sources:
 
     def atoms(self, scenes: slice) -> Atoms:
         """Returns the sources of some scenes as atoms."""
-        return Atoms(
-            tf.constant(self.parameters[scenes]),
-            tf.constant(self.active[scenes]),
-            tf.constant(self.noise_power[scenes]),
-        )
+        return Atoms(*(tf.constant(part[scenes]) for part in (self.parameters, self.active, self.noise_power)))
 
     def put(self, scenes: slice, atoms: Atoms) -> None:
         """Replaces the sources of some scenes."""
@@ -158,11 +132,8 @@ class Sources:
 
 
 def by_count(atoms: Atoms) -> Iterator[tuple[np.ndarray, Atoms]]:
-    """Groups scenes with at least one source by their number of sources.
-
-    Yields:
-      The indices of the scenes, and their atoms without empty slots.
-    """
+    """Groups scenes with at least one source by their number of sources. Yields the indices of the scenes, and their
+    atoms without empty slots."""
     parameters, active, noise_power = (part.numpy() for part in atoms)
     counts = active.sum(axis=-1)
     first = np.argsort(~active, axis=-1, kind="stable")
@@ -173,12 +144,8 @@ def by_count(atoms: Atoms) -> Iterator[tuple[np.ndarray, Atoms]]:
 
 
 class SceneModel:
-    """The localizer's likelihood for a given element response.
-
-    Args:
-      backbone: the network that locates the sources; its scenario is the installation.
-      num_antennas: M of the files.
-    """
+    """The localizer's likelihood for a given element response. backbone: locates the sources; its scenario is the
+    installation. num_antennas: M of the files."""
 
     def __init__(self, backbone: Backbone, num_antennas: int) -> None:
         self.backbone, self.num_antennas = backbone, num_antennas
@@ -229,16 +196,10 @@ class SceneModel:
     def update(
         self, sources: Sources, scenes: slice, inputs: Mapping[str, np.ndarray], response: np.ndarray, *, locate: bool
     ) -> None:
-        """Refines the sources of some scenes. With `locate`, also locates them anew and keeps the better result.
+        """Refines the sources of some scenes, in place, given their inputs by name and g = `response`, [N] complex64.
 
-        The better result has the lower negative log-likelihood plus the localizer's penalty per atom.
-
-        Args:
-          sources: changed in place.
-          scenes: the scenes to update.
-          inputs: arrays of these scenes, by name.
-          response: g, [N] complex64.
-          locate: whether to locate the sources anew.
+        With `locate`, also locates them anew and keeps the better result. The better result has the lower negative
+        log-likelihood plus the localizer's penalty per atom.
         """
         arrays = [inputs[name] for name in INPUTS]
         known = bool(sources.known[scenes].all())
@@ -250,12 +211,8 @@ class SceneModel:
         located, located_nll = self._locate(*arrays, response)
         if known:
             better = self._penalized(located, located_nll) < self._penalized(refined, refined_nll)
-            located = Atoms(
-                *(
-                    tf.where(tf.reshape(better, [-1] + [1] * (new.shape.rank - 1)), new, old)
-                    for new, old in zip(located, refined, strict=True)
-                )
-            )
+            masks = (better[:, None, None], better[:, None], better)
+            located = Atoms(*map(tf.where, masks, located, refined))
         sources.put(scenes, located)
 
     def _penalized(self, atoms: Atoms, nll: tf.Tensor) -> tf.Tensor:
@@ -264,16 +221,10 @@ class SceneModel:
     def summed(
         self, atoms: Atoms, inputs: Mapping[str, np.ndarray], response: np.ndarray, anchors: Sequence[Anchors]
     ) -> tuple[Sums, np.ndarray]:
-        """Computes the statistics of scenes at g = `response`.
+        """Statistics of scenes at g = `response`, [N] complex64, given their sources, their inputs by name, and their
+        anchors.
 
-        Args:
-          atoms: sources of the scenes.
-          inputs: arrays of the scenes, by name.
-          response: g, [N] complex64.
-          anchors: known source positions of each scene.
-
-        Returns:
-          The sums over the scenes, and the score of every scene, [B, 2N] float32, zero if a scene has no source.
+        Returns the sums over the scenes, and the score of every scene, [B, 2N] float32, zero if a scene has no source.
         """
         size = 2 * response.size
         empty = atoms.noise_power.numpy()[~atoms.active.numpy().any(axis=-1)].astype(np.float64)

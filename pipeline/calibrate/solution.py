@@ -85,12 +85,10 @@ def complete_information(complete: np.ndarray) -> np.ndarray:
 
 
 def solve(sums: Sums, response: np.ndarray, prior: Prior, *, caution: float = 0.0, adapt: bool = True) -> Solution:
-    """Maximises the posterior by the quadratic approximation of the sums at `response`.
+    """Maximises the posterior by the quadratic approximation of the sums at `response`, which is g, [N] complex128.
 
     Args:
-      sums: sums at `response`.
-      response: g, [N] complex128.
-      prior: initial prior.
+      sums, response, prior: sums at the response; the initial prior.
       caution: mixes the information with the larger complete-data information. 0 is the full step of Fisher scoring.
         1 is the step of expectation maximisation, which never lowers the likelihood.
       adapt: whether to choose the prior by the evidence; otherwise `prior` is used unchanged.
@@ -132,17 +130,13 @@ def radial_deviation(solution: Solution) -> np.ndarray:
 
 
 def dead_elements(solution: Solution, config: DeadConfig) -> np.ndarray:
-    """Tests each element for being dead, with a bounded false-alarm rate; [N] bool.
+    """Tests each element of a normalized solution for being dead, with a bounded false-alarm rate; [N] bool.
 
-    The null hypothesis is that an element reflects at least `least_amplitude` of the median. For an element at exactly
-    this amplitude, twice the log-likelihood ratio between the best response and the best one under the hypothesis
-    follows a one-sided chi-squared distribution with one degree of freedom. Element n is therefore declared dead if
-    (least_amplitude - |g_n|) / deviation_n exceeds the normal quantile of the false-alarm rate. A live element is
-    declared dead with at most that probability. An element that the scenes do not determine is not declared dead.
-
-    Args:
-      solution: a solution with a normalized response, so that the median amplitude is 1.
-      config: settings of the test.
+    The null hypothesis is that an element reflects at least `least_amplitude` of the median, which is 1. For an element
+    at exactly this amplitude, twice the log-likelihood ratio between the best response and the best one under the
+    hypothesis follows a one-sided chi-squared distribution with one degree of freedom. Element n is therefore declared
+    dead if (least_amplitude - |g_n|) / deviation_n exceeds the normal quantile of the false-alarm rate. A live element
+    is declared dead with at most that probability. An element that the scenes do not determine is not declared dead.
     """
     margin = (config.least_amplitude - np.abs(solution.response)) / radial_deviation(solution)
     return margin > stats.norm.isf(config.false_alarm_rate)

@@ -187,9 +187,7 @@ def _element_information(observation: Observation, parts: SceneParts, back: tf.T
     hermitian -= _hermitian(_gram(_pairs(tf.math.conj(unexplained), explained)))
     arriving = tf.math.conj(parts.vectors)[:, None]
     # phi_n^H S^-1 u_m = sum_k back_nk conj(a_mk)
-    swapped = tf.linalg.matrix_transpose(arriving)[..., :, None, :] * tf.linalg.matrix_transpose(back)[..., None, :, :]
-    swapped = tf.reshape(swapped, [-1, swapped.shape[-1]])
-    symmetric = _symmetric(_gram(_pairs(back, arriving), swapped))
+    symmetric = _symmetric(_gram(_pairs(back, arriving), _pairs(arriving, back)))
     return real_form(hermitian, symmetric)
 
 
@@ -199,13 +197,8 @@ def prior_precision(field_of_view: FieldOfView, num_sources: int) -> np.ndarray:
     The precisions are the inverse variances of uniform priors. Angles and inverse ranges have the width of the field of
     view; the powers, including the noise power, have the width that `models.physics.path_loss` gives.
     """
-    low, high = field_of_view.inverse_range
-    widths = [
-        field_of_view.azimuth[1] - field_of_view.azimuth[0],
-        field_of_view.elevation[1] - field_of_view.elevation[0],
-        high - low,
-        LOG_POWER_WIDTH,
-    ]
+    limits = (field_of_view.azimuth, field_of_view.elevation, field_of_view.inverse_range)
+    widths = [*(high - low for low, high in limits), LOG_POWER_WIDTH]
     return np.array([*np.repeat(widths, num_sources), LOG_POWER_WIDTH], np.float32) ** -2 * 12.0
 
 
@@ -288,15 +281,9 @@ def scene_statistics(
 ) -> SceneStatistics:
     """Computes the statistics of scenes whose sources are at the maximum of the likelihood, or near it.
 
-    The cost is about 4 L K^2 (2N)^2 real operations per scene.
-
-    Args:
-      observation: B scenes, with the codes as sent, without g.
-      response: g, [N] complex64.
-      atoms: sources of each scene, K slots.
-      precision: prior precision of theta, [B, 4K + 1] float32, see `prior_precision`; high for a source at a known
-        position.
-      array: the surface.
+    The cost is about 4 L K^2 (2N)^2 real operations per scene. The codes are those sent, without g, which is
+    `response`, [N] complex64. precision: prior precision of theta, [B, 4K + 1] float32, see `prior_precision`; high for
+    a source at a known position.
     """
     parts = scene_parts(observation, response, atoms, array)
     back = _back(observation, parts.white)

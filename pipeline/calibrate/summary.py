@@ -44,10 +44,10 @@ def warning_of(result: CalibrationResult) -> str | None:
     )
 
 
-def verdict_lines(verdict: DriftVerdict, false_alarm_rate: float) -> list[str]:
-    """The verdict of the check as log lines."""
-    says = "drifted" if verdict.drifted else "holds"
-    return [
-        f"{says}: {verdict.scenes} scenes, p = {verdict.p_value:.4f} at a false-alarm rate of {false_alarm_rate:g}; "
+def verdict_line(verdict: DriftVerdict, false_alarm_rate: float) -> str:
+    """The verdict of the check as a log line."""
+    return (
+        f"{'drifted' if verdict.drifted else 'holds'}: {verdict.scenes} scenes, p = {verdict.p_value:.4f} at a "
+        f"false-alarm rate of {false_alarm_rate:g}; "
         f"if the element response has changed, it has by about {verdict.change_rms:.3f} rms"
-    ]
+    )

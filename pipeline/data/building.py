@@ -21,14 +21,9 @@ _MANY_SCENES = 10_000  # takes half a minute to draw; processes take some second
 
 
 def build_scenes(options: DataOptions, logger: logging.Logger = logging.getLogger(__name__)) -> StoredScenes:
-    """Builds the set unless it already exists, and logs what it did.
-
-    Raises:
-      ValueError: the config is unknown, a size is not positive, or the existing set is damaged or was drawn by other
-        code.
-      Busy: another process builds the set.
-      OSError: there is too little space on the disk.
-    """
+    """Builds the set unless it already exists, and logs what it did. Raises ValueError if the existing set is
+    damaged or was drawn by other code, `Busy` if another process builds it, OSError if the disk has too little
+    space."""
     wanted = scene_set(options.config, options.train, options.validation, options.test)
     directory = scene_directory(options.data_dir, wanted)
     if not directory.exists():
@@ -47,11 +42,7 @@ def expected_fingerprint(wanted: SceneSet) -> Fingerprint:
 
 
 def check_built(options: DataOptions) -> bool:
-    """Whether the set exists. Also checks that it is complete and was drawn by the current code.
-
-    Raises:
-      ValueError: the config is unknown, or the existing set is damaged or was drawn by other code.
-    """
+    """Whether the set exists. ValueError if it is damaged or was drawn by other code."""
     wanted = scene_set(options.config, options.train, options.validation, options.test)
     directory = scene_directory(options.data_dir, wanted)
     if not directory.exists():
@@ -63,12 +54,14 @@ def check_built(options: DataOptions) -> bool:
 
 
 def _built(wanted: SceneSet, directory: Path, options: DataOptions, logger: logging.Logger) -> StoredScenes:
-    _report_leftovers(directory, logger)
+    for leftover in sorted(directory.parent.glob("incomplete.*")):  # TFDS renames its temporary folder at the end
+        logger.info(f"{leftover} is from an interrupted build, or from one still running; nothing reads it")
     builder = Builder(data_dir=options.data_dir, config=RISSnapshotsConfig.of(options.config, wanted))
     _check_space(builder, wanted, options.data_dir, logger)
     start = time.perf_counter()
+    default = os.cpu_count() or 1 if wanted.num_scenes >= _MANY_SCENES else 1
     with contextlib.ExitStack() as stack:
-        if (processes := options.processes or _default_processes(wanted)) > 1:
+        if (processes := options.processes or default) > 1:
             builder.draw = stack.enter_context(drawing_in(processes))
         output = stack.enter_context(contextlib.redirect_stdout(io.StringIO()))  # TFDS prints messages on downloads
         builder.download_and_prepare()
@@ -81,11 +74,6 @@ def _built(wanted: SceneSet, directory: Path, options: DataOptions, logger: logg
     return stored
 
 
-def _default_processes(wanted: SceneSet) -> int:
-    """One process per core for many scenes; for few scenes, starting processes takes longer than it saves."""
-    return os.cpu_count() or 1 if wanted.num_scenes >= _MANY_SCENES else 1
-
-
 def _summary(stored: StoredScenes) -> str:
     sizes = ", ".join(f"{size} {split}" for split, size in stored.scene_set.sizes.items())
     return (
@@ -94,18 +82,7 @@ def _summary(stored: StoredScenes) -> str:
     )
 
 
-def _report_leftovers(directory: Path, logger: logging.Logger) -> None:
-    """Logs folders of interrupted builds: TFDS builds in a temporary folder and renames it at the end."""
-    for leftover in sorted(directory.parent.glob("incomplete.*")):
-        logger.info(f"{leftover} is from an interrupted build, or from one still running; nothing reads it")
-
-
 def _check_space(builder: Builder, wanted: SceneSet, data_dir: Path, logger: logging.Logger) -> None:
-    """Checks the free space before the build.
-
-    Raises:
-      OSError: there is too little space.
-    """
     data_dir.mkdir(parents=True, exist_ok=True)
     scene = encode_scene(simulate_scene(wanted.config, "train", 0))
     needed = wanted.num_scenes * len(builder.info.features.serialize_example(scene))

@@ -17,11 +17,8 @@ def uncalibrated(ris_codes: tf.Tensor, channel: tf.Tensor) -> tuple[tf.Tensor, t
 
 
 def calibrated(calibration: Calibration) -> InputCorrection:
-    """`Calibration.apply` in TensorFlow.
-
-    The returned function raises tf.errors.InvalidArgumentError for a channel other than the one that the calibration
-    corrects.
-    """
+    """`Calibration.apply` in TensorFlow. The returned function raises tf.errors.InvalidArgumentError for a channel
+    other than the one that the calibration corrects."""
     response = calibration.element_response
 
     def correct(ris_codes: tf.Tensor, channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -35,7 +35,6 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
         name: tf.TensorSpec([*spec.shape, 2], tf.float32, name) if spec.dtype.is_complex else spec
         for name, spec in specs.items()
     }
-
     localize = localizer.graph.get_concrete_function()
 
     def serving_default(snapshots, ris_codes, channel, snr_db):
@@ -87,13 +86,8 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
 
 
 def check_no_jit(graph: tf.compat.v1.GraphDef) -> None:
-    """Checks that no function of a graph must be compiled by XLA.
-
-    TF Serving disables XLA on CPUs, so such a function would fail there, but not in this process.
-
-    Raises:
-      ValueError: `graph` has functions with `jit_compile=True`; the message names them.
-    """
+    """Checks that no function of a graph must be compiled by XLA. TF Serving disables XLA on CPUs, so such a
+    function would fail there, but not in this process."""
     functions = graph.library.function
     nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
     compiled = {function.signature.name for function in functions if function.attr[_MUST_COMPILE].b}
@@ -105,20 +99,12 @@ def check_no_jit(graph: tf.compat.v1.GraphDef) -> None:
 
 
 def expected_fingerprint(options: ExportOptions) -> Fingerprint:
-    """What decides an exported model.
-
-    Raises:
-      ValueError: the weights do not exist.
-    """
+    """What decides an exported model; ValueError if the weights do not exist."""
     return fingerprint("export", options, left_out=("model_base_path", "log_dir", "hyperparameters"))
 
 
 def exported(options: ExportOptions) -> Path | None:
-    """Returns the latest version that was exported with the same options, inputs and code; None if there is none.
-
-    Raises:
-      ValueError: the weights do not exist.
-    """
+    """The latest version that was exported with the same options, inputs and code; None if there is none."""
     wanted = expected_fingerprint(options)
     for version in reversed(versions_in(options.model_base_path)):
         manifest = read_manifest(version.path / EXPORT_FILE.parent)
@@ -135,7 +121,8 @@ def export_localizer(
     calibration: Calibration | None = None,
     wanted: Fingerprint | None = None,
 ) -> Path:
-    """Writes a new version. It is written to a staging folder, which no server takes for a version, and then renamed.
+    """Writes a new version and returns its folder. It is written to a staging folder, which no server takes for a
+    version, and then renamed.
 
     Args:
       localizer: the model to export.
@@ -143,13 +130,6 @@ def export_localizer(
       warmup_batch_sizes: number of scenes in each request that a server replays before it serves the version.
       calibration: calibration to apply to the inputs inside the model; None for no calibration.
       wanted: fingerprint to record in the version; None records nothing.
-
-    Returns:
-      The folder of the version.
-
-    Raises:
-      ValueError: the version exists, the graph cannot run in TF Serving, a batch size is invalid, or the calibration
-        belongs to another surface.
     """
     check_batch_sizes(warmup_batch_sizes, len(SIGNATURES))
     if calibration is not None:

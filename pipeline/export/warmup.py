@@ -21,11 +21,7 @@ MAX_RECORDS = 1000  # TF Serving rejects a version with more
 
 
 def check_batch_sizes(batch_sizes: Sequence[int], num_signatures: int) -> None:
-    """Checks the batch sizes of the warm-up requests.
-
-    Raises:
-      ValueError: a size is below 1, or there would be more than `MAX_RECORDS` records.
-    """
+    """Checks the batch sizes of the warm-up requests: 1 or more each, and at most `MAX_RECORDS` records."""
     if any(size < 1 for size in batch_sizes):
         raise ValueError(f"warmup_batch_sizes: expected 1 or more scenes per request, got {min(batch_sizes)}")
     most = MAX_RECORDS // num_signatures

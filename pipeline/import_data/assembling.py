@@ -1,7 +1,6 @@
 """Reads all files of a map and joins them to one measurement."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
@@ -14,21 +13,11 @@ Lattice = tuple[int, int] | None
 
 
 def import_measurement(import_map: ImportMap, where: str, lattice: Lattice = None) -> Measurement:
-    """Reads the arrays that a map names and joins its files along the scenes.
-
-    Args:
-      import_map: the map.
-      where: path of the map, for error messages.
-      lattice: rows and columns of the installation; the axes "row" and "column" must have these sizes.
-
-    Raises:
-      ValueError: an array is missing or invalid; one line with the field, the expected and the given value.
-    """
+    """Reads the arrays that a map names and joins its files along the scenes. `where` starts the error messages.
+    With a lattice, that of the installation, the axes "row" and "column" must have its sizes."""
     try:
-        snapshots = [
-            values if values.ndim == len(AXES["snapshots"]) else values[None]
-            for values in _by_file("snapshots", import_map.snapshots, import_map, lattice)
-        ]
+        found = _by_file("snapshots", import_map.snapshots, import_map, lattice)
+        snapshots = [values if values.ndim == len(AXES["snapshots"]) else values[None] for values in found]
         sizes = [len(values) for values in snapshots]
         arrays = {
             "snapshots": _joined("snapshots", snapshots),
@@ -48,12 +37,9 @@ def _by_file(field: str, spec: ArrayMap | LevelMap, import_map: ImportMap, latti
     files = spec.files or import_map.files
     if not files:
         raise ValueError(f"{field}: expected files, of the map or of [{field}], got none")
-    return [read_field(field, _with_format(spec, import_map, path), path, lattice) for path in files]
-
-
-def _with_format(spec: ArrayMap | LevelMap, import_map: ImportMap, path: Path) -> ArrayMap | LevelMap:
-    """Applies the format of the map to an array without a format and without files of its own."""
-    return spec if spec.format or spec.files else dataclasses.replace(spec, format=import_map.format)
+    if not spec.format and not spec.files:
+        spec = dataclasses.replace(spec, format=import_map.format)
+    return [read_field(field, spec, path, lattice) for path in files]
 
 
 def _field(

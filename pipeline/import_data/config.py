@@ -146,11 +146,7 @@ class ImportMap:
 
 
 def format_of(path: Path, told: Format | None) -> Format:
-    """Format of a file: the given one, else by the ending of its name.
-
-    Raises:
-      ValueError: no format is given, and the ending is unknown.
-    """
+    """Format of a file: the given one, else by the ending of its name; ValueError for an unknown ending."""
     if told is not None:
         return told
     if path.suffix.lower() not in _SUFFIXES:

@@ -20,20 +20,10 @@ AXES: dict[str, tuple[str, ...]] = {
 
 
 def read_field(field: str, spec: ArrayMap | LevelMap, path: Path, lattice: tuple[int, int] | None = None) -> np.ndarray:
-    """Reads a field of the measurement from one file.
+    """Reads a field of the measurement, a key of `AXES`, from one file; `spec` says where it is.
 
-    Args:
-      field: a key of `AXES`.
-      spec: name and format of the array in the file.
-      path: the file.
-      lattice: rows and columns of the installation; the axes "row" and "column" must have these sizes.
-
-    Returns:
-      Array along `AXES[field]`, without "scene" if the file has no such axis; complex128, or real for SNR and noise
-      power.
-
-    Raises:
-      ValueError: the array is missing or does not match the map; one line that names the field.
+    With a lattice, that of the installation, the axes "row" and "column" must have its sizes. Returns an array along
+    `AXES[field]`, without "scene" if the file has no such axis; complex128, or real for SNR and noise power.
     """
     names = {"name": str(spec.name)} if isinstance(spec, LevelMap) else spec.names
     try:
@@ -67,7 +57,6 @@ def _numbers(path: Path, name: str, values: np.ndarray, shape: tuple[int, ...] |
 
 
 def _along(path: Path, name: str, values: np.ndarray, axes: Sequence[str], is_matlab: bool) -> np.ndarray:
-    """Checks that an array has these axes."""
     if is_matlab:
         values = _with_axes_of_matlab(values, len(axes))
     if values.ndim != len(axes):
@@ -93,31 +82,23 @@ def _axes(field: str, spec: ArrayMap | LevelMap, parts: Mapping[str, np.ndarray]
         least = min(part.ndim for part in parts.values()) - len(trailing)
         if is_matlab and expected == ("scene",):
             return expected if max(part.size for part in parts.values()) > 1 else ()
-        whole = least >= len(expected)
-        return (*(expected if whole else expected[1:]), *trailing)
-    inner = ["element" if axis == "column" else axis for axis in spec.axes if axis not in ("row", "part")]
-    inner = sorted(axis for axis in inner if axis != "scene")
-    if ("row" in spec.axes) != ("column" in spec.axes) or inner != sorted(expected[1:]):
+        return (*(expected if least >= len(expected) else expected[1:]), *trailing)
+    inner = ["element" if axis == "column" else axis for axis in spec.axes if axis not in ("row", "part", "scene")]
+    if ("row" in spec.axes) != ("column" in spec.axes) or sorted(inner) != sorted(expected[1:]):
         shown = ", ".join(expected[1:])
         raise ValueError(f"axes: expected {shown or 'none'} and, if there is one, scene, got {list(spec.axes)}")
     return spec.axes
 
 
 def _check_lattice(sizes: Mapping[str, int], lattice: tuple[int, int]) -> None:
-    """Checks the sizes of the axes "row" and "column" against the installation.
-
-    Raises:
-      ValueError: they differ; the message says so if the two axes look swapped.
-    """
-    rows, columns = lattice
+    """Checks the sizes of the axes "row" and "column"; the message says so if the two look swapped."""
     got = (sizes["row"], sizes["column"])
-    if got == lattice:
-        return
-    hint = "; the axes row and column look swapped" if got == (columns, rows) else ""
-    raise ValueError(
-        f"axes: expected {rows} rows and {columns} columns as the installation, "
-        f"got {got[0]} rows and {got[1]} columns{hint}"
-    )
+    if got != lattice:
+        hint = "; the axes row and column look swapped" if got == lattice[::-1] else ""
+        raise ValueError(
+            f"axes: expected {lattice[0]} rows and {lattice[1]} columns as the installation, "
+            f"got {got[0]} rows and {got[1]} columns{hint}"
+        )
 
 
 def _combined(path: Path, spec: ArrayMap, parts: Mapping[str, np.ndarray], axes: Sequence[str]) -> np.ndarray:
@@ -152,14 +133,11 @@ def _complex(path: Path, spec: ArrayMap, parts: Mapping[str, np.ndarray]) -> np.
             )
         return code_phasors(index.astype(np.intp), spec.bits)
     phase = parts["phase"].astype(np.float64)
-    if spec.phase_unit == "deg":
-        phase = np.deg2rad(phase)
+    phasors = np.exp(1j * (np.deg2rad(phase) if spec.phase_unit == "deg" else phase))
     if "amplitude" not in parts:
-        return np.exp(1j * phase)
+        return phasors
     amplitude = parts["amplitude"].astype(np.float64)
-    if spec.amplitude_unit == "db":
-        amplitude = 10.0 ** (amplitude / 20.0)
-    return amplitude * np.exp(1j * phase)
+    return phasors * (10.0 ** (amplitude / 20.0) if spec.amplitude_unit == "db" else amplitude)
 
 
 def _ordered(values: np.ndarray, axes: Sequence[str], expected: Sequence[str]) -> np.ndarray:
@@ -173,11 +151,8 @@ def _ordered(values: np.ndarray, axes: Sequence[str], expected: Sequence[str]) -
 
 
 def level_values(field: str, spec: LevelMap, values: np.ndarray) -> np.ndarray:
-    """Converts an SNR to dB, or a noise power to the unit of |snapshots|^2.
-
-    Raises:
-      ValueError: the values are complex, or a linear SNR is not positive.
-    """
+    """Converts an SNR to dB, or a noise power to the unit of |snapshots|^2; ValueError if the values cannot be
+    levels."""
     if np.iscomplexobj(values):
         raise ValueError(f"{field}: expected real numbers, got dtype {values.dtype}")
     values = values.astype(np.float64)

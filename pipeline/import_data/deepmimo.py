@@ -67,14 +67,8 @@ class Paths:
 def import_deepmimo(import_map: DeepMIMOImport, scenario: Scenario, where: str) -> Measurement:
     """Reads the paths that a map names, places the arrays of the installation at their ends, and simulates snapshots.
 
-    Args:
-      import_map: the map.
-      scenario: the installation. Its wavelength must equal that of the DeepMIMO scenario to 1 %; the value of the
-        DeepMIMO scenario is used.
-      where: path of the map, for error messages.
-
-    Raises:
-      ValueError: the data are invalid; one line with the key or file, the expected and the given value.
+    The installation's wavelength must equal that of the DeepMIMO scenario to 1 %; the value of the DeepMIMO scenario is
+    used. `where` starts the error messages.
     """
     config = import_map.deepmimo
     try:
@@ -91,11 +85,7 @@ def import_deepmimo(import_map: DeepMIMOImport, scenario: Scenario, where: str) 
 
 
 def read_scenario(config: DeepMIMOMap) -> ScenarioData:
-    """Reads params.json of a scenario folder.
-
-    Raises:
-      ValueError: the file does not exist, a value is missing, or the scenario is dynamic.
-    """
+    """Reads params.json of a scenario folder, which must be static."""
     path = config.folder / "params.json"
     try:
         params: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -125,13 +115,8 @@ def _at_wavelength(array: RISArray, frequency_hz: float, folder: Path) -> RISArr
 
 
 def channel_matrix(config: DeepMIMOMap, data: ScenarioData, array: RISArray, num_antennas: int) -> np.ndarray:
-    """Channel H, [M, N] complex128: the sum over paths of gain times the responses of both arrays.
-
-    Waves are plane at the base station.
-
-    Raises:
-      ValueError: the number of antennas does not fit the rows of the base station, or the link is invalid.
-    """
+    """Channel H, [M, N] complex128: the sum over paths of gain times the responses of both arrays. Waves are plane
+    at the base station."""
     if config.station_rows < 1 or num_antennas % config.station_rows:
         raise ValueError(
             f"deepmimo.station_rows: expected a divisor of {num_antennas} antennas, got {config.station_rows}"
@@ -144,11 +129,7 @@ def channel_matrix(config: DeepMIMOMap, data: ScenarioData, array: RISArray, num
 
 
 def source_response(config: DeepMIMOMap, data: ScenarioData, array: RISArray, source: int) -> np.ndarray:
-    """Field of a source at the elements, [N] complex128.
-
-    Raises:
-      ValueError: the link is invalid.
-    """
+    """Field of a source at the elements, [N] complex128."""
     return _at_surface(config, _paths("sources", config.sources, source, data), array).sum(axis=0)
 
 

@@ -9,11 +9,7 @@ from pipeline.import_data.config import ImportMap
 
 
 def read_map(path: Path) -> ImportMap | SionnaImport | DeepMIMOImport:
-    """Reads a map. A table [sionna] or [deepmimo] selects that adapter.
-
-    Raises:
-      ValueError: the file is missing, is not TOML or has invalid content; one line.
-    """
+    """Reads a map. A table [sionna] or [deepmimo] selects that adapter."""
     tables: dict[str, Any] = read_toml(path, dict[str, Any])
     adapters = {"sionna": SionnaImport, "deepmimo": DeepMIMOImport}
     kind = next((adapter for table, adapter in adapters.items() if table in tables), ImportMap)

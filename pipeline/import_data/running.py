@@ -14,11 +14,7 @@ from serving.client.measurement import Measurement, write_measurement
 
 
 def run_import(options: ImportDataOptions, logger: logging.Logger) -> Measurement:
-    """Reads and checks the data, writes the measurement file atomically, and logs a summary.
-
-    Raises:
-      ValueError: the map or the data are invalid; one line that names the field.
-    """
+    """Reads and checks the data, writes the measurement file atomically, and logs a summary."""
     measurement = _imported(options)
     write_measurement(options.output, measurement)
     for line in summary_lines(measurement):
@@ -48,11 +44,7 @@ def _imported(options: ImportDataOptions) -> Measurement:
 
 
 def check_sizes(measurement: Measurement, scenario: Scenario, where: str) -> None:
-    """Checks the numbers of antennas and elements of a measurement against an installation.
-
-    Raises:
-      ValueError: they differ.
-    """
+    """Checks the numbers of antennas and elements of a measurement against an installation."""
     for letter, expected, got in (
         ("M", scenario.num_antennas, measurement.num_antennas),
         ("N", scenario.array.num_elements, measurement.num_elements),

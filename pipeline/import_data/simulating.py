@@ -15,19 +15,13 @@ from tfds_shards.sources import Transmission, complex_normal
 def simulate(
     channel: np.ndarray, responses: Sequence[np.ndarray], array: RISArray, config: Simulation
 ) -> dict[str, np.ndarray]:
-    """Simulates one scene for each set of sources.
+    """Simulates one scene for each set of sources; returns the arrays of a measurement file.
 
     Args:
       channel: H, [M, N] complex.
       responses: for each scene, the field of each source at the elements, [K, N] complex.
       array: the surface, for its codebook.
       config: settings of the simulation.
-
-    Returns:
-      The arrays of a measurement file.
-
-    Raises:
-      ValueError: the codebook has fewer codes than snapshots, or no path reaches a source or the base station.
     """
     if config.codebook == "dft" and config.snapshots > array.num_elements:
         raise ValueError(f"simulate.snapshots: expected at most {array.num_elements} DFT codes, got {config.snapshots}")

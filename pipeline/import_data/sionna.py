@@ -25,16 +25,8 @@ _WITHOUT_TIME = ("num_rx", "num_rx_ant", "num_tx", "num_tx_ant", "num_paths")
 
 
 def import_sionna(import_map: SionnaImport, scenario: Scenario, where: str) -> Measurement:
-    """Reads the coefficients that a map names and simulates snapshots of its scenes.
-
-    Args:
-      import_map: the map.
-      scenario: the installation.
-      where: path of the map, for error messages.
-
-    Raises:
-      ValueError: the coefficients are invalid; one line with the table, the expected and the given value.
-    """
+    """Reads the coefficients that a map names and simulates snapshots of its scenes. `where` starts the error
+    messages."""
     try:
         channel = read_channel(import_map.sionna, scenario)
         sources = read_sources(import_map.sionna, scenario.array)
@@ -49,11 +41,7 @@ def import_sionna(import_map: SionnaImport, scenario: Scenario, where: str) -> M
 
 
 def read_channel(config: SionnaMap, scenario: Scenario) -> np.ndarray:
-    """Reads the channel H, [M, N] complex128.
-
-    Raises:
-      ValueError: the coefficients do not fit the installation.
-    """
+    """Reads the channel H, [M, N] complex128; ValueError if it does not fit the installation."""
     link = config.channel
     found = _from_others_to_elements("channel", link, config, scenario.array)
     if not 0 <= link.station < len(found):
@@ -67,11 +55,7 @@ def read_channel(config: SionnaMap, scenario: Scenario) -> np.ndarray:
 
 
 def read_sources(config: SionnaMap, array: RISArray) -> np.ndarray:
-    """Reads the field of each source at the elements, [K, N] complex128.
-
-    Raises:
-      ValueError: the coefficients do not fit the installation.
-    """
+    """Reads the field of each source at the elements, [K, N] complex128; ValueError if it does not fit the surface."""
     found = _from_others_to_elements("sources", config.sources, config, array)
     if found.shape[1] != 1:
         raise ValueError(
@@ -145,11 +129,7 @@ def _elements(gains: np.ndarray, link: SionnaLink, config: SionnaMap, array: RIS
 
 
 def planar_array_order(array: RISArray) -> np.ndarray:
-    """Index in Sionna's PlanarArray of each element n = iv N_H + ih, where rows iv count from the bottom: [N] int.
-
-    Raises:
-      ValueError: the elements are not on a lattice.
-    """
+    """Index in Sionna's PlanarArray of each element n = iv N_H + ih, where rows iv count from the bottom: [N] int."""
     if array.positions_m is not None:
         raise ValueError('element_order: expected "row" with positions_m, got "sionna"')
     vertical, horizontal = np.divmod(np.arange(array.num_elements), array.num_horizontal)

@@ -17,6 +17,7 @@ import tensorflow as tf
 from models.physics.geometry import Scenario
 from pipeline.common.artifacts import Fingerprint, Input, fingerprint, making
 from pipeline.common.records import plain, write_json
+from pipeline.common.run_folders import read_record
 from pipeline.infra_validate.options import INFRA_FILE, VALID, InfraConfig, InfraValidateOptions
 from pipeline.infra_validate.signature import signature_faults
 from pipeline.metrics.estimators import latest_version, saved_model_estimator
@@ -44,13 +45,10 @@ class InfraValidation:
 def validate_infrastructure(version: Path, scenario: Scenario, config: InfraConfig) -> InfraValidation:
     """Loads the version in a server in another process and sends it requests over gRPC and REST.
 
-    Args:
-      version: folder of a SavedModel; its name is a number, and its parent holds no other version.
-      scenario: installation to simulate scenes for.
-      config: limits.
+    version: folder of a SavedModel; its name is a number, and its parent holds no other version. scenario: installation
+    to simulate scenes for.
     """
-    reasons = signature_faults(version)
-    if reasons:
+    if reasons := signature_faults(version):
         return InfraValidation(INVALID, reasons)
     inputs = simulated_inputs(scenario, config.scenes)
     flags = (
@@ -68,10 +66,7 @@ def validate_infrastructure(version: Path, scenario: Scenario, config: InfraConf
 
 
 def _requests(
-    server: ServerProcess,
-    inputs: Mapping[str, np.ndarray],
-    expected: Mapping[str, np.ndarray],
-    config: InfraConfig,
+    server: ServerProcess, inputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], config: InfraConfig
 ) -> InfraValidation:
     with LocalizerClient(server.target, _MODEL_NAME, timeout_s=PATIENCE_S) as client:
         answers: dict[str, Callable[[], Mapping[str, np.ndarray]]] = {
@@ -86,12 +81,10 @@ def _requests(
         one_scene = {name: value[:1] for name, value in inputs.items()}
         latency_ms = 1e3 * statistics.median(_times(lambda: client.predict(one_scene), 10))
     memory_mib = server.resident_bytes() / 2**20
-    for name, unit, found, limit in (
-        ("a request of one scene", "ms", latency_ms, config.max_latency_ms),
-        ("the server's memory", "MiB", memory_mib, config.max_memory_mib),
-    ):
-        if found > limit:
-            reasons.append(f"{name}: {found:.0f} {unit}, allowed at most {limit:g} {unit}")
+    if latency_ms > (limit := config.max_latency_ms):
+        reasons.append(f"a request of one scene: {latency_ms:.0f} ms, allowed at most {limit:g} ms")
+    if memory_mib > (limit := config.max_memory_mib):
+        reasons.append(f"the server's memory: {memory_mib:.0f} MiB, allowed at most {limit:g} MiB")
     return InfraValidation(INVALID if reasons else VALID, reasons, latency_ms, memory_mib)
 
 
@@ -106,18 +99,13 @@ def _times(action: Callable[[], object], count: int) -> Iterator[float]:
 
 def _over_rest(port: int, inputs: Mapping[str, np.ndarray], like: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Calls `localize_real` over REST with JSON in column format."""
-    body = {
-        "signature_name": "localize_real",
-        "inputs": {
-            name: (np.stack([value.real, value.imag], -1) if np.iscomplexobj(value) else value).tolist()
-            for name, value in inputs.items()
-        },
+    columns = {
+        name: (np.stack([value.real, value.imag], -1) if np.iscomplexobj(value) else value).tolist()
+        for name, value in inputs.items()
     }
-    request = urllib.request.Request(
-        f"http://localhost:{port}/v1/models/{_MODEL_NAME}:predict",
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-    )
+    body = json.dumps({"signature_name": "localize_real", "inputs": columns}).encode()
+    url = f"http://localhost:{port}/v1/models/{_MODEL_NAME}:predict"
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
             outputs: dict[str, Any] = json.load(response)["outputs"]
@@ -136,29 +124,23 @@ def differences(answer: Mapping[str, np.ndarray], expected: Mapping[str, np.ndar
     for name in _COMPARED:
         error = np.abs(answer[name] - expected[name]) / np.maximum(np.abs(expected[name]), 1.0)
         same_slots = np.array_equal(np.isnan(answer[name]), np.isnan(expected[name]))
-        if not same_slots or np.nanmax(error, initial=0.0) > tolerance:
-            found.append(f"{name}: off by {np.nanmax(error, initial=0.0):.3g}, allowed at most {tolerance:g}")
+        largest = np.nanmax(error, initial=0.0)
+        if not same_slots or largest > tolerance:
+            found.append(f"{name}: off by {largest:.3g}, allowed at most {tolerance:g}")
     return found
 
 
 def expected_fingerprint(options: InfraValidateOptions) -> Fingerprint:
-    """Everything that determines the verdict, except the speed of the machine.
-
-    Raises:
-      ValueError: the model does not exist.
-    """
+    """Everything that determines the verdict, except the speed of the machine; ValueError if the model does not
+    exist."""
     version = latest_version(options.saved_model)
     inputs = {"the model": Input(model_digest(version), version)}
     return fingerprint("infra_validate", options, inputs, left_out=("run_dir", "saved_model"))
 
 
 def judge(options: InfraValidateOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Validates and writes the verdict, or reads an existing one; returns the record.
-
-    Raises:
-      Differs: the folder holds a verdict made with other options or inputs.
-      ValueError: the model does not exist.
-    """
+    """Validates and writes the verdict, or reads an existing one; returns the record. Raises `Differs` if the folder
+    holds a verdict made with other options or inputs."""
     with making(options.run_dir, expected_fingerprint(options), logger) as run:
         if run.state != "done":
             run.begin(options)
@@ -167,7 +149,7 @@ def judge(options: InfraValidateOptions, logger: logging.Logger) -> dict[str, An
             record = {**dataclasses.asdict(found), "model": model_digest(version)}
             write_json(options.run_dir / INFRA_FILE, plain(record))
             run.finish(INFRA_FILE)
-    record = json.loads((options.run_dir / INFRA_FILE).read_text(encoding="utf-8"))
+    record = read_record(options.run_dir / INFRA_FILE)
     logger.info(f"{record['verdict']}: {'; '.join(record['reasons']) or 'loads, and answers as in this process'}")
     if record["latency_ms"] is not None:
         logger.info(f"{record['latency_ms']:.1f} ms per request of one scene, {record['memory_mib']:.0f} MiB")

@@ -19,10 +19,7 @@ _COMPLEX: dict[str, Spec] = {
     "channel": ("complex64", ("B", "M", "N")),
     "snr_db": _SNR,
 }
-_REAL: dict[str, Spec] = {
-    name: (dtype if name == "snr_db" else "float32", axes if name == "snr_db" else (*axes, "2"))
-    for name, (dtype, axes) in _COMPLEX.items()
-}
+_REAL: dict[str, Spec] = {name: ("float32", (*axes, "2")) for name, (_, axes) in _COMPLEX.items()} | {"snr_db": _SNR}
 _SOURCES: dict[str, Spec] = {
     "num_sources": ("int32", ("B",)),
     "num_paths": ("int32", ("B", "K")),
@@ -42,11 +39,7 @@ OPTIONAL_OUTPUTS = ("refined",)
 
 
 def signature_faults(version: Path) -> list[str]:
-    """Lists the differences between the signatures of a version and the golden ones; empty if there are none.
-
-    Args:
-      version: folder of a SavedModel.
-    """
+    """Lists the differences between the signatures of a SavedModel and the golden ones; empty if there are none."""
     found = read_meta_graph(version).signature_def
     sizes: dict[str, int] = {}
     faults = []
@@ -83,12 +76,7 @@ def _fits(spec: Spec, info: meta_graph_pb2.TensorInfo, sizes: dict[str, int]) ->
     if tf.as_dtype(info.dtype).name != dtype or len(info.tensor_shape.dim) != len(axes):
         return False
     for axis, dim in zip(axes, info.tensor_shape.dim, strict=True):
-        if axis in "BL":
-            expected = -1
-        elif axis.isdecimal():
-            expected = int(axis)
-        else:
-            expected = sizes.setdefault(axis, dim.size)
-        if dim.size != expected:
+        fixed = -1 if axis in "BL" else int(axis) if axis.isdecimal() else None
+        if dim.size != (sizes.setdefault(axis, dim.size) if fixed is None else fixed):
             return False
     return True

@@ -17,11 +17,7 @@ _TRAIN_NETWORKS = ("train", "refine")
 
 
 def compile_run(options: KubeflowOptions, logger: logging.Logger) -> None:
-    """Compiles a run file and writes options.output.
-
-    Raises:
-      ValueError: an option is invalid, a path is outside the volume, or kfp is not installed.
-    """
+    """Compiles a run file and writes options.output."""
     require("kfp", "kubeflow", "kfp")
     from kfp import compiler
 
@@ -32,19 +28,12 @@ def compile_run(options: KubeflowOptions, logger: logging.Logger) -> None:
 
 
 def step_command(step: Step, folder: str) -> list[str]:
-    """The command of a stage. Its exit status is also 0 if the verdict is FAIL but does not stop the run.
-
-    Args:
-      step: a step of the run.
-      folder: folder in the volume that relative paths refer to.
-
-    Raises:
-      ValueError: a path is outside the folder.
-    """
+    """The command of a stage. Its exit status is also 0 if the verdict is FAIL but does not stop the run. Paths are
+    relative to `folder` of the volume; ValueError for a path outside."""
     given = arguments(step.options)
-    outside = [value for value in given if value.startswith("/") and not value.startswith(f"{folder.rstrip('/')}/")]
-    if outside:
-        raise ValueError(f"{step.name}: expected paths in the volume, relative or below {folder}, got {outside[0]}")
+    for value in given:
+        if value.startswith("/") and not value.startswith(f"{folder.rstrip('/')}/"):
+            raise ValueError(f"{step.name}: expected paths in the volume, relative or below {folder}, got {value}")
     goes_on = f" || [ $? -eq {FAIL} ]" if step.verdict is not None and step.good is None else ""
     return ["sh", "-c", f'cd "$0" || exit 2; python -m {module(step.name)} "$@"{goes_on}', folder, *given]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.common.artifacts import output_digest
 from pipeline.lineage.options import LineageOptions
-from pipeline.release.versions import read_labels, read_release, served_version, versions_in
+from pipeline.release.versions import number_of, read_release, served_version, versions_in
 
 _SHOWN = 12
 
@@ -39,18 +39,9 @@ def _describe_stage(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def versions_made_from(base_path: Path, digest: str) -> list[int]:
-    """Versions that were made from something with this hash: a model, weights, scenes, code or a run.
-
-    Args:
-      base_path: folder of the pushed versions.
-      digest: the hash, or its first digits.
-    """
-    found = []
-    for version in versions_in(base_path):
-        release = read_release(version.path)
-        if release is not None and any(known.startswith(digest) for known in _digests(release)):
-            found.append(version.number)
-    return found
+    """Versions made from something with this hash, or first digits of it: a model, weights, scenes, code or a run."""
+    releases = {version.number: read_release(version.path) for version in versions_in(base_path)}
+    return [number for number, made in releases.items() if made and any(d.startswith(digest) for d in _digests(made))]
 
 
 def _digests(release: Mapping[str, Any]) -> Iterator[str]:
@@ -63,11 +54,7 @@ def _digests(release: Mapping[str, Any]) -> Iterator[str]:
 
 
 def lineage_lines(options: LineageOptions) -> Iterator[str]:
-    """Yields the output of `python -m pipeline.lineage`.
-
-    Raises:
-      ValueError: the version does not exist, or was not written by `python -m pipeline.push`.
-    """
+    """Yields the output of `python -m pipeline.lineage`."""
     if options.of is not None:
         digest = output_digest(Path(options.of)) if Path(options.of).exists() else options.of
         found = versions_made_from(options.model_base_path, digest)
@@ -76,15 +63,9 @@ def lineage_lines(options: LineageOptions) -> Iterator[str]:
         return
     known = {version.number: version for version in versions_in(options.model_base_path)}
     served = served_version(options.model_base_path)
-    labels = read_labels(options.model_base_path)
     wanted = options.version or (str(served.number) if served is not None else "")
-    number = labels.get(wanted, int(wanted) if wanted.isdecimal() else -1)
-    if number not in known:
-        existing = ", ".join([*map(str, known), *labels]) or "none"
-        raise ValueError(
-            f"version: expected a version or label of {options.model_base_path} ({existing}), got {wanted!r}"
-        )
-    release = read_release(known[number].path)
+    path = known[number_of(options.model_base_path, wanted, "version")].path
+    release = read_release(path)
     if release is None:
-        raise ValueError(f"version: expected one that python -m pipeline.push wrote, got {known[number].path}")
+        raise ValueError(f"version: expected one that python -m pipeline.push wrote, got {path}")
     yield from describe(release)

@@ -1,10 +1,7 @@
 """Sends scenes that are in no data set to a model server in another process; compares true with found sources."""
 
-import contextlib
 import logging
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -23,21 +20,6 @@ MODEL_NAME = "ris_localizer"
 _FIRST_FRESH_INDEX = 1_000_000  # beyond any stored split
 
 
-@contextlib.contextmanager
-def running_server(
-    model_base_path: Path, model_name: str, logger: logging.Logger = logging.getLogger(__name__)
-) -> Iterator[str]:
-    """Starts a model server in another process on a free port; yields its HOST:PORT.
-
-    Raises:
-      NotServing: the server does not start.
-    """
-    flags = (f"--model_name={model_name}", f"--model_base_path={model_base_path.absolute()}")
-    with server_process(*flags) as server:
-        logger.info(server.lines[0].strip())
-        yield server.target
-
-
 def _show(
     scenes: list[Scene], truth: Sources, outputs: dict[str, np.ndarray], scenario: Scenario, logger: logging.Logger
 ) -> None:
@@ -51,31 +33,24 @@ def _show(
         for slot in range(scene.num_sources):
             azimuth, elevation = np.degrees(scene.azimuth[slot]), np.degrees(scene.elevation[slot])
             logger.info(f"   true   {azimuth:7.2f} deg {elevation:7.2f} deg {scene.range_m[slot]:6.2f} m")
-        for slot in range(found):
-            azimuth, elevation, range_m, score = (
-                outputs[key][number, slot] for key in ("azimuth_deg", "elevation_deg", "range_m", "score")
-            )
+        shown = [outputs[key][number, :found] for key in ("azimuth_deg", "elevation_deg", "range_m", "score")]
+        for azimuth, elevation, range_m, score in zip(*shown, strict=True):
             logger.info(f"   found  {azimuth:7.2f} deg {elevation:7.2f} deg {range_m:6.2f} m   score {score:.2f}")
 
 
 def locate(options: LocateOptions, logger: logging.Logger) -> None:
-    """Simulates scenes, sends them to a server, and logs true and found sources.
-
-    Raises:
-      ValueError, OSError, NotServing: the set or the model does not exist, or the server does not start.
-      ServerError: the server rejects the request.
-    """
+    """Simulates scenes, sends them to a server, and logs true and found sources."""
     config = scene_set(options.config).config
     scenes = [simulate_scene(config, "test", _FIRST_FRESH_INDEX + number) for number in range(options.scenes)]
     batch = scene_batch(scenes, config.phase_bits)
     measurement = check_measurement({name: batch[name] for name in INPUTS})
     write_measurement(options.output, measurement)
-    with (
-        running_server(options.model_base_path, MODEL_NAME, logger) as target,
-        LocalizerClient(target, MODEL_NAME, timeout_s=PATIENCE_S) as client,
-    ):
-        client.check(measurement)
-        started = time.monotonic()
-        outputs = client.predict(measurement.inputs(0, len(measurement))).outputs
+    flags = (f"--model_name={MODEL_NAME}", f"--model_base_path={options.model_base_path.absolute()}")
+    with server_process(*flags) as server:
+        logger.info(server.lines[0].strip())
+        with LocalizerClient(server.target, MODEL_NAME, timeout_s=PATIENCE_S) as client:
+            client.check(measurement)
+            started = time.monotonic()
+            outputs = client.predict(measurement.inputs(0, len(measurement))).outputs
         logger.info(f"{len(measurement)} scenes over gRPC in {time.monotonic() - started:.1f} s, tracing included")
     _show(scenes, true_sources(batch), outputs, config.scenario, logger)

@@ -8,11 +8,7 @@ from pipeline.mlflow.options import MlflowOptions
 
 
 def log_directory(options: MlflowOptions) -> Path:
-    """Folder of the log. Nothing is written to a folder that is not a run.
-
-    Raises:
-      ValueError: the folder is not a run.
-    """
+    """Folder of the log. Nothing is written to a folder that is not a run."""
     from pipeline.common.run_folders import find_run
 
     find_run(options.run_dir)

@@ -82,15 +82,7 @@ class Found:
 
 
 def find_records(root: Path, base_path: Path | None = None) -> Found:
-    """Reads the records of a run's folder.
-
-    Args:
-      root: the folder.
-      base_path: folder of the pushed versions; None takes the one in the run's serving/.
-
-    Raises:
-      ValueError: the folder is not a run, or has several folders of versions.
-    """
+    """Reads the records of a run's folder. base_path: folder of the pushed versions; None takes the one in serving/."""
     run = find_run(root)
     if base_path is None and len(run.versions) > 1:
         raise ValueError(f"--model-base-path: expected one of {', '.join(map(str, run.versions))}, got none")
@@ -117,41 +109,40 @@ class _Unfinished(ValueError):
 
 
 def _of_manifest(run: RunFolder, folder: Path) -> Record:
-    """The record of a stage.
-
-    Raises:
-      _Unfinished: the stage is unfinished, or its results have changed.
-    """
+    """The record of a stage; raises `_Unfinished` if there is none."""
     manifest = read_manifest(folder)
     assert manifest is not None
     stage, outputs = manifest["fingerprint"]["stage"], manifest["outputs"]
     if outputs is None:
         raise _Unfinished(f"{stage} in {folder} is unfinished, so it is not tracked")
-    model = folder.parent if stage == "export" else None
-    if model is None:
+    tags, model = dict[str, str](), None
+    if stage != "export":
         changed = damaged(folder, manifest)
     else:
-        changed = None if model_digest(model) == outputs["model"]["sha256"] else model.name
+        model, digest = folder.parent, outputs["model"]["sha256"]
+        tags = {TAG + "model": digest, TAG + "exported": model.name}
+        changed = None if model_digest(model) == digest else model.name
     if changed is not None:
         raise _Unfinished(f"{stage} in {folder} is not tracked: {changed} does not match its manifest")
     files = [folder / name for name in (MANIFEST, "config.json", *outputs)]
-    tags = _tags(manifest)
-    if model is not None:
-        tags |= {TAG + "model": outputs["model"]["sha256"], TAG + "exported": model.name}
     curves = folder / TENSORBOARD
+    record = _stage_record(manifest, str((model or folder).relative_to(run.root)), files)
+    return dataclasses.replace(
+        record,
+        tags={**record.tags, **tags, **_verdict(files)},
+        scenes=_scenes_read(manifest["fingerprint"]),
+        metrics=_metrics(manifest["facts"], files),
+        tensorboard=curves if curves.is_dir() else None,
+        model=model,
+    )
+
+
+def _stage_record(manifest: Mapping[str, Any], folder: str, files: Iterable[Path]) -> Record:
+    fingerprint = manifest["fingerprint"]
+    times = (_milliseconds(manifest["started"]), _milliseconds(manifest["finished"]))
+    shown = tuple(_shown(files))
     return Record(
-        stage,
-        json_digest(manifest),
-        str((model or folder).relative_to(run.root)),
-        _milliseconds(manifest["started"]),
-        _milliseconds(manifest["finished"]),
-        _params(manifest["fingerprint"]),
-        tags | _verdict(files),
-        _scenes_read(manifest["fingerprint"]),
-        _metrics(manifest["facts"], files),
-        tuple(_shown(files)),
-        curves if curves.is_dir() else None,
-        model,
+        fingerprint["stage"], json_digest(manifest), folder, *times, _params(fingerprint), _tags(manifest), files=shown
     )
 
 
@@ -161,10 +152,8 @@ def _params(fingerprint: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _tags(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Tags with everything else that determined the results, and with hashes of the results.
-
-    TFRecord files have no tags of their own; the hash of the set stands for them.
-    """
+    """Tags with everything else that determined the results, and with hashes of the results. The hash of the set
+    stands for its TFRecord files."""
     fingerprint = manifest["fingerprint"]
     command = " ".join(map(str, manifest["command"]))
     found = {
@@ -199,19 +188,8 @@ def _scenes_written(records: list[Record]) -> Iterator[Record]:
     for scenes in sorted({scenes for record in records for scenes in record.scenes}, key=lambda found: found.path):
         folder = Path(scenes.path)
         manifest = read_manifest(folder)
-        if manifest is None or manifest["outputs"] is None:
-            continue
-        yield Record(
-            manifest["fingerprint"]["stage"],
-            json_digest(manifest),
-            scenes.name,
-            _milliseconds(manifest["started"]),
-            _milliseconds(manifest["finished"]),
-            _params(manifest["fingerprint"]),
-            _tags(manifest),
-            (scenes,),
-            files=tuple(_shown([folder / MANIFEST])),
-        )
+        if manifest is not None and manifest["outputs"] is not None:
+            yield dataclasses.replace(_stage_record(manifest, scenes.name, [folder / MANIFEST]), scenes=(scenes,))
 
 
 def _of_verdict(run: RunFolder, path: Path) -> Record:
@@ -243,16 +221,9 @@ def _releases(serving: Path | None, records: list[Record]) -> Iterator[Record]:
             continue
         verdicts = {name: release[name]["verdict"] for name in ("blessing", "infra_validation")}
         found = {"version": str(version.number), "model": release["model"], "pushed": release["pushed"], **verdicts}
-        pushed_ms = _milliseconds(release["pushed"])
-        yield Record(
-            "push",
-            json_digest(release),
-            str(version.number),
-            pushed_ms,
-            pushed_ms,
-            tags={TAG + name: value for name, value in found.items()},
-            files=((version.path / RELEASE_FILE, ""),),
-        )
+        pushed_ms, files = _milliseconds(release["pushed"]), ((version.path / RELEASE_FILE, ""),)
+        tags = {TAG + name: value for name, value in found.items()}
+        yield Record("push", json_digest(release), str(version.number), pushed_ms, pushed_ms, tags=tags, files=files)
 
 
 def _of_report(root: Path) -> Record:

@@ -1,5 +1,6 @@
 """Registers exported models in MLflow and moves two aliases: `candidate`, exported last, and `champion`, served now."""
 
+import functools
 import logging
 from collections.abc import Mapping
 
@@ -7,7 +8,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.mlflow.records import TAG, Found, Record
-from pipeline.mlflow.writing import FOLDER, MODEL
+from pipeline.mlflow.writing import FOLDER, MODEL, pages
 from pipeline.release.versions import model_digest, served_version
 
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -17,14 +18,10 @@ _MODEL, _EXPORTED = TAG + "model", TAG + "exported"
 def register(
     client: MlflowClient, found: Found, runs: Mapping[str, str], name: str | None, logger: logging.Logger
 ) -> None:
-    """Registers the exported models, tags them with their pushes, and moves the aliases.
+    """Registers the exported models, tags them with their pushes, moves the aliases, and logs every change.
 
-    Args:
-      client: client of the store.
-      found: contents of the run's folder.
-      runs: MLflow's run ID of each record, by the record's key.
-      name: name of the model in the registry; None takes the name of the folder it was exported to.
-      logger: logs every change.
+    runs: MLflow's run ID of each record, by the record's key. name: of the model in the registry; None takes the name
+    of the folder it was exported to.
     """
     exports = [record for record in found.records if record.model is not None]
     named = name or next((record.model.parent.name for record in exports if record.model is not None), None)
@@ -57,14 +54,8 @@ def register(
 
 def _versions(client: MlflowClient, name: str) -> list[ModelVersion]:
     """All versions that this module registered."""
-    found: list[ModelVersion] = []
-    token: str | None = None
-    while True:
-        page = client.search_model_versions(f"name = '{name}'", page_token=token)
-        found += [version for version in page if {_MODEL, _EXPORTED} <= version.tags.keys()]
-        token = page.token
-        if not token:
-            return found
+    found = pages(functools.partial(client.search_model_versions, f"name = '{name}'"))
+    return [version for version in found if {_MODEL, _EXPORTED} <= version.tags.keys()]
 
 
 def _create(client: MlflowClient, name: str, record: Record, run: str) -> ModelVersion:

@@ -4,9 +4,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from models.checked import read_json
 from pipeline.common.digests import json_digest
 from pipeline.common.records import write_json
+from pipeline.common.run_folders import read_record
 from pipeline.mlflow.options import MlflowOptions
 from pipeline.mlflow.records import Found, find_records
 from pipeline.release.versions import served_version
@@ -32,11 +32,7 @@ def set_tracked(options: MlflowOptions, found: Found) -> None:
 
 
 def is_tracked(options: MlflowOptions) -> bool:
-    """Whether a store has received the current contents of the run. False if its SQLite file no longer exists.
-
-    Raises:
-      ValueError: the folder is not a run.
-    """
+    """Whether a store has received the current contents of the run. False if its SQLite file no longer exists."""
     uri = options.tracking_uri
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         return False
@@ -50,16 +46,11 @@ def _store(options: MlflowOptions) -> str:
 
 def _digest(options: MlflowOptions, found: Found) -> str:
     served = served_version(found.serving) if found.serving is not None else None
-    keys = [record.key for record in found.records]
-    return json_digest([keys, None if served is None else served.number, options.registered_model])
+    number = served.number if served is not None else None
+    return json_digest([[record.key for record in found.records], number, options.registered_model])
 
 
 def _read(root: Path) -> dict[str, Any]:
-    """Reads the state; empty if there is none.
-
-    Raises:
-      ValueError: the file is not a tracking state.
-    """
+    """Reads the state; empty if there is none."""
     path = root / STATE_FILE
-    found: dict[str, Any] = read_json(path, dict[str, Any]) if path.exists() else {}
-    return found
+    return read_record(path) if path.exists() else {}

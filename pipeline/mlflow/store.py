@@ -26,11 +26,7 @@ _RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}  # with the default of seven
 
 
 def load() -> None:
-    """Imports MLflow without telemetry, so that it contacts only the given store.
-
-    Raises:
-      ValueError: MLflow is not installed.
-    """
+    """Imports MLflow without telemetry, so that it contacts only the given store; ValueError if it is not installed."""
     os.environ.update(_SETTINGS)
     for name, value in _RETRIES.items():
         os.environ.setdefault(name, value)
@@ -38,10 +34,8 @@ def load() -> None:
 
 
 def _create(file: Path) -> None:
-    """Creates MLflow's SQLite file atomically, because MLflow cannot open a file whose creation was interrupted.
-
-    A lock makes other processes wait. Files of an interrupted creation are deleted first.
-    """
+    """Creates MLflow's SQLite file atomically, because MLflow cannot open a file whose creation was interrupted. A
+    lock makes other processes wait. Files of an interrupted creation are deleted first."""
     from mlflow import MlflowClient
 
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -59,10 +53,7 @@ def _create(file: Path) -> None:
 @contextlib.contextmanager
 def open_store(uri: str, experiment: str) -> Iterator[tuple["MlflowClient", str]]:
     """Opens a store; yields a client and the ID of an experiment, which is created if needed. Call `load` before.
-
-    Raises:
-      ValueError: the store does not exist or rejects a request; one line.
-    """
+    ValueError, one line, if the store does not exist or rejects a request."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

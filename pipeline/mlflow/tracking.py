@@ -14,12 +14,7 @@ _LOCK = ".track.lock"
 
 
 def track(options: MlflowOptions, logger: logging.Logger) -> None:
-    """Writes a run's folder to a store. Call `pipeline.mlflow.store.load` before.
-
-    Raises:
-      ValueError: the folder is not a run, or the store rejects it.
-      Busy: another process tracks the run.
-    """
+    """Writes a run's folder to a store. Call `pipeline.mlflow.store.load` before."""
     with folder_lock(options.run_dir, _LOCK):
         found = find_records(options.run_dir, options.model_base_path)
         for line in found.left_out:

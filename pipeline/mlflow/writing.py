@@ -1,10 +1,11 @@
 """Writes records as MLflow runs: a parent run for the pipeline run, and a nested run for each stage."""
 
+import functools
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
@@ -19,22 +20,11 @@ _FINISHED = RunStatus.to_string(RunStatus.FINISHED)
 _DIGEST_DIGITS = 36  # MLflow's limit; a tag has the whole hash
 _BATCH = 100  # MLflow's limit for one call
 _HEADLINES = ("f1", "precision", "recall", "rmse_xyz_m", "objective")
-Item = TypeVar("Item")
 
 
 def write_run(client: MlflowClient, experiment: str, found: Found, name: str, logger: logging.Logger) -> dict[str, str]:
-    """Writes the records that a store does not have yet, and completes interrupted ones.
-
-    Args:
-      client: client of the store.
-      experiment: ID of the experiment.
-      found: contents of the run's folder.
-      name: ID by which the store recognises the run.
-      logger: logs every record that is added.
-
-    Returns:
-      MLflow's run ID of each record, by the record's key.
-    """
+    """Writes the records that a store does not have yet, completes interrupted ones, and logs them. `name` is the ID
+    by which the store recognises the run. Returns MLflow's run ID of each record, by the record's key."""
     parent = _parent(client, experiment, found, name)
     known = {run.data.tags.get(KEY): run for run in _search(client, experiment, _PARENT, parent.info.run_id)}
     runs = {}
@@ -49,14 +39,18 @@ def write_run(client: MlflowClient, experiment: str, found: Found, name: str, lo
     return runs
 
 
-def _search(client: MlflowClient, experiment: str, tag: str, value: str) -> Iterator[Run]:
+def pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """Everything that a search of MLflow finds, page by page."""
     token: str | None = None
     while True:
-        page = client.search_runs([experiment], f"tags.`{tag}` = '{value}'", page_token=token)
+        page = search(page_token=token)
         yield from page
-        token = page.token
-        if not token:
+        if not (token := page.token):
             return
+
+
+def _search(client: MlflowClient, experiment: str, tag: str, value: str) -> Iterator[Run]:
+    return pages(functools.partial(client.search_runs, [experiment], f"tags.`{tag}` = '{value}'"))
 
 
 def _parent(client: MlflowClient, experiment: str, found: Found, name: str) -> Run:
@@ -88,12 +82,11 @@ def _fill(client: MlflowClient, run: Run, record: Record) -> None:
             for epoch, value in zip(epochs, values, strict=True)
             if math.isfinite(value)
         ]
-    for some_params in _parts(params):
-        client.log_batch(number, params=some_params)
-    for some_tags in _parts(tags):
-        client.log_batch(number, tags=some_tags)
-    for some_metrics in _parts(metrics):
-        client.log_batch(number, metrics=some_metrics)
+    entries: dict[str, list[Any]] = {"params": params, "tags": tags, "metrics": metrics}
+    for kind, items in entries.items():
+        for start in range(0, len(items), _BATCH):
+            part: dict[str, Any] = {kind: items[start : start + _BATCH]}
+            client.log_batch(number, **part)
     if record.scenes:
         client.log_inputs(number, [_dataset(scenes, record.stage) for scenes in record.scenes])
     for path, folder in record.files:
@@ -103,13 +96,8 @@ def _fill(client: MlflowClient, run: Run, record: Record) -> None:
     client.set_terminated(number, _FINISHED, time)
 
 
-def _parts(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
-
-
 def _dataset(scenes: Scenes, stage: str) -> DatasetInput:
-    source = json.dumps({"uri": scenes.path})
-    profile = json.dumps({"sha256": scenes.digest})
+    source, profile = json.dumps({"uri": scenes.path}), json.dumps({"sha256": scenes.digest})
     dataset = Dataset(scenes.name, scenes.digest[:_DIGEST_DIGITS], "local", source, profile=profile)
     return DatasetInput(dataset, [InputTag("mlflow.data.context", stage), InputTag("sha256", scenes.digest)])
 
@@ -123,26 +111,15 @@ def _finish_parent(client: MlflowClient, parent: Run, found: Found) -> None:
         if record.stage == "evaluate":
             metrics |= {name: record.metrics[name] for name in _HEADLINES if name in record.metrics}
     number, end = parent.info.run_id, max((record.finished_ms for record in found.records), default=0)
-    if _changed(tags, parent.data.tags) or _changed(metrics, parent.data.metrics):
-        client.log_batch(
-            number,
-            [Metric(name, value, end, 0) for name, value in metrics.items()],
-            tags=[RunTag(name, value) for name, value in tags.items()],
-        )
+    if not (tags.items() <= parent.data.tags.items() and metrics.items() <= parent.data.metrics.items()):
+        new_tags = [RunTag(name, value) for name, value in tags.items()]
+        client.log_batch(number, [Metric(name, value, end, 0) for name, value in metrics.items()], tags=new_tags)
     if (parent.info.status, parent.info.end_time) != (_FINISHED, end):
         client.set_terminated(number, _FINISHED, end)
 
 
 def _headline_tags(record: Record) -> dict[str, str]:
-    found = {}
+    names = {TAG + "verdict": f"{TAG}verdict.{record.stage}", "mlflow.source.git.commit": "mlflow.source.git.commit"}
     if record.stage == "export":
-        found[TAG + "model"] = record.tags[TAG + "model"]
-    if TAG + "verdict" in record.tags:
-        found[f"{TAG}verdict.{record.stage}"] = record.tags[TAG + "verdict"]
-    if "mlflow.source.git.commit" in record.tags:
-        found["mlflow.source.git.commit"] = record.tags["mlflow.source.git.commit"]
-    return found
-
-
-def _changed(wanted: Mapping[str, Any], existing: Mapping[str, Any]) -> bool:
-    return any(existing.get(name) != value for name, value in wanted.items())
+        names[TAG + "model"] = TAG + "model"
+    return {shown: record.tags[name] for name, shown in names.items() if name in record.tags}

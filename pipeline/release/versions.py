@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
@@ -69,16 +69,11 @@ def model_digest(version: Path) -> str:
 
 
 def push(staged: Path, base_path: Path, release: Mapping[str, Any]) -> Version:
-    """Deploys a SavedModel as a new version.
+    """Deploys a SavedModel as a new version, with the record `release` in it.
 
     The model is copied under a name that servers ignore, synced to disk and then renamed, so that a server never sees
     part of it. The version number is the Unix time in seconds, or one above the highest existing number if that is
     larger.
-
-    Args:
-      staged: folder of a SavedModel.
-      base_path: folder of the versions, --model_base_path of TF Serving.
-      release: record to store in the version, as `RELEASE_FILE`.
 
     Raises:
       Busy: another push or roll-back is running.
@@ -122,13 +117,8 @@ def _sync_folder(path: Path) -> None:
 def roll_back(base_path: Path, wanted: str) -> Version:
     """Makes an earlier or a withdrawn version the served one.
 
-    Args:
-      base_path: folder of the versions.
-      wanted: number or label of the version, or "previous" for the last version before the served one.
-
-    Raises:
-      ValueError: there is no such version or label, or it is already served.
-      Busy: another push or roll-back is running.
+    wanted: number or label of the version, or "previous" for the last version before the served one. Raises ValueError
+    if there is no such version, or it is already served; `Busy` if another push or roll-back is running.
     """
     with folder_lock(base_path):
         served, known = served_version(base_path), {version.number: version for version in versions_in(base_path)}
@@ -146,39 +136,32 @@ def roll_back(base_path: Path, wanted: str) -> Version:
 
 def _number_of(base_path: Path, wanted: str, served: Version | None, known: Mapping[int, Version]) -> int:
     if wanted == "previous":
-        before = [
-            v.number for v in known.values() if not v.withdrawn and served is not None and v.number < served.number
-        ]
+        before = [v.number for v in known.values() if not v.withdrawn and served and v.number < served.number]
         if not before:
             raise ValueError(f"--rollback: expected a version before the one that is served in {base_path}, got none")
         return max(before)
-    labels = read_labels(base_path)
+    return number_of(base_path, wanted, "--rollback")
+
+
+def number_of(base_path: Path, wanted: str, option: str) -> int:
+    """Number of a version by its number or label; ValueError, which names the option, if there is none."""
+    known, labels = [version.number for version in versions_in(base_path)], read_labels(base_path)
     number = int(wanted) if wanted.isdecimal() else labels.get(wanted)
-    if number not in known:
+    if number is None or number not in known:
         available = ", ".join([*map(str, known), *labels]) or "none"
-        raise ValueError(f"--rollback: expected a version or label of {base_path} ({available}), got {wanted!r}")
-    assert number is not None
+        raise ValueError(f"{option}: expected a version or label of {base_path} ({available}), got {wanted!r}")
     return number
 
 
 def read_labels(base_path: Path) -> dict[str, int]:
-    """Version numbers by label.
-
-    Raises:
-      ValueError: the file does not hold labels.
-    """
+    """Version numbers by label."""
     path = base_path / LABELS_FILE
-    found: dict[str, int] = read_json(path, dict[str, int]) if path.exists() else {}
-    return found
+    return cast(dict[str, int], read_json(path, dict[str, int])) if path.exists() else {}
 
 
 def set_label(base_path: Path, label: str, number: int) -> None:
-    """Sets a label to a version. A label belongs to one version; setting it again moves it.
-
-    Raises:
-      ValueError: the label is empty, a number or "previous".
-      Busy: another push or roll-back is running.
-    """
+    """Sets a label to a version. A label belongs to one version; setting it again moves it. Raises ValueError for an
+    empty label, a number or "previous"; `Busy` if another push or roll-back is running."""
     if label.isdecimal() or label == "previous" or not label:
         raise ValueError(f"--label: expected a name, got {label!r}")
     with folder_lock(base_path):
@@ -186,15 +169,8 @@ def set_label(base_path: Path, label: str, number: int) -> None:
 
 
 def check_verdicts(digest: str, blessing: Mapping[str, Any], infra: Mapping[str, Any]) -> None:
-    """Checks that a model may be deployed.
-
-    Args:
-      digest: hash of the model.
-      blessing, infra: records written by `pipeline.bless` and `pipeline.infra_validate`.
-
-    Raises:
-      ValueError: a verdict is negative, or it is about another model.
-    """
+    """Checks that a model with this hash may be deployed, by the records of `pipeline.bless` and
+    `pipeline.infra_validate`; ValueError if a verdict is negative or about another model."""
     for name, record, good in (("blessing", blessing, "BLESSED"), ("infra-validation", infra, "VALID")):
         verdict, model, reasons = record.get("verdict"), str(record.get("model")), record.get("reasons") or []
         if verdict != good:

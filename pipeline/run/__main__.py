@@ -8,11 +8,7 @@ from pipeline.run.options import RunOptions
 
 
 def run_directory(options: RunOptions) -> Path:
-    """The folder of the run.
-
-    Raises:
-      ValueError: the file is not a run file.
-    """
+    """The folder of the run."""
     from pipeline.run.run_file import read_run_file
 
     return read_run_file(options.config, options.run_dir).run_dir

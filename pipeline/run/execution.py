@@ -34,7 +34,6 @@ def run(options: RunOptions, logger: logging.Logger) -> int | None:
       Differs: a folder holds results of other options or inputs; nothing was changed.
       Busy: another run works in the folder.
       StageFailed: a stage failed.
-      ValueError, OSError: an option is invalid, or scenes or a model are damaged.
     """
     file = read_run_file(options.config, options.run_dir, options.installation)
     with folder_lock(file.run_dir):
@@ -46,8 +45,7 @@ def run(options: RunOptions, logger: logging.Logger) -> int | None:
 
 
 def _execute(plan: Sequence[Planned], run_dir: Path, logger: logging.Logger) -> int | None:
-    started, spent = time.monotonic(), dict[str, float]()
-    stopped = None
+    started, spent, stopped = time.monotonic(), dict[str, float](), None
     for number, planned in enumerate(plan, start=1):
         step, begun = planned.step, time.monotonic()
         if not planned.is_done:

@@ -16,12 +16,8 @@ class Planned:
 
 
 def make_plan(steps: Sequence[Step]) -> list[Planned]:
-    """Checks the folders of all steps. Every step after the first one that is to run is to run as well.
-
-    Raises:
-      Differs: a folder holds results of other options or inputs.
-      ValueError: a set of scenes or a model is damaged.
-    """
+    """Checks the folders of all steps. Every step after the first one that is to run is to run as well. Raises
+    `Differs` if a folder holds results of other options or inputs."""
     found: list[Planned] = []
     for step in steps:
         before = all(planned.is_done for planned in found)

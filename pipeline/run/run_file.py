@@ -47,11 +47,7 @@ class RunFile:
         return stage in self.tables or stage not in OPTIONAL
 
     def applied_to(self, stage: str, options: Options) -> Options:
-        """Returns options of a stage, overridden by those in the file.
-
-        Raises:
-          ValueError: an option is unknown or invalid; the message names the file and the table.
-        """
+        """Returns options of a stage, overridden by those in the file; error messages name the file and the table."""
         try:
             return replaced(options, dict(_dotted(self.tables.get(stage, {}))))
         except ValueError as error:
@@ -68,16 +64,7 @@ def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def read_run_file(path: Path, run_dir: Path | None = None, installation: Path | None = None) -> RunFile:
-    """Reads a run file.
-
-    Args:
-      path: the TOML file.
-      run_dir: folder of the run; overrides run_dir in the file.
-      installation: installation file; overrides installation in the file.
-
-    Raises:
-      ValueError: no TOML, something in it that is no stage, or an installation that cannot be.
-    """
+    """Reads a run file, TOML. `run_dir` and `installation` override those in the file."""
     told: _Told = read_toml(path, _Told)
     folder, site = run_dir or told.get("run_dir", Path("runs", path.stem)), installation or told.get("installation")
     tables: dict[str, Any] = {name: table for name, table in told.items() if name not in _Told.__annotations__}

@@ -1,7 +1,6 @@
 """The steps of a run in order: the options of each stage, whether its results exist, and what stops the run."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from pipeline.bless import judging
 from pipeline.bless.blessing import BLESSED
 from pipeline.bless.options import BLESSING_FILE, BlessOptions
 from pipeline.common.artifacts import Fingerprint, state
+from pipeline.common.run_folders import read_record
 from pipeline.confidence import training as confidence_training
 from pipeline.confidence.options import ConfidenceOptions
 from pipeline.data import building
@@ -65,17 +65,13 @@ class Step:
         """The reason why its verdict stops the run; None if it does not."""
         if self.verdict is None or self.good is None:
             return None
-        record = json.loads(self.verdict.read_text(encoding="utf-8"))
+        record = read_record(self.verdict)
         reasons = record.get("reasons") or [record.get("reason")]
         return None if record["verdict"] == self.good else f"{record['verdict']}: {'; '.join(map(str, reasons))}"
 
 
 def steps(file: RunFile) -> list[Step]:
-    """All steps of a run.
-
-    Raises:
-      ValueError: an option is invalid, or options contradict each other.
-    """
+    """All steps of a run; ValueError if options are invalid or contradict each other."""
     return list(_steps(file))
 
 
@@ -84,7 +80,7 @@ def _steps(file: RunFile) -> Iterator[Step]:
     site: dict[str, Any] = {"installation": file.installation}
     simulated = file.applied_to("data", DataOptions(data_dir=folder / "data", **site))
     scenes = scene_set(simulated.config, simulated.train, simulated.validation, simulated.test)
-    yield _data(simulated, scenes)
+    yield Step("data", simulated, lambda: building.check_built(simulated), 3 + scenes.num_scenes / 500)
     base, at, place = simulated.config.partition("@")
     name = scene_set(base, simulated.train, simulated.validation, simulated.test).name + at + place
     places: dict[str, Any] = {"data_dir": simulated.data_dir, "config": name, **site}
@@ -103,22 +99,19 @@ def _steps(file: RunFile) -> Iterator[Step]:
         judged = LearnabilityOptions(trained.run_dir, fitted, **places)
         yield _learnability(file.applied_to("learnability", judged), "PASS" if file.has("refine") else None)
     if file.has("refine"):
-        refined = file.applied_to(
-            "refine", RefineOptions(folder / "refine", **several, backbone=weights, learnability=verdict)
-        )
+        wanted_refiner = RefineOptions(folder / "refine", **several, backbone=weights, learnability=verdict)
+        refined = file.applied_to("refine", wanted_refiner)
         yield _refine(refined)
         weights, refiner = refined.run_dir / BEST_MODEL, refined.run_dir / REFINER_MODEL
 
-    exported = file.applied_to(
-        "export",
-        ExportOptions(
-            folder / "export" / MODEL_NAME, backbone=weights, refiner=refiner, log_dir=folder / "logs", **site
-        ),
-    )
-    yield _export(exported)
+    logs: dict[str, Any] = {"log_dir": folder / "logs", **site}
+    model = ExportOptions(folder / "export" / MODEL_NAME, backbone=weights, refiner=refiner, **logs)
+    exported = file.applied_to("export", model)
+    yield Step("export", exported, lambda: exporting.exported(exported) is not None, 30)
     staged, serving = exported.model_base_path, folder / "serving" / MODEL_NAME
     measured = file.applied_to("evaluate", EvaluateOptions(folder / "evaluation", staged, **places))
-    yield _evaluate(measured)
+    is_done = _unchanged(measured.output_dir, evaluation.expected_fingerprint, measured)
+    yield Step("evaluate", measured, is_done, 25 + 0.025 * measured.scenes)
     blessed = None
     if file.has("bless"):
         wanted = BlessOptions(staged, folder / "blessing", model_base_path=serving, **several)
@@ -137,18 +130,15 @@ def _steps(file: RunFile) -> Iterator[Step]:
         yield _push(pushed)
         served = pushed_to = pushed.model_base_path
     if file.has("mlflow"):
-        yield _mlflow(file.applied_to("mlflow", MlflowOptions(folder, model_base_path=pushed_to)))
+        tracked = file.applied_to("mlflow", MlflowOptions(folder, model_base_path=pushed_to))
+        yield Step("mlflow", tracked, lambda: is_tracked(tracked), 20)
     if file.has("locate"):
-        sent = LocateOptions(served, folder / "measurement.npz", name, log_dir=folder / "logs", **site)
+        sent = LocateOptions(served, folder / "measurement.npz", name, **logs)
         yield _locate(file.applied_to("locate", sent), served)
 
 
 def _check_blocks(file: RunFile, scenes: SceneSet, measured: EvaluateOptions, blessed: BlessOptions) -> None:
-    """Checks that the evaluation does not use the test scenes that are reserved for the blessing.
-
-    Raises:
-      ValueError: the two blocks overlap.
-    """
+    """Checks that the evaluation does not use the test scenes that are reserved for the blessing."""
     evaluated = measured.scenes if measured.split == "test" else 0
     if evaluated + blessed.scenes > scenes.test:
         raise ValueError(
@@ -157,89 +147,51 @@ def _check_blocks(file: RunFile, scenes: SceneSet, measured: EvaluateOptions, bl
         )
 
 
-def _unchanged(folder: Path, expected: Callable[[], Fingerprint]) -> Callable[[], bool]:
-    return lambda: state(folder, expected()) == "done"
-
-
-def _data(options: DataOptions, scenes: SceneSet) -> Step:
-    return Step("data", options, lambda: building.check_built(options), 3 + scenes.num_scenes / 500)
+def _unchanged(folder: Path, expected: Callable[..., Fingerprint], *given: Any) -> Callable[[], bool]:
+    """Tells whether the results in a folder are complete and have the fingerprint `expected(*given)`."""
+    return lambda: state(folder, expected(*given)) == "done"
 
 
 def _validate(options: ValidateOptions, scenes: SceneSet) -> Step:
-    record = options.run_dir / VALIDATION_FILE
-    return Step(
-        "validate",
-        options,
-        _unchanged(options.run_dir, lambda: validating.expected_fingerprint(options)),
-        8 + scenes.num_scenes / 1500,
-        record,
-        VALID,
-    )
+    is_done = _unchanged(options.run_dir, validating.expected_fingerprint, options)
+    return Step("validate", options, is_done, 8 + scenes.num_scenes / 1500, options.run_dir / VALIDATION_FILE, VALID)
 
 
 def _train(options: TrainOptions) -> Step:
     batches = options.epochs * options.steps_per_epoch * options.batch_size
     validated = (options.epochs + 1) * options.validation_scenes * len(options.config)
-    is_done = _unchanged(options.run_dir, lambda: run_fingerprint("train", options))
+    is_done = _unchanged(options.run_dir, run_fingerprint, "train", options)
     return Step("train", options, is_done, 30 + 0.005 * batches + 0.02 * validated)
 
 
 def _confidence(options: ConfidenceOptions) -> Step:
     located = (options.scenes + 3 * options.validation_scenes) * len(options.config)
-    is_done = _unchanged(options.run_dir, lambda: confidence_training.expected_fingerprint(options))
+    is_done = _unchanged(options.run_dir, confidence_training.expected_fingerprint, options)
     return Step("confidence", options, is_done, 25 + 0.02 * located)
 
 
 def _learnability(options: LearnabilityOptions, good: str | None) -> Step:
     """The step `learnability`; its verdict stops the run only before the costly refiner, where `good` is given."""
-    record = options.run_dir / VERDICT_FILE
-    return Step(
-        "learnability",
-        options,
-        lambda: learnability_check.standing_verdict(options) is not None,
-        30 + 0.2 * options.scenes,
-        record,
-        good,
-    )
+    seconds, record = 30 + 0.2 * options.scenes, options.run_dir / VERDICT_FILE
+    stands = learnability_check.standing_verdict
+    return Step("learnability", options, lambda: stands(options) is not None, seconds, record, good)
 
 
 def _refine(options: RefineOptions) -> Step:
     batches = options.epochs * options.steps_per_epoch * options.batch_size
-    is_done = _unchanged(options.run_dir, lambda: run_fingerprint("refine", options))
+    is_done = _unchanged(options.run_dir, run_fingerprint, "refine", options)
     return Step("refine", options, is_done, 60 + 0.03 * batches)
 
 
-def _export(options: ExportOptions) -> Step:
-    return Step("export", options, lambda: exporting.exported(options) is not None, 30)
-
-
-def _evaluate(options: EvaluateOptions) -> Step:
-    is_done = _unchanged(options.output_dir, lambda: evaluation.expected_fingerprint(options))
-    return Step("evaluate", options, is_done, 25 + 0.025 * options.scenes)
-
-
 def _bless(options: BlessOptions) -> Step:
-    record = options.run_dir / BLESSING_FILE
-    return Step(
-        "bless",
-        options,
-        lambda: state(options.run_dir, judging.expected_fingerprint(options)) == "done" and judging.stands(options),
-        25 + 0.05 * options.scenes * len(options.config),
-        record,
-        BLESSED,
-    )
+    seconds, record = 25 + 0.05 * options.scenes * len(options.config), options.run_dir / BLESSING_FILE
+    is_done = _unchanged(options.run_dir, judging.expected_fingerprint, options)
+    return Step("bless", options, lambda: is_done() and judging.stands(options), seconds, record, BLESSED)
 
 
 def _infra_validate(options: InfraValidateOptions) -> Step:
-    record = options.run_dir / INFRA_FILE
-    return Step(
-        "infra_validate",
-        options,
-        _unchanged(options.run_dir, lambda: infra_validation.expected_fingerprint(options)),
-        40,
-        record,
-        INFRA_VALID,
-    )
+    is_done = _unchanged(options.run_dir, infra_validation.expected_fingerprint, options)
+    return Step("infra_validate", options, is_done, 40, options.run_dir / INFRA_FILE, INFRA_VALID)
 
 
 def _push(options: PushOptions) -> Step:
@@ -250,10 +202,6 @@ def _push(options: PushOptions) -> Step:
         return release is not None and release.get("model") == model_digest(latest_version(options.saved_model))
 
     return Step("push", options, is_done, 5)
-
-
-def _mlflow(options: MlflowOptions) -> Step:
-    return Step("mlflow", options, lambda: is_tracked(options), 20)
 
 
 def _locate(options: LocateOptions, base_path: Path) -> Step:

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from tfds_shards.codebook import code_phasors
 from tfds_shards.scene_sets import DATASET_NAME, READABLE_VERSIONS, SceneSet, scene_set
-from tfds_shards.simulator import SPLITS, SceneConfig
+from tfds_shards.simulator import SPLITS
 
 _DECODE_BATCH = 32
 # Pass number p over the scenes is shuffled with seed * stride + p, so that different seeds share no pass.
@@ -21,14 +21,11 @@ _SEED_LIMIT = 2**31 - 1
 
 @dataclasses.dataclass(frozen=True)
 class StoredScenes:
-    """A complete set of scenes on disk."""
+    """A complete set of scenes on disk: its configuration and sizes, folder, and the metadata of TFDS."""
 
     scene_set: SceneSet
-    """Configuration and sizes of the set."""
     directory: Path
-    """Folder of its files."""
     info: tfds.core.DatasetInfo
-    """Metadata that TFDS stores with it."""
 
     @property
     def num_bytes(self) -> int:
@@ -43,11 +40,9 @@ def scene_directory(data_dir: Path | str, wanted: SceneSet) -> Path:
 
 
 def open_scenes(data_dir: Path | str, config: str | SceneSet) -> StoredScenes:
-    """Opens a set on disk and checks that it is complete and has the settings of its configuration.
+    """Opens a set on disk, given itself or its name, such as "l64_m64", "l64_m64_512_64_128" or "l64_m64@site.toml".
 
-    Args:
-      data_dir: folder of the data sets.
-      config: the set or its name, such as "l64_m64", "l64_m64_small", "l64_m64_512_64_128" or "l64_m64@site.toml".
+    It must be complete and have the settings of its configuration.
 
     Raises:
       FileNotFoundError: the set does not exist; the message gives the command that builds it.
@@ -75,7 +70,7 @@ def _check_contents(info: tfds.core.DatasetInfo, wanted: SceneSet, directory: Pa
     sizes = {name: split.num_examples for name, split in info.splits.items()}
     if sizes != wanted.sizes:
         raise ValueError(f"{directory}: expected {wanted.sizes} scenes, got {sizes}; delete it and build again")
-    if info.metadata.get("scene_config") != _as_json(wanted.config):
+    if info.metadata.get("scene_config") != json.loads(json.dumps(wanted.config.settings())):
         raise ValueError(
             f"{directory}: its scenes were drawn with other settings than config {wanted.config.name} has now; "
             "delete it and build again"
@@ -93,11 +88,6 @@ def _check_files(info: tfds.core.DatasetInfo, directory: Path) -> None:
                 f"{directory}: expected {int(split.num_bytes)} bytes of {name} records, got {num_bytes}; "
                 "delete the folder and build again"
             )
-
-
-def _as_json(config: SceneConfig) -> dict:
-    """The settings of a config after a round trip through JSON."""
-    return json.loads(json.dumps(config.settings()))
 
 
 def load_scenes(
@@ -129,12 +119,12 @@ def load_scenes(
     if batch_size is not None:
         _check_least("batch_size", batch_size, 1)
     stored = open_scenes(data_dir, config)
-    num_scenes = _num_scenes(stored, split, take)
+    num_scenes, size = _num_scenes(stored, split, take), batch_size or _DECODE_BATCH
     records = tf.data.TFRecordDataset([str(path) for path in stored.info.splits[split].filepaths]).take(num_scenes)
+    batches = _decoded(records.batch(size), -(-num_scenes // size), stored)
     if batch_size is None:
-        batches = _decoded(records.batch(_DECODE_BATCH), -(-num_scenes // _DECODE_BATCH), stored)
         return batches.unbatch().apply(tf.data.experimental.assert_cardinality(num_scenes))
-    return _decoded(records.batch(batch_size), -(-num_scenes // batch_size), stored)
+    return batches
 
 
 def shuffled_batches(
@@ -167,12 +157,9 @@ def shuffled_batches(
     Raises:
       FileNotFoundError, ValueError: as `load_scenes`.
     """
-    for name, value, least in (
-        ("batch_size", batch_size, 1),
-        ("skip_batches", skip_batches, 0),
-        ("shuffle_buffer", shuffle_buffer, 1),
-    ):
-        _check_least(name, value, least)
+    _check_least("batch_size", batch_size, 1)
+    _check_least("skip_batches", skip_batches, 0)
+    _check_least("shuffle_buffer", shuffle_buffer, 1)
     stored = open_scenes(data_dir, config)
     num_scenes = _num_scenes(stored, split, take)
     first_pass, skip_records = divmod(skip_batches * batch_size, num_scenes)

@@ -1,6 +1,5 @@
 """Checks every scene of a set on disk, and writes the verdict with statistics."""
 
-import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from pipeline.common.artifacts import Fingerprint, fingerprint, making
 from pipeline.common.records import plain, write_json
+from pipeline.common.run_folders import read_record
 from pipeline.scenes.identity import scenes_inputs
 from pipeline.scenes.reading import load_scenes
 from pipeline.validate.options import VALID, VALIDATION_FILE, ValidateOptions
@@ -22,28 +22,20 @@ _SHOWN = 3
 
 
 def expected_fingerprint(options: ValidateOptions) -> Fingerprint:
-    """Everything that determines the verdict.
-
-    Raises:
-      FileNotFoundError, ValueError: the scenes or measurements do not exist.
-    """
+    """Everything that determines the verdict; FileNotFoundError or ValueError if an input does not exist."""
     scenes = scenes_inputs(options.data_dir, [options.config])
     return fingerprint("validate", options, scenes, left_out=("run_dir", "data_dir"))
 
 
 def validate(options: ValidateOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Checks the scenes and writes the verdict, or reads an existing one; returns the record.
-
-    Raises:
-      Differs: the folder holds a verdict made with other options or inputs.
-      FileNotFoundError, ValueError: the scenes do not exist, or are truncated.
-    """
+    """Checks the scenes and writes the verdict, or reads an existing one; returns the record. Raises `Differs` if
+    the folder holds a verdict made with other options or inputs."""
     with making(options.run_dir, expected_fingerprint(options), logger) as run:
         if run.state != "done":
             run.begin(options)
             write_json(options.run_dir / VALIDATION_FILE, plain(_validate(options, logger)))
             run.finish(VALIDATION_FILE)
-    record: dict[str, Any] = json.loads((options.run_dir / VALIDATION_FILE).read_text(encoding="utf-8"))
+    record = read_record(options.run_dir / VALIDATION_FILE)
     logger.info(f"{record['verdict']}: {'; '.join(record['reasons'][:_SHOWN]) or 'no faults found'}")
     return record
 

@@ -40,20 +40,11 @@ class Findings:
 
 
 def inspect(batches: Iterable[Batch], expected: SceneSet) -> Findings:
-    """Checks every scene of a split.
-
-    Args:
-      batches: batches from `load_scenes`, as arrays.
-      expected: the set that the scenes belong to.
-    """
+    """Checks every scene of a split, in batches from `load_scenes` as arrays."""
     found = Findings()
-    next_index = 0
     for batch in batches:
-        size = len(batch["snr_db"])
-        found.add(
-            "its number is not its place in the split", batch["index"] != np.arange(next_index, next_index + size)
-        )
-        next_index += size
+        places = np.arange(len(batch["snr_db"])) + len(found.hashes)
+        found.add("its number is not its place in the split", batch["index"] != places)
         _inspect_measurement(batch, found)
         _inspect_sources(batch, expected, found)
         for name, values in {**measurement_figures(batch), "num_sources": batch["num_sources"]}.items():
@@ -77,13 +68,8 @@ def _inspect_sources(batch: Batch, expected: SceneSet, found: Findings) -> None:
     used = slots < batch["num_sources"][:, None]
     few, many = batch["num_sources"] < 1, batch["num_sources"] > scenario.max_sources
     found.add(f"num_sources is not in 1 to {scenario.max_sources}", few | many)
-    field = scenario.field_of_view
-    limits = {
-        "azimuth": np.radians(field.azimuth_deg),
-        "elevation": np.radians(field.elevation_deg),
-        "range_m": np.array(field.range_m),
-    }
-    for name, (low, high) in limits.items():
+    for name in ("azimuth", "elevation", "range_m"):
+        low, high = np.array(getattr(scenario.field_of_view, name))
         value, slack = batch[name], _ROUNDING * (high - low)
         outside = used & ~((value >= low - slack) & (value <= high + slack))
         found.add(f"{name} of a source is outside the field of view", outside.any(axis=-1))
@@ -137,13 +123,9 @@ def summary(values: np.ndarray) -> dict[str, float]:
 def skew(
     training: Mapping[str, np.ndarray], served: Mapping[str, np.ndarray], limit: float
 ) -> dict[str, dict[str, Any]]:
-    """Kolmogorov-Smirnov distance between served measurements and training scenes, for every statistic.
-
-    Args:
-      training, served: statistics from `measurement_figures`.
-      limit: largest distance without skew. With few measurements, the larger limit of the two-sample test at 1 %
-        applies.
-    """
+    """Kolmogorov-Smirnov distance between served measurements and training scenes, for every statistic of
+    `measurement_figures`. limit: largest distance without skew; with few measurements, the larger limit of the
+    two-sample test at 1 % applies."""
     found = {}
     for name in served:
         first, second = training[name], served[name]

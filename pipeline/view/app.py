@@ -30,14 +30,7 @@ def _static() -> dict[str, Response]:
 
 
 def view_app(stream: Stream, outboxes: Outboxes, uploads: Uploads, target: str) -> FastAPI:
-    """Creates the application, without the guard in front of it.
-
-    Args:
-      stream: the stream to show and control.
-      outboxes: the outboxes that the stream fills.
-      uploads: storage for uploaded files.
-      target: address of the model server, for display.
-    """
+    """Creates the application, without the guard in front of it. The stream fills the outboxes; the target is shown."""
 
     hello = {"type": "hello", "target": target, "upload_bytes": uploads.most_bytes, **drawings(stream.scenario)}
     outboxes.put("hello", json.dumps(hello))

@@ -1,6 +1,5 @@
 """Static data of the page's pictures: limits of axes, the field of view, the surface, colours."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,5 @@ def drawings(scenario: Scenario) -> dict[str, Any]:
 
 def extent_m(view: FieldOfView) -> np.ndarray:
     """Limits [3, 2] of x, y and z, in metres, that contain the field of view and the surface, with a margin."""
-    far = _MARGIN * view.range_m[1]
-    across = [far * math.sin(limit) for limit in view.azimuth]
-    up = [far * math.sin(limit) for limit in view.elevation]
-    return np.array([[0.0, far], [min(across[0], 0.0), max(across[1], 0.0)], [min(up[0], 0.0), max(up[1], 0.0)]])
+    sines = np.sin([view.azimuth, view.elevation])
+    return _MARGIN * view.range_m[1] * np.array([[0.0, 1.0], *np.clip(sines, [-1.0, 0.0], [0.0, 1.0])])

@@ -12,13 +12,8 @@ _CROSSING_S = (30.0, 90.0)
 
 @dataclasses.dataclass(frozen=True)
 class Motion:
-    """Positions of K sources over time.
-
-    view: region that they stay in.
-    start: sources at time 0, inside the region.
-    rate: speed of azimuth, elevation and range in spans of the region per second, [3, K]; negative towards the lower
-      limit.
-    """
+    """Positions of K sources over time, which start at time 0 inside the region `view` and stay in it. rate: speed
+    of azimuth, elevation and range in spans of the region per second, [3, K]; negative towards the lower limit."""
 
     view: FieldOfView
     start: Sources

@@ -33,11 +33,7 @@ class _Server(uvicorn.Server):
 
 
 def view(options: ViewOptions, logger: logging.Logger) -> None:
-    """Serves the page until SIGTERM or SIGINT; a second signal ends the program at once.
-
-    Raises:
-      ValueError: the set does not exist, or the port is not available.
-    """
+    """Serves the page until SIGTERM or SIGINT; a second signal ends the program at once."""
     config = scene_set(options.config).config
     listening = _listen(options.host, options.port)
     uploads, model = Uploads(options.upload_mb * 10**6), Model(options.target, options.model_name)
@@ -57,9 +53,8 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ValueError(
-            f"--host, --port: expected an available address, got {host}:{port}: {error.strerror}"
-        ) from None
+        where = f"{host}:{port}: {error.strerror}"
+        raise ValueError(f"--host, --port: expected an available address, got {where}") from None
 
 
 async def _serve(listening: socket.socket, app: Guard, stream: Stream, model: Model) -> None:

@@ -34,20 +34,15 @@ class Answer:
 
 
 class Model:
-    """A model on a server. Requests are not retried; the caller decides when to try again.
-
-    Args:
-      target: HOST:PORT of the server.
-      name: name of the model on the server.
-    """
+    """A model of this name on the server at HOST:PORT. Requests are not retried; the caller decides when to try
+    again."""
 
     def __init__(self, target: str, name: str) -> None:
         self._target, self._name, self._closed = target, name, False
         self._open()
 
     def _open(self) -> None:
-        self._localizer = self._client("serving_default")
-        self._spectrum = self._client("spectrum")
+        self._localizer, self._spectrum = self._client("serving_default"), self._client("spectrum")
         self._surface_sha256: str | None = None
         self.has_spectrum: bool | None = None
         """Whether the model has the signature `spectrum`; None before its first answer."""
@@ -80,11 +75,7 @@ class Model:
             raise
 
     def ask(self, shot: Shot, spectrum: bool) -> Answer:
-        """Requests the answer for a scene.
-
-        Args:
-          shot: the scene.
-          spectrum: whether to request the spectrum too, if the model has one.
+        """Requests the answer for a scene, and the spectrum if wanted and the model has one.
 
         Raises:
           ServerError: the server is unavailable or rejects the request.
@@ -124,7 +115,6 @@ class Model:
 
 
 def _has_signature(client: LocalizerClient) -> bool:
-    """Whether the model has the signature of the client."""
     try:
         client.input_shapes()
     except ValueError:

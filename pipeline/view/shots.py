@@ -39,11 +39,8 @@ class Shots(Protocol):
     """"scenes", "moving" or "file"."""
 
     def following(self, step_s: float) -> Shot | None:
-        """Returns the next scene, `step_s` seconds later. Returns None once at the end, and then starts again.
-
-        Raises:
-          ValueError: the scene cannot be read.
-        """
+        """Returns the next scene, `step_s` seconds later; None once at the end, after which the series starts again.
+        Raises ValueError if the scene cannot be read."""
         ...
 
 
@@ -69,12 +66,7 @@ class FreshScenes:
 
 
 class MovingSources:
-    """An endless series of one scene with moving sources; channel, codes and SNR stay the same.
-
-    Args:
-      config: config to draw the scene from.
-      number: number of the scene.
-    """
+    """An endless series of one scene, drawn by `number`, with moving sources; channel, codes and SNR stay the same."""
 
     name = "moving"
 
@@ -95,12 +87,7 @@ class MovingSources:
 
 
 class FileScenes:
-    """The scenes of a measurement file in order.
-
-    Args:
-      title: name of the file.
-      file: the file, already verified.
-    """
+    """The scenes of a verified measurement file in order. title: name of the file."""
 
     name = "file"
 

@@ -63,32 +63,21 @@ class State:
 
 
 class Stream:
-    """Sends one scene after the other to the model and the answers to all browsers.
-
-    Args:
-      model: the model; used by one thread at a time.
-      config: config of the simulated scenes.
-      outboxes: message queues of the browsers.
-      show: "scenes" or "moving".
-      rate_hz: scenes per second.
-    """
+    """Sends one scene after the other to the model, from one thread at a time, and the answers to all browsers.
+    config: of the simulated scenes. show: "scenes" or "moving"."""
 
     def __init__(self, model: SceneModel, config: SceneConfig, outboxes: Outboxes, show: str, rate_hz: float) -> None:
         self._model, self._config, self._outboxes = model, config, outboxes
         self.state = State(show, rate_hz)
         self._file: FileScenes | None = None
-        self._frames, self._series = itertools.count(1), 0
-        self._steps = 0
+        self._frames, self._series, self._steps = itertools.count(1), 0, 0
         self._times: collections.deque[float] = collections.deque(maxlen=_RATE_FRAMES)
         self._woken = asyncio.Event()
         self._show(show)
 
     def obey(self, command: Command) -> None:
-        """Executes a command of a browser; it applies to all browsers.
-
-        Raises:
-          ValueError: the value is invalid; one line.
-        """
+        """Executes a command of a browser; it applies to all browsers. Raises ValueError, one line, if the value is
+        invalid."""
         do, value, state = command.do, command.value, self.state
         if do == "start":
             state.running, state.note = True, ""
@@ -180,13 +169,9 @@ class Stream:
         self._times.append(time.monotonic())
         passed_s = self._times[-1] - self._times[0]
         rate_hz = round((len(self._times) - 1) / passed_s, 1) if passed_s > 0 else None
-        more = {
-            "number": next(self._frames),
-            "rate_hz": rate_hz,
-            "series": self._series,
-            "moving": self.state.show == "moving",
-        }
-        self._outboxes.put("frame", json.dumps({"type": "frame", **answered, **more}, allow_nan=False))
+        more = {"rate_hz": rate_hz, "series": self._series, "moving": self.state.show == "moving"}
+        message = {"type": "frame", **answered, "number": next(self._frames), **more}
+        self._outboxes.put("frame", json.dumps(message, allow_nan=False))
 
     @property
     def scenario(self) -> Scenario:

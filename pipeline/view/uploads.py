@@ -18,11 +18,8 @@ class TooLarge(ValueError):
 
 
 class Uploads:
-    """A temporary folder for the last uploaded file; `close` deletes it.
-
-    Args:
-      most_bytes: largest size of a file. Its uncompressed arrays may take eight times as much.
-    """
+    """A temporary folder for the last uploaded file; `close` deletes it. A file has at most `most_bytes`; its
+    uncompressed arrays may take eight times as much."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
@@ -33,11 +30,7 @@ class Uploads:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def receive(self, parts: AsyncIterator[bytes]) -> Path:
-        """Writes the received parts to a file; the caller passes it to `scenes` or deletes it.
-
-        Raises:
-          TooLarge: the file is larger than the limit.
-        """
+        """Writes the received parts to a file; the caller passes it to `scenes` or deletes it. Raises `TooLarge`."""
         room = self.most_bytes
         with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".npz", delete=False) as file:
             path = Path(file.name)
@@ -53,11 +46,8 @@ class Uploads:
         return path
 
     def scenes(self, path: Path, title: str) -> FileScenes:
-        """Verifies a received file and returns its scenes; deletes the previous file.
-
-        Raises:
-          ValueError: the file is invalid; one line that begins with its title.
-        """
+        """Verifies a received file and returns its scenes; deletes the previous file. ValueError, one line that
+        begins with the title, if it is invalid."""
         try:
             with NpzReader(path) as file:
                 sizes = (math.prod(header.shape) * header.dtype.itemsize for header in file.headers.values())

@@ -10,16 +10,8 @@ from pipeline.import_data.config import Format, format_of
 
 
 def read_arrays(path: Path, names: Sequence[str], file_format: Format | None = None) -> dict[str, np.ndarray]:
-    """Reads arrays of a file by name.
-
-    Args:
-      path: the file.
-      names: names of the arrays; slashes lead into groups and structs.
-      file_format: the format; None takes it from the file name.
-
-    Raises:
-      ValueError: the file does not exist, has another format, is truncated, or lacks an array; one line.
-    """
+    """Reads arrays of a file by name; slashes lead into groups and structs. Without a format, the file's name gives
+    it. ValueError, one line, for a file that does not exist, cannot be read or lacks an array."""
     which = format_of(path, file_format)
     if not path.exists():
         raise ValueError(f"{path}: expected a file, found none")
@@ -28,11 +20,7 @@ def read_arrays(path: Path, names: Sequence[str], file_format: Format | None = N
 
 
 def expect_names(path: Path, names: Sequence[str], there: Collection[str]) -> None:
-    """Checks that a file has arrays of all names.
-
-    Raises:
-      ValueError: one is missing; the message lists the arrays of the file.
-    """
+    """Checks that a file has arrays of all names; the message lists those it has."""
     for name in names:
         if name not in there:
             raise ValueError(

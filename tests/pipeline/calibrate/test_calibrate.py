@@ -17,7 +17,7 @@ from models.physics.geometry import RISArray, Scenario
 from pipeline.calibrate import __main__ as stage
 from pipeline.calibrate import running
 from pipeline.calibrate.anchors import Anchors, read_anchors
-from pipeline.calibrate.calibrating import calibrate, calibrate_with_channel, check, update
+from pipeline.calibrate.calibrating import calibrate, check, update
 from pipeline.calibrate.files import StoredCalibration, provenance, read_stored, write_calibration
 from pipeline.calibrate.fitting import Fit, FitState
 from pipeline.calibrate.options import CalibrateOptions, FitConfig
@@ -243,7 +243,7 @@ def first_pass(model: SceneModel, files, anchors: dict[int, Anchors], start: Fit
 def test_corrects_a_static_channel(known: Known, stored: StoredCalibration) -> None:
     installed = draw_installation(5, dataclasses.replace(ERRORS, channel_error_db=-15.0), WORLD)
     files = known.opened(known.scenes("channel", 10, 2 * NUM_SCENES, installed))
-    found = calibrate_with_channel(known.model, files).stored
+    found = calibrate(known.model, files, channel=True).stored
     assert found.channel is not None and found.channel_correction is not None
     assert installed.channel is not None and installed.told_channel is not None
 
@@ -256,4 +256,4 @@ def test_corrects_a_static_channel(known: Known, stored: StoredCalibration) -> N
     assert after < 0.5 * before
     assert not check(known.model, files, found).drifted
     with pytest.raises(ValueError, match="--channel: expected the same channel in all scenes"):
-        calibrate_with_channel(known.model, known.opened(known.scenes("first", 1)))
+        calibrate(known.model, known.opened(known.scenes("first", 1)), channel=True)
