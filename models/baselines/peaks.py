@@ -5,12 +5,12 @@ import scipy.ndimage
 
 
 def grid_peaks(spectrum: np.ndarray, least: float, most: int | None = None) -> np.ndarray:
-    """Local maxima over all adjacent grid points (26, or 8 over angles only), in order of falling height.
+    """Local maxima over all adjacent grid points (26, or 8 over angles only), highest first.
 
     Args:
       spectrum: [azimuth, elevation, range] or [azimuth, elevation] float64.
       least: smallest height of a peak.
-      most: largest number of peaks, the highest ones; None for all.
+      most: largest number of peaks to return; None for all.
 
     Returns:
       [P] int64, indices into the flattened spectrum.

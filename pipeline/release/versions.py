@@ -173,7 +173,7 @@ def read_labels(base_path: Path) -> dict[str, int]:
 
 
 def set_label(base_path: Path, label: str, number: int) -> None:
-    """Sets a label to a version. A label belongs to one version; setting it again moves it.
+    """Assigns a label to a version. A version that had the label before loses it.
 
     Raises:
       ValueError: the label is empty, a number or "previous".

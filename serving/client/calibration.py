@@ -97,10 +97,10 @@ class Calibration:
         return Measurement(**self.apply(measurement.inputs(0, len(measurement))))
 
     def corrected(self, channel: np.ndarray) -> np.ndarray:
-        """H + E in the units of H, [..., M, N] complex64. The calibration must have a channel correction.
+        """Adds the channel correction to channels H of any scale: [..., M, N] complex64.
 
         Raises:
-          ValueError: a channel that the correction does not belong to.
+          ValueError: the correction was estimated for another channel.
         """
         assert self.channel is not None and self.channel_correction is not None
         if channel.shape[-2:] != self.channel.shape:

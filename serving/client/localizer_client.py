@@ -227,7 +227,7 @@ class LocalizerClient:
     def localize(
         self, measurement: Scenes | Mapping[str, np.ndarray], batch_size: int = DEFAULT_BATCH_SIZE
     ) -> list[dict[str, Any]]:
-        """`locate` with plain data as the result: the entries of the client's JSON file.
+        """Like `locate`, but returns plain dictionaries, as in the client's JSON file.
 
         Args:
           measurement: scenes, or the arrays of a measurement file by name.

@@ -30,7 +30,7 @@ class BatchingConfig:
     max_batch_size: int = 1000
     """Largest request, and largest batch unless `max_execution_batch_size` is smaller."""
     batch_timeout_s: float = 0.0
-    """Longest wait of a request for further ones, seconds."""
+    """Seconds that a request waits for others to join its batch."""
     max_enqueued_batches: int = 10
     """Batches that may wait for each signature; further requests are answered UNAVAILABLE."""
     num_batch_threads: int = os.cpu_count() or 1
