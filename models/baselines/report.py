@@ -1,4 +1,4 @@
-"""Outputs of a baseline in the format of the localizer: K_max slots, falling score, NaN in unused slots."""
+"""Outputs of a baseline in the format of the localizer: K_max slots, descending score, NaN in unused slots."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
