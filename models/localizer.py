@@ -34,7 +34,7 @@ DEGREES = 180.0 / math.pi
 def check_measurement(
     snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor, num_elements: int
 ) -> list[tf.Operation]:
-    """Creates checks that run in the graph, each with a message of one line. A server answers INVALID_ARGUMENT.
+    """Creates checks that run in the graph. If one fails, a server answers INVALID_ARGUMENT with its one-line message.
 
     Raises:
       tf.errors.InvalidArgumentError: the batch is empty, there are no snapshots, shapes disagree, or a value is NaN or

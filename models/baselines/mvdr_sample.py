@@ -28,7 +28,7 @@ class SampleMVDRConfig(GridSearchConfig):
     depth_db: Depth = 3.0
     """Depth below the strongest peak down to which peaks are reported, dB."""
     num_sources: AtLeast1 | None = None
-    """K, if known: reports the K highest peaks of any depth."""
+    """K, if known: reports the K highest peaks and ignores `depth_db`."""
 
 
 @dataclasses.dataclass(eq=False)

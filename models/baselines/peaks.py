@@ -5,7 +5,7 @@ import scipy.ndimage
 
 
 def grid_peaks(spectrum: np.ndarray, least: float, most: int | None = None) -> np.ndarray:
-    """Local maxima over all adjacent grid points (26, or 8 over angles only), in order of falling height.
+    """Local maxima over all adjacent grid points (26, or 8 over angles only), highest first.
 
     The spectrum is [azimuth, elevation, range] or [azimuth, elevation]. Returns the `most` highest ones (None: all) of
     height `least` or more, [P] int64, as indices into the flattened spectrum.

@@ -1,4 +1,4 @@
-"""What the estimators share. Outputs have the format of the localizer: K_max slots, falling score, NaN if unused."""
+"""What the estimators share. Outputs have the format of the localizer: K_max slots, descending score, NaN in unused slots."""
 
 import dataclasses
 import functools

@@ -14,7 +14,7 @@ from models.baselines.measurement import Measurement
 
 
 def surface_fields(measurement: Measurement) -> np.ndarray:
-    """x_l, [L, N] complex128, with p = (1 - sigma^2) / N, the signal power per element of a scene from `measure`."""
+    """x_l, [L, N] complex128. p = (1 - sigma^2) / N is the signal power per element of a scene scaled by `measure`."""
     operator, num_elements = measurement.operator, measurement.operator.shape[-1]
     field_power = max(1.0 - measurement.noise_power, 1e-6) / num_elements
     gram = operator @ operator.conj().mT

@@ -139,7 +139,7 @@ def _grown(
 
 
 class _Work(NamedTuple):
-    """Scenes that may have further paths: indices, measurements, state, and if merging is still tried."""
+    """Scenes that may have further paths: indices, measurements, state, and whether each still tries merging."""
 
     scenes: tf.Tensor
     observation: Observation

@@ -17,9 +17,9 @@ class BlessOptions(ScenesOptions):
     run_dir: Path
     """Run folder: blessing.json and logs/."""
     thresholds: Path | None = None
-    """TOML file with tables [[threshold]]: metric (f1, precision, recall, strict_f1, rmse_xyz_m, objective); at_least,
-    at_most or worse_by_at_most (than the latest blessed model); and to select scenes, any of world, snr_db = [low,
-    high], num_sources, range_m = [low, high]. Default: no thresholds, NOT_BLESSED."""
+    """TOML file with tables [[threshold]]: metric (f1, precision, recall, strict_f1, rmse_xyz_m, objective); one of
+    at_least, at_most and worse_by_at_most (change against the latest blessed model); optional filters of scenes: world,
+    snr_db = [low, high], num_sources, range_m = [low, high]. Without the file the verdict is NOT_BLESSED."""
     model_base_path: Path | None = None
     """Folder of the pushed versions. worse_by_at_most refers to the latest blessed one with another model."""
     config: Configs = ("l64_m64",)

@@ -37,10 +37,11 @@ class FitState:
 
 @dataclasses.dataclass(frozen=True)
 class Pass:
-    """Result of a pass over the scenes at one response.
+    """Result of a pass over the scenes with fixed element gains.
 
-    response: g, [N] complex128. folds: sums of each fold; the first fold is held out.
-    located: whether the pass located the sources anew.
+    response: the gains g, [N] complex128.
+    folds: sums of each fold; the first fold is held out.
+    located: whether the pass located the sources again.
     """
 
     response: np.ndarray

@@ -245,7 +245,7 @@ def folder_lock(folder: Path, lock_name: str = ".lock") -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(f"expected a folder that no other process uses, got {folder}, which is busy") from None
+            raise Busy(f"expected a folder that no other process uses, got {folder}, which is in use") from None
         yield
 
 

@@ -54,7 +54,7 @@ class ArrayMap:
     index: str | None = None
     """Dataset of phase indices: exp(2j pi index / 2^bits)."""
     bits: Annotated[int, Interval(ge=1, le=8)] | None = None
-    """Number of bits, with `index`."""
+    """Bits of a phase index; goes with `index`."""
     parts: Literal["complex", "real_imag", "amplitude_phase"] = "complex"
     """Contents of `name`: complex numbers, or two parts along the axis "part"."""
     axes: Annotated[tuple[Axis, ...], pydantic.AfterValidator(_each_once)] | None = None

@@ -17,7 +17,7 @@ class MlflowOptions:
     run_dir: tyro.conf.Positional[Path]
     """Run folder of `ris-mvdr run` or of a single stage."""
     tracking_uri: str = "sqlite:///runs/mlflow.db"
-    """Store: a SQLite file, with artifacts in mlartifacts/ of the same folder, or the http://HOST:PORT of a server."""
+    """MLflow store: a SQLite file, with artifacts in mlartifacts/ next to it, or http://HOST:PORT of a server."""
     experiment: str = "ris-mvdr"
     """Name of the experiment."""
     model_base_path: Path | None = None

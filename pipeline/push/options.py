@@ -18,7 +18,7 @@ class PushOptions:
     infra_validation: Path | None = None
     """infra_validation.json of `ris-mvdr infra_validate` for that model."""
     label: str | None = None
-    """Name of the version, such as champion. An earlier version of that name loses it."""
+    """Label of the new version, such as champion. A version that had the label before loses it."""
     rollback: str | None = None
     """Version to serve from now on, by number or label, or "previous"; no model is pushed. Later versions are
     withdrawn, not deleted. To restore one, give its number."""

@@ -188,7 +188,9 @@ def _num_scenes(stored: StoredScenes, split: str, take: int | None) -> int:
     if take is None:
         return size
     if not 1 <= take <= size:
-        raise ValueError(f"take: expected 1 to {size}, the {split} scenes of {stored.scene_set.name}, got {take!r}")
+        raise ValueError(
+            f"take: expected 1 to {size}, the number of {split} scenes in {stored.scene_set.name}, got {take!r}"
+        )
     return take
 
 

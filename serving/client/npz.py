@@ -108,4 +108,4 @@ class NpzReader:
     def _expect_end(stream: IO[bytes]) -> None:
         """Reads to the end, which also makes `zipfile` compare the checksum."""
         if stream.read(1):
-            raise ValueError("more bytes than the array's shape says")
+            raise ValueError("more bytes than the array's shape requires")

@@ -81,7 +81,7 @@ def test_take(data_dir: Path) -> None:
     ("options", "message"),
     [
         ({"split": "dev"}, "split: expected one of train, validation, test, got 'dev'"),
-        ({"split": "test", "take": 6}, "take: expected 1 to 5, the test scenes of l64_random_40_3_5, got 6"),
+        ({"split": "test", "take": 6}, "take: expected 1 to 5, the number of test scenes in l64_random_40_3_5, got 6"),
         ({"split": "test", "take": 0}, "take: expected 1 to 5"),
         ({"split": "test", "batch_size": 0}, "batch_size: expected at least 1, got 0"),
     ],

@@ -240,7 +240,7 @@ def test_a_loss_that_is_no_longer_finite_stops_the_training(tiny_scenes: Path, t
         (["--bogus", "3"], "Unrecognized options: --bogus"),
         (["--config", "l64_m64_1_2_3"], "no scenes l64_m64_1_2_3 in"),
         (["--config", "l64_m64", "l64_m64_legacy"], "--config: expected sets of one scenario"),
-        (["--validation-scenes", "17"], "expected 1 to 16, the validation scenes of l64_m64_32_16_8, got 17"),
+        (["--validation-scenes", "17"], "expected 1 to 16, the number of validation scenes in l64_m64_32_16_8, got 17"),
     ],
 )
 def test_bad_options(tiny_scenes: Path, tmp_path: Path, refused, options: list[str], message: str) -> None:

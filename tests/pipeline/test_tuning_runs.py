@@ -276,4 +276,4 @@ def test_more_scenes_than_there_are(
 def test_two_processes_do_not_share_a_study(undisturbed, given: list[str], refused) -> None:
     run_dir, _ = undisturbed
     with folder_lock(run_dir):
-        assert "which is busy" in refused("tune", "--run-dir", str(run_dir), *given)
+        assert "which is in use" in refused("tune", "--run-dir", str(run_dir), *given)

@@ -86,7 +86,7 @@ def test_leftovers_of_a_killed_push_are_swept(base_path: Path, staged: Path) -> 
 
 def test_one_push_at_a_time(base_path: Path, staged: Path) -> None:
     before = numbers(base_path)
-    with folder_lock(base_path), pytest.raises(Busy, match="which is busy"):
+    with folder_lock(base_path), pytest.raises(Busy, match="which is in use"):
         push(staged, base_path, {})
     assert numbers(base_path) == before
 
