@@ -1,4 +1,4 @@
-"""What the estimators share. Outputs have the format of the localizer: K_max slots, descending score, NaN in unused slots."""
+"""What the baselines share. Outputs have the localizer's format: K_max slots, descending score, NaN in unused slots."""
 
 import dataclasses
 import functools
