@@ -9,6 +9,7 @@ import pydantic
 from typing_extensions import TypedDict
 
 from models.checked import Ascending, AtLeast1, checked, from_json, read_toml
+from models.shipped import shipped_path
 from pipeline.reproduce.names import FOLDER
 from pipeline.reproduce.pages import Quoted, figure_after, figures, table_cells
 from tfds_shards.simulator import CONFIGS
@@ -74,8 +75,9 @@ def read_claims(name: str, folder: Path = FOLDER, root: Path | None = None) -> l
     """
     path = folder / f"{name}.toml"
     tables = read_toml(path, _File)
+    page = shipped_path(tables["page"]) if root is None else root / tables["page"]
     try:
-        return list(_claims(name, tables, (root / tables["page"]).read_text(encoding="utf-8")))
+        return list(_claims(name, tables, page.read_text(encoding="utf-8")))
     except KeyError as error:
         raise ValueError(f"{path}: expected a value for {error}, got none") from None
     except ValueError as error:
