@@ -58,10 +58,8 @@ def applies(name: str, cell: Cell) -> bool:
 
 
 class EstimatorCache:
-    """Creates estimators on demand and reuses them.
-
-    Args:
-      backbone: weights of "ours" at all efforts; "untrained" has the same shape.
+    """Creates estimators on demand and reuses them. backbone: weights of "ours" at all efforts; "untrained" has its
+    shape.
     """
 
     def __init__(self, backbone: Path) -> None:

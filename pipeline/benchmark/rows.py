@@ -29,16 +29,10 @@ def bound_of_all(evaluation: Evaluation) -> float | None:
 
 
 def measure(cell: Cell, estimator: Estimator, batches: Sequence[Mapping[str, Any]]) -> Row:
-    """Evaluates an estimator on a cell.
+    """Evaluates an estimator on a cell, which determines label, value and gates, from the `cell_batches` of the cell.
 
-    Args:
-      cell: the cell; it determines label, value and gates.
-      estimator: estimator for the installation of the cell.
-      batches: `cell_batches` of the cell.
-
-    Returns:
-      F1, precision and recall at the standard gate, position errors, bounds, share of resolved scenes and run time.
-      NAME_low and NAME_high are the ends of the interval of NAME.
+    The row has F1, precision and recall at the standard gate, position errors, bounds, share of resolved scenes and run
+    time. NAME_low and NAME_high are the ends of the interval of NAME.
     """
     num_scenes = sum(len(batch["snr_db"]) for batch in batches)
     predictions = run_estimator(estimator, batches, num_scenes, show_progress=False)

@@ -24,11 +24,7 @@ _OUTPUTS = ("results.csv", "results.json", "figures", "cells")
 
 
 def expected_fingerprint(options: BenchmarkOptions, suite: Suite) -> Fingerprint:
-    """Fingerprint of a benchmark with these options.
-
-    Raises:
-      ValueError: an input file does not exist.
-    """
+    """Fingerprint of a benchmark with these options."""
     inputs = {path.name: Input(output_digest(path), path) for path in suite.files}
     if set(TRAINED) & set(options.estimators):
         backbone = options.backbone
@@ -102,12 +98,7 @@ def summary_lines(suite: Suite, rows: list[Row]) -> list[str]:
 
 
 def benchmark(options: BenchmarkOptions, logger: logging.Logger) -> list[Row]:
-    """Runs a benchmark, or resumes it; a complete one is not repeated. Returns its rows.
-
-    Raises:
-      Differs: the folder holds another benchmark.
-      ValueError, OSError: weights or other files do not exist.
-    """
+    """Runs a benchmark, or resumes it; a complete one is not repeated. Returns its rows."""
     suite = benchmark_suite(options.suite)
     with making(options.output_dir, expected_fingerprint(options, suite), logger, leftovers=_OUTPUTS) as run:
         if run.state != "done":

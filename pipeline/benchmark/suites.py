@@ -26,10 +26,7 @@ _NO_IMPAIRMENTS = ImpairmentConfig((float("-inf"), float("-inf")), _OFF, _OFF, _
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    """The cells of a benchmark.
-
-    name: a `SuiteName`. axis: label of the varied property. cells: in order. files: input files.
-    """
+    """The cells of a benchmark in order, with the label of the varied property. files: input files."""
 
     name: str
     axis: str
@@ -189,12 +186,7 @@ _MAKERS: dict[str, Callable[[], Suite]] = {
 
 
 def benchmark_suite(name: str) -> Suite:
-    """Creates a suite by name.
-
-    Raises:
-      ValueError: the name is unknown, or an installation file is invalid.
-      OSError: an installation file does not exist.
-    """
+    """Creates a suite by name."""
     if name not in _MAKERS:
         raise ValueError(f"--suite: expected one of {', '.join(SUITES)}, got {name!r}")
     return _MAKERS[name]()

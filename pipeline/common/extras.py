@@ -4,15 +4,8 @@ import importlib
 
 
 def require(package: str, extra: str, name: str) -> None:
-    """Imports a package.
-
-    Args:
-      package: name of the package.
-      extra: extra that installs it: `pip install 'ris-mvdr[EXTRA]'`.
-      name: stage or file that needs it, for the message.
-
-    Raises:
-      ValueError: the package is not installed.
+    """Imports a package that an extra installs; ValueError if it is not installed. `name`: the stage or file that needs
+    it.
     """
     try:
         importlib.import_module(package)

@@ -51,15 +51,7 @@ _OUTPUTS = ("metrics.json", "scenes.npz", "matches.csv", "figures", SPECTRA_FILE
 
 
 def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, Estimator]:
-    """Creates the estimator that the options select.
-
-    Args:
-      options: options of the stage.
-      scenario: installation of the scenes.
-
-    Returns:
-      A description of the estimator for metrics.json, and the estimator.
-    """
+    """Creates the estimator that the options select, and its description for metrics.json."""
     if options.saved_model is not None:
         return f"SavedModel {options.saved_model}", saved_model_estimator(options.saved_model)
     if options.target is not None:
@@ -124,11 +116,7 @@ def draw_figures(directory: Path, evaluation: Evaluation, metrics: dict[str, Any
 
 
 def expected_fingerprint(options: EvaluateOptions) -> Fingerprint:
-    """Fingerprint of an evaluation with these options.
-
-    Raises:
-      ValueError, OSError: the scenes or a model do not exist.
-    """
+    """Fingerprint of an evaluation with these options."""
     inputs = scenes_inputs(options.data_dir, [options.config])
     if options.saved_model is not None:
         version = latest_version(options.saved_model)
@@ -145,20 +133,9 @@ def expected_fingerprint(options: EvaluateOptions) -> Fingerprint:
 
 
 def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Runs an evaluation and writes its files to the output folder.
+    """Runs an evaluation, writes its files to the output folder and returns the metrics, see `compute_metrics`.
 
     A complete evaluation is not repeated, except with --target, because the model on a server may change.
-
-    Args:
-      options: options of the stage.
-      logger: gets the summary.
-
-    Returns:
-      The metrics, see `compute_metrics`.
-
-    Raises:
-      Differs: the folder holds another evaluation.
-      ValueError, OSError, ServerError: scenes, model, calibration or server cannot be used.
     """
     with making(options.output_dir, expected_fingerprint(options), logger, leftovers=_OUTPUTS) as run:
         if run.state == "done" and options.target is None:

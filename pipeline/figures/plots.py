@@ -35,12 +35,7 @@ def tidy(axes: Axes) -> None:
 
 
 def interval_bars(values: npt.ArrayLike, intervals: npt.ArrayLike) -> np.ndarray:
-    """Lengths of error bars below and above each value, [2, n].
-
-    Args:
-      values: [n].
-      intervals: [n, 2], lower and upper ends.
-    """
+    """Lengths of error bars below and above each value, [2, n], from values [n] and the ends of intervals [n, 2]."""
     middle, bounds = np.asarray(values, float), np.asarray(intervals, float)
     return np.clip(np.stack([middle - bounds[:, 0], bounds[:, 1] - middle]), 0.0, None)
 
@@ -51,11 +46,7 @@ def bin_text(low: float, high: float) -> str:
 
 
 def bin_centres(edges: Sequence[float]) -> np.ndarray:
-    """Middle of every bin, [n]; an open bin is treated as being as wide as its neighbour.
-
-    Args:
-      edges: [n + 1], rising; the first and the last may be infinite.
-    """
+    """Middle of every bin, [n], from rising edges [n + 1]; an open bin is treated as being as wide as its neighbour."""
     closed = np.array(edges, float)
     if np.isinf(closed[0]):
         closed[0] = 2.0 * closed[1] - closed[2]

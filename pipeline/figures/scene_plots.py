@@ -18,8 +18,7 @@ _ELLIPSE_PROBABILITY = 0.9
 def pick_scenes(evaluation: Evaluation, count: int) -> list[int]:
     """Selects at most `count` scenes to show and returns their indices by rising SNR.
 
-    The selection cycles through the SNR bins and prefers scenes with three or more sources. It does not depend on the
-    estimates.
+    It cycles through the SNR bins, prefers scenes with three or more sources, and does not depend on the estimates.
     """
     bins = bin_index(evaluation.snr_db, evaluation.config.snr_edges_db)
     turn = np.zeros(bins.size, int)
@@ -118,13 +117,7 @@ def _legend_handles() -> list[Line2D]:
 
 
 def plot_scenes(evaluation: Evaluation, scenario: Scenario, scenes: list[int]) -> Figure:
-    """Plots true and found sources of several scenes, one column each: top view and side view.
-
-    Args:
-      evaluation: matched scenes.
-      scenario: surface and field of view to draw.
-      scenes: indices of the scenes.
-    """
+    """Plots true and found sources of several scenes, one column each: top view and side view."""
     heights = [np.ptp(np.sin(angles)) for angles in (scenario.field_of_view.azimuth, scenario.field_of_view.elevation)]
     figure = new_figure(3.0 * len(scenes) + 0.8, 2.7 * sum(heights) + 2.0)
     figure.set_layout_engine("constrained", hspace=0.06)

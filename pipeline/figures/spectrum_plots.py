@@ -16,11 +16,11 @@ _DYNAMIC_RANGE_DB = 25.0
 
 
 class SpectrumView(NamedTuple):
-    """One scene before and after the refiner.
+    """One scene before and after the refiner, in a row with a title.
 
     spectrum: MVDR power over the floor of R_eff, dB, [azimuth, elevation, range]. presence: heat map of the refiner on
     its own grid. true, before, after: azimuth and elevation in degrees and range in metres, [n, 3], of the true
-    sources, the peaks of the spectrum and the peaks of the heat map. title: title of the row.
+    sources, the peaks of the spectrum and the peaks of the heat map.
     """
 
     spectrum: np.ndarray
@@ -64,11 +64,7 @@ def _range_ticks(axes: Axes, dictionary: PolarDictionary) -> None:
 def range_ticks_m(low: float, high: float) -> list[float]:
     """Ticks of an axis of inverse range: 1, 1.5, 2, 3, 5 and 7 of every decade, at least 1/25 of the axis apart.
 
-    Args:
-      low, high: ends of the axis, metres.
-
-    Returns:
-      Ranges in metres, rising.
+    The ends of the axis and the ticks, which rise, are in metres.
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     nice = [digit * 10.0**decade for decade in decades for digit in (1, 1.5, 2, 3, 5, 7)]
@@ -82,10 +78,7 @@ def range_ticks_m(low: float, high: float) -> list[float]:
 def plot_spectra(views: list[SpectrumView], before: PolarDictionary, after: PolarDictionary) -> Figure:
     """Plots spectrum and heat map over azimuth and elevation, then over azimuth and range, one row for each scene.
 
-    Args:
-      views: the scenes.
-      before: grid of the spectrum.
-      after: grid of the heat map.
+    before, after: grids of the spectrum and of the heat map.
     """
     figure = new_figure(15.0, 3.0 * len(views) + 0.9)
     panels = figure.subplots(len(views), 4, squeeze=False, sharex=True)

@@ -9,10 +9,8 @@ from pipeline.metrics.match_counts import Difference, MatchCounts, paired_differ
 
 
 def compare(evaluation: Evaluation, other: Evaluation) -> dict[str, Difference]:
-    """Metrics of one evaluation minus those of another on the same scenes, with paired bootstrap intervals.
-
-    Raises:
-      ValueError: the two evaluations have different scenes.
+    """Metrics of one evaluation minus those of another, with paired bootstrap intervals; ValueError if the scenes
+    differ.
     """
     if not np.array_equal(evaluation.truth.position_m, other.truth.position_m, equal_nan=True):
         raise ValueError("--compare-with: expected an evaluation of the same scenes, got one with other true sources")

@@ -27,11 +27,9 @@ class Gate:
 class Sources:
     """The sources of B scenes with K slots each. Slots from num_sources on are unused and hold NaN.
 
-    num_sources: [B] int64.
-    azimuth_deg, elevation_deg, range_m, score: [B, K] float64; score is NaN where it is not known.
-    position_m: [B, K, 3] float64.
-    position_cov_m2: [B, K, 3, 3] float64, NaN where it is not known.
-    bound_m: [B, K] float64, Cramer-Rao bound of the position error of true sources; None if it is not known.
+    num_sources: [B] int64. azimuth_deg, elevation_deg, range_m, score: [B, K] float64. position_m: [B, K, 3] float64.
+    position_cov_m2: [B, K, 3, 3] float64. bound_m: [B, K] float64, Cramer-Rao bound of the position error of true
+    sources, or None. Scores and covariances are NaN where they are not known.
     """
 
     num_sources: np.ndarray
@@ -82,12 +80,7 @@ def _slot_values(name: str, values: np.ndarray, used: np.ndarray, tail: tuple[in
 def true_sources(scenes: Mapping[str, np.ndarray]) -> Sources:
     """The true sources of a batch of simulated scenes.
 
-    Args:
-      scenes: num_sources [B] int; azimuth and elevation [B, K], radians; range_m [B, K]; optionally bound_m [B, K],
-        metres. Unused slots are ignored, and so are other keys.
-
-    Raises:
-      ValueError: an array is missing or has a wrong shape.
+    Keys: num_sources [B] int; azimuth and elevation [B, K], radians; range_m [B, K]; optionally bound_m [B, K], metres.
     """
     require_arrays("scenes", scenes, ("num_sources", "azimuth", "elevation", "range_m"))
     num_sources = np.asarray(scenes["num_sources"], np.int64)
@@ -111,12 +104,8 @@ def true_sources(scenes: Mapping[str, np.ndarray]) -> Sources:
 def found_sources(outputs: Mapping[str, np.ndarray]) -> Sources:
     """The sources that an estimator found in a batch of scenes.
 
-    Args:
-      outputs: num_sources [B] int; azimuth_deg, elevation_deg and range_m [B, K]; position_m [B, K, 3]; optionally
-        score [B, K] and position_cov_m2 [B, K, 3, 3]. Unused slots are ignored.
-
-    Raises:
-      ValueError: an array is missing or has a wrong shape.
+    Keys: num_sources [B] int; azimuth_deg, elevation_deg and range_m [B, K]; position_m [B, K, 3]; optionally score [B,
+    K] and position_cov_m2 [B, K, 3, 3].
     """
     require_arrays("outputs", outputs, ("num_sources", "azimuth_deg", "elevation_deg", "range_m", "position_m"))
     num_sources = np.asarray(outputs["num_sources"], np.int64)
@@ -137,11 +126,7 @@ def found_sources(outputs: Mapping[str, np.ndarray]) -> Sources:
 
 
 def require_arrays(name: str, arrays: Mapping[str, np.ndarray], keys: tuple[str, ...]) -> None:
-    """Checks that all keys are present.
-
-    Raises:
-      ValueError: a key is missing; the message names the first one.
-    """
+    """Checks that all keys are present; the ValueError names the first that is missing."""
     for key in keys:
         if key not in arrays:
             raise ValueError(f"{name}.{key}: expected an array, got none (present: {', '.join(sorted(arrays))})")
@@ -149,15 +134,12 @@ def require_arrays(name: str, arrays: Mapping[str, np.ndarray], keys: tuple[str,
 
 @dataclasses.dataclass(frozen=True)
 class MatchTable:
-    """A table with one row for each pair, miss and false alarm, in scene order.
+    """A table with one row for each pair, miss and false alarm, in scene order. All columns are [R].
 
-    All columns are [R]. Values that a row does not have are NaN.
-
-    scene: index of the scene. true_slot, found_slot: slots in the two `Sources`, -1 for none.
-    true_azimuth_deg, ...: the true source. azimuth_deg, ...: the found source.
-    azimuth_error_deg, ...: found minus true, for pairs. position_error_m: distance between them.
-    bound_m: Cramer-Rao bound of the position error of the true source.
-    squared_mahalanobis: e^T C^-1 e of the position error e with the reported covariance C.
+    Values that a row does not have are NaN; slots, the indices in the two `Sources`, are then -1. azimuth_deg, ...: the
+    found source. azimuth_error_deg, ...: found minus true, for pairs. position_error_m: distance between them. bound_m:
+    Cramer-Rao bound of the position error of the true source. squared_mahalanobis: e^T C^-1 e of the position error e
+    with the reported covariance C.
     """
 
     scene: np.ndarray
@@ -252,13 +234,6 @@ def match_sources(truth: Sources, found: Sources) -> MatchTable:
     """Assigns found to true sources in each scene so that the sum of distances is least (Hungarian algorithm).
 
     A found source whose position is not finite is not assigned: it is a false alarm.
-
-    Args:
-      truth: true sources of B scenes.
-      found: found sources of the same scenes; the number of slots may differ.
-
-    Raises:
-      ValueError: the numbers of scenes differ.
     """
     distance = _distances_m(truth, found)
     slots = [_scene_rows(*scene) for scene in zip(distance, truth.num_sources, found.num_sources, strict=True)]
@@ -305,14 +280,10 @@ class Gospa:
 
 
 def gospa(truth: Sources, found: Sources, cutoff_m: float) -> Gospa:
-    """Generalised optimal sub-pattern assignment metric, p = 2, alpha = 2.
+    """Generalised optimal sub-pattern assignment metric, p = 2, alpha = 2, with cut-off c in metres.
 
-    GOSPA^2 = min over assignments of sum d^2 + c^2 / 2 (missed + false). A pair further apart than the cut-off c
-    counts as a miss and a false alarm. Rahmathullah, Garcia-Fernandez and Svensson, arXiv 1601.05585, proposition 1.
-
-    Args:
-      truth, found: as for `match_sources`.
-      cutoff_m: cut-off c, metres.
+    GOSPA^2 = min over assignments of sum d^2 + c^2 / 2 (missed + false). A pair further apart than c counts as a miss
+    and a false alarm. Rahmathullah, Garcia-Fernandez and Svensson, arXiv 1601.05585, proposition 1.
     """
     squared = np.minimum(_distances_m(truth, found), cutoff_m) ** 2
     localisation = np.zeros(truth.num_scenes)

@@ -24,11 +24,7 @@ _DIGITS = 12  # digits of a commit to show
 
 
 def write_report(options: ReportOptions, logger: logging.Logger) -> Path:
-    """Writes the report of a run and returns its path.
-
-    Raises:
-      ValueError: the folder is not a run folder, or a file in it or in the evaluations to compare with is invalid.
-    """
+    """Writes the report of a run and returns its path."""
     run = find_run(options.run_dir)
     if run.evaluation is None and options.compare_with:
         raise ValueError(f"--compare-with: expected an evaluation in {run.root} to compare, got none")

@@ -13,13 +13,7 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 
 
 def page(title: str, about: Sequence[str], sections: Sequence[Section]) -> str:
-    """The HTML text of a page.
-
-    Args:
-      title: title of the page.
-      about: paragraphs below the title.
-      sections: the sections; empty ones are left out.
-    """
+    """The HTML text of a page with paragraphs `about` below its title; empty sections are left out."""
     used = [section for section in sections if section.parts]
     links = "".join(f'<li><a href="#{section.name}">{html.escape(section.title)}</a></li>' for section in used)
     return f"""<!doctype html>

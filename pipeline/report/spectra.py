@@ -39,14 +39,7 @@ def _plots(evaluation: Evaluation, spectra: Spectra, scene: int) -> Iterator[Plo
 
 
 def spectrum_drawing(evaluation: Evaluation, spectra: Spectra, scene: int, over: str) -> go.Figure:
-    """A map of the spectrum over azimuth and elevation, or over azimuth and 1 / range.
-
-    Args:
-      evaluation: matched scenes.
-      spectra: spectra of the first scenes.
-      scene: index of the scene.
-      over: "elevation" or "range", the vertical axis.
-    """
+    """A map of the spectrum over azimuth and `over`: "elevation", or "range" on an axis of 1 / range."""
     volume = spectra.spectrum_db[scene].astype(float)
     by_range = over == "range"
     heights = volume.max(axis=1 if by_range else 2).T

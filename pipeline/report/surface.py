@@ -18,11 +18,7 @@ _PHASES = "Phase"  # a cyclic colour scale
 
 
 def surface(path: Path) -> Section:
-    """The section with three maps of a calibration file.
-
-    Raises:
-      ValueError: the file is not a calibration file, or does not describe its surface.
-    """
+    """The section with three maps of a calibration file."""
     described = read_calibration(path).about.get("surface", {})
     known = {field.name for field in dataclasses.fields(RISArray)}
     try:

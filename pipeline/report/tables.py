@@ -106,12 +106,8 @@ def _learned(path: Path) -> Table:
 
 
 def lineage(run: RunFolder, compared: Sequence[Path], page_command: str) -> Section:
-    """The section with verdicts, deployed versions, stages and commands.
-
-    Args:
-      run: parts of the run.
-      compared: folders of the evaluations to compare with.
-      page_command: command that writes this report.
+    """The section with verdicts, deployed versions, stages and commands; `compared` are the evaluations to compare
+    with.
     """
     folders = (*run.manifests, *(folder for folder in compared if (folder / MANIFEST).is_file()))
     stages = _stages(folders)

@@ -70,15 +70,10 @@ def needed(claims: Sequence[Claim], quick: bool) -> list[Needed]:
 
 @functools.lru_cache(maxsize=1)
 def make(estimator: str, scenario: Scenario) -> Estimator:
-    """Creates an estimator.
+    """Creates an estimator for the installation of the scenes.
 
-    Args:
-      estimator: name of an estimator of `benchmark`, or options of `evaluate`, in which WEIGHTS stands for the path of
-        the pretrained weights.
-      scenario: installation of the scenes.
-
-    Raises:
-      ValueError: the options are not options of `evaluate`.
+    It is named as in `benchmark`, or by options of `evaluate`, in which WEIGHTS stands for the path of the pretrained
+    weights.
     """
     if not estimator.startswith("--"):
         return EstimatorCache(WEIGHTS).get(estimator, Cell("", SceneConfig("", scenario), scenario))
@@ -146,15 +141,7 @@ def expected_fingerprint(options: ReproduceOptions) -> Fingerprint:
 
 
 def reproduce(options: ReproduceOptions, logger: logging.Logger) -> bool:
-    """Measures the missing figures and compares all of them with the quoted ones.
-
-    Returns:
-      Whether all figures agree.
-
-    Raises:
-      Differs: the folder holds another reproduction.
-      ValueError, OSError: a table and its page do not match.
-    """
+    """Measures the missing figures and compares all of them with the quoted ones; returns whether all agree."""
     chosen = names() if options.table == "all" else [options.table]
     claims = [claim for name in chosen for claim in read_claims(name)]
     if options.quick:

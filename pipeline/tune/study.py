@@ -31,15 +31,10 @@ _FREE_TO_CHANGE = ("force", "learnability", "data_dir", "run_dir", "lease_s", "t
 
 
 class Study:
-    """Runs, or resumes, the study in options.run_dir.
+    """Runs, or resumes, the study in options.run_dir. The logger receives one line per trial and the results.
 
-    Args:
-      options: of the study.
-      logger: receives one line per trial and the results.
-
-    Raises:
-      GateClosed: no valid learnability verdict, and no --force.
-      ValueError: invalid options, or the folder holds a study with other options.
+    GateClosed without a valid learnability verdict and --force; ValueError if the folder holds a study with other
+    options.
     """
 
     def __init__(self, options: TuneOptions, logger: logging.Logger) -> None:
@@ -92,11 +87,7 @@ class Study:
         self.notes.append(line)
 
     def run(self) -> None:
-        """Runs both stages.
-
-        Raises:
-          GateClosed: noise alone explains how the candidates of Stage 2 differ, and no --force.
-        """
+        """Runs both stages; GateClosed if noise alone explains how the candidates of Stage 2 differ, and no --force."""
         options = self.options
         stage1 = search_oracle(
             options.search,
@@ -225,12 +216,7 @@ class Study:
 
 
 def tune(options: TuneOptions, logger: logging.Logger) -> None:
-    """Runs, or resumes, the study in options.run_dir.
-
-    Raises:
-      Busy: another process works in the folder.
-      GateClosed, ValueError: see `Study`.
-    """
+    """Runs, or resumes, the study in options.run_dir; Busy if another process works in the folder, and as `Study`."""
     tf.config.experimental.enable_op_determinism()  # a resumed study ends with the same results
     with contextlib.nullcontext() if is_worker() else folder_lock(options.run_dir):
         study = Study(options, logger)

@@ -47,11 +47,9 @@ def own_values(values: Mapping[str, Any]) -> dict[str, Any]:
 class Outcome:
     """The result of a trial.
 
-    surrogate: of the best epoch, lower is better.
-    objective, f1, rmse_xyz_m: MVDR-final on the first `scenes` validation scenes.
-    best_epoch, epochs: the epoch whose weights were scored, and how many were trained.
-    seconds: total duration.
-    surrogate_ms, objective_ms: CPU time per scene without tracing; None if only one call was made, which includes it.
+    surrogate: of the best epoch, lower is better. objective, f1, rmse_xyz_m: MVDR-final on the first `scenes`
+    validation scenes. best_epoch, epochs: the epoch whose weights were scored, and how many were trained. surrogate_ms,
+    objective_ms: CPU time per scene without tracing; None if only one call was made, which includes it.
     """
 
     surrogate: float
@@ -79,10 +77,8 @@ Base = TrainOptions | InferenceOptions
 class Trials:
     """Runs the trials of one study; every training has a folder named after its values and its seed.
 
-    Args:
-      base: the options that the values change; its run_dir holds the folders.
-      batches: scenes of the surrogate, which scores the epochs of a training, or given weights.
-      patience: see `train_trial`.
+    base: the options that the values change; its run_dir holds the folders. batches: scenes of the surrogate. patience:
+    see `train_trial`.
     """
 
     def __init__(self, base: Base, batches: Batches, patience: int) -> None:
@@ -117,17 +113,10 @@ class Trials:
         heartbeat: Heartbeat = lambda: None,
         nth: int = 0,
     ) -> Outcome:
-        """Trains and scores MVDR-final, unless the outcome is on disk.
+        """Trains for `epochs`, by default all, and scores MVDR-final on the first `scenes`, unless the outcome is on
+        disk.
 
-        Args:
-          values: of the trial.
-          scenes: how many validation scenes are scored, the first ones.
-          epochs: after which the training ends; all of them if left out.
-          heartbeat: called while the work goes on.
-          nth: which training of the trial.
-
-        Raises:
-          NotFinite: the training diverged.
+        nth: which training of the trial. NotFinite if the training diverged.
         """
         options = self.options(values, nth)
         epochs = options.epochs if epochs is None else epochs
