@@ -45,7 +45,7 @@ class Cell:
 
 
 def separation_beams(scene: Scene, array: RISArray) -> float:
-    """Distance of the first two sources in (sin azimuth, sin elevation), in units of `RISArray.resolution`; NaN if
+    """Distance of two sources in (sin azimuth, sin elevation), in units of `RISArray.resolution`; NaN if there are
     fewer.
     """
     if scene.num_sources < 2:

@@ -58,8 +58,8 @@ def applies(name: str, cell: Cell) -> bool:
 
 
 class EstimatorCache:
-    """Creates estimators on demand and reuses them. backbone: weights of "ours" at all efforts; "untrained" has its
-    shape.
+    """Creates estimators on demand and reuses them; `backbone` holds the weights of "ours" and the shape of
+    "untrained".
     """
 
     def __init__(self, backbone: Path) -> None:

@@ -4,9 +4,7 @@ import importlib
 
 
 def require(package: str, extra: str, name: str) -> None:
-    """Imports a package that an extra installs; ValueError if it is not installed. `name`: the stage or file that needs
-    it.
-    """
+    """Imports a package of an extra; ValueError if it is not installed. `name` is the stage or file that needs it."""
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:

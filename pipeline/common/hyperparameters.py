@@ -25,9 +25,7 @@ def option(options: Any, name: str) -> Any:
 
 
 def replaced(options: Options, values: Mapping[str, Any], prefix: str = "") -> Options:
-    """Copy of `options` with other values by dotted name, which are all set at once. Messages put `prefix` before a
-    name.
-    """
+    """Copy of `options` with other values by dotted name, all set at once. `prefix` precedes the names in messages."""
     changes: dict[str, Any] = {}
     nested: dict[str, dict[str, Any]] = {}
     for name, value in values.items():

@@ -20,8 +20,8 @@ def starting_point(initial: Path | None) -> str:
 
 
 def require_verdict(path: Path | None, start: Path | None, *configs: str) -> None:
-    """Requires that `python -m pipeline.learnability` gave PASS for the initial weights `start` of a stage; else
-    GateClosed.
+    """Requires that `python -m pipeline.learnability` gave PASS for the initial weights of a stage; GateClosed
+    otherwise.
 
     A stage with given initial weights needs the verdict about these weights. A stage that starts from the untrained
     backbone, `start` None, needs the verdict about a training that also started from it. The verdict must be about

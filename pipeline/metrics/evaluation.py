@@ -52,7 +52,8 @@ def metrics_config(scenario: Scenario) -> MetricsConfig:
     """Settings of the metrics for an installation; for the default one they are the defaults of `MetricsConfig`.
 
     The standard gate is that of the field of view; the strict gate has 0.4 of its angles and 0.25 of its range.
-    `rmse_scale_m` and `gospa_cutoff_m` scale with the gate. Errors are capped at twice the longest range.
+    `rmse_scale_m` and `gospa_cutoff_m` scale with the gate. Errors are capped at twice the longest range. Range bins
+    have edges at 1, 2 and 5 of every decade.
     """
     view = scenario.field_of_view
     angle_deg, range_m = view.gate_angle_deg, view.gate_range_m
@@ -206,10 +207,6 @@ def _by_snr(evaluation: Evaluation, weights: np.ndarray) -> list[dict[str, Any]]
     ]
 
 
-def _quartiles(values: np.ndarray) -> list[float]:
-    return np.quantile(values, [0.25, 0.75]).tolist() if values.size else [float("nan")] * 2
-
-
 def _range_bin(evaluation: Evaluation, rows: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
     """Metrics of the true sources in rows [R] bool of the table."""
     table, num_scenes, config = evaluation.table, evaluation.truth.num_scenes, evaluation.config
@@ -221,20 +218,19 @@ def _range_bin(evaluation: Evaluation, rows: np.ndarray, weights: np.ndarray) ->
     for name, gate in (("standard", config.standard_gate), ("strict", config.strict_gate)):
         hits = rows & table.hits(gate)
         metrics[f"recall_{name}"] = float(ratio(hits.sum(), rows.sum()))
-        metrics[f"recall_{name}_interval"] = percentile_interval(
-            ratio(totals(hits), totals(rows)), evaluation.config.confidence
-        )
+        metrics[f"recall_{name}_interval"] = percentile_interval(ratio(totals(hits), totals(rows)), config.confidence)
     pairs = rows & table.is_pair
-    capped = np.minimum(table.position_error_m[pairs], evaluation.config.max_error_m)
+    error_m = table.position_error_m[pairs]
     return metrics | {
         "pairs": int(pairs.sum()),
-        "rmse_xyz_m": float(np.sqrt(_mean(capped**2))),
-        "median_position_error_m": _median(table.position_error_m[pairs]),
-        "quartiles_position_error_m": _quartiles(table.position_error_m[pairs]),
+        "rmse_xyz_m": float(np.sqrt(_mean(np.minimum(error_m, config.max_error_m) ** 2))),
+        "median_position_error_m": _median(error_m),
+        "quartiles_position_error_m": np.quantile(error_m, [0.25, 0.75]).tolist() if error_m.size else [math.nan] * 2,
         **_bound_metrics(table, rows),
-        "median_range_error_m": _median(np.abs(table.range_error_m[pairs])),
-        "median_azimuth_error_deg": _median(np.abs(table.azimuth_error_deg[pairs])),
-        "median_elevation_error_deg": _median(np.abs(table.elevation_error_deg[pairs])),
+        **{
+            f"median_{name}": _median(np.abs(getattr(table, name)[pairs]))
+            for name in ("range_error_m", "azimuth_error_deg", "elevation_error_deg")
+        },
     }
 
 

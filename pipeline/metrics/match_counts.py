@@ -2,12 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from pipeline.metrics.matching import Gate, MatchTable, Sources
 
 OBJECTIVE_F1_WEIGHT = 10.0
+COUNTS = ("true", "found", "hits", "pairs", "squared_error_m2")
+"""Fields of `MatchCounts` that are counts."""
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -33,15 +36,8 @@ class MatchCounts:
     rmse_scale_m: float = 2.0
 
     def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> "MatchCounts":
-        return MatchCounts(
-            true=function(self.true),
-            found=function(self.found),
-            hits=function(self.hits),
-            pairs=function(self.pairs),
-            squared_error_m2=function(self.squared_error_m2),
-            max_error_m=self.max_error_m,
-            rmse_scale_m=self.rmse_scale_m,
-        )
+        counts: dict[str, Any] = {name: function(getattr(self, name)) for name in COUNTS}
+        return dataclasses.replace(self, **counts)
 
     def select(self, scenes: np.ndarray) -> "MatchCounts":
         """Counts of selected scenes: `scenes` is a mask or an array of indices."""
@@ -72,8 +68,9 @@ class MatchCounts:
 
     @property
     def rmse_xyz_m(self) -> np.ndarray:
-        """Root mean square position error of all pairs, inside the gate or not, metres; max_error_m if there is no
-        pair.
+        """Root mean square position error of all pairs, inside the gate or not, metres.
+
+        max_error_m if there is no pair; NaN if there is no true and no found source.
         """
         without_pair = np.where(self.true + self.found > 0, self.max_error_m**2, np.nan)
         return np.sqrt(np.where(self.pairs > 0, ratio(self.squared_error_m2, self.pairs), without_pair))
@@ -126,6 +123,9 @@ class Difference:
 
     difference: float
     interval: tuple[float, float]
+
+    def __format__(self, spec: str) -> str:
+        return f"{self.difference:{spec}} [{self.interval[0]:{spec}}, {self.interval[1]:{spec}}]"
 
 
 def paired_difference(

@@ -93,12 +93,9 @@ def load_arrays(path: Path) -> Arrays:
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Writes an npz file: snr_db, the true sources as true_NAME and the outputs as found_NAME."""
-    arrays = {
-        "snr_db": predictions.snr_db,
-        **{_TRUE + key: value for key, value in predictions.truth.items()},
-        **{_FOUND + key: value for key, value in predictions.outputs.items()},
-    }
-    save_arrays(path, arrays)
+    truth = {_TRUE + key: value for key, value in predictions.truth.items()}
+    outputs = {_FOUND + key: value for key, value in predictions.outputs.items()}
+    save_arrays(path, {"snr_db": predictions.snr_db, **truth, **outputs})
 
 
 def load_predictions(path: Path) -> Predictions:

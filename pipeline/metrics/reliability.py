@@ -62,9 +62,7 @@ class GatedErrors:
     variance: np.ndarray
 
     def nees_over_3(self, rows: np.ndarray) -> float:
-        """Mean squared distance over its expectation, of rows [R] bool: 1 if correct, larger if covariances are too
-        small.
-        """
+        """Mean squared distance over its expectation, of rows [R] bool: larger than 1 if covariances are too small."""
         usable = rows & np.isfinite(self.expected)
         return float(ratio(self.squared[usable].sum(), self.expected[usable].sum()))
 

@@ -37,7 +37,7 @@ def spectra_of(estimator: Estimator, scenes: Mapping[str, Any]) -> Spectra:
 
 def save_spectra(path: Path, spectra: Spectra) -> None:
     """Writes an npz file with one array for each field."""
-    save_arrays(path, {field.name: getattr(spectra, field.name) for field in dataclasses.fields(spectra)})
+    save_arrays(path, vars(spectra))
 
 
 def load_spectra(path: Path) -> Spectra:

@@ -6,8 +6,7 @@ Curve = tuple[list[int], list[float]]
 
 
 def read_scalars(folder: Path) -> dict[str, Curve]:
-    """Reads all scalar curves in a folder of TensorBoard event files, which may be truncated: epochs and values by
-    name.
+    """Reads all scalar curves of TensorBoard event files, which may be truncated: epochs and values by name.
 
     If an epoch was repeated after an interruption, the later value counts.
     """

@@ -106,9 +106,7 @@ def _learned(path: Path) -> Table:
 
 
 def lineage(run: RunFolder, compared: Sequence[Path], page_command: str) -> Section:
-    """The section with verdicts, deployed versions, stages and commands; `compared` are the evaluations to compare
-    with.
-    """
+    """The section with verdicts, deployed versions, stages and commands; `compared`: evaluations to compare with."""
     folders = (*run.manifests, *(folder for folder in compared if (folder / MANIFEST).is_file()))
     stages = _stages(folders)
     parts: list[Part] = [*verdicts(run), *_versions(run)]

@@ -21,7 +21,7 @@ def set_weights(options: InferenceOptions) -> LocalizerWeights:
 
 
 def evaluate_trial(options: InferenceOptions, batches: Batches, heartbeat: Heartbeat) -> Trained:
-    """Scores the weights on the few scenes of `batches` by MVDR-final; the result is that of `train_trial` with no
+    """Scores the weights by MVDR-final on the few scenes of `batches`; the result is that of `train_trial` with no
     epochs.
     """
     keras.utils.set_random_seed(options.seed)

@@ -20,7 +20,7 @@ from pipeline.common.artifacts import Busy, folder_lock
 from pipeline.common.hyperparameters import flattened, replaced
 from pipeline.common.records import plain, replacing, write_json
 from pipeline.fitting.validation import BATCH
-from pipeline.metrics.match_counts import MatchCounts
+from pipeline.metrics.match_counts import COUNTS, MatchCounts
 from pipeline.scenes.reading import load_scenes
 from pipeline.train.options import TrainOptions
 from pipeline.tune.inference import evaluate_trial
@@ -31,7 +31,6 @@ from pipeline.tune.training import Trained, train_trial
 
 TUNER_KEYS = "tuner/"
 _SCORES = ("surrogate", "objective", "f1", "rmse_xyz_m")
-_COUNTS = ("true", "found", "hits", "pairs", "squared_error_m2")
 
 
 def own_values(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,8 +76,7 @@ Base = TrainOptions | InferenceOptions
 class Trials:
     """Runs the trials of one study; every training has a folder named after its values and its seed.
 
-    base: the options that the values change; its run_dir holds the folders. batches: scenes of the surrogate. patience:
-    see `train_trial`.
+    The values change the options `base`, whose run_dir holds the folders. `batches` are the scenes of the surrogate.
     """
 
     def __init__(self, base: Base, batches: Batches, patience: int) -> None:
@@ -113,10 +111,9 @@ class Trials:
         heartbeat: Heartbeat = lambda: None,
         nth: int = 0,
     ) -> Outcome:
-        """Trains for `epochs`, by default all, and scores MVDR-final on the first `scenes`, unless the outcome is on
-        disk.
+        """Trains for `epochs`, by default all, and scores MVDR-final on the first `scenes`; results on disk are reused.
 
-        nth: which training of the trial. NotFinite if the training diverged.
+        `nth` tells the trainings of a trial apart. NotFinite if the training diverged.
         """
         options = self.options(values, nth)
         epochs = options.epochs if epochs is None else epochs
@@ -182,14 +179,14 @@ class Trials:
 
 def _write_tally(path: Path, tally: MatchCounts) -> None:
     with replacing(path) as temporary:
-        np.savez(temporary, max_error_m=tally.max_error_m, **{name: getattr(tally, name) for name in _COUNTS})
+        np.savez(temporary, max_error_m=tally.max_error_m, **{name: getattr(tally, name) for name in COUNTS})
 
 
 def _read_tally(path: Path) -> MatchCounts | None:
     """None if the file is missing or damaged."""
     try:
         with np.load(path) as stored:
-            counts = {name: stored[name] for name in _COUNTS}
+            counts = {name: stored[name] for name in COUNTS}
             return MatchCounts(max_error_m=float(stored["max_error_m"]), **counts)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
