@@ -74,20 +74,14 @@ def fingerprint(
     """
     values = {name: value for name, value in flattened(options).items() if name not in left_out}
     paths = {name: value for name, value in values.items() if isinstance(value, Path)}
-    read = {_flag(name): _hash_of(name, path) for name, path in paths.items()}
+    given = {_flag(name): Input(_hash_of(name, path), path) for name, path in paths.items()} | dict(inputs or {})
     kept = {name: value for name, value in plain(values).items() if name not in paths and value is not None}
-    if "config" in kept:
-        kept["config"] = _sets(kept["config"])
-    read |= {name: given.digest for name, given in (inputs or {}).items()}
-    places = {_flag(name): path for name, path in paths.items()}
-    places |= {name: given.path for name, given in (inputs or {}).items()}
-    shown = {name: str(path.absolute()) for name, path in places.items()}
-    return Fingerprint(stage, kept, read, code_version(entry_point(stage)), shown)
-
-
-def _sets(config: Any) -> Any:
-    """Names of sets of scenes without "@FILE"; the hash of the installation file is an input of its own."""
-    return config.partition("@")[0] if isinstance(config, str) else [name.partition("@")[0] for name in config]
+    if "config" in kept:  # names of sets without "@FILE": the hash of the installation file is an input of its own
+        sets = kept["config"]
+        kept["config"] = sets.partition("@")[0] if isinstance(sets, str) else [name.partition("@")[0] for name in sets]
+    digests = {name: one.digest for name, one in given.items()}
+    places = {name: str(one.path.absolute()) for name, one in given.items()}
+    return Fingerprint(stage, kept, digests, code_version(entry_point(stage)), places)
 
 
 def _flag(name: str) -> str:
@@ -105,18 +99,13 @@ def difference(stored: Mapping[str, Any], expected: Fingerprint) -> str | None:
     """The first difference to a fingerprint stored as JSON, such as "--scenes was 5, now 6"; None if both are equal."""
     if stored.get("stage") != expected.stage:
         return f"the stage was {stored.get('stage')}, now {expected.stage}"
-    for part in ("options", "inputs", "code"):
+    labels = {"options": _flag, "inputs": "the content of {}".format, "code": "the version of {}".format}
+    for part, label in labels.items():
         old, new = stored.get(part, {}), plain(getattr(expected, part))
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):
-                return f"{_label(part, name)} was {_shown(old.get(name))}, now {_shown(new.get(name))}"
+                return f"{label(name)} was {_shown(old.get(name))}, now {_shown(new.get(name))}"
     return None
-
-
-def _label(part: str, name: str) -> str:
-    if part == "options":
-        return _flag(name)
-    return f"the content of {name}" if part == "inputs" else f"the version of {name}"
 
 
 def _shown(value: Any) -> str:
@@ -152,18 +141,14 @@ def state(folder: Path, expected: Fingerprint) -> State:
     differs = difference(manifest["fingerprint"], expected)
     if differs is not None:
         raise Differs(f"{folder} holds another run: {differs}; use another folder or delete this one")
-    if manifest["outputs"] is None:
-        return "begun"
-    return "done" if damaged(folder, manifest) is None else "begun"
+    return "begun" if manifest["outputs"] is None or damaged(folder, manifest) is not None else "done"
 
 
 def damaged(folder: Path, manifest: Mapping[str, Any]) -> str | None:
     """Name of the first output in the manifest that is missing or changed; None if all are intact."""
     for name, record in manifest["outputs"].items():
         path = folder / name
-        if not path.exists():
-            return name
-        if _stamp(path) != record["stamp"] and content_digest(path) != record["sha256"]:
+        if not path.exists() or (_stamp(path) != record["stamp"] and content_digest(path) != record["sha256"]):
             return name
     return None
 
@@ -177,9 +162,7 @@ def _stamp(path: Path) -> list[list[Any]]:
 
 def output_digest(path: Path) -> str:
     """Hash of a file or folder; taken from the manifest in its parent folder if the file is unchanged since."""
-    manifest = read_manifest(path.parent)
-    record = (manifest or {}).get("outputs") or {}
-    known = record.get(path.name)
+    known = ((read_manifest(path.parent) or {}).get("outputs") or {}).get(path.name)
     if known is not None and path.exists() and _stamp(path) == known["stamp"]:
         return str(known["sha256"])
     return content_digest(path)
@@ -244,10 +227,8 @@ class Artifact:
 
     def finish(self, *outputs: str) -> None:
         """Writes the finished manifest with the hashes of the results, the named files and folders."""
-        found = {
-            name: {"sha256": content_digest(self.folder / name), "stamp": _stamp(self.folder / name)}
-            for name in outputs
-        }
+        paths = {name: self.folder / name for name in outputs}
+        found = {name: {"sha256": content_digest(path), "stamp": _stamp(path)} for name, path in paths.items()}
         self._record |= {"finished": now(), "facts": plain(self.facts), "outputs": found}
         write_json(self.folder / MANIFEST, self._record)
 

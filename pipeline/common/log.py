@@ -61,7 +61,8 @@ def quiet_libraries(path: Path) -> Iterator[None]:
             stderr.flush()
             sys.stderr = stack.enter_context(open(console, "w", buffering=1, closefd=False, encoding="utf-8"))
         try:
-            _redirect_stderr(path)
+            with path.open("a") as file:
+                os.dup2(file.fileno(), 2)
             yield
         finally:
             sys.stderr.flush()
@@ -70,13 +71,6 @@ def quiet_libraries(path: Path) -> Iterator[None]:
             logging.captureWarnings(False)
             root.removeHandler(handler)
             handler.close()
-
-
-def _redirect_stderr(path: Path) -> None:
-    """Makes file descriptor 2 append to the file."""
-    file = os.open(path, os.O_WRONLY | os.O_APPEND)
-    os.dup2(file, 2)
-    os.close(file)
 
 
 def descriptor(stream: TextIO) -> int | None:
