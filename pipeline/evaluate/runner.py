@@ -78,10 +78,8 @@ def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, E
 def write_matches(path: Path, table: MatchTable, config: MetricsConfig) -> None:
     """Writes one CSV row for each pair, miss and false alarm; NaN becomes an empty cell."""
     columns = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
-    columns |= {
-        "hit_standard": table.hits(config.standard_gate).astype(int),
-        "hit_strict": table.hits(config.strict_gate).astype(int),
-    }
+    gates = {"hit_standard": config.standard_gate, "hit_strict": config.strict_gate}
+    columns |= {name: table.hits(gate).astype(int) for name, gate in gates.items()}
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)

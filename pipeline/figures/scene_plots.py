@@ -53,11 +53,8 @@ def _draw_error_ellipse(axes: Axes, centre: np.ndarray, covariance: np.ndarray, 
     variances, directions = np.linalg.eigh(covariance)
     width, height = 2.0 * np.sqrt(np.maximum(variances, 0.0) * stats.chi2.ppf(_ELLIPSE_PROBABILITY, df=2))
     angle = np.degrees(np.arctan2(directions[1, 0], directions[0, 0]))
-    axes.add_patch(
-        Ellipse(
-            (centre[0], centre[1]), width, height, angle=angle, facecolor=colour, alpha=0.25, edgecolor=colour, lw=1.0
-        )
-    )
+    place, look = (centre[0], centre[1]), {"facecolor": colour, "alpha": 0.25, "edgecolor": colour, "lw": 1.0}
+    axes.add_patch(Ellipse(place, width, height, angle=angle, **look))
 
 
 def _draw_surroundings(axes: Axes, scenario: Scenario, side: bool) -> None:
@@ -95,11 +92,8 @@ def _draw_scene(axes: Axes, evaluation: Evaluation, scenario: Scenario, scene: i
 def _scene_title(evaluation: Evaluation, scene: int) -> str:
     hits = int(evaluation.standard.hits[scene])
     true, found = int(evaluation.truth.num_sources[scene]), int(evaluation.found.num_sources[scene])
-    return (
-        f"scene {scene}, SNR {evaluation.snr_db[scene]:.0f} dB\n{hits} of {true} found, {found - hits} false".replace(
-            "-", "\N{MINUS SIGN}"
-        )
-    )
+    snr = f"{evaluation.snr_db[scene]:.0f}".replace("-", "\N{MINUS SIGN}")
+    return f"scene {scene}, SNR {snr} dB\n{hits} of {true} found, {found - hits} false"
 
 
 def _legend_handles() -> list[Line2D]:

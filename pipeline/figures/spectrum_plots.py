@@ -56,11 +56,6 @@ def _mark(axes: Axes, sources: np.ndarray, by_range: bool, **style: Any) -> None
     axes.plot(sources[:, 0], height, ls="", **style)
 
 
-def _range_ticks(axes: Axes, dictionary: PolarDictionary) -> None:
-    ranges_m = range_ticks_m(*dictionary.field_of_view.range_m)
-    axes.set_yticks([1.0 / r for r in ranges_m], [f"{r:g}" for r in ranges_m])
-
-
 def range_ticks_m(low: float, high: float) -> list[float]:
     """Ticks of an axis of inverse range: 1, 1.5, 2, 3, 5 and 7 of every decade, at least 1/25 of the axis apart.
 
@@ -93,7 +88,8 @@ def plot_spectra(views: list[SpectrumView], before: PolarDictionary, after: Pola
             _mark(axes, view.true, by_range, marker="o", ms=11, mfc="none", mec="white", mew=1.6)
             _mark(axes, found, by_range, marker="x", ms=7, mec=VERMILION, mew=2.0)
             if by_range:
-                _range_ticks(axes, dictionary)
+                ticks_m = range_ticks_m(*dictionary.field_of_view.range_m)
+                axes.set_yticks([1.0 / r for r in ticks_m], [f"{r:g}" for r in ticks_m])
             axes.set_ylabel("range, m" if by_range else "elevation, deg")
         row[0].set_title(view.title, loc="left", fontsize=10)
     for name, top, bottom in zip(names, panels[0], panels[-1], strict=True):

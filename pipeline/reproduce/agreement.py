@@ -2,13 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy import stats
 
 from pipeline.metrics.evaluation import Evaluation
-from pipeline.metrics.match_counts import MatchCounts, percentile_interval, resample_weights
+from pipeline.metrics.match_counts import percentile_interval, resample_weights
 from pipeline.reproduce.claims import Claim
 from pipeline.reproduce.pages import Quoted
 
@@ -53,8 +52,7 @@ def _figure(claim: Claim, evaluation: Evaluation, kept: np.ndarray, weights: np.
     if claim.figure == "median_error_m":
         return _median_error(evaluation, kept, weights)
     counts = evaluation.standard.select(kept)
-    statistic: Callable[[MatchCounts], np.ndarray] = lambda sums: getattr(sums, claim.figure)  # noqa: E731
-    return float(statistic(counts.total())), statistic(counts.resampled(weights))
+    return float(getattr(counts.total(), claim.figure)), getattr(counts.resampled(weights), claim.figure)
 
 
 def _median_error(evaluation: Evaluation, kept: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:

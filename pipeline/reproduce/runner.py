@@ -136,8 +136,7 @@ def line(row: Mapping[str, Any]) -> str:
 def expected_fingerprint(options: ReproduceOptions) -> Fingerprint:
     """Fingerprint of the outputs of the estimators; the quoted figures are not part of it."""
     inputs = {"the weights": Input(output_digest(WEIGHTS), WEIGHTS)}
-    left_out = ("output_dir", "list_tables")
-    return fingerprint("reproduce", options, inputs, left_out=left_out)
+    return fingerprint("reproduce", options, inputs, left_out=("output_dir", "list_tables"))
 
 
 def reproduce(options: ReproduceOptions, logger: logging.Logger) -> bool:

@@ -47,11 +47,8 @@ def _by_trial(done: _Done, surrogate: bool) -> str:
 
 def _against(done: _Done) -> str:
     figure, axes = _new(5.0, 4.0)
-    axes.plot(
-        [row.outcome.surrogate for row in done if row.outcome],
-        [row.outcome.objective for row in done if row.outcome],
-        "o",
-    )
+    outcomes = [row.outcome for row in done if row.outcome]
+    axes.plot([each.surrogate for each in outcomes], [each.objective for each in outcomes], "o")
     axes.set(xlabel="surrogate", ylabel="MVDR-final objective")
     return _svg(figure)
 
