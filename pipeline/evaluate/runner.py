@@ -146,13 +146,6 @@ def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]
     return metrics
 
 
-def _clear(output_dir: Path) -> None:
-    """Removes the files of an unfinished evaluation, so that all files come from one run."""
-    for name in _OUTPUTS:
-        path = output_dir / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-
 def _evaluate(options: EvaluateOptions, run: Artifact, logger: logging.Logger) -> dict[str, Any]:
     scenes = scene_set(options.config).config
     scenario = scenes.scenario
@@ -169,7 +162,8 @@ def _evaluate(options: EvaluateOptions, run: Artifact, logger: logging.Logger) -
     logger.info(f"{name}: {options.scenes} scenes of {options.config}, split {options.split}")
     predictions = run_estimator(estimator, batches, options.scenes)
     run.begin(options)
-    _clear(options.output_dir)
+    for path in (options.output_dir / name for name in _OUTPUTS):  # of an unfinished evaluation
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     save_predictions(options.output_dir / "scenes.npz", predictions)
     if options.spectra:
         _write_spectra(options, scenario.array)

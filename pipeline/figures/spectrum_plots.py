@@ -47,8 +47,7 @@ def _axes_of(dictionary: PolarDictionary) -> list[np.ndarray]:
 def _slice(axes: Axes, volume: np.ndarray, dictionary: PolarDictionary, over: int, limits: tuple[float, float]) -> None:
     """Draws the maximum of a volume over one axis (1: elevation, 2: range), with azimuth to the right."""
     edges = _axes_of(dictionary)
-    kept = 3 - over
-    axes.pcolormesh(edges[0], edges[kept], volume.max(axis=over).T, vmin=limits[0], vmax=limits[1], cmap="viridis")
+    axes.pcolormesh(edges[0], edges[3 - over], volume.max(axis=over).T, vmin=limits[0], vmax=limits[1], cmap="viridis")
 
 
 def _mark(axes: Axes, sources: np.ndarray, by_range: bool, **style: Any) -> None:

@@ -106,14 +106,13 @@ def chance_estimator(scenario: Scenario, seed: int = 0) -> Callable[[Mapping[str
         num_scenes = len(scenes["snr_db"])
         guesses = generator.uniform(limits[:, 0], limits[:, 1], size=(num_scenes, scenario.max_sources, 3))
         azimuth_deg, elevation_deg, range_m = np.moveaxis(guesses, -1, 0)
+        places = np.radians(azimuth_deg), np.radians(elevation_deg), range_m
         return {
             "num_sources": np.full(num_scenes, scenario.max_sources, np.int32),
             "azimuth_deg": azimuth_deg,
             "elevation_deg": elevation_deg,
             "range_m": range_m,
-            "position_m": source_positions_m(
-                tf.constant(np.radians(azimuth_deg)), tf.constant(np.radians(elevation_deg)), tf.constant(range_m)
-            ).numpy(),
+            "position_m": source_positions_m(*map(tf.constant, places)).numpy(),
         }
 
     return estimate
@@ -123,6 +122,5 @@ def silence_estimator(scenes: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """An estimator that reports no source in any scene."""
     batch = len(scenes["snr_db"])
     slots = np.full((batch, scenes["azimuth"].shape[-1]), np.nan, np.float32)
-    names = ("azimuth_deg", "elevation_deg", "range_m", "score")
-    answer = {name: slots for name in names}
+    answer = dict.fromkeys(("azimuth_deg", "elevation_deg", "range_m", "score"), slots)
     return {"num_sources": np.zeros(batch, np.int32), "position_m": np.stack([slots] * 3, axis=-1), **answer}

@@ -281,8 +281,7 @@ def gospa(truth: Sources, found: Sources, cutoff_m: float) -> Gospa:
     and a false alarm. Rahmathullah, Garcia-Fernandez and Svensson, arXiv 1601.05585, proposition 1.
     """
     squared = np.minimum(_distances_m(truth, found), cutoff_m) ** 2
-    localisation = np.zeros(truth.num_scenes)
-    assigned = np.zeros(truth.num_scenes)
+    localisation, assigned = np.zeros((2, truth.num_scenes))
     for index, cost in enumerate(squared):
         paired = cost[_assign(cost)]
         within = paired < cutoff_m**2

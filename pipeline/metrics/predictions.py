@@ -35,9 +35,7 @@ class Predictions:
 
     def scenes_per_second(self) -> float | None:
         """Throughput without the first batch, which includes tracing; None with fewer than two batches."""
-        if len(self.seconds) < 2:
-            return None
-        return sum(self.batch_scenes[1:]) / sum(self.seconds[1:])
+        return sum(self.batch_scenes[1:]) / sum(self.seconds[1:]) if len(self.seconds) > 1 else None
 
     def first(self, count: int) -> "Predictions":
         """The predictions for the first `count` scenes, without run times."""

@@ -74,12 +74,5 @@ def _points(sources: Sources, scene: int, by_range: bool, name: str, look: dict[
     used = sources.used[scene]
     y = 1.0 / sources.range_m[scene, used] if by_range else sources.elevation_deg[scene, used]
     texts = [f"{name}, {range_m:.2f} m" for range_m in sources.range_m[scene, used]]
-    return go.Scatter(
-        x=styles.numbers(sources.azimuth_deg[scene, used]),
-        y=styles.numbers(y),
-        name=name,
-        mode="markers",
-        marker=look,
-        text=texts,
-        hovertemplate="%{text}<extra></extra>",
-    )
+    shown = {"mode": "markers", "marker": look, "text": texts, "hovertemplate": "%{text}<extra></extra>"}
+    return go.Scatter(x=styles.numbers(sources.azimuth_deg[scene, used]), y=styles.numbers(y), name=name, **shown)
