@@ -45,9 +45,8 @@ class Cell:
 
 
 def separation_beams(scene: Scene, array: RISArray) -> float:
-    """Distance between the first two sources in (sin azimuth, sin elevation), in units of `RISArray.resolution`.
-
-    NaN if the scene has fewer than two sources.
+    """Distance of two sources in (sin azimuth, sin elevation), in units of `RISArray.resolution`; NaN if there are
+    fewer.
     """
     if scene.num_sources < 2:
         return float("nan")
@@ -56,11 +55,7 @@ def separation_beams(scene: Scene, array: RISArray) -> float:
 
 
 def cell_scenes(cell: Cell, seed: int) -> Iterator[Scene]:
-    """Simulates the scenes of a cell in the order of their numbers.
-
-    Raises:
-      ValueError: the seed has no further scenes.
-    """
+    """Simulates the scenes of a cell in the order of their numbers; ValueError if the seed has no further scenes."""
     for number in range(_SEED_STRIDE):
         scene = simulate_scene(cell.config, _SPLIT, seed * _SEED_STRIDE + number)
         if cell.holds(scene):
@@ -73,9 +68,6 @@ def cell_batches(cell: Cell, num_scenes: int, batch_size: int, seed: int) -> lis
 
     bound_m, the Cramer-Rao bound of the position error in metres, is included if the estimators are given the true
     channel and surface.
-
-    Raises:
-      ValueError: the seed has too few scenes.
     """
     drawn = cell_scenes(cell, seed)
     batches = []

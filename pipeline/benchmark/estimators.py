@@ -1,8 +1,10 @@
 """Creates the estimators of a benchmark by name, once for each installation."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from models.artifacts import load_weights, moved_to, untrained, with_effort
 from models.baselines.back_projection import BackProjectionConfig, back_projection_localizer
@@ -20,7 +22,7 @@ from pipeline.benchmark.cells import Cell
 from pipeline.benchmark.names import TRAINED
 from pipeline.metrics.estimators import Estimator, chance_estimator, localizer_estimator
 
-_BLIND: dict[str, Callable[[Scenario], Estimator]] = {
+_BLIND: dict[str, Callable[..., Estimator]] = {
     "sequential_ml": sequential_ml_localizer,
     "back_projection": back_projection_localizer,
     "oracle": oracle_localizer,
@@ -29,27 +31,23 @@ _BLIND: dict[str, Callable[[Scenario], Estimator]] = {
     "sbl": sbl_localizer,
     "modified_music": modified_music_localizer,
 }
-_NO_GAIN, _NO_DEPTH = 1e-9, float("inf")  # no threshold: all slots are filled
+_FILLS_SLOTS = {  # no threshold: all slots are filled
+    "sequential_ml": SequentialMLConfig(min_llr=1e-9),
+    "back_projection": BackProjectionConfig(depth_db=float("inf")),
+}
+_TAKES_NUMBER: dict[str, Callable[..., Any]] = {
+    "mvdr_sample": SampleMVDRConfig,
+    "polar_omp": PolarOMPConfig,
+    "sbl": SBLConfig,
+    "modified_music": ModifiedMusicConfig,
+}
 
 
 def _known_number_estimator(name: str, scenario: Scenario, count: int) -> Estimator:
     """An estimator that reports `count` sources; sequential_ml stops earlier if no source increases the likelihood."""
-    if name == "sequential_ml":
-        return sequential_ml_localizer(_with_slots(scenario, count), SequentialMLConfig(min_llr=_NO_GAIN))
-    if name == "back_projection":
-        return back_projection_localizer(_with_slots(scenario, count), BackProjectionConfig(depth_db=_NO_DEPTH))
-    if name == "mvdr_sample":
-        return mvdr_sample_localizer(scenario, SampleMVDRConfig(num_sources=count))
-    if name == "polar_omp":
-        return polar_omp_localizer(scenario, PolarOMPConfig(num_sources=count))
-    if name == "sbl":
-        return sbl_localizer(scenario, SBLConfig(num_sources=count))
-    return modified_music_localizer(scenario, ModifiedMusicConfig(num_sources=count))
-
-
-def _with_slots(scenario: Scenario, count: int) -> Scenario:
-    """The installation with `count` as the largest number of sources."""
-    return Scenario(scenario.array, scenario.field_of_view, scenario.num_antennas, count)
+    if name in _FILLS_SLOTS:
+        return _BLIND[name](dataclasses.replace(scenario, max_sources=count), _FILLS_SLOTS[name])
+    return _BLIND[name](scenario, _TAKES_NUMBER[name](num_sources=count))
 
 
 def applies(name: str, cell: Cell) -> bool:
@@ -58,10 +56,8 @@ def applies(name: str, cell: Cell) -> bool:
 
 
 class EstimatorCache:
-    """Creates estimators on demand and reuses them.
-
-    Args:
-      backbone: weights of "ours" at all efforts; "untrained" has the same shape.
+    """Creates estimators on demand and reuses them; `backbone` holds the weights of "ours" and the shape of
+    "untrained".
     """
 
     def __init__(self, backbone: Path) -> None:

@@ -22,24 +22,13 @@ METRICS = {
 }
 """Metrics with a figure: column of the results and label of the axis."""
 _ON_LOGARITHMS = ("median_error_m", "seconds_a_scene")
-_COLOURS = (
-    plots.BLUE,
-    plots.ORANGE,
-    plots.GREEN,
-    plots.VERMILION,
-    "#CC79A7",
-    "#56B4E9",
-    "#882255",
-    plots.GREY,
-    "#B2A300",
-    plots.BLUE,
-    plots.BLUE,
-    "#BBBBBB",
+_BLIND_COLOURS = (
+    *(plots.BLUE, plots.ORANGE, plots.GREEN, plots.VERMILION),
+    *("#CC79A7", "#56B4E9", "#882255", plots.GREY, "#B2A300"),
 )
-_MARKERS = "osv^D<>Pp*hx"
-_STYLES = {
-    name: (colour, marker) for name, colour, marker in zip((*BLIND, *ON_DEMAND), _COLOURS, _MARKERS, strict=True)
-}
+_ON_DEMAND_COLOURS = (plots.BLUE, plots.BLUE, "#BBBBBB")
+_LOOKS = zip((*_BLIND_COLOURS, *_ON_DEMAND_COLOURS), "osv^D<>Pp*hx", strict=True)
+_STYLES = dict(zip((*BLIND, *ON_DEMAND), _LOOKS, strict=True))
 """Colour and marker of each estimator; the variant that is given the number of sources is dashed."""
 
 

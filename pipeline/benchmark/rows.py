@@ -22,23 +22,11 @@ def resolved(evaluation: Evaluation) -> tuple[float, tuple[float, float]]:
     return float(whole.mean()), percentile_interval(ratio(weights @ whole, weights.sum(axis=1)), config.confidence)
 
 
-def bound_of_all(evaluation: Evaluation) -> float | None:
-    """Median Cramer-Rao bound of all true sources, found or not, in metres; None if it is not known."""
-    bound_m = evaluation.truth.bound_m
-    return None if bound_m is None else float(np.nanmedian(bound_m))
-
-
 def measure(cell: Cell, estimator: Estimator, batches: Sequence[Mapping[str, Any]]) -> Row:
-    """Evaluates an estimator on a cell.
+    """Evaluates an estimator on a cell, which determines label, value and gates, from the `cell_batches` of the cell.
 
-    Args:
-      cell: the cell; it determines label, value and gates.
-      estimator: estimator for the installation of the cell.
-      batches: `cell_batches` of the cell.
-
-    Returns:
-      F1, precision and recall at the standard gate, position errors, bounds, share of resolved scenes and run time.
-      NAME_low and NAME_high are the ends of the interval of NAME.
+    The row has F1, precision and recall at the standard gate, position errors, bounds, share of resolved scenes and run
+    time. NAME_low and NAME_high are the ends of the interval of NAME.
     """
     num_scenes = sum(len(batch["snr_db"]) for batch in batches)
     predictions = run_estimator(estimator, batches, num_scenes, show_progress=False)
@@ -51,7 +39,8 @@ def measure(cell: Cell, estimator: Estimator, batches: Sequence[Mapping[str, Any
     row["median_error_m"] = metrics["median_position_error_m"]
     row |= _with_interval("rms_error_m", metrics["rmse_xyz_m"], metrics["rmse_xyz_m_interval"])
     row |= {name: metrics[name] for name in ("median_bound_m", "median_error_over_bound")}
-    row["median_bound_all_m"] = bound_of_all(evaluation)
+    bound_m = evaluation.truth.bound_m  # of all true sources, found or not
+    row["median_bound_all_m"] = None if bound_m is None else float(np.nanmedian(bound_m))
     row |= _with_interval("resolved", *resolved(evaluation))
     return row | {"seconds_a_scene": None if rate is None else 1.0 / rate, "scenes": num_scenes}
 

@@ -24,17 +24,11 @@ _OUTPUTS = ("results.csv", "results.json", "figures", "cells")
 
 
 def expected_fingerprint(options: BenchmarkOptions, suite: Suite) -> Fingerprint:
-    """Fingerprint of a benchmark with these options.
-
-    Raises:
-      ValueError: an input file does not exist.
-    """
+    """Fingerprint of a benchmark with these options."""
     inputs = {path.name: Input(output_digest(path), path) for path in suite.files}
     if set(TRAINED) & set(options.estimators):
-        backbone = options.backbone
-        inputs["the weights"] = Input(output_digest(backbone), backbone)
-    left_out = ("output_dir", "backbone", "quick")
-    return fingerprint("benchmark", options, inputs, left_out=left_out)
+        inputs["the weights"] = Input(output_digest(options.backbone), options.backbone)
+    return fingerprint("benchmark", options, inputs, left_out=("output_dir", "backbone", "quick"))
 
 
 def cell_path(folder: Path, estimator: str, number: int) -> Path:
@@ -102,12 +96,7 @@ def summary_lines(suite: Suite, rows: list[Row]) -> list[str]:
 
 
 def benchmark(options: BenchmarkOptions, logger: logging.Logger) -> list[Row]:
-    """Runs a benchmark, or resumes it; a complete one is not repeated. Returns its rows.
-
-    Raises:
-      Differs: the folder holds another benchmark.
-      ValueError, OSError: weights or other files do not exist.
-    """
+    """Runs a benchmark, or resumes it; a complete one is not repeated. Returns its rows."""
     suite = benchmark_suite(options.suite)
     with making(options.output_dir, expected_fingerprint(options, suite), logger, leftovers=_OUTPUTS) as run:
         if run.state != "done":
@@ -128,6 +117,5 @@ def _write_results(options: BenchmarkOptions, suite: Suite, rows: list[Row]) -> 
     record: dict[str, Any] = {"options": plain(options), "axis": suite.axis, "rows": rows}
     write_json(options.output_dir / "results.json", record | {"versions": versions()})
     for metric in METRICS:
-        if all(row[metric] is None for row in rows):
-            continue  # run time is not known if all scenes were one batch
-        save_figure(plot_metric(suite, rows, metric), options.output_dir / "figures" / f"{metric}.png")
+        if any(row[metric] is not None for row in rows):  # run time is not known if all scenes were one batch
+            save_figure(plot_metric(suite, rows, metric), options.output_dir / "figures" / f"{metric}.png")

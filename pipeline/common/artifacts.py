@@ -40,8 +40,8 @@ class Busy(ValueError):
 class Fingerprint:
     """Everything that determines the results of a stage.
 
-    stage: name of the stage. options: values by dotted name. inputs: hashes by name of the input.
-    code: versions, see `code_version`. paths: locations of the inputs; they are not part of the digest.
+    options: values by dotted name. inputs: hashes by name of the input. code: see `code_version`. paths: locations of
+    the inputs, which are not part of the digest.
     """
 
     stage: str
@@ -66,36 +66,22 @@ class Input(NamedTuple):
 def fingerprint(
     stage: str, options: Any, inputs: Mapping[str, Input] | None = None, *, left_out: tuple[str, ...] = ()
 ) -> Fingerprint:
-    """Computes the fingerprint of a stage.
+    """Computes the fingerprint of a stage from its options and, by name, further inputs.
 
     A path among the options is replaced by the hash of the file it points to, so that moving a file changes nothing.
-    Options that are None or listed in `left_out` are not part of the fingerprint.
-
-    Args:
-      stage: name of the stage.
-      options: dataclass with the options of the stage.
-      inputs: further inputs by name.
-      left_out: names of options that do not change the results, such as the output folder.
-
-    Raises:
-      ValueError: a file among the options does not exist.
+    Options that are None are not part of the fingerprint, nor those in `left_out`, which do not change the results,
+    such as the output folder.
     """
     values = {name: value for name, value in flattened(options).items() if name not in left_out}
     paths = {name: value for name, value in values.items() if isinstance(value, Path)}
-    read = {_flag(name): _hash_of(name, path) for name, path in paths.items()}
+    given = {_flag(name): Input(_hash_of(name, path), path) for name, path in paths.items()} | dict(inputs or {})
     kept = {name: value for name, value in plain(values).items() if name not in paths and value is not None}
-    if "config" in kept:
-        kept["config"] = _sets(kept["config"])
-    read |= {name: given.digest for name, given in (inputs or {}).items()}
-    places = {_flag(name): path for name, path in paths.items()}
-    places |= {name: given.path for name, given in (inputs or {}).items()}
-    shown = {name: str(path.absolute()) for name, path in places.items()}
-    return Fingerprint(stage, kept, read, code_version(entry_point(stage)), shown)
-
-
-def _sets(config: Any) -> Any:
-    """Names of sets of scenes without "@FILE"; the hash of the installation file is an input of its own."""
-    return config.partition("@")[0] if isinstance(config, str) else [name.partition("@")[0] for name in config]
+    if "config" in kept:  # names of sets without "@FILE": the hash of the installation file is an input of its own
+        sets = kept["config"]
+        kept["config"] = sets.partition("@")[0] if isinstance(sets, str) else [name.partition("@")[0] for name in sets]
+    digests = {name: one.digest for name, one in given.items()}
+    places = {name: str(one.path.absolute()) for name, one in given.items()}
+    return Fingerprint(stage, kept, digests, code_version(entry_point(stage)), places)
 
 
 def _flag(name: str) -> str:
@@ -110,29 +96,16 @@ def _hash_of(name: str, path: Path) -> str:
 
 
 def difference(stored: Mapping[str, Any], expected: Fingerprint) -> str | None:
-    """Describes the first difference between two fingerprints.
-
-    Args:
-      stored: the fingerprint in a manifest, as JSON.
-      expected: the fingerprint of the current options, inputs and code.
-
-    Returns:
-      One phrase such as "--scenes was 5, now 6"; None if the fingerprints are equal.
-    """
+    """The first difference to a fingerprint stored as JSON, such as "--scenes was 5, now 6"; None if both are equal."""
     if stored.get("stage") != expected.stage:
         return f"the stage was {stored.get('stage')}, now {expected.stage}"
-    for part in ("options", "inputs", "code"):
+    labels = {"options": _flag, "inputs": "the content of {}".format, "code": "the version of {}".format}
+    for part, label in labels.items():
         old, new = stored.get(part, {}), plain(getattr(expected, part))
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):
-                return f"{_label(part, name)} was {_shown(old.get(name))}, now {_shown(new.get(name))}"
+                return f"{label(name)} was {_shown(old.get(name))}, now {_shown(new.get(name))}"
     return None
-
-
-def _label(part: str, name: str) -> str:
-    if part == "options":
-        return _flag(name)
-    return f"the content of {name}" if part == "inputs" else f"the version of {name}"
 
 
 def _shown(value: Any) -> str:
@@ -143,11 +116,7 @@ def _shown(value: Any) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Reads the manifest of a folder; None if there is none.
-
-    Raises:
-      ValueError: the file is not a manifest.
-    """
+    """Reads the manifest of a folder; None if there is none, ValueError if the file is not a manifest."""
     path = folder / MANIFEST
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -163,12 +132,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 def state(folder: Path, expected: Fingerprint) -> State:
     """State of a folder with respect to a fingerprint.
 
-    Returns:
-      "new": no manifest. "begun": the results are incomplete or were changed. "done": they are complete and unchanged.
-
-    Raises:
-      Differs: the folder has a manifest with another fingerprint.
-      ValueError: its manifest cannot be read.
+    "new": no manifest. "begun": the results are incomplete or were changed. "done": they are complete and unchanged.
+    Raises Differs if the folder has a manifest with another fingerprint.
     """
     manifest = read_manifest(folder)
     if manifest is None:
@@ -176,41 +141,28 @@ def state(folder: Path, expected: Fingerprint) -> State:
     differs = difference(manifest["fingerprint"], expected)
     if differs is not None:
         raise Differs(f"{folder} holds another run: {differs}; use another folder or delete this one")
-    if manifest["outputs"] is None:
-        return "begun"
-    return "done" if damaged(folder, manifest) is None else "begun"
+    return "begun" if manifest["outputs"] is None or damaged(folder, manifest) is not None else "done"
 
 
 def damaged(folder: Path, manifest: Mapping[str, Any]) -> str | None:
     """Name of the first output in the manifest that is missing or changed; None if all are intact."""
     for name, record in manifest["outputs"].items():
         path = folder / name
-        if not path.exists():
-            return name
-        if _stamp(path) != record["stamp"] and content_digest(path) != record["sha256"]:
+        if not path.exists() or (_stamp(path) != record["stamp"] and content_digest(path) != record["sha256"]):
             return name
     return None
 
 
 def _stamp(path: Path) -> list[list[Any]]:
-    """Names, sizes and modification times of a file or of all files in a folder.
-
-    If they are unchanged, the hash need not be computed again.
-    """
+    """Names, sizes and modification times of a file or of all files in a folder: if unchanged, so is the hash."""
     files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
     found = [(item, item.stat()) for item in files]
     return [[str(item.relative_to(path)), status.st_size, status.st_mtime_ns] for item, status in found]
 
 
 def output_digest(path: Path) -> str:
-    """Hash of a file or folder; taken from the manifest in its parent folder if the file is unchanged since.
-
-    Raises:
-      ValueError: the path does not exist.
-    """
-    manifest = read_manifest(path.parent)
-    record = (manifest or {}).get("outputs") or {}
-    known = record.get(path.name)
+    """Hash of a file or folder; taken from the manifest in its parent folder if the file is unchanged since."""
+    known = ((read_manifest(path.parent) or {}).get("outputs") or {}).get(path.name)
     if known is not None and path.exists() and _stamp(path) == known["stamp"]:
         return str(known["sha256"])
     return content_digest(path)
@@ -231,15 +183,7 @@ def chosen_on(path: Path | None) -> int:
 
 @contextlib.contextmanager
 def folder_lock(folder: Path, lock_name: str = ".lock") -> Iterator[None]:
-    """Locks a folder against other processes. The lock is released when the process ends, even if it is killed.
-
-    Args:
-      folder: the folder; it is created if it does not exist.
-      lock_name: name of the lock file in the folder.
-
-    Raises:
-      Busy: another process holds the lock.
-    """
+    """Creates a folder and locks it until the block or the process ends; Busy if another process holds the lock."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / lock_name, "w") as lock:
         try:
@@ -265,10 +209,9 @@ def new_record(expected: Fingerprint) -> dict[str, Any]:
 
 
 class Artifact:
-    """The output folder of a stage; `making` returns it.
+    """The output folder of a stage, from `making`.
 
-    folder: path of the folder. state: its state when it was opened. facts: further values for the manifest, such as
-    metrics.
+    state: the state of the folder when it was opened. facts: further values for the manifest, such as metrics.
     """
 
     def __init__(self, folder: Path, expected: Fingerprint, state_at_start: State) -> None:
@@ -277,25 +220,15 @@ class Artifact:
         self._record = new_record(expected)
 
     def begin(self, options: Any) -> None:
-        """Writes config.json and an unfinished manifest.json, before any result. Does nothing unless `state` is "new".
-
-        Args:
-          options: the options of the stage, for config.json.
-        """
+        """Writes config.json and an unfinished manifest.json before any result, if `state` is "new"."""
         if self.state == "new":
             write_config(self.folder / "config.json", options)
             write_json(self.folder / MANIFEST, self._record)
 
     def finish(self, *outputs: str) -> None:
-        """Writes the finished manifest with the hashes of the results.
-
-        Args:
-          outputs: names of the files and folders that are the results.
-        """
-        found = {
-            name: {"sha256": content_digest(self.folder / name), "stamp": _stamp(self.folder / name)}
-            for name in outputs
-        }
+        """Writes the finished manifest with the hashes of the results, the named files and folders."""
+        paths = {name: self.folder / name for name in outputs}
+        found = {name: {"sha256": content_digest(path), "stamp": _stamp(path)} for name, path in paths.items()}
         self._record |= {"finished": now(), "facts": plain(self.facts), "outputs": found}
         write_json(self.folder / MANIFEST, self._record)
 
@@ -309,19 +242,10 @@ def now() -> str:
 def making(
     folder: Path, expected: Fingerprint, logger: logging.Logger, *, leftovers: tuple[str, ...] = ()
 ) -> Iterator[Artifact]:
-    """Locks the output folder of a stage and yields its `Artifact`.
+    """Locks the output folder of a stage and yields its `Artifact`; Busy if another process is using the folder.
 
-    The caller calls `begin`, writes its results and calls `finish`. If `state` is "done" there is nothing to do.
-
-    Args:
-      folder: the output folder.
-      expected: fingerprint of the results.
-      logger: gets a line if the results are complete.
-      leftovers: names of outputs; if one exists without a manifest, the folder belongs to something else.
-
-    Raises:
-      Differs: the folder holds other results; they are not touched.
-      Busy: another process is using the folder.
+    The caller calls `begin`, writes its results and calls `finish`. If `state` is "done" there is nothing to do. Raises
+    Differs if the folder holds other results, or one of the outputs `leftovers` without a manifest; it is not touched.
     """
     with folder_lock(folder):
         found = state(folder, expected)

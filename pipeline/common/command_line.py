@@ -10,11 +10,7 @@ _POSITIONAL = get_args(tyro.conf.Positional[int])[1]  # type: ignore[misc]
 
 
 def arguments(options: Any) -> list[str]:
-    """Command-line arguments that give these options; options at their default are omitted.
-
-    Args:
-      options: a dataclass that `tyro.cli` can parse; it may contain nested dataclasses.
-    """
+    """Command-line arguments that give these options, which may be nested; options at their default are omitted."""
     return list(_arguments(options, None, ""))
 
 

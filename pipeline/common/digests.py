@@ -33,9 +33,6 @@ def content_digest(path: Path) -> str:
 
     A .keras file is hashed by its configuration and weights, a folder by the names and bytes of all its files, any
     other file by its bytes.
-
-    Raises:
-      ValueError: the path does not exist, or a .keras file is damaged.
     """
     if path.is_dir():
         files = sorted(item for item in path.rglob("*") if item.is_file())
@@ -46,11 +43,7 @@ def content_digest(path: Path) -> str:
 
 
 def keras_digest(path: Path) -> str:
-    """SHA-256 of the configuration and weights of a .keras file, without the date and the names that Keras numbers.
-
-    Raises:
-      ValueError: the file is not a complete .keras file.
-    """
+    """SHA-256 of the configuration and weights of a .keras file, without the date and the names that Keras numbers."""
     import h5py
 
     try:
@@ -78,19 +71,12 @@ def _without_names(config: Any) -> Any:
 
 
 def code_version(module: str) -> dict[str, str]:
-    """Version of the code of a stage: `code`, a hash of its modules, and the versions of the numerical libraries.
-
-    Args:
-      module: dotted name, such as "pipeline.train".
-    """
+    """Version of the code of a stage: `code`, a hash of its modules, and the versions of the numerical libraries."""
     return {"code": code_digest(module), **{name: importlib.metadata.version(name) for name in _LIBRARIES}}
 
 
 def code_digest(module: str) -> str:
-    """Hash of a module and of all project modules that it imports, directly or not.
-
-    Comments and docstrings do not change it.
-    """
+    """Hash of a module and of all project modules that it imports, directly or not, without comments and docstrings."""
     waiting, seen = [module], dict[str, str]()
     while waiting:
         name = waiting.pop()

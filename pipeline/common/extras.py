@@ -4,16 +4,7 @@ import importlib
 
 
 def require(package: str, extra: str, name: str) -> None:
-    """Imports a package.
-
-    Args:
-      package: name of the package.
-      extra: extra that installs it: `pip install 'ris-mvdr[EXTRA]'`.
-      name: stage or file that needs it, for the message.
-
-    Raises:
-      ValueError: the package is not installed.
-    """
+    """Imports a package of an extra; ValueError if it is not installed. `name` is the stage or file that needs it."""
     try:
         importlib.import_module(package)
     except ModuleNotFoundError as error:

@@ -15,11 +15,7 @@ Options = TypeVar("Options")
 
 
 def option(options: Any, name: str) -> Any:
-    """Value of an option by its dotted name.
-
-    Raises:
-      ValueError: there is no such option.
-    """
+    """Value of an option by its dotted name."""
     value = options
     for part in name.split("."):
         if not dataclasses.is_dataclass(value) or part not in {field.name for field in dataclasses.fields(value)}:
@@ -29,16 +25,7 @@ def option(options: Any, name: str) -> Any:
 
 
 def replaced(options: Options, values: Mapping[str, Any], prefix: str = "") -> Options:
-    """Copy of `options` with other values, which are all set at once.
-
-    Args:
-      options: dataclass, with nested ones.
-      values: new values by dotted name.
-      prefix: prefix of the names in messages.
-
-    Raises:
-      ValueError: a name is unknown, or a value is invalid.
-    """
+    """Copy of `options` with other values by dotted name, all set at once. `prefix` precedes the names in messages."""
     changes: dict[str, Any] = {}
     nested: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
@@ -60,11 +47,7 @@ class _Best(TypedDict):
 
 
 def read_hyperparameters(path: Path) -> dict[str, Any]:
-    """Reads the options of a best.json of `ris-mvdr tune`, by dotted name.
-
-    Raises:
-      ValueError: the file is missing or is not a best.json.
-    """
+    """Reads the options of a best.json of `ris-mvdr tune`, by dotted name."""
     try:
         best: _Best = read_json(path, _Best)
     except ValueError as error:
@@ -73,11 +56,7 @@ def read_hyperparameters(path: Path) -> dict[str, Any]:
 
 
 def tuned(options: Any) -> Any:
-    """Options with the values of their `hyperparameters` file; None if there is no file.
-
-    Raises:
-      ValueError: as `read_hyperparameters` and `replaced`.
-    """
+    """Options with the values of their `hyperparameters` file; None if there is no file."""
     return None if options.hyperparameters is None else replaced(options, read_hyperparameters(options.hyperparameters))
 
 

@@ -15,13 +15,9 @@ _FILE_FORMAT = logging.Formatter("%(asctime)s %(message)s")
 
 @contextlib.contextmanager
 def logging_to(directory: Path, stage: str) -> Iterator[tuple[logging.Logger, Path]]:
-    """Yields a logger that writes to the console and to a new file, and the path of that file.
+    """Yields a logger that writes to the console and to a new file STAGE-TIME-PID.log, and the path of that file.
 
     An error that ends the block is written to the file with its traceback. The caller shows it to the user.
-
-    Args:
-      directory: folder of the log files; it is created if it does not exist.
-      stage: name of the stage; the file is STAGE-TIME-PID.log.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{stage}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
@@ -65,7 +61,8 @@ def quiet_libraries(path: Path) -> Iterator[None]:
             stderr.flush()
             sys.stderr = stack.enter_context(open(console, "w", buffering=1, closefd=False, encoding="utf-8"))
         try:
-            _redirect_stderr(path)
+            with path.open("a") as file:
+                os.dup2(file.fileno(), 2)
             yield
         finally:
             sys.stderr.flush()
@@ -74,13 +71,6 @@ def quiet_libraries(path: Path) -> Iterator[None]:
             logging.captureWarnings(False)
             root.removeHandler(handler)
             handler.close()
-
-
-def _redirect_stderr(path: Path) -> None:
-    """Makes file descriptor 2 append to the file."""
-    file = os.open(path, os.O_WRONLY | os.O_APPEND)
-    os.dup2(file, 2)
-    os.close(file)
 
 
 def descriptor(stream: TextIO) -> int | None:

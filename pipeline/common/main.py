@@ -35,7 +35,7 @@ def run_stage(
     log_dir: Callable[[Options], Path],
     defaults: Callable[[Options], Options | None] = lambda options: None,
 ) -> None:
-    """Runs a stage as a command. Returns if the stage succeeds and exits otherwise.
+    """Runs a stage as a command. Returns if the stage succeeds, otherwise exits with status FAIL, ERROR or INTERRUPTED.
 
     An error is printed to stderr as one line that starts with the module's name. Its traceback, and everything that
     libraries write to stderr, goes to the log file.
@@ -46,9 +46,6 @@ def run_stage(
       work: runs the stage with its options and logger. It imports heavy packages itself. Returns FAIL or None.
       log_dir: gives the folder of the log file.
       defaults: gives other default values, computed from the parsed options. The command line overrides them.
-
-    Raises:
-      SystemExit: with status 0 after --help, otherwise FAIL, ERROR or INTERRUPTED.
     """
     start_lean()
     log: Path | None = None
@@ -95,17 +92,9 @@ def program(stage: str) -> str:
 
 
 def parse(stage: str, options_type: type[Options], arguments: Sequence[str], default: Options | None = None) -> Options:
-    """Parses command-line arguments.
+    """Parses command-line arguments; ValueError with a one-line message if an option is wrong.
 
-    Args:
-      stage: name of the stage.
-      options_type: dataclass of the options.
-      arguments: the arguments after the command.
-      default: an instance whose values replace the default values.
-
-    Raises:
-      SystemExit: with status 0 after --help.
-      ValueError: an option is wrong; the message is one line.
+    `default` is an instance whose values replace the default values.
     """
     given: dict[str, Any] = {} if default is None else {"default": default}
     if {"--help", "-h"} & set(arguments):
@@ -168,10 +157,6 @@ def _stop(line: str, status: int) -> None:
 
 
 def exit_renamed(stage: str) -> None:
-    """Exits with a message that gives the new name of a stage that was renamed after version 0.1.
-
-    Raises:
-      SystemExit: with status ERROR.
-    """
+    """Exits with a message that gives the new name of a stage that was renamed after version 0.1."""
     new = RENAMED[stage]
     _stop(f"{stage}: this stage is now called {new}; run: ris-mvdr {new}", ERROR)

@@ -18,9 +18,8 @@ _EVALUATION = ("metrics.json", "scenes.npz")
 class RunFolder:
     """The parts of a run folder.
 
-    root: the folder. evaluation: folder with metrics.json and scenes.npz, or None. trainings: folders with
-    tensorboard/. manifests: folders with a manifest.json. verdicts: JSON files of verdicts. calibration: calibration
-    file, or None. versions: folders of deployed model versions.
+    evaluation: folder with metrics.json and scenes.npz. trainings: folders with tensorboard/. manifests: folders with a
+    manifest.json. verdicts: JSON files. calibration: file. versions: folders of deployed model versions.
     """
 
     root: Path
@@ -33,11 +32,7 @@ class RunFolder:
 
 
 def find_run(root: Path) -> RunFolder:
-    """Finds the parts of a run in a folder and its direct subfolders.
-
-    Raises:
-      ValueError: the folder is not a run folder, or it holds several evaluations.
-    """
+    """Finds the parts of a run in a folder and its direct subfolders; ValueError if it is not a run folder."""
     if not root.is_dir():
         raise ValueError(f"RUN: expected the folder of an evaluation, a training or a run, got none at {root}")
     inside = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -77,10 +72,6 @@ def _evaluation(root: Path, inside: list[Path]) -> Path | None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Reads a JSON file that a stage wrote.
-
-    Raises:
-      ValueError: the file does not exist, or does not hold a JSON object.
-    """
+    """Reads a JSON object that a stage wrote."""
     found: dict[str, Any] = read_json(path, dict[str, Any])
     return found

@@ -20,18 +20,12 @@ def starting_point(initial: Path | None) -> str:
 
 
 def require_verdict(path: Path | None, start: Path | None, *configs: str) -> None:
-    """Requires that `python -m pipeline.learnability` gave PASS for the initial weights of a stage.
+    """Requires that `python -m pipeline.learnability` gave PASS for the initial weights of a stage; GateClosed
+    otherwise.
 
     A stage with given initial weights needs the verdict about these weights. A stage that starts from the untrained
-    backbone needs the verdict about a training that also started from it.
-
-    Args:
-      path: a learnability.json.
-      start: initial weights of the stage; None for the untrained backbone.
-      configs: sets of scenes of the stage; the verdict must be about scenes like one of them.
-
-    Raises:
-      GateClosed: there is no verdict, it is not PASS, or it is about another model or other scenes.
+    backbone, `start` None, needs the verdict about a training that also started from it. The verdict must be about
+    scenes like one of `configs`.
     """
     expected = "--learnability: expected the learnability.json of a training with verdict PASS"
     if path is None:
@@ -55,15 +49,7 @@ def require_verdict(path: Path | None, start: Path | None, *configs: str) -> Non
 
 
 def verdict_or_force(path: Path | None, start: Path | None, *configs: str, force: bool) -> str:
-    """Requires the verdict unless `force` is set; returns the line for the log that says which of the two it was.
-
-    Args:
-      path, start, configs: see `require_verdict`.
-      force: continue without a verdict.
-
-    Raises:
-      GateClosed: no valid verdict, and not forced.
-    """
+    """`require_verdict` unless `force` is set; returns the line for the log that says which of the two it was."""
     try:
         require_verdict(path, start, *configs)
         return f"learnability: PASS in {path}"

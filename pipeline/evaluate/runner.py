@@ -51,15 +51,7 @@ _OUTPUTS = ("metrics.json", "scenes.npz", "matches.csv", "figures", SPECTRA_FILE
 
 
 def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, Estimator]:
-    """Creates the estimator that the options select.
-
-    Args:
-      options: options of the stage.
-      scenario: installation of the scenes.
-
-    Returns:
-      A description of the estimator for metrics.json, and the estimator.
-    """
+    """Creates the estimator that the options select, and its description for metrics.json."""
     if options.saved_model is not None:
         return f"SavedModel {options.saved_model}", saved_model_estimator(options.saved_model)
     if options.target is not None:
@@ -86,10 +78,8 @@ def make_estimator(options: EvaluateOptions, scenario: Scenario) -> tuple[str, E
 def write_matches(path: Path, table: MatchTable, config: MetricsConfig) -> None:
     """Writes one CSV row for each pair, miss and false alarm; NaN becomes an empty cell."""
     columns = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
-    columns |= {
-        "hit_standard": table.hits(config.standard_gate).astype(int),
-        "hit_strict": table.hits(config.strict_gate).astype(int),
-    }
+    gates = {"hit_standard": config.standard_gate, "hit_strict": config.strict_gate}
+    columns |= {name: table.hits(gate).astype(int) for name, gate in gates.items()}
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
@@ -124,11 +114,7 @@ def draw_figures(directory: Path, evaluation: Evaluation, metrics: dict[str, Any
 
 
 def expected_fingerprint(options: EvaluateOptions) -> Fingerprint:
-    """Fingerprint of an evaluation with these options.
-
-    Raises:
-      ValueError, OSError: the scenes or a model do not exist.
-    """
+    """Fingerprint of an evaluation with these options."""
     inputs = scenes_inputs(options.data_dir, [options.config])
     if options.saved_model is not None:
         version = latest_version(options.saved_model)
@@ -145,20 +131,9 @@ def expected_fingerprint(options: EvaluateOptions) -> Fingerprint:
 
 
 def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Runs an evaluation and writes its files to the output folder.
+    """Runs an evaluation, writes its files to the output folder and returns the metrics, see `compute_metrics`.
 
     A complete evaluation is not repeated, except with --target, because the model on a server may change.
-
-    Args:
-      options: options of the stage.
-      logger: gets the summary.
-
-    Returns:
-      The metrics, see `compute_metrics`.
-
-    Raises:
-      Differs: the folder holds another evaluation.
-      ValueError, OSError, ServerError: scenes, model, calibration or server cannot be used.
     """
     with making(options.output_dir, expected_fingerprint(options), logger, leftovers=_OUTPUTS) as run:
         if run.state == "done" and options.target is None:
@@ -169,13 +144,6 @@ def evaluate(options: EvaluateOptions, logger: logging.Logger) -> dict[str, Any]
         run.facts["metrics"] |= {name: metrics["standard"][name] for name in ("f1", "precision", "recall")}
         run.finish(*(name for name in _OUTPUTS if (options.output_dir / name).exists()))
     return metrics
-
-
-def _clear(output_dir: Path) -> None:
-    """Removes the files of an unfinished evaluation, so that all files come from one run."""
-    for name in _OUTPUTS:
-        path = output_dir / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _evaluate(options: EvaluateOptions, run: Artifact, logger: logging.Logger) -> dict[str, Any]:
@@ -194,7 +162,8 @@ def _evaluate(options: EvaluateOptions, run: Artifact, logger: logging.Logger) -
     logger.info(f"{name}: {options.scenes} scenes of {options.config}, split {options.split}")
     predictions = run_estimator(estimator, batches, options.scenes)
     run.begin(options)
-    _clear(options.output_dir)
+    for path in (options.output_dir / name for name in _OUTPUTS):  # of an unfinished evaluation
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     save_predictions(options.output_dir / "scenes.npz", predictions)
     if options.spectra:
         _write_spectra(options, scenario.array)

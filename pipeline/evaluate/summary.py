@@ -65,7 +65,4 @@ def summary_lines(metrics: dict[str, Any]) -> list[str]:
 
 def comparison_lines(differences: dict[str, Difference]) -> list[str]:
     """Lines with the difference of each statistic and its interval."""
-    return [
-        f"{name}: {item.difference:+.4f} [{item.interval[0]:+.4f}, {item.interval[1]:+.4f}]"
-        for name, item in differences.items()
-    ]
+    return [f"{name}: {item:+.4f}" for name, item in differences.items()]

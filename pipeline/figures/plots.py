@@ -35,12 +35,7 @@ def tidy(axes: Axes) -> None:
 
 
 def interval_bars(values: npt.ArrayLike, intervals: npt.ArrayLike) -> np.ndarray:
-    """Lengths of error bars below and above each value, [2, n].
-
-    Args:
-      values: [n].
-      intervals: [n, 2], lower and upper ends.
-    """
+    """Lengths of error bars below and above each value, [2, n], from values [n] and the ends of intervals [n, 2]."""
     middle, bounds = np.asarray(values, float), np.asarray(intervals, float)
     return np.clip(np.stack([middle - bounds[:, 0], bounds[:, 1] - middle]), 0.0, None)
 
@@ -51,21 +46,13 @@ def bin_text(low: float, high: float) -> str:
 
 
 def bin_centres(edges: Sequence[float]) -> np.ndarray:
-    """Middle of every bin, [n]; an open bin is treated as being as wide as its neighbour.
-
-    Args:
-      edges: [n + 1], rising; the first and the last may be infinite.
-    """
+    """Middle of every bin, [n], from rising edges [n + 1]; an open bin is treated as being as wide as its neighbour."""
     closed = np.array(edges, float)
     if np.isinf(closed[0]):
         closed[0] = 2.0 * closed[1] - closed[2]
     if np.isinf(closed[-1]):
         closed[-1] = 2.0 * closed[-2] - closed[-3]
     return (closed[1:] + closed[:-1]) / 2.0
-
-
-def _gate_title(name: str, gate: dict[str, float]) -> str:
-    return f"{name} gate: {gate['azimuth_deg']:g}°, {gate['elevation_deg']:g}°, {gate['range_m']:g} m"
 
 
 def plot_snr(metrics: dict[str, Any]) -> Figure:
@@ -87,7 +74,8 @@ def plot_snr(metrics: dict[str, Any]) -> Figure:
                 centres + shift, values, yerr=bars, color=colour, marker=marker, label=label, capsize=3, lw=1.8
             )
         tidy(axes)
-        axes.set(title=_gate_title(gate.capitalize(), metrics["settings"][f"{gate}_gate"]), xlabel="SNR, dB")
+        limits = "{azimuth_deg:g}°, {elevation_deg:g}°, {range_m:g} m".format(**metrics["settings"][f"{gate}_gate"])
+        axes.set(title=f"{gate.capitalize()} gate: {limits}", xlabel="SNR, dB")
         axes.set_xticks(metrics["settings"]["snr_edges_db"])
     panels[0].set(ylabel="share", ylim=(-0.02, 1.02))
     panels[0].legend(loc="lower right", frameon=False)
@@ -217,26 +205,16 @@ def plot_reliability(calibration: dict[str, Any]) -> Figure:
     hit_rate = [item["hit_rate"] for item in bins]
     bars = interval_bars(hit_rate, [item["hit_rate_interval"] for item in bins])
     top.plot([0, 1], [0, 1], color=GREY, ls="--", label="perfectly calibrated")
-    top.errorbar(
-        [item["mean_score"] for item in bins],
-        hit_rate,
-        yerr=bars,
-        color=BLUE,
-        marker="o",
-        capsize=3,
-        lw=1.8,
-        label="measured",
-    )
+    score = [item["mean_score"] for item in bins]
+    top.errorbar(score, hit_rate, yerr=bars, color=BLUE, marker="o", capsize=3, lw=1.8, label="measured")
     top.set(ylabel="share of hits, standard gate", xlim=(0, 1), ylim=(0, 1.02))
     top.legend(frameon=False, loc="upper left")
     top.set_title(
         f"Score as a probability: calibration error {calibration['expected_calibration_error']:.3f}", fontweight="bold"
     )
-    lows = [item["score"][0] for item in bins]
-    widths = [item["score"][1] - item["score"][0] for item in bins]
-    bottom.bar(
-        lows, [item["estimates"] for item in bins], widths, align="edge", color=BLUE, alpha=0.6, edgecolor="white"
-    )
+    lows, highs = np.transpose([item["score"] for item in bins])
+    counts = [item["estimates"] for item in bins]
+    bottom.bar(lows, counts, highs - lows, align="edge", color=BLUE, alpha=0.6, edgecolor="white")
     bottom.set(xlabel="score", ylabel="estimates")
     for axes in (top, bottom):
         tidy(axes)

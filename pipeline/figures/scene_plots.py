@@ -18,8 +18,7 @@ _ELLIPSE_PROBABILITY = 0.9
 def pick_scenes(evaluation: Evaluation, count: int) -> list[int]:
     """Selects at most `count` scenes to show and returns their indices by rising SNR.
 
-    The selection cycles through the SNR bins and prefers scenes with three or more sources. It does not depend on the
-    estimates.
+    It cycles through the SNR bins, prefers scenes with three or more sources, and does not depend on the estimates.
     """
     bins = bin_index(evaluation.snr_db, evaluation.config.snr_edges_db)
     turn = np.zeros(bins.size, int)
@@ -54,11 +53,8 @@ def _draw_error_ellipse(axes: Axes, centre: np.ndarray, covariance: np.ndarray, 
     variances, directions = np.linalg.eigh(covariance)
     width, height = 2.0 * np.sqrt(np.maximum(variances, 0.0) * stats.chi2.ppf(_ELLIPSE_PROBABILITY, df=2))
     angle = np.degrees(np.arctan2(directions[1, 0], directions[0, 0]))
-    axes.add_patch(
-        Ellipse(
-            (centre[0], centre[1]), width, height, angle=angle, facecolor=colour, alpha=0.25, edgecolor=colour, lw=1.0
-        )
-    )
+    place, look = (centre[0], centre[1]), {"facecolor": colour, "alpha": 0.25, "edgecolor": colour, "lw": 1.0}
+    axes.add_patch(Ellipse(place, width, height, angle=angle, **look))
 
 
 def _draw_surroundings(axes: Axes, scenario: Scenario, side: bool) -> None:
@@ -96,11 +92,8 @@ def _draw_scene(axes: Axes, evaluation: Evaluation, scenario: Scenario, scene: i
 def _scene_title(evaluation: Evaluation, scene: int) -> str:
     hits = int(evaluation.standard.hits[scene])
     true, found = int(evaluation.truth.num_sources[scene]), int(evaluation.found.num_sources[scene])
-    return (
-        f"scene {scene}, SNR {evaluation.snr_db[scene]:.0f} dB\n{hits} of {true} found, {found - hits} false".replace(
-            "-", "\N{MINUS SIGN}"
-        )
-    )
+    snr = f"{evaluation.snr_db[scene]:.0f}".replace("-", "\N{MINUS SIGN}")
+    return f"scene {scene}, SNR {snr} dB\n{hits} of {true} found, {found - hits} false"
 
 
 def _legend_handles() -> list[Line2D]:
@@ -118,13 +111,7 @@ def _legend_handles() -> list[Line2D]:
 
 
 def plot_scenes(evaluation: Evaluation, scenario: Scenario, scenes: list[int]) -> Figure:
-    """Plots true and found sources of several scenes, one column each: top view and side view.
-
-    Args:
-      evaluation: matched scenes.
-      scenario: surface and field of view to draw.
-      scenes: indices of the scenes.
-    """
+    """Plots true and found sources of several scenes, one column each: top view and side view."""
     heights = [np.ptp(np.sin(angles)) for angles in (scenario.field_of_view.azimuth, scenario.field_of_view.elevation)]
     figure = new_figure(3.0 * len(scenes) + 0.8, 2.7 * sum(heights) + 2.0)
     figure.set_layout_engine("constrained", hspace=0.06)

@@ -67,16 +67,10 @@ def _places(azimuth: np.ndarray | float, elevation: np.ndarray | float, range_m:
 
 
 def semi_axes_m(covariance_m2: np.ndarray) -> np.ndarray | None:
-    """Semi-axes of an error ellipsoid.
+    """Semi-axes of an error ellipsoid with covariance C [3, 3]; None if C is not finite.
 
-    The columns of the result A [3, 3], in metres, map the unit sphere to {q: (q - centre)^T C^-1 (q - centre) = c} by
-    q = centre + A u. The source lies inside with `PROBABILITY`.
-
-    Args:
-      covariance_m2: C, [3, 3].
-
-    Returns:
-      A; None if C is not finite.
+    The columns of the result A [3, 3], in metres, map the unit sphere to {q: (q - centre)^T C^-1 (q - centre) = c}, by
+    the map q = centre + A u. The source lies inside with `PROBABILITY`.
     """
     if not np.isfinite(covariance_m2).all():
         return None

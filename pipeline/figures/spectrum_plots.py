@@ -16,11 +16,11 @@ _DYNAMIC_RANGE_DB = 25.0
 
 
 class SpectrumView(NamedTuple):
-    """One scene before and after the refiner.
+    """One scene before and after the refiner, in a row with a title.
 
     spectrum: MVDR power over the floor of R_eff, dB, [azimuth, elevation, range]. presence: heat map of the refiner on
     its own grid. true, before, after: azimuth and elevation in degrees and range in metres, [n, 3], of the true
-    sources, the peaks of the spectrum and the peaks of the heat map. title: title of the row.
+    sources, the peaks of the spectrum and the peaks of the heat map.
     """
 
     spectrum: np.ndarray
@@ -47,8 +47,7 @@ def _axes_of(dictionary: PolarDictionary) -> list[np.ndarray]:
 def _slice(axes: Axes, volume: np.ndarray, dictionary: PolarDictionary, over: int, limits: tuple[float, float]) -> None:
     """Draws the maximum of a volume over one axis (1: elevation, 2: range), with azimuth to the right."""
     edges = _axes_of(dictionary)
-    kept = 3 - over
-    axes.pcolormesh(edges[0], edges[kept], volume.max(axis=over).T, vmin=limits[0], vmax=limits[1], cmap="viridis")
+    axes.pcolormesh(edges[0], edges[3 - over], volume.max(axis=over).T, vmin=limits[0], vmax=limits[1], cmap="viridis")
 
 
 def _mark(axes: Axes, sources: np.ndarray, by_range: bool, **style: Any) -> None:
@@ -56,19 +55,10 @@ def _mark(axes: Axes, sources: np.ndarray, by_range: bool, **style: Any) -> None
     axes.plot(sources[:, 0], height, ls="", **style)
 
 
-def _range_ticks(axes: Axes, dictionary: PolarDictionary) -> None:
-    ranges_m = range_ticks_m(*dictionary.field_of_view.range_m)
-    axes.set_yticks([1.0 / r for r in ranges_m], [f"{r:g}" for r in ranges_m])
-
-
 def range_ticks_m(low: float, high: float) -> list[float]:
     """Ticks of an axis of inverse range: 1, 1.5, 2, 3, 5 and 7 of every decade, at least 1/25 of the axis apart.
 
-    Args:
-      low, high: ends of the axis, metres.
-
-    Returns:
-      Ranges in metres, rising.
+    The ends of the axis and the ticks, which rise, are in metres.
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     nice = [digit * 10.0**decade for decade in decades for digit in (1, 1.5, 2, 3, 5, 7)]
@@ -82,10 +72,7 @@ def range_ticks_m(low: float, high: float) -> list[float]:
 def plot_spectra(views: list[SpectrumView], before: PolarDictionary, after: PolarDictionary) -> Figure:
     """Plots spectrum and heat map over azimuth and elevation, then over azimuth and range, one row for each scene.
 
-    Args:
-      views: the scenes.
-      before: grid of the spectrum.
-      after: grid of the heat map.
+    before, after: grids of the spectrum and of the heat map.
     """
     figure = new_figure(15.0, 3.0 * len(views) + 0.9)
     panels = figure.subplots(len(views), 4, squeeze=False, sharex=True)
@@ -100,7 +87,8 @@ def plot_spectra(views: list[SpectrumView], before: PolarDictionary, after: Pola
             _mark(axes, view.true, by_range, marker="o", ms=11, mfc="none", mec="white", mew=1.6)
             _mark(axes, found, by_range, marker="x", ms=7, mec=VERMILION, mew=2.0)
             if by_range:
-                _range_ticks(axes, dictionary)
+                ticks_m = range_ticks_m(*dictionary.field_of_view.range_m)
+                axes.set_yticks([1.0 / r for r in ticks_m], [f"{r:g}" for r in ticks_m])
             axes.set_ylabel("range, m" if by_range else "elevation, deg")
         row[0].set_title(view.title, loc="left", fontsize=10)
     for name, top, bottom in zip(names, panels[0], panels[-1], strict=True):

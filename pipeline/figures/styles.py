@@ -82,12 +82,9 @@ def thinned(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def drawing(x: str, y: str, *, height: int = 420, **settings: Any) -> go.Figure:
-    """Creates an empty plot.
+    """Creates an empty plot with titles of the axes and a height in pixels; the width follows the page.
 
-    Args:
-      x, y: titles of the axes.
-      height: height in pixels; the width follows the page.
-      **settings: further layout settings; `xaxis` and `yaxis` extend the common axis style.
+    settings: further layout settings; `xaxis` and `yaxis` extend the common axis style.
     """
     figure = go.Figure()
     figure.update_layout(

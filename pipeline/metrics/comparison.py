@@ -1,36 +1,31 @@
 """Differences of the metrics of two evaluations of the same scenes."""
 
-from collections.abc import Callable
+import operator
+from typing import Any
 
 import numpy as np
 
 from pipeline.metrics.evaluation import Evaluation
-from pipeline.metrics.match_counts import Difference, MatchCounts, paired_difference
+from pipeline.metrics.match_counts import Difference, paired_difference
+
+_STATISTICS = {
+    "f1": ("standard", "f1"),
+    "strict_f1": ("strict", "f1"),
+    "rmse_xyz_m": ("standard", "rmse_xyz_m"),
+    "objective": ("standard", "objective"),
+}
+"""By name: the gate, and the statistic of the counts at it."""
 
 
 def compare(evaluation: Evaluation, other: Evaluation) -> dict[str, Difference]:
-    """Metrics of one evaluation minus those of another on the same scenes, with paired bootstrap intervals.
-
-    Raises:
-      ValueError: the two evaluations have different scenes.
-    """
+    """Metrics of one evaluation minus another's, with paired bootstrap intervals; ValueError if the scenes differ."""
     if not np.array_equal(evaluation.truth.position_m, other.truth.position_m, equal_nan=True):
         raise ValueError("--compare-with: expected an evaluation of the same scenes, got one with other true sources")
-    statistics: dict[str, tuple[str, Callable[[MatchCounts], np.ndarray]]] = {
-        "f1": ("standard", lambda counts: counts.f1),
-        "strict_f1": ("strict", lambda counts: counts.f1),
-        "rmse_xyz_m": ("standard", lambda counts: counts.rmse_xyz_m),
-        "objective": ("standard", lambda counts: counts.objective),
-    }
     config = evaluation.config
+    bootstrap: dict[str, Any] = {"resamples": config.resamples, "confidence": config.confidence, "seed": config.seed}
     return {
         name: paired_difference(
-            getattr(evaluation, gate),
-            getattr(other, gate),
-            statistic,
-            resamples=config.resamples,
-            confidence=config.confidence,
-            seed=config.seed,
+            getattr(evaluation, gate), getattr(other, gate), operator.attrgetter(statistic), **bootstrap
         )
-        for name, (gate, statistic) in statistics.items()
+        for name, (gate, statistic) in _STATISTICS.items()
     }

@@ -7,18 +7,10 @@ from pipeline.metrics.matching import Gate, MatchTable
 
 
 def error_distribution(table: MatchTable, rows: np.ndarray, longest_m: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cumulative distribution of the position error: the share of true sources located within a distance.
+    """Cumulative distribution of the position error over the true sources in rows [R] bool of the table.
 
-    Missed sources count as never located, so the curve may end below 1.
-
-    Args:
-      table: matches.
-      rows: [R] bool, rows whose true sources count.
-      longest_m: last distance of the curve, metres.
-
-    Returns:
-      Distances [n] in metres, rising from 0, and the share of sources within each, [n]. The share is NaN if no true
-      source counts.
+    Returns distances [n] in metres, from 0 to `longest_m`, and the share of sources located within each, [n]. Missed
+    sources count as never located, so the share may end below 1. It is NaN if there is no true source.
     """
     true = table.is_true & rows
     errors = np.sort(table.position_error_m[true & table.is_pair])
@@ -27,16 +19,10 @@ def error_distribution(table: MatchTable, rows: np.ndarray, longest_m: float) ->
 
 
 def precision_recall(table: MatchTable, gate: Gate) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Precision and recall when only estimates with at least a given score are reported.
+    """Precision and recall at a gate when only estimates with at least a given score are reported; None without scores.
 
-    Sources are not matched again for each threshold, so the last point is the result with all estimates.
-
-    Args:
-      table: matches; estimates without a score are ignored.
-      gate: gate of a hit.
-
-    Returns:
-      Scores [n], falling and unique; precision [n] and recall [n] at each of them. None if no estimate has a score.
+    Returns scores [n], falling and unique, and precision [n] and recall [n] at each of them. Sources are not matched
+    again for each threshold, so the last point is the result with all estimates.
     """
     scored = table.is_found & np.isfinite(table.score)
     if not scored.any():

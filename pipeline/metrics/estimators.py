@@ -27,11 +27,7 @@ SIGNATURE = "serving_default"
 
 
 def latest_version(directory: Path) -> Path:
-    """Folder of a SavedModel: `directory` itself, or its subfolder with the highest version number.
-
-    Raises:
-      ValueError: there is no SavedModel.
-    """
+    """Folder of a SavedModel: `directory` itself, or its subfolder with the highest version number."""
     if tf.saved_model.contains_saved_model(str(directory)):
         return directory
     numbered = [child for child in directory.glob("*") if child.name.isdecimal()]
@@ -42,14 +38,9 @@ def latest_version(directory: Path) -> Path:
 
 
 def saved_model_estimator(directory: Path, name: str = SIGNATURE) -> Estimator:
-    """Loads a signature of an exported model.
+    """Loads signature `name` of a SavedModel, or of the latest of its versions.
 
-    Args:
-      directory: a SavedModel, or the folder of its versions.
-      name: name of the signature. The outputs of `serving_default` are those of an `Estimator`; others differ.
-
-    Raises:
-      ValueError: there is no SavedModel, or the signature or one of its inputs is missing.
+    The outputs of `serving_default` are those of an `Estimator`; those of other signatures differ.
     """
     path = latest_version(directory)
     model = tf.saved_model.load(str(path))
@@ -68,23 +59,16 @@ def saved_model_estimator(directory: Path, name: str = SIGNATURE) -> Estimator:
 
 
 def server_estimator(target: str, model_name: str) -> Estimator:
-    """A model on a server with TensorFlow Serving's gRPC interface.
+    """A model on the server `target`, HOST:PORT, with TensorFlow Serving's gRPC interface.
 
     The estimator raises serving.client.ServerError if the server cannot be reached or rejects the request.
-
-    Args:
-      target: HOST:PORT of the server.
-      model_name: name of the model on the server.
     """
     client = LocalizerClient(target, model_name=model_name)
     return lambda scenes: client.predict({key: np.asarray(scenes[key]) for key in INPUTS}).outputs
 
 
 def calibrated_estimator(estimator: Estimator, calibration: Calibration) -> Estimator:
-    """An estimator whose inputs are corrected with a calibration.
-
-    The estimator raises ValueError for scenes with another surface or channel than the calibration's.
-    """
+    """An estimator with calibrated inputs; it raises ValueError for scenes with another surface or channel."""
     return lambda scenes: estimator(calibration.apply(scenes))
 
 
@@ -95,13 +79,7 @@ def localizer_estimator(localizer: Localizer) -> Estimator:
 
 
 def weights_estimators(config: LocalizerConfig, effort: Effort, **weights: LocalizerWeights) -> dict[str, Estimator]:
-    """Localizers by name that share one graph.
-
-    Args:
-      config: settings of all of them.
-      effort: effort of all of them.
-      **weights: weights by name; all must have the same shape and installation.
-    """
+    """Localizers by name that share one graph, and so one shape of the weights, one installation and one effort."""
     localizer = Localizer(*with_effort(untrained(next(iter(weights.values()))), config, effort))
     localize = localizer_estimator(localizer)
 
@@ -118,8 +96,7 @@ def weights_estimators(config: LocalizerConfig, effort: Effort, **weights: Local
 def chance_estimator(scenario: Scenario, seed: int = 0) -> Callable[[Mapping[str, Any]], Arrays]:
     """An estimator that guesses: max_sources positions per scene, uniform in azimuth, elevation and range.
 
-    It gives the metrics of an estimator without information. The guesses depend on the seed and the order of the
-    scenes, not on the batch size.
+    The guesses depend on the seed and the order of the scenes, not on the batch size.
     """
     generator = np.random.default_rng(seed)
     field = scenario.field_of_view
@@ -129,14 +106,13 @@ def chance_estimator(scenario: Scenario, seed: int = 0) -> Callable[[Mapping[str
         num_scenes = len(scenes["snr_db"])
         guesses = generator.uniform(limits[:, 0], limits[:, 1], size=(num_scenes, scenario.max_sources, 3))
         azimuth_deg, elevation_deg, range_m = np.moveaxis(guesses, -1, 0)
+        places = np.radians(azimuth_deg), np.radians(elevation_deg), range_m
         return {
             "num_sources": np.full(num_scenes, scenario.max_sources, np.int32),
             "azimuth_deg": azimuth_deg,
             "elevation_deg": elevation_deg,
             "range_m": range_m,
-            "position_m": source_positions_m(
-                tf.constant(np.radians(azimuth_deg)), tf.constant(np.radians(elevation_deg)), tf.constant(range_m)
-            ).numpy(),
+            "position_m": source_positions_m(*map(tf.constant, places)).numpy(),
         }
 
     return estimate
@@ -146,6 +122,5 @@ def silence_estimator(scenes: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """An estimator that reports no source in any scene."""
     batch = len(scenes["snr_db"])
     slots = np.full((batch, scenes["azimuth"].shape[-1]), np.nan, np.float32)
-    names = ("azimuth_deg", "elevation_deg", "range_m", "score")
-    answer = {name: slots for name in names}
+    answer = dict.fromkeys(("azimuth_deg", "elevation_deg", "range_m", "score"), slots)
     return {"num_sources": np.zeros(batch, np.int32), "position_m": np.stack([slots] * 3, axis=-1), **answer}

@@ -51,7 +51,7 @@ class MetricsConfig:
 def metrics_config(scenario: Scenario) -> MetricsConfig:
     """Settings of the metrics for an installation; for the default one they are the defaults of `MetricsConfig`.
 
-    The standard gate is that of the field of view. The strict gate has 0.4 of its angles and 0.25 of its range.
+    The standard gate is that of the field of view; the strict gate has 0.4 of its angles and 0.25 of its range.
     `rmse_scale_m` and `gospa_cutoff_m` scale with the gate. Errors are capped at twice the longest range. Range bins
     have edges at 1, 2 and 5 of every decade.
     """
@@ -77,9 +77,8 @@ def _range_edges_m(low: float, high: float) -> tuple[float, ...]:
 class Evaluation:
     """Matched sources of B scenes, from which metrics, plots and comparisons are computed.
 
-    truth, found: true and found sources. snr_db: [B], dB. table: their matches. gospa: GOSPA of each scene.
-    standard, strict: counts per scene at the two gates. errors: normalised errors of the hits, see `GatedErrors`.
-    config: settings.
+    snr_db: [B], dB. gospa: of each scene. standard, strict: counts per scene at the two gates. errors: normalised
+    errors of the hits at the standard gate.
     """
 
     truth: Sources
@@ -96,17 +95,7 @@ class Evaluation:
 def match_and_count(
     truth: Sources, found: Sources, snr_db: np.ndarray, config: MetricsConfig = MetricsConfig()
 ) -> Evaluation:
-    """Matches true and found sources of B scenes and counts hits at both gates.
-
-    Args:
-      truth: `true_sources(scenes)`.
-      found: `found_sources(outputs)` of the same scenes.
-      snr_db: [B], dB.
-      config: settings of the metrics.
-
-    Raises:
-      ValueError: there is no scene, or the numbers of scenes differ.
-    """
+    """Matches true and found sources of B scenes and counts hits at both gates; snr_db is [B], dB."""
     snr_db = np.asarray(snr_db, np.float64)
     if truth.num_scenes == 0 or snr_db.shape != (truth.num_scenes,):
         raise ValueError(f"snr_db: expected one value for each of 1 or more scenes, got {snr_db.shape}")
@@ -120,12 +109,7 @@ def match_and_count(
 
 
 def bin_index(values: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
-    """Bin index of each value, -1 outside all bins. Bins are [low, high), the last one [low, high].
-
-    Args:
-      values: any shape.
-      edges: bin edges, rising.
-    """
+    """Bin index of each value, of any shape, -1 outside all bins. Bins are [low, high), the last one [low, high]."""
     index = np.searchsorted(edges, values, side="right") - 1
     index = np.where(values == edges[-1], len(edges) - 2, index)
     return np.where((index >= 0) & (index < len(edges) - 1), index, -1)
@@ -175,13 +159,7 @@ def _gospa_metrics(parts: Gospa, scenes: np.ndarray, weights: np.ndarray, confid
 
 
 def _core_metrics(evaluation: Evaluation, scenes: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
-    """All metrics that are defined for a subset of the scenes.
-
-    Args:
-      evaluation: B scenes.
-      scenes: [B] bool, the subset.
-      weights: [R, B], bootstrap weights.
-    """
+    """All metrics that are defined for a subset of the scenes, [B] bool, with bootstrap weights [R, B]."""
     confidence, weights = evaluation.config.confidence, weights[:, scenes]
     standard, strict = evaluation.standard.select(scenes), evaluation.strict.select(scenes)
     total, table = standard.total(), evaluation.table
@@ -229,10 +207,6 @@ def _by_snr(evaluation: Evaluation, weights: np.ndarray) -> list[dict[str, Any]]
     ]
 
 
-def _quartiles(values: np.ndarray) -> list[float]:
-    return np.quantile(values, [0.25, 0.75]).tolist() if values.size else [float("nan")] * 2
-
-
 def _range_bin(evaluation: Evaluation, rows: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
     """Metrics of the true sources in rows [R] bool of the table."""
     table, num_scenes, config = evaluation.table, evaluation.truth.num_scenes, evaluation.config
@@ -244,20 +218,19 @@ def _range_bin(evaluation: Evaluation, rows: np.ndarray, weights: np.ndarray) ->
     for name, gate in (("standard", config.standard_gate), ("strict", config.strict_gate)):
         hits = rows & table.hits(gate)
         metrics[f"recall_{name}"] = float(ratio(hits.sum(), rows.sum()))
-        metrics[f"recall_{name}_interval"] = percentile_interval(
-            ratio(totals(hits), totals(rows)), evaluation.config.confidence
-        )
+        metrics[f"recall_{name}_interval"] = percentile_interval(ratio(totals(hits), totals(rows)), config.confidence)
     pairs = rows & table.is_pair
-    capped = np.minimum(table.position_error_m[pairs], evaluation.config.max_error_m)
+    error_m = table.position_error_m[pairs]
     return metrics | {
         "pairs": int(pairs.sum()),
-        "rmse_xyz_m": float(np.sqrt(_mean(capped**2))),
-        "median_position_error_m": _median(table.position_error_m[pairs]),
-        "quartiles_position_error_m": _quartiles(table.position_error_m[pairs]),
+        "rmse_xyz_m": float(np.sqrt(_mean(np.minimum(error_m, config.max_error_m) ** 2))),
+        "median_position_error_m": _median(error_m),
+        "quartiles_position_error_m": np.quantile(error_m, [0.25, 0.75]).tolist() if error_m.size else [math.nan] * 2,
         **_bound_metrics(table, rows),
-        "median_range_error_m": _median(np.abs(table.range_error_m[pairs])),
-        "median_azimuth_error_deg": _median(np.abs(table.azimuth_error_deg[pairs])),
-        "median_elevation_error_deg": _median(np.abs(table.elevation_error_deg[pairs])),
+        **{
+            f"median_{name}": _median(np.abs(getattr(table, name)[pairs]))
+            for name in ("range_error_m", "azimuth_error_deg", "elevation_error_deg")
+        },
     }
 
 
@@ -272,21 +245,12 @@ def _by_range(evaluation: Evaluation, weights: np.ndarray) -> list[dict[str, Any
 
 
 def confusion_matrix(true_count: np.ndarray, found_count: np.ndarray, size: int) -> np.ndarray:
-    """Number of scenes by number of true sources (row) and found sources (column), [size, size] int64.
-
-    Args:
-      true_count, found_count: [B] int, below size.
-      size: number of rows and columns.
-    """
+    """Number of scenes by number of true sources (row) and found sources (column), [size, size] int64."""
     return np.bincount(true_count * size + found_count, minlength=size**2).reshape(size, size)
 
 
 def compute_metrics(evaluation: Evaluation) -> dict[str, Any]:
-    """Computes all metrics. docs/evaluation.md explains every key.
-
-    Returns:
-      A nested dictionary of plain Python numbers; NaN where a metric is not defined.
-    """
+    """All metrics as nested Python numbers, NaN where one is not defined; docs/evaluation.md explains every key."""
     config, truth, found = evaluation.config, evaluation.truth, evaluation.found
     weights = resample_weights(truth.num_scenes, config.resamples, config.seed)
     everything = np.ones(truth.num_scenes, bool)

@@ -2,12 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from pipeline.metrics.matching import Gate, MatchTable, Sources
 
 OBJECTIVE_F1_WEIGHT = 10.0
+COUNTS = ("true", "found", "hits", "pairs", "squared_error_m2")
+"""Fields of `MatchCounts` that are counts."""
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -20,10 +23,8 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 class MatchCounts:
     """Counts for one gate, per scene or summed over scenes. All arrays have the same shape.
 
-    true, found: numbers of true and found sources. hits: pairs inside the gate. pairs: all pairs.
-    squared_error_m2: sum over pairs of the squared position error, each error capped at max_error_m.
-    max_error_m: cap of a position error, and the rmse if there is no pair, metres.
-    rmse_scale_m: scale of the rmse in the objective, metres.
+    hits: pairs inside the gate. squared_error_m2: sum over pairs of the squared position error, each error capped at
+    max_error_m, which is also the rmse if there is no pair. rmse_scale_m: scale of the rmse in the objective.
     """
 
     true: np.ndarray
@@ -35,15 +36,8 @@ class MatchCounts:
     rmse_scale_m: float = 2.0
 
     def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> "MatchCounts":
-        return MatchCounts(
-            true=function(self.true),
-            found=function(self.found),
-            hits=function(self.hits),
-            pairs=function(self.pairs),
-            squared_error_m2=function(self.squared_error_m2),
-            max_error_m=self.max_error_m,
-            rmse_scale_m=self.rmse_scale_m,
-        )
+        counts: dict[str, Any] = {name: function(getattr(self, name)) for name in COUNTS}
+        return dataclasses.replace(self, **counts)
 
     def select(self, scenes: np.ndarray) -> "MatchCounts":
         """Counts of selected scenes: `scenes` is a mask or an array of indices."""
@@ -54,11 +48,7 @@ class MatchCounts:
         return self._map(np.sum)
 
     def resampled(self, weights: np.ndarray) -> "MatchCounts":
-        """Sums over bootstrap resamples, [R].
-
-        Args:
-          weights: [R, B], how often each resample contains each scene.
-        """
+        """Sums over bootstrap resamples, [R]; weights [R, B] say how often each resample contains each scene."""
         return self._map(lambda count: weights @ count)
 
     @property
@@ -94,15 +84,7 @@ class MatchCounts:
 def count_matches(
     table: MatchTable, truth: Sources, found: Sources, gate: Gate, max_error_m: float, rmse_scale_m: float = 2.0
 ) -> MatchCounts:
-    """Counts hits, misses and false alarms of every scene, [B].
-
-    Args:
-      table: `match_sources(truth, found)`.
-      truth, found: the sources in the table.
-      gate: gate of a hit.
-      max_error_m: cap of the position error of a pair, metres.
-      rmse_scale_m: scale of the rmse in the objective, metres.
-    """
+    """Counts hits, misses and false alarms of every scene, [B], from `match_sources(truth, found)`."""
     error = np.minimum(np.where(table.is_pair, table.position_error_m, 0.0), max_error_m)
 
     def per_scene(values: np.ndarray) -> np.ndarray:
@@ -142,6 +124,9 @@ class Difference:
     difference: float
     interval: tuple[float, float]
 
+    def __format__(self, spec: str) -> str:
+        return f"{self.difference:{spec}} [{self.interval[0]:{spec}}, {self.interval[1]:{spec}}]"
+
 
 def paired_difference(
     first: MatchCounts,
@@ -154,17 +139,8 @@ def paired_difference(
 ) -> Difference:
     """Paired bootstrap over scenes of statistic(first) - statistic(second).
 
-    Both are resampled with the same scenes, so that the difficulty of the scenes cancels.
-
-    Args:
-      first, second: counts per scene of two estimators on the same scenes, in the same order.
-      statistic: for example `lambda counts: counts.f1`.
-      resamples: number of bootstrap resamples.
-      confidence: confidence of the interval.
-      seed: seed of the bootstrap.
-
-    Raises:
-      ValueError: the numbers of scenes or of their true sources differ.
+    Both are counts per scene on the same scenes in the same order, and are resampled with the same scenes, so that the
+    difficulty of the scenes cancels. ValueError if their true sources differ.
     """
     if not np.array_equal(first.true, second.true):
         raise ValueError("paired difference: expected counts of the same scenes, got different true sources")

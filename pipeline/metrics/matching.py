@@ -10,6 +10,8 @@ from scipy.optimize import linear_sum_assignment
 from models.checked import Positive, checked
 from models.physics.steering import source_positions_m
 
+_PLACE = ("azimuth_deg", "elevation_deg", "range_m")
+
 
 @checked(frozen=True)
 class Gate:
@@ -27,11 +29,9 @@ class Gate:
 class Sources:
     """The sources of B scenes with K slots each. Slots from num_sources on are unused and hold NaN.
 
-    num_sources: [B] int64.
-    azimuth_deg, elevation_deg, range_m, score: [B, K] float64; score is NaN where it is not known.
-    position_m: [B, K, 3] float64.
-    position_cov_m2: [B, K, 3, 3] float64, NaN where it is not known.
-    bound_m: [B, K] float64, Cramer-Rao bound of the position error of true sources; None if it is not known.
+    num_sources: [B] int64. azimuth_deg, elevation_deg, range_m, score: [B, K] float64. position_m: [B, K, 3] float64.
+    position_cov_m2: [B, K, 3, 3] float64. bound_m: [B, K] float64, Cramer-Rao bound of the position error of true
+    sources, or None. Scores and covariances are NaN where they are not known.
     """
 
     num_sources: np.ndarray
@@ -59,8 +59,9 @@ class Sources:
         return np.arange(self.max_sources) < self.num_sources[:, None]
 
 
-def _used_slots(name: str, num_sources: np.ndarray, slots: np.ndarray) -> np.ndarray:
-    """Mask of the used slots, [B, K] bool; checks the shapes of its arguments."""
+def _used_slots(name: str, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """num_sources [B] int64 and the mask of the used slots, [B, K] bool; checks their shapes."""
+    num_sources, slots = np.asarray(arrays["num_sources"], np.int64), np.asarray(arrays["range_m"])
     if slots.ndim != 2 or num_sources.shape != slots.shape[:1]:
         raise ValueError(
             f"{name}: expected num_sources [B] and range_m [B, K], got {num_sources.shape} and {slots.shape}"
@@ -69,7 +70,7 @@ def _used_slots(name: str, num_sources: np.ndarray, slots: np.ndarray) -> np.nda
         raise ValueError(
             f"{name}.num_sources: expected 0 to {slots.shape[1]}, got {num_sources.min()} to {num_sources.max()}"
         )
-    return np.arange(slots.shape[1]) < num_sources[:, None]
+    return num_sources, np.arange(slots.shape[1]) < num_sources[:, None]
 
 
 def _slot_values(name: str, values: np.ndarray, used: np.ndarray, tail: tuple[int, ...] = ()) -> np.ndarray:
@@ -82,16 +83,10 @@ def _slot_values(name: str, values: np.ndarray, used: np.ndarray, tail: tuple[in
 def true_sources(scenes: Mapping[str, np.ndarray]) -> Sources:
     """The true sources of a batch of simulated scenes.
 
-    Args:
-      scenes: num_sources [B] int; azimuth and elevation [B, K], radians; range_m [B, K]; optionally bound_m [B, K],
-        metres. Unused slots are ignored, and so are other keys.
-
-    Raises:
-      ValueError: an array is missing or has a wrong shape.
+    Keys: num_sources [B] int; azimuth and elevation [B, K], radians; range_m [B, K]; optionally bound_m [B, K], metres.
     """
     require_arrays("scenes", scenes, ("num_sources", "azimuth", "elevation", "range_m"))
-    num_sources = np.asarray(scenes["num_sources"], np.int64)
-    used = _used_slots("scenes", num_sources, np.asarray(scenes["range_m"]))
+    num_sources, used = _used_slots("scenes", scenes)
     azimuth, elevation, range_m = (
         _slot_values(f"scenes.{key}", scenes[key], used) for key in ("azimuth", "elevation", "range_m")
     )
@@ -111,37 +106,27 @@ def true_sources(scenes: Mapping[str, np.ndarray]) -> Sources:
 def found_sources(outputs: Mapping[str, np.ndarray]) -> Sources:
     """The sources that an estimator found in a batch of scenes.
 
-    Args:
-      outputs: num_sources [B] int; azimuth_deg, elevation_deg and range_m [B, K]; position_m [B, K, 3]; optionally
-        score [B, K] and position_cov_m2 [B, K, 3, 3]. Unused slots are ignored.
-
-    Raises:
-      ValueError: an array is missing or has a wrong shape.
+    Keys: num_sources [B] int; azimuth_deg, elevation_deg and range_m [B, K]; position_m [B, K, 3]; optionally score [B,
+    K] and position_cov_m2 [B, K, 3, 3].
     """
-    require_arrays("outputs", outputs, ("num_sources", "azimuth_deg", "elevation_deg", "range_m", "position_m"))
-    num_sources = np.asarray(outputs["num_sources"], np.int64)
-    used = _used_slots("outputs", num_sources, np.asarray(outputs["range_m"]))
-
-    def optional(key: str, tail: tuple[int, ...]) -> np.ndarray:
-        return _slot_values(f"outputs.{key}", outputs.get(key, np.full((*used.shape, *tail), np.nan)), used, tail)
-
+    require_arrays("outputs", outputs, ("num_sources", *_PLACE, "position_m"))
+    num_sources, used = _used_slots("outputs", outputs)
+    tails: dict[str, tuple[int, ...]] = {
+        **dict.fromkeys((*_PLACE, "score"), ()),
+        "position_m": (3,),
+        "position_cov_m2": (3, 3),
+    }
     return Sources(
-        num_sources=num_sources,
-        azimuth_deg=_slot_values("outputs.azimuth_deg", outputs["azimuth_deg"], used),
-        elevation_deg=_slot_values("outputs.elevation_deg", outputs["elevation_deg"], used),
-        range_m=_slot_values("outputs.range_m", outputs["range_m"], used),
-        position_m=_slot_values("outputs.position_m", outputs["position_m"], used, (3,)),
-        score=optional("score", ()),
-        position_cov_m2=optional("position_cov_m2", (3, 3)),
+        num_sources,
+        **{
+            key: _slot_values(f"outputs.{key}", outputs.get(key, np.full((*used.shape, *tail), np.nan)), used, tail)
+            for key, tail in tails.items()
+        },
     )
 
 
 def require_arrays(name: str, arrays: Mapping[str, np.ndarray], keys: tuple[str, ...]) -> None:
-    """Checks that all keys are present.
-
-    Raises:
-      ValueError: a key is missing; the message names the first one.
-    """
+    """Checks that all keys are present; the ValueError names the first that is missing."""
     for key in keys:
         if key not in arrays:
             raise ValueError(f"{name}.{key}: expected an array, got none (present: {', '.join(sorted(arrays))})")
@@ -149,15 +134,12 @@ def require_arrays(name: str, arrays: Mapping[str, np.ndarray], keys: tuple[str,
 
 @dataclasses.dataclass(frozen=True)
 class MatchTable:
-    """A table with one row for each pair, miss and false alarm, in scene order.
+    """A table with one row for each pair, miss and false alarm, in scene order. All columns are [R].
 
-    All columns are [R]. Values that a row does not have are NaN.
-
-    scene: index of the scene. true_slot, found_slot: slots in the two `Sources`, -1 for none.
-    true_azimuth_deg, ...: the true source. azimuth_deg, ...: the found source.
-    azimuth_error_deg, ...: found minus true, for pairs. position_error_m: distance between them.
-    bound_m: Cramer-Rao bound of the position error of the true source.
-    squared_mahalanobis: e^T C^-1 e of the position error e with the reported covariance C.
+    Values that a row does not have are NaN; slots, the indices in the two `Sources`, are then -1. azimuth_deg, ...: the
+    found source. azimuth_error_deg, ...: found minus true, for pairs. position_error_m: distance between them. bound_m:
+    Cramer-Rao bound of the position error of the true source. squared_mahalanobis: e^T C^-1 e of the position error e
+    with the reported covariance C.
     """
 
     scene: np.ndarray
@@ -252,13 +234,6 @@ def match_sources(truth: Sources, found: Sources) -> MatchTable:
     """Assigns found to true sources in each scene so that the sum of distances is least (Hungarian algorithm).
 
     A found source whose position is not finite is not assigned: it is a false alarm.
-
-    Args:
-      truth: true sources of B scenes.
-      found: found sources of the same scenes; the number of slots may differ.
-
-    Raises:
-      ValueError: the numbers of scenes differ.
     """
     distance = _distances_m(truth, found)
     slots = [_scene_rows(*scene) for scene in zip(distance, truth.num_sources, found.num_sources, strict=True)]
@@ -266,24 +241,19 @@ def match_sources(truth: Sources, found: Sources) -> MatchTable:
     empty = np.zeros(0, np.int64)
     true_slot = np.concatenate([empty] + [true for true, _ in slots])
     found_slot = np.concatenate([empty] + [found for _, found in slots])
-    true_columns = {
-        key: _take(getattr(truth, key), scene, true_slot) for key in ("azimuth_deg", "elevation_deg", "range_m")
-    }
-    found_columns = {
-        key: _take(getattr(found, key), scene, found_slot)
-        for key in ("azimuth_deg", "elevation_deg", "range_m", "score")
-    }
+    true_columns = {f"true_{key}": _take(getattr(truth, key), scene, true_slot) for key in _PLACE}
+    found_columns = {key: _take(getattr(found, key), scene, found_slot) for key in (*_PLACE, "score")}
+    azimuth_error, elevation_error, range_error = (found_columns[key] - true_columns[f"true_{key}"] for key in _PLACE)
     error = _take(found.position_m, scene, found_slot) - _take(truth.position_m, scene, true_slot)
-    azimuth_error = found_columns["azimuth_deg"] - true_columns["azimuth_deg"]
     return MatchTable(
         scene=scene,
         true_slot=true_slot,
         found_slot=found_slot,
-        **{f"true_{key}": column for key, column in true_columns.items()},
+        **true_columns,
         **found_columns,
         azimuth_error_deg=azimuth_error - 360.0 * np.round(azimuth_error / 360.0),
-        elevation_error_deg=found_columns["elevation_deg"] - true_columns["elevation_deg"],
-        range_error_m=found_columns["range_m"] - true_columns["range_m"],
+        elevation_error_deg=elevation_error,
+        range_error_m=range_error,
         position_error_m=np.linalg.norm(error, axis=-1),
         bound_m=np.full(scene.shape, np.nan) if truth.bound_m is None else _take(truth.bound_m, scene, true_slot),
         squared_mahalanobis=_squared_mahalanobis(error, _take(found.position_cov_m2, scene, found_slot)),
@@ -305,18 +275,13 @@ class Gospa:
 
 
 def gospa(truth: Sources, found: Sources, cutoff_m: float) -> Gospa:
-    """Generalised optimal sub-pattern assignment metric, p = 2, alpha = 2.
+    """Generalised optimal sub-pattern assignment metric, p = 2, alpha = 2, with cut-off c in metres.
 
-    GOSPA^2 = min over assignments of sum d^2 + c^2 / 2 (missed + false). A pair further apart than the cut-off c
-    counts as a miss and a false alarm. Rahmathullah, Garcia-Fernandez and Svensson, arXiv 1601.05585, proposition 1.
-
-    Args:
-      truth, found: as for `match_sources`.
-      cutoff_m: cut-off c, metres.
+    GOSPA^2 = min over assignments of sum d^2 + c^2 / 2 (missed + false). A pair further apart than c counts as a miss
+    and a false alarm. Rahmathullah, Garcia-Fernandez and Svensson, arXiv 1601.05585, proposition 1.
     """
     squared = np.minimum(_distances_m(truth, found), cutoff_m) ** 2
-    localisation = np.zeros(truth.num_scenes)
-    assigned = np.zeros(truth.num_scenes)
+    localisation, assigned = np.zeros((2, truth.num_scenes))
     for index, cost in enumerate(squared):
         paired = cost[_assign(cost)]
         within = paired < cutoff_m**2

@@ -23,9 +23,8 @@ _TRUE, _FOUND = "true_", "found_"
 class Predictions:
     """Outputs of an estimator for B scenes, together with the true sources.
 
-    snr_db: [B], dB. truth: num_sources, azimuth, elevation, range_m and, if known, bound_m of the scenes.
-    outputs: arrays of the estimator. seconds: run time of each batch; empty if read from a file.
-    batch_scenes: number of scenes in each batch.
+    snr_db: [B], dB. truth: num_sources, azimuth, elevation, range_m and, if known, bound_m. seconds, batch_scenes: run
+    time and number of scenes of each batch; empty if read from a file.
     """
 
     snr_db: np.ndarray
@@ -36,9 +35,7 @@ class Predictions:
 
     def scenes_per_second(self) -> float | None:
         """Throughput without the first batch, which includes tracing; None with fewer than two batches."""
-        if len(self.seconds) < 2:
-            return None
-        return sum(self.batch_scenes[1:]) / sum(self.seconds[1:])
+        return sum(self.batch_scenes[1:]) / sum(self.seconds[1:]) if len(self.seconds) > 1 else None
 
     def first(self, count: int) -> "Predictions":
         """The predictions for the first `count` scenes, without run times."""
@@ -55,15 +52,8 @@ def run_estimator(
 ) -> Predictions:
     """Runs an estimator on all batches and measures its run time.
 
-    Args:
-      estimator: see `pipeline.metrics.estimators`.
-      batches: dictionaries of arrays or tensors with a leading batch axis: the inputs, the true sources and, if the
-        Cramer-Rao bound is known, bound_m.
-      num_scenes: number of scenes in all batches, for the progress bar.
-      show_progress: whether to show a progress bar on stderr.
-
-    Raises:
-      ValueError: there is no batch, or a batch lacks the true sources.
+    A batch holds arrays or tensors with a leading batch axis: the inputs, the true sources and, if the Cramer-Rao bound
+    is known, bound_m. `num_scenes`, the number in all batches, is for the progress bar.
     """
     truths: list[Arrays] = []
     answers: list[Arrays] = []
@@ -91,11 +81,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def load_arrays(path: Path) -> Arrays:
-    """Reads a file of `save_arrays`.
-
-    Raises:
-      ValueError: the file does not exist or is not an npz file.
-    """
+    """Reads a file of `save_arrays`."""
     try:
         with np.load(path) as stored:
             return dict(stored)
@@ -105,20 +91,13 @@ def load_arrays(path: Path) -> Arrays:
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Writes an npz file: snr_db, the true sources as true_NAME and the outputs as found_NAME."""
-    arrays = {
-        "snr_db": predictions.snr_db,
-        **{_TRUE + key: value for key, value in predictions.truth.items()},
-        **{_FOUND + key: value for key, value in predictions.outputs.items()},
-    }
-    save_arrays(path, arrays)
+    truth = {_TRUE + key: value for key, value in predictions.truth.items()}
+    outputs = {_FOUND + key: value for key, value in predictions.outputs.items()}
+    save_arrays(path, {"snr_db": predictions.snr_db, **truth, **outputs})
 
 
 def load_predictions(path: Path) -> Predictions:
-    """Reads a file of `save_predictions`.
-
-    Raises:
-      ValueError: the file does not exist or does not hold predictions.
-    """
+    """Reads a file of `save_predictions`."""
     arrays = load_arrays(path)
 
     def group(prefix: str) -> Arrays:

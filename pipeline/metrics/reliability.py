@@ -20,16 +20,8 @@ _ROWS_AT_ONCE = 512
 def score_calibration(table: MatchTable, gate: Gate, confidence: float) -> dict[str, Any] | None:
     """Calibration of the score as the probability of a hit: ten equal bins and the expected calibration error.
 
-    ECE = sum over bins of share |hit rate - mean score| (Naeini, Cooper and Hauskrecht, AAAI 2015).
-
-    Args:
-      table: matches; only found sources with a score count.
-      gate: gate of a hit.
-      confidence: confidence of the Wilson interval of the hit rate.
-
-    Returns:
-      {"expected_calibration_error", "bins": [{"score", "estimates", "mean_score", "hit_rate", "hit_rate_interval"}]}
-      without empty bins; None if there is no score, or if a score is not in [0, 1].
+    ECE = sum over bins of share |hit rate - mean score| (Naeini, Cooper and Hauskrecht, AAAI 2015). Empty bins are left
+    out; the hit rate of the others has a Wilson interval. None if there is no score, or if a score is not in [0, 1].
     """
     scored = table.is_found & np.isfinite(table.score)
     score, hit = table.score[scored], table.hits(gate)[scored]
@@ -61,9 +53,7 @@ class GatedErrors:
     """Squared Mahalanobis distances of the hits, and their distribution if the covariances are correct.
 
     A hit lies inside the gate, so its distance has a truncated chi-square distribution. If a covariance is larger than
-    the gate, the mean is far below 3. All arrays are [R], one entry for each row of the table; NaN unless the row is a
-    hit with a covariance.
-
+    the gate, the mean is far below 3. All arrays are [R], NaN unless the row of the table is a hit with a covariance.
     squared: e^T C^-1 e. expected, variance: its mean and variance for e ~ N(0, C) inside the gate.
     """
 
@@ -72,20 +62,12 @@ class GatedErrors:
     variance: np.ndarray
 
     def nees_over_3(self, rows: np.ndarray) -> float:
-        """Mean squared distance divided by its expectation, of rows [R] bool.
-
-        1 if the covariances are correct, larger if they are too small.
-        """
+        """Mean squared distance over its expectation, of rows [R] bool: larger than 1 if covariances are too small."""
         usable = rows & np.isfinite(self.expected)
         return float(ratio(self.squared[usable].sum(), self.expected[usable].sum()))
 
     def honest_interval(self, rows: np.ndarray, confidence: float) -> tuple[float, float]:
-        """Interval of `nees_over_3` for correct covariances, from a chi-square distribution with the same variance.
-
-        Args:
-          rows: [R] bool.
-          confidence: probability that correct covariances lie inside.
-        """
+        """Interval of `nees_over_3` for correct covariances, from a chi-square distribution with the same variance."""
         usable = rows & np.isfinite(self.expected)
         if not usable.any():
             return (float("nan"), float("nan"))
@@ -95,13 +77,7 @@ class GatedErrors:
 
 
 def gated_errors(table: MatchTable, found: Sources, gate: Gate) -> GatedErrors:
-    """Computes `GatedErrors` with quasi-random draws of the error of each hit.
-
-    Args:
-      table: `match_sources(truth, found)`.
-      found: the found sources with their covariances.
-      gate: gate of a hit.
-    """
+    """Computes `GatedErrors` with quasi-random draws of the error of each hit."""
     squared = np.where(table.hits(gate), table.squared_mahalanobis, np.nan)
     expected, variance = np.full(squared.shape, np.nan), np.full(squared.shape, np.nan)
     draws = _normal_draws()
@@ -124,13 +100,7 @@ def _normal_draws() -> np.ndarray:
 
 
 def _inside(position_m: np.ndarray, errors_m: np.ndarray, gate: Gate) -> np.ndarray:
-    """Whether a true source at position_m - error is inside the gate of the found one, [R, n] bool.
-
-    Args:
-      position_m: [R, 3], found positions.
-      errors_m: [R, n, 3], errors found minus true.
-      gate: the gate.
-    """
+    """Whether a source at position_m [R, 3] - errors_m [R, n, 3] is inside the gate of the found one, [R, n] bool."""
     places = position_m[:, None] - np.concatenate([np.zeros_like(position_m[:, None]), errors_m], axis=1)
     range_m = np.linalg.norm(places, axis=-1)
     azimuth, elevation = np.arctan2(places[..., 1], places[..., 0]), np.arcsin(places[..., 2] / range_m)
@@ -141,19 +111,13 @@ def _inside(position_m: np.ndarray, errors_m: np.ndarray, gate: Gate) -> np.ndar
 
 
 def position_covariance_metrics(table: MatchTable, errors: GatedErrors, confidence: float) -> dict[str, Any] | None:
-    """Compares position errors with the reported covariances.
+    """Compares position errors with the reported covariances; None if no pair has a positive definite covariance.
 
-    Args:
-      table: matches; only pairs with a positive definite covariance count.
-      errors: `gated_errors` of them.
-      confidence: confidence of the intervals.
-
-    Returns:
-      A dictionary; None if no pair has a covariance. For the hits, see `GatedErrors`: "hits", "nees_over_3" and
-      "honest_interval". For all pairs, inside the gate or not: "pairs"; "median_over_honest", the median of e^T C^-1 e
-      divided by that of a chi-square with 3 degrees of freedom; "median_over_honest_interval", its interval from order
-      statistics; and "coverage", the share of errors inside the ellipsoid of each probability. A pair of two different
-      sources has a very large error but moves the median no more than any other pair.
+    For the hits, see `GatedErrors`: "hits", "nees_over_3" and "honest_interval". For all pairs, inside the gate or not:
+    "pairs"; "median_over_honest", the median of e^T C^-1 e divided by that of a chi-square with 3 degrees of freedom;
+    "median_over_honest_interval", its interval from order statistics; and "coverage", the share of errors inside the
+    ellipsoid of each probability. A pair of two different sources has a very large error but moves the median no more
+    than any other pair.
     """
     squared = np.sort(table.squared_mahalanobis[table.is_pair & np.isfinite(table.squared_mahalanobis)])
     if squared.size == 0:

@@ -17,10 +17,9 @@ _AXES = ("azimuth_deg", "elevation_deg", "range_m")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Spectra:
-    """MVDR spectra of the first B scenes of an evaluation.
+    """MVDR spectra of the first B scenes of an evaluation: dB above the minimum of the scene, float16.
 
-    spectrum_db: [B, azimuth, elevation, range] float16, dB above the minimum of the scene.
-    azimuth_deg, elevation_deg, range_m: axes of the grid; ranges rise or fall.
+    spectrum_db is [B, azimuth, elevation, range]; the others are the axes of the grid. Ranges rise or fall.
     """
 
     spectrum_db: np.ndarray
@@ -30,12 +29,7 @@ class Spectra:
 
 
 def spectra_of(estimator: Estimator, scenes: Mapping[str, Any]) -> Spectra:
-    """Computes the spectra of a batch.
-
-    Args:
-      estimator: signature "spectrum" of an exported model.
-      scenes: a batch with the inputs of the model.
-    """
+    """The spectra of a batch of scenes; the estimator is signature "spectrum" of an exported model."""
     given = {name: np.asarray(value) for name, value in estimator(scenes).items()}
     height = given["spectrum"] / given["spectrum"].min(axis=(1, 2, 3), keepdims=True)
     return Spectra((10.0 * np.log10(height)).astype(np.float16), *(given[axis][0] for axis in _AXES))
@@ -43,15 +37,11 @@ def spectra_of(estimator: Estimator, scenes: Mapping[str, Any]) -> Spectra:
 
 def save_spectra(path: Path, spectra: Spectra) -> None:
     """Writes an npz file with one array for each field."""
-    save_arrays(path, {field.name: getattr(spectra, field.name) for field in dataclasses.fields(spectra)})
+    save_arrays(path, vars(spectra))
 
 
 def load_spectra(path: Path) -> Spectra:
-    """Reads a file of `save_spectra`.
-
-    Raises:
-      ValueError: the file does not exist or does not hold spectra.
-    """
+    """Reads a file of `save_spectra`."""
     arrays = load_arrays(path)
     names = ("spectrum_db", *_AXES)
     require_arrays(str(path), arrays, names)

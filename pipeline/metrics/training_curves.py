@@ -6,12 +6,9 @@ Curve = tuple[list[int], list[float]]
 
 
 def read_scalars(folder: Path) -> dict[str, Curve]:
-    """Reads all scalar curves: epochs and values by name.
+    """Reads all scalar curves of TensorBoard event files, which may be truncated: epochs and values by name.
 
     If an epoch was repeated after an interruption, the later value counts.
-
-    Args:
-      folder: folder with TensorBoard event files; a file may be truncated.
     """
     import tensorflow as tf
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

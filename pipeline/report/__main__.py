@@ -8,11 +8,7 @@ from pipeline.report.options import ReportOptions
 
 
 def log_directory(options: ReportOptions) -> Path:
-    """Folder of the log. The input is checked first, so that no log is written for a wrong folder.
-
-    Raises:
-      ValueError: the input is not a run folder, or the output path is a folder.
-    """
+    """Folder of the log. The input is checked first, so that no log is written for a wrong folder."""
     from pipeline.common.run_folders import find_run
 
     find_run(options.run_dir)

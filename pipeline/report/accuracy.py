@@ -68,19 +68,14 @@ def _in_words(rows: Sequence[Mapping[str, Any]], key: str, edges: str, unit: str
 def error_against_snr(shown: Sequence[Stored]) -> Plot:
     """Plot of the median position error of pairs and the median Cramer-Rao bound in each SNR bin, from metrics.json."""
     drawn = styles.drawing("SNR, dB", "median position error, m", yaxis=styles.LOG)
+    texts = []
     for number, item in enumerate(shown):
         rows = item.metrics["by_snr"]
         drawn.add_trace(go.Scatter(x=_snr_centres(rows), y=_column(rows, _ERROR), name=item.name, **_look(number)))
         _add_bound(drawn, _snr_centres(rows), rows, item.name, number)
-    return Plot(
-        "error-snr",
-        "Position error against SNR",
-        f"Median position error of pairs in each SNR bin{_with_bound(shown)}",
-        "; ".join(
-            f"{item.name}, median in m: {_in_words(item.metrics['by_snr'], _ERROR, 'snr_db', 'dB')}" for item in shown
-        ),
-        drawn,
-    )
+        texts.append(f"{item.name}, median in m: {_in_words(rows, _ERROR, 'snr_db', 'dB')}")
+    caption = f"Median position error of pairs in each SNR bin{_with_bound(shown)}"
+    return Plot("error-snr", "Position error against SNR", caption, "; ".join(texts), drawn)
 
 
 def detection_against_snr(shown: Sequence[Stored]) -> Plot:
@@ -89,17 +84,14 @@ def detection_against_snr(shown: Sequence[Stored]) -> Plot:
     texts = []
     for number, item in enumerate(shown):
         rows = [{**row["standard"], "snr_db": row["snr_db"]} for row in item.metrics["by_snr"]]
-        bars = styles.intervals([row["f1"] for row in rows], [row["f1_interval"] for row in rows])
-        curve = {"x": _snr_centres(rows), "y": _column(rows, "f1"), "error_y": bars, "name": item.name}
+        spread = styles.intervals([row["f1"] for row in rows], [row["f1_interval"] for row in rows])
+        curve = {"x": _snr_centres(rows), "y": _column(rows, "f1"), "error_y": spread, "name": item.name}
         drawn.add_trace(go.Scatter(**curve, **_look(number)))
         texts.append(f"{item.name}: F1 {_in_words(rows, 'f1', 'snr_db', 'dB')}")
-    return Plot(
-        "f1-snr",
-        "Detection against SNR",
-        f"F1 at the standard gate in each SNR bin. Bars: {_confidence(shown)} bootstrap intervals over the scenes.",
-        "; ".join(texts),
-        drawn,
+    caption = (
+        f"F1 at the standard gate in each SNR bin. Bars: {_confidence(shown)} bootstrap intervals over the scenes."
     )
+    return Plot("f1-snr", "Detection against SNR", caption, "; ".join(texts), drawn)
 
 
 def _confidence(shown: Sequence[Stored]) -> str:
@@ -110,13 +102,12 @@ def error_shares(shown: Sequence[Stored]) -> Plot:
     """Plot of the cumulative distribution of the position error over all true sources."""
     drawn = _distance_drawing(shown[0])
     for number, item in enumerate(shown):
-        rows = np.ones(item.evaluation.table.scene.shape, bool)
-        _add_shares(drawn, item, rows, item.name, number)
+        _add_shares(drawn, item, np.ones(item.evaluation.table.scene.shape, bool), item.name, number)
     return Plot(
         "error-cdf",
         "Sources located within a distance",
         "Share of the true sources with an estimate within the distance. Missed sources count as never located.",
-        "; ".join(_median_in_words(item) for item in shown),
+        "; ".join(f"{item.name}: {_median_in_words(item.metrics[_ERROR])}" for item in shown),
         drawn,
     )
 
@@ -154,9 +145,8 @@ def _add_shares(drawn: go.Figure, item: Stored, rows: np.ndarray, name: str, num
         drawn.add_trace(go.Scatter(x=errors, y=share, name=name, **look))
 
 
-def _median_in_words(item: Stored) -> str:
-    median = item.metrics[_ERROR]
-    return f"{item.name}: " + ("no pair" if median is None else f"half of the pairs are within {median:.3g} m")
+def _median_in_words(median: float | None) -> str:
+    return "no pair" if median is None else f"half of the pairs are within {median:.3g} m"
 
 
 def _ranges(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -200,10 +190,5 @@ def error_by_range(shown: Sequence[Stored]) -> Plot:
         drawn.add_trace(go.Scatter(**curve, **_look(number)))
         _add_bound(drawn, _ranges(rows), rows, item.name, number)
         texts.append(f"{item.name}, median in m: {_in_words(rows, _ERROR, 'range_m', 'm')}")
-    return Plot(
-        "error-range",
-        "Position error by range",
-        f"Median position error of pairs at each true range. Bars: quartiles{_with_bound(shown)}",
-        "; ".join(texts),
-        drawn,
-    )
+    caption = f"Median position error of pairs at each true range. Bars: quartiles{_with_bound(shown)}"
+    return Plot("error-range", "Position error by range", caption, "; ".join(texts), drawn)

@@ -24,17 +24,12 @@ _DIGITS = 12  # digits of a commit to show
 
 
 def write_report(options: ReportOptions, logger: logging.Logger) -> Path:
-    """Writes the report of a run and returns its path.
-
-    Raises:
-      ValueError: the folder is not a run folder, or a file in it or in the evaluations to compare with is invalid.
-    """
+    """Writes the report of a run and returns its path."""
     run = find_run(options.run_dir)
     if run.evaluation is None and options.compare_with:
         raise ValueError(f"--compare-with: expected an evaluation in {run.root} to compare, got none")
-    shown = (
-        [] if run.evaluation is None else read_evaluations("--compare-with", [run.evaluation, *options.compare_with])
-    )
+    folders = [] if run.evaluation is None else [run.evaluation, *options.compare_with]
+    shown = read_evaluations("--compare-with", folders) if folders else []
     sections = list(_sections(run, shown, options, logger))
     text = page(f"Report of {run.root.absolute().name}", list(_about(run, shown)), sections)
     with replacing(options.page) as temporary:
@@ -70,9 +65,5 @@ def _sections(
         yield surface(run.calibration)
     trained = [plot for folder in run.trainings for plot in training_plots(folder, folder.absolute().name)]
     yield Section("training", "Training", trained)
-    yield lineage(run, options.compare_with, _page_command(options))
-
-
-def _page_command(options: ReportOptions) -> str:
     others = ["--compare-with", *map(str, options.compare_with)] if options.compare_with else []
-    return command("report", [str(options.run_dir), *others])
+    yield lineage(run, options.compare_with, command("report", [str(options.run_dir), *others]))

@@ -91,23 +91,11 @@ def confusion(item: Stored) -> Plot:
         for row in zip(shares, counts, strict=True)
     ]
     drawn = styles.drawing("sources reported", "sources present", height=430)
-    drawn.add_trace(
-        go.Heatmap(
-            z=[styles.numbers(row) for row in shares],
-            x=list(map(str, range(counts.shape[1]))),
-            y=list(map(str, present)),
-            text=text,
-            texttemplate="%{text}",
-            hovertemplate="%{y} present, %{x} reported: %{text}<extra></extra>",
-            textfont={"color": styles.BLACK},
-            colorscale=["#F7FBFF", "#6BAED6"],  # light enough for the text
-            zmin=0,
-            zmax=1,
-            xgap=2,
-            ygap=2,
-            showscale=False,
-        )
-    )
+    hover = "%{y} present, %{x} reported: %{text}<extra></extra>"
+    labels = {"text": text, "texttemplate": "%{text}", "textfont": {"color": styles.BLACK}, "hovertemplate": hover}
+    colours = {"colorscale": ["#F7FBFF", "#6BAED6"], "zmin": 0, "zmax": 1, "showscale": False}  # light behind the text
+    x, y, z = list(map(str, range(counts.shape[1]))), list(map(str, present)), [styles.numbers(row) for row in shares]
+    drawn.add_trace(go.Heatmap(x=x, y=y, z=z, xgap=2, ygap=2, **labels, **colours))
     drawn.update_xaxes(type="category")
     drawn.update_yaxes(type="category", autorange="reversed")
     right = item.metrics["num_sources_accuracy"]

@@ -22,8 +22,8 @@ _SECTIONS = ("scenes", "standard", "strict", "by_snr", "by_range", "num_sources_
 class Stored:
     """A stored evaluation.
 
-    name: name of its curves. folder: its folder. metrics: content of metrics.json; None for a metric without a value.
-    evaluation: its scenes, matched. config: content of config.json, empty if there is none.
+    name: name of its curves. metrics: content of metrics.json; None for a metric without a value. evaluation: its
+    scenes, matched. config: content of config.json, empty if there is none.
     """
 
     name: str
@@ -54,15 +54,7 @@ class Stored:
 
 
 def read_evaluations(flag: str, folders: Sequence[Path]) -> list[Stored]:
-    """Reads evaluations and gives them distinct names.
-
-    Args:
-      flag: command-line option of the folders, for error messages.
-      folders: output folders of `python -m pipeline.evaluate`.
-
-    Raises:
-      ValueError: a folder does not hold a complete evaluation.
-    """
+    """Reads evaluations and gives them distinct names; `flag` is the option that names the folders, for messages."""
     for folder in folders:
         if not is_evaluation(folder):
             raise ValueError(
@@ -89,11 +81,7 @@ def _read(folder: Path, name: str) -> Stored:
 
 
 def _metrics_config(settings: dict[str, Any]) -> MetricsConfig:
-    """The settings of the metrics in metrics.json.
-
-    Raises:
-      ValueError: the settings are incomplete or invalid.
-    """
+    """The settings of the metrics in metrics.json."""
     try:
         gates = {name: Gate(**settings[name]) for name in ("standard_gate", "strict_gate")}
         edges = {name: tuple(settings[name]) for name in ("snr_edges_db", "range_edges_m")}

@@ -13,13 +13,7 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 
 
 def page(title: str, about: Sequence[str], sections: Sequence[Section]) -> str:
-    """The HTML text of a page.
-
-    Args:
-      title: title of the page.
-      about: paragraphs below the title.
-      sections: the sections; empty ones are left out.
-    """
+    """The HTML text of a page with paragraphs `about` below its title; empty sections are left out."""
     used = [section for section in sections if section.parts]
     links = "".join(f'<li><a href="#{section.name}">{html.escape(section.title)}</a></li>' for section in used)
     return f"""<!doctype html>
@@ -70,20 +64,16 @@ def _part(part: Part) -> str:
 
 def _figure(plot: Plot, head: str) -> str:
     """A plot as JSON for the script of the page. "<" is escaped, so that no text can end the script element."""
-    kind = "figure" if plot.still is None else "figure space"
-    alt = html.escape(f"{plot.title}. {plot.alt}.")
+    kind, still, alt = "figure", "", html.escape(f"{plot.title}. {plot.alt}.")
+    if plot.still is not None:
+        source = f"data:image/png;base64,{base64.b64encode(plot.still).decode()}"
+        kind, still = "figure space", f'<img class="still" alt="{alt}" src="{source}">\n'
     drawing = plot.drawing.to_json().replace("<", "\\u003c")
     return (
-        f'<figure class="part {kind}" id="{plot.name}">\n{head}{_still(plot, alt)}'
+        f'<figure class="part {kind}" id="{plot.name}">\n{head}{still}'
         f'<div class="plot" role="img" aria-label="{alt}"></div>\n'
         f'<script type="application/json">{drawing}</script>\n</figure>\n'
     )
-
-
-def _still(plot: Plot, alt: str) -> str:
-    if plot.still is None:
-        return ""
-    return f'<img class="still" alt="{alt}" src="data:image/png;base64,{base64.b64encode(plot.still).decode()}">\n'
 
 
 def _table(table: Table) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """A Plotly figure.
+    """A Plotly figure, as an element of the page with the id `name`.
 
-    name: id on the page. title: heading. caption: description. alt: text alternative with numbers.
-    drawing: a `plotly.graph_objects.Figure`. still: PNG image for printing and for browsers without WebGL.
+    alt: text alternative with numbers. drawing: a `plotly.graph_objects.Figure`. still: PNG image for printing and for
+    browsers without WebGL.
     """
 
     name: str

@@ -27,7 +27,8 @@ def _scene(evaluation: Evaluation, scenario: Scenario, scene: int) -> Plot:
     hits, true = int(evaluation.standard.hits[scene]), int(evaluation.truth.num_sources[scene])
     found = int(evaluation.found.num_sources[scene])
     summary = f"{hits} of {true} sources found, {found - hits} false"
-    ellipsoids = f" with {space.PROBABILITY:.0%} error ellipsoids" if _has_covariance(evaluation, scene) else ""
+    has_covariance = np.isfinite(evaluation.found.position_cov_m2[scene]).any()
+    ellipsoids = f" with {space.PROBABILITY:.0%} error ellipsoids" if has_covariance else ""
     return Plot(
         f"scene-{scene}",
         f"Scene {scene}, SNR {evaluation.snr_db[scene]:.0f} dB".replace("-", "\N{MINUS SIGN}"),
@@ -37,10 +38,6 @@ def _scene(evaluation: Evaluation, scenario: Scenario, scene: int) -> Plot:
         scene_drawing(evaluation, scenario, scene),
         png(plot_scene(evaluation, scenario, scene), dpi=100),
     )
-
-
-def _has_covariance(evaluation: Evaluation, scene: int) -> bool:
-    return bool(np.isfinite(evaluation.found.position_cov_m2[scene]).any())
 
 
 def scene_drawing(evaluation: Evaluation, scenario: Scenario, scene: int) -> go.Figure:
@@ -70,12 +67,11 @@ def scene_drawing(evaluation: Evaluation, scenario: Scenario, scene: int) -> go.
 
 def _points(places_m: np.ndarray, name: str, look: dict[str, object], score: np.ndarray | None = None) -> go.Scatter3d:
     """Markers at positions [n, 3] in metres, optionally with scores [n]."""
-    texts = [f"range {np.linalg.norm(place):.2f} m" for place in places_m]
-    if score is not None:
-        texts = [
-            f"{text}, score {value:.2f}" if np.isfinite(value) else text
-            for text, value in zip(texts, score, strict=True)
-        ]
+    scores = np.full(len(places_m), np.nan) if score is None else score
+    texts = [
+        f"range {np.linalg.norm(place):.2f} m" + (f", score {value:.2f}" if np.isfinite(value) else "")
+        for place, value in zip(places_m, scores, strict=True)
+    ]
     return go.Scatter3d(
         **space.xyz(places_m), name=name, mode="markers", marker=look, text=texts, hovertemplate=space.HOVER
     )

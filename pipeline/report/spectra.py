@@ -39,14 +39,7 @@ def _plots(evaluation: Evaluation, spectra: Spectra, scene: int) -> Iterator[Plo
 
 
 def spectrum_drawing(evaluation: Evaluation, spectra: Spectra, scene: int, over: str) -> go.Figure:
-    """A map of the spectrum over azimuth and elevation, or over azimuth and 1 / range.
-
-    Args:
-      evaluation: matched scenes.
-      spectra: spectra of the first scenes.
-      scene: index of the scene.
-      over: "elevation" or "range", the vertical axis.
-    """
+    """A map of the spectrum over azimuth and `over`: "elevation", or "range" on an axis of 1 / range."""
     volume = spectra.spectrum_db[scene].astype(float)
     by_range = over == "range"
     heights = volume.max(axis=1 if by_range else 2).T
@@ -81,12 +74,5 @@ def _points(sources: Sources, scene: int, by_range: bool, name: str, look: dict[
     used = sources.used[scene]
     y = 1.0 / sources.range_m[scene, used] if by_range else sources.elevation_deg[scene, used]
     texts = [f"{name}, {range_m:.2f} m" for range_m in sources.range_m[scene, used]]
-    return go.Scatter(
-        x=styles.numbers(sources.azimuth_deg[scene, used]),
-        y=styles.numbers(y),
-        name=name,
-        mode="markers",
-        marker=look,
-        text=texts,
-        hovertemplate="%{text}<extra></extra>",
-    )
+    shown = {"mode": "markers", "marker": look, "text": texts, "hovertemplate": "%{text}<extra></extra>"}
+    return go.Scatter(x=styles.numbers(sources.azimuth_deg[scene, used]), y=styles.numbers(y), name=name, **shown)

@@ -18,11 +18,7 @@ _PHASES = "Phase"  # a cyclic colour scale
 
 
 def surface(path: Path) -> Section:
-    """The section with three maps of a calibration file.
-
-    Raises:
-      ValueError: the file is not a calibration file, or does not describe its surface.
-    """
+    """The section with three maps of a calibration file."""
     described = read_calibration(path).about.get("surface", {})
     known = {field.name for field in dataclasses.fields(RISArray)}
     try:
@@ -38,26 +34,13 @@ def surface(path: Path) -> Section:
         ("phase", "Phase, rad", np.angle(response), {"colorscale": _PHASES, "cmin": -np.pi, "cmax": np.pi}),
         ("deviation", "Standard error", stored.element_response_std, {"colorscale": "Cividis", "cmin": 0}),
     )
-    return Section("surface", "Calibrated surface", [_plot(stored, array, *one, summary) for one in maps])
-
-
-def _plot(
-    stored: StoredCalibration,
-    array: RISArray,
-    name: str,
-    title: str,
-    values: np.ndarray,
-    look: dict[str, Any],
-    summary: str,
-) -> Plot:
-    what, alive = title.partition(",")[0], values[~stored.dead]
-    return Plot(
-        f"surface-{name}",
-        title,
-        f"{what} of the response of every element at its position. Crosses: dead elements; {summary}.",
-        f"from {alive.min():.2f} to {alive.max():.2f}; {summary}" if alive.size else summary,
-        _map(stored, array, values, look),
-    )
+    plots = []
+    for name, title, values, look in maps:
+        what, alive = title.partition(",")[0], values[~stored.dead]
+        caption = f"{what} of the response of every element at its position. Crosses: dead elements; {summary}."
+        alt = f"from {alive.min():.2f} to {alive.max():.2f}; {summary}" if alive.size else summary
+        plots.append(Plot(f"surface-{name}", title, caption, alt, _map(stored, array, values, look)))
+    return Section("surface", "Calibrated surface", plots)
 
 
 def _map(stored: StoredCalibration, array: RISArray, values: np.ndarray, look: dict[str, Any]) -> go.Figure:

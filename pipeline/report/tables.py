@@ -38,11 +38,6 @@ def _value(value: float | None, unit: str = "") -> str:
     return _UNKNOWN if value is None else f"{value:.3f}{unit}"
 
 
-def _calibration_error(metrics: Mapping[str, Any]) -> str:
-    found = metrics.get("calibration")
-    return _UNKNOWN if found is None else _value(found["expected_calibration_error"])
-
-
 _FIGURES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "F1": lambda metrics: _in_brackets(metrics["standard"], "f1"),
     "precision": lambda metrics: _in_brackets(metrics["standard"], "precision"),
@@ -50,7 +45,9 @@ _FIGURES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "F1, strict gate": lambda metrics: _in_brackets(metrics["strict"], "f1"),
     "position error, median": lambda metrics: _value(metrics["median_position_error_m"], " m"),
     "position error, root mean square": lambda metrics: _in_brackets(metrics, "rmse_xyz_m", " m"),
-    "calibration error of the score": _calibration_error,
+    "calibration error of the score": lambda metrics: _value(
+        (metrics.get("calibration") or {}).get("expected_calibration_error")
+    ),
     "correct number of sources": lambda metrics: _value(metrics["num_sources_accuracy"]),
     "scenes": lambda metrics: f"{metrics['scenes']}",
 }
@@ -61,16 +58,7 @@ def _differences(shown: Sequence[Stored]) -> Iterator[Table]:
     names = {"f1": "F1", "strict_f1": "F1, strict gate", "rmse_xyz_m": "position error, root mean square, m"}
     others = [(item.name, found) for item in shown[1:] if (found := shown[0].minus(item)) is not None]
     if others:
-        rows = [
-            [
-                title,
-                *(
-                    f"{d[key].difference:+.3f} [{d[key].interval[0]:+.3f}, {d[key].interval[1]:+.3f}]"
-                    for _, d in others
-                ),
-            ]
-            for key, title in names.items()
-        ]
+        rows = [[title, *(f"{found[key]:+.3f}" for _, found in others)] for key, title in names.items()]
         caption = f"{shown[0].name} minus another evaluation on the same scenes, with paired bootstrap intervals."
         yield Table("differences", "Differences", caption, ["", *(f"minus {name}" for name, _ in others)], rows)
 
@@ -106,13 +94,7 @@ def _learned(path: Path) -> Table:
 
 
 def lineage(run: RunFolder, compared: Sequence[Path], page_command: str) -> Section:
-    """The section with verdicts, deployed versions, stages and commands.
-
-    Args:
-      run: parts of the run.
-      compared: folders of the evaluations to compare with.
-      page_command: command that writes this report.
-    """
+    """The section with verdicts, deployed versions, stages and commands; `compared`: evaluations to compare with."""
     folders = (*run.manifests, *(folder for folder in compared if (folder / MANIFEST).is_file()))
     stages = _stages(folders)
     parts: list[Part] = [*verdicts(run), *_versions(run)]
@@ -149,21 +131,19 @@ def _stages(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _lineage(stages: Sequence[Mapping[str, Any]]) -> Table:
-    rows = [
-        [
-            manifest["fingerprint"]["stage"],
-            manifest["digest"][:_DIGITS],
-            manifest["finished"] or "not finished",
-            (manifest["git_commit"] or "unknown")[:_DIGITS],
-            ", ".join(f"{name} {digest[:_DIGITS]}" for name, digest in manifest["fingerprint"]["inputs"].items())
-            or _UNKNOWN,
-            ", ".join(f"{name} {one['sha256'][:_DIGITS]}" for name, one in (manifest["outputs"] or {}).items())
-            or _UNKNOWN,
-        ]
-        for manifest in stages
-    ]
+    rows = []
+    for manifest in stages:
+        inputs = manifest["fingerprint"]["inputs"]
+        outputs = {name: one["sha256"] for name, one in (manifest["outputs"] or {}).items()}
+        run, finished = manifest["digest"][:_DIGITS], manifest["finished"] or "not finished"
+        commit = (manifest["git_commit"] or "unknown")[:_DIGITS]
+        rows.append([manifest["fingerprint"]["stage"], run, finished, commit, _hashes(inputs), _hashes(outputs)])
     caption = "Every stage of this run with the hash of its options, inputs and code, and the hashes of all files."
     return Table("stages", "Stages", caption, ["stage", "run", "finished", "commit", "inputs", "outputs"], rows)
+
+
+def _hashes(digests: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {digest[:_DIGITS]}" for name, digest in digests.items()) or _UNKNOWN
 
 
 def command(stage: str, arguments: Sequence[str]) -> str:

@@ -15,12 +15,7 @@ _VALIDATION = {"val_f1": "F1 on validation scenes", "val_objective": "Objective 
 
 
 def training_plots(folder: Path, name: str) -> list[Plot]:
-    """Plots of F1, objective and losses of a training; an empty list if there are no event files.
-
-    Args:
-      folder: folder of the training.
-      name: name of the training in titles.
-    """
+    """Plots of F1, objective and losses of a training; an empty list if there are no event files."""
     curves = read_scalars(folder / TENSORBOARD)
     plots = [_one(name, key, title, curves[key]) for key, title in _VALIDATION.items() if key in curves]
     losses = {key: curve for key, curve in curves.items() if not key.startswith("val_")}

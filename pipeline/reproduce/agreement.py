@@ -2,13 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy import stats
 
 from pipeline.metrics.evaluation import Evaluation
-from pipeline.metrics.match_counts import MatchCounts, percentile_interval, resample_weights
+from pipeline.metrics.match_counts import percentile_interval, resample_weights
 from pipeline.reproduce.claims import Claim
 from pipeline.reproduce.pages import Quoted
 
@@ -28,15 +27,10 @@ class Measured:
 
 
 def measured(claim: Claim, evaluation: Evaluation, other: Evaluation | None = None) -> Measured:
-    """Computes the figure of a claim from an evaluation, or its paired difference to another evaluation.
+    """Computes the figure of a claim from an evaluation, or its paired difference to `other` on the same scenes.
 
     The interval of a share is at least as wide as Wilson's score interval for the number of sources, because the
     bootstrap interval of a share near 1 has no width.
-
-    Args:
-      claim: names the figure and the SNR range.
-      evaluation: evaluation of the claim's estimator.
-      other: evaluation of the estimator to subtract, on the same scenes; None if the claim is not a difference.
     """
     low, high = claim.snr_db or (-math.inf, math.inf)
     kept = (evaluation.snr_db >= low) & (evaluation.snr_db < high)
@@ -58,8 +52,7 @@ def _figure(claim: Claim, evaluation: Evaluation, kept: np.ndarray, weights: np.
     if claim.figure == "median_error_m":
         return _median_error(evaluation, kept, weights)
     counts = evaluation.standard.select(kept)
-    statistic: Callable[[MatchCounts], np.ndarray] = lambda sums: getattr(sums, claim.figure)  # noqa: E731
-    return float(statistic(counts.total())), statistic(counts.resampled(weights))
+    return float(getattr(counts.total(), claim.figure)), getattr(counts.resampled(weights), claim.figure)
 
 
 def _median_error(evaluation: Evaluation, kept: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
@@ -84,13 +77,10 @@ def wilson_interval(share: float, count: float) -> tuple[float, float]:
 def tolerance(quoted: Quoted, found: Measured, share_of_scenes: float) -> float:
     """Largest accepted difference: root sum of squares of the half-widths at 99 %, plus the rounding.
 
-    Args:
-      quoted: the quoted figure. Its half-width is that of its interval. Without an interval, it is that of the measured
-        figure, scaled to the quoted number of scenes.
-      found: the measured figure. Its half-width is taken on the side of the quoted value. It is at least the quoted
-        half-width scaled to the measured number of scenes: a paired difference that is zero in all of a few scenes has
-        an interval without width.
-      share_of_scenes: measured number of scenes divided by the quoted one.
+    The quoted half-width is that of the quoted interval, or else that of the measured figure, scaled to the quoted
+    number of scenes. The measured half-width is taken on the side of the quoted value. It is at least the quoted
+    half-width scaled to the measured number of scenes: a paired difference that is zero in all of a few scenes has an
+    interval without width.
     """
     side = found.high - found.value if quoted.value > found.value else found.value - found.low
     if quoted.interval is None:

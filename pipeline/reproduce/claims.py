@@ -9,6 +9,7 @@ import pydantic
 from typing_extensions import TypedDict
 
 from models.checked import Ascending, AtLeast1, checked, from_json, read_toml
+from models.shipped import shipped_path
 from pipeline.reproduce.names import FOLDER
 from pipeline.reproduce.pages import Quoted, figure_after, figures, table_cells
 from tfds_shards.simulator import CONFIGS
@@ -43,10 +44,9 @@ class _Recipe:
 class Claim:
     """One figure of a page.
 
-    table: name of its file. where: row and column, or the text before it. quoted: the figure as printed. estimator:
-    "ours", "untrained", or options of `ris-mvdr evaluate`. config: data set. scenes: number of test scenes, the first
-    ones. figure: name of the metric. minus: estimator whose figure on the same scenes is subtracted. snr_db: SNR of the
-    scenes used, from low to below high, in dB.
+    table: name of its file. where: row and column, or the text before it. estimator: "ours", "untrained", or options of
+    `ris-mvdr evaluate`. scenes: number of test scenes, the first ones. figure: name of the metric. minus: estimator
+    whose figure on the same scenes is subtracted. snr_db: SNR of the scenes used, from low to below high, in dB.
     """
 
     table: str
@@ -61,21 +61,15 @@ class Claim:
 
 
 def read_claims(name: str, folder: Path = FOLDER, root: Path | None = None) -> list[Claim]:
-    """Reads all claims of a table.
+    """Reads all claims of a table, the file docs/tables/NAME.toml, and its page, whose path is relative to `root`.
 
-    Args:
-      name: name of the file docs/tables/NAME.toml.
-      folder: folder of the file.
-      root: folder that the path of the page is relative to; None for the pages of the package.
-
-    Raises:
-      ValueError: file and page do not match; one line with the file and the field.
-      OSError: the page is missing.
+    A ValueError, if file and page do not match, is one line with the file and the field.
     """
     path = folder / f"{name}.toml"
     tables = read_toml(path, _File)
+    page = shipped_path(tables["page"]) if root is None else root / tables["page"]
     try:
-        return list(_claims(name, tables, (root / tables["page"]).read_text(encoding="utf-8")))
+        return list(_claims(name, tables, page.read_text(encoding="utf-8")))
     except KeyError as error:
         raise ValueError(f"{path}: expected a value for {error}, got none") from None
     except ValueError as error:

@@ -9,10 +9,7 @@ _FIGURE = re.compile(rf"({_NUMBER})(?: \[({_NUMBER}), ({_NUMBER})\])?")
 
 @dataclasses.dataclass(frozen=True)
 class Quoted:
-    """A figure on a page.
-
-    value: the number. interval: its 95 % interval, or None. rounding: half a unit of the last printed digit.
-    """
+    """A figure on a page with its 95 % interval, or None. rounding: half a unit of the last printed digit."""
 
     value: float
     interval: tuple[float, float] | None
@@ -32,15 +29,7 @@ def _quoted(match: re.Match[str]) -> Quoted:
 
 
 def table_cells(page: str, header: str) -> dict[tuple[str, str], str]:
-    """Cells of a Markdown table by row name and column name.
-
-    Args:
-      page: text of the page.
-      header: beginning of the header line of the table.
-
-    Raises:
-      ValueError: there is not exactly one such table.
-    """
+    """Cells of the one Markdown table whose header line begins with `header`, by row name and column name."""
     lines = page.splitlines()
     begins = "".join(("| ", header.strip(" |"))) if header.strip() == header else f"|{header}"
     starts = [number for number, line in enumerate(lines) if line.startswith(begins)]
@@ -61,11 +50,7 @@ def _split(line: str) -> list[str]:
 
 
 def figure_after(page: str, text: str) -> Quoted:
-    """The figure that follows a text; line breaks in the page do not matter.
-
-    Raises:
-      ValueError: the text does not occur exactly once, or no figure follows it directly.
-    """
+    """The figure that follows a text, which occurs once; line breaks in the page do not matter."""
     flat, wanted = " ".join(page.split()), " ".join(text.split()) + " "
     if flat.count(wanted) != 1:
         raise ValueError(f"after: expected the text {text!r} once, got it {flat.count(wanted)} times")

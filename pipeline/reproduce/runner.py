@@ -70,15 +70,10 @@ def needed(claims: Sequence[Claim], quick: bool) -> list[Needed]:
 
 @functools.lru_cache(maxsize=1)
 def make(estimator: str, scenario: Scenario) -> Estimator:
-    """Creates an estimator.
+    """Creates an estimator for the installation of the scenes.
 
-    Args:
-      estimator: name of an estimator of `benchmark`, or options of `evaluate`, in which WEIGHTS stands for the path of
-        the pretrained weights.
-      scenario: installation of the scenes.
-
-    Raises:
-      ValueError: the options are not options of `evaluate`.
+    It is named as in `benchmark`, or by options of `evaluate`, in which WEIGHTS stands for the path of the pretrained
+    weights.
     """
     if not estimator.startswith("--"):
         return EstimatorCache(WEIGHTS).get(estimator, Cell("", SceneConfig("", scenario), scenario))
@@ -141,20 +136,11 @@ def line(row: Mapping[str, Any]) -> str:
 def expected_fingerprint(options: ReproduceOptions) -> Fingerprint:
     """Fingerprint of the outputs of the estimators; the quoted figures are not part of it."""
     inputs = {"the weights": Input(output_digest(WEIGHTS), WEIGHTS)}
-    left_out = ("output_dir", "list_tables")
-    return fingerprint("reproduce", options, inputs, left_out=left_out)
+    return fingerprint("reproduce", options, inputs, left_out=("output_dir", "list_tables"))
 
 
 def reproduce(options: ReproduceOptions, logger: logging.Logger) -> bool:
-    """Measures the missing figures and compares all of them with the quoted ones.
-
-    Returns:
-      Whether all figures agree.
-
-    Raises:
-      Differs: the folder holds another reproduction.
-      ValueError, OSError: a table and its page do not match.
-    """
+    """Measures the missing figures and compares all of them with the quoted ones; returns whether all agree."""
     chosen = names() if options.table == "all" else [options.table]
     claims = [claim for name in chosen for claim in read_claims(name)]
     if options.quick:

@@ -14,20 +14,15 @@ from pipeline.tune.training import Trained
 
 
 def set_weights(options: InferenceOptions) -> LocalizerWeights:
-    """The weights of the study with the settings of a trial, for the installation they were trained for.
-
-    Raises:
-      ValueError: the weights are missing.
-    """
+    """The weights of the study with the settings of a trial, for the installation they were trained for."""
     if options.initial is None:
         return LocalizerWeights(Backbone(config=options.backbone))
     return with_settings(load_weights(options.initial), vars(options.backbone.refinement))
 
 
 def evaluate_trial(options: InferenceOptions, batches: Batches, heartbeat: Heartbeat) -> Trained:
-    """Scores the weights; the result is that of `train_trial` with no epochs.
-
-    The surrogate is MVDR-final on the few scenes of `batches`.
+    """Scores the weights by MVDR-final on the few scenes of `batches`; the result is that of `train_trial` with no
+    epochs.
     """
     keras.utils.set_random_seed(options.seed)
     weights = moved_to(set_weights(options), common_scenario(options.config))

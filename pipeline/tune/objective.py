@@ -26,12 +26,9 @@ class ObjectiveScorer:
         self._last: Localizer | None = None
 
     def __call__(self, localizer: Localizer, batches: Iterable[Mapping[str, Any]], heartbeat: Heartbeat) -> Scored:
-        """Scores the localizer with its current weights.
+        """Scores the localizer with its current weights on batches of one size, except the last.
 
-        Args:
-          localizer: the one to score.
-          batches: scenes with the true sources, in batches of one size except the last.
-          heartbeat: called before each batch.
+        `heartbeat` is called before each batch.
         """
         scored = self._with_weights_of(localizer)
         ends: list[tuple[float, int]] = []

@@ -1,7 +1,7 @@
 """Options of `ris-mvdr tune`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 
@@ -124,27 +124,13 @@ class TuneOptions(ScenesOptions):
             from models.artifacts import load_weights  # heavy, and only for given weights
 
             backbone = load_weights(self.initial).backbone.config
+        common: dict[str, Any] = {name: getattr(self, name) for name in ("data_dir", "seed", "initial")}
+        common |= {"run_dir": self.run_dir / "trainings", "config": (self.config,), "backbone": backbone}
         if self.knobs == "inference":
-            return InferenceOptions(
-                run_dir=self.run_dir / "trainings",
-                data_dir=self.data_dir,
-                config=(self.config,),
-                seed=self.seed,
-                initial=self.initial,
-                backbone=backbone,
-                localizer=LocalizerConfig(multipath=self.multipath),
-            )
+            return InferenceOptions(**common, localizer=LocalizerConfig(multipath=self.multipath))
         return TrainOptions(
-            run_dir=self.run_dir / "trainings",
-            data_dir=self.data_dir,
-            config=(self.config,),
-            epochs=self.epochs,
-            steps_per_epoch=self.steps_per_epoch,
-            batch_size=self.batch_size,
+            **common,
+            **{name: getattr(self, name) for name in ("epochs", "steps_per_epoch", "batch_size", "multipath")},
             validation_scenes=self.final_scenes,
-            seed=self.seed,
-            initial=self.initial,
             hyperparameters=self.run_dir / "best.json",  # so --backbone.* apply to --initial
-            backbone=backbone,
-            multipath=self.multipath,
         )

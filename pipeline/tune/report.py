@@ -47,11 +47,8 @@ def _by_trial(done: _Done, surrogate: bool) -> str:
 
 def _against(done: _Done) -> str:
     figure, axes = _new(5.0, 4.0)
-    axes.plot(
-        [row.outcome.surrogate for row in done if row.outcome],
-        [row.outcome.objective for row in done if row.outcome],
-        "o",
-    )
+    outcomes = [row.outcome for row in done if row.outcome]
+    axes.plot([each.surrogate for each in outcomes], [each.objective for each in outcomes], "o")
     axes.set(xlabel="surrogate", ylabel="MVDR-final objective")
     return _svg(figure)
 
@@ -114,14 +111,9 @@ def _table(done: Sequence[Row]) -> str:
 def write_report(
     path: Path, title: str, verdicts: Sequence[str], stage1: Sequence[Row], stage2: Sequence[Row], space: Space
 ) -> None:
-    """Writes the report.
+    """Writes the report of the trials so far.
 
-    Args:
-      path: of the HTML file.
-      title: name of the study.
-      verdicts: sentences at the top: the gate, the best trial, where --force was used.
-      stage1, stage2: the trials so far.
-      space: what was searched.
+    verdicts: sentences at the top: the gate, the best trial, where --force was used. space: what was searched.
     """
     parts = [f"<h1>{html.escape(title)}</h1>", *(f"<p>{html.escape(line)}</p>" for line in verdicts)]
     for name, found, surrogate in (("Stage 1: surrogate", stage1, True), ("Stage 2: MVDR-final", stage2, False)):

@@ -36,9 +36,7 @@ class Row:
 def rows(oracle: kt.Oracle, trials: Trials, scenes: int, seeds: int = 1) -> list[Row]:
     """The trials that ended, in the order of their creation."""
     found = []
-    for trial_id in oracle.start_order:
-        if trial_id not in oracle.end_order:
-            continue
+    for trial_id in (each for each in oracle.start_order if each in oracle.end_order):
         trial = oracle.trials[trial_id]
         values, epochs = own_values(trial.hyperparameters.values), trial.hyperparameters.values.get("tuner/epochs")
         completed = trial.status == TrialStatus.COMPLETED
@@ -119,7 +117,6 @@ def importances(found: Sequence[Row]) -> dict[str, float]:
     inputs = np.array([[float(row.values[name]) for name in names] for row in done])
     scores = np.array([row.outcome.surrogate for row in done if row.outcome is not None])
     forest = RandomForestRegressor(n_estimators=200, random_state=0).fit(inputs, scores)
-    lost = permutation_importance(forest, inputs, scores, n_repeats=20, random_state=0).importances_mean
-    lost = np.maximum(lost, 0.0)
+    lost = permutation_importance(forest, inputs, scores, n_repeats=20, random_state=0).importances_mean.clip(0.0)
     shares = lost / max(lost.sum(), 1e-12)
     return dict(sorted(zip(names, shares.tolist(), strict=True), key=lambda item: -item[1]))

@@ -29,14 +29,8 @@ def _mean_resampled(trainings: Trainings, weights: np.ndarray) -> np.ndarray:
 def seed_noise(objectives: np.ndarray, candidates: int, resamples: int, seed: int) -> np.ndarray:
     """Draws the effect of the seeds on the mean objective of a candidate: [candidates, resamples].
 
-    The variance within candidates is pooled. It is known from few trainings only, so each resample draws it from its
-    chi-square distribution.
-
-    Args:
-      objectives: of C candidates with S trainings each, [C, S]; with one seed the variance is unknown and all draws
-        are 0.
-      candidates: number of draws per resample, all with the same variance.
-      resamples, seed: number and seed of the resamples.
+    The variance within the C candidates of `objectives` [C, S], with S trainings each, is pooled. It is known from few
+    trainings only, so each resample draws it from its chi-square distribution. With one seed all draws are 0.
     """
     count, seeds = objectives.shape
     if seeds == 1:
@@ -51,9 +45,8 @@ def seed_noise(objectives: np.ndarray, candidates: int, resamples: int, seed: in
 class Separation:
     """The spread of the candidates' objectives, and the spread that scenes and seeds alone would cause.
 
-    spread: standard deviation of the objective over the candidates.
-    noise: upper quantile of the spread of candidates that are equally good.
-    candidates, seeds: number of candidates, and of trainings of each.
+    spread: standard deviation over the candidates. noise: upper quantile of the spread of equally good candidates.
+    seeds: number of trainings of each.
     """
 
     spread: float
@@ -83,13 +76,6 @@ def separation(
     Every resample holds the same scenes for all candidates. J_c is the mean objective of candidate c over its seeds,
     J_c* that of a resample, and e_c a draw of `seed_noise`. Then spread = sd_c(J_c). The spread of equally good
     candidates is sd_c(J_c* - J_c + e_c), and noise is its quantile at `confidence`.
-
-    Args:
-      candidates: two or more, scored on the same scenes, with the same number of trainings.
-      resamples, confidence, seed: of the bootstrap.
-
-    Raises:
-      ValueError: fewer than two candidates, or different scenes.
     """
     every = [tally for trainings in candidates for tally in trainings]
     if len(candidates) < 2 or any(not np.array_equal(tally.true, every[0].true) for tally in every):
@@ -114,13 +100,8 @@ def best_minus_defaults(
 ) -> Difference:
     """The objective of a candidate minus that of the defaults, means over seeds, with an interval for scenes and seeds.
 
-    Args:
-      best, defaults: scored on the same scenes, with the same number of trainings.
-      others: objectives of the trainings of further candidates; they improve the estimate of the seeds' variance.
-      resamples, confidence, seed: of the bootstrap.
-
-    Raises:
-      ValueError: different scenes.
+    Both are scored on the same scenes, with the same number of trainings. `others`, the objectives of the trainings of
+    further candidates, improve the estimate of the seeds' variance.
     """
     if any(not np.array_equal(tally.true, best[0].true) for tally in (*best, *defaults)):
         raise ValueError("best minus defaults: expected both on the same scenes")

@@ -25,11 +25,7 @@ from pipeline.tune.options import InferenceOptions
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Numbers from low to high, ends included; integers if the option is an integer.
-
-    Raises:
-      ValueError: low is not below high, or not positive on a log scale.
-    """
+    """Numbers from low to high, ends included; integers if the option is an integer."""
 
     low: float
     high: float
@@ -44,11 +40,7 @@ class Range:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One of several values.
-
-    Raises:
-      ValueError: fewer than two different values.
-    """
+    """One of several values, at least two of them different."""
 
     values: tuple[float, ...]
 
@@ -91,11 +83,7 @@ INFERENCE_SPACE: Space = {
 
 
 def searched(space: Space, base: TrainOptions | InferenceOptions) -> dict[str, Range | Choice]:
-    """The part of a space that can change; with --initial, the shapes of the weights cannot.
-
-    Raises:
-      ValueError: an unknown option, limits that the option does not accept, or a training option in an inference study.
-    """
+    """The part of a space that can change; with --initial, the shapes of the weights cannot."""
     free = {name: domain for name, domain in space.items() if base.initial is None or name not in SHAPE}
     if isinstance(base, InferenceOptions):
         for name in free:
@@ -129,13 +117,9 @@ def hyperparameters(space: Space, base: TrainOptions | InferenceOptions) -> kt.H
 
 
 def read_space(path: Path) -> dict[str, Range | Choice]:
-    """Reads a space from a JSON file.
+    """Reads a space from a JSON file of options and their domains.
 
-    Each entry is an option and its domain: {"learning_rate": {"low": 1e-4, "high": 1e-3, "log": true}} or
-    {"backbone.width": {"values": [8, 16]}}.
-
-    Raises:
-      ValueError: the file is missing or is not JSON, or a domain is invalid.
+    For example {"learning_rate": {"low": 1e-4, "high": 1e-3, "log": true}} or {"backbone.width": {"values": [8, 16]}}.
     """
     try:
         given: dict[str, Any] = read_json(path, dict[str, Any])

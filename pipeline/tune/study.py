@@ -31,15 +31,9 @@ _FREE_TO_CHANGE = ("force", "learnability", "data_dir", "run_dir", "lease_s", "t
 
 
 class Study:
-    """Runs, or resumes, the study in options.run_dir.
+    """Runs, or resumes, the study in options.run_dir. The logger receives one line per trial and the results.
 
-    Args:
-      options: of the study.
-      logger: receives one line per trial and the results.
-
-    Raises:
-      GateClosed: no valid learnability verdict, and no --force.
-      ValueError: invalid options, or the folder holds a study with other options.
+    GateClosed without a valid learnability verdict or --force; ValueError if the folder holds another study.
     """
 
     def __init__(self, options: TuneOptions, logger: logging.Logger) -> None:
@@ -56,15 +50,12 @@ class Study:
 
     def _require_scenes(self) -> None:
         options, sizes = self.options, scene_set(self.options.config).sizes
-        wanted = {
-            "--final-scenes and --surrogate-scenes together": (
-                "validation",
-                options.final_scenes + options.surrogate_scenes,
-            ),
-            "--probe-scenes": ("validation", options.probe_scenes),
-            "--test-scenes": ("test", options.test_scenes),
-        }
-        for name, (split, count) in wanted.items():
+        together = options.final_scenes + options.surrogate_scenes
+        for name, split, count in (
+            ("--final-scenes and --surrogate-scenes together", "validation", together),
+            ("--probe-scenes", "validation", options.probe_scenes),
+            ("--test-scenes", "test", options.test_scenes),
+        ):
             if count > sizes[split]:
                 raise ValueError(f"{name}: expected at most {sizes[split]}, the {split} scenes there are, got {count}")
 
@@ -92,25 +83,13 @@ class Study:
         self.notes.append(line)
 
     def run(self) -> None:
-        """Runs both stages.
-
-        Raises:
-          GateClosed: noise alone explains how the candidates of Stage 2 differ, and no --force.
-        """
+        """Runs both stages; GateClosed if noise alone explains how the candidates of Stage 2 differ, and no --force."""
         options = self.options
-        stage1 = search_oracle(
-            options.search,
-            kt.Objective(SURROGATE, "min"),
-            self.parameters,
-            options.trials,
-            options.epochs,
-            options.seed,
-        )
+        surrogate, mvdr_final = (kt.Objective(name, "min") for name in (SURROGATE, MVDR_FINAL))
+        stage1 = search_oracle(options.search, surrogate, self.parameters, options.trials, options.epochs, options.seed)
         self._search(stage1, options.stage1, options.probe_scenes, 1, options.trials)
         candidates = best_values(stage1, options.top)
-        stage2 = RerankOracle(
-            ends_first(candidates), kt.Objective(MVDR_FINAL, "min"), self.parameters, self._should_stop
-        )
+        stage2 = RerankOracle(ends_first(candidates), mvdr_final, self.parameters, self._should_stop)
         if _PORT in os.environ:  # a late worker may still call the oracle of Stage 1
             os.environ[_PORT] = str(int(os.environ[_PORT]) + 1)
         self._search(stage2, options.stage2, options.final_scenes, options.trainings, options.top)
@@ -182,18 +161,14 @@ class Study:
             "objective_minus_defaults": against,
             "options": self._record(best.values),
         }
-        if against is not None and against.difference <= 0:
-            (options.run_dir / "best_trial.json").unlink(missing_ok=True)
-            write_json(options.run_dir / "best.json", record)
-            return
-        (options.run_dir / "best.json").unlink(missing_ok=True)
-        write_json(options.run_dir / "best_trial.json", record)
-        reason = (
-            "the best trial was not compared with the defaults (--test-scenes 0)"
-            if against is None
-            else "the best trial is worse than the defaults on the test scenes"
-        )
-        self.note(f"no best.json: {reason}; see best_trial.json")
+        written, outdated = options.run_dir / "best.json", options.run_dir / "best_trial.json"
+        if against is None or against.difference > 0:
+            written, outdated = outdated, written
+            worse = "is worse than the defaults on the test scenes"
+            reason = "was not compared with the defaults (--test-scenes 0)" if against is None else worse
+            self.note(f"no best.json: the best trial {reason}; see best_trial.json")
+        outdated.unlink(missing_ok=True)
+        write_json(written, record)
 
     def _record(self, values: dict[str, Any]) -> dict[str, Any]:
         """All options of the best trial; for inference also writes the weights, which hold a part of the settings."""
@@ -219,18 +194,12 @@ class Study:
                 )
         others = [[outcome.objective for outcome in row.outcomes] for row in done if row is not best]
         difference = best_minus_defaults(found[0], found[1], others)
-        low, high = difference.interval
-        self.note(f"best trial minus defaults: objective {difference.difference:+.4f} [{low:+.4f}, {high:+.4f}]")
+        self.note(f"best trial minus defaults: objective {difference:+.4f}")
         return difference
 
 
 def tune(options: TuneOptions, logger: logging.Logger) -> None:
-    """Runs, or resumes, the study in options.run_dir.
-
-    Raises:
-      Busy: another process works in the folder.
-      GateClosed, ValueError: see `Study`.
-    """
+    """Runs, or resumes, the study in options.run_dir; Busy if another process works in the folder, and as `Study`."""
     tf.config.experimental.enable_op_determinism()  # a resumed study ends with the same results
     with contextlib.nullcontext() if is_worker() else folder_lock(options.run_dir):
         study = Study(options, logger)

@@ -46,16 +46,11 @@ def _near(atoms: Atoms, batch: Mapping[str, tf.Tensor], view: FieldOfView) -> tf
 
 
 def surrogate_terms(localizer: Localizer, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """The terms of the surrogate for every scene.
+    """The terms of the surrogate for every scene; of the backbone only the grid stages and the start network are used.
 
-    Args:
-      localizer: only the grid stages and the start network of its backbone are used.
-      batch: B scenes with the true sources.
-
-    Returns:
-      stein: log(1 + Stein loss), [B] float32. misalignment: subspace alignment loss, [B] float32.
-      near: True where an atom lies inside the gate around a source, [B, K_max, A] bool.
-      found, sources: number of atoms and of true sources, [B] float32.
+    stein: log(1 + Stein loss), [B] float32. misalignment: subspace alignment loss, [B] float32. near: True where an
+    atom lies inside the gate around a source, [B, K_max, A] bool. found, sources: numbers of atoms and of true sources,
+    [B] float32.
     """
     backbone = localizer.backbone
     observation = localizer.observe(*(batch[name] for name in ("snapshots", "ris_codes", "channel", "snr_db")))
@@ -85,12 +80,7 @@ def stage_1_scenes(data_dir: Path, config: str, skip: int, take: int) -> Batches
 
 
 class Surrogate:
-    """Computes the surrogate of a localizer with its current weights, lower is better.
-
-    Args:
-      localizer: the one to score.
-      batches: the scenes.
-    """
+    """Computes the surrogate of a localizer with its current weights, lower is better."""
 
     def __init__(self, localizer: Localizer, batches: Batches) -> None:
         self.batches = batches

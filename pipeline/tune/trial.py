@@ -20,7 +20,7 @@ from pipeline.common.artifacts import Busy, folder_lock
 from pipeline.common.hyperparameters import flattened, replaced
 from pipeline.common.records import plain, replacing, write_json
 from pipeline.fitting.validation import BATCH
-from pipeline.metrics.match_counts import MatchCounts
+from pipeline.metrics.match_counts import COUNTS, MatchCounts
 from pipeline.scenes.reading import load_scenes
 from pipeline.train.options import TrainOptions
 from pipeline.tune.inference import evaluate_trial
@@ -31,7 +31,6 @@ from pipeline.tune.training import Trained, train_trial
 
 TUNER_KEYS = "tuner/"
 _SCORES = ("surrogate", "objective", "f1", "rmse_xyz_m")
-_COUNTS = ("true", "found", "hits", "pairs", "squared_error_m2")
 
 
 def own_values(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,11 +46,9 @@ def own_values(values: Mapping[str, Any]) -> dict[str, Any]:
 class Outcome:
     """The result of a trial.
 
-    surrogate: of the best epoch, lower is better.
-    objective, f1, rmse_xyz_m: MVDR-final on the first `scenes` validation scenes.
-    best_epoch, epochs: the epoch whose weights were scored, and how many were trained.
-    seconds: total duration.
-    surrogate_ms, objective_ms: CPU time per scene without tracing; None if only one call was made, which includes it.
+    surrogate: of the best epoch, lower is better. objective, f1, rmse_xyz_m: MVDR-final on the first `scenes`
+    validation scenes. best_epoch, epochs: the epoch whose weights were scored, and how many were trained. surrogate_ms,
+    objective_ms: CPU time per scene without tracing; None if only one call was made, which includes it.
     """
 
     surrogate: float
@@ -79,10 +76,7 @@ Base = TrainOptions | InferenceOptions
 class Trials:
     """Runs the trials of one study; every training has a folder named after its values and its seed.
 
-    Args:
-      base: the options that the values change; its run_dir holds the folders.
-      batches: scenes of the surrogate, which scores the epochs of a training, or given weights.
-      patience: see `train_trial`.
+    The values change the options `base`, whose run_dir holds the folders. `batches` are the scenes of the surrogate.
     """
 
     def __init__(self, base: Base, batches: Batches, patience: int) -> None:
@@ -117,17 +111,9 @@ class Trials:
         heartbeat: Heartbeat = lambda: None,
         nth: int = 0,
     ) -> Outcome:
-        """Trains and scores MVDR-final, unless the outcome is on disk.
+        """Trains for `epochs`, by default all, and scores MVDR-final on the first `scenes`; results on disk are reused.
 
-        Args:
-          values: of the trial.
-          scenes: how many validation scenes are scored, the first ones.
-          epochs: after which the training ends; all of them if left out.
-          heartbeat: called while the work goes on.
-          nth: which training of the trial.
-
-        Raises:
-          NotFinite: the training diverged.
+        `nth` tells the trainings of a trial apart. NotFinite if the training diverged.
         """
         options = self.options(values, nth)
         epochs = options.epochs if epochs is None else epochs
@@ -193,14 +179,14 @@ class Trials:
 
 def _write_tally(path: Path, tally: MatchCounts) -> None:
     with replacing(path) as temporary:
-        np.savez(temporary, max_error_m=tally.max_error_m, **{name: getattr(tally, name) for name in _COUNTS})
+        np.savez(temporary, max_error_m=tally.max_error_m, **{name: getattr(tally, name) for name in COUNTS})
 
 
 def _read_tally(path: Path) -> MatchCounts | None:
     """None if the file is missing or damaged."""
     try:
         with np.load(path) as stored:
-            counts = {name: stored[name] for name in _COUNTS}
+            counts = {name: stored[name] for name in COUNTS}
             return MatchCounts(max_error_m=float(stored["max_error_m"]), **counts)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
