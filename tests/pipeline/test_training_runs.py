@@ -258,7 +258,7 @@ def test_weights_to_start_from_must_be_there(tiny_scenes: Path, tmp_path: Path, 
     [
         (["--seed", "2"], "--seed was 1, now 2"),
         (["--losses.stein", "0.5"], f"--losses.stein was {LossConfig().stein}, now 0.5"),
-        (["--config", SCENE_SETS[0]], f'--config is ["{SCENE_SETS[0]}", "{SCENE_SETS[1]}"] there, ["{SCENE_SETS[0]}"]'),
+        (["--config", SCENE_SETS[0]], f'--config was ["{SCENE_SETS[0]}", "{SCENE_SETS[1]}"], now ["{SCENE_SETS[0]}"]'),
     ],
 )
 def test_a_run_of_other_options_is_neither_resumed_nor_rewritten(

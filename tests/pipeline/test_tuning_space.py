@@ -69,7 +69,12 @@ OTHER: dict[str, Any] = {
 def inference(eagerly: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Trials:
     """Untrained weights."""
     options = InferenceOptions(
-        *(tmp_path_factory.mktemp("trainings"), tiny_scenes, SCENE_SETS[:1], 1, None, BASE),
+        run_dir=tmp_path_factory.mktemp("trainings"),
+        data_dir=tiny_scenes,
+        config=SCENE_SETS[:1],
+        seed=1,
+        initial=None,
+        backbone=BASE,
         localizer=LocalizerConfig(multipath=MultipathConfig(rounds=1)),
     )
     return Trials(options, stage_1_scenes(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
@@ -79,7 +84,9 @@ def inference(eagerly: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPat
 def trials(eagerly: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Trials:
     """Of two steps each."""
     options = TrainOptions(
-        *(tmp_path_factory.mktemp("trainings"), tiny_scenes, SCENE_SETS[:1]),
+        run_dir=tmp_path_factory.mktemp("trainings"),
+        data_dir=tiny_scenes,
+        config=SCENE_SETS[:1],
         epochs=1,
         steps_per_epoch=2,
         batch_size=4,
@@ -180,7 +187,11 @@ def test_a_study_of_inference_trains_nothing_and_its_best_goes_to_export(
         '{"backbone.refinement.steps": {"values": [3, 4]}, "localizer.decision.min_score": {"low": 0.3, "high": 0.39}}'
     )
     options = TuneOptions(
-        *(tmp_path, None, True, "small", tiny_scenes, SCENE_SETS[0]),
+        run_dir=tmp_path,
+        force=True,
+        name="small",
+        data_dir=tiny_scenes,
+        config=SCENE_SETS[0],
         knobs="inference",
         space=space,
         trials=2,
