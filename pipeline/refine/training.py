@@ -40,11 +40,7 @@ _GRID_ONLY = {"steps": 0, "settling_steps": 0, "additions": 0}
 
 
 def prepare(options: RefineOptions) -> tuple[Localizer, RefinerTraining]:
-    """Sets all seeds; returns the localizer at the start of the training and the compiled model of its refiner.
-
-    Raises:
-      ValueError, OSError: the sets have different scenarios, or there is no backbone.
-    """
+    """Sets all seeds; returns the localizer at the start of the training and the compiled model of its refiner."""
     keras.utils.set_random_seed(options.seed)
     weights = moved_to(load_weights(options.weights), common_scenario(options.config))
     if options.grid_only:
@@ -57,12 +53,7 @@ def prepare(options: RefineOptions) -> tuple[Localizer, RefinerTraining]:
 
 
 class Validation:
-    """Validates the sources read from the heat map and sets the refiner's min_presence to the level of highest F1.
-
-    Args:
-      localizer: with the refiner.
-      options: name the validation scenes.
-    """
+    """Validates the sources read from the heat map and sets the refiner's min_presence to the level of highest F1."""
 
     def __init__(self, localizer: Localizer, options: RefineOptions) -> None:
         assert localizer.refiner is not None
@@ -119,14 +110,8 @@ class Validation:
         batch = next(iter(load_scenes(options.data_dir, options.config[0], "validation", **first)))
         answer = self.before_and_after(*(batch[name] for name in INPUTS))
         before, after = answer["before"], answer["after"]
-        degrees = math.degrees(1.0)
-        truth = {
-            "azimuth_deg": degrees * batch["azimuth"],
-            "elevation_deg": degrees * batch["elevation"],
-            "range_m": batch["range_m"],
-            "num_sources": batch["num_sources"],
-        }
-        views = []
+        degrees = {f"{name}_deg": math.degrees(1.0) * batch[name] for name in ("azimuth", "elevation")}
+        truth, views = {**batch, **degrees}, []
         for scene, snr_db in enumerate(batch["snr_db"].numpy()):
             true, found, refined = (_positions(sources, scene) for sources in (truth, before, after))
             note = "" if bool(after["refined"][scene]) else ", not refined"
@@ -142,20 +127,12 @@ class Validation:
 
 def _positions(sources: Mapping[str, Any], scene: int) -> np.ndarray:
     """Azimuth, elevation (degrees) and range (metres) of the n sources of a scene, [n, 3]; used slots come first."""
-    count = int(sources["num_sources"][scene])
-    return np.stack(
-        [np.asarray(sources[name])[scene, :count] for name in ("azimuth_deg", "elevation_deg", "range_m")], -1
-    )
+    count, names = int(sources["num_sources"][scene]), ("azimuth_deg", "elevation_deg", "range_m")
+    return np.stack([np.asarray(sources[name])[scene, :count] for name in names], -1)
 
 
 def refine(options: RefineOptions, logger: logging.Logger) -> None:
-    """Trains, or resumes, the run in options.run_dir; a finished run stays as it is.
-
-    Raises:
-      GateClosed: no valid learnability verdict, and no --force.
-      Differs: the folder holds a run with other options, scenes, weights or code.
-      WorkerLost: another worker of the training has ended.
-    """
+    """Trains, or resumes, the run in options.run_dir; a finished run stays as it is."""
     fingerprint = run_fingerprint("refine", options)
     with (
         join_workers(options, logger) as distribution,
