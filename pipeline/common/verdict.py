@@ -20,7 +20,7 @@ def starting_point(initial: Path | None) -> str:
 
 
 def require_verdict(path: Path | None, start: Path | None, *configs: str) -> None:
-    """Requires that `python -m pipeline.learnability` gave PASS for the initial weights of a stage.
+    """Requires that `ris-mvdr learnability` gave PASS for the initial weights of a stage.
 
     A stage with given initial weights needs the verdict about these weights. A stage that starts from the untrained
     backbone needs the verdict about a training that also started from it.
@@ -35,7 +35,7 @@ def require_verdict(path: Path | None, start: Path | None, *configs: str) -> Non
     """
     expected = "--learnability: expected the learnability.json of a training with verdict PASS"
     if path is None:
-        raise GateClosed(f"{expected}, got none: run python -m pipeline.learnability first, or --force")
+        raise GateClosed(f"{expected}, got none: run ris-mvdr learnability first, or --force")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         verdict, reason, judged = record["verdict"], record["reason"], record["options"]["config"]

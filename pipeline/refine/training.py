@@ -16,12 +16,12 @@ from models.config import LocalizerConfig
 from models.localizer import Localizer
 from models.spectrum.refiner import SpectrumRefiner
 from models.spectrum_localizer import Reading, read_spectrum, reading
-from pipeline.common.artifacts import Artifact, chosen_on
+from pipeline.common.artifacts import chosen_on
 from pipeline.common.verdict import starting_point, verdict_or_force
 from pipeline.figures import spectrum_plots
 from pipeline.figures.plots import save_figure
 from pipeline.fitting.backbone_training import BackboneTraining
-from pipeline.fitting.distribution import Distribution, join_workers
+from pipeline.fitting.distribution import join_workers
 from pipeline.fitting.loop import optimizer, run_fingerprint
 from pipeline.fitting.validation import BATCH, ValidatedTraining
 from pipeline.metrics.estimators import INPUTS
@@ -138,28 +138,25 @@ def refine(options: RefineOptions, logger: logging.Logger) -> None:
         join_workers(options, logger) as distribution,
         distribution.making(options.run_dir, fingerprint, logger, leftovers=("checkpoints", BEST_MODEL)) as run,
     ):
-        if run.state != "done":
-            logger.info(verdict_or_force(options.learnability, options.weights, *options.config, force=options.force))
-            _refine(options, distribution, run, logger)
-
-
-def _refine(options: RefineOptions, distribution: Distribution, run: Artifact, logger: logging.Logger) -> None:
-    with distribution.strategy.scope():
-        localizer, model = prepare(options)
-    run.begin(options)
-    validation = Validation(localizer, options)
-    best = {REFINER_MODEL: validation.refiner, BEST_MODEL: localizer.weights}
-    ValidatedTraining(model, options, distribution, logger, validation, best, validation.images).run()
-    if not distribution.worker.is_chief:
-        return
-    localizer.weights.set_weights(load_weights(options.run_dir / BEST_MODEL).get_weights())
-    validation.refiner.set_weights(load_refiner(options.run_dir / REFINER_MODEL).get_weights())
-    figure = options.run_dir / "figures" / "spectra.png"
-    save_figure(validation.figure(), figure)
-    logger.info(f"spectra before and after: {figure}")
-    run.facts |= {
-        "started_from": starting_point(options.weights),
-        "training_scenes": int(model.scenes_seen.numpy()),
-        "chosen_on": max(options.validation_scenes, chosen_on(options.weights)),
-    }
-    run.finish(REFINER_MODEL, BEST_MODEL, "metrics.json", "figures")
+        if run.state == "done":
+            return
+        logger.info(verdict_or_force(options.learnability, options.weights, *options.config, force=options.force))
+        with distribution.strategy.scope():
+            localizer, model = prepare(options)
+        run.begin(options)
+        validation = Validation(localizer, options)
+        best = {REFINER_MODEL: validation.refiner, BEST_MODEL: localizer.weights}
+        ValidatedTraining(model, options, distribution, logger, validation, best, validation.images).run()
+        if not distribution.worker.is_chief:
+            return
+        localizer.weights.set_weights(load_weights(options.run_dir / BEST_MODEL).get_weights())
+        validation.refiner.set_weights(load_refiner(options.run_dir / REFINER_MODEL).get_weights())
+        figure = options.run_dir / "figures" / "spectra.png"
+        save_figure(validation.figure(), figure)
+        logger.info(f"spectra before and after: {figure}")
+        run.facts |= {
+            "started_from": starting_point(options.weights),
+            "training_scenes": int(model.scenes_seen.numpy()),
+            "chosen_on": max(options.validation_scenes, chosen_on(options.weights)),
+        }
+        run.finish(REFINER_MODEL, BEST_MODEL, "metrics.json", "figures")
