@@ -28,7 +28,7 @@ def optimizer(options: FitOptions) -> keras.optimizers.Optimizer:
 
 
 def training_batches(options: FitOptions, skip_batches: int) -> tf.data.Dataset:
-    """Endless batches with an equal share of each set, in an order of the seed only, after those used already."""
+    """Endless batches after the first `skip_batches`, equal shares of each set; the order depends on the seed only."""
     share = options.batch_size // len(options.config)
     parts = [
         shuffled_batches(options.data_dir, config, share, seed=options.seed, skip_batches=skip_batches)
@@ -127,7 +127,7 @@ class TrainingLoop:
         return path
 
     def run(self, epochs: int | None = None) -> None:
-        """Trains, or resumes, until `is_finished`; the learning rate falls over options.epochs, the default."""
+        """Trains, or resumes, up to `epochs`, by default options.epochs, over which the learning rate falls."""
         epochs, steps = epochs or self.options.epochs, self.options.steps_per_epoch
         checkpoint = self._restore()
         epoch = int(self.epochs_done)
