@@ -29,7 +29,7 @@ def require_verdict(path: Path | None, start: Path | None, *configs: str) -> Non
     """
     expected = "--learnability: expected the learnability.json of a training with verdict PASS"
     if path is None:
-        raise GateClosed(f"{expected}, got none: run python -m pipeline.learnability first, or --force")
+        raise GateClosed(f"{expected}, got none: run ris-mvdr learnability first, or --force")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         verdict, reason, judged = record["verdict"], record["reason"], record["options"]["config"]

@@ -5,6 +5,7 @@ the score minimises the cross-entropy of hits; the correction of the covariance 
 errors. Keras's `fit` trains it: the fit takes seconds and starts over after a kill.
 """
 
+import functools
 import logging
 import math
 from collections.abc import Iterable, Mapping
@@ -39,20 +40,17 @@ _BATCH_SCENES = 40
 
 
 class LabelledPeaks(NamedTuple):
-    """n candidates of many scenes, matched with the true sources; all arrays are float32, without correction.
-
-    features: input of the correction, [n, NUM_FEATURES].
-    score: [n].
-    hit: 1 for a hit, else 0, [n].
-    squared: squared Mahalanobis distance of a hit from its true source, 0 for the others, [n].
-    gate: half widths of the gate in azimuth, elevation and range, in standard deviations of the candidate, [n, 3].
-    """
+    """n candidates of many scenes, matched with the true sources; all arrays are float32, without correction."""
 
     features: np.ndarray
+    """Input of the correction, [n, NUM_FEATURES]."""
     score: np.ndarray
     hit: np.ndarray
+    """1 for a hit, else 0, [n]."""
     squared: np.ndarray
+    """Squared Mahalanobis distance of a hit from its true source, 0 for the others, [n]."""
     gate: np.ndarray
+    """Half widths of the gate in azimuth, elevation and range, in standard deviations of the candidate, [n, 3]."""
 
     def labels(self) -> tuple[np.ndarray, np.ndarray]:
         """The labels of the two losses of `fit`: hit [n], and the columns hit, squared and gate [n, 5]."""
@@ -60,21 +58,15 @@ class LabelledPeaks(NamedTuple):
 
 
 class CandidateLocalizer:
-    """A localizer as two estimators that share one graph; each call uses the current weights.
-
-    Args:
-      localizer: the one whose score is fitted.
-    """
+    """A localizer as two estimators that share one graph; each call uses the current weights."""
 
     def __init__(self, localizer: Localizer) -> None:
         self.localizer = localizer
         self._graph = tf.function(self._reports, list(localizer.input_specs().values()), autograph=False)
 
-    def _reports(
-        self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def _reports(self, *inputs: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         localizer = self.localizer
-        candidates = localizer.candidates(localizer.observe(snapshots, ris_codes, channel, snr_db), snr_db)
+        candidates = localizer.candidates(localizer.observe(*inputs), inputs[-1])
         reported = localizer.report(candidates, localizer.config.decision.min_score)
         return reported, localizer.report(candidates, _MIN_CANDIDATE_SCORE, with_features=True)
 
@@ -88,13 +80,7 @@ class CandidateLocalizer:
 
 
 def collect(candidates: CandidateLocalizer, batches: Iterable[Mapping[str, Any]], num_scenes: int) -> LabelledPeaks:
-    """Finds candidates in scenes and labels them.
-
-    Args:
-      candidates: its correction must be zero, so that its scores are those that the correction is added to.
-      batches: scenes with their true sources.
-      num_scenes: how many scenes the batches hold.
-    """
+    """Finds and labels the candidates of `num_scenes` scenes; the correction must be zero."""
     found = run_estimator(candidates.propose, batches, num_scenes)
     sources, gate = found_sources(found.outputs), metrics_config(candidates.localizer.scenario).standard_gate
     table = match_sources(true_sources(found.truth), sources)
@@ -108,13 +94,7 @@ def collect(candidates: CandidateLocalizer, batches: Iterable[Mapping[str, Any]]
 
 
 def gate_in_deviations(position_m: np.ndarray, position_cov_m2: np.ndarray, gate: Gate) -> np.ndarray:
-    """Half widths of the gate in azimuth, elevation and range, divided by the standard deviations: [n, 3].
-
-    Args:
-      position_m: found positions, [n, 3].
-      position_cov_m2: their covariances, [n, 3, 3].
-      gate: in degrees and metres.
-    """
+    """Half widths of the gate in azimuth, elevation and range, divided by the standard deviations: [n, 3]."""
     range_m = np.linalg.norm(position_m, axis=-1)
     azimuth, elevation = np.arctan2(position_m[:, 1], position_m[:, 0]), np.arcsin(position_m[:, 2] / range_m)
     slopes = angle_slopes(*map(tf.constant, (azimuth, elevation, range_m))).numpy()
@@ -128,11 +108,8 @@ def covariance_loss(labels: tf.Tensor, log_stretch: tf.Tensor) -> tf.Tensor:
 
     Errors are normal with scaled covariances and truncated by the gate:
     -log p = (3 s + d^2 e^-s) / 2 + sum over axes of log P(|x| <= g), x ~ N(0, e^s), up to a constant. The axes are
-    treated as independent.
-
-    Args:
-      labels: [n, 5], see `LabelledPeaks.labels`.
-      log_stretch: s, the log of the factor of the covariance, [n].
+    treated as independent. s is `log_stretch` [n], the log of the factor of the covariance; the labels [n, 5] are
+    those of `LabelledPeaks.labels`.
     """
     hit, squared, gate = labels[:, 0], labels[:, 1], labels[:, 2:]
     inside = tf.math.erf(gate * tf.exp(-0.5 * log_stretch)[:, None] / math.sqrt(2.0))
@@ -140,17 +117,10 @@ def covariance_loss(labels: tf.Tensor, log_stretch: tf.Tensor) -> tf.Tensor:
     return hit * (0.5 * (3.0 * log_stretch + squared * tf.exp(-log_stretch)) + truncation)
 
 
-def _joined(parts: list[LabelledPeaks]) -> LabelledPeaks:
-    return LabelledPeaks(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-
-
 def fit(
     correction: ScoreCorrection, training: LabelledPeaks, validation: LabelledPeaks, options: ConfidenceOptions
 ) -> float:
-    """Fits the correction in place and keeps the epoch with the lowest validation loss; returns that loss.
-
-    The loss is that of `loss_without`, in nats per candidate.
-    """
+    """Fits the correction in place, keeps the epoch of the lowest validation loss, see `loss_without`; returns it."""
     features, logit = keras.Input([NUM_FEATURES]), keras.Input([])
     corrections = correction(features)
     model = keras.Model([features, logit], [logit + corrections[..., 0], corrections[..., 1]])
@@ -182,13 +152,9 @@ def loss_without(candidates: LabelledPeaks) -> float:
 
 def _localizers(weights: LocalizerWeights, options: ConfidenceOptions) -> dict[str, CandidateLocalizer]:
     """A localizer for every set; sets of the same scenario share one. A single correction is fitted for all sets."""
-    scenarios = {config: scene_set(config).config.scenario for config in options.config}
-    config = LocalizerConfig(multipath=options.multipath)
-    of_scenario = {
-        scenario: CandidateLocalizer(Localizer(moved_to(weights, scenario), config))
-        for scenario in dict.fromkeys(scenarios.values())
-    }
-    return {config: of_scenario[scenario] for config, scenario in scenarios.items()}
+    settings = LocalizerConfig(multipath=options.multipath)
+    of = functools.cache(lambda scenario: CandidateLocalizer(Localizer(moved_to(weights, scenario), settings)))
+    return {config: of(scene_set(config).config.scenario) for config in options.config}
 
 
 def _validate(localizers: Mapping[str, CandidateLocalizer], options: ConfidenceOptions) -> dict[str, dict[str, Any]]:
@@ -201,21 +167,13 @@ def _validate(localizers: Mapping[str, CandidateLocalizer], options: ConfidenceO
 
 
 def expected_fingerprint(options: ConfidenceOptions) -> Fingerprint:
-    """What decides the fit.
-
-    Raises:
-      FileNotFoundError, ValueError: scenes or weights are missing.
-    """
+    """What decides the fit."""
     scenes = scenes_inputs(options.data_dir, options.config)
     return fingerprint("confidence", options, scenes, left_out=("run_dir", "data_dir"))
 
 
 def fit_confidence(options: ConfidenceOptions, logger: logging.Logger) -> None:
-    """Collects candidates, fits the correction, validates and saves the weights; a finished run stays as it is.
-
-    Raises:
-      Differs: the folder holds a run with other options, scenes, weights or code.
-    """
+    """Collects candidates, fits the correction, validates and saves the weights; a finished run stays as it is."""
     with making(options.run_dir, expected_fingerprint(options), logger, leftovers=("checkpoints", BEST_MODEL)) as run:
         if run.state == "done":
             return
@@ -244,7 +202,7 @@ def _fit_confidence(options: ConfidenceOptions, logger: logging.Logger) -> None:
             parts.append(collect(localizers[config], batches, take))
             share = float(parts[-1].hit.mean())
             logger.info(f"{config} {split}: {take} scenes, {len(parts[-1].hit)} candidates, {share:.3f} of them hits")
-        return _joined(parts)
+        return LabelledPeaks(*map(np.concatenate, zip(*parts, strict=True)))
 
     training, validation = candidates("train", options.scenes), candidates("validation", options.validation_scenes)
     before = _validate(localizers, options)

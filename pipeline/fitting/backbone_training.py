@@ -22,15 +22,9 @@ _STAGE_LOSSES = ("heat_map", "stein", "subspace_alignment", "peak_contrast")
 class BackboneTraining(LossTraining):
     """Deep supervision: the R_pred of every grid stage is compared with R_true, and later stages have larger weights.
 
-    The start network learns from matched candidates and sources; its gradient does not reach the grid stages.
-
-    Args:
-      backbone: the backbone to train; its off-grid refinement has no weights and takes no part.
-      losses: weights of the losses; a loss of weight 0 is not computed.
-      shrinkage: of the covariance whose MVDR spectrum the peak contrast is measured on.
-
-    Raises:
-      ValueError: no loss has a positive weight.
+    The start network learns from matched candidates and sources; its gradient does not reach the grid stages. The
+    off-grid refinement has no weights and takes no part. A loss of weight 0 is not computed. The peak contrast is that
+    of the MVDR spectrum of a covariance with this shrinkage.
     """
 
     def __init__(self, backbone: Backbone, losses: LossConfig, shrinkage: ShrinkageConfig = ShrinkageConfig()) -> None:
@@ -47,10 +41,7 @@ class BackboneTraining(LossTraining):
         return [self.backbone.grid_variables, self.backbone.start.trainable_variables]
 
     def heat_map_target(self, batch: Batch) -> tf.Tensor:
-        """Probability mass of the sources on the grid, [B, G] float32, sum 1 per scene.
-
-        Every source contributes a Gaussian with a standard deviation of one cell; all sources have the same weight.
-        """
+        """Equal Gaussians of one cell's standard deviation around the sources, [B, G] float32, sum 1 per scene."""
         sources = source_coordinates(batch)
         distance2 = tf.reduce_sum(offsets_in_cells(sources.coordinates, self.backbone.dictionary) ** 2, axis=-1)
         weight = tf.nn.softmax(-distance2, axis=-1) * tf.cast(sources.used, tf.float32)[..., None]
@@ -61,9 +52,8 @@ class BackboneTraining(LossTraining):
         atoms, powers, rest = self.backbone.split(state.gamma)
         predicted = LowRankCovariance(atoms * as_complex(tf.sqrt(powers))[:, None, :], rest + 1e-6)
         used = tf.sequence_mask(batch["num_sources"], batch["azimuth"].shape[-1])
-        directions = true.factor / tf.cast(
-            tf.maximum(tf.norm(tf.abs(true.factor), axis=1, keepdims=True), 1e-12), true.factor.dtype
-        )
+        amplitude = tf.norm(tf.abs(true.factor), axis=1, keepdims=True)
+        directions = true.factor / tf.cast(tf.maximum(amplitude, 1e-12), true.factor.dtype)
         found = {}
         if "heat_map" in self.weights_by_name:
             found["heat_map"] = heat_map_loss(state.gamma, target)
@@ -86,8 +76,7 @@ class BackboneTraining(LossTraining):
         stages = [self._stage_losses(state, batch, target) for state in states]
         parts = {
             name: tf.add_n([float(w) * stage[name] for w, stage in zip(stage_weights, stages, strict=True)])
-            for name in self.weights_by_name
-            if name != "start"
+            for name in stages[0]
         }
         if "start" in self.weights_by_name:
             parts["start"] = self._start_loss(states[-1], observation, batch)

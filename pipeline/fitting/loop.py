@@ -28,12 +28,7 @@ def optimizer(options: FitOptions) -> keras.optimizers.Optimizer:
 
 
 def training_batches(options: FitOptions, skip_batches: int) -> tf.data.Dataset:
-    """Endless batches with an equal share of each set; the order depends on the seed only, so that a run can resume.
-
-    Args:
-      options: of the training.
-      skip_batches: how many batches the training has used already.
-    """
+    """Endless batches after the first `skip_batches`, equal shares of each set; the order depends on the seed only."""
     share = options.batch_size // len(options.config)
     parts = [
         shuffled_batches(options.data_dir, config, share, seed=options.seed, skip_batches=skip_batches)
@@ -45,11 +40,7 @@ def training_batches(options: FitOptions, skip_batches: int) -> tf.data.Dataset:
 
 
 def run_fingerprint(stage: str, options: FitOptions) -> Fingerprint:
-    """The fingerprint of a training: options, scenes, initial weights and code.
-
-    Raises:
-      FileNotFoundError, ValueError: scenes or weights are missing.
-    """
+    """The fingerprint of a training: options, scenes, initial weights and code."""
     scenes = scenes_inputs(options.data_dir, options.config)
     return fingerprint(stage, options, scenes, left_out=("run_dir", "data_dir", "learnability", "force", "strategy"))
 
@@ -58,17 +49,11 @@ class TrainingLoop:
     """Trains a model and scores and checkpoints it after every epoch; epoch 0 is the untrained start.
 
     Subclasses define the score and what is kept of the best epoch. A killed training resumes from the last undamaged
-    checkpoint and ends with the weights of an undisturbed one. Only the chief scores and writes.
-
+    checkpoint in run_dir/checkpoints and ends with the weights of an undisturbed one. Only the chief scores and writes.
     The loop does not use Keras's `fit`, which cannot run several workers (keras-team/keras issue 20585).
-
-    Attributes:
-      scores: score of every epoch so far, lower is better, [epochs + 1] float64; NaN where there is none yet.
-      epochs_done: trained epochs, int64.
 
     Args:
       model: compiled, created in the scope of the distribution.
-      options: of the training; checkpoints go to run_dir/checkpoints.
       distribution: devices and workers; a single device if left out.
       state: further variables of the checkpoint, by name.
     """
@@ -78,6 +63,7 @@ class TrainingLoop:
     ) -> None:
         self.model, self.options, self.distribution = model, options, distribution or Distribution()
         self.scores = tf.Variable(np.full(options.epochs + 1, np.nan), dtype=tf.float64)
+        """Score of every epoch so far, lower is better; NaN where there is none yet."""
         self.epochs_done = tf.Variable(0, dtype=tf.int64)
         variables = model.learned_variables
         with self.distribution.strategy.scope():
@@ -94,12 +80,7 @@ class TrainingLoop:
             self._manager = tf.train.CheckpointManager(self._checkpoint, folder, max_to_keep=2)
 
     def score(self, epoch: int, losses: dict[str, float]) -> float:
-        """The score of the current weights, lower is better.
-
-        Args:
-          epoch: which one, 0 before the first step.
-          losses: means over the epoch, empty for epoch 0.
-        """
+        """The score of the current weights, lower is better; `losses` are means over the epoch, none for epoch 0."""
         raise NotImplementedError
 
     def keep_best(self, epoch: int) -> None:
@@ -112,12 +93,7 @@ class TrainingLoop:
         """Called after every step."""
 
     def is_finished(self, epoch: int, epochs: int) -> bool:
-        """True if no epoch follows.
-
-        Args:
-          epoch: how many are done.
-          epochs: how many were requested.
-        """
+        """True if no epoch follows: `epoch` of the requested `epochs` are done."""
         return epoch >= epochs
 
     @property
@@ -126,11 +102,7 @@ class TrainingLoop:
         return int(np.nanargmin(self.scores.numpy()))
 
     def end_epoch(self, epoch: int, losses: dict[str, float]) -> None:
-        """Scores an epoch, keeps what is best, writes the checkpoint.
-
-        Raises:
-          NotFinite: a loss is not finite.
-        """
+        """Scores an epoch, keeps what is best, writes the checkpoint; raises NotFinite if a loss is not finite."""
         if not all(math.isfinite(value) for value in losses.values()):
             raise NotFinite(f"epoch {epoch}: the loss is no longer finite; expected a lower --learning-rate")
         if not self.distribution.worker.is_chief:
@@ -155,15 +127,7 @@ class TrainingLoop:
         return path
 
     def run(self, epochs: int | None = None) -> None:
-        """Trains, or resumes the training, until `is_finished`.
-
-        Args:
-          epochs: when to stop; options.epochs, over which the learning rate falls, if left out.
-
-        Raises:
-          NotFinite: a loss is not finite.
-          ValueError: the workers see different checkpoints, or the checkpoint belongs to another version.
-        """
+        """Trains, or resumes, up to `epochs`, by default options.epochs, over which the learning rate falls."""
         epochs, steps = epochs or self.options.epochs, self.options.steps_per_epoch
         checkpoint = self._restore()
         epoch = int(self.epochs_done)

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from pipeline.fitting.distribution import apply_same_gradients, mean_over_replicas
-
 Batch = Mapping[str, tf.Tensor]
 """B scenes with their true sources, as `pipeline.scenes.reading.load_scenes` yields them."""
 
@@ -14,13 +12,8 @@ Batch = Mapping[str, tf.Tensor]
 class LossTraining(keras.Model):
     """A Keras model that minimises the loss of a batch; subclasses define the loss and the trained variables.
 
-    It works with Keras's `fit` and `evaluate` and with `pipeline.fitting.loop`.
-
-    Attributes:
-      scenes_seen: training scenes so far, repeats included, int64.
-
-    Args:
-      parts: names of the parts that `batch_losses` returns beside "loss".
+    It works with Keras's `fit` and `evaluate` and with `pipeline.fitting.loop`. `scenes_seen` counts the training
+    scenes, repeats included. `parts` names what `batch_losses` returns beside "loss".
     """
 
     def __init__(self, parts: Sequence[str]) -> None:
@@ -58,9 +51,11 @@ class LossTraining(keras.Model):
             tape.watch(groups)
             values = self.batch_losses(batch)
         parts = tape.gradient(values["loss"], groups, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        parts = mean_over_replicas(parts)
+        replica = tf.distribute.get_replica_context()
+        parts = replica.all_reduce(tf.distribute.ReduceOp.MEAN, parts)
         gradients = [gradient for part in parts for gradient in tf.clip_by_global_norm(part, 1.0)[0]]
-        apply_same_gradients(self.optimizer, gradients, self.learned_variables)
+        shares = [gradient / replica.num_replicas_in_sync for gradient in gradients]  # Keras sums over the replicas
+        self.optimizer.apply_gradients(zip(shares, self.learned_variables, strict=True))
         self.scenes_seen.assign_add(tf.shape(batch["snr_db"], tf.int64)[0])
         return self._track(values)
 

@@ -16,17 +16,14 @@ _CHARBONNIER_SCALE = 0.1  # smaller errors count quadratically
 
 
 class StartTarget(NamedTuple):
-    """What the start network is trained to output for T candidates.
-
-    presence: [B, T] float32, 1 for candidates matched to a source.
-    offsets: of the matched source from the grid point of the candidate, in cells, [B, T, 3].
-    log_power: natural log of the ratio of the source's power to the candidate's, [B, T].
-    Offsets and powers are 0 for candidates without a source.
-    """
+    """What the start network is trained to output for T candidates; 0 for those without a source."""
 
     presence: tf.Tensor
+    """1 for candidates matched to a source, [B, T] float32."""
     offsets: tf.Tensor
+    """Of the matched source from the grid point of the candidate, in cells, [B, T, 3]."""
     log_power: tf.Tensor
+    """Natural log of the ratio of the source's power to the candidate's, [B, T]."""
 
 
 def start_target(
@@ -36,9 +33,8 @@ def start_target(
 
     Args:
       candidates: T grid points in each of B scenes.
-      truth: azimuth, elevation (radians), range_m, power, float32 [B, K_max], and num_sources, int [B].
+      truth: that of `source_coordinates`, and power, [B, K_max] float32.
       noise_power: share of the noise in the received power, [B] float32.
-      dictionary: the grid of the candidates.
     """
     sources = source_coordinates(truth)
     norm2 = steering_norm2(truth["azimuth"], truth["elevation"], sources.coordinates[..., 2], dictionary.array)

@@ -39,14 +39,12 @@ def validate(
 
 
 class ValidatedTraining(TrainingLoop):
-    """A training whose score is the mean validation objective over the sets.
+    """A `TrainingLoop` whose score is the mean validation objective over the sets.
 
     Args:
-      model, options, distribution: see `TrainingLoop`.
-      logger: receives one line per epoch.
       validation: returns the metrics of every set with the current weights, see `validate`.
       best_models: models by the file name in run_dir that they are saved to at the best epoch.
-      images: returns PNG images by name for TensorBoard; none if left out.
+      images: returns PNG images by name for TensorBoard.
     """
 
     def __init__(

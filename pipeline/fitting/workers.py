@@ -8,26 +8,19 @@ Strategy = Literal["single", "mirrored", "multi_worker"]
 
 
 class Worker(NamedTuple):
-    """This process among the workers of a training.
-
-    rank: its index; rank 0 is the chief. num_workers: how many processes train together.
-    """
+    """This process, by its rank among the workers of a training; rank 0 is the chief."""
 
     rank: int = 0
     num_workers: int = 1
 
     @property
     def is_chief(self) -> bool:
-        """True for the one process that validates and writes files."""
+        """True for the process that validates and writes files."""
         return self.rank == 0
 
 
 def this_worker(strategy: Strategy) -> Worker:
-    """The position of this process; a training without "multi_worker" has a single worker.
-
-    Raises:
-      ValueError: TF_CONFIG is missing, or does not define the cluster and this task.
-    """
+    """The position of this process; a training without "multi_worker" has a single worker."""
     if strategy != "multi_worker":
         return Worker()
     given = os.environ.get("TF_CONFIG")

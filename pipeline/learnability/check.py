@@ -32,27 +32,21 @@ from tfds_shards.scene_sets import scene_set
 
 @dataclasses.dataclass(frozen=True)
 class TrainedModel:
-    """The training to judge.
-
-    model, start: files of the trained backbone and of the backbone before training.
-    started_from: hash of the initial weights, or `UNTRAINED`.
-    trained_on: training scenes, repeats included.
-    chosen_on: how many validation scenes, the first ones, chose an epoch or stopped a fit.
-    """
+    """The training to judge."""
 
     model: Path
     start: Path
+    """File of the backbone before training."""
     started_from: str
+    """Hash of the initial weights, or `UNTRAINED`."""
     trained_on: int
+    """Training scenes, repeats included."""
     chosen_on: int
+    """How many validation scenes, the first ones, chose an epoch or stopped a fit."""
 
 
 def training_scenes(run_dir: Path) -> int:
-    """Training scenes of a run so far, repeats included, read from its last checkpoint.
-
-    Raises:
-      FileNotFoundError: the folder holds no training.
-    """
+    """Training scenes of a run so far, repeats included, read from its last checkpoint."""
     latest = tf.train.latest_checkpoint(str(run_dir / "checkpoints"))
     if latest is None:
         raise FileNotFoundError(
@@ -62,12 +56,7 @@ def training_scenes(run_dir: Path) -> int:
 
 
 def find_model(options: LearnabilityOptions) -> TrainedModel:
-    """Finds the files of the training and checks that they belong together.
-
-    Raises:
-      FileNotFoundError: the folder holds no training.
-      ValueError: the training is not finished, or --backbone does not come from it.
-    """
+    """Finds the files of the training and checks that they belong together."""
     trained_on = training_scenes(options.run_dir)
     trained = options.run_dir / BEST_MODEL
     training = origin(trained)
@@ -77,22 +66,14 @@ def find_model(options: LearnabilityOptions) -> TrainedModel:
     made = origin(model)
     if made is None or (model != trained and output_digest(trained) not in made["fingerprint"]["inputs"].values()):
         raise ValueError(f"--backbone: expected {trained} or the output of ris-mvdr confidence for it, got {model}")
-    return TrainedModel(
-        model,
-        options.run_dir / START_MODEL,
-        training["facts"]["started_from"],
-        trained_on,
-        max(found["facts"]["chosen_on"] for found in (training, made)),
-    )
+    chosen_on = max(found["facts"]["chosen_on"] for found in (training, made))
+    return TrainedModel(model, options.run_dir / START_MODEL, training["facts"]["started_from"], trained_on, chosen_on)
 
 
 def judge(evaluations: Mapping[str, Evaluation], trained_on: int, options: LearnabilityOptions) -> tuple[str, str]:
     """PASS or FAIL, and the reason.
 
-    Args:
-      evaluations: on the same scenes, by name: "trained", "start", "untrained", "chance", "silence" and others.
-      trained_on: training scenes.
-      options: the minimum of training scenes.
+    The evaluations are on the same scenes, by name: "trained", "start", "untrained", "chance", "silence" and others.
     """
     if trained_on < options.min_training_scenes:
         return "FAIL", f"trained on {trained_on} scenes, expected at least {options.min_training_scenes}"
@@ -124,11 +105,7 @@ def standing_verdict(options: LearnabilityOptions) -> dict[str, Any] | None:
 
 
 def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any]:
-    """Scores all estimators on the same scenes, writes the verdict and returns its record.
-
-    Raises:
-      ValueError, OSError: no finished training, or too few scenes.
-    """
+    """Scores all estimators on the same scenes, writes the verdict and returns its record."""
     subject = find_model(options)
     first, size = subject.chosen_on, scene_set(options.config).sizes["validation"]
     if first + options.scenes > size:
@@ -138,14 +115,9 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
         )
     scenario = scene_set(options.config).config.scenario
     trained, start = (moved_to(load_weights(path), scenario) for path in (subject.model, subject.start))
+    config = LocalizerConfig(multipath=options.multipath)
     estimators: dict[str, Estimator] = {
-        **weights_estimators(
-            LocalizerConfig(multipath=options.multipath),
-            options.effort,
-            trained=trained,
-            start=start,
-            untrained=untrained(trained),
-        ),
+        **weights_estimators(config, options.effort, trained=trained, start=start, untrained=untrained(trained)),
         "sequential_ml": sequential_ml_localizer(scenario),
         "chance": chance_estimator(scenario),
         "silence": silence_estimator,
@@ -156,13 +128,12 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
         predictions = run_estimator(estimator, batches.skip(first).batch(20), options.scenes)
         evaluations[name] = evaluate_predictions(predictions, metrics_config(scenario))
     verdict, reason = judge(evaluations, subject.trained_on, options)
-    figures = {name: compute_metrics(evaluation) for name, evaluation in evaluations.items()}
-    scores = {
-        name: {"objective": found["objective"], "f1": found["standard"]["f1"], "rmse_xyz_m": found["rmse_xyz_m"]}
-        for name, found in figures.items()
-    }
-    for name, score in scores.items():
-        logger.info(f"{name:14} objective {score['objective']:7.3f}  F1 {score['f1']:.3f}")
+    scores = {}
+    for name, evaluation in evaluations.items():
+        found = compute_metrics(evaluation)
+        objective, f1 = found["objective"], found["standard"]["f1"]
+        scores[name] = {"objective": objective, "f1": f1, "rmse_xyz_m": found["rmse_xyz_m"]}
+        logger.info(f"{name:14} objective {objective:7.3f}  F1 {f1:.3f}")
     logger.info(f"{verdict}: {reason}")
     record = {
         "fingerprint": expected_fingerprint(options),

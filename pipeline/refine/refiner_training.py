@@ -18,14 +18,6 @@ class RefinerTraining(LossTraining):
 
     loss = focal loss of the presence + offset_weight x offset loss; offsets are in units of the gate that decides hits.
     With `joint`, the loss of the backbone is added and its learned weights are trained as well.
-
-    Args:
-      localizer: with the refiner to train.
-      offset_weight: of the offset loss.
-      joint: the training of the backbone; None keeps the weights of the backbone.
-
-    Raises:
-      ValueError: the localizer has no refiner.
     """
 
     def __init__(self, localizer: Localizer, offset_weight: float, joint: BackboneTraining | None = None) -> None:

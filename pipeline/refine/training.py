@@ -16,12 +16,12 @@ from models.config import LocalizerConfig
 from models.localizer import Localizer
 from models.spectrum.refiner import SpectrumRefiner
 from models.spectrum_localizer import Reading, read_spectrum, reading
-from pipeline.common.artifacts import Artifact, chosen_on
+from pipeline.common.artifacts import chosen_on
 from pipeline.common.verdict import starting_point, verdict_or_force
 from pipeline.figures import spectrum_plots
 from pipeline.figures.plots import save_figure
 from pipeline.fitting.backbone_training import BackboneTraining
-from pipeline.fitting.distribution import Distribution, join_workers
+from pipeline.fitting.distribution import join_workers
 from pipeline.fitting.loop import optimizer, run_fingerprint
 from pipeline.fitting.validation import BATCH, ValidatedTraining
 from pipeline.metrics.estimators import INPUTS
@@ -40,11 +40,7 @@ _GRID_ONLY = {"steps": 0, "settling_steps": 0, "additions": 0}
 
 
 def prepare(options: RefineOptions) -> tuple[Localizer, RefinerTraining]:
-    """Sets all seeds; returns the localizer at the start of the training and the compiled model of its refiner.
-
-    Raises:
-      ValueError, OSError: the sets have different scenarios, or there is no backbone.
-    """
+    """Sets all seeds; returns the localizer at the start of the training and the compiled model of its refiner."""
     keras.utils.set_random_seed(options.seed)
     weights = moved_to(load_weights(options.weights), common_scenario(options.config))
     if options.grid_only:
@@ -57,12 +53,7 @@ def prepare(options: RefineOptions) -> tuple[Localizer, RefinerTraining]:
 
 
 class Validation:
-    """Validates the sources read from the heat map and sets the refiner's min_presence to the level of highest F1.
-
-    Args:
-      localizer: with the refiner.
-      options: name the validation scenes.
-    """
+    """Validates the sources read from the heat map and sets the refiner's min_presence to the level of highest F1."""
 
     def __init__(self, localizer: Localizer, options: RefineOptions) -> None:
         assert localizer.refiner is not None
@@ -119,14 +110,8 @@ class Validation:
         batch = next(iter(load_scenes(options.data_dir, options.config[0], "validation", **first)))
         answer = self.before_and_after(*(batch[name] for name in INPUTS))
         before, after = answer["before"], answer["after"]
-        degrees = math.degrees(1.0)
-        truth = {
-            "azimuth_deg": degrees * batch["azimuth"],
-            "elevation_deg": degrees * batch["elevation"],
-            "range_m": batch["range_m"],
-            "num_sources": batch["num_sources"],
-        }
-        views = []
+        degrees = {f"{name}_deg": math.degrees(1.0) * batch[name] for name in ("azimuth", "elevation")}
+        truth, views = {**batch, **degrees}, []
         for scene, snr_db in enumerate(batch["snr_db"].numpy()):
             true, found, refined = (_positions(sources, scene) for sources in (truth, before, after))
             note = "" if bool(after["refined"][scene]) else ", not refined"
@@ -142,47 +127,36 @@ class Validation:
 
 def _positions(sources: Mapping[str, Any], scene: int) -> np.ndarray:
     """Azimuth, elevation (degrees) and range (metres) of the n sources of a scene, [n, 3]; used slots come first."""
-    count = int(sources["num_sources"][scene])
-    return np.stack(
-        [np.asarray(sources[name])[scene, :count] for name in ("azimuth_deg", "elevation_deg", "range_m")], -1
-    )
+    count, names = int(sources["num_sources"][scene]), ("azimuth_deg", "elevation_deg", "range_m")
+    return np.stack([np.asarray(sources[name])[scene, :count] for name in names], -1)
 
 
 def refine(options: RefineOptions, logger: logging.Logger) -> None:
-    """Trains, or resumes, the run in options.run_dir; a finished run stays as it is.
-
-    Raises:
-      GateClosed: no valid learnability verdict, and no --force.
-      Differs: the folder holds a run with other options, scenes, weights or code.
-      WorkerLost: another worker of the training has ended.
-    """
+    """Trains, or resumes, the run in options.run_dir; a finished run stays as it is."""
     fingerprint = run_fingerprint("refine", options)
     with (
         join_workers(options, logger) as distribution,
         distribution.making(options.run_dir, fingerprint, logger, leftovers=("checkpoints", BEST_MODEL)) as run,
     ):
-        if run.state != "done":
-            logger.info(verdict_or_force(options.learnability, options.weights, *options.config, force=options.force))
-            _refine(options, distribution, run, logger)
-
-
-def _refine(options: RefineOptions, distribution: Distribution, run: Artifact, logger: logging.Logger) -> None:
-    with distribution.strategy.scope():
-        localizer, model = prepare(options)
-    run.begin(options)
-    validation = Validation(localizer, options)
-    best = {REFINER_MODEL: validation.refiner, BEST_MODEL: localizer.weights}
-    ValidatedTraining(model, options, distribution, logger, validation, best, validation.images).run()
-    if not distribution.worker.is_chief:
-        return
-    localizer.weights.set_weights(load_weights(options.run_dir / BEST_MODEL).get_weights())
-    validation.refiner.set_weights(load_refiner(options.run_dir / REFINER_MODEL).get_weights())
-    figure = options.run_dir / "figures" / "spectra.png"
-    save_figure(validation.figure(), figure)
-    logger.info(f"spectra before and after: {figure}")
-    run.facts |= {
-        "started_from": starting_point(options.weights),
-        "training_scenes": int(model.scenes_seen.numpy()),
-        "chosen_on": max(options.validation_scenes, chosen_on(options.weights)),
-    }
-    run.finish(REFINER_MODEL, BEST_MODEL, "metrics.json", "figures")
+        if run.state == "done":
+            return
+        logger.info(verdict_or_force(options.learnability, options.weights, *options.config, force=options.force))
+        with distribution.strategy.scope():
+            localizer, model = prepare(options)
+        run.begin(options)
+        validation = Validation(localizer, options)
+        best = {REFINER_MODEL: validation.refiner, BEST_MODEL: localizer.weights}
+        ValidatedTraining(model, options, distribution, logger, validation, best, validation.images).run()
+        if not distribution.worker.is_chief:
+            return
+        localizer.weights.set_weights(load_weights(options.run_dir / BEST_MODEL).get_weights())
+        validation.refiner.set_weights(load_refiner(options.run_dir / REFINER_MODEL).get_weights())
+        figure = options.run_dir / "figures" / "spectra.png"
+        save_figure(validation.figure(), figure)
+        logger.info(f"spectra before and after: {figure}")
+        run.facts |= {
+            "started_from": starting_point(options.weights),
+            "training_scenes": int(model.scenes_seen.numpy()),
+            "chosen_on": max(options.validation_scenes, chosen_on(options.weights)),
+        }
+        run.finish(REFINER_MODEL, BEST_MODEL, "metrics.json", "figures")

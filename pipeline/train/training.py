@@ -23,11 +23,7 @@ from pipeline.train.options import BEST_MODEL, START_MODEL, TrainOptions
 
 
 def prepare(options: TrainOptions) -> tuple[Localizer, BackboneTraining]:
-    """Sets all seeds; returns the localizer at the start of the training and the compiled model of its backbone.
-
-    Raises:
-      ValueError: the sets have different scenarios, or the --initial weights do not fit the hyperparameters.
-    """
+    """Sets all seeds; returns the localizer at the start of the training and the compiled model of its backbone."""
     keras.utils.set_random_seed(options.seed)
     scenario = common_scenario(options.config)
     if options.initial is None:
@@ -53,13 +49,7 @@ def backbone_training(
     logger: logging.Logger,
     distribution: Distribution | None = None,
 ) -> ValidatedTraining:
-    """The training loop that validates the localizer at options.effort and saves its best weights.
-
-    Args:
-      options, localizer, model: see `prepare`.
-      logger: receives one line per epoch.
-      distribution: devices and workers; a single device if left out.
-    """
+    """The training loop that validates the localizer of `prepare` at options.effort and saves its best weights."""
     validated = Localizer(*with_effort(localizer.weights, localizer.config, options.effort))
     localize = localizer_estimator(validated)
 
@@ -71,12 +61,7 @@ def backbone_training(
 
 
 def train(options: TrainOptions, logger: logging.Logger) -> None:
-    """Trains, or resumes, the run in options.run_dir; a finished run stays as it is.
-
-    Raises:
-      Differs: the folder holds a run with other options, scenes, weights or code.
-      WorkerLost: another worker of the training has ended.
-    """
+    """Trains, or resumes, the run in options.run_dir; a finished run stays as it is."""
     with join_workers(options, logger) as distribution:
         with distribution.strategy.scope():
             localizer, model = prepare(options)

@@ -29,11 +29,7 @@ def _write(path: Path, state: Any) -> None:
 
 
 class ActiveWorkers(set):
-    """Tuner IDs whose length counts the recently active ones; KerasTuner's chief ends when it is 0.
-
-    Args:
-      seconds: how long an ID counts after its last request.
-    """
+    """Tuner IDs; `len` counts those with a request in the last `seconds`. KerasTuner's chief ends when it is 0."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -118,9 +114,8 @@ class ResumableOracle(kt.Oracle):
 
     def _recent_trials_failed(self) -> bool:
         """True if the last `_MAX_FAILED` trials all failed: the next ones would fail, too."""
-        last = self.end_order[-_MAX_FAILED:]
-        failed = [self.trials[trial_id].status == TrialStatus.FAILED for trial_id in last]
-        return len(failed) == _MAX_FAILED and all(failed)
+        last = [self.trials[trial_id].status for trial_id in self.end_order[-_MAX_FAILED:]]
+        return last == [TrialStatus.FAILED] * _MAX_FAILED
 
     def _release_lost_trials(self) -> None:
         """Trials of inactive workers wait for another worker."""
@@ -198,9 +193,6 @@ def search_oracle(
 
     Args:
       search: "random", "bayesian" or "hyperband".
-      objective: name and direction of the score.
-      space: the search space, complete.
-      trials: how many.
       epochs: of the longest training, for Hyperband.
       seed: 1 or more; KerasTuner treats 0 as unset.
     """
@@ -214,14 +206,17 @@ def search_oracle(
     return RandomOracle(max_trials=trials, **common)
 
 
+def _completed(oracle: kt.Oracle) -> list[Trial]:
+    return [trial for trial in oracle.trials.values() if trial.status == TrialStatus.COMPLETED]
+
+
 def best_values(oracle: kt.Oracle, count: int) -> list[dict[str, Any]]:
     """The values of the best completed trials, best first, without repeats.
 
     KerasTuner's `get_best_trials` would fill up the list with trials that did not complete.
     """
-    completed = [trial for trial in oracle.trials.values() if trial.status == TrialStatus.COMPLETED]
     found: list[dict[str, Any]] = []
-    for trial in sorted(completed, key=lambda trial: (trial.score, trial.trial_id)):
+    for trial in sorted(_completed(oracle), key=lambda trial: (trial.score, trial.trial_id)):
         values = own_values(trial.hyperparameters.values)
         if values not in found:
             found.append(values)
@@ -230,19 +225,14 @@ def best_values(oracle: kt.Oracle, count: int) -> list[dict[str, Any]]:
 
 def ends_first(candidates: Sequence[Any]) -> list[Any]:
     """Orders ranked candidates first, last, second, last but one, ..., so that the first few span the ranking."""
-    ahead, behind = list(candidates), list(candidates)[::-1]
-    pairs = [item for pair in zip(ahead, behind, strict=True) for item in pair]
-    return pairs[: len(ahead)]
+    pairs = zip(candidates, reversed(candidates), strict=True)
+    return [item for pair in pairs for item in pair][: len(candidates)]
 
 
 class RerankOracle(ResumableOracle):
-    """Runs given values again, with another objective.
+    """Runs given values again, in their order, with another objective.
 
-    Args:
-      candidates: the values, in the order of the trials.
-      objective: name and direction of the score.
-      space: the search space of Stage 1.
-      should_stop: called before each trial with the values of the completed ones; True ends the stage.
+    `should_stop` is called before each trial with the values of the completed ones; True ends the stage.
     """
 
     def __init__(
@@ -256,11 +246,7 @@ class RerankOracle(ResumableOracle):
         super().__init__(objective=objective, max_trials=len(self.candidates), hyperparameters=space, seed=1)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        done = [
-            own_values(trial.hyperparameters.values)
-            for trial in self.trials.values()
-            if trial.status == TrialStatus.COMPLETED
-        ]
+        done = [own_values(trial.hyperparameters.values) for trial in _completed(self)]
         if int(trial_id) >= len(self.candidates) or self.should_stop(done):
             return {"status": TrialStatus.STOPPED, "values": None}
         return {"status": TrialStatus.RUNNING, "values": self.candidates[int(trial_id)]}

@@ -19,17 +19,15 @@ from pipeline.tune.surrogate import Batches, Heartbeat, Surrogate
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A training so far.
-
-    localizer: with the weights of the best epoch. surrogates: by epoch, that of the untrained start first, lower is
-    better. best_epoch: index of the lowest surrogate. surrogate_ms: CPU time of a surrogate per scene; None if only one
-    was computed, because the first one includes tracing.
-    """
+    """A training so far."""
 
     localizer: Localizer
+    """With the weights of the best epoch."""
     surrogates: tuple[float, ...]
+    """By epoch, that of the untrained start first, lower is better."""
     best_epoch: int
     surrogate_ms: float | None
+    """CPU time of a surrogate per scene; None if only one was computed, because the first one includes tracing."""
 
     @property
     def surrogate(self) -> float:
@@ -41,12 +39,7 @@ class _TrialTraining(TrainingLoop):
     """A training that the surrogate scores, with the best weights in the checkpoint and early stopping."""
 
     def __init__(
-        self,
-        model: BackboneTraining,
-        surrogate: Surrogate,
-        options: TrainOptions,
-        patience: int,
-        heartbeat: Heartbeat,
+        self, model: BackboneTraining, surrogate: Surrogate, options: TrainOptions, patience: int, heartbeat: Heartbeat
     ) -> None:
         self.best_weights = [tf.Variable(weight) for weight in model.learned_variables]
         super().__init__(model, options, best_weights=self.best_weights)
@@ -80,16 +73,9 @@ def train_trial(
 ) -> Trained:
     """Trains, or resumes, options.run_dir up to `epochs`; the learning rate falls over options.epochs.
 
-    Args:
-      options: of the training; its validation scenes are not used.
-      batches: scenes of the surrogate, which scores the epochs.
-      epochs: after which the training ends, at most options.epochs.
-      patience: epochs without a better surrogate after which it ends earlier.
-      heartbeat: called after every step and before every batch of the surrogate.
-
-    Raises:
-      NotFinite: the training diverged.
-      ValueError, OSError: invalid options, or no scenes.
+    The surrogate on the `batches` scores the epochs. The training ends earlier after `patience` epochs without a better
+    one. The heartbeat is called after every step and before every batch of the surrogate. Raises NotFinite if the
+    training diverges.
     """
     localizer, model = prepare(options)
     surrogate = Surrogate(localizer, batches)

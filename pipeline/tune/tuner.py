@@ -28,16 +28,13 @@ def is_worker() -> bool:
 
 
 class TwoStageTuner(BaseTuner):
-    """Runs the trials that an oracle requests.
+    """Runs the trials that an oracle requests; its state lies in directory / project_name.
 
     Args:
       oracle: of either stage; its objective is `SURROGATE` or `MVDR_FINAL`.
-      trials: runs the values of a trial.
       scenes: validation scenes of MVDR-final.
       seeds: trainings per trial; their mean is its score.
-      directory, project_name: the state of the oracle lies in directory / project_name.
       total: expected number of trials.
-      logger: receives one line per trial.
     """
 
     def __init__(
