@@ -20,7 +20,7 @@ def starting_point(initial: Path | None) -> str:
 
 
 def require_verdict(path: Path | None, start: Path | None, *configs: str) -> None:
-    """Requires that `python -m pipeline.learnability` gave PASS for the initial weights of a stage; GateClosed
+    """Requires that `ris-mvdr learnability` gave PASS for the initial weights of a stage; GateClosed
     otherwise.
 
     A stage with given initial weights needs the verdict about these weights. A stage that starts from the untrained

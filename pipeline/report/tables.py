@@ -84,7 +84,7 @@ def _learned(path: Path) -> Table:
         scores = {name.replace("_", " "): (one["f1"], one["objective"]) for name, one in record["scores"].items()}
         low, high = record["validation_scenes"]
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise ValueError(f"{path.name}: expected a record of python -m pipeline.learnability at {path}") from None
+        raise ValueError(f"{path.name}: expected a record of ris-mvdr learnability at {path}") from None
     rows = [[name, _value(f1), _value(objective)] for name, (f1, objective) in scores.items()]
     caption = (
         f"The trained backbone compared with others on {high - low} validation scenes that were not used to select it; "

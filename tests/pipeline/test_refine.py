@@ -142,8 +142,8 @@ def test_the_level_chosen_is_the_best_of_those_tried(tiny_scenes: Path, backbone
     """Each judged as it would run, guard rails included."""
     options = RefineOptions(
         tmp_path,
-        tiny_scenes,
-        SCENE_SETS,
+        data_dir=tiny_scenes,
+        config=SCENE_SETS,
         backbone=backbone_path,
         validation_scenes=8,
         batch_size=2,

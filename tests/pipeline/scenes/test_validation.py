@@ -99,4 +99,4 @@ def test_measurements_unlike_the_training_scenes_are_named(scenes: Batch, tiny_s
     record = validate(options, logging.getLogger("test"))
     assert record["verdict"] == "INVALID"
     (reason,) = record["reasons"]
-    assert reason.startswith("measurements: snr_db is 1.00 from the training scenes', at most ")
+    assert reason.startswith("measurements: snr_db is 1.00 from the training scenes, allowed at most ")
