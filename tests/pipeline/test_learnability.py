@@ -101,7 +101,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> Path
     """A training on 8 scenes, 4 validation scenes chose the epoch."""
     run_dir = tmp_path_factory.mktemp("trained") / "run"
     options = TrainOptions(
-        *(run_dir, tiny_scenes, SCENE_SETS[:1]),
+        run_dir=run_dir,
+        data_dir=tiny_scenes,
+        config=SCENE_SETS[:1],
         epochs=1,
         steps_per_epoch=2,
         batch_size=4,
