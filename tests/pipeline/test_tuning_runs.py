@@ -236,7 +236,7 @@ def test_without_a_verdict_it_refuses(given: list[str], tmp_path: Path, refused)
     for path, message in ((tmp_path / "nowhere.json", "got none at"), (failed, "got FAIL in")):
         options[place] = str(path)
         said = refused("tune", "--run-dir", str(tmp_path / "run"), *options)
-        assert said.startswith("--learnability: expected the learnability.json of a training that")
+        assert said.startswith("--learnability: expected the learnability.json of a training with verdict PASS, ")
         assert message in said
         assert not (tmp_path / "run" / STUDIES[0]).exists()
 
