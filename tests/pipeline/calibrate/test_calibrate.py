@@ -114,8 +114,8 @@ def test_resumes_after_a_kill(known: Known, stored: StoredCalibration, command, 
     path, output = known.scenes("first", 1), known.folder / "killed" / "calibration.npz"
     write_state = running.write_state
 
-    def killed(*arguments) -> None:
-        write_state(*arguments)
+    def killed(*arguments, **more) -> None:
+        write_state(*arguments, **more)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
