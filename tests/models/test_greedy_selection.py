@@ -60,16 +60,16 @@ def test_back_projection_is_the_adjoint(observation: Observation) -> None:
 
 
 def test_unexplained_is_the_inverse_covariance_applied(observation: Observation, first: Atoms) -> None:
-    found = _unexplained(observation, first, ARRAY)
+    basis, residual = _unexplained(observation, first, ARRAY)
     noise = first.noise_power.numpy()[:, None, None, None]
     response = observation.respond(first.steering(ARRAY)).numpy() * np.sqrt(first.powers().numpy())[:, None, None]
     covariance = response @ response.conj().swapaxes(-1, -2) + noise * np.eye(response.shape[2])
     inverse = np.linalg.inv(covariance.astype(np.complex128))
-    basis = found.basis.numpy()
+    basis = basis.numpy()
     low_rank = (np.eye(response.shape[2]) - basis @ basis.conj().swapaxes(-1, -2)) / noise
     np.testing.assert_allclose(low_rank, inverse, atol=1e-4 * np.abs(inverse).max())
     expected = np.einsum("blmn,bln->blm", inverse, observation.snapshots)
-    np.testing.assert_allclose(found.snapshots, expected, atol=1e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(residual, expected, atol=1e-3 * np.abs(expected).max())
 
 
 def test_best_power_is_the_best() -> None:
