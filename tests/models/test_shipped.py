@@ -7,7 +7,7 @@ import pytest
 from models.physics.installation import load_installation
 from models.shipped import or_shipped, shipped_path
 from pipeline.common.main import parse
-from pipeline.export import ExportOptions
+from pipeline.export.options import ExportOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = Path("docs/installations/lab.toml")

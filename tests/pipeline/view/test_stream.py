@@ -74,6 +74,7 @@ def played(play: Callable[[Stream, Outboxes], Awaitable[None]], model: Any) -> N
         outboxes = Outboxes()
         stream = Stream(model, CONFIGS["l64_m64"], outboxes, "scenes", FASTEST)
         running = asyncio.create_task(stream.run())
+        await asyncio.sleep(0)  # the stream starts first, in every version of Python
         await asyncio.wait_for(play(stream, outboxes), PATIENCE_S)
         assert not running.done()
         running.cancel()
