@@ -82,18 +82,22 @@ _EXPECTED = {
 _TABLES = ("dataclass_type", "dict_type", "model_type")
 _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
+
+def _checked_class(*, frozen: bool) -> Callable[[type[Kind]], type[Kind]]:
+    """A dataclass whose errors start with CLASS.field."""
+    return functools.partial(_checked, _in_class)
+
+
+def _options_class(*, frozen: bool) -> Callable[[type[Kind]], type[Kind]]:
+    """A dataclass of options, whose errors start with --flag."""
+    return functools.partial(_checked, _as_flag)
+
+
 if TYPE_CHECKING:
     from dataclasses import dataclass as checked
     from dataclasses import dataclass as stage_options
 else:
-
-    def checked(*, frozen: bool) -> Callable[[type[Kind]], type[Kind]]:
-        """A dataclass whose errors start with CLASS.field."""
-        return functools.partial(_checked, _in_class)
-
-    def stage_options(*, frozen: bool) -> Callable[[type[Kind]], type[Kind]]:
-        """A dataclass of options, whose errors start with --flag."""
-        return functools.partial(_checked, _as_flag)
+    checked, stage_options = _checked_class, _options_class
 
 
 def _in_class(cls: type, line: str) -> str:
