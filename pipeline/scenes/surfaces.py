@@ -1,14 +1,13 @@
 """Fingerprints of surfaces, to check that a calibration file belongs to an installation."""
 
 from models.physics.geometry import RISArray
-from pipeline.common.digests import json_digest
 from pipeline.common.records import plain
-from serving.client.calibration import Calibration
+from serving.client.calibration import Calibration, surface_digest
 
 
 def surface_fingerprint(array: RISArray) -> str:
     """SHA-256 of the parameters of a surface."""
-    return json_digest(plain(array))
+    return surface_digest(plain(array))
 
 
 def check_surface(calibration: Calibration, array: RISArray) -> None:

@@ -20,6 +20,11 @@ CHANNEL_TOLERANCE = 1e-3
 """Largest distance between a channel and the calibrated one, up to a common factor, relative to its norm."""
 
 
+def surface_digest(surface: Mapping[str, Any]) -> str:
+    """SHA-256 of the parameters of a surface, the fields of a `RISArray`; it identifies the surface."""
+    return hashlib.sha256(json.dumps(surface, sort_keys=True).encode()).hexdigest()
+
+
 @dataclasses.dataclass(frozen=True)
 class Calibration:
     """Estimated deviations of an installation from its nominal values.
@@ -44,8 +49,7 @@ class Calibration:
     def check_surface(self, surface: Mapping[str, Any]) -> None:
         """Raises ValueError, which names what differs, for another surface, given as the fields of a `RISArray`."""
         expected = json.loads(json.dumps(surface))
-        digest = hashlib.sha256(json.dumps(expected, sort_keys=True).encode()).hexdigest()
-        if self.about.get("surface_fingerprint") == digest:
+        if self.about.get("surface_fingerprint") == surface_digest(expected):
             return
         made_for = self.about.get("surface", {})
         name = next((name for name in expected if made_for.get(name) != expected[name]), "surface")
