@@ -8,19 +8,22 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from models.config import LocalizerConfig
-from models.covariance_estimator.backbone import Backbone, Prediction
-from models.covariance_estimator.batches import in_halves
-from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.atoms import PARAMETERS_PER_ATOM, Atoms
+from models.covariance_estimator.backbone import Backbone, GridState, Prediction
+from models.covariance_estimator.batches import scene_by_scene
+from models.covariance_estimator.greedy_selection import Refined
+from models.covariance_estimator.likelihood import atom_evaluation
+from models.covariance_estimator.paths import Paths, direct_paths
 from models.decision.decision import Decision, decide
 from models.decision.inflation import inflation
-from models.decision.scoring import score_features
+from models.decision.scoring import NUM_FEATURES, score_features
 from models.localizer_weights import LocalizerWeights
 from models.multipath.estimation import estimate_multipath
-from models.multipath.path_search import PathGrid
-from models.multipath.paths import source_columns
+from models.multipath.mismatch import mismatch_ratio
+from models.multipath.reflections import PathGrid
 from models.physics.covariance import LowRankCovariance, effective_low_rank
 from models.physics.geometry import Scenario
-from models.physics.observation import Observation, measurement_specs, observation_specs, observe
+from models.physics.observation import Observation, measurement_specs, observe, scene_specs
 from models.physics.steering import steering_norm2, steering_vectors
 from models.spectrum.detection import Peaks, Starts, find_peaks
 from models.spectrum.guard_rails import within_rails
@@ -150,35 +153,35 @@ class Localizer(tf.Module):
 
     @functools.cached_property
     def graph(self) -> tf.types.experimental.PolymorphicFunction:
-        """`localize` as a graph, traced once for any B and L.
+        """`localize` as a graph, traced once for any B and L. Each call uses the present weights."""
+        return tf.function(self.localize, list(self.input_specs().values()), autograph=False)
 
-        Each call uses the present weights. Both halves of a batch run in parallel.
-        """
+    def predicted(self, observation: Observation) -> LowRankCovariance:
+        """R_pred of an observation. Has no gradient."""
 
-        def localize(
-            snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
-        ) -> dict[str, tf.Tensor]:
-            measurement = self._checked(snapshots, ris_codes, channel, snr_db)
-            if tf.executing_eagerly():
-                return self._located(*measurement)
-            return in_halves(self._location_graph, measurement)
+        def one_scene(scene: Observation) -> LowRankCovariance:
+            model, _ = self._estimate(scene)
+            return LowRankCovariance(*(part[0] for part in self.backbone.covariance(model.paths.atoms(slots))))
 
-        return tf.function(localize, list(self.input_specs().values()), autograph=False)
+        slots = self.backbone.slots
+        factor = tf.TensorSpec([self.scenario.array.num_elements, slots], tf.complex64)
+        signature = LowRankCovariance(factor, tf.TensorSpec([], tf.float32))
+        return scene_by_scene(one_scene, observation, signature)
 
-    @functools.cached_property
-    def _location_graph(self) -> tf.types.experimental.ConcreteFunction:
-        return tf.function(self._located, autograph=False).get_concrete_function(*self.input_specs().values())
-
-    def predict(self, observation: Observation) -> Prediction:
-        """R_pred of an observation. In graph mode all calls share one concrete function, which has no gradient."""
-        if tf.executing_eagerly():
-            return self.backbone.predict_covariance(observation)
-        return self._prediction_graph(observation)
+    def _estimate(self, scene: Observation) -> tuple[Refined, GridState]:
+        """The backbone's model of one scene, and its last grid stage with B = 1. All calls share one graph."""
+        specs = scene_specs(self.scenario.num_antennas, self.scenario.array.num_elements)
+        return self._estimation.get_concrete_function(specs)(scene)
 
     @functools.cached_property
-    def _prediction_graph(self) -> tf.types.experimental.ConcreteFunction:
-        specs = observation_specs(self.scenario.num_antennas, self.scenario.array.num_elements)
-        return tf.function(self.backbone.predict_covariance, autograph=False).get_concrete_function(specs)
+    def _estimation(self) -> tf.types.experimental.PolymorphicFunction:
+        def estimate(scene: Observation) -> tuple[Refined, GridState]:
+            batch = tf.nest.map_structure(lambda part: part[None], scene)
+            state = self.backbone.grid_stages(batch)[-1]
+            first = self.backbone.first_atoms(state, batch.noise_power)
+            return self.backbone.search(scene, Atoms(*(part[0] for part in first))), state
+
+        return tf.function(estimate, autograph=False)
 
     def analyse(self, observation: Observation, snr_db: tf.Tensor, prediction: Prediction | None = None) -> "Analysis":
         """Computes R_pred, unless `prediction` is given, then R_eff, its MVDR spectrum and the peaks."""
@@ -207,41 +210,81 @@ class Localizer(tf.Module):
         return shown.above(level), finite & contrast_is_sane & presence_is_sane
 
     def candidates(self, observation: Observation, snr_db: tf.Tensor) -> "ScoredPeaks":
-        """All candidates from the spectrum of R_eff with their scores, before the threshold."""
-        analysis = self.analyse(observation, snr_db, self.predict(observation))
-        prediction, effective, _, peaks = analysis
-        predicted = prediction.covariance
-        atoms = self._peak_atoms(peaks, effective, predicted, prediction.atoms.noise_power)
-        refined = None
+        """All candidates from the spectrum of R_eff with their scores, before the threshold. Has no gradient."""
+        slots = self.backbone.slots
+
+        def spec(*shape: int, dtype: tf.DType = tf.float32) -> tf.TensorSpec:
+            return tf.TensorSpec(shape, dtype)
+
+        decision = Decision(spec(slots), spec(slots), spec(slots), spec(slots, 3), spec(slots, 3, 3), spec(slots))
+        counts, features, refined = spec(slots, dtype=tf.int32), spec(slots, NUM_FEATURES), spec(dtype=tf.bool)
+        signature = ScoredPeaks(decision, spec(slots), counts, features, refined)
+        return scene_by_scene(lambda given: self._scene_candidates(*given), (observation, snr_db), signature)
+
+    def _scene_candidates(self, scene: Observation, snr_db: tf.Tensor) -> "ScoredPeaks":
+        """`candidates` of one scene; neither arguments nor result have the axis B."""
+        observation = tf.nest.map_structure(lambda part: part[None], scene)
+        model, state = self._estimate(scene)
+        atoms = model.paths.atoms(None)
+        prediction = Prediction(self.backbone.covariance(atoms), atoms, model.evaluation.nll[None], state)
+        analysis = self.analyse(observation, snr_db[None], prediction)
+        found, known = self._at_peaks(analysis, model.paths)
+        refined = tf.constant([False])
         if self.refiner is not None:
             shown, refined = self.refine(analysis, self.heat_map(analysis, observation))
             shown = shown._replace(presence=tf.where(refined[:, None], shown.presence, 0.0))
-            atoms = join_proposals(atoms, shown, self.backbone.dictionary)
-        view = self.scenario.field_of_view
-        atoms, evaluation = self.backbone.refinement(observation, atoms, self.config.final_steps, prune_llr=0.0)
-        atoms, paths, evaluation, mismatch = estimate_multipath(
-            observation, atoms, evaluation, self.path_grid, view, self.backbone.config.refinement, self.config.multipath
+            found, joined = self._with_proposals(found, shown)
+            known &= ~joined
+        refinement = self.backbone.refinement
+        model = tf.cond(
+            known,
+            lambda: model,
+            lambda: Refined(*refinement(scene, found, self.config.final_steps, prune_llr=0.0)),
         )
-        decision = decide(atoms, evaluation, view, self.config.decision, inflation(mismatch, self.config.inflation))
-        features = score_features(decision, atoms, evaluation, mismatch, observation, self.scenario)
+        paths, evaluation, scores = estimate_multipath(scene, *model, self.path_grid, refinement, self.config.multipath)
+        mismatch = mismatch_ratio(scene, paths, evaluation, scores, self.scenario.array)
+        power = tf.reduce_mean(tf.abs(evaluation.sources) ** 2, axis=(0, 2))
+        num_paths = 1 + tf.cast(tf.reduce_sum(paths.membership(), axis=0), tf.int32)
+        slots, view = self.backbone.slots, self.scenario.field_of_view
+        mismatch, power, num_paths = (_in_slots(values, slots) for values in (mismatch, power, num_paths))
+        atoms, of_atoms = paths.atoms(slots), atom_evaluation(evaluation, paths, slots)
+        decision = decide(atoms, of_atoms, view, self.config.decision, inflation(mismatch, self.config.inflation))
+        features = score_features(decision, atoms, of_atoms, mismatch, observation, self.scenario)
         decision = self.weights.score_correction.correct(decision, features)
-        response = observation.respond(source_columns(atoms, paths, self.scenario.array))
-        power = tf.reduce_mean(tf.abs(response) ** 2, axis=(1, 2))
-        num_paths = 1 + tf.reduce_sum(tf.cast(paths.of_source(atoms.active.shape[-1]), tf.int32), axis=1)
-        return ScoredPeaks(decision, power, num_paths, features, refined)
+        decision = Decision(*(part[0] for part in decision))
+        return ScoredPeaks(decision, power[0], num_paths[0], features[0], refined[0])
 
-    def _peak_atoms(
-        self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
-    ) -> Atoms:
-        """The strongest valid peaks as atoms. Their power is P - floor, in the scale of R_pred and for |a| = 1."""
-        count = self.scenario.max_sources + self.backbone.config.refinement.spare_atoms
-        rank = tf.where(peaks.valid, peaks.height, -1.0)
-        height, order = tf.math.top_k(rank, count)
-        points = tf.gather(peaks.points, order, batch_dims=1)
-        to_predicted = (predicted.trace() / effective.trace())[:, None]
-        norm2 = steering_norm2(points[..., 0], points[..., 1], points[..., 2], self.scenario.array)
-        power = tf.maximum(height - effective.floor[:, None], 1e-6) * to_predicted / norm2
-        return Atoms(tf.concat([points, tf.math.log(power)[..., None]], axis=-1), height > 0, noise_power)
+    def _at_peaks(self, analysis: "Analysis", paths: Paths) -> tuple[Paths, tf.Tensor]:
+        """The strongest peaks of one scene as sources, and whether they are the sources of R_pred, [] bool.
+
+        A peak near a source of R_pred is that source. The power of another peak is P - floor, in the scale of R_pred
+        and for |a| = 1.
+        """
+        _, effective, _, peaks = analysis
+        valid = tf.where(peaks.valid[0])[: self.backbone.slots, 0]
+        points, height = tf.gather(peaks.points[0], valid), tf.gather(peaks.height[0], valid)
+        to_predicted = analysis.prediction.covariance.trace() / effective.trace()
+        norm2 = steering_norm2(points[:, 0], points[:, 1], points[:, 2], self.scenario.array)
+        power = tf.maximum(height - effective.floor, 1e-6) * to_predicted / norm2
+        new = tf.concat([points, tf.math.log(power)[:, None]], axis=-1)
+        cells = self.mvdr.dictionary.in_cells
+        apart = tf.reduce_max(
+            tf.abs(cells(points)[:, None] - cells(paths.parameters[:, :3])), axis=-1
+        )  # [peaks, A]
+        same = tf.cast(apart <= self.config.detection.merge_cells, tf.int32)
+        which = tf.argmax(tf.pad(same, [[0, 0], [0, 1]], constant_values=1), axis=-1)  # A: a new source
+        known = tf.pad(paths.parameters[:, :PARAMETERS_PER_ATOM], [[0, 1], [0, 0]])
+        is_new = tf.reduce_sum(same, axis=-1) == 0
+        parameters = tf.where(is_new[:, None], new, tf.gather(known, which))
+        unchanged = tf.reduce_all(tf.reduce_sum(same, axis=0) == 1) & ~tf.reduce_any(is_new)
+        everything = tf.ones_like(is_new)
+        return direct_paths(parameters, everything, paths.noise_power), unchanged
+
+    def _with_proposals(self, paths: Paths, shown: Proposals) -> tuple[Paths, tf.Tensor]:
+        """Adds proposals of the refiner to the sources of one scene; also whether there were any, [] bool."""
+        atoms = join_proposals(paths.atoms(self.backbone.slots), shown, self.backbone.dictionary)
+        joined = direct_paths(*(part[0] for part in atoms))
+        return joined, joined.count != paths.count
 
     def report(
         self, candidates: "ScoredPeaks", min_score: float, *, with_features: bool = False
@@ -266,13 +309,19 @@ class Localizer(tf.Module):
             fields["score_features"] = candidates.features
         report = {"num_sources": tf.reduce_sum(tf.cast(keep, tf.int32), axis=-1)}
         report["num_paths"] = tf.where(keep, tf.gather(candidates.num_paths, order, batch_dims=1), 0)
-        if candidates.refined is not None:
+        if self.refiner is not None:
             report["refined"] = candidates.refined
         for name, value in fields.items():
             value = tf.gather(value, order, batch_dims=1)
             mask = tf.reshape(keep, tf.concat([tf.shape(keep), [1] * (value.shape.rank - 2)], 0))
             report[name] = tf.where(mask, value, float("nan"))
         return report
+
+
+def _in_slots(values: tf.Tensor, slots: int) -> tf.Tensor:
+    """Values of the sources [A] in `slots` slots: [1, slots]; the others are zero."""
+    values = tf.pad(values[:slots], [[0, tf.maximum(slots - tf.size(values), 0)]])
+    return tf.ensure_shape(values, [slots])[None]
 
 
 class Analysis(NamedTuple):
@@ -301,14 +350,14 @@ class ScoredPeaks(NamedTuple):
     power: mean received power relative to the scene, [B, A] float32.
     num_paths: [B, A] int32.
     features: inputs of the score correction, [B, A, NUM_FEATURES] float32.
-    refined: with a refiner, true if its heat map was used, [B] bool.
+    refined: true if the heat map of a refiner was used, [B] bool.
     """
 
     decision: Decision
     power: tf.Tensor
     num_paths: tf.Tensor
     features: tf.Tensor
-    refined: tf.Tensor | None = None
+    refined: tf.Tensor
 
 
 def true_covariance(truth: Mapping[str, tf.Tensor], scenario: Scenario) -> LowRankCovariance:

@@ -14,14 +14,15 @@ import keras
 import tensorflow as tf
 
 from models.checked import stored
+from models.covariance_estimator.atoms import Atoms, atom_specs
+from models.covariance_estimator.batches import scene_by_scene
 from models.covariance_estimator.config import BackboneConfig
 from models.covariance_estimator.dictionary import PolarDictionary
-from models.covariance_estimator.exact_search import effective_rank
-from models.covariance_estimator.greedy_selection import add_atoms
+from models.covariance_estimator.greedy_selection import GreedySelection, Refined
 from models.covariance_estimator.layers import build_in_turn
-from models.covariance_estimator.likelihood import Atoms, Evaluation
-from models.covariance_estimator.shared_refinement import SharedRefinement
-from models.covariance_estimator.slots import with_spare_slots
+from models.covariance_estimator.new_source import effective_rank
+from models.covariance_estimator.off_grid_refinement import Refinement
+from models.covariance_estimator.paths import direct_paths
 from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 from models.covariance_estimator.start import Candidates, StartNetwork, find_candidates, started_atoms
 from models.physics.covariance import LowRankCovariance
@@ -38,11 +39,17 @@ class GridState(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Output of the backbone: R_pred, its atoms, the likelihood at them, and the last grid stage."""
+    """Output of the backbone.
+
+    covariance: R_pred.
+    atoms: its atoms.
+    nll: negative log-likelihood of the atoms, [B] float32.
+    grid: the last grid stage.
+    """
 
     covariance: LowRankCovariance
     atoms: Atoms
-    evaluation: Evaluation
+    nll: tf.Tensor
     grid: GridState
 
 
@@ -121,8 +128,14 @@ class Backbone(keras.Model):
         for correction in self.corrections:
             correction.build((None, *config.grid.shape, NUM_FEATURES))
         self.start = StartNetwork(config.start, name="start")
-        self.refinement = SharedRefinement(scenario.array, scenario.field_of_view, config.refinement)
+        self.refinement = Refinement(scenario, config.refinement)
+        self.selection = GreedySelection(self.dictionary, self.refinement, self.slots)
         self.built = True
+
+    @property
+    def slots(self) -> int:
+        """Largest number of atoms."""
+        return self.scenario.max_sources + self.config.refinement.spare_atoms
 
     @property
     def grid_variables(self) -> list[keras.Variable]:
@@ -181,14 +194,12 @@ class Backbone(keras.Model):
         return find_candidates(state.gamma, state.maps, noise_power, self.dictionary, count)
 
     def first_atoms(self, state: GridState, noise_power: tf.Tensor) -> Atoms:
-        """Initial atoms from the start network: at most K_max, plus empty spare slots.
+        """Initial atoms from the start network, at most K_max.
 
-        Greedy selection fills the spare slots later. Several atoms around a strong source would slow each other down.
+        Greedy selection may add more later. Several atoms around a strong source would slow each other down.
         """
         found, least = self.candidates(state, noise_power), self.config.start.min_presence
-        count = self.scenario.max_sources
-        atoms = started_atoms(found, self.start(found), noise_power, self.dictionary, count, least)
-        return with_spare_slots(atoms, self.config.refinement.spare_atoms)
+        return started_atoms(found, self.start(found), noise_power, self.dictionary, self.scenario.max_sources, least)
 
     def covariance(self, atoms: Atoms) -> LowRankCovariance:
         """R_pred: the covariance of the atoms plus a floor of 1/1000 of their power."""
@@ -199,19 +210,33 @@ class Backbone(keras.Model):
         floor = 1e-3 * (tf.reduce_sum(atoms.powers() * norm2, axis=-1) + 1e-6) / array.num_elements
         return LowRankCovariance(atoms.steering(array) * amplitude[:, None, :], floor)
 
+    def search(self, scene: Observation, first: Atoms) -> Refined:
+        """Off-grid refinement of the first atoms and greedy selection of further ones, for one scene.
+
+        `scene` and `first` have no axis B. A scene with a low-rank channel starts without atoms. Has no gradient.
+        """
+        config = self.config.refinement
+        low_rank = effective_rank(scene.channel) < config.low_rank_threshold
+        paths = direct_paths(first.parameters, first.active & ~low_rank, first.noise_power)
+        return self.selection(scene, Refined(*self.refinement(scene, paths, config.steps)), low_rank)
+
     def predict_covariance(self, observation: Observation) -> Prediction:
         """The whole estimator: grid stages, start, off-grid refinement and greedy selection.
 
         Only the field `grid` of the result has gradients.
         """
-        config = self.config.refinement
+
+        def one_scene(given: tuple[Observation, Atoms]) -> tuple[Atoms, tf.Tensor]:
+            paths, evaluation = self.search(*given)
+            return Atoms(*(part[0] for part in paths.atoms(self.slots))), evaluation.nll
+
         state = self.grid_stages(observation)[-1]
-        low_rank = effective_rank(observation.channel) < config.low_rank_threshold
-        atoms = self.first_atoms(state, observation.noise_power)
-        atoms = atoms._replace(active=atoms.active & ~low_rank[:, None])
-        atoms, evaluation = self.refinement(observation, atoms, config.steps)
-        atoms, evaluation = add_atoms(observation, atoms, evaluation, self.dictionary, self.refinement, low_rank)
-        return Prediction(self.covariance(atoms), atoms, evaluation, state)
+        given = tf.nest.map_structure(
+            tf.stop_gradient, (observation, self.first_atoms(state, observation.noise_power))
+        )
+        of_scene = Atoms(*(tf.TensorSpec(spec.shape[1:], spec.dtype) for spec in atom_specs(self.slots)))
+        atoms, nll = scene_by_scene(one_scene, given, (of_scene, tf.TensorSpec([], tf.float32)))
+        return Prediction(self.covariance(atoms), atoms, nll, state)
 
     def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """R_pred [B, N, N] complex64 from a dictionary with snapshots, ris_codes, channel and snr_db, see `observe`."""

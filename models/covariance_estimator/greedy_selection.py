@@ -1,203 +1,103 @@
-"""Greedy selection of atoms: each round adds the best new atom and refines all atoms jointly.
+"""Greedy selection of the sources of one scene: each attempt adds the best new source and refines all jointly."""
 
-For a full-rank channel a round finds the peaks of sum_l b_l (new_atom.py) on the grid, which costs one product with the
-dictionary. It computes alpha_l at the peaks only, by Woodbury's identity sigma^2 S_l^-1 = I - U_l U_l^H. For a low-rank
-channel it tests every grid point (exact_search.py).
-"""
-
-from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.batches import put_scenes, take_scenes
-from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.dictionary import PolarDictionary
-from models.covariance_estimator.exact_search import search_grid
-from models.covariance_estimator.likelihood import Atoms, Evaluation, error_covariance
-from models.covariance_estimator.new_atom import best_power, llr_at
-from models.covariance_estimator.off_grid_refinement import atoms_at, grid_peaks
-from models.covariance_estimator.shared_refinement import SharedRefinement
+from models.covariance_estimator.likelihood import Evaluation, error_covariance, of_direct_paths
+from models.covariance_estimator.new_source import best_grid_points, residual_peak
+from models.covariance_estimator.off_grid_refinement import Refinement
+from models.covariance_estimator.paths import Paths
+from models.covariance_estimator.search import improve, with_free_shapes
 from models.physics.config import PathLossConfig
-from models.physics.geometry import RISArray
 from models.physics.observation import Observation
 from models.physics.path_loss import log_evidence
 
 
-def _unexplained(observation: Observation, atoms: Atoms, array: RISArray) -> tuple[tf.Tensor, tf.Tensor]:
-    """U_l, [B, L, M, A] complex64, and S_l^-1 y_l, [B, L, M] complex64."""
-    response = observation.respond(atoms.steering(array) * tf.cast(tf.sqrt(atoms.powers()), tf.complex64)[:, None])
-    noise = tf.cast(atoms.noise_power, tf.complex64)[:, None, None, None]
-    identity = tf.eye(atoms.active.shape[-1], dtype=tf.complex64)
-    chol = tf.linalg.cholesky(tf.matmul(response, response, adjoint_a=True) + noise * identity)
-    basis = tf.linalg.adjoint(tf.linalg.triangular_solve(chol, tf.linalg.adjoint(response)))
-    snapshots = observation.snapshots[..., None]
-    residual = snapshots - tf.matmul(basis, tf.matmul(basis, snapshots, adjoint_a=True))
-    return basis, (residual / noise)[..., 0]
+class Refined(NamedTuple):
+    """Paths of one scene, and the likelihood at them."""
+
+    paths: Paths
+    evaluation: Evaluation
 
 
-def best_peak(observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: RefinementConfig) -> Atoms:
-    """The peak of the unexplained power with the largest log-likelihood ratio, of `config.candidates` peaks.
-
-    One atom per scene, [B, 1]; active if its log-likelihood ratio exceeds `config.prune_llr`.
-    """
-    basis, residual = _unexplained(observation, atoms, dictionary.array)
-    power_map = dictionary.beam_power(observation.back_project(residual))
-    indices, _ = grid_peaks(power_map, dictionary, config.candidates)
-    response = observation.respond(tf.linalg.matrix_transpose(tf.gather(dictionary.vectors, indices)))
-    inside = tf.matmul(basis, response, adjoint_a=True)
-    energy = tf.reduce_sum(tf.abs(response) ** 2, axis=2) - tf.reduce_sum(tf.abs(inside) ** 2, axis=2)
-    alpha = tf.maximum(energy, 1e-6) / atoms.noise_power[:, None, None]
-    b = tf.abs(tf.einsum("blm,blmc->blc", tf.math.conj(residual), response)) ** 2
-    powers = best_power(alpha, b)
-    llr, best = tf.math.top_k(llr_at(powers, alpha, b), 1)
-    indices, powers = (tf.gather(values, best, batch_dims=1) for values in (indices, powers))
-    return atoms_at(indices, powers, llr > config.prune_llr, atoms.noise_power, dictionary)
-
-
-def best_grid_points(
-    observation: Observation, atoms: Atoms, dictionary: PolarDictionary, config: RefinementConfig
-) -> Atoms:
-    """The `config.low_rank_branches` highest maxima of the log-likelihood ratio over the grid, as alternative atoms.
-
-    The threshold `config.low_rank_llr` is lower, because with a low-rank channel the log-likelihood ratio falls steeply
-    between grid points.
-    """
-    found = search_grid(observation, atoms, dictionary, config.directions)
-    indices, llr = grid_peaks(found.llr, dictionary, config.low_rank_branches)
-    powers = tf.gather(found.power, indices, batch_dims=1)
-    promising = llr > config.low_rank_llr
-    return atoms_at(indices, powers, promising, atoms.noise_power, dictionary)
-
-
-def _as_scenes(atoms: Atoms) -> Atoms:
-    """Alternatives as scenes of one atom each: [B, C] -> [B C, 1]."""
-    size = tf.size(atoms.active)
-    noise_power = tf.repeat(atoms.noise_power, atoms.active.shape[-1])
-    parameters = tf.reshape(atoms.parameters, [size, 1, atoms.parameters.shape[-1]])
-    return Atoms(parameters, tf.reshape(atoms.active, [size, 1]), noise_power)
-
-
-def _first_least(values: tf.Tensor, owner: tf.Tensor, num_owners: tf.Tensor) -> tf.Tensor:
-    """Index of the first smallest value of each owner. `values` and `owner` are [S]; `owner` is ascending."""
-    least = tf.math.unsorted_segment_min(values, owner, num_owners)
-    which = tf.where(values <= tf.gather(least, owner))[:, 0]
-    owners = tf.gather(owner, which)
-    first = tf.concat([tf.ones_like(owners[:1], tf.bool), owners[1:] != owners[:-1]], axis=0)
-    return tf.boolean_mask(which, first)
-
-
-def path_loss_evidence(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
-    """Log evidence of the path-loss law for the atoms, [B] float32 (models.physics.path_loss)."""
-    _, _, inverse_range, log_power = tf.unstack(atoms.parameters, axis=-1)
-    covariance = error_covariance(atoms, evaluation)
+def path_loss_evidence(model: Refined) -> tf.Tensor:
+    """Log evidence of the path-loss law for the sources, [] float32 (models.physics.path_loss)."""
+    paths, evaluation = model
+    num_sources = paths.num_sources
+    _, _, inverse_range, log_power, _ = tf.unstack(paths.parameters[:num_sources], axis=-1)
+    covariance = error_covariance(of_direct_paths(evaluation, paths), num_sources)
     slope = -2.0 / inverse_range
-    variance = covariance[..., 3, 3] + slope**2 * covariance[..., 2, 2] + 2.0 * slope * covariance[..., 2, 3]
+    variance = covariance[:, 3, 3] + slope**2 * covariance[:, 2, 2] + 2.0 * slope * covariance[:, 2, 3]
     level = log_power - 2.0 * tf.math.log(inverse_range)
-    return log_evidence(level, tf.maximum(variance, 0.0), atoms.active, PathLossConfig())
+    known = tf.ones_like(level, tf.bool)
+    return log_evidence(level[None], tf.maximum(variance, 0.0)[None], known[None], PathLossConfig())[0]
 
 
-def _filled(atoms: Atoms, new: Atoms) -> tuple[Atoms, tf.Tensor]:
-    """Keeps the strongest old and new atoms, in as many slots as before; also if a new one is kept, [B] bool."""
-    parameters = tf.concat([atoms.parameters, new.parameters], axis=1)
-    active = tf.concat([atoms.active, new.active], axis=1)
-    num_atoms = atoms.active.shape[-1]
-    rank = tf.where(active, tf.exp(parameters[..., 3]), -1.0)
-    keep = tf.math.top_k(rank, num_atoms).indices
-    parameters, active = (tf.gather(values, keep, batch_dims=1) for values in (parameters, active))
-    return Atoms(parameters, active, atoms.noise_power), tf.reduce_any(active & (keep >= num_atoms), axis=-1)
-
-
-def add_atoms(
-    observation: Observation,
-    atoms: Atoms,
-    evaluation: Evaluation,
-    dictionary: PolarDictionary,
-    refinement: SharedRefinement,
-    low_rank: tf.Tensor,
-) -> tuple[Atoms, Evaluation]:
-    """Greedy selection: each round adds an atom and refines all atoms. A scene that gets no atom leaves the loop.
-
-    A round that lowers the likelihood is undone: an added atom can replace a better one if no slot is free.
+class GreedySelection:
+    """Adds sources to a model until the likelihood does not rise any more.
 
     Args:
-      observation: B scenes.
-      atoms, evaluation: refined atoms and the likelihood at them.
       dictionary: the grid.
       refinement: refines after each addition; its config limits the rounds.
-      low_rank: scenes with a low-rank channel, [B] bool.
+      slots: largest number of sources.
     """
-    config = refinement.config
-    if config.additions == 0:
-        return atoms, evaluation
-    problem = _Problem(observation, dictionary, refinement)
-    full_rank = _Schedule(best_peak, config.additions, config.addition_steps)
-    state = _run_rounds(problem, ~low_rank, (atoms, evaluation), full_rank)
-    exact = _Schedule(best_grid_points, config.low_rank_additions, config.low_rank_steps)
-    return _run_rounds(problem, low_rank, state, exact)
 
+    def __init__(self, dictionary: PolarDictionary, refinement: Refinement, slots: int) -> None:
+        self.dictionary, self.refinement, self.slots = dictionary, refinement, slots
+        self.config = refinement.config
 
-class _Problem(NamedTuple):
-    observation: Observation
-    dictionary: PolarDictionary
-    refinement: SharedRefinement
+    def __call__(self, observation: Observation, model: Refined, low_rank: tf.Tensor) -> Refined:
+        """Adds sources to the model of one scene; `low_rank` [] bool tells if its channel is a low-rank channel."""
+        config = self.config
+        if config.additions == 0:
+            return model
 
+        def attempt(model: Refined) -> Refined:
+            return tf.cond(
+                low_rank,
+                lambda: self._best_branch(observation, model),
+                lambda: self._with_peak(observation, model),
+            )
 
-_Search = Callable[[Observation, Atoms, PolarDictionary, RefinementConfig], Atoms]
+        return improve(model, [attempt], max(config.additions, config.low_rank_additions))
 
+    def _with_peak(self, observation: Observation, model: Refined) -> Refined:
+        """For a full-rank channel: adds the best peak of the unexplained power."""
+        found = residual_peak(observation, *model, self.dictionary, self.config.candidates)
+        useful = (found.llr[0] > self.config.prune_llr) & (model.paths.num_sources < self.slots)
+        grown = model.paths.with_source(found.parameters[0])
+        steps = self.config.addition_steps
+        return tf.cond(useful, lambda: Refined(*self.refinement(observation, grown, steps)), lambda: model)
 
-def _objective(atoms: Atoms, evaluation: Evaluation, config: RefinementConfig) -> tf.Tensor:
-    """NLL plus a penalty per atom, minus the path-loss evidence, [B] float32; lower is better."""
-    number = tf.reduce_sum(tf.cast(atoms.active, tf.float32), axis=-1)
-    return evaluation.nll + config.prune_llr * number - path_loss_evidence(atoms, evaluation)
+    def _best_branch(self, observation: Observation, model: Refined) -> Refined:
+        """For a low-rank channel: tries the best grid points separately, and keeps the result of the best objective.
 
+        The threshold `low_rank_llr` is lower than `prune_llr`, because with a low-rank channel the log-likelihood ratio
+        falls steeply between grid points.
+        """
+        config = self.config
+        found = best_grid_points(
+            observation, *model, self.dictionary, config.directions, config.low_rank_branches
+        )
+        room = model.paths.num_sources < self.slots
+        branches = tf.where(room, tf.math.count_nonzero(found.llr > config.low_rank_llr, dtype=tf.int32), 0)
 
-def _refine_alternatives(
-    problem: _Problem, scenes: tf.Tensor, base: Atoms, new: Atoms, steps: int
-) -> tuple[tf.Tensor, Atoms, Evaluation]:
-    """Adds each alternative atom, refines, and keeps the best alternative of each scene.
+        def branch(number: tf.Tensor, least: tf.Tensor, best: Refined) -> tuple[tf.Tensor, tf.Tensor, Refined]:
+            grown = model.paths.with_source(found.parameters[number])
+            reached = Refined(*self.refinement(observation, grown, config.low_rank_steps))
+            objective = self._objective(reached)
+            better = objective < least
+            best = tf.cond(better, lambda: reached, lambda: best)
+            return number + 1, tf.where(better, objective, least), best
 
-    `scenes` [S] are the scenes to work on, `base` their present atoms, `new` the alternatives [S, C]. Returns the
-    scenes that got an atom, as ascending indices [T] into `scenes`, their atoms and the likelihood at them.
-    """
-    observation, _, refinement = problem
-    branches = new.active.shape[-1]
-    owner = tf.repeat(tf.range(tf.size(scenes)), branches)
-    grown, added = _filled(take_scenes(base, owner), _as_scenes(new))
-    owner, grown = take_scenes((owner, grown), tf.where(added)[:, 0])
-    some = take_scenes(observation, tf.gather(scenes, owner))
-    grown, reached = refinement(some, grown, steps)
-    if branches == 1:
-        return owner, grown, reached
-    best = _first_least(_objective(grown, reached, refinement.config), owner, tf.size(scenes))
-    return take_scenes((owner, grown, reached), best)
+        free = (tf.TensorShape([]), tf.TensorShape([]), with_free_shapes(model))
+        start = (tf.constant(0), tf.constant(np.inf, tf.float32), model)
+        return tf.while_loop(lambda number, *_: number < branches, branch, start, shape_invariants=free)[2]
 
-
-class _Schedule(NamedTuple):
-    """Search function of a round, largest number of rounds, and Fisher scoring steps after each."""
-
-    search: _Search
-    rounds: int
-    steps: int
-
-
-def _run_rounds(
-    problem: _Problem, which: tf.Tensor, state: tuple[Atoms, Evaluation], schedule: _Schedule
-) -> tuple[Atoms, Evaluation]:
-    """Runs rounds for the scenes `which` [B] bool until none of them gets an atom."""
-    observation, dictionary, refinement = problem
-
-    def one_round(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]):
-        old, before = take_scenes(state, scenes)
-        new = schedule.search(take_scenes(observation, scenes), old, dictionary, refinement.config)
-        owner, grown, reached = _refine_alternatives(problem, scenes, old, new, schedule.steps)
-        better = tf.where(reached.nll < tf.gather(before.nll, owner))[:, 0]
-        scenes = tf.gather(scenes, tf.gather(owner, better))
-        return number + 1, scenes, put_scenes(state, scenes, take_scenes((grown, reached), better))
-
-    def unfinished(number: tf.Tensor, scenes: tf.Tensor, state: tuple[Atoms, Evaluation]) -> tf.Tensor:
-        del state
-        return (number < schedule.rounds) & (tf.size(scenes) > 0)
-
-    _, _, state = tf.while_loop(unfinished, one_round, (tf.constant(0), tf.where(which)[:, 0], state))
-    return state
+    def _objective(self, model: Refined) -> tf.Tensor:
+        """NLL plus a penalty per source, minus the path-loss evidence, [] float32; lower is better."""
+        number = tf.cast(model.paths.num_sources, tf.float32)
+        return model.evaluation.nll + self.config.prune_llr * number - path_loss_evidence(model)

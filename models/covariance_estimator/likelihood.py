@@ -1,166 +1,238 @@
-"""The Gaussian likelihood of a few off-grid atoms: value, gradient, Fisher information, log-likelihood ratios.
+"""The Gaussian likelihood of the sources of one scene: value, gradient, Fisher information, log-likelihood ratios.
 
-S_l = sum_k b_lk b_lk^H + sigma^2 I with b_lk = sqrt(gamma_k) Phi_l a(psi_k). For parameter i of atom k let
-p_ki = sqrt(gamma_k) Phi_l da_k/dpsi_i (b/2 for the log power), so that dS_l = p_ki b_k^H + b_k p_ki^H. Then
-    dNLL     = 2 Re sum_l [b_k^H S^-1 p_ki - (b_k^H S^-1 y)(p_ki^H S^-1 y)^*]
-    F        = 2 Re sum_l [G(b_k, p_jm) G(b_j, p_ki) + G(b_k, b_j) G(p_jm, p_ki)],  G(x, y) = x^H S^-1 y
-    llr_k    = sum_l log(1 - alpha_lk) + |u_lk|^2 / (1 - alpha_lk),  alpha = G(b_k, b_k), u = b_k^H S^-1 y
-llr_k is the log-likelihood ratio of the model with atom k to the model without it. F is also the bound of Stoica and
+A source k with the direct path k and reflected paths q has the column
+    s_lk = b_lk + sum_q b_lq,    b_lq = sqrt(gamma_q) exp(j phase_q) Phi_l a(psi_q),    phase_k = 0,
+and S_l = sum_k s_lk s_lk^H + sigma^2 I. For a parameter i of a path of source k let p_i = ds_lk / di: for the place of
+a path sqrt(gamma) exp(j phase) Phi_l da/dpsi, for its log power b/2, for its phase j b. Then dS_l = p_i s_k^H + s_k p_i^H
+and, with G(x, y) = x^H S^-1 y and s_i the column of the source of parameter i,
+    dNLL     = 2 Re sum_l [G(s_i, p_i) - G(s_i, y) G(p_i, y)^*]
+    F_ij     = 2 Re sum_l [G(s_i, p_j) G(s_j, p_i) + G(s_i, s_j) G(p_i, p_j)^*]
+    llr_k    = sum_l log(1 - alpha_lk) + |u_lk|^2 / (1 - alpha_lk),  alpha = G(s_k, s_k), u = G(s_k, y).
+llr_k is the log-likelihood ratio of the model with source k to the model without it. F is also the bound of Stoica and
 Nehorai (1990) for Gaussian symbols. For the log of the noise power
     dNLL     = sigma^2 sum_l [tr S^-1 - |S^-1 y|^2],   F = sigma^4 sum_l tr S^-2.
-With A sources and M antennas no matrix larger than A x A is factorised. For B = [b_1 .. b_A], W = B^H B + sigma^2 I,
-z = W^-1 B^H y and the residual e = y - B z, Woodbury's identity gives
+No matrix larger than A x A is factorised. For B = [s_1 .. s_A], W = B^H B + sigma^2 I, z = W^-1 B^H y and the residual
+e = y - B z, Woodbury's identity gives
     B^H S^-1 x = W^-1 B^H x,    x^H S^-1 v = (x^H v - (B^H x)^H W^-1 B^H v) / sigma^2,    S^-1 y = e / sigma^2,
     y^H S^-1 y = |e|^2 / sigma^2 + |z|^2,    log |S| = log |W| + (M - A) log sigma^2,    u = z,
     1 - alpha_k = sigma^2 (W^-1)_kk,    tr S^-n = (M - A) / sigma^2n + tr W^-n.
+
+Vectors are rows in the code, so that X X^H of rows is the conjugate of the Gram matrix of columns. All names with the
+suffix `_c` are conjugates of what the equations define; real results do not depend on it.
 """
 
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from models.covariance_estimator.atoms import PARAMETERS_PER_ATOM, AtomEvaluation
+from models.covariance_estimator.paths import Paths
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation
-from models.physics.steering import steering_jacobian, steering_vectors
+from models.physics.steering import steering_jacobian
 
-PARAMETERS_PER_ATOM = 4
-
-
-class Atoms(NamedTuple):
-    """Off-grid atoms of a batch of scenes.
-
-    parameters: [B, A, 4] float32: azimuth, elevation (radians), inverse range (1/m), log power in the normalised scene.
-    active: [B, A] bool; the parameters of an inactive atom are undefined.
-    noise_power: sigma^2, [B] float32. A mismatched channel raises it above the receiver's noise power.
-    """
-
-    parameters: tf.Tensor
-    active: tf.Tensor
-    noise_power: tf.Tensor
-
-    def powers(self) -> tf.Tensor:
-        """Powers, [B, A] float32; zero if inactive."""
-        return tf.where(self.active, tf.exp(self.parameters[..., 3]), 0.0)
-
-    def steering(self, array: RISArray) -> tf.Tensor:
-        """Steering vectors, [B, N, A] complex64."""
-        azimuth, elevation, inverse_range, _ = tf.unstack(self.parameters, axis=-1)
-        return tf.linalg.matrix_transpose(steering_vectors(azimuth, elevation, inverse_range, array))
-
-
-def atom_specs(slots: int) -> Atoms:
-    """Specs of the tensors of `Atoms` with `slots` atoms per scene; B is free."""
-    return Atoms(
-        tf.TensorSpec([None, slots, PARAMETERS_PER_ATOM], tf.float32, "parameters"),
-        tf.TensorSpec([None, slots], tf.bool, "active"),
-        tf.TensorSpec([None], tf.float32, "noise_power"),
-    )
+_LEAST_DETERMINANT = 1e-6
 
 
 class Evaluation(NamedTuple):
-    """The likelihood at a set of atoms.
+    """The likelihood at the paths of one scene.
 
-    Parameter i of atom k has the index i A + k, so that all azimuths come first. All tensors are float32.
+    There are D = 5P - A parameters: parameter i < 4 of path k has the index i P + k, the phases of the reflected paths
+    follow. The first seven tensors are float32, the others complex64.
 
-    nll: negative log-likelihood without its constant, [B].
-    gradient: of the NLL, [B, 4A].
-    fisher: Fisher information, [B, 4A, 4A]; rows of inactive atoms are zero.
-    llr: log-likelihood ratio of each atom, [B, A].
-    noise_gradient, noise_fisher: with respect to the log of the noise power, [B]; cross terms with the atoms are
-      neglected.
+    nll: negative log-likelihood without its constant, [].
+    gradient: of the NLL, [D].
+    fisher: Fisher information, [D, D].
+    llr: log-likelihood ratio of each source with all its paths, [A].
+    path_llr: log-likelihood ratio of each reflected path, [P - A].
+    noise_gradient, noise_fisher: with respect to the log of the noise power, []; cross terms are neglected.
+    sources: s_lk, [L, A, M].
+    inverse_c: conjugate of W^-1, [L, A, A].
+    symbols_c: conjugate of z, the posterior means of the unit-variance symbols, [L, A].
+    residual: e, [L, M].
     """
 
     nll: tf.Tensor
     gradient: tf.Tensor
     fisher: tf.Tensor
     llr: tf.Tensor
+    path_llr: tf.Tensor
     noise_gradient: tf.Tensor
     noise_fisher: tf.Tensor
+    sources: tf.Tensor
+    inverse_c: tf.Tensor
+    symbols_c: tf.Tensor
+    residual: tf.Tensor
+
+    def certainty(self, noise_power: tf.Tensor) -> tf.Tensor:
+        """G(s_lk, s_lk), one minus the posterior variance of the symbols, [L, A] float32."""
+        return 1.0 - noise_power * tf.math.real(tf.linalg.diag_part(self.inverse_c))
+
+    def energy(self, response: tf.Tensor, noise_power: tf.Tensor) -> tf.Tensor:
+        """G(x, x) of received rows x, [L, J, M] complex64 -> [L, J] float32."""
+        seen = tf.matmul(self.sources, response, adjoint_b=True)  # conjugate of B^H x, [L, A, J]
+        explained = tf.math.real(tf.reduce_sum(tf.math.conj(seen) * tf.matmul(self.inverse_c, seen), axis=1))
+        return (tf.reduce_sum(_abs2(response), axis=-1) - explained) / noise_power
 
 
-def _columns(atoms: Atoms, array: RISArray) -> tf.Tensor:
-    """sqrt(gamma_k) [da/dpsi_i, a/2] of every atom, [B, N, 4A] complex64; zero if inactive."""
-    azimuth, elevation, inverse_range, _ = tf.unstack(atoms.parameters, axis=-1)
+def evaluation_specs(num_antennas: int) -> Evaluation:
+    """Specs of the tensors of an `Evaluation`; L, A and P are free."""
+    number, vector = tf.TensorSpec([], tf.float32), tf.TensorSpec([None], tf.float32)
+    rows = tf.TensorSpec([None, None, num_antennas], tf.complex64)
+    return Evaluation(
+        nll=number,
+        gradient=vector,
+        fisher=tf.TensorSpec([None, None], tf.float32),
+        llr=vector,
+        path_llr=vector,
+        noise_gradient=number,
+        noise_fisher=number,
+        sources=rows,
+        inverse_c=tf.TensorSpec([None, None, None], tf.complex64),
+        symbols_c=tf.TensorSpec([None, None], tf.complex64),
+        residual=tf.TensorSpec([None, num_antennas], tf.complex64),
+    )
+
+
+def _abs2(values: tf.Tensor) -> tf.Tensor:
+    return tf.math.real(values * tf.math.conj(values))
+
+
+def _derivatives(paths: Paths, array: RISArray) -> tf.Tensor:
+    """sqrt(gamma) exp(j phase) [da/dpsi, a/2] of every path, [4P, N] complex64, all azimuths first."""
+    azimuth, elevation, inverse_range, _, _ = tf.unstack(paths.parameters, axis=-1)
     vectors, slopes = steering_jacobian(azimuth, elevation, inverse_range, array)
-    columns = tf.concat([slopes, 0.5 * vectors[..., None, :]], axis=-2)  # [B, A, 4, N]
-    columns *= tf.cast(tf.sqrt(atoms.powers()), columns.dtype)[..., None, None]
-    columns = tf.transpose(columns, [0, 3, 2, 1])
-    size = PARAMETERS_PER_ATOM * tf.shape(columns)[-1]
-    return tf.reshape(columns, [tf.shape(columns)[0], array.num_elements, size])
+    rows = tf.concat([slopes, 0.5 * vectors[:, None]], axis=1) * paths.amplitudes()[:, None, None]
+    return tf.reshape(tf.transpose(rows, [1, 0, 2]), [-1, array.num_elements])
 
 
-def _fisher(rows: tf.Tensor, products: tf.Tensor) -> tf.Tensor:
-    """Fisher information, [B, 4A, 4A], from G(b_k, p_jm) [B, L, A, 4A] and G(p_ki, p_jm) [B, L, 4A, 4A]."""
-    num_snapshots, num_atoms = tf.shape(rows)[1], tf.shape(rows)[2]
-    rows = tf.reshape(rows, [-1, num_snapshots, num_atoms, PARAMETERS_PER_ATOM, num_atoms])
-    shape = [-1, num_snapshots, PARAMETERS_PER_ATOM, num_atoms, PARAMETERS_PER_ATOM, num_atoms]
-    own = 2.0 * tf.math.conj(rows[..., -1, :])  # G(b_j, b_k)
-    fisher = tf.einsum("blkmj,bljik->bikmj", rows, rows)
-    fisher += tf.einsum("blkj,blikmj->bikmj", own, tf.reshape(products, shape))
-    size = PARAMETERS_PER_ATOM * num_atoms
-    return 2.0 * tf.reshape(tf.math.real(fisher), [-1, size, size])
+def evaluate(observation: Observation, paths: Paths, array: RISArray) -> Evaluation:
+    """Evaluates the likelihood of the paths of one scene, `observation` without the axis B.
 
-
-def evaluate_atoms(observation: Observation, atoms: Atoms, array: RISArray) -> Evaluation:
-    """Evaluates the likelihood, its derivatives and the log-likelihood ratio of each atom.
-
-    Takes about 8 L M N 4A real operations per scene, and 8 L (4A)^2 (M + A) on small matrices.
+    Takes about 8 L M N 4P real operations, and 8 L D^2 (M + A) on small matrices.
     """
-    num_snapshots, num_antennas = tf.shape(observation.snapshots)[1], observation.channel.shape[1]
-    num_atoms = tf.shape(atoms.active)[-1]
-    per_atom = (PARAMETERS_PER_ATOM, num_atoms)
-    response = observation.respond(_columns(atoms, array))  # P: p_ki, [B, L, M, 4A]
-    snapshots = observation.snapshots
-    sources = 2.0 * response[..., -num_atoms:]  # B
-    gram = tf.matmul(response, response, adjoint_a=True)  # P^H P
-    seen = 2.0 * gram[..., -num_atoms:, :]  # B^H P
-    noise_power = atoms.noise_power
-    noise = tf.cast(noise_power, gram.dtype)[:, None, None, None]
-    identity = tf.eye(num_atoms, dtype=gram.dtype)
-    chol = tf.linalg.cholesky(2.0 * seen[..., -num_atoms:] + noise * identity)
-    inverse = tf.linalg.cholesky_solve(chol, tf.broadcast_to(identity, tf.shape(chol)))
-    rows = tf.matmul(inverse, seen)  # G(b_k, p_jm)
-    symbols = tf.linalg.matvec(inverse, tf.linalg.matvec(sources, snapshots, adjoint_a=True))  # z
-    residual = snapshots - tf.linalg.matvec(sources, symbols)  # e
-    precision = tf.cast(1.0 / noise_power, gram.dtype)[:, None, None]
-    projected = (gram - tf.matmul(seen, rows, adjoint_a=True)) * precision[..., None]  # G(p_ki, p_jm)
-    of_places = tf.linalg.matvec(response[..., :-num_atoms], residual, adjoint_a=True) * precision
-    with_snapshots = tf.concat([of_places, 0.5 * symbols], axis=-1)  # G(p_ki, y); e and z avoid cancellation
+    num_sources, size = paths.num_sources, PARAMETERS_PER_ATOM * paths.count
+    response = observation.respond(_derivatives(paths, array))  # p_i of places and powers, [L, 4P, M]
+    halves = response[:, size - paths.count :]
+    reflected = halves[:, num_sources:]
+    of_source = tf.cast(paths.membership(), response.dtype)
+    sources = 2.0 * (halves[:, :num_sources] + tf.matmul(of_source, reflected, transpose_a=True))
+    response = tf.concat([response, 2j * reflected], axis=1)  # p_i, [L, D, M]
+    owner = tf.concat([tf.tile(paths.source, [PARAMETERS_PER_ATOM]), paths.source[num_sources:]], axis=0)
 
-    misfit = tf.reduce_sum(tf.abs(residual) ** 2, axis=(1, 2)) / noise_power
-    noise_alone = tf.cast(num_snapshots * (num_antennas - num_atoms), noise_power.dtype)  # dimensions without a source
-    log_det = 2.0 * tf.reduce_sum(tf.math.log(tf.math.real(tf.linalg.diag_part(chol))), axis=(1, 2))
+    noise_power, snapshots = paths.noise_power, observation.snapshots
+    noise = tf.cast(noise_power, response.dtype)
+    identity = tf.eye(num_sources, dtype=response.dtype)
+    chol = tf.linalg.cholesky(tf.matmul(sources, sources, adjoint_b=True) + noise * identity)
+    inverse_c = tf.linalg.cholesky_solve(chol, tf.broadcast_to(identity, tf.shape(chol)))
+    seen = tf.matmul(sources, response, adjoint_b=True)
+    rows_c = tf.matmul(inverse_c, seen)  # G(s_k, p_j), [L, A, D]
+    gram = tf.matmul(response, response, adjoint_b=True) - tf.matmul(seen, rows_c, adjoint_a=True)
+    products_c = gram / noise  # G(p_i, p_j), [L, D, D]
+    symbols_c = tf.linalg.matvec(inverse_c, tf.linalg.matvec(sources, tf.math.conj(snapshots)))
+    residual = snapshots - tf.linalg.matvec(sources, tf.math.conj(symbols_c), transpose_a=True)
+    with_snapshots_c = tf.linalg.matvec(response, tf.math.conj(residual)) / noise  # G(p_i, y), [L, D]
+    # The log power of a direct path follows from z, which avoids cancellation at a high SNR.
+    first = size - paths.count
+    of_reflected = tf.linalg.matvec(of_source, with_snapshots_c[:, first + num_sources : size], transpose_a=True)
+    with_snapshots_c = tf.concat(
+        [with_snapshots_c[:, :first], 0.5 * symbols_c - of_reflected, with_snapshots_c[:, first + num_sources :]],
+        axis=1,
+    )
+
+    rows_c = tf.gather(rows_c, owner, axis=1)  # G(s_i, p_j), [L, D, D]
+    shared_c = tf.gather(tf.gather(identity - noise * inverse_c, owner, axis=1), owner, axis=2)  # G(s_i, s_j)
+    fisher = rows_c * tf.linalg.matrix_transpose(rows_c) + shared_c * tf.math.conj(products_c)
+    own_c, symbols_of_owner_c = tf.linalg.diag_part(rows_c), tf.gather(symbols_c, owner, axis=1)
+    gradient = tf.reduce_sum(own_c - symbols_of_owner_c * tf.math.conj(with_snapshots_c), axis=0)
+
+    variance = tf.math.real(tf.linalg.diag_part(inverse_c))
+    remaining = noise_power * variance  # 1 - alpha
+    noise_alone = tf.cast(tf.shape(snapshots)[0] * (snapshots.shape[1] - num_sources), tf.float32)
+    misfit = tf.reduce_sum(_abs2(residual)) / noise_power
+    log_det = 2.0 * tf.reduce_sum(tf.math.log(tf.math.real(tf.linalg.diag_part(chol))))
     log_det += noise_alone * tf.math.log(noise_power)
-    nll = log_det + misfit + tf.reduce_sum(tf.abs(symbols) ** 2, axis=(1, 2))
+    phases = slice(first + num_sources, size)
+    return Evaluation(
+        nll=log_det + misfit + tf.reduce_sum(_abs2(symbols_c)),
+        gradient=2.0 * tf.math.real(gradient),
+        fisher=2.0 * tf.math.real(tf.reduce_sum(fisher, axis=0)),
+        llr=tf.reduce_sum(tf.math.log(remaining) + _abs2(symbols_c) / remaining, axis=0),
+        path_llr=_path_llr(
+            -tf.gather(remaining, owner[phases], axis=1),
+            2.0 * own_c[:, phases] - 1.0,
+            4.0 * tf.math.real(tf.linalg.diag_part(products_c)[:, phases]),
+            symbols_of_owner_c[:, phases],
+            2.0 * with_snapshots_c[:, phases],
+        ),
+        noise_gradient=noise_alone + noise_power * tf.reduce_sum(variance) - misfit,
+        noise_fisher=noise_alone + noise_power**2 * tf.reduce_sum(_abs2(inverse_c)),
+        sources=sources,
+        inverse_c=inverse_c,
+        symbols_c=symbols_c,
+        residual=residual,
+    )
 
-    own = tf.einsum("blkik->bik", tf.reshape(tf.math.real(rows), [-1, num_snapshots, num_atoms, *per_atom]))
-    with_snapshots = tf.reshape(with_snapshots, [-1, num_snapshots, *per_atom])
-    gradient = own - tf.math.real(tf.einsum("blk,blik->bik", symbols, tf.math.conj(with_snapshots)))
-    gradient = tf.reshape(2.0 * gradient, [-1, PARAMETERS_PER_ATOM * num_atoms])
 
-    variance = tf.math.real(tf.linalg.diag_part(inverse))
-    remaining = noise_power[:, None, None] * variance  # 1 - alpha
-    llr = tf.reduce_sum(tf.math.log(remaining) + tf.abs(symbols) ** 2 / remaining, axis=1)
+def _path_llr(
+    first: tf.Tensor, off: tf.Tensor, last: tf.Tensor, u_source: tf.Tensor, u_path: tf.Tensor
+) -> tf.Tensor:
+    """Log-likelihood ratio of reflected paths b of sources s, [P - A] float32, from [L, P - A] each.
 
-    noise_gradient = noise_alone + noise_power * tf.reduce_sum(variance, axis=(1, 2)) - misfit
-    noise_fisher = noise_alone + noise_power**2 * tf.reduce_sum(tf.abs(inverse) ** 2, axis=(1, 2, 3))
-    return Evaluation(nll, gradient, _fisher(rows, projected), llr, noise_gradient, noise_fisher)
+    Without the path, S becomes S - s s^H + (s - b)(s - b)^H = S + [s, b] K [s, b]^H with K = [[0, -1], [-1, 1]]. With W
+    = K^-1 + [s, b]^H S^-1 [s, b] and u = [s, b]^H S^-1 y the log-likelihood ratio is log(-|W|) - u^H W^-1 u. The
+    arguments are the entries of W and of u.
+    """
+    determinant = tf.minimum(first * last - _abs2(off), -_LEAST_DETERMINANT)
+    form = last * _abs2(u_source) + first * _abs2(u_path)
+    form -= 2.0 * tf.math.real(tf.math.conj(u_source) * off * u_path)
+    return tf.reduce_sum(tf.math.log(-determinant) - form / determinant, axis=0)
 
 
-def error_covariance(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
-    """4 x 4 blocks of the inverse Fisher information, one per atom: [B, A, 4, 4] float32.
+def of_direct_paths(evaluation: Evaluation, paths: Paths) -> tf.Tensor:
+    """Fisher information of the direct paths, [4A, 4A] float32, all azimuths first.
+
+    The reflected paths are nuisance parameters: F_dd - F_dr F_rr^-1 F_rd.
+    """
+    num_sources, count = paths.num_sources, paths.count
+    first = tf.range(PARAMETERS_PER_ATOM)[:, None] * count
+    direct = tf.reshape(first + tf.range(num_sources), [-1])
+    reflected = tf.reshape(first + tf.range(num_sources, count), [-1])
+    reflected = tf.concat([reflected, tf.range(PARAMETERS_PER_ATOM * count, tf.size(evaluation.gradient))], axis=0)
+    own, other = tf.gather(evaluation.fisher, direct), tf.gather(evaluation.fisher, reflected)
+    nuisance = tf.gather(other, reflected, axis=1)
+    scale = tf.math.rsqrt(tf.maximum(tf.linalg.diag_part(nuisance), 1e-12))
+    scaled = nuisance * scale[:, None] * scale
+    chol = tf.linalg.cholesky(tf.linalg.set_diag(scaled, tf.ones_like(scale) + 1e-3))
+    explained = tf.linalg.triangular_solve(chol, tf.gather(other, direct, axis=1) * scale[:, None])
+    return tf.gather(own, direct, axis=1) - tf.matmul(explained, explained, transpose_a=True)
+
+
+def error_covariance(fisher: tf.Tensor, num_atoms: int | tf.Tensor) -> tf.Tensor:
+    """4 x 4 blocks of the inverse Fisher information [..., 4A, 4A], one per atom: [..., A, 4, 4] float32.
 
     A block is the error covariance of an atom whose nuisance parameters are all other atoms.
     """
-    num_atoms = atoms.active.shape[-1]
-    fisher = evaluation.fisher
     diagonal = tf.linalg.diag_part(fisher)
     scale = tf.math.rsqrt(tf.where(diagonal > 0, diagonal, 1.0))
-    scaled = fisher * scale[:, :, None] * scale[:, None, :]
+    scaled = fisher * scale[..., :, None] * scale[..., None, :]
     scaled = tf.linalg.set_diag(scaled, tf.ones_like(diagonal) + 1e-5)
-    size = fisher.shape[-1]
-    chol = tf.linalg.cholesky(scaled)
-    inverse = tf.linalg.cholesky_solve(chol, tf.eye(size, batch_shape=[tf.shape(fisher)[0]]))
-    inverse = inverse * scale[:, :, None] * scale[:, None, :]
-    blocks = tf.reshape(inverse, [-1, PARAMETERS_PER_ATOM, num_atoms, PARAMETERS_PER_ATOM, num_atoms])
-    return tf.einsum("bikjk->bkij", blocks)
+    identity = tf.linalg.diag(tf.ones_like(diagonal))
+    inverse = tf.linalg.cholesky_solve(tf.linalg.cholesky(scaled), identity)
+    inverse = inverse * scale[..., :, None] * scale[..., None, :]
+    per_atom = [PARAMETERS_PER_ATOM, num_atoms]
+    blocks = tf.reshape(inverse, tf.concat([tf.shape(fisher)[:-2], per_atom, per_atom], axis=0))
+    return tf.einsum("...ikjk->...kij", blocks)
+
+
+def atom_evaluation(evaluation: Evaluation, paths: Paths, slots: int) -> AtomEvaluation:
+    """The likelihood as a function of the direct paths in `slots` slots, with B = 1, as `Paths.atoms`."""
+    num_sources = tf.minimum(paths.num_sources, slots)
+    spare = [0, slots - num_sources]
+    per_atom = [PARAMETERS_PER_ATOM, paths.num_sources]
+    fisher = tf.reshape(of_direct_paths(evaluation, paths), [*per_atom, *per_atom])
+    fisher = tf.pad(fisher[:, :num_sources, :, :num_sources], [[0, 0], spare, [0, 0], spare])
+    size = PARAMETERS_PER_ATOM * slots
+    return AtomEvaluation(
+        tf.reshape(tf.pad(evaluation.llr[:num_sources], [spare]), [1, slots]), tf.reshape(fisher, [1, size, size])
+    )

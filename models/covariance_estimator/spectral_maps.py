@@ -63,7 +63,8 @@ def atom_maps(
     """
     channel = observation.channel
     complex_dtype = channel.dtype
-    response = observation.respond(atoms * tf.cast(tf.sqrt(powers), complex_dtype)[:, None, :])
+    columns = atoms * tf.cast(tf.sqrt(powers), complex_dtype)[:, None, :]
+    response = tf.linalg.matrix_transpose(observation.respond(tf.linalg.matrix_transpose(columns)))
     shared = tf.cast(diffuse_power, complex_dtype)[:, None, None] * tf.matmul(channel, channel, adjoint_b=True)
     noise = tf.cast(noise_power, complex_dtype)[:, None, None]
     shared += noise * tf.eye(tf.shape(channel)[1], dtype=complex_dtype)

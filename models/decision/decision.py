@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, Evaluation, error_covariance
+from models.covariance_estimator.atoms import PARAMETERS_PER_ATOM, AtomEvaluation, Atoms
+from models.covariance_estimator.likelihood import error_covariance
 from models.decision.config import DecisionConfig
 from models.physics.geometry import FieldOfView
 from models.physics.path_loss import LOG_POWER_WIDTH, RangePosteriors, path_loss_factor
@@ -71,7 +72,7 @@ def _range_nodes(mean: tf.Tensor, deviation: tf.Tensor, view: FieldOfView) -> tf
 
 def decide(
     atoms: Atoms,
-    evaluation: Evaluation,
+    evaluation: AtomEvaluation,
     view: FieldOfView,
     config: DecisionConfig,
     inflation: tf.Tensor | None = None,
@@ -88,7 +89,7 @@ def decide(
     Returns:
       The decision. Inactive atoms have a score of zero; their other entries are undefined.
     """
-    covariance = error_covariance(atoms, evaluation)
+    covariance = error_covariance(evaluation.fisher, atoms.active.shape[-1])
     if inflation is not None:
         covariance *= inflation[..., None, None]
     azimuth, elevation, mean_w, log_power = tf.unstack(atoms.parameters, axis=-1)

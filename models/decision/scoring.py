@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.exact_search import effective_rank
+from models.covariance_estimator.atoms import AtomEvaluation, Atoms
 from models.covariance_estimator.layers import build_in_turn, in_turn
-from models.covariance_estimator.likelihood import Atoms, Evaluation
+from models.covariance_estimator.new_source import effective_rank
 from models.decision.decision import Decision
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation
@@ -37,7 +37,7 @@ def score_logit(score: tf.Tensor) -> tf.Tensor:
 def score_features(
     decision: Decision,
     atoms: Atoms,
-    evaluation: Evaluation,
+    evaluation: AtomEvaluation,
     mismatch: tf.Tensor,
     observation: Observation,
     scenario: Scenario,

@@ -8,49 +8,47 @@ _LEAST_NOISE_POWER = 1e-5  # 50 dB below the received power
 
 
 class Observation(NamedTuple):
-    """A batch of normalised scenes. Powers are relative to the received power.
+    """Normalised scenes, or one scene without the axis B. Powers are relative to the received power.
 
     snapshots: y_l, [B, L, M] complex64, unit RMS in each scene.
     ris_codes: c_l, [B, L, N] complex64.
     channel: H, [B, M, N] complex64, scaled to mean_m |h_m|^2 = N, so that a source of power p delivers about p.
-    rows: the sensing matrices Phi_l = H diag(c_l) as real rows [Re Phi, Im Phi], stacked over snapshots and antennas,
-      [B, L M, 2N] float32.
+    embedded: H as the real matrix that maps rows [Re x_1, Im x_1, Re x_2, ...] to those of H x, [B, 2N, 2M] float32.
+      Real products are about three times faster on a CPU than complex64.
     noise_power: sigma^2 from the reported SNR, [B] float32.
     """
 
     snapshots: tf.Tensor
     ris_codes: tf.Tensor
     channel: tf.Tensor
-    rows: tf.Tensor
+    embedded: tf.Tensor
     noise_power: tf.Tensor
 
     @property
     def operator(self) -> tf.Tensor:
-        """The sensing matrices Phi_l, [B, L, M, N] complex64. Computed on each access and large; for checks."""
-        return self.channel[:, None] * self.ris_codes[:, :, None]
+        """The sensing matrices Phi_l = H diag(c_l), [B, L, M, N] complex64. Computed on each access; for checks."""
+        return self.channel[..., None, :, :] * self.ris_codes[..., None, :]
 
-    def respond(self, vectors: tf.Tensor) -> tf.Tensor:
-        """Phi_l x_j for every snapshot, as one real product: x [B, N, J] -> [B, L, M, J]. Has no gradient."""
-        num_snapshots, num_antennas = tf.shape(self.snapshots)[1], self.channel.shape[1]
-        shape = tf.shape(vectors)
-        embedded = tf.concat([tf.bitcast(vectors, tf.float32), tf.bitcast(1j * vectors, tf.float32)], axis=1)
-        products = tf.matmul(self.rows, tf.reshape(embedded, [shape[0], 2 * vectors.shape[1], 2 * shape[2]]))
-        products = tf.reshape(products, [shape[0], num_snapshots, num_antennas, shape[2], 2])
-        return tf.bitcast(products, tf.complex64)
+    def scene(self, number: int) -> "Observation":
+        """One scene, without the axis B."""
+        return Observation(*(part[number] for part in self))
 
-    def back_project(self, values: tf.Tensor) -> tf.Tensor:
-        """Phi_l^H x_l, as one product with H: x [B, L, M] -> [B, L, N]."""
-        return tf.math.conj(tf.matmul(tf.math.conj(values), self.channel) * self.ris_codes)
+    def respond(self, rows: tf.Tensor) -> tf.Tensor:
+        """Phi_l x_j for every snapshot, as one real product: rows x_j [B, J, N] -> [B, L, J, M]. Has no gradient."""
+        return self._real_product(self.ris_codes[..., None, :] * rows[..., None, :, :], self.embedded)
 
-    def back_project_all(self, values: tf.Tensor) -> tf.Tensor:
-        """sum_l Phi_l^H x_lj, as one real product: x [B, L, M, J] -> [B, N, J]."""
-        num_elements, count = self.channel.shape[-1], values.shape[-1]
-        flat = tf.reshape(values, [tf.shape(values)[0], -1, count])
-        parts = tf.concat([tf.math.real(flat), tf.math.imag(flat)], axis=-1)
-        products = tf.matmul(self.rows, parts, transpose_a=True)
-        by_real, by_imag = products[:, :num_elements], products[:, num_elements:]
-        real = by_real[..., :count] + by_imag[..., count:]
-        return tf.complex(real, by_real[..., count:] - by_imag[..., :count])
+    def back_project(self, rows: tf.Tensor) -> tf.Tensor:
+        """Phi_l^H x_lj, as one real product: rows x_lj [B, L, J, M] -> [B, L, J, N]. Has no gradient."""
+        fields = self._real_product(rows, self.embedded, adjoint=True)
+        return fields * tf.math.conj(self.ris_codes)[..., None, :]
+
+    def _real_product(self, rows: tf.Tensor, matrix: tf.Tensor, adjoint: bool = False) -> tf.Tensor:
+        """Rows [B, L, J, n] times the embedded matrix, or its adjoint: one matrix product per scene."""
+        shape, scenes = tf.shape(rows), [] if rows.shape.rank == 3 else [tf.shape(rows)[0]]
+        flat = tf.reshape(tf.bitcast(rows, tf.float32), [*scenes, -1, 2 * rows.shape[-1]])
+        products = tf.matmul(flat, matrix, transpose_b=adjoint)
+        size = matrix.shape[-2 if adjoint else -1] // 2
+        return tf.bitcast(tf.reshape(products, tf.concat([shape[:-1], [size, 2]], axis=0)), tf.complex64)
 
 
 def _unit_rms(values: tf.Tensor) -> tf.Tensor:
@@ -64,12 +62,11 @@ def _unit_rms(values: tf.Tensor) -> tf.Tensor:
     return values / tf.cast(largest, values.dtype) / tf.cast(rms, values.dtype)
 
 
-def _operator_rows(channel: tf.Tensor, ris_codes: tf.Tensor) -> tf.Tensor:
-    """H diag(c_l) as [Re, Im], [B, L M, 2N]. Uses real arithmetic, since no other tensor is as large."""
-    real, imag = tf.math.real(channel)[:, None], tf.math.imag(channel)[:, None]
-    code_real, code_imag = tf.math.real(ris_codes)[:, :, None], tf.math.imag(ris_codes)[:, :, None]
-    rows = tf.concat([real * code_real - imag * code_imag, real * code_imag + imag * code_real], axis=-1)
-    return tf.reshape(rows, [tf.shape(rows)[0], -1, 2 * channel.shape[-1]])
+def _embedded(channel: tf.Tensor) -> tf.Tensor:
+    """[B, M, N] complex64 -> `Observation.embedded`."""
+    columns = tf.linalg.matrix_transpose(channel)
+    parts = tf.stack([tf.bitcast(columns, tf.float32), tf.bitcast(1j * columns, tf.float32)], axis=2)
+    return tf.reshape(parts, [-1, 2 * channel.shape[2], 2 * channel.shape[1]])
 
 
 def measurement_specs(num_antennas: int, num_elements: int) -> dict[str, tf.TensorSpec]:
@@ -82,12 +79,14 @@ def measurement_specs(num_antennas: int, num_elements: int) -> dict[str, tf.Tens
     }
 
 
-def observation_specs(num_antennas: int, num_elements: int) -> Observation:
-    """Specs of the tensors of an `Observation`; B and L are free, M and N are fixed."""
+def scene_specs(num_antennas: int, num_elements: int) -> Observation:
+    """Specs of the tensors of one scene of an `Observation`, without the axis B; L is free, M and N are fixed."""
     measured = measurement_specs(num_antennas, num_elements)
-    rows = tf.TensorSpec([None, None, 2 * num_elements], tf.float32, "rows")
-    noise_power = tf.TensorSpec([None], tf.float32, "noise_power")
-    return Observation(measured["snapshots"], measured["ris_codes"], measured["channel"], rows, noise_power)
+    snapshots, ris_codes, channel, snr_db = (
+        tf.TensorSpec(spec.shape[1:], spec.dtype, name) for name, spec in measured.items()
+    )
+    embedded = tf.TensorSpec([2 * num_elements, 2 * num_antennas], tf.float32, "embedded")
+    return Observation(snapshots, ris_codes, channel, embedded, snr_db)
 
 
 def observe(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
@@ -105,6 +104,6 @@ def observe(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_
         snapshots=_unit_rms(snapshots),
         ris_codes=ris_codes,
         channel=channel,
-        rows=_operator_rows(channel, ris_codes),
+        embedded=_embedded(channel),
         noise_power=tf.maximum(1.0 / (1.0 + 10.0 ** (snr_db / 10.0)), _LEAST_NOISE_POWER),
     )

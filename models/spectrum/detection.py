@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.off_grid_refinement import grid_peaks
+from models.covariance_estimator.grid_peaks import grid_peaks
 from models.physics.covariance import LowRankCovariance
 from models.physics.steering import unit_norm_jacobian
 from models.spectrum.config import DetectionConfig
@@ -109,6 +109,7 @@ def find_peaks(
     tall = height > covariance.floor[:, None] * config.contrast
     cells = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1) / mvdr.dictionary.cell_size()
     apart = tf.reduce_any(tf.abs(cells[:, :, None] - cells[:, None, :]) > config.merge_cells, axis=-1)
-    earlier = np.tril(np.ones((points.shape[1], points.shape[1]), bool), k=-1)
+    number = tf.range(tf.shape(points)[1])
+    earlier = number[:, None] > number
     double = tf.reduce_any(~apart & earlier, axis=-1)
     return Peaks(points, height, tall & ~double)

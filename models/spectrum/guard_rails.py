@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from models.covariance_estimator.off_grid_refinement import is_grid_peak
+from models.covariance_estimator.grid_peaks import is_grid_peak
 from models.spectrum.config import GuardRails
 
 
