@@ -170,18 +170,18 @@ class Localizer(tf.Module):
 
     def _estimate(self, scene: Observation) -> tuple[Refined, GridState]:
         """The backbone's model of one scene, and its last grid stage with B = 1. All calls share one graph."""
-        specs = scene_specs(self.scenario.num_antennas, self.scenario.array.num_elements)
-        return self._estimation.get_concrete_function(specs)(scene)
+        return self._estimation(scene)
 
     @functools.cached_property
-    def _estimation(self) -> tf.types.experimental.PolymorphicFunction:
+    def _estimation(self) -> tf.types.experimental.ConcreteFunction:
         def estimate(scene: Observation) -> tuple[Refined, GridState]:
             batch = tf.nest.map_structure(lambda part: part[None], scene)
             state = self.backbone.grid_stages(batch)[-1]
             first = self.backbone.first_atoms(state, batch.noise_power)
             return self.backbone.search(scene, Atoms(*(part[0] for part in first))), state
 
-        return tf.function(estimate, autograph=False)
+        specs = scene_specs(self.scenario.num_antennas, self.scenario.array.num_elements)
+        return tf.function(estimate, autograph=False).get_concrete_function(specs)
 
     def analyse(self, observation: Observation, snr_db: tf.Tensor, prediction: Prediction | None = None) -> "Analysis":
         """Computes R_pred, unless `prediction` is given, then R_eff, its MVDR spectrum and the peaks."""

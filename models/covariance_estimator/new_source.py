@@ -74,7 +74,7 @@ def residual_peak(
 ) -> NewSources:
     """The peak of the unexplained power with the largest log-likelihood ratio, of the `count` highest peaks: C = 1."""
     residual = evaluation.residual / tf.cast(paths.noise_power, tf.complex64)  # S_l^-1 y_l
-    fields = observation.back_project(residual[:, None])[:, 0]
+    fields = observation.back_project(residual)
     indices, _ = grid_peaks(dictionary.beam_power(fields[None]), dictionary, count)
     rows = tf.gather(dictionary.vectors, indices[0])
     response = observation.respond(rows)  # [L, C, M]

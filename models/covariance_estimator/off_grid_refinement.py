@@ -1,5 +1,6 @@
 """Off-grid refinement: joint damped Fisher scoring of all paths of a scene, with pruning."""
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -155,7 +156,7 @@ class Refinement:
 
     def __init__(self, scenario: Scenario, config: RefinementConfig) -> None:
         self.scenario, self.config = scenario, config
-        self._shared = tf.function(self._refined, autograph=False, experimental_attributes={"_noinline": True})
+        self._shared = functools.cache(self._traced)
 
     def __call__(
         self,
@@ -178,12 +179,16 @@ class Refinement:
           The paths and the likelihood at them. After convergence the paths take one last step without evaluation.
           After few steps a source may still be below the threshold.
         """
-        number, level = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.float32)
-        specs = scene_specs(*observation.channel.shape)
-        shared = self._shared.get_concrete_function(specs, path_specs(), number, level, level)
+        shared = self._shared(*observation.channel.shape)
         least = self.config.prune_llr if prune_llr is None else prune_llr
         levels = (tf.constant(least, tf.float32), tf.constant(prune_path_llr, tf.float32))
         return shared(observation, paths, tf.constant(steps), *levels)
+
+    def _traced(self, num_antennas: int, num_elements: int) -> tf.types.experimental.ConcreteFunction:
+        function = tf.function(self._refined, autograph=False, experimental_attributes={"_noinline": True})
+        number, level = tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.float32)
+        specs = scene_specs(num_antennas, num_elements)
+        return function.get_concrete_function(specs, path_specs(), number, level, level)
 
     def _refined(
         self,

@@ -70,7 +70,7 @@ def path_scores(observation: Observation, paths: Paths, evaluation: Evaluation) 
     solved = tf.matmul(evaluation.inverse_c, evaluation.sources)  # S_l^-1 s_lk
     residual = evaluation.residual / tf.cast(paths.noise_power, tf.complex64)  # S_l^-1 y_l
     values = solved - residual[:, None] * evaluation.symbols_c[..., None]
-    return tf.reduce_sum(observation.back_project(values), axis=0)
+    return observation.back_project_sum(values)
 
 
 def power_map(scores: tf.Tensor, inverse_range: tf.Tensor, grid: PathGrid) -> tf.Tensor:
