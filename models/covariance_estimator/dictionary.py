@@ -54,6 +54,7 @@ class PolarDictionary:
             )
             self.vectors, self.norm2 = tf.cast(vectors, tf.complex64), tf.cast(norm2, tf.float32)
             self.azimuth, self.elevation, self.inverse_range = (tf.cast(axis, tf.float32) for axis in axes)
+            self.first_place = self.places()[0].numpy()
             mirrored = is_mirrored(array, field_of_view)
             products: type[_MirroredProducts] | type[_DenseProducts] = _MirroredProducts if mirrored else _DenseProducts
             self._products = products(self.vectors, array, config)
@@ -76,7 +77,7 @@ class PolarDictionary:
     def in_cells(self, points: tf.Tensor) -> tf.Tensor:
         """Converts points (azimuth, elevation, inverse range) [..., 3] to cell units; the first grid point is zero."""
         places = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1)
-        return (places - self.places()[0]) / self.cell_size()
+        return (places - self.first_place) / self.cell_size()
 
     def locate(self, points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Nearest cells of points [..., 3]: flat indices [...] int32, offsets from their centres [..., 3], cells."""

@@ -13,15 +13,15 @@ class Observation(NamedTuple):
     snapshots: y_l, [B, L, M] complex64, unit RMS in each scene.
     ris_codes: c_l, [B, L, N] complex64.
     channel: H, [B, M, N] complex64, scaled to mean_m |h_m|^2 = N, so that a source of power p delivers about p.
-    rows: the sensing matrices Phi_l = H diag(c_l) as real rows [Re Phi, Im Phi], stacked over snapshots and antennas,
-      [B, L M, 2N] float32. Real products are about three times faster on a CPU than complex64.
+    columns: the sensing matrices Phi_l = H diag(c_l) as real columns [Re Phi, Im Phi], one for each snapshot and
+      antenna, [B, 2N, L M] float32. Real products are about three times faster on a CPU than complex64.
     noise_power: sigma^2 from the reported SNR, [B] float32.
     """
 
     snapshots: tf.Tensor
     ris_codes: tf.Tensor
     channel: tf.Tensor
-    rows: tf.Tensor
+    columns: tf.Tensor
     noise_power: tf.Tensor
 
     @property
@@ -37,7 +37,7 @@ class Observation(NamedTuple):
         """Phi_l x_j for every snapshot, as one real product: x_j [B, J, N] -> [B, L, J, M]. Has no gradient."""
         real, imag = tf.math.real(vectors), tf.math.imag(vectors)
         parts = tf.concat([tf.concat([real, -imag], -1), tf.concat([imag, real], -1)], -2)
-        real, imag = tf.split(tf.matmul(parts, self.rows, transpose_b=True), 2, axis=-2)
+        real, imag = tf.split(tf.matmul(parts, self.columns), 2, axis=-2)
         shape = tf.concat([tf.shape(real)[:-1], [-1, self.channel.shape[-2]]], axis=0)
         products = tf.reshape(tf.complex(real, imag), shape)  # [B, J, L, M]
         return tf.transpose(products, [1, 0, 2] if vectors.shape.rank == 2 else [0, 2, 1, 3])
@@ -51,7 +51,7 @@ class Observation(NamedTuple):
         count = tf.shape(values)[1]
         flat = tf.reshape(tf.transpose(values, [1, 0, 2]), [count, -1])
         parts = tf.concat([tf.math.real(flat), tf.math.imag(flat)], axis=0)
-        by_real, by_imag = tf.split(tf.matmul(parts, self.rows), 2, axis=-1)  # products with Re Phi and Im Phi
+        by_real, by_imag = tf.split(tf.matmul(parts, self.columns, transpose_b=True), 2, axis=-1)  # products with Re Phi and Im Phi
         real = by_real[:count] + by_imag[count:]
         return tf.complex(real, by_real[count:] - by_imag[:count])
 
@@ -67,13 +67,14 @@ def _unit_rms(values: tf.Tensor) -> tf.Tensor:
     return values / tf.cast(largest, values.dtype) / tf.cast(rms, values.dtype)
 
 
-def _sensing_rows(channel: tf.Tensor, ris_codes: tf.Tensor) -> tf.Tensor:
-    """`Observation.rows`. Uses real arithmetic, since no other tensor is as large."""
+def _sensing_columns(channel: tf.Tensor, ris_codes: tf.Tensor) -> tf.Tensor:
+    """`Observation.columns`. Uses real arithmetic, since no other tensor is as large."""
+    channel, ris_codes = tf.linalg.matrix_transpose(channel), tf.linalg.matrix_transpose(ris_codes)
     real, imag = tf.math.real(channel), tf.math.imag(channel)
-    of_real, of_imag = tf.concat([real, imag], -1)[:, None], tf.concat([-imag, real], -1)[:, None]
-    code_real, code_imag = (tf.tile(part(ris_codes), [1, 1, 2])[:, :, None] for part in (tf.math.real, tf.math.imag))
-    rows = code_real * of_real + code_imag * of_imag
-    return tf.reshape(rows, [tf.shape(rows)[0], -1, rows.shape[-1]])
+    of_real, of_imag = tf.concat([real, imag], 1)[:, :, None], tf.concat([-imag, real], 1)[:, :, None]
+    code_real, code_imag = (tf.tile(part(ris_codes), [1, 2, 1])[..., None] for part in (tf.math.real, tf.math.imag))
+    columns = code_real * of_real + code_imag * of_imag  # [B, 2N, L, M]
+    return tf.reshape(columns, [-1, columns.shape[1], tf.shape(ris_codes)[2] * channel.shape[2]])
 
 
 def measurement_specs(num_antennas: int, num_elements: int) -> dict[str, tf.TensorSpec]:
@@ -92,8 +93,8 @@ def scene_specs(num_antennas: int, num_elements: int) -> Observation:
     snapshots, ris_codes, channel, snr_db = (
         tf.TensorSpec(spec.shape[1:], spec.dtype, name) for name, spec in measured.items()
     )
-    rows = tf.TensorSpec([None, 2 * num_elements], tf.float32, "rows")
-    return Observation(snapshots, ris_codes, channel, rows, snr_db)
+    columns = tf.TensorSpec([2 * num_elements, None], tf.float32, "columns")
+    return Observation(snapshots, ris_codes, channel, columns, snr_db)
 
 
 def observe(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> Observation:
@@ -111,6 +112,6 @@ def observe(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_
         snapshots=_unit_rms(snapshots),
         ris_codes=ris_codes,
         channel=channel,
-        rows=_sensing_rows(channel, ris_codes),
+        columns=_sensing_columns(channel, ris_codes),
         noise_power=tf.maximum(1.0 / (1.0 + 10.0 ** (snr_db / 10.0)), _LEAST_NOISE_POWER),
     )

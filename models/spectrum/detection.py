@@ -48,24 +48,23 @@ def polish_peaks(
     limits = np.array([view.azimuth, view.elevation, view.inverse_range], np.float32)
     longest = (_LONGEST_MOVE * mvdr.array.relative_resolution).astype(np.float32)
 
-    def body(step, points, form, damping):
-        cost = tf.math.real(form[..., 0, 0])
-        gradient = tf.math.real(form[..., 0, 1:])
-        hessian = tf.math.real(form[..., 1:, 1:])
+    def body(step, trial, points, form, damping):
+        found = _local_form(trial, factor, mvdr)
+        accept = tf.math.real(found[..., 0, 0]) < tf.math.real(form[..., 0, 0])
+        points = tf.where(accept[..., None], trial, points)
+        form = tf.where(accept[..., None, None], found, form)
+        damping = tf.clip_by_value(damping * tf.where(accept, 0.3, 6.0), 1e-4, 1e4)
+        gradient, hessian = tf.math.real(form[..., 0, 1:]), tf.math.real(form[..., 1:, 1:])
         loaded = tf.linalg.diag_part(hessian) * (1.0 + damping[..., None]) + 1e-9
         chol = tf.linalg.cholesky(tf.linalg.set_diag(hessian, loaded))
         move = -tf.linalg.cholesky_solve(chol, gradient[..., None])[..., 0]
-        moved = tf.clip_by_value(points + tf.clip_by_value(move, -longest, longest), limits[:, 0], limits[:, 1])
-        moved_form = _local_form(moved, factor, mvdr)
-        accept = tf.math.real(moved_form[..., 0, 0]) < cost
-        points = tf.where(accept[..., None], moved, points)
-        form = tf.where(accept[..., None, None], moved_form, form)
-        damping = tf.clip_by_value(damping * tf.where(accept, 0.3, 6.0), 1e-4, 1e4)
-        return step + 1, points, form, damping
+        trial = tf.clip_by_value(points + tf.clip_by_value(move, -longest, longest), limits[:, 0], limits[:, 1])
+        return step + 1, trial, points, form, damping
 
-    damping = tf.fill(tf.shape(points)[:2], 0.1)
-    start = (tf.constant(0), points, _local_form(points, factor, mvdr), damping)
-    _, points, form, _ = tf.while_loop(lambda step, *_: step < steps, body, start)
+    shape = tf.shape(points)[:2]
+    worst = tf.fill(tf.concat([shape, [4, 4]], axis=0), tf.constant(np.inf, tf.complex64))
+    start = (tf.constant(0), points, points, worst, tf.fill(shape, 0.1 / 0.3))  # the first evaluation is accepted
+    _, _, points, form, _ = tf.while_loop(lambda step, *_: step <= steps, body, start)
     cost = tf.maximum(tf.math.real(form[..., 0, 0]), 1e-7)
     return points, covariance.floor[:, None] / cost
 
