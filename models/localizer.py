@@ -27,7 +27,7 @@ from models.physics.observation import Observation, measurement_specs, observe, 
 from models.physics.steering import steering_norm2, steering_vectors
 from models.spectrum.detection import Peaks, Starts, find_peaks
 from models.spectrum.guard_rails import within_rails
-from models.spectrum.mvdr import spectrum_layer
+from models.spectrum.mvdr import MVDR, spectrum_layer
 from models.spectrum.proposals import Proposals, join_proposals, proposals
 from models.spectrum.refiner import HeatMap, SpectrumRefiner, cells_ratio, refiner_features
 
@@ -93,6 +93,8 @@ class Localizer(tf.Module):
         scenario = backbone.scenario
         self.scenario = scenario
         self.mvdr = spectrum_layer(scenario, config.spectrum_grid)
+        # The atoms of R_pred start the search for peaks, so that a coarser grid finds the same ones.
+        self.search_mvdr = self.mvdr if refiner is not None else spectrum_layer(scenario, backbone.config.grid)
         self.path_grid = PathGrid(scenario.array)
         if refiner is not None:
             cells_ratio(self.mvdr.grid.shape, backbone.config.grid.shape)
@@ -105,10 +107,18 @@ class Localizer(tf.Module):
         self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
     ) -> list[tf.Tensor]:
         """The measurement as tensors, which depend on `check_measurement`."""
-        snapshots, ris_codes, channel, snr_db = map(tf.convert_to_tensor, (snapshots, ris_codes, channel, snr_db))
-        checks = check_measurement(snapshots, ris_codes, channel, snr_db, self.scenario.array.num_elements)
-        with tf.control_dependencies([check for check in checks if check is not None]):
-            return [tf.identity(part) for part in (snapshots, ris_codes, channel, snr_db)]
+        return self._check(*map(tf.convert_to_tensor, (snapshots, ris_codes, channel, snr_db)))
+
+    @functools.cached_property
+    def _check(self) -> tf.types.experimental.ConcreteFunction:
+        def check(*measurement: tf.Tensor) -> list[tf.Tensor]:
+            checks = check_measurement(*measurement, self.scenario.array.num_elements)
+            with tf.control_dependencies([check for check in checks if check is not None]):
+                return [tf.identity(part) for part in measurement]
+
+        function = tf.function(check, autograph=False, experimental_attributes={"_noinline": True})
+        specs = measurement_specs(None, None).values()
+        return function.get_concrete_function(*specs)
 
     def effective(
         self, covariance: LowRankCovariance, snr_db: tf.Tensor, num_snapshots: tf.Tensor
@@ -142,10 +152,7 @@ class Localizer(tf.Module):
         Raises:
           tf.errors.InvalidArgumentError: see `check_measurement`.
         """
-        return self._located(*self._checked(snapshots, ris_codes, channel, snr_db))
-
-    def _located(self, *measurement: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self.report(self.candidates(observe(*measurement), measurement[-1]), self.config.decision.min_score)
+        return self.report(self.candidates(snapshots, ris_codes, channel, snr_db), self.config.decision.min_score)
 
     def input_specs(self) -> dict[str, tf.TensorSpec]:
         """Specs of the arguments of `localize`; B and L are free, M and N are fixed."""
@@ -156,40 +163,55 @@ class Localizer(tf.Module):
         """`localize` as a graph, traced once for any B and L. Each call uses the present weights."""
         return tf.function(self.localize, list(self.input_specs().values()), autograph=False)
 
-    def predicted(self, observation: Observation) -> LowRankCovariance:
-        """R_pred of an observation. Has no gradient."""
+    def predicted(
+        self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
+    ) -> LowRankCovariance:
+        """R_pred. Arguments and errors as for `localize`. Has no gradient."""
 
-        def one_scene(scene: Observation) -> LowRankCovariance:
-            model, _ = self._estimate(scene)
+        def one_scene(measurement: list[tf.Tensor]) -> LowRankCovariance:
+            model = self._estimation(*measurement)[1]
             return LowRankCovariance(*(part[0] for part in self.backbone.covariance(model.paths.atoms(slots))))
 
         slots = self.backbone.slots
         factor = tf.TensorSpec([self.scenario.array.num_elements, slots], tf.complex64)
         signature = LowRankCovariance(factor, tf.TensorSpec([], tf.float32))
-        return scene_by_scene(one_scene, observation, signature)
-
-    def _estimate(self, scene: Observation) -> tuple[Refined, GridState]:
-        """The backbone's model of one scene, and its last grid stage with B = 1. All calls share one graph."""
-        return self._estimation(scene)
+        return scene_by_scene(one_scene, self._checked(snapshots, ris_codes, channel, snr_db), signature)
 
     @functools.cached_property
     def _estimation(self) -> tf.types.experimental.ConcreteFunction:
-        def estimate(scene: Observation) -> tuple[Refined, GridState]:
-            batch = tf.nest.map_structure(lambda part: part[None], scene)
+        """From the measurement of one scene to its observation, the backbone's model and its last grid stage.
+
+        Only the grid stage has the axis B, of size one. All calls share one graph.
+        """
+
+        def estimate(*measurement: tf.Tensor) -> tuple[Observation, Refined, GridState]:
+            batch = observe(*(part[None] for part in measurement))
             state = self.backbone.grid_stages(batch)[-1]
             first = self.backbone.first_atoms(state, batch.noise_power)
-            return self.backbone.search(scene, Atoms(*(part[0] for part in first))), state
+            scene = batch.scene(0)
+            return scene, self.backbone.search(scene, Atoms(*(part[0] for part in first))), state
 
-        specs = scene_specs(self.scenario.num_antennas, self.scenario.array.num_elements)
-        return tf.function(estimate, autograph=False).get_concrete_function(specs)
+        specs = [tf.TensorSpec(spec.shape[1:], spec.dtype) for spec in self.input_specs().values()]
+        return tf.function(estimate, autograph=False).get_concrete_function(*specs)
 
-    def analyse(self, observation: Observation, snr_db: tf.Tensor, prediction: Prediction | None = None) -> "Analysis":
-        """Computes R_pred, unless `prediction` is given, then R_eff, its MVDR spectrum and the peaks."""
+    def analyse(
+        self,
+        observation: Observation,
+        snr_db: tf.Tensor,
+        prediction: Prediction | None = None,
+        mvdr: MVDR | None = None,
+    ) -> "Analysis":
+        """Computes R_pred, unless `prediction` is given, then R_eff, its MVDR spectrum and the peaks.
+
+        `mvdr` replaces the layer of the spectrum.
+        """
+        mvdr = mvdr or self.mvdr
         prediction = prediction or self.backbone.predict_covariance(observation)
         effective = self.effective(prediction.covariance, snr_db, tf.shape(observation.snapshots)[1])
-        spectrum = self.mvdr(effective)
+        spectrum = mvdr(effective)
         starts = Starts(prediction.atoms.parameters[..., :3], prediction.atoms.active)
-        peaks = find_peaks(effective, self.mvdr, self.config.detection, starts, spectrum)
+        cell_size = self.mvdr.dictionary.cell_size()
+        peaks = find_peaks(effective, mvdr, self.config.detection, starts, spectrum, cell_size)
         return Analysis(prediction, effective, spectrum, peaks)
 
     def heat_map(self, analysis: "Analysis", observation: Observation) -> HeatMap:
@@ -209,8 +231,13 @@ class Localizer(tf.Module):
         shown = proposals(heat_map, self.backbone.dictionary, self.scenario.max_sources)
         return shown.above(level), finite & contrast_is_sane & presence_is_sane
 
-    def candidates(self, observation: Observation, snr_db: tf.Tensor) -> "ScoredPeaks":
-        """All candidates from the spectrum of R_eff with their scores, before the threshold. Has no gradient."""
+    def candidates(
+        self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
+    ) -> "ScoredPeaks":
+        """All candidates from the spectrum of R_eff with their scores, before the threshold. Has no gradient.
+
+        Arguments and errors as for `localize`.
+        """
         slots = self.backbone.slots
 
         def spec(*shape: int, dtype: tf.DType = tf.float32) -> tf.TensorSpec:
@@ -219,19 +246,20 @@ class Localizer(tf.Module):
         decision = Decision(spec(slots), spec(slots), spec(slots), spec(slots, 3), spec(slots, 3, 3), spec(slots))
         counts, features, refined = spec(slots, dtype=tf.int32), spec(slots, NUM_FEATURES), spec(dtype=tf.bool)
         signature = ScoredPeaks(decision, spec(slots), counts, features, refined)
-        return scene_by_scene(lambda given: self._scene_candidates(*given), (observation, snr_db), signature)
+        measurement = self._checked(snapshots, ris_codes, channel, snr_db)
+        return scene_by_scene(self._scene_candidates, measurement, signature)
 
-    def _scene_candidates(self, scene: Observation, snr_db: tf.Tensor) -> "ScoredPeaks":
-        """`candidates` of one scene; neither arguments nor result have the axis B."""
-        observation = tf.nest.map_structure(lambda part: part[None], scene)
-        model, state = self._estimate(scene)
+    def _scene_candidates(self, measurement: list[tf.Tensor]) -> "ScoredPeaks":
+        """`candidates` of one scene; neither the measurement nor the result have the axis B."""
+        scene, model, state = self._estimation(*measurement)
+        batch = tf.nest.map_structure(lambda part: part[None], scene)
         atoms = model.paths.atoms(None)
         prediction = Prediction(self.backbone.covariance(atoms), atoms, model.evaluation.nll[None], state)
-        analysis = self.analyse(observation, snr_db[None], prediction)
+        analysis = self.analyse(batch, measurement[-1][None], prediction, self.search_mvdr)
         found, known = self._at_peaks(analysis, model.paths)
         refined = tf.constant([False])
         if self.refiner is not None:
-            shown, refined = self.refine(analysis, self.heat_map(analysis, observation))
+            shown, refined = self.refine(analysis, self.heat_map(analysis, batch))
             shown = shown._replace(presence=tf.where(refined[:, None], shown.presence, 0.0))
             found, joined = self._with_proposals(found, shown)
             known &= ~joined
@@ -245,14 +273,17 @@ class Localizer(tf.Module):
         mismatch = mismatch_ratio(scene, paths, evaluation, scores, self.scenario.array)
         power = tf.reduce_mean(tf.abs(evaluation.sources) ** 2, axis=(0, 2))
         num_paths = 1 + tf.cast(tf.reduce_sum(paths.membership(), axis=0), tf.int32)
-        slots, view = self.backbone.slots, self.scenario.field_of_view
-        mismatch, power, num_paths = (_in_slots(values, slots) for values in (mismatch, power, num_paths))
-        atoms, of_atoms = paths.atoms(slots), atom_evaluation(evaluation, paths, slots)
-        decision = decide(atoms, of_atoms, view, self.config.decision, inflation(mismatch, self.config.inflation))
-        features = score_features(decision, atoms, of_atoms, mismatch, observation, self.scenario)
+        least = tf.maximum(paths.num_sources, 1)  # the decision needs at least one slot
+        mismatch, power, num_paths = (_in_slots(values, least)[None] for values in (mismatch, power, num_paths))
+        atoms, of_atoms = paths.atoms(least), atom_evaluation(evaluation, paths, least)
+        factors = inflation(mismatch, self.config.inflation)
+        decision = decide(atoms, of_atoms, self.scenario.field_of_view, self.config.decision, factors)
+        features = score_features(decision, atoms, of_atoms, mismatch, batch, self.scenario)
         decision = self.weights.score_correction.correct(decision, features)
-        decision = Decision(*(part[0] for part in decision))
-        return ScoredPeaks(decision, power[0], num_paths[0], features[0], refined[0])
+        in_slots = tf.nest.map_structure(
+            lambda part: _in_slots(part[0], self.backbone.slots), (decision, power, num_paths, features)
+        )
+        return ScoredPeaks(*in_slots, refined[0])
 
     def _at_peaks(self, analysis: "Analysis", paths: Paths) -> tuple[Paths, tf.Tensor]:
         """The strongest peaks of one scene as sources, and whether they are the sources of R_pred, [] bool.
@@ -318,10 +349,10 @@ class Localizer(tf.Module):
         return report
 
 
-def _in_slots(values: tf.Tensor, slots: int) -> tf.Tensor:
-    """Values of the sources [A] in `slots` slots: [1, slots]; the others are zero."""
-    values = tf.pad(values[:slots], [[0, tf.maximum(slots - tf.size(values), 0)]])
-    return tf.ensure_shape(values, [slots])[None]
+def _in_slots(values: tf.Tensor, slots: int | tf.Tensor) -> tf.Tensor:
+    """Values of the sources [A, ...] in `slots` slots [slots, ...]; the others are zero."""
+    spare = [[0, slots - tf.minimum(tf.shape(values)[0], slots)], *[[0, 0]] * (values.shape.rank - 1)]
+    return tf.pad(values[:slots], spare)
 
 
 class Analysis(NamedTuple):

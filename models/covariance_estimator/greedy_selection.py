@@ -10,7 +10,7 @@ from models.covariance_estimator.likelihood import Evaluation, error_covariance,
 from models.covariance_estimator.new_source import best_grid_points, residual_peak
 from models.covariance_estimator.off_grid_refinement import Refinement
 from models.covariance_estimator.paths import Paths
-from models.covariance_estimator.search import improve, with_free_shapes
+from models.covariance_estimator.search import Proposal, improve, with_free_shapes
 from models.physics.config import PathLossConfig
 from models.physics.observation import Observation
 from models.physics.path_loss import log_evidence
@@ -55,47 +55,47 @@ class GreedySelection:
         if config.additions == 0:
             return model
 
-        def attempt(model: Refined) -> Refined:
-            return tf.cond(
-                low_rank,
+        def propose(model: Refined) -> Proposal:
+            best_branch, peak = (
                 lambda: self._best_branch(observation, model),
                 lambda: self._with_peak(observation, model),
             )
+            proposed, wanted = tf.cond(low_rank, best_branch, peak)
+            return proposed, wanted & (model.paths.num_sources < self.slots)
 
-        return improve(model, [attempt], max(config.additions, config.low_rank_additions))
+        def refined(paths: Paths) -> Refined:
+            steps = tf.where(low_rank, 0, config.addition_steps)  # the best branch is refined already
+            return Refined(*self.refinement(observation, paths, steps))
 
-    def _with_peak(self, observation: Observation, model: Refined) -> Refined:
+        return improve(model, [propose], refined, max(config.additions, config.low_rank_additions))
+
+    def _with_peak(self, observation: Observation, model: Refined) -> Proposal:
         """For a full-rank channel: adds the best peak of the unexplained power."""
         found = residual_peak(observation, *model, self.dictionary, self.config.candidates)
-        useful = (found.llr[0] > self.config.prune_llr) & (model.paths.num_sources < self.slots)
-        grown = model.paths.with_source(found.parameters[0])
-        steps = self.config.addition_steps
-        return tf.cond(useful, lambda: Refined(*self.refinement(observation, grown, steps)), lambda: model)
+        return model.paths.with_source(found.parameters[0]), found.llr[0] > self.config.prune_llr
 
-    def _best_branch(self, observation: Observation, model: Refined) -> Refined:
-        """For a low-rank channel: tries the best grid points separately, and keeps the result of the best objective.
+    def _best_branch(self, observation: Observation, model: Refined) -> Proposal:
+        """For a low-rank channel: tries the best grid points separately, and takes the one of the best objective.
 
         The threshold `low_rank_llr` is lower than `prune_llr`, because with a low-rank channel the log-likelihood ratio
         falls steeply between grid points.
         """
         config = self.config
-        found = best_grid_points(
-            observation, *model, self.dictionary, config.directions, config.low_rank_branches
-        )
-        room = model.paths.num_sources < self.slots
-        branches = tf.where(room, tf.math.count_nonzero(found.llr > config.low_rank_llr, dtype=tf.int32), 0)
+        found = best_grid_points(observation, *model, self.dictionary, config.directions, config.low_rank_branches)
+        branches = tf.math.count_nonzero(found.llr > config.low_rank_llr, dtype=tf.int32)
 
-        def branch(number: tf.Tensor, least: tf.Tensor, best: Refined) -> tuple[tf.Tensor, tf.Tensor, Refined]:
+        def branch(number: tf.Tensor, least: tf.Tensor, best: Paths) -> tuple[tf.Tensor, tf.Tensor, Paths]:
             grown = model.paths.with_source(found.parameters[number])
             reached = Refined(*self.refinement(observation, grown, config.low_rank_steps))
             objective = self._objective(reached)
             better = objective < least
-            best = tf.cond(better, lambda: reached, lambda: best)
+            best = tf.cond(better, lambda: reached.paths, lambda: best)
             return number + 1, tf.where(better, objective, least), best
 
-        free = (tf.TensorShape([]), tf.TensorShape([]), with_free_shapes(model))
-        start = (tf.constant(0), tf.constant(np.inf, tf.float32), model)
-        return tf.while_loop(lambda number, *_: number < branches, branch, start, shape_invariants=free)[2]
+        free = (tf.TensorShape([]), tf.TensorShape([]), with_free_shapes(model.paths))
+        start = (tf.constant(0), tf.constant(np.inf, tf.float32), model.paths)
+        _, _, best = tf.while_loop(lambda number, *_: number < branches, branch, start, shape_invariants=free)
+        return best, branches > 0
 
     def _objective(self, model: Refined) -> tf.Tensor:
         """NLL plus a penalty per source, minus the path-loss evidence, [] float32; lower is better."""

@@ -18,9 +18,10 @@ def in_turn(layers: Sequence[keras.layers.Dense], values: tf.Tensor) -> tf.Tenso
     """Applies a chain of dense layers, [B, ..., I] -> [B, ..., O].
 
     Flattens the input to rows, so that each layer is one matrix product. Keras itself uses a dozen operations for a
-    tensor of three or more axes. All axes except the first must be static.
+    tensor of three or more axes. The size of one axis may be free.
     """
     rows = tf.reshape(values, [-1, values.shape[-1]])
     for layer in layers:
         rows = layer(rows)
-    return tf.reshape(rows, [-1, *values.shape[1:-1], rows.shape[-1]])
+    sizes = [-1 if size is None else size for size in values.shape[:-1]]
+    return tf.reshape(rows, [*sizes, rows.shape[-1]])

@@ -239,7 +239,7 @@ def error_covariance(fisher: tf.Tensor, num_atoms: int | tf.Tensor) -> tf.Tensor
     return tf.einsum("...ikjk->...kij", blocks)
 
 
-def atom_evaluation(evaluation: Evaluation, paths: Paths, slots: int) -> AtomEvaluation:
+def atom_evaluation(evaluation: Evaluation, paths: Paths, slots: int | tf.Tensor) -> AtomEvaluation:
     """The likelihood as a function of the direct paths in `slots` slots, with B = 1, as `Paths.atoms`."""
     num_sources = tf.minimum(paths.num_sources, slots)
     spare = [0, slots - num_sources]

@@ -162,7 +162,7 @@ class Refinement:
         self,
         observation: Observation,
         paths: Paths,
-        steps: int,
+        steps: int | tf.Tensor,
         prune_llr: float | None = None,
         prune_path_llr: float = 0.0,
     ) -> tuple[Paths, Evaluation]:
@@ -182,7 +182,7 @@ class Refinement:
         shared = self._shared(*observation.channel.shape)
         least = self.config.prune_llr if prune_llr is None else prune_llr
         levels = (tf.constant(least, tf.float32), tf.constant(prune_path_llr, tf.float32))
-        return shared(observation, paths, tf.constant(steps), *levels)
+        return shared(observation, paths, tf.convert_to_tensor(steps), *levels)
 
     def _traced(self, num_antennas: int, num_elements: int) -> tf.types.experimental.ConcreteFunction:
         function = tf.function(self._refined, autograph=False, experimental_attributes={"_noinline": True})

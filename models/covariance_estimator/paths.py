@@ -66,7 +66,7 @@ class Paths(NamedTuple):
         source = tf.concat([tf.range(num_sources + 1), self.source[num_sources:]], axis=0)
         return Paths(tf.concat([before, new, after], axis=0), source, self.noise_power)
 
-    def atoms(self, slots: int | None) -> Atoms:
+    def atoms(self, slots: int | tf.Tensor | None) -> Atoms:
         """The direct paths as atoms with B = 1, in `slots` slots or in as many as there are."""
         num_sources = self.num_sources
         parameters = self.parameters[:num_sources][:, :PARAMETERS_PER_ATOM]
@@ -74,7 +74,7 @@ class Paths(NamedTuple):
             num_sources = tf.minimum(num_sources, slots)
             spare = [[0, slots - num_sources], [0, 0]]
             parameters = tf.pad(parameters[:num_sources], spare, constant_values=_ANYWHERE)
-            parameters = tf.ensure_shape(parameters, [slots, PARAMETERS_PER_ATOM])
+            parameters = tf.reshape(parameters, [slots, PARAMETERS_PER_ATOM])
         return Atoms(parameters[None], tf.sequence_mask([num_sources], slots), self.noise_power[None])
 
 

@@ -20,8 +20,8 @@ class Model(Protocol):
 
 
 AnyModel = TypeVar("AnyModel", bound=Model)
-Attempt = Callable[[AnyModel], AnyModel]
-"""Proposes a change of the model and refines it. Returns the given model if there is nothing to try."""
+Proposal = tuple[Paths, tf.Tensor]
+"""Changed paths, and whether they are worth a try, [] bool."""
 
 
 def with_free_shapes(model: AnyModel) -> AnyModel:
@@ -29,21 +29,29 @@ def with_free_shapes(model: AnyModel) -> AnyModel:
     return tf.nest.map_structure(lambda part: tf.TensorShape([None, *part.shape[1:]][: part.shape.rank]), model)
 
 
-def improve(model: AnyModel, attempts: Sequence[Attempt], most: int) -> AnyModel:
-    """Repeats the first attempt until it fails, then the next one, and so on.
+def improve(
+    model: AnyModel,
+    proposers: Sequence[Callable[[AnyModel], Proposal]],
+    refined: Callable[[Paths], AnyModel],
+    most: int,
+) -> AnyModel:
+    """Follows the first proposer until it fails, then the next one, and so on.
 
     Args:
       model: the initial model.
-      attempts: tried in this order. An attempt fails if it returns a model that is not more likely.
+      proposers: they propose changes of the model. A proposer fails if its proposal is not worth a try, or is not more
+        likely after refinement.
+      refined: refines proposed paths and evaluates them.
       most: largest number of accepted changes.
     """
 
     def unfinished(number: tf.Tensor, turn: tf.Tensor, _: AnyModel) -> tf.Tensor:
-        return (number < most) & (turn < len(attempts))
+        return (number < most) & (turn < len(proposers))
 
     def body(number: tf.Tensor, turn: tf.Tensor, model: AnyModel) -> tuple[tf.Tensor, tf.Tensor, AnyModel]:
-        choices = [lambda attempt=attempt: attempt(model) for attempt in attempts]
-        reached = choices[0]() if len(choices) == 1 else tf.switch_case(turn, choices)
+        choices = [lambda propose=propose: propose(model) for propose in proposers]
+        proposed, wanted = choices[0]() if len(choices) == 1 else tf.switch_case(turn, choices)
+        reached = tf.cond(wanted, lambda: refined(proposed), lambda: model)
         better = reached.evaluation.nll < model.evaluation.nll
         model = tf.cond(better, lambda: reached, lambda: model)
         step = tf.cast(better, tf.int32)

@@ -89,7 +89,7 @@ def decide(
     Returns:
       The decision. Inactive atoms have a score of zero; their other entries are undefined.
     """
-    covariance = error_covariance(evaluation.fisher, atoms.active.shape[-1])
+    covariance = error_covariance(evaluation.fisher, tf.shape(atoms.active)[-1])
     if inflation is not None:
         covariance *= inflation[..., None, None]
     azimuth, elevation, mean_w, log_power = tf.unstack(atoms.parameters, axis=-1)

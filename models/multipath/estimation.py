@@ -14,7 +14,7 @@ import tensorflow as tf
 from models.covariance_estimator.likelihood import Evaluation
 from models.covariance_estimator.off_grid_refinement import Refinement
 from models.covariance_estimator.paths import Paths
-from models.covariance_estimator.search import improve
+from models.covariance_estimator.search import Proposal, improve
 from models.multipath.config import MultipathConfig
 from models.multipath.reflections import (
     PathGrid,
@@ -59,23 +59,18 @@ def estimate_multipath(
     def scored(paths: Paths, evaluation: Evaluation) -> MultipathModel:
         return MultipathModel(paths, evaluation, path_scores(observation, paths, evaluation))
 
-    def refined(model: MultipathModel, changed: Paths, wanted: tf.Tensor) -> MultipathModel:
-        def reached() -> MultipathModel:
-            led = led_by_strongest(changed, refinement.scenario.field_of_view)
-            return scored(*refinement(observation, led, config.steps, prune_path_llr=config.min_llr))
+    def refined(changed: Paths) -> MultipathModel:
+        led = led_by_strongest(changed, refinement.scenario.field_of_view)
+        return scored(*refinement(observation, led, config.steps, prune_path_llr=config.min_llr))
 
-        return tf.cond(wanted, reached, lambda: model)
-
-    def merge(model: MultipathModel) -> MultipathModel:
+    def merge(model: MultipathModel) -> Proposal:
         merged, llr = with_coherent_pair(model.paths, model.evaluation)
-        return refined(model, merged, llr > config.min_llr)
+        return merged, llr > config.min_llr
 
-    def add(model: MultipathModel) -> MultipathModel:
-        found = search_paths(observation, *model, grid, config)
-        grown, number = with_found_paths(model.paths, found, config)
-        return refined(model, grown, number > 0)
+    def add(model: MultipathModel) -> Proposal:
+        return with_found_paths(model.paths, search_paths(observation, *model, grid, config), config)
 
     model = scored(paths, evaluation)
     if config.rounds == 0:
         return model
-    return tf.cond(paths.count > 0, lambda: improve(model, [merge, add], config.rounds), lambda: model)
+    return tf.cond(paths.count > 0, lambda: improve(model, [merge, add], refined, config.rounds), lambda: model)

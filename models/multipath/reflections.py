@@ -114,13 +114,13 @@ def search_paths(
 
 
 def with_found_paths(paths: Paths, found: FoundPaths, config: MultipathConfig) -> tuple[Paths, tf.Tensor]:
-    """Adds the paths whose log-likelihood ratio may exceed the threshold; also how many, [] int32."""
+    """Adds the paths whose log-likelihood ratio may exceed the threshold; also whether there are any, [] bool."""
     free = config.max_paths - (paths.count - paths.num_sources)
     number = tf.math.count_nonzero(found.llr > _AT_GRID * config.min_llr, dtype=tf.int32)
     number = tf.minimum(number, free)
     parameters = tf.concat([paths.parameters, found.parameters[:number]], axis=0)
     source = tf.concat([paths.source, found.source[:number]], axis=0)
-    return Paths(parameters, source, paths.noise_power), number
+    return Paths(parameters, source, paths.noise_power), number > 0
 
 
 def with_coherent_pair(paths: Paths, evaluation: Evaluation) -> tuple[Paths, tf.Tensor]:

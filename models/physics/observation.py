@@ -13,8 +13,8 @@ class Observation(NamedTuple):
     snapshots: y_l, [B, L, M] complex64, unit RMS in each scene.
     ris_codes: c_l, [B, L, N] complex64.
     channel: H, [B, M, N] complex64, scaled to mean_m |h_m|^2 = N, so that a source of power p delivers about p.
-    columns: the sensing matrices Phi_l = H diag(c_l) as real columns [Re Phi, Im Phi], one for each snapshot and
-      antenna, [B, 2N, L M] float32. Real products are about three times faster on a CPU than complex64.
+    columns: the sensing matrices Phi_l = H diag(c_l) as real columns [Re Phi, Im Phi], one for each antenna and
+      snapshot, [B, 2N, M L] float32. Real products are about three times faster on a CPU than complex64.
     noise_power: sigma^2 from the reported SNR, [B] float32.
     """
 
@@ -38,9 +38,9 @@ class Observation(NamedTuple):
         real, imag = tf.math.real(vectors), tf.math.imag(vectors)
         parts = tf.concat([tf.concat([real, -imag], -1), tf.concat([imag, real], -1)], -2)
         real, imag = tf.split(tf.matmul(parts, self.columns), 2, axis=-2)
-        shape = tf.concat([tf.shape(real)[:-1], [-1, self.channel.shape[-2]]], axis=0)
-        products = tf.reshape(tf.complex(real, imag), shape)  # [B, J, L, M]
-        return tf.transpose(products, [1, 0, 2] if vectors.shape.rank == 2 else [0, 2, 1, 3])
+        shape = tf.concat([tf.shape(real)[:-1], [self.channel.shape[-2], -1]], axis=0)
+        products = tf.reshape(tf.complex(real, imag), shape)  # [B, J, M, L]
+        return tf.transpose(products, [2, 0, 1] if vectors.shape.rank == 2 else [0, 3, 1, 2])
 
     def back_project(self, values: tf.Tensor) -> tf.Tensor:
         """Phi_l^H x_l of every snapshot: x [B, L, M] -> [B, L, N]."""
@@ -49,7 +49,7 @@ class Observation(NamedTuple):
     def back_project_sum(self, values: tf.Tensor) -> tf.Tensor:
         """sum_l Phi_l^H x_lj, as one real product: x_j [L, J, M] of one scene -> [J, N]. Has no gradient."""
         count = tf.shape(values)[1]
-        flat = tf.reshape(tf.transpose(values, [1, 0, 2]), [count, -1])
+        flat = tf.reshape(tf.transpose(values, [1, 2, 0]), [count, -1])
         parts = tf.concat([tf.math.real(flat), tf.math.imag(flat)], axis=0)
         by_real, by_imag = tf.split(tf.matmul(parts, self.columns, transpose_b=True), 2, axis=-1)  # products with Re Phi and Im Phi
         real = by_real[:count] + by_imag[count:]
@@ -69,16 +69,16 @@ def _unit_rms(values: tf.Tensor) -> tf.Tensor:
 
 def _sensing_columns(channel: tf.Tensor, ris_codes: tf.Tensor) -> tf.Tensor:
     """`Observation.columns`. Uses real arithmetic, since no other tensor is as large."""
-    channel, ris_codes = tf.linalg.matrix_transpose(channel), tf.linalg.matrix_transpose(ris_codes)
+    channel, codes = tf.linalg.matrix_transpose(channel), tf.linalg.matrix_transpose(ris_codes)
     real, imag = tf.math.real(channel), tf.math.imag(channel)
-    of_real, of_imag = tf.concat([real, imag], 1)[:, :, None], tf.concat([-imag, real], 1)[:, :, None]
-    code_real, code_imag = (tf.tile(part(ris_codes), [1, 2, 1])[..., None] for part in (tf.math.real, tf.math.imag))
-    columns = code_real * of_real + code_imag * of_imag  # [B, 2N, L, M]
-    return tf.reshape(columns, [-1, columns.shape[1], tf.shape(ris_codes)[2] * channel.shape[2]])
+    of_real, of_imag = tf.concat([real, imag], 1)[..., None], tf.concat([-imag, real], 1)[..., None]
+    code_real, code_imag = (tf.tile(part(codes), [1, 2, 1])[:, :, None] for part in (tf.math.real, tf.math.imag))
+    columns = code_real * of_real + code_imag * of_imag  # [B, 2N, M, L]
+    return tf.reshape(columns, [-1, columns.shape[1], channel.shape[2] * tf.shape(codes)[2]])
 
 
-def measurement_specs(num_antennas: int, num_elements: int) -> dict[str, tf.TensorSpec]:
-    """Specs of the arguments of `observe`, in order; B and L are free, M and N are fixed."""
+def measurement_specs(num_antennas: int | None, num_elements: int | None) -> dict[str, tf.TensorSpec]:
+    """Specs of the arguments of `observe`, in order; B and L are free, and sizes that are None."""
     return {
         "snapshots": tf.TensorSpec([None, None, num_antennas], tf.complex64, "snapshots"),
         "ris_codes": tf.TensorSpec([None, None, num_elements], tf.complex64, "ris_codes"),

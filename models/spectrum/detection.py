@@ -86,11 +86,13 @@ def find_peaks(
     config: DetectionConfig,
     starts: Starts | None = None,
     spectrum: tf.Tensor | None = None,
+    cell_size: np.ndarray | None = None,
 ) -> Peaks:
     """Finds the peaks of the MVDR spectrum of R_eff: T = config.candidates + S per scene, strongest first.
 
     Two sources closer than the grid spacing share a grid maximum. `starts` allows both peaks to be found. `spectrum` is
-    mvdr(covariance), if already computed.
+    mvdr(covariance), if already computed. `cell_size` [3] is the unit of `config.merge_cells`, by default a cell of the
+    spectrum's grid.
     """
     dictionary = mvdr.dictionary
     spectrum = mvdr(covariance) if spectrum is None else spectrum
@@ -106,7 +108,7 @@ def find_peaks(
     order = tf.argsort(height, direction="DESCENDING", stable=True)
     points, height = tf.gather(points, order, batch_dims=1), tf.gather(height, order, batch_dims=1)
     tall = height > covariance.floor[:, None] * config.contrast
-    cells = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1) / mvdr.dictionary.cell_size()
+    cells = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1) / (dictionary.cell_size() if cell_size is None else cell_size)
     apart = tf.reduce_any(tf.abs(cells[:, :, None] - cells[:, None, :]) > config.merge_cells, axis=-1)
     number = tf.range(tf.shape(points)[1])
     earlier = number[:, None] > number

@@ -66,7 +66,7 @@ class CandidateLocalizer:
 
     def _reports(self, *inputs: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         localizer = self.localizer
-        candidates = localizer.candidates(localizer.observe(*inputs), inputs[-1])
+        candidates = localizer.candidates(*inputs)
         reported = localizer.report(candidates, localizer.config.decision.min_score)
         return reported, localizer.report(candidates, _MIN_CANDIDATE_SCORE, with_features=True)
 

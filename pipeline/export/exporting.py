@@ -45,7 +45,7 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
         return serving_default(*parts, snr_db)
 
     def predict(snapshots, ris_codes, channel, snr_db):
-        return localizer.predicted(localizer.observe(snapshots, *corrected(ris_codes, channel), snr_db))
+        return localizer.predicted(snapshots, *corrected(ris_codes, channel), snr_db)
 
     def covariance(snapshots, ris_codes, channel, snr_db):
         predicted = predict(snapshots, ris_codes, channel, snr_db)
