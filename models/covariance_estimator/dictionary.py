@@ -195,4 +195,4 @@ class _MirroredProducts:
         left = tf.reshape(_embedded(parts[:, 0], parts[:, 1]), [len(self.pairs), -1, 2 * quarter])
         products = tf.reshape(tf.matmul(left, self.right), [len(self.pairs), num_scenes, 2 * quarter, self.num_points])
         by_pair = tf.reduce_sum(products * self.left[:, None], axis=2)  # [pair, B, Q]
-        return self._on_grid(tf.einsum("ip,pbq->biq", self.pair_weights, by_pair))
+        return self._on_grid(tf.transpose(tf.tensordot(self.pair_weights, by_pair, 1), [1, 0, 2]))

@@ -129,9 +129,9 @@ def evaluate(observation: Observation, paths: Paths, array: RISArray) -> Evaluat
 
     noise_power, snapshots = paths.noise_power, observation.snapshots
     noise = tf.cast(noise_power, response.dtype)
-    identity = tf.eye(num_sources, dtype=response.dtype)
+    identity = tf.one_hot(tf.range(num_sources), num_sources, dtype=response.dtype)
     chol = tf.linalg.cholesky(tf.matmul(sources, sources, adjoint_b=True) + noise * identity)
-    inverse_c = tf.linalg.cholesky_solve(chol, tf.broadcast_to(identity, tf.shape(chol)))
+    inverse_c = tf.linalg.cholesky_solve(chol, tf.zeros_like(chol) + identity)
     seen = tf.matmul(sources, response, adjoint_b=True)
     rows_c = tf.matmul(inverse_c, seen)  # G(s_k, p_j), [L, A, D]
     products_c = tf.matmul(response, response, adjoint_b=True) - tf.matmul(seen, rows_c, adjoint_a=True)

@@ -135,7 +135,7 @@ class StartNetwork(keras.layers.Layer):
         hidden = in_turn(self.embedding, candidates.features)
         for gate, update, norm in zip(self.gates, self.updates, self.norms, strict=True):
             own = norm(hidden)
-            heard = tf.einsum("btsw,bsw->btw", in_turn(gate, candidates.relations), own) / 4.0
+            heard = tf.reduce_sum(in_turn(gate, candidates.relations) * own[:, None], axis=2) / 4.0
             hidden += in_turn(update, tf.concat([own, heard], axis=-1))
         logits, log_power, *offsets = tf.unstack(in_turn([self.readout], hidden), axis=-1)
         return Start(logits, tf.stack(offsets, axis=-1), log_power)

@@ -141,9 +141,9 @@ def decide(
     )
     conditional = covariance[..., :2, :2] - regression[..., :, None] * covariance[..., 2:3, :2]
     slopes = angle_slopes(reported[0], reported[1], range_m)
-    position_cov = tf.einsum("...n,...ni,...nj->...ij", weights, error, error)
-    position_cov += tf.einsum("...n,...ni,...nj->...ij", weights, cell, cell) / 12.0  # a node represents its cell
-    position_cov += tf.einsum("...ai,...ab,...bj->...ij", slopes, conditional, slopes)
+    spread = tf.concat([error, cell / math.sqrt(12.0)], axis=-2)  # a node represents its cell
+    position_cov = tf.matmul(tf.tile(weights, [1, 1, 2])[..., None] * spread, spread, transpose_a=True)
+    position_cov += tf.matmul(slopes, tf.matmul(conditional, slopes), transpose_a=True)
 
     gate = math.radians(config.gate_angle_deg or view.gate_angle_deg)
     angle_mass = tf.reduce_prod(_normal_mass(gate, tf.sqrt(tf.linalg.diag_part(covariance)[..., :2])), axis=-1)

@@ -58,13 +58,13 @@ def path_loss_factor(candidates: RangePosteriors, config: PathLossConfig) -> tf.
     """
     level = candidates.log_power + 2.0 * tf.math.log(candidates.range_m)
     density = _density(level, candidates.log_power_variance[..., None], config)
-    at_least_spread = tf.einsum("ban,banu->bau", candidates.weights, density)
+    at_least_spread = tf.linalg.matvec(density, candidates.weights, transpose_a=True)
     message, spreading = _messages(at_least_spread, candidates.exists, config)
     others = _log_prior(config) + tf.reduce_sum(message, axis=1, keepdims=True) - message
     others -= tf.reduce_logsumexp(others, axis=(2, 3), keepdims=True)
-    expected = tf.einsum("bast,stu->bau", tf.exp(others), spreading)
+    expected = tf.tensordot(tf.exp(others), spreading, 2)
     lawful = (1.0 - config.unrelated_share) * LOG_POWER_WIDTH
-    return lawful * tf.einsum("bau,banu->ban", expected, density) + config.unrelated_share
+    return lawful * tf.linalg.matvec(density, expected) + config.unrelated_share
 
 
 def log_evidence(level: tf.Tensor, variance: tf.Tensor, active: tf.Tensor, config: PathLossConfig) -> tf.Tensor:
@@ -91,7 +91,7 @@ def _messages(density: tf.Tensor, exists: tf.Tensor, config: PathLossConfig) -> 
     """
     spreading = tf.constant(_spreading(config))
     lawful = (1.0 - config.unrelated_share) * LOG_POWER_WIDTH
-    by_source = lawful * tf.einsum("bau,stu->bast", density, spreading) + config.unrelated_share
+    by_source = lawful * tf.tensordot(density, spreading, [[-1], [-1]]) + config.unrelated_share
     exists = exists[..., None, None]
     return tf.math.log(exists * by_source + 1.0 - exists), spreading
 

@@ -11,6 +11,7 @@ from models.physics.steering import unit_norm_jacobian
 from models.spectrum.config import DetectionConfig
 from models.spectrum.mvdr import MVDR, white_factor
 
+_CONVERGED = 1e-3  # smallest step, relative to the largest one
 _LONGEST_MOVE = 0.1  # largest step, radians and 1/m, at the default surface's resolution
 
 
@@ -36,12 +37,12 @@ def _local_form(points: tf.Tensor, factor: tf.Tensor, mvdr: MVDR) -> tf.Tensor:
 
 
 def polish_peaks(
-    points: tf.Tensor, covariance: LowRankCovariance, mvdr: MVDR, steps: int
+    points: tf.Tensor, valid: tf.Tensor, covariance: LowRankCovariance, mvdr: MVDR, steps: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Minimises b^H R^-1 b = |R^-1/2 b|^2, b = a / |a|, from each point by damped Gauss-Newton.
 
-    The points are [B, T, 3] float32: azimuth, elevation (radians), inverse range (1/m). Makes `steps` evaluations after
-    the first. Returns points inside the field of view, and P at them [B, T] float32.
+    The points are [B, T, 3] float32: azimuth, elevation (radians), inverse range (1/m). Takes at most `steps` steps,
+    until the valid points [B, T] bool stay. Returns points inside the field of view, and P at them [B, T] float32.
     """
     factor = white_factor(covariance)
     view = mvdr.field_of_view
@@ -61,10 +62,14 @@ def polish_peaks(
         trial = tf.clip_by_value(points + tf.clip_by_value(move, -longest, longest), limits[:, 0], limits[:, 1])
         return step + 1, trial, points, form, damping
 
+    def unfinished(step, trial, points, *_):
+        moves = tf.reduce_any((tf.abs(trial - points) > _CONVERGED * longest) & valid[..., None]) | (step == 0)
+        return (step <= steps) & moves
+
     shape = tf.shape(points)[:2]
     worst = tf.fill(tf.concat([shape, [4, 4]], axis=0), tf.constant(np.inf, tf.complex64))
     start = (tf.constant(0), points, points, worst, tf.fill(shape, 0.1 / 0.3))  # the first evaluation is accepted
-    _, _, points, form, _ = tf.while_loop(lambda step, *_: step <= steps, body, start)
+    _, _, points, form, _ = tf.while_loop(unfinished, body, start)
     cost = tf.maximum(tf.math.real(form[..., 0, 0]), 1e-7)
     return points, covariance.floor[:, None] / cost
 
@@ -101,8 +106,11 @@ def find_peaks(
     points = tf.stack([tf.gather(axis, indices) for axis in axes], axis=-1)
     valid = values > 0
     if starts is not None:
+        near = tf.abs(dictionary.in_cells(points)[:, :, None] - dictionary.in_cells(starts.points)[:, None])
+        near = tf.reduce_all(near < 1.0, axis=-1) & starts.valid[:, None]  # would only lead to the start again
+        valid &= ~tf.reduce_any(near, axis=-1)
         points, valid = tf.concat([starts.points, points], axis=1), tf.concat([starts.valid, valid], axis=1)
-    points, height = polish_peaks(points, covariance, mvdr, config.polish_steps)
+    points, height = polish_peaks(points, valid, covariance, mvdr, config.polish_steps)
     height = tf.where(valid, height, 0.0)
 
     order = tf.argsort(height, direction="DESCENDING", stable=True)
