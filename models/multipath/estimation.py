@@ -20,7 +20,6 @@ from models.multipath.reflections import (
     PathGrid,
     led_by_strongest,
     path_scores,
-    search_paths,
     with_coherent_pair,
     with_found_paths,
 )
@@ -68,7 +67,7 @@ def estimate_multipath(
         return merged, llr > config.min_llr
 
     def add(model: MultipathModel) -> Proposal:
-        return with_found_paths(model.paths, search_paths(observation, *model, grid, config), config)
+        return with_found_paths(observation, *model, grid, config)
 
     model = scored(paths, evaluation)
     if config.rounds == 0:

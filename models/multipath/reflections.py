@@ -25,6 +25,8 @@ from models.physics.steering import steering_vectors
 
 _INVERSE_RANGES = (0.03, 0.12, 0.3)  # 1/m
 _GRAZING = 0.97  # sine of the largest angle from boresight
+_SCREENING = 0.6
+"""Threshold of the screening relative to `min_llr`."""
 _AT_GRID = 0.8
 """Log-likelihood ratio of a path at the nearest grid point, relative to that at its place: at least about this."""
 
@@ -86,41 +88,63 @@ def power_map(scores: tf.Tensor, inverse_range: tf.Tensor, grid: PathGrid) -> tf
     return tf.where(grid.inside & farther, parts, 0.0)
 
 
-def search_paths(
+def with_found_paths(
     observation: Observation,
     paths: Paths,
     evaluation: Evaluation,
     scores: tf.Tensor,
     grid: PathGrid,
     config: MultipathConfig,
+) -> tuple[Paths, tf.Tensor]:
+    """Adds the grid points whose log-likelihood ratio may exceed the threshold, a few per source and a few per scene.
+
+    Also returns whether there are any, [] bool. A screening with a mean channel ends the search of most scenes early.
+    """
+    num_sources = paths.num_sources
+    power = power_map(scores, paths.parameters[:num_sources, 2], grid)
+    certainty = evaluation.certainty(paths.noise_power)
+    mean_energy = tf.cast(observation.channel.shape[0], tf.float32) / paths.noise_power
+    mean_llr = tf.reduce_max(power, axis=-1) / (tf.reduce_sum(certainty, axis=0) * mean_energy)
+    may_reflect = tf.reduce_any(mean_llr > _SCREENING * config.min_llr)
+    found = tf.cond(
+        may_reflect,
+        lambda: _best_points(observation, paths, evaluation, scores, power, grid, config),
+        lambda: FoundPaths(paths.parameters[:0], paths.source[:0], tf.zeros([0])),
+    )
+    free = config.max_paths - (paths.count - num_sources)
+    number = tf.math.count_nonzero(found.llr > _AT_GRID * config.min_llr, dtype=tf.int32)
+    number = tf.minimum(number, free)
+    parameters = tf.concat([paths.parameters, found.parameters[:number]], axis=0)
+    source = tf.concat([paths.source, found.source[:number]], axis=0)
+    return Paths(parameters, source, paths.noise_power), number > 0
+
+
+def _best_points(
+    observation: Observation,
+    paths: Paths,
+    evaluation: Evaluation,
+    scores: tf.Tensor,
+    power: tf.Tensor,
+    grid: PathGrid,
+    config: MultipathConfig,
 ) -> FoundPaths:
-    """Finds the grid points with the largest log-likelihood ratios, a few per source and a few per scene."""
+    """The maxima of the power map, `power` [A, G], with the largest log-likelihood ratios."""
     num_sources, per_source = paths.num_sources, config.paths_per_source
-    volume = tf.reshape(power_map(scores, paths.parameters[:num_sources, 2], grid), [-1, *grid.shape])
+    volume = tf.reshape(power, [-1, *grid.shape])
     peaks = tf.reshape(tf.where(is_grid_peak(volume), volume, 0.0), [-1, grid.points.shape[0]])
     index = tf.reshape(tf.math.top_k(peaks, per_source).indices, [-1])
     source = tf.repeat(tf.range(num_sources), per_source)
     rows = tf.gather(grid.vectors, index)
     g = tf.reduce_sum(tf.math.conj(rows) * tf.gather(scores, source), axis=-1)
     energy = evaluation.energy(observation.respond(rows), paths.noise_power)  # [L, C]
-    certainty = evaluation.certainty(paths.noise_power)
-    information = tf.reduce_sum(energy * tf.gather(certainty, source, axis=1), axis=0) + 1e-9
-    llr = tf.abs(g) ** 2 / information
+    certainty = tf.gather(evaluation.certainty(paths.noise_power), source, axis=1)
+    information = tf.reduce_sum(energy * certainty, axis=0) + 1e-9
     amplitude = -g / tf.cast(information, g.dtype)
     log_power, phase = 2.0 * tf.math.log(tf.abs(amplitude) + 1e-9), tf.math.angle(amplitude)
     parameters = tf.concat([tf.gather(grid.points, index), log_power[:, None], phase[:, None]], axis=-1)
+    llr = tf.abs(g) ** 2 / information
     llr, best = tf.math.top_k(llr, tf.minimum(config.paths_per_round, tf.size(llr)))
     return FoundPaths(tf.gather(parameters, best), tf.gather(source, best), llr)
-
-
-def with_found_paths(paths: Paths, found: FoundPaths, config: MultipathConfig) -> tuple[Paths, tf.Tensor]:
-    """Adds the paths whose log-likelihood ratio may exceed the threshold; also whether there are any, [] bool."""
-    free = config.max_paths - (paths.count - paths.num_sources)
-    number = tf.math.count_nonzero(found.llr > _AT_GRID * config.min_llr, dtype=tf.int32)
-    number = tf.minimum(number, free)
-    parameters = tf.concat([paths.parameters, found.parameters[:number]], axis=0)
-    source = tf.concat([paths.source, found.source[:number]], axis=0)
-    return Paths(parameters, source, paths.noise_power), number > 0
 
 
 def with_coherent_pair(paths: Paths, evaluation: Evaluation) -> tuple[Paths, tf.Tensor]:
