@@ -23,7 +23,7 @@ from models.multipath.mismatch import mismatch_ratio
 from models.multipath.reflections import PathGrid
 from models.physics.covariance import LowRankCovariance, effective_low_rank
 from models.physics.geometry import Scenario
-from models.physics.observation import Observation, measurement_specs, observe, scene_specs
+from models.physics.observation import Observation, measurement_specs, observe
 from models.physics.steering import steering_norm2, steering_vectors
 from models.spectrum.detection import Peaks, Starts, find_peaks
 from models.spectrum.guard_rails import within_rails
@@ -112,7 +112,7 @@ class Localizer(tf.Module):
     @functools.cached_property
     def _check(self) -> tf.types.experimental.ConcreteFunction:
         def check(*measurement: tf.Tensor) -> list[tf.Tensor]:
-            checks = check_measurement(*measurement, self.scenario.array.num_elements)
+            checks = check_measurement(*measurement, num_elements=self.scenario.array.num_elements)
             with tf.control_dependencies([check for check in checks if check is not None]):
                 return [tf.identity(part) for part in measurement]
 
@@ -256,20 +256,22 @@ class Localizer(tf.Module):
         atoms = model.paths.atoms(None)
         prediction = Prediction(self.backbone.covariance(atoms), atoms, model.evaluation.nll[None], state)
         analysis = self.analyse(batch, measurement[-1][None], prediction, self.search_mvdr)
-        found, known = self._at_peaks(analysis, model.paths)
+        sources, known = self._at_peaks(analysis, model.paths)
         refined = tf.constant([False])
         if self.refiner is not None:
             shown, refined = self.refine(analysis, self.heat_map(analysis, batch))
             shown = shown._replace(presence=tf.where(refined[:, None], shown.presence, 0.0))
-            found, joined = self._with_proposals(found, shown)
+            sources, joined = self._with_proposals(sources, shown)
             known &= ~joined
         refinement = self.backbone.refinement
         model = tf.cond(
             known,
             lambda: model,
-            lambda: Refined(*refinement(scene, found, self.config.final_steps, prune_llr=0.0)),
+            lambda: Refined(*refinement(scene, sources, self.config.final_steps, prune_llr=0.0)),
         )
-        paths, evaluation, scores = estimate_multipath(scene, *model, self.path_grid, refinement, self.config.multipath)
+        paths, evaluation, scores = estimate_multipath(
+            scene, model.paths, model.evaluation, self.path_grid, refinement, self.config.multipath
+        )
         mismatch = mismatch_ratio(scene, paths, evaluation, scores, self.scenario.array)
         power = tf.reduce_mean(tf.abs(evaluation.sources) ** 2, axis=(0, 2))
         num_paths = 1 + tf.cast(tf.reduce_sum(paths.membership(), axis=0), tf.int32)
@@ -280,10 +282,11 @@ class Localizer(tf.Module):
         decision = decide(atoms, of_atoms, self.scenario.field_of_view, self.config.decision, factors)
         features = score_features(decision, atoms, of_atoms, mismatch, batch, self.scenario)
         decision = self.weights.score_correction.correct(decision, features)
-        in_slots = tf.nest.map_structure(
-            lambda part: _in_slots(part[0], self.backbone.slots), (decision, power, num_paths, features)
+        found = (decision, power, num_paths, features)
+        decision, power, num_paths, features = tf.nest.map_structure(
+            lambda part: _in_slots(part[0], self.backbone.slots), found
         )
-        return ScoredPeaks(*in_slots, refined[0])
+        return ScoredPeaks(decision, power, num_paths, features, refined[0])
 
     def _at_peaks(self, analysis: "Analysis", paths: Paths) -> tuple[Paths, tf.Tensor]:
         """The strongest peaks of one scene as sources, and whether they are the sources of R_pred, [] bool.
@@ -299,9 +302,7 @@ class Localizer(tf.Module):
         power = tf.maximum(height - effective.floor, 1e-6) * to_predicted / norm2
         new = tf.concat([points, tf.math.log(power)[:, None]], axis=-1)
         cells = self.mvdr.dictionary.in_cells
-        apart = tf.reduce_max(
-            tf.abs(cells(points)[:, None] - cells(paths.parameters[:, :3])), axis=-1
-        )  # [peaks, A]
+        apart = tf.reduce_max(tf.abs(cells(points)[:, None] - cells(paths.parameters[:, :3])), axis=-1)  # [peaks, A]
         same = tf.cast(apart <= self.config.detection.merge_cells, tf.int32)
         which = tf.argmax(tf.pad(same, [[0, 0], [0, 1]], constant_values=1), axis=-1)  # A: a new source
         known = tf.pad(paths.parameters[:, :PARAMETERS_PER_ATOM], [[0, 1], [0, 0]])

@@ -231,9 +231,7 @@ class Backbone(keras.Model):
             return Atoms(*(part[0] for part in paths.atoms(self.slots))), evaluation.nll
 
         state = self.grid_stages(observation)[-1]
-        given = tf.nest.map_structure(
-            tf.stop_gradient, (observation, self.first_atoms(state, observation.noise_power))
-        )
+        given = tf.nest.map_structure(tf.stop_gradient, (observation, self.first_atoms(state, observation.noise_power)))
         of_scene = Atoms(*(tf.TensorSpec(spec.shape[1:], spec.dtype) for spec in atom_specs(self.slots)))
         atoms, nll = scene_by_scene(one_scene, given, (of_scene, tf.TensorSpec([], tf.float32)))
         return Prediction(self.covariance(atoms), atoms, nll, state)

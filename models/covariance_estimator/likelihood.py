@@ -188,9 +188,7 @@ def evaluate(observation: Observation, paths: Paths, array: RISArray) -> Evaluat
     )
 
 
-def _path_llr(
-    first: tf.Tensor, off: tf.Tensor, last: tf.Tensor, u_source: tf.Tensor, u_path: tf.Tensor
-) -> tf.Tensor:
+def _path_llr(first: tf.Tensor, off: tf.Tensor, last: tf.Tensor, u_source: tf.Tensor, u_path: tf.Tensor) -> tf.Tensor:
     """Log-likelihood ratio of reflected paths b of sources s, [P - A] float32, from [L, P - A] each.
 
     Without the path, S becomes S - s s^H + (s - b)(s - b)^H = S + [s, b] K [s, b]^H with K = [[0, -1], [-1, 1]]. With W

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.atoms import PARAMETERS_PER_ATOM
+from models.covariance_estimator.atoms import PARAMETERS_PER_ATOM, Atoms, atom_specs
+from models.covariance_estimator.batches import scene_by_scene
 from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.likelihood import Evaluation, evaluate, evaluation_specs
-from models.covariance_estimator.paths import Paths, path_specs
+from models.covariance_estimator.paths import Paths, direct_paths, path_specs
 from models.physics.geometry import Scenario
 from models.physics.observation import Observation, scene_specs
 
@@ -70,9 +71,7 @@ def within_limits(parameters: tf.Tensor, source: tf.Tensor, limits: Limits) -> t
     low = np.array([-_WIDEST_ANGLE, -_WIDEST_ANGLE, _LEAST_INVERSE_RANGE, _LOG_POWER[0], -np.inf], np.float32)
     high = np.array([_WIDEST_ANGLE, _WIDEST_ANGLE, np.inf, _LOG_POWER[1], np.inf], np.float32)
     direct = (source == tf.range(tf.size(source)))[:, None]
-    parameters = tf.clip_by_value(
-        parameters, tf.where(direct, limits.low, low), tf.where(direct, limits.high, high)
-    )
+    parameters = tf.clip_by_value(parameters, tf.where(direct, limits.low, low), tf.where(direct, limits.high, high))
     longest = BEYOND * tf.gather(parameters[..., 2], source, axis=-1)
     inverse_range = tf.where(direct[:, 0], parameters[..., 2], tf.minimum(parameters[..., 2], longest))
     return tf.concat([parameters[..., :2], inverse_range[..., None], parameters[..., 3:]], axis=-1)
@@ -246,3 +245,17 @@ class Refinement:
         state = tf.while_loop(unfinished, body, (start,), shape_invariants=(shapes,))[0]
         moves = state.settled & (steps + config.settling_steps > 0)
         return tf.cond(moves, lambda: state.trial, lambda: state.paths), state.evaluation
+
+
+def refine_atoms(observation: Observation, atoms: Atoms, refinement: Refinement, steps: int) -> tuple[Atoms, tf.Tensor]:
+    """Refines the atoms of a batch, scene by scene. Also returns the negative log-likelihoods, [B] float32."""
+    slots = atoms.active.shape[-1]
+
+    def one_scene(given: tuple[Observation, Atoms]) -> tuple[Atoms, tf.Tensor]:
+        scene, first = given
+        paths, evaluation = refinement(scene, direct_paths(*first), steps)
+        return Atoms(*(part[0] for part in paths.atoms(slots))), evaluation.nll
+
+    of_scene = Atoms(*(tf.TensorSpec(spec.shape[1:], spec.dtype) for spec in atom_specs(slots)))
+    given = tf.nest.map_structure(tf.stop_gradient, (observation, atoms))
+    return scene_by_scene(one_scene, given, (of_scene, tf.TensorSpec([], tf.float32)))

@@ -20,11 +20,12 @@ class Model(Protocol):
 
 
 AnyModel = TypeVar("AnyModel", bound=Model)
+Structure = TypeVar("Structure", bound=tuple)
 Proposal = tuple[Paths, tf.Tensor]
 """Changed paths, and whether they are worth a try, [] bool."""
 
 
-def with_free_shapes(model: AnyModel) -> AnyModel:
+def with_free_shapes(model: Structure) -> Structure:
     """Shapes of a model in a loop: the sizes of all axes are free except the last ones of known size."""
     return tf.nest.map_structure(lambda part: tf.TensorShape([None, *part.shape[1:]][: part.shape.rank]), model)
 

@@ -12,11 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from models.covariance_estimator.atoms import Atoms
 from models.covariance_estimator.config import StartConfig
 from models.covariance_estimator.dictionary import PolarDictionary
-from models.covariance_estimator.layers import build_in_turn, in_turn
-from models.covariance_estimator.atoms import Atoms
 from models.covariance_estimator.grid_peaks import grid_peaks
+from models.covariance_estimator.layers import build_in_turn, in_turn
 from models.covariance_estimator.spectral_maps import LikelihoodMaps
 
 NUM_FEATURES, NUM_RELATIONS = 63, 7

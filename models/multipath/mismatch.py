@@ -30,7 +30,9 @@ def mismatch_ratio(
     score = tf.reduce_sum(turns**2, axis=1) / tf.reduce_sum(tf.abs(vectors) ** 2, axis=1)
     # tr(Phi^H S^-1 Phi) for codes of equal moduli: (tr K - tr(W^-1 B^H K B)) / sigma^2 with K = |c|^2 H H^H
     gram_c = tf.math.conj(tf.matmul(channel, channel, adjoint_b=True))
-    inside = tf.matmul(evaluation.inverse_c, tf.matmul(tf.tensordot(evaluation.sources, gram_c, 1), evaluation.sources, adjoint_b=True))
+    inside = tf.matmul(
+        evaluation.inverse_c, tf.matmul(tf.tensordot(evaluation.sources, gram_c, 1), evaluation.sources, adjoint_b=True)
+    )
     energy = tf.math.real(tf.linalg.trace(gram_c) - tf.linalg.trace(inside)) / paths.noise_power
     energy *= tf.reduce_mean(tf.abs(observation.ris_codes) ** 2, axis=-1)
     certainty = evaluation.certainty(paths.noise_power)

@@ -192,11 +192,7 @@ def led_by_strongest(paths: Paths, view: FieldOfView) -> Paths:
     order = tf.tensor_scatter_nd_update(number, leader[:, None], number[:num_sources])
     parameters = tf.gather(parameters, tf.concat([leader, order[num_sources:]], axis=0))
     direct = tf.gather(parameters, source)
-    inverse_range = tf.where(
-        source == number, parameters[:, 2], tf.minimum(parameters[:, 2], BEYOND * direct[:, 2])
-    )
+    inverse_range = tf.where(source == number, parameters[:, 2], tf.minimum(parameters[:, 2], BEYOND * direct[:, 2]))
     phase = parameters[:, 4] - direct[:, 4]
-    parameters = tf.concat(
-        [parameters[:, :2], inverse_range[:, None], parameters[:, 3:4], phase[:, None]], axis=-1
-    )
+    parameters = tf.concat([parameters[:, :2], inverse_range[:, None], parameters[:, 3:4], phase[:, None]], axis=-1)
     return Paths(parameters, source, noise_power)

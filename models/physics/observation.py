@@ -51,7 +51,9 @@ class Observation(NamedTuple):
         count = tf.shape(values)[1]
         flat = tf.reshape(tf.transpose(values, [1, 2, 0]), [count, -1])
         parts = tf.concat([tf.math.real(flat), tf.math.imag(flat)], axis=0)
-        by_real, by_imag = tf.split(tf.matmul(parts, self.columns, transpose_b=True), 2, axis=-1)  # products with Re Phi and Im Phi
+        by_real, by_imag = tf.split(
+            tf.matmul(parts, self.columns, transpose_b=True), 2, axis=-1
+        )  # products with Re Phi and Im Phi
         real = by_real[:count] + by_imag[count:]
         return tf.complex(real, by_real[count:] - by_imag[:count])
 

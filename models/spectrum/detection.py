@@ -116,7 +116,9 @@ def find_peaks(
     order = tf.argsort(height, direction="DESCENDING", stable=True)
     points, height = tf.gather(points, order, batch_dims=1), tf.gather(height, order, batch_dims=1)
     tall = height > covariance.floor[:, None] * config.contrast
-    cells = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1) / (dictionary.cell_size() if cell_size is None else cell_size)
+    cells = tf.concat([tf.sin(points[..., :2]), points[..., 2:]], axis=-1) / (
+        dictionary.cell_size() if cell_size is None else cell_size
+    )
     apart = tf.reduce_any(tf.abs(cells[:, :, None] - cells[:, None, :]) > config.merge_cells, axis=-1)
     number = tf.range(tf.shape(points)[1])
     earlier = number[:, None] > number

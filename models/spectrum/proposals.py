@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.atoms import Atoms
+from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.grid_peaks import grid_peaks
 from models.spectrum.detection import Peaks
 from models.spectrum.refiner import HeatMap

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.likelihood import Atoms, atom_specs
+from models.covariance_estimator.atoms import Atoms, atom_specs
 from models.physics.geometry import RISArray
 from models.physics.observation import Observation, observe
 from pipeline.calibrate.options import ChannelConfig

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from models.covariance_estimator.atoms import PARAMETERS_PER_ATOM, Atoms, atom_specs
 from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM, Atoms, atom_specs
-from models.covariance_estimator.off_grid_refinement import refine_atoms
+from models.covariance_estimator.off_grid_refinement import Refinement, refine_atoms
 from models.physics.observation import measurement_specs, observe
 from pipeline.calibrate.anchors import Anchors
 from pipeline.calibrate.statistics import prior_precision, scene_statistics
@@ -152,7 +152,8 @@ class SceneModel:
         self.array, self.view = backbone.scenario.array, backbone.scenario.field_of_view
         config = backbone.config.refinement
         self.slots = backbone.scenario.max_sources + config.spare_atoms
-        self._refining = dataclasses.replace(config, settling_steps=_SETTLING_STEPS)
+        refining = dataclasses.replace(config, settling_steps=_SETTLING_STEPS)
+        self._refinement = Refinement(backbone.scenario, refining)
         self._atom_price = config.prune_llr
 
     def input_specs(self) -> list[tf.TensorSpec]:
@@ -166,7 +167,7 @@ class SceneModel:
         @tf.function(input_signature=self.input_specs(), autograph=False)
         def locate(snapshots, ris_codes, channel, snr_db, response):
             prediction = self.backbone.predict_covariance(observe(snapshots, ris_codes * response, channel, snr_db))
-            return prediction.atoms, prediction.evaluation.nll
+            return prediction.atoms, prediction.nll
 
         return locate
 
@@ -175,10 +176,7 @@ class SceneModel:
         @tf.function(input_signature=[*self.input_specs(), *atom_specs(self.slots)], autograph=False)
         def refine(snapshots, ris_codes, channel, snr_db, response, *atoms):
             observation = observe(snapshots, ris_codes * response, channel, snr_db)
-            refined, evaluation = refine_atoms(
-                observation, Atoms(*atoms), self.array, self.view, self._refining, _REFINING_STEPS
-            )
-            return refined, evaluation.nll
+            return refine_atoms(observation, Atoms(*atoms), self._refinement, _REFINING_STEPS)
 
         return refine
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.atoms import Atoms
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import Observation
 from models.physics.path_loss import LOG_POWER_WIDTH

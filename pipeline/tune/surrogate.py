@@ -18,7 +18,7 @@ import tensorflow as tf
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.atoms import Atoms
 from models.localizer import Localizer, true_covariance
 from models.losses import stein_loss, subspace_alignment_loss
 from models.physics.geometry import FieldOfView
