@@ -156,6 +156,7 @@ def test_gates_follow_the_field_of_view() -> None:
     assert near.gate_range_m == pytest.approx(0.2)
 
 
+@pytest.mark.promise("own surface")
 def test_weights_serve_any_installation() -> None:
     """The corrections apply to any grid. Converting weights to another installation and back changes nothing."""
     weights = LocalizerWeights(Backbone(Scenario(), TINY))

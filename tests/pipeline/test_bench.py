@@ -33,6 +33,7 @@ PROMISED = (
 )
 
 
+@pytest.mark.stage("bench")
 def test_every_part_is_timed(eagerly, tmp_path: Path, monkeypatch, capsys) -> None:
     """Runs eagerly; other tests trace the same functions."""
     config = dataclasses.replace(TINY, grid=GridConfig(11, 13, 5))  # the grid of the spectrum is a multiple of it

@@ -91,6 +91,7 @@ def test_gates_in_deviations_are_those_of_small_errors() -> None:
         np.testing.assert_allclose(widths, np.divide(limits, deviations), rtol=0.05)
 
 
+@pytest.mark.stage("confidence")
 def test_stage_fits_the_score_and_leaves_the_grid_stages(
     tiny_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,8 +23,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from pipeline.report.builder import write_report
 from pipeline.report.options import ReportOptions
-from serving.server_process import PATIENCE_S, server_process, wait_until
-from tests.conftest import MODEL_NAME
+from serving.server_process import PATIENCE_S, wait_until
 from tests.estimates import noisy, random_scenes
 from tests.evaluation_folder import SCENES, leave_evaluation
 from tests.serving.ports import held_port
@@ -64,12 +63,9 @@ def view(away: tuple[str, int]) -> Iterator[ViewProcess]:
 
 
 @pytest.fixture(scope="module")
-def upstream(tiny_model: Path) -> Iterator[str]:
+def upstream(tiny_server: str) -> str:
     """A model server in another process."""
-    with server_process(
-        f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}", killed_with_parent=True
-    ) as server:
-        yield server.target
+    return tiny_server
 
 
 @contextlib.contextmanager

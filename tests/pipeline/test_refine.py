@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -39,6 +38,7 @@ from pipeline.refine.refiner_training import RefinerTraining
 from pipeline.release.versions import read_meta_graph
 from serving.client.sources import scenes_of
 from tests.conftest import SCENE_SETS, TINY
+from tests.forked import Forked
 from tests.rigs.killed_at import killed_stage
 from tests.simulated import batch_of, inputs_of, loud
 
@@ -175,11 +175,13 @@ def run(tiny_scenes: Path, backbone_path: Path, tmp_path_factory: pytest.TempPat
     learnability = verdict(folder / "learnability.json", SCENE_SETS[1], backbone_path)
     options = [*arguments(folder / "run", tiny_scenes, backbone_path), "--learnability", str(learnability)]
     killed_stage("pipeline.fitting.loop:TrainingLoop.end_epoch", 2, "refine", *options)  # the start is scored, too
-    command = [sys.executable, "-m", "pipeline.refine", *options]
-    again = subprocess.run(command, capture_output=True, text=True, check=True)
-    return folder / "run", again.stdout
+    again = Forked("pipeline.refine", *options)
+    stdout, stderr = again.communicate()
+    assert again.returncode == 0, stderr
+    return folder / "run", stdout
 
 
+@pytest.mark.extended
 def test_a_killed_run_goes_on(run) -> None:
     folder, said = run
     assert re.search(r"resumed after epoch 1 from ", said)
@@ -187,6 +189,7 @@ def test_a_killed_run_goes_on(run) -> None:
     assert tf.train.latest_checkpoint(str(folder / "checkpoints")).endswith(f"ckpt-{EPOCHS}")
 
 
+@pytest.mark.extended
 def test_it_leaves_the_refiner_with_its_backbone_and_pictures(run, backbone_path: Path) -> None:
     folder, _ = run
     assert 0.05 < float(load_refiner(folder / "refiner.keras").min_presence) < 0.95
@@ -204,6 +207,7 @@ def test_it_leaves_the_refiner_with_its_backbone_and_pictures(run, backbone_path
     assert {"spectra", "presence", "offset", "loss", "val_objective", "val_f1"} <= tags
 
 
+@pytest.mark.extended
 def test_a_run_of_other_options_is_neither_resumed_nor_rewritten(
     run, tiny_scenes: Path, backbone_path: Path, refused
 ) -> None:
@@ -232,6 +236,8 @@ def test_a_verdict_on_another_model_does_not_open_it(
     assert not (tmp_path / "run" / "manifest.json").exists()
 
 
+@pytest.mark.stage("refine")
+@pytest.mark.promise("refiner")
 def test_joint_and_grid_only_change_the_backbone_it_keeps(
     tiny_scenes: Path, backbone_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +310,7 @@ def test_the_exported_switch(backbone_path: Path, tiny_model: Path, tmp_path: Pa
     assert all("refined" not in entry for entry in scenes_of(plain[without], model_version=1))
 
 
+@pytest.mark.extended
 def test_evaluation_reads_sources_off_the_heat_map(
     run, tiny_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -137,6 +137,9 @@ def finished(run_again: Run) -> tuple[Path, list[str]]:
     return run_again.folder, console  # type: ignore[attr-defined]
 
 
+@pytest.mark.stage("run", "data", "validate", "train", "learnability", "export", "evaluate")
+@pytest.mark.stage("bless", "infra_validate", "push", "mlflow", "locate")
+@pytest.mark.promise("demo")
 def test_every_stage_leaves_what_it_promises(finished: tuple[Path, list[str]]) -> None:
     folder, _ = finished
     for path in ("train/backbone.keras", "train/learnability.json", "blessing/blessing.json", "measurement.npz"):
@@ -183,6 +186,7 @@ def test_the_next_commands_are_ones(finished: tuple[Path, list[str]], monkeypatc
     assert "--target" in capsys.readouterr().out
 
 
+@pytest.mark.stage("lineage")
 def test_lineage_answers_for_the_served_version(finished: tuple[Path, list[str]], monkeypatch, capsys) -> None:
     folder, _ = finished
     base_path = folder / "serving" / MODEL_NAME
@@ -229,6 +233,7 @@ def test_other_options_are_refused_before_anything_is_touched(finished, run_agai
     assert content_digest(folder / "train") == before
 
 
+@pytest.mark.extended
 def test_what_was_harmed_is_made_again_and_nothing_before_it(finished, run_again: Run) -> None:
     """As after a kill or a full disk; the later stages find their results unchanged."""
     folder, _ = finished

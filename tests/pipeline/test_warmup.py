@@ -44,6 +44,7 @@ def test_every_signature_has_a_record_of_each_batch_size(version: Path, requests
     assert (version / WARMUP_FILE).stat().st_size < 3 * MEGABYTE
 
 
+@pytest.mark.promise("tensorflow serving")
 def test_every_record_replays_in_a_session(version: Path, requests) -> None:
     """As in TF Serving: load by tag `serve`, feed inputs by name, fetch all outputs of the signature."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:

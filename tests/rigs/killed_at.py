@@ -7,13 +7,13 @@ import functools
 import importlib
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from models.lean_start import start_lean
 from pipeline.common import stages
+from tests.forked import Forked
 
 
 def kill_after(target: str, count: int) -> None:
@@ -39,10 +39,10 @@ def killed_stage(target: str, count: int, stage: str, *arguments: object, rig: S
     Raises:
       AssertionError: the stage ended before; the message has its output.
     """
-    command = [sys.executable, "-m", *rig, "tests.rigs.killed_at", target, str(count), stage, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
-    return done.stdout
+    process = Forked(*rig, "tests.rigs.killed_at", target, str(count), stage, *map(str, arguments))
+    stdout, stderr = process.communicate()
+    assert process.returncode == -signal.SIGKILL, stdout + stderr
+    return stdout
 
 
 def main() -> None:

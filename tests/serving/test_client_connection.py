@@ -32,9 +32,8 @@ ONCE = RetryConfig(retries=0)
 
 
 @pytest.fixture(scope="module")
-def target(tiny_model: Path) -> Iterator[str]:
-    with server_process(f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}") as server:
-        yield server.target
+def target(tiny_server: str) -> str:
+    return tiny_server
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +113,7 @@ def test_a_server_that_comes_late_is_waited_for(listens: bool, waiting: Waiting,
         assert line.startswith(f"waiting for {held.target}: ")
 
 
+@pytest.mark.extended
 def test_a_client_started_with_the_server_gets_its_answer(tiny_model: Path, measurement: Path, tmp_path: Path) -> None:
     """Both in processes of their own, the client first; the port is theirs, and refuses until the server listens."""
     with held_port(shared=True) as held:

@@ -63,6 +63,7 @@ def warm_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
+@pytest.mark.extended
 def test_our_server_passes_all_of_it_under_the_deployments_configuration(warm_model: Path, tmp_path: Path) -> None:
     flags = command_here(tmp_path / "config", warm_model, rest_port=-1)
     with server_process(*flags) as running:

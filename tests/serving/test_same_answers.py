@@ -56,6 +56,7 @@ def fingerprint_of(surface: dict) -> str:
     return hashlib.sha256(json.dumps(surface, sort_keys=True).encode()).hexdigest()
 
 
+@pytest.mark.promise("model server", "python", "own surface")
 def test_a_server_and_a_localizer_here_say_the_same(
     target: str, simulated: ris_mvdr.Simulation, tmp_path: Path
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_server_and_a_localizer_here_say_the_same(
     assert sum(scene.num_sources for scene in here) >= SCENES
 
 
+@pytest.mark.extended
 def test_both_apply_a_calibration(target: str, simulated: ris_mvdr.Simulation, calibration: Path) -> None:
     """Codes without the elements' phases, and these in a file: as if the codes had them."""
     localizer = ris_mvdr.load_localizer(LAB, effort="fast", calibration=calibration)

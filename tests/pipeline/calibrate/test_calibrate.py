@@ -90,6 +90,8 @@ def command(known: Known, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
     return run
 
 
+@pytest.mark.stage("calibrate")
+@pytest.mark.promise("calibration")
 def test_finds_the_element_response(known: Known, stored: StoredCalibration) -> None:
     truth = known.installed.element_response
     assert response_error(np.ones_like(truth), truth) > 0.3
@@ -110,6 +112,7 @@ def test_leaves_a_perfect_installation_as_it_is(known: Known) -> None:
     assert not found.dead.any()
 
 
+@pytest.mark.extended
 def test_resumes_after_a_kill(known: Known, stored: StoredCalibration, command, monkeypatch, capsys) -> None:
     path, output = known.scenes("first", 1), known.folder / "killed" / "calibration.npz"
     write_state = running.write_state

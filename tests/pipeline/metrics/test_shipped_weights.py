@@ -28,6 +28,7 @@ def localize() -> Estimator:
     return localizer_estimator(Localizer(load_weights(PRETRAINED)))
 
 
+@pytest.mark.promise("pretrained weights", "inexact channel")
 @pytest.mark.parametrize("config", CARD)
 def test_f1_is_that_of_the_card(localize: Estimator, config: str) -> None:
     """F1 in the model card lies within the 99 % bootstrap interval for the first hundred test scenes."""
@@ -46,6 +47,7 @@ def estimators() -> dict[str, Estimator]:
     return weights_estimators(LocalizerConfig(), "default", trained=trained, untrained=untrained(trained))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("config", OTHER_WORLDS)
 def test_training_costs_nothing_in_other_worlds(estimators: dict[str, Estimator], config: str) -> None:
     """Multipath alone, and all impairments together: training does not reduce F1 significantly."""
