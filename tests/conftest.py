@@ -4,6 +4,7 @@ TensorFlow is imported where it is used: the process that starts the workers doe
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import gc
 import importlib
@@ -103,23 +104,33 @@ def tiny_model(made_once, tiny_localizer: "Localizer") -> Path:
     return made_once("tiny-model", export) / MODEL_NAME
 
 
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """A running model server. Its calls have a long time limit."""
+
+    target: str
+    rest_port: int
+
+
 @pytest.fixture(scope="session")
-def tiny_server(tiny_model: Path, run_folder: Path, made_once) -> Iterator[str]:
-    """HOST:PORT of a model server of `tiny_model` in a process of its own, which all workers share."""
-    from serving.server_process import server_process
+def tiny_server(tiny_model: Path, run_folder: Path, made_once) -> Iterator[Served]:
+    """A server of `tiny_model`, over gRPC and REST, in a process of its own, which all workers share."""
+    from serving.server_process import PATIENCE_S, server_process
 
     with open(run_folder / "tiny-server.users", "w") as users, contextlib.ExitStack() as running:
 
         def start(directory: Path) -> None:
-            flags = (f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}")
-            target = running.enter_context(server_process(*flags, killed_with_parent=True)).target
+            model = (f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}")
+            rest = ("--rest_api_port=-1", f"--rest_api_timeout_in_ms={PATIENCE_S * 1e3:.0f}")
+            server = running.enter_context(server_process(*model, *rest, killed_with_parent=True))
             directory.mkdir()
-            (directory / "target").write_text(target)
+            (directory / "ports").write_text(f"{server.target} {server.rest_port}")
             # The worker that started it ends after all that use it.
             running.callback(fcntl.flock, users, fcntl.LOCK_EX)
 
         fcntl.flock(users, fcntl.LOCK_SH)
-        yield (made_once("tiny-server", start) / "target").read_text()
+        target, rest_port = (made_once("tiny-server", start) / "ports").read_text().split()
+        yield Served(target, int(rest_port))
 
 
 @pytest.fixture(scope="session")

@@ -172,7 +172,8 @@ def test_weights_serve_any_installation() -> None:
         np.testing.assert_array_equal(there, original)
 
 
-@pytest.mark.parametrize("name", ["28ghz", "missing_quarter"])
+@pytest.mark.parametrize("name", ["28ghz", pytest.param("missing_quarter", marks=pytest.mark.extended)])
+@pytest.mark.promise("own surface")
 def test_loud_sources_of_other_installations_are_found(name: str) -> None:
     """The untrained localizer needs only the installation."""
     scenario = dataclasses.replace(load_installation(INSTALLATIONS / f"{name}.toml"), max_sources=2)

@@ -157,6 +157,7 @@ def near_pattern_scenario() -> Scenario:
     return Scenario(array=array, field_of_view=FieldOfView(range_m=(0.5, 2.0)), max_sources=2)
 
 
+@pytest.mark.extended
 def test_spectrum_of_r_pred_alone_shows_loud_sources(localize) -> None:
     """Nearly as accurate as the whole path, which uses the snapshots again."""
     batch = batch_of(8, loud())

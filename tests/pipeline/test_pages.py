@@ -24,6 +24,7 @@ from websockets.sync.client import ClientConnection, connect
 from pipeline.report.builder import write_report
 from pipeline.report.options import ReportOptions
 from serving.server_process import PATIENCE_S, wait_until
+from tests.conftest import Served
 from tests.estimates import noisy, random_scenes
 from tests.evaluation_folder import SCENES, leave_evaluation
 from tests.serving.ports import held_port
@@ -63,9 +64,9 @@ def view(away: tuple[str, int]) -> Iterator[ViewProcess]:
 
 
 @pytest.fixture(scope="module")
-def upstream(tiny_server: str) -> str:
+def upstream(tiny_server: Served) -> str:
     """A model server in another process."""
-    return tiny_server
+    return tiny_server.target
 
 
 @contextlib.contextmanager

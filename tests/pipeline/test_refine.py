@@ -100,6 +100,7 @@ def test_targets_are_one_at_the_sources_and_lead_to_them() -> None:
         np.testing.assert_allclose(led_to, sources[np.argmin(distance[:, nearest], axis=0)], atol=1e-5)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("joint", [False, True])
 def test_training_finds_what_it_is_shown(joint: bool) -> None:
     """A few loud scenes again and again: the loss falls, and with `joint` the grid stages move too."""
@@ -138,6 +139,7 @@ def test_the_heat_map_teaches_the_grid_stages() -> None:
     assert all(np.abs(gradient).max() > 1e-8 for gradient in gradients)
 
 
+@pytest.mark.extended
 def test_the_level_chosen_is_the_best_of_those_tried(tiny_scenes: Path, backbone_path: Path, tmp_path: Path) -> None:
     """Each judged as it would run, guard rails included."""
     options = RefineOptions(

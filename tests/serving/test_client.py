@@ -16,7 +16,7 @@ from models.physics.geometry import RISArray
 from pipeline.scenes.surfaces import surface_fingerprint
 from serving.client.command import main
 from serving.client.measurement import read_measurement
-from tests.conftest import MODEL_NAME
+from tests.conftest import MODEL_NAME, Served
 from tests.serving.ports import held_port
 from tests.serving.servers import PATIENCE_S
 
@@ -77,8 +77,8 @@ def written(path: Path, **changes: np.ndarray | None) -> Path:
 
 
 @pytest.fixture(scope="module")
-def target(tiny_server: str) -> str:
-    return tiny_server
+def target(tiny_server: Served) -> str:
+    return tiny_server.target
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from serving.client import LocalizerClient, RetryConfig, ServerError, TlsConfig
 from serving.client.command import main
 from serving.client.measurement import Measurement, write_measurement
 from serving.server_process import server_process
-from tests.conftest import MODEL_NAME
+from tests.conftest import MODEL_NAME, Served
 from tests.serving.certificates import Identity, issue
 from tests.serving.ports import held_port
 from tests.serving.relay import Relay
@@ -32,8 +32,8 @@ ONCE = RetryConfig(retries=0)
 
 
 @pytest.fixture(scope="module")
-def target(tiny_server: str) -> str:
-    return tiny_server
+def target(tiny_server: Served) -> str:
+    return tiny_server.target
 
 
 @pytest.fixture(scope="module")
