@@ -115,6 +115,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> Path
     return run_dir
 
 
+@pytest.mark.stage("learnability")
 def test_a_small_training_is_judged_on_scenes_that_chose_nothing(
     trained: Path, tiny_scenes: Path, monkeypatch, capsys, refused
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_model_of_another_training_is_not_judged(trained: Path, tiny_scenes: P
     assert "or the output of ris-mvdr confidence for it" in said
 
 
+@pytest.mark.extended
 def test_a_fitted_score_counts_its_validation_scenes(
     trained: Path, tiny_scenes: Path, tmp_path: Path, monkeypatch
 ) -> None:

@@ -44,6 +44,7 @@ def healthcheck(rest_port: int) -> int:
     return subprocess.run(here, capture_output=True, timeout=PATIENCE_S).returncode
 
 
+@pytest.mark.extended
 def test_without_a_server_it_is_skipped_and_says_why() -> None:
     done = run_suite("-rs")
     assert done.returncode == 0

@@ -146,6 +146,7 @@ def test_resumes_after_a_kill(known: Known, stored: StoredCalibration, command, 
     assert light.about["surface"]["num_horizontal"] == 6
 
 
+@pytest.mark.extended
 def test_updates_in_constant_memory(known: Known, stored: StoredCalibration) -> None:
     """New scenes are added to the weighted sums of the old ones, so that a drift is followed."""
     path = known.folder / "stored.npz"
@@ -164,6 +165,7 @@ def test_updates_in_constant_memory(known: Known, stored: StoredCalibration) -> 
     assert abs(again.stat().st_size - path.stat().st_size) < 4096
 
 
+@pytest.mark.extended
 def test_more_of_the_same_scenes_make_it_better(known: Known, stored: StoredCalibration) -> None:
     more = update(known.model, known.opened(known.scenes("more", 7, 3 * NUM_SCENES)), stored, 1.0).stored
     truth = known.installed.element_response
