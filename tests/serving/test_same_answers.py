@@ -1,8 +1,6 @@
 """One line changes between a laptop and a server: the same arguments, the same scenes, to 1e-5."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +11,9 @@ import ris_mvdr
 from models.physics.installation import load_installation
 from pipeline.common.records import plain
 from serving.server_process import server_process
+from tests.forked import Forked
 from tests.serving.servers import PATIENCE_S
-from tests.test_python_api import INPUTS, LAB, ROOT, arrays_of, assert_same
+from tests.test_python_api import INPUTS, LAB, arrays_of, assert_same
 
 SCENES = 6
 TOLERANCE = 1e-5
@@ -29,11 +28,10 @@ def simulated() -> ris_mvdr.Simulation:
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with the pretrained weights for the tutorial's installation, as the commands make it."""
     base = tmp_path_factory.mktemp("served") / "ris_localizer"
-    command = [sys.executable, "-m", "pipeline.export", "--backbone", "models/weights/backbone.keras"]
-    options = ["--installation", str(LAB), "--effort", "fast", "--warmup-batch-sizes", "1"]
-    folders = ["--model-base-path", str(base), "--log-dir", str(base.parent / "logs")]
-    done = subprocess.run([*command, *options, *folders], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    options = ["--installation", str(LAB), "--effort", "fast", "--warmup-batch-sizes"]
+    export = Forked("pipeline.export", "--model-base-path", str(base), "--log-dir", str(base.parent / "logs"), *options)
+    stderr = export.communicate()[1]
+    assert export.returncode == 0, stderr
     with server_process("--model_name=ris_localizer", f"--model_base_path={base}") as server:
         yield server.target
 

@@ -245,6 +245,7 @@ def first_pass(model: SceneModel, files, anchors: dict[int, Anchors], start: Fit
     return Fit(model, files, anchors, FitConfig(), start).run_pass(start.response, 1, locate=True)
 
 
+@pytest.mark.extended
 def test_corrects_a_static_channel(known: Known, stored: StoredCalibration) -> None:
     installed = draw_installation(5, dataclasses.replace(ERRORS, channel_error_db=-15.0), WORLD)
     files = known.opened(known.scenes("channel", 10, 2 * NUM_SCENES, installed))
