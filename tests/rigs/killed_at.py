@@ -7,6 +7,7 @@ import functools
 import importlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -43,6 +44,14 @@ def killed_stage(target: str, count: int, stage: str, *arguments: object, rig: S
     stdout, stderr = process.communicate()
     assert process.returncode == -signal.SIGKILL, stdout + stderr
     return stdout
+
+
+def killed_process(target: str, count: int, stage: str, *arguments: object) -> str:
+    """As `killed_stage`, in a new process; returns when also the processes that it started have ended."""
+    command = [sys.executable, "-m", "tests.rigs.killed_at", target, str(count), stage, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    return done.stdout
 
 
 def main() -> None:

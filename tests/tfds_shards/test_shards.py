@@ -18,7 +18,7 @@ from pipeline.data import __main__ as data
 from pipeline.data.building import build_scenes
 from pipeline.data.options import DataOptions
 from pipeline.scenes.reading import load_scenes, open_scenes, scene_directory
-from tests.rigs.killed_at import killed_stage
+from tests.rigs.killed_at import killed_process, killed_stage
 from tfds_shards.drawing import encode_scene
 from tfds_shards.ris_snapshots import ris_snapshots_dataset_builder as builder_module
 from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig
@@ -204,7 +204,7 @@ def test_processes_that_draw_end_with_a_build_that_is_killed(tmp_path: Path) -> 
     """They hold its standard output open, so that this comes back only when they are gone."""
     written = (f"{builder_module.__name__}:_Progress.__call__", 60)
     options = ["--config", "l64_m64_400_1_1", "--data-dir", tmp_path, "--processes", "2"]
-    assert "Building l64_m64_400_1_1: 402 scenes" in killed_stage(*written, "data", *options)
+    assert "Building l64_m64_400_1_1: 402 scenes" in killed_process(*written, "data", *options)
 
 
 def test_second_build_reuses_the_first_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
