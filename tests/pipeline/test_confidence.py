@@ -54,6 +54,7 @@ def cross_entropy(probability: np.ndarray, outcome: np.ndarray) -> float:
     return float(-np.mean(np.log(np.where(outcome == 1, probability, 1.0 - probability))))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("mismatch_matters", [True, False])
 def test_fit_comes_near_the_least_loss(tmp_path: Path, mismatch_matters: bool) -> None:
     training, validation = (made_up(count, count, mismatch_matters) for count in (20_000, 8_000))

@@ -51,6 +51,7 @@ def request_for(inputs: dict[str, np.ndarray], name: str = NAME) -> predict_pb2.
     return request
 
 
+@pytest.mark.promise("model server")
 def test_in_process_reloaded_and_served_agree(tiny_localizer: Localizer, inputs, version: Path, target: str) -> None:
     tensors = {name: tf.constant(value) for name, value in inputs.items()}
     local = {name: value.numpy() for name, value in tiny_localizer.graph(**tensors).items()}

@@ -54,7 +54,7 @@ def fingerprint_of(surface: dict) -> str:
     return hashlib.sha256(json.dumps(surface, sort_keys=True).encode()).hexdigest()
 
 
-@pytest.mark.promise("model server", "python", "own surface")
+@pytest.mark.extended
 def test_a_server_and_a_localizer_here_say_the_same(
     target: str, simulated: ris_mvdr.Simulation, tmp_path: Path
 ) -> None:
