@@ -1,8 +1,8 @@
 """Which candidate stands for which source, against a slow reference; and what its loss may move."""
 
-import pytest
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from models.config import LossConfig
