@@ -4,7 +4,6 @@ A module sees the arguments, environment and streams that it has under `python -
 prints as it starts use a real process.
 """
 
-import contextlib
 import multiprocessing
 import os
 import runpy
@@ -29,10 +28,8 @@ class Forked:
     """
 
     def __init__(self, module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
-        with contextlib.ExitStack() as files:
-            self._folder = files.enter_context(tempfile.TemporaryDirectory())
-            self._files = files.pop_all()
-        self._streams = [Path(self._folder, name) for name in ("stdout", "stderr")]
+        self._folder = tempfile.TemporaryDirectory()
+        self._streams = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
         told = (os.getcwd(), {**os.environ, **(environment or {})}, self._streams, module, arguments)
         self._process = _CONTEXT.Process(target=_run, args=told)
         self._process.start()

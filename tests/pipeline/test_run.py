@@ -1,6 +1,7 @@
 """`pipeline.run`: from one file to a pushed model; nothing is run twice or left stale, and a summary ends the run."""
 
 import contextlib
+import fcntl
 import importlib
 import io
 import json
@@ -8,7 +9,7 @@ import logging
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -89,14 +90,18 @@ Run = Callable[..., tuple[int, list[str]]]
 
 
 @pytest.fixture(scope="module")
-def run_again(tiny_localizer: Localizer, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs the file in the same folder each time, with its stages in this process.
+def run_again(tiny_localizer: Localizer, tiny_scenes: Path, run_folder: Path, made_once) -> Run:
+    """Runs the file in the same folder each time, with its stages in this process; all workers share the folder.
 
     The returned function gives the exit status and the output, or the errors if it failed.
     """
-    folder = tmp_path_factory.mktemp("run")
-    tiny_localizer.weights.save(folder / "initial.keras")
-    (folder / "thresholds.toml").write_text(THRESHOLDS)
+
+    def fill(directory: Path) -> None:
+        directory.mkdir()
+        tiny_localizer.weights.save(directory / "initial.keras")
+        (directory / "thresholds.toml").write_text(THRESHOLDS)
+
+    folder = made_once("run", fill)
     places = {
         "initial": folder / "initial.keras",
         "data_dir": tiny_scenes,
@@ -129,12 +134,20 @@ def run_again(tiny_localizer: Localizer, tiny_scenes: Path, tmp_path_factory: py
     return run
 
 
-@pytest.fixture(scope="module")
-def finished(run_again: Run) -> tuple[Path, list[str]]:
-    """The folder of a finished run, and its console output."""
-    status, console = run_again()
-    assert status == 0, console
-    return run_again.folder, console  # type: ignore[attr-defined]
+@pytest.fixture
+def finished(run_again: Run, run_folder: Path, made_once) -> Iterator[tuple[Path, list[str]]]:
+    """The folder of a finished run, which no other test uses meanwhile, and its console output."""
+
+    def fill(directory: Path) -> None:
+        status, console = run_again()
+        assert status == 0, console
+        directory.mkdir()
+        (directory / "console").write_text("\n".join(console))
+
+    with open(run_folder / "run-used.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        console = (made_once("finished-run", fill) / "console").read_text().split("\n")
+        yield run_again.folder, console  # type: ignore[attr-defined]
 
 
 @pytest.mark.stage("run", "data", "validate", "train", "learnability", "export", "evaluate")
