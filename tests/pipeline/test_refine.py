@@ -255,7 +255,11 @@ def test_joint_and_grid_only_change_the_backbone_it_keeps(
         "0.01",
     ]
     monkeypatch.setattr(sys, "argv", ["refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path), *options])
-    refine.main()
+    tf.config.run_functions_eagerly(True)  # tracing takes most of the time
+    try:
+        refine.main()
+    finally:
+        tf.config.run_functions_eagerly(False)
     kept = load_weights(tmp_path / "run" / "backbone.keras").backbone
     assert (kept.config.refinement.steps, kept.config.refinement.additions) == (0, 0)
     end = tf.train.load_checkpoint(str(tmp_path / "run" / "checkpoints"))
@@ -290,6 +294,7 @@ def test_options_that_are_refused(
 # What becomes of the refiner
 
 
+@pytest.mark.extended
 def test_the_exported_switch(backbone_path: Path, tiny_model: Path, tmp_path: Path) -> None:
     """With it the answer says which path a scene took; without it there is no trace of one."""
     weights, scenes = load_weights(backbone_path), inputs_of(batch_of(3))
