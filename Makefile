@@ -1,4 +1,5 @@
-# `make demo` runs the main job end to end, `make test` the tests, `make docs` builds site/, `make wheel` dist/*.whl.
+# `make demo` runs the main job end to end, `make docs` builds site/, `make wheel` dist/*.whl.
+# `make test` runs the quick tests, `make test-extended` the others, `make test-all` both. `make check` is what CI runs.
 # Each sets up .venv first, with the newest Python it finds of 3.13, 3.12 and 3.11. PYTHON=python3.12 takes another,
 # VENV=.venv312 another folder.
 FITS := -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2> /dev/null
@@ -7,10 +8,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --quiet --disable-pip-version-check install --root-user-action ignore --no-warn-script-location
 UV := $(BIN)/uv --quiet pip install --python $(BIN)/python --compile-bytecode
+PYTEST := $(BIN)/python -m pytest -q -rs -n 2 --dist worksteal --durations 25
 RUN := runs/demo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: demo test bench check lint types docs install interpreter lock wheel
+.PHONY: demo test test-extended test-all bench check lint types docs install interpreter lock wheel
 
 interpreter:
 	@if test -x $(BIN)/python; then \
@@ -37,7 +39,13 @@ demo: install
 	@$(BIN)/python -m pipeline.run docs/runs/demo.toml --run-dir $(RUN)
 
 test: install
-	$(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --durations 25
+	$(PYTEST) -m "not extended"
+
+test-extended: install
+	$(PYTEST) -m extended
+
+test-all: install
+	$(PYTEST)
 
 lint: install
 	$(BIN)/ruff check .
@@ -65,4 +73,5 @@ bench: install
 	$(BIN)/python -m pipeline.export --model-base-path runs/bench/ris_localizer
 	TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m serving.bench --model-base-path runs/bench/ris_localizer --record docs/benchmarks/$(VERSION).json
 
-check: lint types test
+check:
+	.ci/run

@@ -43,6 +43,7 @@ def test_there_are_some() -> None:
     assert sum(len(commands(page)) for page in PAGES) > 40
 
 
+@pytest.mark.promise("tutorial", "pages")
 @pytest.mark.parametrize("page", PAGES)
 def test_options_are_ones(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
@@ -94,6 +95,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.promise("pages")
 @pytest.mark.parametrize("page", PAGES)
 def test_links_and_pictures_are_there(page: str) -> None:
     for link in _LINK.findall(prose(ROOT / page)):
@@ -158,6 +160,7 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= MOST_README_LINES
 
 
+@pytest.mark.promise("tutorial")
 def test_the_tutorial_shows_its_installation_file() -> None:
     shown = re.search(r"```toml\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8"), re.DOTALL)
     assert shown is not None

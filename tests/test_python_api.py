@@ -77,6 +77,7 @@ def test_every_name_is_there() -> None:
 # Simulated scenes
 
 
+@pytest.mark.promise("default scenes")
 def test_simulated_scenes_are_those_of_the_set(simulated: ris_mvdr.Simulation) -> None:
     assert len(simulated) == len(simulated.truth) == 3
     for number, truth in enumerate(simulated.truth):
@@ -93,6 +94,7 @@ def test_simulated_scenes_are_those_of_the_set(simulated: ris_mvdr.Simulation) -
             assert np.linalg.norm(source.position_m) == pytest.approx(source.range_m, rel=1e-9)
 
 
+@pytest.mark.promise("own surface")
 def test_other_splits_and_installations_give_other_scenes(simulated: ris_mvdr.Simulation) -> None:
     other = ris_mvdr.simulate("l64_m64", scenes=1, split="validation")
     assert not np.allclose(other.snapshots[0], simulated.snapshots[0])
@@ -123,6 +125,7 @@ def test_what_cannot_be_simulated_is_one_line(options: dict, words: str) -> None
 # Locating
 
 
+@pytest.mark.promise("python", "several sources", "pretrained weights", "effort")
 def test_sources_are_found(located: list[ris_mvdr.Scene], simulated: ris_mvdr.Simulation) -> None:
     """Loud sources of the default set, near their true places and within their errors."""
     loud = [number for number in range(len(located)) if simulated.snr_db[number] > 5.0]

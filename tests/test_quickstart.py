@@ -33,6 +33,7 @@ def stored() -> nbformat.NotebookNode:
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
+@pytest.mark.extended
 def test_it_runs_and_shows_what_it_is_stored_with(stored, monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors of a cell are errors here. Digits may differ from machine to machine, what is shown may not."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -60,6 +61,7 @@ def test_it_is_stored_as_executed_with_small_pictures(stored) -> None:
     assert all(5_000 < len(picture) < LARGEST_PICTURE for picture in pictures)
 
 
+@pytest.mark.promise("notebook")
 def test_it_shows_what_was_promised(stored) -> None:
     """Simulated, located, drawn, compared with the truth, for an installation of one's own."""
     source = "\n".join(cell.source for cell in code_cells(stored))

@@ -1,6 +1,7 @@
 """The arrows between rooms, read off the sources: who may import whom, and how full a room may be."""
 
 import ast
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def modules(room: str) -> Iterator[tuple[str, Path]]:
         yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Every module that a file imports anywhere, functions included; `from a import b` is a.b if that is a module."""
     found: set[str] = set()

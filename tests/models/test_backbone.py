@@ -66,6 +66,7 @@ def test_saved_file_predicts_the_same(backbone: Backbone, inputs: dict[str, tf.T
     assert np.linalg.norm(untrained - predicted) > 1e-2 * np.linalg.norm(predicted)
 
 
+@pytest.mark.promise("R_pred")
 def test_predicted_covariance_is_hermitian_and_positive(backbone: Backbone, inputs: dict[str, tf.Tensor]) -> None:
     predicted = backbone(inputs).numpy().astype(np.complex128)
     np.testing.assert_allclose(predicted, predicted.conj().swapaxes(1, 2), atol=1e-6)

@@ -44,6 +44,7 @@ def found(localize, inputs) -> dict[str, np.ndarray]:
     return found
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["snapshots", "ris_codes", "channel", "snr_db"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_one_bad_number_is_refused_by_the_name_of_its_field(localize, inputs, name: str, value: float) -> None:
@@ -53,6 +54,7 @@ def test_one_bad_number_is_refused_by_the_name_of_its_field(localize, inputs, na
         localize(inputs | {name: bad})
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["snapshots", "channel", "ris_codes"])
 def test_a_dead_scene_holds_no_source_and_leaves_the_others_alone(localize, inputs, found, name: str) -> None:
     dead = inputs[name].copy()
@@ -74,6 +76,7 @@ def test_a_dead_scene_stays_zero_rather_than_nan(inputs, name: str) -> None:
         assert np.all(np.isfinite(value)), field
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["snapshots", "channel"])
 def test_scenes_of_one_batch_may_differ_in_scale(localize, inputs, found, name: str) -> None:
     """The scales differ so much that their squares exceed float32."""
@@ -83,6 +86,7 @@ def test_scenes_of_one_batch_may_differ_in_scale(localize, inputs, found, name: 
         np.testing.assert_allclose(scaled[field], value, rtol=1e-3, atol=1e-3, err_msg=field)
 
 
+@pytest.mark.extended
 def test_sources_do_not_depend_on_the_common_phase_of_the_receiver(localize, inputs, found) -> None:
     turned = localize(inputs | {"snapshots": (inputs["snapshots"] * np.exp(2.0j)).astype(np.complex64)})
     for field, value in found.items():

@@ -165,6 +165,7 @@ def test_bounds_of_simulated_scenes_do_not_depend_on_the_scale() -> None:
 # Sequential maximum likelihood
 
 
+@pytest.mark.extended
 def test_errors_at_high_snr_are_those_of_the_bound(estimator: SequentialML) -> None:
     """e^T C^-1 e over 60 draws of symbols and noise is chi-square with three degrees of freedom per source and draw."""
     installation, noise_power, draws = Installation(2), 0.3, 60
@@ -185,6 +186,7 @@ def test_errors_at_high_snr_are_those_of_the_bound(estimator: SequentialML) -> N
     np.testing.assert_allclose(np.mean(reported, axis=0), bound, rtol=0.25, atol=0.05 * np.abs(bound).max())
 
 
+@pytest.mark.promise("sequential maximum likelihood")
 def test_separated_sources_are_found_where_the_truth_is_most_likely(estimator: SequentialML) -> None:
     """The number of sources is correct, and no point near the truth is more likely."""
     sources = np.array([[0.6, 0.3, 0.5, 0.0], [-0.6, 0.2, 0.8, -0.5], [0.0, -0.3, 0.2, 0.5]])
@@ -198,6 +200,7 @@ def test_separated_sources_are_found_where_the_truth_is_most_likely(estimator: S
         np.testing.assert_allclose(parameters[np.argsort(parameters[:, 0]), :2], sources[[1, 2, 0], :2], atol=0.05)
 
 
+@pytest.mark.extended
 def test_noise_alone_has_no_source(estimator: SequentialML) -> None:
     installation = Installation(3)
     for _ in range(20):
@@ -205,6 +208,7 @@ def test_noise_alone_has_no_source(estimator: SequentialML) -> None:
         assert len(estimator.locate(**silence).points) == 0
 
 
+@pytest.mark.extended
 def test_noise_inflation_keeps_a_wrong_channel_from_looking_like_sources() -> None:
     """A channel error of -13 dB at 25 dB SNR leaves a residual 12 dB above the reported noise."""
     off = (0.0, 0.0)

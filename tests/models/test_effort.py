@@ -36,6 +36,7 @@ def test_what_is_off_stays_off() -> None:
     assert at_effort(RefinementConfig(additions=0), "fast").additions == 0
 
 
+@pytest.mark.extended
 def test_more_effort_explains_scenes_better() -> None:
     """The NLL of the result plus a penalty per source, the pruning threshold, over 24 scenes."""
     shape = dataclasses.replace(TINY, refinement=RefinementConfig())

@@ -156,6 +156,7 @@ def test_gates_follow_the_field_of_view() -> None:
     assert near.gate_range_m == pytest.approx(0.2)
 
 
+@pytest.mark.promise("own surface")
 def test_weights_serve_any_installation() -> None:
     """The corrections apply to any grid. Converting weights to another installation and back changes nothing."""
     weights = LocalizerWeights(Backbone(Scenario(), TINY))
@@ -171,7 +172,8 @@ def test_weights_serve_any_installation() -> None:
         np.testing.assert_array_equal(there, original)
 
 
-@pytest.mark.parametrize("name", ["28ghz", "missing_quarter"])
+@pytest.mark.parametrize("name", ["28ghz", pytest.param("missing_quarter", marks=pytest.mark.extended)])
+@pytest.mark.promise("own surface")
 def test_loud_sources_of_other_installations_are_found(name: str) -> None:
     """The untrained localizer needs only the installation."""
     scenario = dataclasses.replace(load_installation(INSTALLATIONS / f"{name}.toml"), max_sources=2)

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import sys
 from models.lean_start import start_lean
@@ -17,6 +19,7 @@ print(matplotlib.pyplot.figure, sklearn.ensemble.RandomForestRegressor, PIL.Imag
 """
 
 
+@pytest.mark.extended
 def test_keras_is_imported_without_them_and_they_are_there_after() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -35,6 +35,7 @@ def found(localize, inputs) -> dict[str, np.ndarray]:
     return localize(inputs)
 
 
+@pytest.mark.promise("errors and scores")
 def test_slots(found) -> None:
     slots = np.arange(5) < found["num_sources"][:, None]
     for name, value in found.items():
@@ -57,6 +58,7 @@ def test_scale_changes_nothing(localize, inputs, found, name: str, scale: float)
         np.testing.assert_allclose(scaled[field], value, rtol=1e-3, atol=1e-3, err_msg=field)
 
 
+@pytest.mark.promise("unknown number", "untrained")
 def test_scenes_do_not_see_each_other(localize, inputs, found) -> None:
     for scene in range(NUM_SCENES):
         alone = localize({name: value[scene : scene + 1] for name, value in inputs.items()})
@@ -116,6 +118,7 @@ def test_true_covariance_is_its_sum_over_sources(array: RISArray) -> None:
         np.testing.assert_allclose(dense[scene], expected / np.trace(expected).real, atol=1e-6)
 
 
+@pytest.mark.promise("MVDR")
 def test_mvdr_of_the_true_covariance_finds_the_sources() -> None:
     batch = batch_of(20, loud())
     outputs = {name: value.numpy() for name, value in oracle_localizer(Scenario(max_sources=2))(batch).items()}
@@ -128,6 +131,7 @@ def test_mvdr_of_the_true_covariance_finds_the_sources() -> None:
     assert hits / sources > 0.9
 
 
+@pytest.mark.extended
 def test_sources_behind_amplitudes_and_patterns_are_found_where_they_are() -> None:
     """Given the array, the localizer finds strong near sources, for which the uniform model is wrong."""
     config = dataclasses.replace(
@@ -153,6 +157,7 @@ def near_pattern_scenario() -> Scenario:
     return Scenario(array=array, field_of_view=FieldOfView(range_m=(0.5, 2.0)), max_sources=2)
 
 
+@pytest.mark.extended
 def test_spectrum_of_r_pred_alone_shows_loud_sources(localize) -> None:
     """Nearly as accurate as the whole path, which uses the snapshots again."""
     batch = batch_of(8, loud())

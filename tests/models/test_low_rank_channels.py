@@ -52,6 +52,7 @@ def test_effective_rank() -> None:
     assert expected > 12
 
 
+@pytest.mark.promise("low-rank channels")
 def test_log_likelihood_ratios_of_all_grid_points_are_those_of_the_likelihood(observation: Observation) -> None:
     """With all directions of the channel, a new atom at the found power changes the likelihood by this ratio."""
     grid = PolarDictionary(ARRAY, VIEW, GridConfig(6, 4, 3))
@@ -108,6 +109,7 @@ def searched(backbone: Backbone, predict: Predict, observation: Observation) -> 
     return search
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("weights", [None, PRETRAINED])
 def test_the_search_is_not_below_sequential_ml(searched, of_ml: tf.Tensor, weights: Path | None) -> None:
     reached = searched(weights)
@@ -121,6 +123,7 @@ def objective(atoms: Atoms, evaluation: Evaluation) -> tf.Tensor:
     return evaluation.nll + RefinementConfig().prune_llr * number
 
 
+@pytest.mark.extended
 def test_wide_channels_take_the_short_way(predict: Predict, inputs: dict[str, np.ndarray]) -> None:
     """Scattered and ray-traced scenes in one batch give the same results as separately."""
     scattered = inputs_of(batch_of(2))

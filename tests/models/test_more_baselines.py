@@ -83,6 +83,7 @@ def test_one_loud_source_is_found_to_a_cell(localizer, config) -> None:
         assert blind["num_sources"][0] >= 1 and np.all(in_cells(blind, LOUD) <= 1.0)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("localizer", "config"), LOCALIZERS)
 def test_answers_have_the_localizers_form_whatever_the_scale(localizer, config) -> None:
     scenes = [received(FAR_PAIR, seed, 15.0, 24) for seed in range(2)]
@@ -98,6 +99,7 @@ def test_answers_have_the_localizers_form_whatever_the_scale(localizer, config) 
         np.testing.assert_allclose(value, outputs[name], rtol=1e-4)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("localizer", "config"), LOCALIZERS)
 def test_a_known_number_is_reported(localizer, config) -> None:
     scene = {name: np.asarray(value)[None] for name, value in received(FAR_PAIR, 3, 5.0, 24).items()}

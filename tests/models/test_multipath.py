@@ -128,6 +128,7 @@ class TestScenes:
         error = np.abs(found.atoms.parameters.numpy()[..., :2] - np.array([DIRECT, REFLECTED])[:, :2])
         assert np.median(error) < 0.01
 
+    @pytest.mark.extended
     def test_the_order_of_the_atoms_does_not_matter(self, reflecting) -> None:
         points, powers = np.array([DIRECT, REFLECTED, (0.0, 0.4, 0.3)]), np.array([-0.3, -1.6, -4.0])
         order = [2, 0, 1]
@@ -150,6 +151,7 @@ class TestScenes:
         assert not found.paths.active.numpy().any()
 
 
+@pytest.mark.extended
 def test_the_localizer_reports_one_source_at_its_direct_path() -> None:
     rng = np.random.default_rng(6)
     scenario = Scenario(RISArray())

@@ -51,6 +51,7 @@ def refine(observation: Observation, atoms: Atoms, steps: int = 15, **config: fl
     return refine_atoms(observation, atoms, ARRAY, VIEW, RefinementConfig(**config), steps)
 
 
+@pytest.mark.promise("off-grid refinement", "errors and scores")
 def test_reaches_the_truth_within_its_own_error_bars(observation: Observation) -> None:
     start = atoms_near(observation, PLACES + np.array([0.03, -0.03, 0.05]), POWERS / 3)
     atoms, evaluation = refine(observation, start)

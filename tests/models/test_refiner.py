@@ -219,6 +219,7 @@ def test_rails_are_their_definition(kind: str) -> None:
     assert found.any() == (kind == "sane")
 
 
+@pytest.mark.extended
 def test_a_thousand_corrupted_spectra_fall_back_and_change_no_answer(backbone: Backbone, inputs) -> None:
     localizer = Localizer(backbone, CONFIG, eager_refiner())
     observation = localizer.observe(**inputs)
@@ -268,6 +269,7 @@ def traced(backbone: Backbone, inputs) -> Damaged:
     return Damaged(refiner, of(Localizer(backbone, CONFIG, refiner)), of(Localizer(backbone, CONFIG))())
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("damage", ["nan", "infinite", "nan offset", "saturated", "flat", "crowded"])
 def test_a_heat_map_out_of_order_falls_back(damage: str, traced: Damaged) -> None:
     refiner = traced.refiner
@@ -286,6 +288,7 @@ def test_a_heat_map_out_of_order_falls_back(damage: str, traced: Damaged) -> Non
             np.testing.assert_allclose(answer[name], value, rtol=1e-6)
 
 
+@pytest.mark.extended
 def test_its_weights_are_read_anew(traced: Damaged) -> None:
     """An undamaged refiner is used; otherwise the tests of damage would prove nothing."""
     traced.refiner.set_weights(eager_refiner().get_weights())
@@ -310,6 +313,7 @@ def test_before_training_it_is_out_of_the_way(backbone: Backbone, inputs) -> Non
         np.testing.assert_array_equal(located[name], value)
 
 
+@pytest.mark.promise("refiner")
 def test_what_the_heat_map_shows_is_read_off_it(backbone: Backbone, inputs) -> None:
     """A refiner that shows the peaks of the spectrum gives the same sources plus its offset."""
     refiner = eager_refiner()
@@ -325,6 +329,7 @@ def test_what_the_heat_map_shows_is_read_off_it(backbone: Backbone, inputs) -> N
         assert all(np.min(np.abs(peaks - azimuth)) < 2.0 * cell for azimuth in shown)
 
 
+@pytest.mark.extended
 def test_a_source_the_spectrum_lacks_comes_in_through_the_heat_map(inputs) -> None:
     """R_pred has one atom only. The heat map adds the other sources, and the likelihood refines them."""
     scenes = batch_of(SCENES)
@@ -354,6 +359,7 @@ def test_a_source_the_spectrum_lacks_comes_in_through_the_heat_map(inputs) -> No
     assert counts["without"] <= SCENES < counts["with"]
 
 
+@pytest.mark.extended
 def test_atoms_of_the_grid_stay_there_without_steps(inputs) -> None:
     """--grid-only relies on this."""
     config = BackboneConfig(refinement=RefinementConfig(steps=0, settling_steps=0, additions=0))
@@ -365,6 +371,7 @@ def test_atoms_of_the_grid_stay_there_without_steps(inputs) -> None:
     np.testing.assert_array_equal(atoms.noise_power, observation.noise_power)
 
 
+@pytest.mark.extended
 def test_weights_fit_another_grid(inputs) -> None:
     refiner = SpectrumRefiner(RefinerConfig(width=4, depth=2))
     for grid in (GridConfig(11, 13, 5), GridConfig(22, 26, 10)):

@@ -69,6 +69,7 @@ def test_features_are_moderate_and_belong_to_the_candidate(localizer: Localizer,
         assert np.all(np.isnan(report["score_features"][scene, number:]))
 
 
+@pytest.mark.extended
 def test_it_moves_scores_in_the_localizer_and_nothing_else(localizer: Localizer, candidates) -> None:
     inputs = {name: tf.constant(value) for name, value in inputs_of(batch_of(6)).items()}
     correction = localizer.weights.score_correction

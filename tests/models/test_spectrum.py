@@ -21,6 +21,7 @@ def complex_normal(*shape: int) -> np.ndarray:
     return RNG.normal(size=shape) + 1j * RNG.normal(size=shape)
 
 
+@pytest.mark.promise("R_eff")
 @pytest.mark.parametrize("num_snapshots", [16, 64])
 def test_effective_covariance_equals_its_definition(num_snapshots: int) -> None:
     size = 12
@@ -48,6 +49,7 @@ def test_low_rank_twin_is_the_same() -> None:
     )
 
 
+@pytest.mark.promise("MVDR")
 def test_both_routes_of_mvdr_equal_the_inverse() -> None:
     array, grid = RISArray(4, 4), GridConfig(5, 4, 3)
     layer = MVDR(array, grid=grid)
@@ -85,6 +87,7 @@ def reference_fixed_point(observation, vectors: np.ndarray, stages: int) -> np.n
     return gamma
 
 
+@pytest.mark.promise("untrained")
 def test_the_untrained_backbone_is_the_classical_fixed_point() -> None:
     array, grid = RISArray(4, 4), GridConfig(5, 4, 3)
     backbone = Backbone(Scenario(array=array), BackboneConfig(stages=3, active_atoms=grid.size, grid=grid))

@@ -173,6 +173,7 @@ def rows_of(folder: Path) -> list[dict]:
     return [{name: value for name, value in row.items() if name != "seconds_a_scene"} for row in rows]
 
 
+@pytest.mark.stage("benchmark")
 def test_a_stopped_benchmark_goes_on_and_ends_the_same(
     tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -73,6 +73,8 @@ def test_errors_fall_with_the_root_of_the_snr_and_grow_with_range(drawn: list[np
         assert 1.8 < rows[far, 30.0].across_m / rows[near, 30.0].across_m < 2.2
 
 
+@pytest.mark.stage("bound")
+@pytest.mark.promise("bound")
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     output = tmp_path / "bound.csv"
     options = ["--draws", "1", "--range-m", "1", "2", "--snr-db", "10", "--output", output, "--log-dir", tmp_path]

@@ -54,6 +54,7 @@ def cross_entropy(probability: np.ndarray, outcome: np.ndarray) -> float:
     return float(-np.mean(np.log(np.where(outcome == 1, probability, 1.0 - probability))))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("mismatch_matters", [True, False])
 def test_fit_comes_near_the_least_loss(tmp_path: Path, mismatch_matters: bool) -> None:
     training, validation = (made_up(count, count, mismatch_matters) for count in (20_000, 8_000))
@@ -91,6 +92,7 @@ def test_gates_in_deviations_are_those_of_small_errors() -> None:
         np.testing.assert_allclose(widths, np.divide(limits, deviations), rtol=0.05)
 
 
+@pytest.mark.stage("confidence")
 def test_stage_fits_the_score_and_leaves_the_grid_stages(
     tiny_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

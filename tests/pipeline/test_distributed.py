@@ -2,10 +2,8 @@
 
 import contextlib
 import json
-import os
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from pipeline.common.main import ERROR
 from pipeline.fitting.workers import Worker, this_worker
 from pipeline.train import __main__ as train
 from pipeline.train.options import START_MODEL
+from tests.forked import Forked
 from tests.pipeline.test_training_runs import arguments, scalars
 
 EPOCHS = 2
@@ -40,12 +39,11 @@ def cluster() -> list[str]:
         return [f"localhost:{one.getsockname()[1]}" for one in sockets]
 
 
-def start(given: list[str], *rig: str, config: object = None) -> subprocess.Popen:
+def start(given: list[str], *rig: str, config: object = None) -> Forked:
     """A stage as a process, under a rig, or as one of several."""
-    environment = os.environ | ({} if config is None else {"TF_CONFIG": json.dumps(config)})
-    module = rig or ("pipeline.train",)
-    line = [sys.executable, "-m", *module, *(given if rig else given[1:])]
-    return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment = {} if config is None else {"TF_CONFIG": json.dumps(config)}
+    line = [*rig, *given] if rig else ["pipeline.train", *given[1:]]
+    return Forked(*line, environment=environment)
 
 
 def workers(given: list[str], *rig: str) -> list[tuple[int, str, str]]:
@@ -79,6 +77,7 @@ def runs(tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return {name: folder / name for name in lines}
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("strategy", SPREAD)
 def test_losses_are_those_of_one_worker(runs, strategy: str) -> None:
     one, several = (scalars(runs[name] / "tensorboard") for name in ("single", strategy))
@@ -89,6 +88,7 @@ def test_losses_are_those_of_one_worker(runs, strategy: str) -> None:
         assert several[name] == pytest.approx(by_epoch, rel=1e-4), name
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("strategy", SPREAD)
 def test_weights_are_those_of_one_worker(runs, strategy: str) -> None:
     one, several = (tf.train.load_checkpoint(str(runs[name] / "checkpoints")) for name in ("single", strategy))
@@ -100,6 +100,7 @@ def test_weights_are_those_of_one_worker(runs, strategy: str) -> None:
     assert max(np.abs(end - start).max() for end, start in zip(ends, before, strict=True)) > 1e-3
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("strategy", SPREAD)
 def test_the_chief_alone_writes(runs, strategy: str) -> None:
     one, several = (sorted(path.name for path in runs[name].iterdir()) for name in ("single", strategy))
@@ -112,6 +113,7 @@ def test_the_chief_alone_writes(runs, strategy: str) -> None:
     assert facts[0] == facts[1]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("strategy", SPREAD)
 def test_a_finished_run_is_done_whatever_it_ran_on(runs, tiny_scenes: Path, monkeypatch, capsys, strategy: str) -> None:
     monkeypatch.setattr(sys, "argv", command(runs[strategy], tiny_scenes, "single"))

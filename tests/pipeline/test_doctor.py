@@ -12,6 +12,7 @@ from pipeline.doctor.checks import checks
 from pipeline.doctor.options import DoctorOptions
 
 
+@pytest.mark.stage("doctor")
 def test_all_is_well_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", ["doctor", "--runs", str(tmp_path), "--free-gb", "0"])
     doctor.main()

@@ -166,6 +166,7 @@ def test_the_saved_model_and_the_module_it_was_made_of_agree(output_dir: Path, d
     np.testing.assert_allclose(stored.outputs["position_m"], direct.outputs["position_m"], rtol=1e-5)
 
 
+@pytest.mark.promise("paired intervals")
 def test_back_projection_beats_chance(
     output_dir: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -214,6 +215,7 @@ def test_a_served_model_answers_as_the_saved_one_does(
         np.testing.assert_allclose(value, local[name], rtol=1e-5)
 
 
+@pytest.mark.promise("MVDR")
 def test_the_oracle_is_the_ceiling(
     output_dir: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,6 +296,7 @@ def test_a_comparison_needs_the_same_scenes(output_dir: Path) -> None:
         compare(first, evaluate_predictions(stored, MetricsConfig()))
 
 
+@pytest.mark.extended
 @pytest.mark.filterwarnings("error")
 def test_figures_of_an_answer_without_any_pair_are_drawn(tmp_path: Path) -> None:
     evaluation = evaluated(random_scenes(12, seed=1), silent(12))

@@ -29,6 +29,7 @@ def evaluated(monkeypatch: pytest.MonkeyPatch, data_dir: Path, output_dir: Path,
     return json.loads((output_dir / "metrics.json").read_text())
 
 
+@pytest.mark.extended
 def test_maximum_likelihood_beats_back_projection_and_reports_its_covariance(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -42,6 +43,7 @@ def test_maximum_likelihood_beats_back_projection_and_reports_its_covariance(
     assert "scene/s" in capsys.readouterr().err  # the progress bar
 
 
+@pytest.mark.extended
 def test_noise_inflation_costs_weak_sources_of_a_scene_as_told(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -202,6 +202,7 @@ def versions_in(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
 
 
+@pytest.mark.extended
 def test_a_killed_export_is_invisible_and_the_next_one_serves(
     tmp_path: Path, version: Path, tiny_localizer: Localizer
 ) -> None:

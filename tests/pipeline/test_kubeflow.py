@@ -45,6 +45,7 @@ def found(run_file: Path) -> list[Step]:
     return steps(read_run_file(run_file))
 
 
+@pytest.mark.stage("kubeflow")
 def test_commands_are_read_back_as_the_options_of_the_steps(found: list[Step]) -> None:
     for step in found:
         *_, folder = step_command(step, MOUNT)[:4]
@@ -133,6 +134,7 @@ def test_every_step_has_the_volume_and_what_it_asks_for(compiled, found: list[St
         assert (asked is not None and asked["resourceType"] == "nvidia.com/gpu") == (step.name == "train")
 
 
+@pytest.mark.extended
 def test_kfp_runs_a_step(found: list[Step], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The local runner of kfp takes only Python functions, so a function calls the command of the step `data`."""
     needs_kfp()

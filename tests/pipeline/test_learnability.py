@@ -53,12 +53,14 @@ def worse() -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.stage("learnability")
 def test_a_clear_gain_passes() -> None:
     verdict, reason = judge(evaluations(perfect(SCENES), worse()), 1000, OPTIONS)
     assert verdict == "PASS"
     assert all(name in reason for name in ("silence", "chance", "untrained"))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("trained", "against"), [(worse(), "untrained"), (silence_estimator(SCENES), "silence")])
 def test_no_gain_fails(trained: dict[str, np.ndarray], against: str) -> None:
     verdict, reason = judge(evaluations(trained, worse()), 1000, OPTIONS)
@@ -115,6 +117,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> Path
     return run_dir
 
 
+@pytest.mark.extended
 def test_a_small_training_is_judged_on_scenes_that_chose_nothing(
     trained: Path, tiny_scenes: Path, monkeypatch, capsys, refused
 ) -> None:
@@ -139,6 +142,7 @@ def test_a_small_training_is_judged_on_scenes_that_chose_nothing(
     assert refused("learnability", *options, 13) == expected
 
 
+@pytest.mark.extended
 def test_scenes_are_counted_and_not_computed_from_options(
     trained: Path, tiny_scenes: Path, tmp_path: Path, refused
 ) -> None:
@@ -159,6 +163,7 @@ def test_scenes_are_counted_and_not_computed_from_options(
     assert training_scenes(trained) == training_scenes(copy) == 8
 
 
+@pytest.mark.extended
 def test_a_model_of_another_training_is_not_judged(trained: Path, tiny_scenes: Path, tmp_path: Path, refused) -> None:
     other = tmp_path / "backbone.keras"
     LocalizerWeights(Backbone(Scenario(), TINY)).save(other)
@@ -168,6 +173,7 @@ def test_a_model_of_another_training_is_not_judged(trained: Path, tiny_scenes: P
     assert "or the output of ris-mvdr confidence for it" in said
 
 
+@pytest.mark.extended
 def test_a_fitted_score_counts_its_validation_scenes(
     trained: Path, tiny_scenes: Path, tmp_path: Path, monkeypatch
 ) -> None:

@@ -22,6 +22,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     locate.main()
 
 
+@pytest.mark.extended
 def test_fresh_scenes_are_sent_and_shown(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -225,6 +225,7 @@ def test_figures_and_records_are_artifacts(run: Tracked) -> None:
     assert [file.path for file in run.client.list_artifacts(pushed.info.run_id)] == ["release.json"]
 
 
+@pytest.mark.extended
 def test_a_second_call_adds_nothing(run: Tracked) -> None:
     """Neither does a call after the folder has moved."""
     run.track()
@@ -236,6 +237,7 @@ def test_a_second_call_adds_nothing(run: Tracked) -> None:
     assert run.everything() == before
 
 
+@pytest.mark.extended
 def test_what_a_kill_interrupted_is_completed(run: Tracked) -> None:
     """Interrupted before the run of the first stage, of another stage, and of the parent was closed."""
     with pytest.MonkeyPatch.context() as patch:
@@ -281,12 +283,14 @@ def test_aliases_follow_what_is_exported_and_served(run: Tracked, tiny_model: Pa
     assert run.aliases() == {"candidate": NEWER}
 
 
+@pytest.mark.extended
 def test_a_harmed_stage_is_left_out(run: Tracked) -> None:
     (run.folder / "evaluation" / "metrics.json").write_text("{}")
     assert any(line.endswith("metrics.json does not match its manifest") for line in run.track())
     assert "evaluate" not in run.runs()
 
 
+@pytest.mark.extended
 def test_a_missing_store_is_not_tracked(run: Tracked, tmp_path: Path) -> None:
     """The plan of a run finds that out without MLflow."""
     run.track()
@@ -324,6 +328,7 @@ def server(store: str, tmp_path: Path) -> Iterator[str]:
         rest.join()
 
 
+@pytest.mark.extended
 def test_a_server_by_its_uri(make_tracked, server: str) -> None:
     run = make_tracked(server)
     run.track()

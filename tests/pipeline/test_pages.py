@@ -23,8 +23,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from pipeline.report.builder import write_report
 from pipeline.report.options import ReportOptions
-from serving.server_process import PATIENCE_S, server_process, wait_until
-from tests.conftest import MODEL_NAME
+from serving.server_process import PATIENCE_S, wait_until
+from tests.conftest import Served
 from tests.estimates import noisy, random_scenes
 from tests.evaluation_folder import SCENES, leave_evaluation
 from tests.serving.ports import held_port
@@ -64,12 +64,9 @@ def view(away: tuple[str, int]) -> Iterator[ViewProcess]:
 
 
 @pytest.fixture(scope="module")
-def upstream(tiny_model: Path) -> Iterator[str]:
+def upstream(tiny_server: Served) -> str:
     """A model server in another process."""
-    with server_process(
-        f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}", killed_with_parent=True
-    ) as server:
-        yield server.target
+    return tiny_server.target
 
 
 @contextlib.contextmanager
@@ -131,6 +128,7 @@ def drawn(page: Page, figure: str, past: int = 0) -> int:
     return int(page.locator(figure).get_attribute("data-frame") or 0)
 
 
+@pytest.mark.extended
 @in_browser
 def test_the_report_opens(browser: Browser, tmp_path: Path) -> None:
     leave_evaluation(tmp_path, noisy(random_scenes(SCENES, 1), 2))
@@ -143,6 +141,7 @@ def test_the_report_opens(browser: Browser, tmp_path: Path) -> None:
         assert watched.said == [] and watched.asked == {"file"}
 
 
+@pytest.mark.extended
 @in_browser
 def test_the_view_waits_for_its_server_and_goes_on_by_itself(
     view: ViewProcess, away: tuple[str, int], upstream: str, browser: Browser
@@ -166,6 +165,7 @@ def test_the_view_waits_for_its_server_and_goes_on_by_itself(
         assert watched.asked == {f"127.0.0.1:{view.port}"}
 
 
+@pytest.mark.extended
 @in_browser
 def test_two_browsers_one_of_them_narrow(
     view: ViewProcess, away: tuple[str, int], upstream: str, browser: Browser
@@ -196,6 +196,7 @@ def test_two_browsers_one_of_them_narrow(
         assert one.said == other.said == []
 
 
+@pytest.mark.extended
 @in_browser
 def test_a_dropped_file_appears_as_sources_and_a_bad_one_as_a_line(
     view: ViewProcess, away: tuple[str, int], upstream: str, browser: Browser, tmp_path: Path
@@ -233,6 +234,7 @@ def answer(view: ViewProcess, method: str, path: str, body: bytes = b"", **heade
         return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
 
 
+@pytest.mark.extended
 def test_pages_keep_to_themselves(view: ViewProcess) -> None:
     for path in ("/", "/view.js", "/view.css", "/nowhere"):
         status, headers, content = answer(view, "GET", path)
@@ -242,6 +244,7 @@ def test_pages_keep_to_themselves(view: ViewProcess) -> None:
         assert not re.search(rb"""(?:src|href)=["']?(?:https?:)?//""", content)
 
 
+@pytest.mark.extended
 def test_strangers_are_refused(view: ViewProcess) -> None:
     here = f"http://127.0.0.1:{view.port}"
     assert answer(view, "GET", "/", Host="evil.example")[0] == 403
@@ -257,6 +260,7 @@ def stream(view: ViewProcess, origin: str | None) -> ClientConnection:
     return connect(url, origin=origin, open_timeout=PATIENCE_S, max_size=None)  # type: ignore[arg-type]
 
 
+@pytest.mark.extended
 def test_too_large_a_file_is_refused_in_one_line(view: ViewProcess) -> None:
     here = f"http://127.0.0.1:{view.port}"
     status, _, content = answer(view, "POST", "/measurement?name=large.npz", bytes(10**6 + 1), Origin=here)
@@ -264,6 +268,7 @@ def test_too_large_a_file_is_refused_in_one_line(view: ViewProcess) -> None:
     assert json.loads(content) == {"says": "large.npz: expected at most 1 MB (--upload-mb)"}
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("command", "says"),
     [

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -39,6 +38,7 @@ from pipeline.refine.refiner_training import RefinerTraining
 from pipeline.release.versions import read_meta_graph
 from serving.client.sources import scenes_of
 from tests.conftest import SCENE_SETS, TINY
+from tests.forked import Forked
 from tests.rigs.killed_at import killed_stage
 from tests.simulated import batch_of, inputs_of, loud
 
@@ -100,6 +100,7 @@ def test_targets_are_one_at_the_sources_and_lead_to_them() -> None:
         np.testing.assert_allclose(led_to, sources[np.argmin(distance[:, nearest], axis=0)], atol=1e-5)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("joint", [False, True])
 def test_training_finds_what_it_is_shown(joint: bool) -> None:
     """A few loud scenes again and again: the loss falls, and with `joint` the grid stages move too."""
@@ -138,6 +139,7 @@ def test_the_heat_map_teaches_the_grid_stages() -> None:
     assert all(np.abs(gradient).max() > 1e-8 for gradient in gradients)
 
 
+@pytest.mark.extended
 def test_the_level_chosen_is_the_best_of_those_tried(tiny_scenes: Path, backbone_path: Path, tmp_path: Path) -> None:
     """Each judged as it would run, guard rails included."""
     options = RefineOptions(
@@ -175,11 +177,13 @@ def run(tiny_scenes: Path, backbone_path: Path, tmp_path_factory: pytest.TempPat
     learnability = verdict(folder / "learnability.json", SCENE_SETS[1], backbone_path)
     options = [*arguments(folder / "run", tiny_scenes, backbone_path), "--learnability", str(learnability)]
     killed_stage("pipeline.fitting.loop:TrainingLoop.end_epoch", 2, "refine", *options)  # the start is scored, too
-    command = [sys.executable, "-m", "pipeline.refine", *options]
-    again = subprocess.run(command, capture_output=True, text=True, check=True)
-    return folder / "run", again.stdout
+    again = Forked("pipeline.refine", *options)
+    stdout, stderr = again.communicate()
+    assert again.returncode == 0, stderr
+    return folder / "run", stdout
 
 
+@pytest.mark.extended
 def test_a_killed_run_goes_on(run) -> None:
     folder, said = run
     assert re.search(r"resumed after epoch 1 from ", said)
@@ -187,6 +191,7 @@ def test_a_killed_run_goes_on(run) -> None:
     assert tf.train.latest_checkpoint(str(folder / "checkpoints")).endswith(f"ckpt-{EPOCHS}")
 
 
+@pytest.mark.extended
 def test_it_leaves_the_refiner_with_its_backbone_and_pictures(run, backbone_path: Path) -> None:
     folder, _ = run
     assert 0.05 < float(load_refiner(folder / "refiner.keras").min_presence) < 0.95
@@ -204,6 +209,7 @@ def test_it_leaves_the_refiner_with_its_backbone_and_pictures(run, backbone_path
     assert {"spectra", "presence", "offset", "loss", "val_objective", "val_f1"} <= tags
 
 
+@pytest.mark.extended
 def test_a_run_of_other_options_is_neither_resumed_nor_rewritten(
     run, tiny_scenes: Path, backbone_path: Path, refused
 ) -> None:
@@ -232,6 +238,8 @@ def test_a_verdict_on_another_model_does_not_open_it(
     assert not (tmp_path / "run" / "manifest.json").exists()
 
 
+@pytest.mark.stage("refine")
+@pytest.mark.promise("refiner")
 def test_joint_and_grid_only_change_the_backbone_it_keeps(
     tiny_scenes: Path, backbone_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,7 +255,11 @@ def test_joint_and_grid_only_change_the_backbone_it_keeps(
         "0.01",
     ]
     monkeypatch.setattr(sys, "argv", ["refine", *arguments(tmp_path / "run", tiny_scenes, backbone_path), *options])
-    refine.main()
+    tf.config.run_functions_eagerly(True)  # tracing takes most of the time
+    try:
+        refine.main()
+    finally:
+        tf.config.run_functions_eagerly(False)
     kept = load_weights(tmp_path / "run" / "backbone.keras").backbone
     assert (kept.config.refinement.steps, kept.config.refinement.additions) == (0, 0)
     end = tf.train.load_checkpoint(str(tmp_path / "run" / "checkpoints"))
@@ -282,6 +294,7 @@ def test_options_that_are_refused(
 # What becomes of the refiner
 
 
+@pytest.mark.extended
 def test_the_exported_switch(backbone_path: Path, tiny_model: Path, tmp_path: Path) -> None:
     """With it the answer says which path a scene took; without it there is no trace of one."""
     weights, scenes = load_weights(backbone_path), inputs_of(batch_of(3))
@@ -304,6 +317,7 @@ def test_the_exported_switch(backbone_path: Path, tiny_model: Path, tmp_path: Pa
     assert all("refined" not in entry for entry in scenes_of(plain[without], model_version=1))
 
 
+@pytest.mark.extended
 def test_evaluation_reads_sources_off_the_heat_map(
     run, tiny_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

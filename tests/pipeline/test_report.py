@@ -124,6 +124,7 @@ def test_it_needs_no_network(page: Page) -> None:
     assert "default-src 'none'" in policy and "http" not in policy and "*" not in policy
 
 
+@pytest.mark.stage("report")
 def test_every_figure_is_there_and_has_data(page: Page) -> None:
     scenes = {name for name in page.drawings if name.startswith("scene-")}
     others = {"train-val_f1", "train-losses", "surface-amplitude", "surface-phase", "surface-deviation"}

@@ -60,6 +60,7 @@ def test_a_sentence_without_its_figure_is_refused(after: str) -> None:
         figure_after(PAGE, after)
 
 
+@pytest.mark.promise("measured figures")
 def test_the_tables_fit_their_pages() -> None:
     claims = {name: read_claims(name) for name in names()}
     assert set(claims) == {"readme", "impaired", "conditions", "worlds"}
@@ -97,6 +98,7 @@ def answers() -> tuple[Evaluation, Evaluation]:
     return evaluated(scenes, noisy(scenes, 1)), evaluated(scenes, silent(300))
 
 
+@pytest.mark.stage("reproduce")
 def test_figures_are_the_evaluations_own(answers: tuple[Evaluation, Evaluation]) -> None:
     evaluation, nothing = answers
     for name in ("f1", "precision", "recall", "rmse_xyz_m"):

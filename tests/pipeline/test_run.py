@@ -1,6 +1,7 @@
 """`pipeline.run`: from one file to a pushed model; nothing is run twice or left stale, and a summary ends the run."""
 
 import contextlib
+import fcntl
 import importlib
 import io
 import json
@@ -8,7 +9,7 @@ import logging
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -89,14 +90,18 @@ Run = Callable[..., tuple[int, list[str]]]
 
 
 @pytest.fixture(scope="module")
-def run_again(tiny_localizer: Localizer, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Runs the file in the same folder each time, with its stages in this process.
+def run_again(tiny_localizer: Localizer, tiny_scenes: Path, run_folder: Path, made_once) -> Run:
+    """Runs the file in the same folder each time, with its stages in this process; all workers share the folder.
 
     The returned function gives the exit status and the output, or the errors if it failed.
     """
-    folder = tmp_path_factory.mktemp("run")
-    tiny_localizer.weights.save(folder / "initial.keras")
-    (folder / "thresholds.toml").write_text(THRESHOLDS)
+
+    def fill(directory: Path) -> None:
+        directory.mkdir()
+        tiny_localizer.weights.save(directory / "initial.keras")
+        (directory / "thresholds.toml").write_text(THRESHOLDS)
+
+    folder = made_once("run", fill)
     places = {
         "initial": folder / "initial.keras",
         "data_dir": tiny_scenes,
@@ -129,14 +134,25 @@ def run_again(tiny_localizer: Localizer, tiny_scenes: Path, tmp_path_factory: py
     return run
 
 
-@pytest.fixture(scope="module")
-def finished(run_again: Run) -> tuple[Path, list[str]]:
-    """The folder of a finished run, and its console output."""
-    status, console = run_again()
-    assert status == 0, console
-    return run_again.folder, console  # type: ignore[attr-defined]
+@pytest.fixture
+def finished(run_again: Run, run_folder: Path, made_once) -> Iterator[tuple[Path, list[str]]]:
+    """The folder of a finished run, which no other test uses meanwhile, and its console output."""
+
+    def fill(directory: Path) -> None:
+        status, console = run_again()
+        assert status == 0, console
+        directory.mkdir()
+        (directory / "console").write_text("\n".join(console))
+
+    with open(run_folder / "run-used.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        console = (made_once("finished-run", fill) / "console").read_text().split("\n")
+        yield run_again.folder, console  # type: ignore[attr-defined]
 
 
+@pytest.mark.stage("run", "data", "validate", "train", "learnability", "export", "evaluate")
+@pytest.mark.stage("bless", "infra_validate", "push", "mlflow", "locate")
+@pytest.mark.promise("demo")
 def test_every_stage_leaves_what_it_promises(finished: tuple[Path, list[str]]) -> None:
     folder, _ = finished
     for path in ("train/backbone.keras", "train/learnability.json", "blessing/blessing.json", "measurement.npz"):
@@ -183,6 +199,7 @@ def test_the_next_commands_are_ones(finished: tuple[Path, list[str]], monkeypatc
     assert "--target" in capsys.readouterr().out
 
 
+@pytest.mark.stage("lineage")
 def test_lineage_answers_for_the_served_version(finished: tuple[Path, list[str]], monkeypatch, capsys) -> None:
     folder, _ = finished
     base_path = folder / "serving" / MODEL_NAME
@@ -211,6 +228,7 @@ def test_lineage_answers_for_the_served_version(finished: tuple[Path, list[str]]
 
 def test_a_second_run_does_nothing(finished: tuple[Path, list[str]], run_again: Run) -> None:
     folder, _ = finished
+    assert run_again()[0] == 0  # completes what a test before, which changed an option, left to be done
     results = ("train", "export", "evaluation", "blessing", "infra_validation", "serving")
     before = {path: path.stat().st_mtime_ns for name in results for path in (folder / name).rglob("*.*")}
     status, console = run_again()
@@ -229,6 +247,7 @@ def test_other_options_are_refused_before_anything_is_touched(finished, run_agai
     assert content_digest(folder / "train") == before
 
 
+@pytest.mark.extended
 def test_what_was_harmed_is_made_again_and_nothing_before_it(finished, run_again: Run) -> None:
     """As after a kill or a full disk; the later stages find their results unchanged."""
     folder, _ = finished

@@ -102,6 +102,7 @@ def test_every_pass_has_every_scene_once_in_a_new_order(data_dir: Path) -> None:
     assert passes[0] != passes[1] != passes[2] != list(range(40))
 
 
+@pytest.mark.extended
 def test_shuffle_mixes_files(data_dir: Path) -> None:
     """Files are shuffled, too: early positions hold scenes of all files."""
     first = [flat(indices(shuffled_batches(data_dir, NAME, 5, seed=seed).take(1))) for seed in range(10)]

@@ -28,6 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_scen
     return output
 
 
+@pytest.mark.extended
 def test_as_many_are_kept_as_there_are_scenes(folder: Path) -> None:
     spectra = load_spectra(folder / SPECTRA_FILE)
     axes = (spectra.azimuth_deg, spectra.elevation_deg, spectra.range_m)
@@ -38,6 +39,7 @@ def test_as_many_are_kept_as_there_are_scenes(folder: Path) -> None:
     assert 0.4 < axes[2].min() < 1.0 < axes[2].max() < 12.0
 
 
+@pytest.mark.extended
 def test_the_report_draws_them_with_truth_and_estimates(folder: Path) -> None:
     page = Page(write_report(ReportOptions(folder, scenes=1), LOGGER))
     names = {f"spectrum-{scene}-{over}" for scene in (0, 1) for over in ("elevation", "range")}

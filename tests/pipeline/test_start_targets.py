@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from models.config import LossConfig
@@ -64,6 +65,7 @@ def test_the_loss_is_least_at_the_truth() -> None:
     np.testing.assert_allclose(start_loss(elsewhere, target), start_loss(told, target))
 
 
+@pytest.mark.extended
 def test_the_start_learns_and_the_grid_stages_do_not_feel_it() -> None:
     batch, backbone, *_ = drawn()
     model = BackboneTraining(backbone, LossConfig(heat_map=0.0, stein=0.0, subspace_alignment=0.0))

@@ -16,6 +16,8 @@ from pipeline.tradeoff import time_accuracy
 from tests.conftest import SCENE_SETS, TINY
 
 
+@pytest.mark.stage("tradeoff")
+@pytest.mark.promise("effort")
 def test_every_kind_and_setting_is_measured(tiny_scenes: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(
         time_accuracy, "SETTINGS", {name: time_accuracy.SETTINGS[name] for name in ("1 round", "default")}

@@ -160,6 +160,7 @@ def test_an_epoch_logs_the_mean_of_its_batches(model, batch) -> None:
         assert value == pytest.approx(np.mean([piece[name] for piece in pieces]), rel=1e-4), name
 
 
+@pytest.mark.extended
 def test_training_lowers_the_losses_it_is_given(batch) -> None:
     """Fifteen steps on one batch; without any weight there is nothing to train."""
     keras.utils.set_random_seed(1)

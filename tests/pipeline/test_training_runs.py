@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from pipeline.train import __main__ as train
 from pipeline.train.options import BEST_MODEL, START_MODEL, TrainOptions
 from pipeline.train.training import backbone_training, prepare
 from tests.conftest import SCENE_SETS, TINY
+from tests.forked import Forked
 from tests.rigs.killed_at import killed_stage
 
 EPOCHS, STEPS = 3, 2
@@ -42,9 +42,8 @@ def arguments(run_dir: Path, data_dir: Path) -> list[str]:
     ]
 
 
-def start(run_dir: Path, data_dir: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "pipeline.train", *arguments(run_dir, data_dir)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+def start(run_dir: Path, data_dir: Path) -> Forked:
+    return Forked("pipeline.train", *arguments(run_dir, data_dir))
 
 
 def epoch_lines(text: str) -> dict[int, dict[str, float]]:
@@ -72,6 +71,7 @@ def runs(tiny_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return {name: (folder / name, console) for name, console in consoles.items()}
 
 
+@pytest.mark.extended
 def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(runs) -> None:
     """From the last checkpoint that is whole."""
     (undisturbed, _), (killed, console) = runs["undisturbed"], runs["killed"]
@@ -95,6 +95,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(runs) -> None:
             assert one["validation"][name][key] == pytest.approx(other["validation"][name][key], rel=1e-3)
 
 
+@pytest.mark.extended
 def test_both_runs_validated_every_epoch_alike(runs) -> None:
     one, other = (epoch_lines(runs[name][1]) for name in ("killed", "undisturbed"))
     assert sorted(one) == sorted(other) == list(range(EPOCHS + 1))
@@ -102,6 +103,7 @@ def test_both_runs_validated_every_epoch_alike(runs) -> None:
         assert one[epoch]["val_objective"] == pytest.approx(other[epoch]["val_objective"], abs=2e-3)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["undisturbed", "killed"])
 def test_log_files_hold_what_the_console_showed(runs, name: str) -> None:
     folder, console = runs[name]
@@ -113,6 +115,7 @@ def test_log_files_hold_what_the_console_showed(runs, name: str) -> None:
         assert shown in logged
 
 
+@pytest.mark.extended
 def test_best_model_is_that_of_the_best_epoch(runs) -> None:
     folder, console = runs["undisturbed"]
     objectives = {epoch: line["val_objective"] for epoch, line in epoch_lines(console).items()}
@@ -133,6 +136,7 @@ def scalars(folder: Path) -> dict[str, dict[int, float]]:
     return found
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["undisturbed", "killed"])
 def test_tensorboard_holds_the_figures_of_the_log(runs, name: str) -> None:
     """A resumed run leaves no gap."""
@@ -144,6 +148,7 @@ def test_tensorboard_holds_the_figures_of_the_log(runs, name: str) -> None:
             assert found[name][epoch] == pytest.approx(value, abs=1e-4)
 
 
+@pytest.mark.extended
 def test_logged_loss_is_the_weighted_sum_of_its_logged_parts(runs) -> None:
     lines, weights = epoch_lines(runs["undisturbed"][1]), LossConfig()
     for epoch in range(1, EPOCHS + 1):
@@ -152,6 +157,7 @@ def test_logged_loss_is_the_weighted_sum_of_its_logged_parts(runs) -> None:
         assert lines[epoch]["loss"] == pytest.approx(total, abs=2e-4)
 
 
+@pytest.mark.extended
 def test_config_says_what_was_run(runs, tiny_scenes: Path) -> None:
     folder, _ = runs["undisturbed"]
     config = json.loads((folder / "config.json").read_text())
@@ -177,6 +183,7 @@ def initial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.extended
 def test_weights_it_starts_from_win_over_a_training_that_ruins_them(
     tiny_scenes: Path, initial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +208,7 @@ def test_weights_it_starts_from_win_over_a_training_that_ruins_them(
     assert float(objectives["0"]) + 1 < float(objectives["1"])
 
 
+@pytest.mark.extended
 def test_a_finished_run_is_left_alone(runs, tiny_scenes: Path, monkeypatch, capsys) -> None:
     folder, _ = runs["undisturbed"]
     before = {path: path.read_bytes() for path in (folder / BEST_MODEL, folder / "metrics.json")}
@@ -253,6 +261,7 @@ def test_weights_to_start_from_must_be_there(tiny_scenes: Path, tmp_path: Path, 
     assert "nowhere.keras" in refused("train", *options, str(tmp_path / "nowhere.keras"))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -270,6 +279,7 @@ def test_a_run_of_other_options_is_neither_resumed_nor_rewritten(
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.extended
 def test_a_run_of_another_shape_is_not_resumed(runs, tiny_scenes: Path, refused) -> None:
     folder, _ = runs["undisturbed"]
     before = (folder / BEST_MODEL).read_bytes()

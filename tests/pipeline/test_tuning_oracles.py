@@ -101,6 +101,7 @@ def ended(folder: Path) -> set[str]:
     return {trial["trial_id"] for trial in trials if trial["status"] == TrialStatus.COMPLETED}
 
 
+@pytest.mark.extended
 def test_cut_off_after_any_write_it_ends_the_same_and_runs_nothing_twice(history, tmp_path: Path) -> None:
     kind, expected, copies = history
     for number, copy in enumerate(copies):
@@ -114,6 +115,7 @@ def test_cut_off_after_any_write_it_ends_the_same_and_runs_nothing_twice(history
         assert len(ran) == len(set(ran))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("length", [0, 0.5])
 def test_damaged_files_cost_no_trial(history, tmp_path: Path, length: float) -> None:
     kind, expected, copies = history

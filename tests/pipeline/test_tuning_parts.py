@@ -250,6 +250,7 @@ def candidates(recalls: list[float], scenes: int, seed: int, shared: float = 0.0
     return [[answers(recall + one) for one in offs] for recall, offs in zip(recalls, off, strict=True)]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_candidates_alike_but_for_noise_are_told_apart_one_time_in_twenty(seeds: int) -> None:
     """At most: what seeds do is measured on the same scenes, so that a part of the scenes' noise counts twice."""
@@ -260,6 +261,7 @@ def test_candidates_alike_but_for_noise_are_told_apart_one_time_in_twenty(seeds:
     assert np.sum(draws) >= (1 if seeds == 1 else 0)
 
 
+@pytest.mark.extended
 def test_seeds_that_matter_are_noise_that_scenes_alone_do_not_show() -> None:
     """All scenes alike for all candidates, which differ by their seeds alone."""
     found = candidates([0.9] * 6, 1000, 2, shared=1.0, seeds=2)

@@ -3,10 +3,8 @@
 import contextlib
 import json
 import math
-import os
 import re
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +20,7 @@ from pipeline.common.hyperparameters import read_hyperparameters
 from pipeline.train.options import TrainOptions
 from pipeline.tune import __main__ as tune
 from tests.conftest import SCENE_SETS, TINY
+from tests.forked import Forked
 from tests.rigs.killed_at import killed_stage
 
 TRIALS, TOP = 2, 2
@@ -56,11 +55,8 @@ def given(tmp_path_factory: pytest.TempPathFactory, tiny_scenes: Path) -> list[s
     ]
 
 
-def start(options: list[str], **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", EAGERLY, "pipeline.tune", *options]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}
-    )
+def start(options: list[str], **environment: str) -> Forked:
+    return Forked(EAGERLY, "pipeline.tune", *options, environment=environment)
 
 
 def table(run_dir: Path) -> Any:
@@ -71,11 +67,12 @@ def table(run_dir: Path) -> Any:
 def undisturbed(given: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     run_dir = tmp_path_factory.mktemp("undisturbed")
     process = start(["--run-dir", str(run_dir), *given])
-    console = process.communicate()[0]
-    assert process.returncode == 0, console
+    console, errors = process.communicate()
+    assert process.returncode == 0, console + errors
     return run_dir, console
 
 
+@pytest.mark.extended
 def test_every_trial_of_both_stages_is_in_the_table(undisturbed) -> None:
     stages = table(undisturbed[0])
     assert [len(stages[name]) for name in STUDIES] == [TRIALS, TOP]
@@ -88,6 +85,7 @@ def test_every_trial_of_both_stages_is_in_the_table(undisturbed) -> None:
     assert len({row["outcome"]["surrogate"] for row in stages[STUDIES[0]]}) == TRIALS
 
 
+@pytest.mark.extended
 def test_a_live_line_a_trial(undisturbed) -> None:
     run_dir, console = undisturbed
     for name, trials in zip(STUDIES, (TRIALS, TOP), strict=True):
@@ -103,6 +101,7 @@ def test_a_live_line_a_trial(undisturbed) -> None:
     assert all(line in log.read_text() for line in re.findall(r"^small.* left$", console, re.MULTILINE))
 
 
+@pytest.mark.extended
 def test_tensorboard_shows_hyperparameters(undisturbed) -> None:
     run_dir, _ = undisturbed
     (path,) = (run_dir / "tensorboard" / STUDIES[0] / "1").iterdir()
@@ -115,12 +114,14 @@ def test_tensorboard_shows_hyperparameters(undisturbed) -> None:
     assert shown == table(run_dir)[STUDIES[0]][1]["values"]
 
 
+@pytest.mark.extended
 def test_the_report_says_that_it_was_forced(undisturbed) -> None:
     page = (undisturbed[0] / "report.html").read_text()
     assert page.count("<svg") >= 5
     assert "--force: candidates ranked although they can&#x27;t be told apart (2 candidates: spread" in page
 
 
+@pytest.mark.extended
 def test_killed_again_and_again_it_ends_with_the_same_table(undisturbed, given: list[str], tmp_path: Path) -> None:
     """Within a training, between a training and its record, and as the table is written; the rig kills at random."""
     expected, options = table(undisturbed[0]), ["--run-dir", str(tmp_path), *given]
@@ -131,8 +132,8 @@ def test_killed_again_and_again_it_ends_with_the_same_table(undisturbed, given: 
     ):
         killed_stage(*moment, "tune", *options, rig=[EAGERLY])
     process = start(options)
-    console = process.communicate()[0]
-    assert process.returncode == 0, console
+    console, errors = process.communicate()
+    assert process.returncode == 0, console + errors
     assert table(tmp_path) == expected
     found, expected = (read_hyperparameters(path / "best_trial.json") for path in (tmp_path, undisturbed[0]))
     assert found == expected
@@ -155,6 +156,7 @@ def two_ports() -> Iterator[int]:
             return
 
 
+@pytest.mark.extended
 def test_chief_and_two_workers_one_of_them_killed(undisturbed, given: list[str], tmp_path: Path) -> None:
     """The second begins once the first has a trial: it may not take them all before that."""
     options = ["--run-dir", str(tmp_path), *given]
@@ -162,7 +164,7 @@ def test_chief_and_two_workers_one_of_them_killed(undisturbed, given: list[str],
         port = stack.enter_context(two_ports())
         place = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port)}
 
-        def started(name: str) -> subprocess.Popen:
+        def started(name: str) -> Forked:
             process = start(options, KERASTUNER_TUNER_ID=name, **place)
             stack.callback(process.kill)
             return process
@@ -175,7 +177,7 @@ def test_chief_and_two_workers_one_of_them_killed(undisturbed, given: list[str],
         other = started("worker1")
         lost.kill()
         lost.communicate()
-        consoles = [process.communicate()[0] for process in (other, chief)]
+        consoles = ["".join(process.communicate()) for process in (other, chief)]
     assert (other.returncode, chief.returncode) == (0, 0), consoles
     assert re.search(r"worker worker0 is inactive for \d+ s: trial \d is reassigned", consoles[1])
     expected = table(undisturbed[0])
@@ -184,14 +186,17 @@ def test_chief_and_two_workers_one_of_them_killed(undisturbed, given: list[str],
     assert found[STUDIES[1]] == expected[STUDIES[1]]
 
 
+@pytest.mark.extended
 def test_best_json_reproduces_the_trials_score(undisturbed, tiny_scenes: Path, tmp_path: Path) -> None:
     """As it does where nothing compared it with the defaults, and the file has another name."""
     assert not (undisturbed[0] / "best.json").exists()
     path = undisturbed[0] / "best_trial.json"
     best = json.loads(path.read_text())
-    command = [sys.executable, "-m", "pipeline.train", "--run-dir", str(tmp_path), "--data-dir", str(tiny_scenes)]
-    done = subprocess.run([*command, "--hyperparameters", str(path)], capture_output=True, text=True, check=True)
-    objectives = dict(re.findall(r"epoch (\d)/2 .*?val_objective (\S+)", done.stdout))
+    places = ["--run-dir", str(tmp_path), "--data-dir", str(tiny_scenes)]
+    process = Forked("pipeline.train", *places, "--hyperparameters", str(path))
+    console, errors = process.communicate()
+    assert process.returncode == 0, errors
+    objectives = dict(re.findall(r"epoch (\d)/2 .*?val_objective (\S+)", console))
     outcome = best["outcome"]
     assert float(objectives[str(outcome["best_epoch"])]) == pytest.approx(outcome["objective"], abs=1e-4)
     trained = json.loads((tmp_path / "config.json").read_text())["options"]
@@ -199,6 +204,7 @@ def test_best_json_reproduces_the_trials_score(undisturbed, tiny_scenes: Path, t
     assert trained["losses"]["stein"] == best["values"]["losses.stein"]
 
 
+@pytest.mark.extended
 def test_a_finished_study_compares_its_best_with_the_defaults(
     undisturbed, given: list[str], monkeypatch, capsys
 ) -> None:
@@ -241,6 +247,7 @@ def test_without_a_verdict_it_refuses(given: list[str], tmp_path: Path, refused)
         assert not (tmp_path / "run" / STUDIES[0]).exists()
 
 
+@pytest.mark.extended
 def test_candidates_that_noise_explains_stop_it_with_the_two_numbers(undisturbed, given: list[str], refused) -> None:
     """Two candidates on 12 scenes; the report keeps what there is."""
     run_dir, _ = undisturbed
@@ -253,6 +260,7 @@ def test_candidates_that_noise_explains_stop_it_with_the_two_numbers(undisturbed
     assert "gate: Stage 2 stopped after 2 of 2" in (run_dir / "report.html").read_text()
 
 
+@pytest.mark.extended
 def test_another_studys_folder_is_left_alone(undisturbed, given: list[str], refused) -> None:
     run_dir, _ = undisturbed
     said = refused("tune", "--run-dir", str(run_dir), *given, "--epochs", "3")
@@ -273,6 +281,7 @@ def test_more_scenes_than_there_are(
     assert message in refused("tune", "--run-dir", str(tmp_path), *given, option, value)
 
 
+@pytest.mark.extended
 def test_two_processes_do_not_share_a_study(undisturbed, given: list[str], refused) -> None:
     run_dir, _ = undisturbed
     with folder_lock(run_dir):

@@ -97,6 +97,7 @@ def trials(eagerly: None, tiny_scenes: Path, tmp_path_factory: pytest.TempPathFa
     return Trials(options, stage_1_scenes(tiny_scenes, SCENE_SETS[0], skip=8, take=4), patience=1)
 
 
+@pytest.mark.extended
 def test_a_training_that_diverges_is_a_failed_trial(trials: Trials, tmp_path: Path, caplog, capfd) -> None:
     weights = [1e38, OTHER["losses.stein"]]
     space = hyperparameters({"losses.stein": Choice(tuple(weights))}, trials.base)
@@ -111,6 +112,7 @@ def test_a_training_that_diverges_is_a_failed_trial(trials: Trials, tmp_path: Pa
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.extended
 def test_a_trial_that_hyperband_promotes_goes_on_from_what_it_had(trials: Trials, tmp_path: Path, monkeypatch) -> None:
     """Three trainings of one epoch, then the best of them from its second epoch to its third."""
     begun_at: list[int] = []
@@ -142,6 +144,7 @@ def figures(trials: Trials, values: dict[str, Any], epochs: int) -> tuple[float,
     return outcome.surrogate, outcome.objective
 
 
+@pytest.mark.extended
 def test_the_same_values_come_to_the_same_and_torn_files_are_made_again(trials: Trials, tmp_path: Path) -> None:
     """The last checkpoint, the outcome and the counts cut in half; the epoch before is whole."""
     torn = Trials(dataclasses.replace(trials.base, run_dir=tmp_path), trials.batches, trials.patience)
@@ -156,6 +159,7 @@ def test_the_same_values_come_to_the_same_and_torn_files_are_made_again(trials: 
     assert torn.tally({}, 4).true.shape == (4,)
 
 
+@pytest.mark.extended
 def test_the_surrogate_leaves_out_the_refinement_and_all_that_follows(trials: Trials, monkeypatch) -> None:
     """It cost 13.9 of the objective's 16.4 ms once."""
     assert isinstance(trials.base, TrainOptions)
@@ -165,6 +169,7 @@ def test_the_surrogate_leaves_out_the_refinement_and_all_that_follows(trials: Tr
     assert np.isfinite(Surrogate(localizer, trials.batches)(lambda: None))
 
 
+@pytest.mark.extended
 def test_a_finalist_is_the_mean_of_its_seeds(trials: Trials, tmp_path: Path) -> None:
     values = {"learning_rate": 2e-2}
     space = hyperparameters({"learning_rate": Choice((2e-2, 3e-2))}, trials.base)
@@ -178,6 +183,7 @@ def test_a_finalist_is_the_mean_of_its_seeds(trials: Trials, tmp_path: Path) -> 
     assert trained(trials, values) != trained(trials, values, nth=1)
 
 
+@pytest.mark.stage("tune")
 def test_a_study_of_inference_trains_nothing_and_its_best_goes_to_export(
     eagerly: None, tiny_scenes: Path, tmp_path: Path, monkeypatch
 ) -> None:
@@ -235,12 +241,14 @@ def unchanged(trials: Trials) -> float:
     return trained(trials, {})
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", list(TRAINING_SPACE))
 def test_each_knob_of_training_changes_what_is_learned(trials: Trials, unchanged: float, name: str) -> None:
     assert OTHER[name] != option(trials.base, name)
     assert abs(trained(trials, {name: OTHER[name]}) - unchanged) > 1e-3
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", list(INFERENCE_SPACE))
 def test_each_knob_of_inference_changes_the_objective_of_given_weights(inference: Trials, name: str) -> None:
     assert OTHER[name] != option(inference.base, name)

@@ -14,6 +14,7 @@ from typing import Any
 
 from models.lean_start import start_lean
 from pipeline.common import stages
+from tests.forked import Forked
 
 
 def kill_after(target: str, count: int) -> None:
@@ -39,7 +40,15 @@ def killed_stage(target: str, count: int, stage: str, *arguments: object, rig: S
     Raises:
       AssertionError: the stage ended before; the message has its output.
     """
-    command = [sys.executable, "-m", *rig, "tests.rigs.killed_at", target, str(count), stage, *map(str, arguments)]
+    process = Forked(*rig, "tests.rigs.killed_at", target, str(count), stage, *map(str, arguments))
+    stdout, stderr = process.communicate()
+    assert process.returncode == -signal.SIGKILL, stdout + stderr
+    return stdout
+
+
+def killed_process(target: str, count: int, stage: str, *arguments: object) -> str:
+    """As `killed_stage`, in a new process; returns when also the processes that it started have ended."""
+    command = [sys.executable, "-m", "tests.rigs.killed_at", target, str(count), stage, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
     return done.stdout

@@ -1,6 +1,6 @@
 """`python -m tests.rigs.tuning_soak`: kills a small study at random moments until it ends.
 
-Its final table must equal that of an undisturbed study with the same seed. `make test` has only three kills.
+Its final table must equal that of an undisturbed study with the same seed. `make test-all` has only three kills.
 """
 
 import dataclasses

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,7 @@ from models.physics.geometry import RISArray
 from pipeline.scenes.surfaces import surface_fingerprint
 from serving.client.command import main
 from serving.client.measurement import read_measurement
-from serving.server_process import server_process
-from tests.conftest import MODEL_NAME
+from tests.conftest import MODEL_NAME, Served
 from tests.serving.ports import held_port
 from tests.serving.servers import PATIENCE_S
 
@@ -79,9 +77,8 @@ def written(path: Path, **changes: np.ndarray | None) -> Path:
 
 
 @pytest.fixture(scope="module")
-def target(tiny_model: Path) -> Iterator[str]:
-    with server_process(f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}") as server:
-        yield server.target
+def target(tiny_server: Served) -> str:
+    return tiny_server.target
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +138,7 @@ def test_output_is_the_interface(located: list[dict], version: int) -> None:
             np.testing.assert_allclose(source["position_m"], position_m(*angles), atol=1e-4)
 
 
+@pytest.mark.promise("several sources", "model server")
 def test_sources_of_a_strangers_scenes_are_found(located: list[dict]) -> None:
     """Every source, and nothing else, and so near that only the same axes, units, signs and index order explain it."""
     for truth, scene in zip(SCENES, located, strict=True):

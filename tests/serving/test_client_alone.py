@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.server_process import server_process
-from tests.conftest import MODEL_NAME
+from tests.conftest import Served
 from tests.serving.servers import PATIENCE_S
 from tests.simulated import batch_of, inputs_of, loud
 
@@ -58,14 +57,13 @@ def test_there_is_no_tensorflow_there(site: Path) -> None:
         assert f"No module named '{package}'" in alone(site, "-c", f"import {package}").stderr
 
 
-def test_the_client_works_there(site: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_the_client_works_there(site: Path, tiny_server: Served, tmp_path: Path) -> None:
     measurement, output = tmp_path / "measurement.npz", tmp_path / "sources.json"
     scenes = batch_of(3, loud(2))
     np.savez(measurement, **inputs_of(scenes))
-    with server_process(f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}") as server:
-        files = ("--input", str(measurement), "--output", str(output), "--timeout_s", str(PATIENCE_S))
-        by_command = alone(site, "-m", "serving.client", "--target", server.target, *files)
-        by_import = alone(site, "-c", LOCALIZE, server.target, str(measurement), str(PATIENCE_S))
+    files = ("--input", str(measurement), "--output", str(output), "--timeout_s", str(PATIENCE_S))
+    by_command = alone(site, "-m", "serving.client", "--target", tiny_server.target, *files)
+    by_import = alone(site, "-c", LOCALIZE, tiny_server.target, str(measurement), str(PATIENCE_S))
     assert by_command.returncode == 0, by_command.stderr
     assert by_import.returncode == 0, by_import.stderr
     found = json.loads(output.read_text())

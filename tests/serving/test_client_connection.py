@@ -19,7 +19,7 @@ from serving.client import LocalizerClient, RetryConfig, ServerError, TlsConfig
 from serving.client.command import main
 from serving.client.measurement import Measurement, write_measurement
 from serving.server_process import server_process
-from tests.conftest import MODEL_NAME
+from tests.conftest import MODEL_NAME, Served
 from tests.serving.certificates import Identity, issue
 from tests.serving.ports import held_port
 from tests.serving.relay import Relay
@@ -32,9 +32,8 @@ ONCE = RetryConfig(retries=0)
 
 
 @pytest.fixture(scope="module")
-def target(tiny_model: Path) -> Iterator[str]:
-    with server_process(f"--model_name={MODEL_NAME}", f"--model_base_path={tiny_model}") as server:
-        yield server.target
+def target(tiny_server: Served) -> str:
+    return tiny_server.target
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +113,7 @@ def test_a_server_that_comes_late_is_waited_for(listens: bool, waiting: Waiting,
         assert line.startswith(f"waiting for {held.target}: ")
 
 
+@pytest.mark.extended
 def test_a_client_started_with_the_server_gets_its_answer(tiny_model: Path, measurement: Path, tmp_path: Path) -> None:
     """Both in processes of their own, the client first; the port is theirs, and refuses until the server listens."""
     with held_port(shared=True) as held:

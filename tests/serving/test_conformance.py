@@ -44,6 +44,7 @@ def healthcheck(rest_port: int) -> int:
     return subprocess.run(here, capture_output=True, timeout=PATIENCE_S).returncode
 
 
+@pytest.mark.extended
 def test_without_a_server_it_is_skipped_and_says_why() -> None:
     done = run_suite("-rs")
     assert done.returncode == 0
@@ -63,6 +64,7 @@ def warm_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
+@pytest.mark.extended
 def test_our_server_passes_all_of_it_under_the_deployments_configuration(warm_model: Path, tmp_path: Path) -> None:
     flags = command_here(tmp_path / "config", warm_model, rest_port=-1)
     with server_process(*flags) as running:

@@ -80,6 +80,7 @@ def test_compose_and_kubernetes_run_the_same(container) -> None:
             assert (DEPLOY / "config" / value.removeprefix("/config/")).is_file()
 
 
+@pytest.mark.promise("tensorflow serving", "model server")
 def test_the_embedded_server_takes_the_same_flags(container, capsys: pytest.CaptureFixture[str]) -> None:
     for command in (compose_service()["command"], container["args"]):
         shared = [flag for flag in command if flag.removeprefix("--").partition("=")[0] not in THREADS]

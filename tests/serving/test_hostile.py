@@ -80,6 +80,7 @@ def head(*lines: str) -> bytes:
 # HTTP
 
 
+@pytest.mark.extended
 def test_bodies_that_are_declared_and_never_sent_take_no_room(served: Stack) -> None:
     with contextlib.ExitStack() as silent:
         for _ in range(8):
@@ -89,6 +90,7 @@ def test_bodies_that_are_declared_and_never_sent_take_no_room(served: Stack) -> 
     wait_until(lambda: served.gate.active == 0)
 
 
+@pytest.mark.extended
 def test_small_zipped_bodies_at_once_take_what_they_hold(served: Stack) -> None:
     body, found = gzip.compress(ONE), []
     threads = [
@@ -105,6 +107,7 @@ def test_small_zipped_bodies_at_once_take_what_they_hold(served: Stack) -> None:
     assert honest(served)
 
 
+@pytest.mark.extended
 def test_a_zip_bomb_ends_at_the_limit_and_bodies_share_their_room(tmp_path: Path) -> None:
     bomb = gzip.compress(bytes(4 * MEBIBYTE))
     limits = HttpConfig(port=0, max_body_bytes=MEBIBYTE, max_bodies_bytes=MEBIBYTE, timeout_s=PATIENCE_S)
@@ -119,6 +122,7 @@ def test_a_zip_bomb_ends_at_the_limit_and_bodies_share_their_room(tmp_path: Path
         wait_until(lambda: running.http.free_body_bytes == MEBIBYTE)  # all of it came back
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -138,6 +142,7 @@ def test_json_is_bounded_before_it_is_parsed(served: Stack, body: bytes, status:
     assert found == [status]
 
 
+@pytest.mark.extended
 def test_thirty_two_scenes_are_taken_as_json(served: Stack) -> None:
     scene = np.random.default_rng(0).normal(size=(87, 144, 2)).round(3)
     text = json.dumps(scene.tolist())
@@ -149,6 +154,7 @@ def test_thirty_two_scenes_are_taken_as_json(served: Stack) -> None:
         np.testing.assert_allclose(np.array(found[answer], np.float32), [scene / 2], rtol=1e-5)  # type: ignore[index]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "lines",
     [
@@ -181,6 +187,7 @@ def until_in_time(status: int, ask: Callable[[], bytes]) -> bytes:
     return answer
 
 
+@pytest.mark.extended
 def test_headers_that_drip_are_cut_off_and_so_are_bodies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with stack(tmp_path, http=HttpConfig(port=0, timeout_s=PATIENCE_S)) as running:
 
@@ -212,6 +219,7 @@ def test_headers_that_drip_are_cut_off_and_so_are_bodies(tmp_path: Path, monkeyp
         assert honest(running)
 
 
+@pytest.mark.extended
 def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.server.http_protocol.HEAD_S", PATIENCE_S)
     with stack(tmp_path, http=HttpConfig(port=0, num_threads=1, timeout_s=PATIENCE_S)) as running:
@@ -224,6 +232,7 @@ def test_connections_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert honest(running)
 
 
+@pytest.mark.extended
 def test_a_rest_call_ends_in_its_time_wherever_it_is(tmp_path: Path) -> None:
     with stack(tmp_path, http=HttpConfig(port=0, num_threads=1, timeout_s=0.5)) as running:
 
@@ -246,6 +255,7 @@ def test_a_rest_call_ends_in_its_time_wherever_it_is(tmp_path: Path) -> None:
         assert running.model.started.empty()  # what had waited too long was not begun
 
 
+@pytest.mark.extended
 def test_a_body_has_its_room_until_its_work_has_ended(tmp_path: Path) -> None:
     with stack(tmp_path, http=HttpConfig(port=0, timeout_s=0.5, max_bodies_bytes=100)) as running:
 
@@ -261,6 +271,7 @@ def test_a_body_has_its_room_until_its_work_has_ended(tmp_path: Path) -> None:
         wait_until(lambda: running.http.free_body_bytes == 100)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("collects", [True, False])
 def test_large_json_takes_turns_within_the_calls_time(monkeypatch: pytest.MonkeyPatch, collects: bool) -> None:
     large, turn, before = b'{"a": "' + b" " * MEBIBYTE + b'"}', threading.Lock(), gc.isenabled()
@@ -280,6 +291,7 @@ def test_large_json_takes_turns_within_the_calls_time(monkeypatch: pytest.Monkey
 # gRPC: deadlines and health
 
 
+@pytest.mark.extended
 def test_calls_that_are_given_up_keep_no_thread(tmp_path: Path) -> None:
     with (
         stack(tmp_path, GrpcConfig(port=0, max_threads=1, health=True)) as running,
@@ -299,6 +311,7 @@ def test_calls_that_are_given_up_keep_no_thread(tmp_path: Path) -> None:
         assert running.model.started.empty()
 
 
+@pytest.mark.extended
 def test_a_call_waits_in_a_batch_until_its_deadline(tmp_path: Path) -> None:
     model = BlockingModel()
     config = BatchingConfig(max_batch_size=8, batch_timeout_s=10 * PATIENCE_S, num_batch_threads=1)
@@ -316,6 +329,7 @@ def test_a_call_waits_in_a_batch_until_its_deadline(tmp_path: Path) -> None:
     assert model.started.get_nowait().tolist() == [2.0] * 6  # without the two nobody waits for
 
 
+@pytest.mark.extended
 def test_health_is_true_and_answers_beside_a_full_pool(tmp_path: Path) -> None:
     with (
         stack(tmp_path, GrpcConfig(port=0, max_threads=1, health=True)) as running,
@@ -345,12 +359,14 @@ def test_health_is_true_and_answers_beside_a_full_pool(tmp_path: Path) -> None:
         assert status() == "NOT_SERVING"
 
 
+@pytest.mark.extended
 def test_without_its_flag_health_is_not_there(tmp_path: Path) -> None:
     with stack(tmp_path, GrpcConfig(port=0)) as running, grpc.insecure_channel(running.target) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
         assert refusal(check, health_pb2.HealthCheckRequest())[0] == grpc.StatusCode.UNIMPLEMENTED
 
 
+@pytest.mark.extended
 def test_what_breaks_inside_is_internal_logged_and_counted(served: Stack, caplog: pytest.LogCaptureFixture) -> None:
     with stubs(served.target) as (prediction, _):
         code, text = refusal(prediction.Predict, predict_request(NAME, x=[13.0]))
@@ -367,6 +383,7 @@ def counted(running: Stack) -> Counter[str]:
     return Counter({f"{model} {status}".strip(): int(count) for model, status, count in samples})
 
 
+@pytest.mark.extended
 def test_refusals_are_counted_once_wherever_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = HttpConfig(port=0, num_threads=1, max_body_bytes=100, timeout_s=PATIENCE_S)
     one = predict_request(NAME, x=[2.0])
@@ -403,6 +420,7 @@ def test_refusals_are_counted_once_wherever_they_come_from(tmp_path: Path, monke
         assert counted(running) - before == Counter(DEADLINE_EXCEEDED=1)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("text", [r'"\ud800"', r'{"b64": "\ud800"}', r'"\u0000"'])
 def test_strings_that_are_no_text_break_nothing(served: Stack, text: str) -> None:
     assert post(served, f'{{"instances": [{text}]}}'.encode())[0] == 400
@@ -421,6 +439,7 @@ def reload_request(*paths: Path | str) -> model_management_pb2.ReloadConfigReque
     return request
 
 
+@pytest.mark.extended
 def test_paths_that_are_none_leave_the_poller_alive(tmp_path: Path) -> None:
     with stack(tmp_path) as running, stubs(running.target) as (_, service):
         code, text = refusal(service.HandleReloadConfigRequest, reload_request(f"{tmp_path}/{NAME}\0"))
@@ -433,6 +452,7 @@ def test_paths_that_are_none_leave_the_poller_alive(tmp_path: Path) -> None:
         assert honest(running)
 
 
+@pytest.mark.extended
 def test_a_look_that_breaks_leaves_the_poller_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked = threading.Semaphore(0)
 
@@ -448,6 +468,7 @@ def test_a_look_that_breaks_leaves_the_poller_alive(tmp_path: Path, monkeypatch:
         wait_until(lambda: running.manager.statuses(NAME).keys() == {1, 2})
 
 
+@pytest.mark.extended
 def test_waiting_reloads_are_few_hold_nobody_up_and_end_with_the_server(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     waits = reload_request(tmp_path / NAME, tmp_path / "empty")

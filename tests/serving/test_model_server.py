@@ -1,7 +1,6 @@
 """The exported localizer: in process, reloaded, and served by another process."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -11,24 +10,13 @@ import requests
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from models.covariance_estimator.backbone import Backbone
-from models.covariance_estimator.config import BackboneConfig, GridConfig, RefinementConfig
 from models.localizer import Localizer
-from models.physics.geometry import Scenario
-from pipeline.export.exporting import export_localizer
 from serving.client import LocalizerClient
-from serving.server_process import ServerProcess, server_process
+from tests.conftest import MODEL_NAME as NAME
+from tests.conftest import Served
 from tests.serving.servers import PATIENCE_S, refusal
 from tfds_shards.inputs import INPUTS, scene_batch
 from tfds_shards.simulator import CONFIGS, simulate_scene
-
-NAME = "ris_localizer"
-
-
-@pytest.fixture(scope="module")
-def localizer() -> Localizer:
-    config = BackboneConfig(stages=2, grid=GridConfig(12, 8, 6), refinement=RefinementConfig(additions=1))
-    return Localizer(Backbone(Scenario(), config))
 
 
 @pytest.fixture(scope="module")
@@ -39,21 +27,14 @@ def inputs() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def version(localizer: Localizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_localizer(localizer, tmp_path_factory.mktemp("models") / NAME, warmup_batch_sizes=())
+def version(tiny_model: Path) -> Path:
+    (only,) = tiny_model.iterdir()
+    return only
 
 
 @pytest.fixture(scope="module")
-def server(version: Path) -> Iterator[ServerProcess]:
-    patient = f"--rest_api_timeout_in_ms={PATIENCE_S * 1e3:.0f}"
-    flags = (f"--model_name={NAME}", f"--model_base_path={version.parent}", "--rest_api_port=-1", patient)
-    with server_process(*flags) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def target(server: ServerProcess) -> str:
-    return server.target
+def target(tiny_server: Served) -> str:
+    return tiny_server.target
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +51,10 @@ def request_for(inputs: dict[str, np.ndarray], name: str = NAME) -> predict_pb2.
     return request
 
 
-def test_in_process_reloaded_and_served_agree(localizer: Localizer, inputs, version: Path, target: str) -> None:
+@pytest.mark.promise("model server")
+def test_in_process_reloaded_and_served_agree(tiny_localizer: Localizer, inputs, version: Path, target: str) -> None:
     tensors = {name: tf.constant(value) for name, value in inputs.items()}
-    local = {name: value.numpy() for name, value in localizer.graph(**tensors).items()}
+    local = {name: value.numpy() for name, value in tiny_localizer.graph(**tensors).items()}
     model = tf.saved_model.load(str(version))
     reloaded = model.signatures["serving_default"](**tensors)
     with LocalizerClient(target, NAME, timeout_s=PATIENCE_S) as client:
@@ -116,13 +98,13 @@ def test_metadata_gives_the_shapes(target: str) -> None:
 # A client as TF Serving's examples write it
 
 
-def test_a_stock_client_over_grpc_and_rest(inputs, server: ServerProcess) -> None:
+def test_a_stock_client_over_grpc_and_rest(inputs, tiny_server: Served) -> None:
     """After tensorflow_serving/example: a future with a deadline, an output's float_val; `requests` on the row form."""
     parts = {
         name: np.stack([value.real, value.imag], -1) if np.iscomplexobj(value) else value
         for name, value in inputs.items()
     }
-    channel = grpc.insecure_channel(server.target)
+    channel = grpc.insecure_channel(tiny_server.target)
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     request = predict_pb2.PredictRequest()
     request.model_spec.name = NAME
@@ -133,7 +115,7 @@ def test_a_stock_client_over_grpc_and_rest(inputs, server: ServerProcess) -> Non
     over_grpc = np.array(result.outputs["position_m"].float_val).reshape(len(inputs["snr_db"]), -1, 3)
     instances = [{name: value[scene].tolist() for name, value in parts.items()} for scene in range(3)]
     body = json.dumps({"signature_name": "localize_real", "instances": instances})
-    url = f"http://localhost:{server.rest_port}/v1/models/{NAME}:predict"
+    url = f"http://localhost:{tiny_server.rest_port}/v1/models/{NAME}:predict"
     response = requests.post(url, data=body, timeout=PATIENCE_S)
     response.raise_for_status()
     over_rest = np.array([prediction["position_m"] for prediction in response.json()["predictions"]])

@@ -26,6 +26,7 @@ REAL = (
 )
 
 
+@pytest.mark.extended
 def test_a_server_prints_its_own_lines_only(half_plus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     models = tmp_path / "models"
@@ -59,6 +60,7 @@ def run(program: str, level: str | None = None) -> subprocess.CompletedProcess[b
     return subprocess.run(command, capture_output=True, timeout=PATIENCE_S, env=environment)
 
 
+@pytest.mark.extended
 def test_real_errors_pass_in_their_order() -> None:
     mixed = b"".join(message for pair in zip(NOISE, REAL, strict=True) for message in pair)
     done = run(f"os.write(2, {mixed!r}); print('own', file=sys.stderr)")
@@ -66,6 +68,7 @@ def test_real_errors_pass_in_their_order() -> None:
     assert (done.returncode, done.stdout) == (0, b"")
 
 
+@pytest.mark.extended
 def test_the_last_words_of_a_crash_and_of_an_import_error_pass() -> None:
     done = run(f"os.write(2, {REAL[2]!r}); os.abort()")
     assert (done.returncode, done.stderr) == (-signal.SIGABRT, REAL[2])
@@ -74,6 +77,7 @@ def test_the_last_words_of_a_crash_and_of_an_import_error_pass() -> None:
     assert done.stderr.endswith(b"ModuleNotFoundError: No module named 'no_such_module'\n")
 
 
+@pytest.mark.extended
 def test_level_0_shows_everything() -> None:
     everything = b"".join(NOISE)
     assert run(f"os.write(2, {everything!r})", level="0").stderr == everything + NOISE[0]

@@ -13,6 +13,7 @@ from tests.serving.rest_client import MODEL, ask, post
 from tests.serving.servers import predict_request, stubs
 
 
+@pytest.mark.promise("model server")
 @pytest.mark.parametrize(
     ("body", "expected"),
     [

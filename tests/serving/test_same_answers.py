@@ -1,8 +1,6 @@
 """One line changes between a laptop and a server: the same arguments, the same scenes, to 1e-5."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +11,9 @@ import ris_mvdr
 from models.physics.installation import load_installation
 from pipeline.common.records import plain
 from serving.server_process import server_process
+from tests.forked import Forked
 from tests.serving.servers import PATIENCE_S
-from tests.test_python_api import INPUTS, LAB, ROOT, arrays_of, assert_same
+from tests.test_python_api import INPUTS, LAB, arrays_of, assert_same
 
 SCENES = 6
 TOLERANCE = 1e-5
@@ -29,11 +28,10 @@ def simulated() -> ris_mvdr.Simulation:
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with the pretrained weights for the tutorial's installation, as the commands make it."""
     base = tmp_path_factory.mktemp("served") / "ris_localizer"
-    command = [sys.executable, "-m", "pipeline.export", "--backbone", "models/weights/backbone.keras"]
-    options = ["--installation", str(LAB), "--effort", "fast", "--warmup-batch-sizes", "1"]
-    folders = ["--model-base-path", str(base), "--log-dir", str(base.parent / "logs")]
-    done = subprocess.run([*command, *options, *folders], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    options = ["--installation", str(LAB), "--effort", "fast", "--warmup-batch-sizes"]
+    export = Forked("pipeline.export", "--model-base-path", str(base), "--log-dir", str(base.parent / "logs"), *options)
+    stderr = export.communicate()[1]
+    assert export.returncode == 0, stderr
     with server_process("--model_name=ris_localizer", f"--model_base_path={base}") as server:
         yield server.target
 
@@ -56,6 +54,7 @@ def fingerprint_of(surface: dict) -> str:
     return hashlib.sha256(json.dumps(surface, sort_keys=True).encode()).hexdigest()
 
 
+@pytest.mark.extended
 def test_a_server_and_a_localizer_here_say_the_same(
     target: str, simulated: ris_mvdr.Simulation, tmp_path: Path
 ) -> None:
@@ -71,6 +70,7 @@ def test_a_server_and_a_localizer_here_say_the_same(
     assert sum(scene.num_sources for scene in here) >= SCENES
 
 
+@pytest.mark.extended
 def test_both_apply_a_calibration(target: str, simulated: ris_mvdr.Simulation, calibration: Path) -> None:
     """Codes without the elements' phases, and these in a file: as if the codes had them."""
     localizer = ris_mvdr.load_localizer(LAB, effort="fast", calibration=calibration)

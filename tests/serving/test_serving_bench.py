@@ -20,6 +20,7 @@ PROMISED = (
 )
 
 
+@pytest.mark.extended
 def test_both_sides_are_timed_and_recorded(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two servers only: `make bench` covers the first answers, and the memory in a separate process."""
     monkeypatch.setattr("serving.bench.first_answer", lambda *arguments: {"start": 5.0, "answer": 0.25})

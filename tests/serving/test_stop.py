@@ -101,6 +101,7 @@ def test_watches_of_health_end_with_the_server(tmp_path: Path) -> None:
         assert watch.code() == grpc.StatusCode.OK  # one that the server had to cut off would be CANCELLED
 
 
+@pytest.mark.extended
 def test_a_watch_that_ends_leaves_the_others_theirs(tmp_path: Path) -> None:
     statuses, request = health_pb2.HealthCheckResponse, health_pb2.HealthCheckRequest(service=NAME)
     with stack(tmp_path) as running, grpc.insecure_channel(running.target) as channel:
@@ -131,6 +132,7 @@ def watches_without_reading() -> bytes:
     return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + no_window + frame(_HEADERS, 4, 1, packed) + body
 
 
+@pytest.mark.extended
 def test_a_watcher_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
     statuses, request = health_pb2.HealthCheckResponse, health_pb2.HealthCheckRequest(service=NAME)
     with (
@@ -149,6 +151,7 @@ def test_a_watcher_that_does_not_read_holds_nobody_up(tmp_path: Path) -> None:
         running.grpc.stop(0.1)
 
 
+@pytest.mark.extended
 def test_a_second_signal_ends_at_once(half_plus: Path) -> None:
     with server_process(f"--model_base_path={half_plus}") as running, stubs(running.target) as (prediction, _):
         call = prediction.Predict.future(predict_request("default", "slow", turns=ENDLESS))
@@ -190,6 +193,7 @@ def refuses(prediction) -> bool:
     return False
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_call_that_hangs_past_the_limit_does_not_hold_the_interpreter(half_plus: Path, number: int) -> None:
     program = "import serving.server.app as app; app._DRAIN_TIMEOUT_S = 0.3; import serving.model_server as m; m.main()"
@@ -205,6 +209,7 @@ def test_a_call_that_hangs_past_the_limit_does_not_hold_the_interpreter(half_plu
         assert process.wait(PATIENCE_S) == 1  # not everything was finished
 
 
+@pytest.mark.extended
 def test_a_deadline_ends_a_run(half_plus: Path) -> None:
     with in_process_server(
         f"--model_base_path={half_plus}", "--rest_api_port=-1", "--rest_api_timeout_in_ms=500"

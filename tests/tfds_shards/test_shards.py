@@ -18,7 +18,7 @@ from pipeline.data import __main__ as data
 from pipeline.data.building import build_scenes
 from pipeline.data.options import DataOptions
 from pipeline.scenes.reading import load_scenes, open_scenes, scene_directory
-from tests.rigs.killed_at import killed_stage
+from tests.rigs.killed_at import killed_process, killed_stage
 from tfds_shards.drawing import encode_scene
 from tfds_shards.ris_snapshots import ris_snapshots_dataset_builder as builder_module
 from tfds_shards.ris_snapshots.ris_snapshots_dataset_builder import Builder, RISSnapshotsConfig
@@ -56,6 +56,7 @@ def built_by_tfds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return data_dir, result.stdout + result.stderr
 
 
+@pytest.mark.extended
 def test_tfds_build_writes_what_the_simulator_draws(built_by_tfds: tuple[Path, str]) -> None:
     """Read back by TFDS alone, without this project's builder or reader."""
     directory = built_by_tfds[0] / "ris_snapshots" / "l64_m64_legacy_7_3_2" / "1.1.0"
@@ -67,11 +68,13 @@ def test_tfds_build_writes_what_the_simulator_draws(built_by_tfds: tuple[Path, s
             assert_same_scene(scene, simulate_scene(CONFIGS["l64_m64_legacy"], split, index))
 
 
+@pytest.mark.extended
 def test_tfds_build_shows_progress_with_rate(built_by_tfds: tuple[Path, str]) -> None:
     assert "l64_m64_legacy_7_3_2: 100%" in built_by_tfds[1]
     assert "12/12" in built_by_tfds[1] and " scenes/s" in built_by_tfds[1]
 
 
+@pytest.mark.extended
 def test_what_tfds_built_is_read_by_the_pipeline(built_by_tfds: tuple[Path, str]) -> None:
     scenes = list(load_scenes(built_by_tfds[0], "l64_m64_legacy_7_3_2", "test").as_numpy_iterator())
     assert [scene["index"] for scene in scenes] == [0, 1]
@@ -176,6 +179,7 @@ def assert_same_set(name: str, *data_dirs: Path) -> None:
                 np.testing.assert_array_equal(value, other[key])
 
 
+@pytest.mark.extended
 def test_a_build_by_beam_is_the_same_set(tmp_path: Path) -> None:
     """Beam pickles the shards' closures; the progress line in them made it fail."""
     name = build(tmp_path / "plain", train=4)
@@ -185,6 +189,7 @@ def test_a_build_by_beam_is_the_same_set(tmp_path: Path) -> None:
     assert_same_set(name, tmp_path / "plain", tmp_path / "beam")
 
 
+@pytest.mark.extended
 def test_a_build_by_several_processes_is_the_same_set(tmp_path: Path) -> None:
     """As a command, since they import by the path of the process that starts them."""
     name = build(tmp_path / "one", train=120)
@@ -194,11 +199,12 @@ def test_a_build_by_several_processes_is_the_same_set(tmp_path: Path) -> None:
     assert_same_set(name, tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.extended
 def test_processes_that_draw_end_with_a_build_that_is_killed(tmp_path: Path) -> None:
     """They hold its standard output open, so that this comes back only when they are gone."""
     written = (f"{builder_module.__name__}:_Progress.__call__", 60)
     options = ["--config", "l64_m64_400_1_1", "--data-dir", tmp_path, "--processes", "2"]
-    assert "Building l64_m64_400_1_1: 402 scenes" in killed_stage(*written, "data", *options)
+    assert "Building l64_m64_400_1_1: 402 scenes" in killed_process(*written, "data", *options)
 
 
 def test_second_build_reuses_the_first_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -219,6 +225,7 @@ def test_too_little_space_is_said_before_the_work(tmp_path: Path) -> None:
         build(tmp_path, train=2**32)
 
 
+@pytest.mark.extended
 def test_killed_build_leaves_nothing_that_reads_as_complete(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     sizes = ["--config", "l64_m64", "--train", "60", "--validation", "1", "--test", "1"]

@@ -62,6 +62,7 @@ def many_scenes() -> list[Scene]:
 # Reproducible
 
 
+@pytest.mark.extended
 def test_same_scene_in_any_order_and_in_another_process() -> None:
     numbers = [(name, split, index) for name in CONFIGS for split in SPLITS for index in (0, 7, 123_456)]
     here = [digest(simulate_scene(CONFIGS[name], split, index)) for name, split, index in numbers]

@@ -44,6 +44,7 @@ def test_in_the_graph_as_in_numpy(inputs, calibration: Calibration) -> None:
         calibrated(calibration)(inputs["ris_codes"], inputs["channel"] + calibration.channel_correction)
 
 
+@pytest.mark.extended
 def test_an_exported_model_has_it_inside(inputs, calibration: Calibration, tiny_localizer: Localizer, tmp_path) -> None:
     """In all signatures; and the model accepts its own warm-up requests."""
     version = export_localizer(tiny_localizer, tmp_path / MODEL_NAME, (1,), calibration)

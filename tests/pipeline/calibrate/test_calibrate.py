@@ -90,6 +90,8 @@ def command(known: Known, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
     return run
 
 
+@pytest.mark.stage("calibrate")
+@pytest.mark.promise("calibration")
 def test_finds_the_element_response(known: Known, stored: StoredCalibration) -> None:
     truth = known.installed.element_response
     assert response_error(np.ones_like(truth), truth) > 0.3
@@ -110,6 +112,7 @@ def test_leaves_a_perfect_installation_as_it_is(known: Known) -> None:
     assert not found.dead.any()
 
 
+@pytest.mark.extended
 def test_resumes_after_a_kill(known: Known, stored: StoredCalibration, command, monkeypatch, capsys) -> None:
     path, output = known.scenes("first", 1), known.folder / "killed" / "calibration.npz"
     write_state = running.write_state
@@ -143,6 +146,7 @@ def test_resumes_after_a_kill(known: Known, stored: StoredCalibration, command, 
     assert light.about["surface"]["num_horizontal"] == 6
 
 
+@pytest.mark.extended
 def test_updates_in_constant_memory(known: Known, stored: StoredCalibration) -> None:
     """New scenes are added to the weighted sums of the old ones, so that a drift is followed."""
     path = known.folder / "stored.npz"
@@ -161,6 +165,7 @@ def test_updates_in_constant_memory(known: Known, stored: StoredCalibration) -> 
     assert abs(again.stat().st_size - path.stat().st_size) < 4096
 
 
+@pytest.mark.extended
 def test_more_of_the_same_scenes_make_it_better(known: Known, stored: StoredCalibration) -> None:
     more = update(known.model, known.opened(known.scenes("more", 7, 3 * NUM_SCENES)), stored, 1.0).stored
     truth = known.installed.element_response
@@ -240,6 +245,7 @@ def first_pass(model: SceneModel, files, anchors: dict[int, Anchors], start: Fit
     return Fit(model, files, anchors, FitConfig(), start).run_pass(start.response, 1, locate=True)
 
 
+@pytest.mark.extended
 def test_corrects_a_static_channel(known: Known, stored: StoredCalibration) -> None:
     installed = draw_installation(5, dataclasses.replace(ERRORS, channel_error_db=-15.0), WORLD)
     files = known.opened(known.scenes("channel", 10, 2 * NUM_SCENES, installed))

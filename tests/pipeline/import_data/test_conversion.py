@@ -241,6 +241,8 @@ def test_files_that_disagree(tmp_path: Path) -> None:
         imported(tmp_path, tables)
 
 
+@pytest.mark.stage("import_data")
+@pytest.mark.promise("import")
 def test_the_command(tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """It summarises the file; an error is one line and leaves no files."""
     save(tmp_path)

@@ -195,6 +195,7 @@ def site(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.promise("import")
 def test_the_measurement(tmp_path: Path) -> None:
     write_scenario(tmp_path)
     import_map = {**tables(), "simulate": {"snapshots": 10, "snr_db": [80, 80]}}

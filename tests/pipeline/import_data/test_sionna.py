@@ -171,6 +171,7 @@ def test_elements_may_be_devices(folder: Path) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-4)
 
 
+@pytest.mark.promise("import")
 def test_the_measurement_follows_the_signal_model(folder: Path) -> None:
     """At a high SNR, snapshots lie in the span of the sources of their scene, seen through codes and channel."""
     import_map = {

@@ -209,6 +209,7 @@ def single_sources(count: int) -> dict:
     }
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("overconfidence", [0.0, 0.2])
 def test_calibration_error_is_the_built_in_one(overconfidence: float) -> None:
     rng = np.random.default_rng(31)
@@ -240,6 +241,7 @@ def test_a_score_of_one_rounded_up_is_a_probability() -> None:
     assert calibration["expected_calibration_error"] == 0.0
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 def test_nees_measures_how_honest_the_covariance_is(scale: float) -> None:
     rng = np.random.default_rng(34)
@@ -271,6 +273,7 @@ def random_tally(rng: np.random.Generator, num_scenes: int, recall: float) -> Ma
     return MatchCounts(true * 1.0, (hits + false_alarms) * 1.0, hits * 1.0, pairs * 1.0, squared, max_error_m=20.0)
 
 
+@pytest.mark.extended
 def test_bootstrap_intervals_cover() -> None:
     """95 % intervals contain the true F1, 2 E hits / (E true + E found), and the true rmse, 1 m, in 95 % of trials."""
     rng = np.random.default_rng(35)

@@ -28,7 +28,8 @@ def localize() -> Estimator:
     return localizer_estimator(Localizer(load_weights(PRETRAINED)))
 
 
-@pytest.mark.parametrize("config", CARD)
+@pytest.mark.promise("pretrained weights")
+@pytest.mark.parametrize("config", ["l64_m64", pytest.param("l64_m64_impaired", marks=pytest.mark.extended)])
 def test_f1_is_that_of_the_card(localize: Estimator, config: str) -> None:
     """F1 in the model card lies within the 99 % bootstrap interval for the first hundred test scenes."""
     batches = [batch_of(SCENES // 2, CONFIGS[config], first=half * SCENES // 2) for half in (0, 1)]
@@ -46,6 +47,7 @@ def estimators() -> dict[str, Estimator]:
     return weights_estimators(LocalizerConfig(), "default", trained=trained, untrained=untrained(trained))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("config", OTHER_WORLDS)
 def test_training_costs_nothing_in_other_worlds(estimators: dict[str, Estimator], config: str) -> None:
     """Multipath alone, and all impairments together: training does not reduce F1 significantly."""

@@ -17,6 +17,7 @@ from pipeline.metrics.estimators import latest_version
 GENEROUS = InfraConfig(scenes=2, max_latency_ms=1e6, max_memory_mib=1e6)
 
 
+@pytest.mark.extended
 def test_a_sound_model_is_valid(tiny_model: Path) -> None:
     found = validate_infrastructure(latest_version(tiny_model), Scenario(), GENEROUS)
     assert (found.verdict, found.reasons) == ("VALID", [])
@@ -26,6 +27,7 @@ def test_a_sound_model_is_valid(tiny_model: Path) -> None:
     assert found.memory_mib > 100
 
 
+@pytest.mark.extended
 def test_limits_and_answers_that_differ_are_each_named(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One server is enough: the answers in process are slightly off, and both limits are too low."""
     real = infra_validation.saved_model_estimator
@@ -47,6 +49,7 @@ def test_limits_and_answers_that_differ_are_each_named(tiny_model: Path, monkeyp
     assert memory.startswith("the server's memory: ")
 
 
+@pytest.mark.extended
 def test_a_torn_model_is_invalid_and_says_why(tiny_model: Path, tmp_path: Path) -> None:
     version = tmp_path / "model" / "1"
     shutil.copytree(latest_version(tiny_model), version)

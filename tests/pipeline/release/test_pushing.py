@@ -227,6 +227,7 @@ def push_and_be_killed(staged: Path, base_path: Path, moment: int) -> bool:
     return os.waitpid(child, 0)[1] != 0
 
 
+@pytest.mark.extended
 def test_a_push_killed_at_any_moment_leaves_whole_versions(staged: Path, tmp_path: Path) -> None:
     base_path, pushed = tmp_path / "model", 0
     for moment in itertools.count(1):

@@ -82,6 +82,7 @@ def played(play: Callable[[Stream, Outboxes], Awaitable[None]], model: Any) -> N
     asyncio.run(both())
 
 
+@pytest.mark.stage("view")
 def test_all_browsers_see_the_same_and_controls_act_for_all() -> None:
     async def play(stream: Stream, outboxes: Outboxes) -> None:
         one, other = Browser(outboxes), Browser(outboxes)
