@@ -102,7 +102,7 @@ def test_records_can_be_left_out(tiny_model: Path) -> None:
     ("sizes", "message"),
     [
         (["1", "0"], "expected 1 or more scenes per request, got 0"),
-        (251 * ["1"], "expected at most 250 sizes for 4 signatures, got 251"),
+        (501 * ["1"], "expected at most 500 sizes for 2 signatures, got 501"),
     ],
 )
 def test_wrong_sizes_are_named_before_anything_is_written(
