@@ -18,7 +18,7 @@ import pytest
 
 from models.localizer import Localizer
 from pipeline.common.command_line import arguments
-from pipeline.common.digests import content_digest
+from pipeline.common.digests import ROOT, content_digest
 from pipeline.common.main import ERROR, FAIL
 from pipeline.common.records import plain
 from pipeline.common.stages import entry_point
@@ -320,7 +320,8 @@ def test_durations() -> None:
     assert [duration(seconds) for seconds in (8, 100, 7200)] == ["8 s", "2 min", "2.0 h"]
 
 
-def test_a_stage_is_a_process_whose_lines_are_passed_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stage_is_a_process_whose_lines_are_passed_on(caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)  # the process has this path, and tests/serving/ has a module `models`
     caplog.set_level(logging.INFO)
     logger = logging.getLogger("test")
     assert processes.run_process("train", ["--help"], logger) == 0
