@@ -1,7 +1,7 @@
 # `make demo` runs the main job end to end, `make docs` builds site/, `make wheel` dist/*.whl.
 # `make test` runs the quick tests, `make test-extended` the others, `make test-all` both. `make check` is what CI runs.
 # Each sets up .venv first, with the newest Python it finds of 3.13, 3.12 and 3.11. PYTHON=python3.12 takes another,
-# VENV=.venv312 another folder.
+# VENV=.venv312 another folder. `make demo` does not install the tools and extras that the others need.
 FITS := -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2> /dev/null
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11; do $$name $(FITS) && echo $$name && break; done)
 VENV := .venv
@@ -24,18 +24,24 @@ interpreter:
 	    $(PYTHON) $(FITS) || { echo "PYTHON: expected Python 3.11, 3.12 or 3.13 with venv, got $(PYTHON)" >&2; exit 1; }; \
 	fi
 
-$(VENV)/.installed: requirements.lock pyproject.toml | interpreter
-	@echo "installing what requirements.lock lists into $(VENV)"
+$(VENV)/.usable: requirements.lock pyproject.toml | interpreter
+	@echo "installing ris-mvdr into $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock
 	@$(PIP) --requirement $(VENV)/uv.lock
-	@$(UV) --requirement requirements.lock || $(PIP) --requirement requirements.lock  # which knows other registries
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(UV) --constraint requirements.lock --requirement pyproject.toml \
+	    || $(PIP) --requirement requirements.lock  # which knows other registries
+	@$(UV) --no-deps --no-build-isolation --editable . || $(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.usable
+	@echo "installing the tools and extras of requirements.lock into $(VENV)"
+	@$(UV) --requirement requirements.lock || $(PIP) --requirement requirements.lock
 	@touch $@
 
 install: $(VENV)/.installed
 
-demo: install
+demo: $(VENV)/.usable
 	@$(BIN)/python -m pipeline.run docs/runs/demo.toml --run-dir $(RUN)
 
 test: install

@@ -111,10 +111,10 @@ class Localizer(tf.Module):
 
     @functools.cached_property
     def _check(self) -> tf.types.experimental.ConcreteFunction:
-        def check(*measurement: tf.Tensor) -> list[tf.Tensor]:
-            checks = check_measurement(*measurement, num_elements=self.scenario.array.num_elements)
+        def check(snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor) -> list[tf.Tensor]:
+            checks = check_measurement(snapshots, ris_codes, channel, snr_db, self.scenario.array.num_elements)
             with tf.control_dependencies([check for check in checks if check is not None]):
-                return [tf.identity(part) for part in measurement]
+                return [tf.identity(part) for part in (snapshots, ris_codes, channel, snr_db)]
 
         function = tf.function(check, autograph=False, experimental_attributes={"_noinline": True})
         specs = measurement_specs(None, None).values()

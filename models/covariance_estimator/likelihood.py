@@ -3,8 +3,8 @@
 A source k with the direct path k and reflected paths q has the column
     s_lk = b_lk + sum_q b_lq,    b_lq = sqrt(gamma_q) exp(j phase_q) Phi_l a(psi_q),    phase_k = 0,
 and S_l = sum_k s_lk s_lk^H + sigma^2 I. For a parameter i of a path of source k let p_i = ds_lk / di: for the place of
-a path sqrt(gamma) exp(j phase) Phi_l da/dpsi, for its log power b/2, for its phase j b. Then dS_l = p_i s_k^H + s_k p_i^H
-and, with G(x, y) = x^H S^-1 y and s_i the column of the source of parameter i,
+a path sqrt(gamma) exp(j phase) Phi_l da/dpsi, for its log power b/2, for its phase j b. Then dS_l is p_i s_k^H plus its
+adjoint and, with G(x, y) = x^H S^-1 y and s_i the column of the source of parameter i,
     dNLL     = 2 Re sum_l [G(s_i, p_i) - G(s_i, y) G(p_i, y)^*]
     F_ij     = 2 Re sum_l [G(s_i, p_j) G(s_j, p_i) + G(s_i, s_j) G(p_i, p_j)^*]
     llr_k    = sum_l log(1 - alpha_lk) + |u_lk|^2 / (1 - alpha_lk),  alpha = G(s_k, s_k), u = G(s_k, y).

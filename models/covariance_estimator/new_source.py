@@ -5,10 +5,10 @@ Given the paths in S_l, a new source a of power gamma has exactly the log-likeli
     sum_l gamma b_l / (1 + gamma alpha_l) - log(1 + gamma alpha_l),
     alpha_l = a^H Phi_l^H S_l^-1 Phi_l a,    b_l = |a^H Phi_l^H S_l^-1 y_l|^2.
 
-Through a full-rank channel a source is received with nearly the same energy in every snapshot. The peaks of sum_l b_l on
-the grid then show the sources, and alpha_l is needed at the peaks only. Through a low-rank channel, such as a line of
-sight, alpha_l varies with the codes, and only its pattern over the snapshots separates the sources. The ratio is then
-computed at every grid point. A few dominant directions W contain nearly all of such a channel. With P = W^H H, the
+Through a full-rank channel a source is received with nearly the same energy in every snapshot. The peaks of sum_l b_l
+on the grid then show the sources, and alpha_l is needed at the peaks only. Through a low-rank channel, such as a line
+of sight, alpha_l varies with the codes, and only its pattern over the snapshots separates the sources. The ratio is
+then computed at every grid point. A few dominant directions W contain nearly all of such a channel. With P = W^H H, the
 covariance of W^H y_l is the small matrix S_l = W^H Phi_l R Phi_l^H W + sigma^2 I, and
     alpha_l = |S_l^-1/2 P diag(c_l) d|^2,    b_l = |y_l^H W S_l^-1 P diag(c_l) d|^2.
 """

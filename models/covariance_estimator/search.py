@@ -20,7 +20,7 @@ class Model(Protocol):
 
 
 AnyModel = TypeVar("AnyModel", bound=Model)
-Structure = TypeVar("Structure", bound=tuple)
+Structure = TypeVar("Structure")
 Proposal = tuple[Paths, tf.Tensor]
 """Changed paths, and whether they are worth a try, [] bool."""
 

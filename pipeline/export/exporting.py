@@ -25,6 +25,9 @@ from tfds_shards.scene_sets import scene_set
 
 SIGNATURES = ("serving_default", "localize_real", "covariance", "spectrum")
 """Signatures that take measurements. A further signature, `surface`, identifies the surface of the model."""
+WARMUP_SIGNATURES = ("serving_default", "localize_real")
+"""Signatures whose first request must not wait. The others are for inspection, and each would delay the start of a
+server by seconds."""
 _MUST_COMPILE = "_XlaMustCompile"
 
 
@@ -131,7 +134,7 @@ def export_localizer(
       calibration: calibration to apply to the inputs inside the model; None for no calibration.
       wanted: fingerprint to record in the version; None records nothing.
     """
-    check_batch_sizes(warmup_batch_sizes, len(SIGNATURES))
+    check_batch_sizes(warmup_batch_sizes, len(WARMUP_SIGNATURES))
     if calibration is not None:
         check_surface(calibration, localizer.scenario.array)
     version = model_base_path / str(int(time.time()))
@@ -143,7 +146,7 @@ def export_localizer(
         _archive(localizer, calibration).write_out(str(staging), verbose=False)
         meta_graph = read_meta_graph(staging)
         check_no_jit(meta_graph.graph_def)
-        signatures = {name: meta_graph.signature_def[name] for name in SIGNATURES}
+        signatures = {name: meta_graph.signature_def[name] for name in WARMUP_SIGNATURES}
         name = model_base_path.resolve().name
         channel = None if calibration is None else calibration.channel
         write_warmup_requests(staging, signatures, name, localizer.scenario, warmup_batch_sizes, channel)

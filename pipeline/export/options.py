@@ -30,8 +30,8 @@ class ExportOptions(WeightsOptions):
     calibration: Path | None = None
     """Calibration file of `ris-mvdr calibrate`. The model applies it, so clients send the same inputs as without it."""
     warmup_batch_sizes: tuple[int, ...] = WARMUP_BATCH_SIZES
-    """Scenes in each request that a server replays, for every signature, before it serves the version. Without values
-    there are no such requests."""
+    """Scenes in each request that a server replays before it serves the version, for each signature that locates
+    sources. Without values there are no such requests."""
     effort: Effort = "default"
     """Computation per scene: fast, default or thorough. docs/model_card.md has their accuracy and time."""
     localizer: LocalizerConfig = LocalizerConfig()

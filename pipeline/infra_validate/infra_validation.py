@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,15 @@ def validate_infrastructure(version: Path, scenario: Scenario, config: InfraConf
         "--rest_api_port=-1",
         f"--rest_api_timeout_in_ms={1e3 * PATIENCE_S:.0f}",
     )
+
+    def answer_here() -> dict[str, np.ndarray]:
+        return {name: np.asarray(value) for name, value in saved_model_estimator(version)(inputs).items()}
+
     try:
-        expected = {name: np.asarray(value) for name, value in saved_model_estimator(version)(inputs).items()}
-        with server_process(*flags, killed_with_parent=True) as server:
-            return _requests(server, inputs, expected, config)
+        with ThreadPoolExecutor(1) as beside:  # while the server starts
+            expected = beside.submit(answer_here)
+            with server_process(*flags, killed_with_parent=True) as server:
+                return _requests(server, inputs, expected.result(), config)
     except (tf.errors.OpError, NotServing, OSError, ValueError, ServerError) as error:
         return InfraValidation(INVALID, [str(error).strip().partition("\n")[0]])
 

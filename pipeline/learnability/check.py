@@ -19,6 +19,7 @@ from models.baselines.sequential_ml import sequential_ml_localizer
 from models.config import LocalizerConfig
 from pipeline.common.artifacts import Fingerprint, Input, difference, fingerprint, origin, output_digest
 from pipeline.common.records import write_json
+from pipeline.common.verdict import UNTRAINED
 from pipeline.learnability.options import VERDICT_FILE, LearnabilityOptions
 from pipeline.metrics.comparison import compare
 from pipeline.metrics.estimators import Estimator, chance_estimator, silence_estimator, weights_estimators
@@ -115,9 +116,11 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
         )
     scenario = scene_set(options.config).config.scenario
     trained, start = (moved_to(load_weights(path), scenario) for path in (subject.model, subject.start))
-    config = LocalizerConfig(multipath=options.multipath)
+    config, weights = LocalizerConfig(multipath=options.multipath), {"trained": trained, "start": start}
+    if subject.started_from != UNTRAINED:
+        weights["untrained"] = untrained(trained)
     estimators: dict[str, Estimator] = {
-        **weights_estimators(config, options.effort, trained=trained, start=start, untrained=untrained(trained)),
+        **weights_estimators(config, options.effort, **weights),
         "sequential_ml": sequential_ml_localizer(scenario),
         "chance": chance_estimator(scenario),
         "silence": silence_estimator,
@@ -127,6 +130,7 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
         batches = load_scenes(options.data_dir, options.config, "validation", take=first + options.scenes)
         predictions = run_estimator(estimator, batches.skip(first).batch(20), options.scenes)
         evaluations[name] = evaluate_predictions(predictions, metrics_config(scenario))
+    evaluations.setdefault("untrained", evaluations["start"])
     verdict, reason = judge(evaluations, subject.trained_on, options)
     scores = {}
     for name, evaluation in evaluations.items():
@@ -134,6 +138,9 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
         objective, f1 = found["objective"], found["standard"]["f1"]
         scores[name] = {"objective": objective, "f1": f1, "rmse_xyz_m": found["rmse_xyz_m"]}
         logger.info(f"{name:14} objective {objective:7.3f}  F1 {f1:.3f}")
+    gains = {name: compare(evaluations["trained"], evaluations[name])["f1"] for name in ("untrained", "sequential_ml")}
+    for name, gain in gains.items():
+        logger.info(f"F1 of trained minus {name}: {gain:+.3f}")
     logger.info(f"{verdict}: {reason}")
     record = {
         "fingerprint": expected_fingerprint(options),
@@ -144,6 +151,7 @@ def check(options: LearnabilityOptions, logger: logging.Logger) -> dict[str, Any
         "training_scenes": subject.trained_on,
         "validation_scenes": [first, first + options.scenes],
         "scores": scores,
+        "f1_gain": {name: [gain.difference, *gain.interval] for name, gain in gains.items()},
         "options": options,
     }
     write_json(options.run_dir / VERDICT_FILE, record)

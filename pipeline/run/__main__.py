@@ -17,6 +17,10 @@ def run_directory(options: RunOptions) -> Path:
 @command("run", RunOptions, lambda options: run_directory(options) / "logs")
 def main(options: RunOptions, logger: logging.Logger) -> int | None:
     """Runs the remaining stages; the exit status is 1 if a verdict stops the run, 2 if a stage fails."""
+    from pipeline.run import processes
+
+    if not options.plan:
+        processes.start()
     from pipeline.run.execution import run
 
     return run(options, logger)

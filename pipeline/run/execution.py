@@ -1,26 +1,27 @@
 """Executes a run: makes the plan, starts each remaining stage as a process, and prints a summary."""
 
 import logging
-import subprocess
-import sys
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import tensorflow as tf
 
 from pipeline.common.artifacts import folder_lock
 from pipeline.common.command_line import arguments
-from pipeline.common.log import descriptor
 from pipeline.common.main import FAIL
-from pipeline.common.stages import STAGES, module
+from pipeline.common.stages import STAGES
 from pipeline.run.options import RunOptions
 from pipeline.run.plan import Planned, duration, make_plan, plan_lines
+from pipeline.run.processes import run_process
 from pipeline.run.run_file import read_run_file
 from pipeline.run.steps import steps
 from pipeline.run.summary import summary
-from serving.server_process import end_with_parent
 
-_SHOWN_STAGES = ("train", "refine", "tune", "locate")
-"""Stages whose output is shown on the console; that of the others goes only to the log."""
+_MOST_AT_A_TIME = 3  # each takes about 1 GiB
 
 
 class StageFailed(RuntimeError):
@@ -45,19 +46,8 @@ def run(options: RunOptions, logger: logging.Logger) -> int | None:
 
 
 def _execute(plan: Sequence[Planned], run_dir: Path, logger: logging.Logger) -> int | None:
-    started, spent, stopped = time.monotonic(), dict[str, float](), None
-    for number, planned in enumerate(plan, start=1):
-        step, begun = planned.step, time.monotonic()
-        if not planned.is_done:
-            elapsed = begun - started
-            logger.info(f"== {number}/{len(plan)} {step.name}: {STAGES[step.name]} ({elapsed:.0f} s so far)")
-            status = run_process(step.name, arguments(step.options), logger)
-            if status not in (0, FAIL):
-                raise StageFailed(f"stage {step.name} ended with status {status}")
-            spent[step.name] = time.monotonic() - begun
-        if (reason := step.stops()) is not None:
-            stopped = f"{step.name}: {reason}"
-            break
+    started, spent = time.monotonic(), dict[str, float]()
+    stopped = _run_steps({planned.step.name: planned for planned in plan}, spent, logger)
     taken = duration(time.monotonic() - started)
     logger.info(f"== done in {taken}" if stopped is None else f"== stopped after {taken} by {stopped}")
     for line in summary(run_dir, plan, spent):
@@ -65,20 +55,44 @@ def _execute(plan: Sequence[Planned], run_dir: Path, logger: logging.Logger) -> 
     return None if stopped is None else FAIL
 
 
-def run_process(stage: str, given: Sequence[str], logger: logging.Logger) -> int:
-    """Runs a stage in a process that ends if this one is killed, logs its output, and returns its exit status."""
-    command = [sys.executable, "-m", module(stage), *given]
-    logger.debug(" ".join(command))
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=descriptor(sys.stderr), text=True, preexec_fn=end_with_parent
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            pass_on(stage, line, logger)
-    return process.returncode
+def _run_steps(plan: Mapping[str, Planned], spent: dict[str, float], logger: logging.Logger) -> str | None:
+    """Runs each step as soon as those that it needs have ended, several at a time, and adds their durations to `spent`.
+
+    Returns the step whose verdict stops the run, with the reason; None if none does. Steps that already run then end.
+    """
+    numbers, started = {name: number for number, name in enumerate(plan, start=1)}, time.monotonic()
+    at_a_time = _steps_at_a_time()
+
+    def run_step(name: str) -> None:
+        if plan[name].is_done:
+            return
+        begun = time.monotonic()
+        logger.info(f"== {numbers[name]}/{len(plan)} {name}: {STAGES[name]} ({begun - started:.0f} s so far)")
+        status = run_process(name, arguments(plan[name].step.options), logger)
+        if status not in (0, FAIL):
+            raise StageFailed(f"stage {name} ended with status {status}")
+        spent[name] = time.monotonic() - begun
+
+    order = TopologicalSorter({name: planned.step.needs for name, planned in plan.items()})
+    order.prepare()
+    ready, running, stopped = list[str](), dict[Future[None], str](), None
+    with ThreadPoolExecutor(at_a_time) as pool:
+        while (order.is_active() and stopped is None) or running:
+            ready = sorted([*ready, *order.get_ready()], key=numbers.__getitem__)
+            while ready and stopped is None and len(running) < at_a_time:
+                name = ready.pop(0)
+                running[pool.submit(run_step, name)] = name
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                name = running.pop(future)
+                future.result()
+                order.done(name)
+                if stopped is None and (reason := plan[name].step.stops()) is not None:
+                    stopped = f"{name}: {reason}"
+    return stopped
 
 
-def pass_on(stage: str, line: str, logger: logging.Logger) -> None:
-    """Logs a line of a stage's output: to the console and the log, or to the log alone."""
-    is_shown = stage in _SHOWN_STAGES and not line.startswith("log: ")
-    logger.log(logging.INFO if is_shown else logging.DEBUG, line.rstrip())
+def _steps_at_a_time() -> int:
+    """One where there is a GPU, whose memory TensorFlow takes for one process; otherwise one for each core."""
+    if tf.config.list_physical_devices("GPU"):
+        return 1
+    return min(len(os.sched_getaffinity(0)), _MOST_AT_A_TIME)

@@ -11,7 +11,8 @@ from models.physics.installation import InstallationFile
 
 @stage_options(frozen=True)
 class RunOptions:
-    """Runs the stages of a run file, each in its own process. If interrupted, the same command resumes.
+    """Runs the stages of a run file, each in its own process, several at a time. If interrupted, the same command
+    resumes.
 
     A stage is skipped if its options, inputs and code have not changed. If its folder holds other results, the run
     stops before it changes anything.

@@ -32,7 +32,7 @@ from pipeline.push.options import PushOptions
 from pipeline.refine.options import RefineOptions
 from pipeline.refine.training import REFINER_MODEL
 from pipeline.release.versions import model_digest, read_release, served_version
-from pipeline.run.run_file import RunFile
+from pipeline.run.run_file import STAGES, RunFile
 from pipeline.train.options import BEST_MODEL, TrainOptions
 from pipeline.validate import validating
 from pipeline.validate.options import VALID, VALIDATION_FILE, ValidateOptions
@@ -47,6 +47,7 @@ class Step:
 
     name: name of the stage.
     options: its options.
+    needs: names of the steps that must end before it starts.
     is_done: whether its results exist and are unchanged; may raise `Differs`, and ValueError or OSError as long as its
       inputs do not exist.
     seconds: estimated duration on two cores.
@@ -56,6 +57,7 @@ class Step:
 
     name: str
     options: Any
+    needs: tuple[str, ...]
     is_done: Callable[[], bool]
     seconds: float
     verdict: Path | None = None
@@ -80,7 +82,7 @@ def _steps(file: RunFile) -> Iterator[Step]:
     site: dict[str, Any] = {"installation": file.installation}
     simulated = file.applied_to("data", DataOptions(data_dir=folder / "data", **site))
     scenes = scene_set(simulated.config, simulated.train, simulated.validation, simulated.test)
-    yield Step("data", simulated, lambda: building.check_built(simulated), 3 + scenes.num_scenes / 500)
+    yield Step("data", simulated, (), lambda: building.check_built(simulated), 3 + scenes.num_scenes / 500)
     base, at, place = simulated.config.partition("@")
     name = scene_set(base, simulated.train, simulated.validation, simulated.test).name + at + place
     places: dict[str, Any] = {"data_dir": simulated.data_dir, "config": name, **site}
@@ -89,29 +91,32 @@ def _steps(file: RunFile) -> Iterator[Step]:
 
     trained = file.applied_to("train", TrainOptions(folder / "train", **several))
     yield _train(trained)
-    weights, fitted, refiner = trained.run_dir / BEST_MODEL, None, None
+    weights, fitted, refiner, last = trained.run_dir / BEST_MODEL, None, None, "train"
     if file.has("confidence"):
         fit = file.applied_to("confidence", ConfidenceOptions(folder / "confidence", backbone=weights, **several))
         yield _confidence(fit)
         weights = fitted = fit.run_dir / BEST_MODEL
+        last = "confidence"
     verdict = trained.run_dir / VERDICT_FILE if file.has("learnability") else None
     if verdict is not None:
         judged = LearnabilityOptions(trained.run_dir, fitted, **places)
-        yield _learnability(file.applied_to("learnability", judged), "PASS" if file.has("refine") else None)
+        judged = file.applied_to("learnability", judged)
+        yield _learnability(judged, last, "PASS" if file.has("refine") else None)
     if file.has("refine"):
         wanted_refiner = RefineOptions(folder / "refine", **several, backbone=weights, learnability=verdict)
         refined = file.applied_to("refine", wanted_refiner)
-        yield _refine(refined)
+        yield _refine(refined, last if verdict is None else "learnability")
+        last = "refine"
         weights, refiner = refined.run_dir / BEST_MODEL, refined.run_dir / REFINER_MODEL
 
     logs: dict[str, Any] = {"log_dir": folder / "logs", **site}
     model = ExportOptions(folder / "export" / MODEL_NAME, backbone=weights, refiner=refiner, **logs)
     exported = file.applied_to("export", model)
-    yield Step("export", exported, lambda: exporting.exported(exported) is not None, 30)
+    yield Step("export", exported, (last,), lambda: exporting.exported(exported) is not None, 30)
     staged, serving = exported.model_base_path, folder / "serving" / MODEL_NAME
     measured = file.applied_to("evaluate", EvaluateOptions(folder / "evaluation", staged, **places))
     is_done = _unchanged(measured.output_dir, evaluation.expected_fingerprint, measured)
-    yield Step("evaluate", measured, is_done, 25 + 0.025 * measured.scenes)
+    yield Step("evaluate", measured, ("export",), is_done, 25 + 0.025 * measured.scenes)
     blessed = None
     if file.has("bless"):
         wanted = BlessOptions(staged, folder / "blessing", model_base_path=serving, **several)
@@ -131,10 +136,12 @@ def _steps(file: RunFile) -> Iterator[Step]:
         served = pushed_to = pushed.model_base_path
     if file.has("mlflow"):
         tracked = file.applied_to("mlflow", MlflowOptions(folder, model_base_path=pushed_to))
-        yield Step("mlflow", tracked, lambda: is_tracked(tracked), 20)
+        recorded = tuple(stage for stage in STAGES[: STAGES.index("mlflow")] if file.has(stage))
+        yield Step("mlflow", tracked, recorded, lambda: is_tracked(tracked), 20)
     if file.has("locate"):
         sent = LocateOptions(served, folder / "measurement.npz", name, **logs)
-        yield _locate(file.applied_to("locate", sent), served)
+        judged_by = tuple(stage for stage in ("bless", "infra_validate", "push") if file.has(stage))
+        yield _locate(file.applied_to("locate", sent), judged_by, served)
 
 
 def _check_blocks(file: RunFile, scenes: SceneSet, measured: EvaluateOptions, blessed: BlessOptions) -> None:
@@ -154,44 +161,46 @@ def _unchanged(folder: Path, expected: Callable[..., Fingerprint], *given: Any) 
 
 def _validate(options: ValidateOptions, scenes: SceneSet) -> Step:
     is_done = _unchanged(options.run_dir, validating.expected_fingerprint, options)
-    return Step("validate", options, is_done, 8 + scenes.num_scenes / 1500, options.run_dir / VALIDATION_FILE, VALID)
+    return Step(
+        "validate", options, ("data",), is_done, 8 + scenes.num_scenes / 1500, options.run_dir / VALIDATION_FILE, VALID
+    )
 
 
 def _train(options: TrainOptions) -> Step:
     batches = options.epochs * options.steps_per_epoch * options.batch_size
     validated = (options.epochs + 1) * options.validation_scenes * len(options.config)
     is_done = _unchanged(options.run_dir, run_fingerprint, "train", options)
-    return Step("train", options, is_done, 30 + 0.005 * batches + 0.02 * validated)
+    return Step("train", options, ("validate",), is_done, 30 + 0.005 * batches + 0.02 * validated)
 
 
 def _confidence(options: ConfidenceOptions) -> Step:
     located = (options.scenes + 3 * options.validation_scenes) * len(options.config)
     is_done = _unchanged(options.run_dir, confidence_training.expected_fingerprint, options)
-    return Step("confidence", options, is_done, 25 + 0.02 * located)
+    return Step("confidence", options, ("train",), is_done, 25 + 0.02 * located)
 
 
-def _learnability(options: LearnabilityOptions, good: str | None) -> Step:
+def _learnability(options: LearnabilityOptions, after: str, good: str | None) -> Step:
     """The step `learnability`; its verdict stops the run only before the costly refiner, where `good` is given."""
     seconds, record = 30 + 0.2 * options.scenes, options.run_dir / VERDICT_FILE
     stands = learnability_check.standing_verdict
-    return Step("learnability", options, lambda: stands(options) is not None, seconds, record, good)
+    return Step("learnability", options, (after,), lambda: stands(options) is not None, seconds, record, good)
 
 
-def _refine(options: RefineOptions) -> Step:
+def _refine(options: RefineOptions, after: str) -> Step:
     batches = options.epochs * options.steps_per_epoch * options.batch_size
     is_done = _unchanged(options.run_dir, run_fingerprint, "refine", options)
-    return Step("refine", options, is_done, 60 + 0.03 * batches)
+    return Step("refine", options, (after,), is_done, 60 + 0.03 * batches)
 
 
 def _bless(options: BlessOptions) -> Step:
     seconds, record = 25 + 0.05 * options.scenes * len(options.config), options.run_dir / BLESSING_FILE
     is_done = _unchanged(options.run_dir, judging.expected_fingerprint, options)
-    return Step("bless", options, lambda: is_done() and judging.stands(options), seconds, record, BLESSED)
+    return Step("bless", options, ("export",), lambda: is_done() and judging.stands(options), seconds, record, BLESSED)
 
 
 def _infra_validate(options: InfraValidateOptions) -> Step:
     is_done = _unchanged(options.run_dir, infra_validation.expected_fingerprint, options)
-    return Step("infra_validate", options, is_done, 40, options.run_dir / INFRA_FILE, INFRA_VALID)
+    return Step("infra_validate", options, ("export",), is_done, 40, options.run_dir / INFRA_FILE, INFRA_VALID)
 
 
 def _push(options: PushOptions) -> Step:
@@ -201,10 +210,10 @@ def _push(options: PushOptions) -> Step:
         release = read_release(served.path) if served is not None else None
         return release is not None and release.get("model") == model_digest(latest_version(options.saved_model))
 
-    return Step("push", options, is_done, 5)
+    return Step("push", options, ("bless", "infra_validate"), is_done, 5)
 
 
-def _locate(options: LocateOptions, base_path: Path) -> Step:
+def _locate(options: LocateOptions, after: tuple[str, ...], base_path: Path) -> Step:
     """The step `locate`; it is done if its measurement file is newer than the served version."""
 
     def is_done() -> bool:
@@ -212,4 +221,4 @@ def _locate(options: LocateOptions, base_path: Path) -> Step:
         written = options.output.stat().st_mtime if options.output.is_file() else 0.0
         return version is not None and written > version.path.stat().st_mtime
 
-    return Step("locate", options, is_done, 25)
+    return Step("locate", options, after, is_done, 25)

@@ -22,6 +22,9 @@ def summary(run_dir: Path, plan: Sequence[Planned], spent: Mapping[str, float]) 
         names = {"untrained": "untrained", "trained": "trained", "sequential_ml": "sequential maximum likelihood"}
         f1 = ", ".join(f"{name} {judged['scores'][key]['f1']:.3f}" for key, name in names.items())
         yield f"F1 on {done['learnability'].options.scenes} validation scenes not used for any choice: {f1}"
+        gains = {names[key]: gain for key, gain in judged["f1_gain"].items()}
+        shown = ", ".join(f"{name} {gain:+.3f} [{low:+.3f}, {high:+.3f}]" for name, (gain, low, high) in gains.items())
+        yield f"F1 of the trained model minus that of another, paired, with 95 % interval: {shown}"
     if "evaluate" in done:
         tested = done["evaluate"].options
         measured = read_record(tested.output_dir / "metrics.json")["standard"]["f1"]

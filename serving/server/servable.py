@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
 from tensorflow.python.client import pywrap_tf_session
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
@@ -46,10 +46,24 @@ def load_servable(directory: Path, version: int) -> Servable:
     return Servable(version, session.signatures, session.run, session.close)
 
 
+def _session_config() -> config_pb2.ConfigProto:
+    """Optimises the graph in one pass at the first run of a signature, without the optimisers that make no run faster.
+
+    With TensorFlow's defaults this takes twice as long and more memory.
+    """
+    config = config_pb2.ConfigProto()
+    rewrite = config.graph_options.rewrite_options
+    rewrite.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
+    rewrite.memory_optimization = rewriter_config_pb2.RewriterConfig.NO_MEM_OPT
+    rewrite.layout_optimizer = rewrite.remapping = rewriter_config_pb2.RewriterConfig.OFF
+    rewrite.disable_tfg_optimizer = True
+    return config
+
+
 class _Session:
     def __init__(self, directory: Path) -> None:
         self._graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=self._graph)
+        self._session = tf.compat.v1.Session(graph=self._graph, config=_session_config())
         with self._graph.as_default():
             meta_graph = tf.compat.v1.saved_model.load(self._session, ["serve"], str(directory))
         self._session._extend_graph()

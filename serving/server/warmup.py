@@ -24,7 +24,7 @@ def replay_warmup(servable: Servable, directory: Path) -> int:
     if not path.exists():
         return count
     try:
-        for count, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator(), 1):
+        for count, record in enumerate(tf.compat.v1.io.tf_record_iterator(str(path)), 1):
             if count > MAX_RECORDS:
                 raise invalid_argument(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")
             log = prediction_log_pb2.PredictionLog.FromString(record)

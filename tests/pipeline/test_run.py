@@ -6,9 +6,12 @@ import importlib
 import io
 import json
 import logging
+import os
 import re
 import shlex
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,18 +19,19 @@ import pytest
 
 from models.localizer import Localizer
 from pipeline.common.command_line import arguments
-from pipeline.common.digests import content_digest
+from pipeline.common.digests import ROOT, content_digest
 from pipeline.common.main import ERROR, FAIL
 from pipeline.common.records import plain
 from pipeline.common.stages import entry_point
 from pipeline.evaluate.options import EvaluateOptions
 from pipeline.mlflow.options import MlflowOptions
 from pipeline.release.versions import read_labels, read_release, served_version, versions_in
-from pipeline.run import execution
-from pipeline.run.plan import duration, make_plan
+from pipeline.run import execution, processes
+from pipeline.run.plan import Planned, duration, make_plan
 from pipeline.run.run_file import read_run_file
 from pipeline.run.steps import Step, steps
 from pipeline.train.options import TrainOptions
+from serving.server_process import wait_until
 from tests.conftest import MODEL_NAME, SCENE_SETS
 
 FILE = """
@@ -82,7 +86,7 @@ def here(stage: str, given: Sequence[str], logger: logging.Logger) -> int:
         except SystemExit as stop:
             status = int(stop.code or 0)
     for line in said.getvalue().splitlines():
-        execution.pass_on(stage, line, logger)
+        processes.pass_on(stage, line, logger)
     return status
 
 
@@ -120,6 +124,8 @@ def run_again(tiny_localizer: Localizer, tiny_scenes: Path, run_folder: Path, ma
             patch.setattr(sys, "stdout", said)
             patch.setattr(sys, "stderr", complained)
             patch.setattr(execution, "run_process", here)
+            patch.setattr(execution, "_steps_at_a_time", lambda: 1)
+            patch.setattr(processes, "start", lambda: None)
             patch.setattr(sys, "argv", ["run", str(folder / "small.toml"), "--run-dir", str(folder / "run")])
             try:
                 importlib.import_module("pipeline.run.__main__").main()
@@ -324,7 +330,8 @@ def test_a_plan_stops_at_the_first_step_that_is_to_run() -> None:
     def missing() -> bool:
         raise FileNotFoundError
 
-    plan = make_plan([Step("a", None, lambda: True, 1), Step("b", None, missing, 1), Step("c", None, never, 1)])
+    looks = {"a": lambda: True, "b": missing, "c": never}
+    plan = make_plan([Step(name, None, (), is_done, 1) for name, is_done in looks.items()])
     assert [planned.is_done for planned in plan] == [True, False, False]
 
 
@@ -332,9 +339,66 @@ def test_durations() -> None:
     assert [duration(seconds) for seconds in (8, 100, 7200)] == ["8 s", "2 min", "2.0 h"]
 
 
-def test_a_stage_is_a_process_whose_lines_are_passed_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stage_is_a_process_whose_lines_are_passed_on(caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)  # the process has this path, and tests/serving/ has a module `models`
     caplog.set_level(logging.INFO)
     logger = logging.getLogger("test")
-    assert execution.run_process("train", ["--help"], logger) == 0
+    assert processes.run_process("train", ["--help"], logger) == 0
     assert "usage: python -m pipeline.train " in caplog.text
-    assert execution.run_process("train", ["--run-dir", "x", "--epochs", "0"], logger) == ERROR
+    assert processes.run_process("train", ["--run-dir", "x", "--epochs", "0"], logger) == ERROR
+
+
+def test_importing_the_stages_starts_nothing_that_a_fork_would_lack() -> None:
+    """TensorFlow's runtime starts with the first operation; a process forked after that would hang."""
+    look = (
+        "import pipeline.run.preloaded; from tensorflow.python.eager import context; "
+        "print(context.context()._context_handle)"
+    )
+    assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "None\n"
+
+
+def test_steps_that_do_not_need_each_other_run_at_the_same_time(monkeypatch) -> None:
+    """And a verdict that stops the run lets those end that run already, and starts no other one."""
+    both, ran = threading.Barrier(2, timeout=60), []
+
+    def run_process(stage: str, given: Sequence[str], logger: logging.Logger) -> int:
+        if stage in ("evaluate", "bless"):
+            both.wait()
+        ran.append(stage)
+        return FAIL if stage == "bless" else 0
+
+    monkeypatch.setattr(execution, "run_process", run_process)
+    monkeypatch.setattr(execution, "arguments", lambda options: [])
+    monkeypatch.setattr(execution, "_steps_at_a_time", lambda: 2)
+    monkeypatch.setattr(Step, "stops", lambda step: "NOT_BLESSED" if step.name == "bless" else None)
+    needs = {"export": (), "evaluate": ("export",), "bless": ("export",), "push": ("bless",)}
+    plan = {name: Planned(Step(name, None, after, lambda: False, 1), False) for name, after in needs.items()}
+    spent: dict[str, float] = {}
+    assert execution._run_steps(plan, spent, logging.getLogger("test")) == "bless: NOT_BLESSED"
+    assert ran[0] == "export" and sorted(ran[1:]) == ["bless", "evaluate"] == sorted(set(spent) - {"export"})
+
+
+def test_a_stage_ends_with_its_run(tmp_path: Path) -> None:
+    """However the run ends: here it is killed."""
+    config = tmp_path / "run.toml"
+    config.write_text(f'run_dir = "{tmp_path}"\n[data]\nconfig = "l64_m64_30000_10_10"\nprocesses = 1\n')
+    run = subprocess.Popen([sys.executable, "-m", "pipeline.run", str(config)], stdout=subprocess.PIPE)
+
+    def writers() -> list[Path]:
+        """The processes that write the log of the stage."""
+        logs = {str(log) for log in (tmp_path / "data" / "logs").glob("*.log")}
+        return [link.parents[1] for link in Path("/proc").glob("[0-9]*/fd/*") if _target(link) in logs]
+
+    try:
+        wait_until(lambda: bool(writers()))
+    finally:
+        run.kill()
+        run.communicate()
+    wait_until(lambda: not writers(), 60)
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:  # the process has ended
+        return ""
