@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from models.covariance_estimator.exact_search import effective_rank, search_grid
 
 from models.artifacts import load_weights
 from models.baselines.measurement import measure
@@ -15,7 +16,6 @@ from models.baselines.sequential_ml import SequentialML
 from models.covariance_estimator.backbone import Backbone, Prediction
 from models.covariance_estimator.config import GridConfig, RefinementConfig
 from models.covariance_estimator.dictionary import PolarDictionary
-from models.covariance_estimator.exact_search import effective_rank, search_grid
 from models.covariance_estimator.likelihood import Atoms, Evaluation, evaluate_atoms
 from models.covariance_estimator.off_grid_refinement import refine_atoms
 from models.physics.geometry import Scenario

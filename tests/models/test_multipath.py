@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from models.multipath.path_search import coherent_pair, path_scores, search_paths
+from models.multipath.paths import no_paths, unmix
 from scipy import stats
 
 from models.config import LocalizerConfig
@@ -12,8 +14,6 @@ from models.covariance_estimator.off_grid_refinement import refine_atoms
 from models.localizer import Localizer
 from models.multipath.config import MultipathConfig
 from models.multipath.estimation import estimate_multipath
-from models.multipath.path_search import coherent_pair, path_scores, search_paths
-from models.multipath.paths import no_paths, unmix
 from models.physics.geometry import RISArray, Scenario
 from models.physics.observation import observe
 from tests.reflected import (

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras_tuner.engine.trial import TrialStatus
+from models.covariance_estimator.shared_refinement import SharedRefinement
 
 from models.artifacts import load_weights
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import RefinementConfig
-from models.covariance_estimator.shared_refinement import SharedRefinement
 from models.localizer import Localizer
 from models.multipath.config import MultipathConfig
 from pipeline.common.hyperparameters import option
