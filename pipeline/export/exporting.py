@@ -4,11 +4,14 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import keras
 import tensorflow as tf
+from tensorflow.core.framework.function_pb2 import FunctionDef
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow.types.experimental import ConcreteFunction
 
 from models.artifacts import load_refiner, load_weights, moved_to, with_effort
 from models.localizer import Localizer
@@ -18,7 +21,7 @@ from pipeline.common.records import write_json
 from pipeline.export.calibrated import calibrated, uncalibrated
 from pipeline.export.options import WARMUP_BATCH_SIZES, ExportOptions
 from pipeline.export.warmup import check_batch_sizes, write_warmup_requests
-from pipeline.release.versions import EXPORT_FILE, model_digest, read_meta_graph, sync, versions_in
+from pipeline.release.versions import EXPORT_FILE, model_digest, sync, versions_in
 from pipeline.scenes.surfaces import check_surface, surface_fingerprint
 from serving.client.calibration import Calibration, read_calibration
 from tfds_shards.scene_sets import scene_set
@@ -31,32 +34,40 @@ server by seconds."""
 _MUST_COMPILE = "_XlaMustCompile"
 
 
-def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.export.ExportArchive:
+def _frozen(localizer: Localizer) -> keras.StatelessScope:
+    """A scope in which the weights are constants. A model without variables is smaller and starts faster."""
+    models = [localizer.weights] if localizer.refiner is None else [localizer.weights, localizer.refiner]
+    variables = [variable for model in models for variable in model.variables]
+    return keras.StatelessScope([(variable, variable.numpy()) for variable in variables])
+
+
+def _signatures(localizer: Localizer, calibration: Calibration | None) -> dict[str, ConcreteFunction]:
+    """All signatures as concrete functions without variables."""
+    localizer = Localizer(localizer.weights, localizer.config, localizer.refiner)  # no graph of it is traced yet
     corrected = uncalibrated if calibration is None else calibrated(calibration)
     specs = localizer.input_specs()
     real_specs = {
         name: tf.TensorSpec([*spec.shape, 2], tf.float32, name) if spec.dtype.is_complex else spec
         for name, spec in specs.items()
     }
-    localize = localizer.graph.get_concrete_function()
 
     def serving_default(snapshots, ris_codes, channel, snr_db):
-        return localize(snapshots, *corrected(ris_codes, channel), snr_db)
+        return localizer.localize(snapshots, *corrected(ris_codes, channel), snr_db)
 
     def localize_real(snapshots, ris_codes, channel, snr_db):
         parts = (tf.complex(part[..., 0], part[..., 1]) for part in (snapshots, ris_codes, channel))
-        return serving_default(*parts, snr_db)
+        return traced["serving_default"](*parts, snr_db)
 
     def predict(snapshots, ris_codes, channel, snr_db):
         return localizer.predicted(snapshots, *corrected(ris_codes, channel), snr_db)
 
     def covariance(snapshots, ris_codes, channel, snr_db):
-        predicted = predict(snapshots, ris_codes, channel, snr_db)
+        predicted = traced["predict"](snapshots, ris_codes, channel, snr_db)
         scale = tf.cast(tf.shape(predicted.factor)[-2], tf.float32) / predicted.trace()
         return {"covariance": predicted.dense() * tf.cast(scale, tf.complex64)[:, None, None]}
 
     def spectrum(snapshots, ris_codes, channel, snr_db):
-        predicted = predict(snapshots, ris_codes, channel, snr_db)
+        predicted = traced["predict"](snapshots, ris_codes, channel, snr_db)
         volume = localizer.mvdr(localizer.effective(predicted, snr_db, tf.shape(snapshots)[1]))
         dictionary, shape, degrees = localizer.mvdr.dictionary, localizer.mvdr.grid.shape, math.degrees(1.0)
         axes = {
@@ -77,15 +88,74 @@ def _archive(localizer: Localizer, calibration: Calibration | None) -> keras.exp
             "calibrated": tf.fill(tf.shape(snr_db), calibration is not None),
         }
 
-    archive = keras.export.ExportArchive()
-    archive.track(localizer.weights)
-    if localizer.refiner is not None:
-        archive.track(localizer.refiner)
-    for endpoint in (serving_default, covariance, spectrum):
-        archive.add_endpoint(endpoint.__name__, endpoint, input_signature=list(specs.values()))
-    archive.add_endpoint("surface", surface, input_signature=[specs["snr_db"]])
-    archive.add_endpoint("localize_real", localize_real, input_signature=list(real_specs.values()))
-    return archive
+    inputs = {"localize_real": real_specs, "surface": {"snr_db": specs["snr_db"]}}
+    traced: dict[str, ConcreteFunction] = {}
+    with _frozen(localizer):
+        for function in (serving_default, predict, localize_real, covariance, spectrum, surface):
+            name = function.__name__
+            graph = tf.function(function, autograph=False)
+            traced[name] = graph.get_concrete_function(*inputs.get(name, specs).values())
+    del traced["predict"]
+    return traced
+
+
+def simplify(meta_graph: tf.compat.v1.MetaGraphDef) -> None:
+    """Removes nodes of each function that compute what another node computes, in place.
+
+    TensorFlow creates one node for every use of a number or shape, and copies of inputs and outputs. Two nodes are
+    equal if operation, inputs and attributes are. Nodes with a state stay. So do lists of tensors, which may be changed
+    in place, and nodes that others only wait for.
+    """
+    stateful = {op.name for op in meta_graph.meta_info_def.stripped_op_list.op if op.is_stateful}
+    for function in meta_graph.graph_def.library.function:
+        while _remove_equal_nodes(function, stateful):
+            pass
+
+
+def _remove_equal_nodes(function: FunctionDef, stateful: Set[str]) -> bool:
+    """One pass of `simplify` over a function. Returns whether it removed a node."""
+    awaited = {name[1:] for node in function.node_def for name in node.input if name.startswith("^")}
+    awaited |= set(function.control_ret.values())
+    first: dict[tuple, str] = {}
+    equal: dict[str, str] = {}  # removed nodes, and the node that each is equal to
+    copies: dict[str, str] = {}  # removed nodes, and the tensor that each copies
+
+    def replaced(tensor: str) -> str:
+        """The name of a tensor (NODE:OUTPUT:NUMBER, or an argument) or of an awaited node (^NODE)."""
+        node, *output = tensor.split(":")
+        if node in copies:
+            return replaced(copies[node])
+        return replaced(":".join([equal[node], *output])) if node in equal else tensor
+
+    for node in function.node_def:
+        if node.name in awaited or node.op in stateful or node.op.startswith("TensorList"):
+            continue
+        if node.op == "Identity" and len(node.input) == 1:
+            copies[node.name] = node.input[0]
+            continue
+        attributes = ((name, node.attr[name].SerializeToString(deterministic=True)) for name in node.attr)
+        other = first.setdefault((node.op, node.device, *node.input, *sorted(attributes)), node.name)
+        if other != node.name:
+            equal[node.name] = other
+    kept = [node for node in function.node_def if node.name not in equal and node.name not in copies]
+    removed = len(kept) < len(function.node_def)
+    for node in kept:
+        node.input[:] = [replaced(name) for name in node.input]
+    for output, name in list(function.ret.items()):
+        function.ret[output] = replaced(name)
+    del function.node_def[:]
+    function.node_def.extend(kept)
+    return removed
+
+
+def _simplified(version: Path) -> tf.compat.v1.MetaGraphDef:
+    """Simplifies the graph in the file of a version; returns its meta graph."""
+    path = version / tf.saved_model.SAVED_MODEL_FILENAME_PB
+    saved = SavedModel.FromString(path.read_bytes())
+    (meta_graph,) = saved.meta_graphs
+    simplify(meta_graph)
+    path.write_bytes(saved.SerializeToString(deterministic=True))
+    return meta_graph
 
 
 def check_no_jit(graph: tf.compat.v1.GraphDef) -> None:
@@ -143,8 +213,8 @@ def export_localizer(
     model_base_path.mkdir(parents=True, exist_ok=True)
     staging = model_base_path / f"staging-{version.name}-{os.getpid()}"
     try:
-        _archive(localizer, calibration).write_out(str(staging), verbose=False)
-        meta_graph = read_meta_graph(staging)
+        tf.saved_model.save(tf.Module(), str(staging), signatures=_signatures(localizer, calibration))
+        meta_graph = _simplified(staging)
         check_no_jit(meta_graph.graph_def)
         signatures = {name: meta_graph.signature_def[name] for name in WARMUP_SIGNATURES}
         name = model_base_path.resolve().name
