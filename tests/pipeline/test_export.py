@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
 from models.artifacts import moved_to
 from models.covariance_estimator.backbone import Backbone
@@ -110,11 +111,77 @@ def test_signatures_are_those_of_the_design(version: Path) -> None:
     servable.close()
 
 
-def test_r_pred_is_one_graph_for_all_signatures(version: Path) -> None:
-    """A second copy would raise a server's memory and load time by half; the same holds for the refinement."""
-    names = [function.signature.name for function in read_meta_graph(version).graph_def.library.function]
-    assert sum("predict_covariance" in name for name in names) == 1
-    assert sum("fisher_scoring" in name for name in names) == 1
+def test_the_graph_is_small(version: Path) -> None:
+    """Every node is loaded, optimised and held by a server. Signatures share functions, weights are constants."""
+    meta_graph = read_meta_graph(version)
+    functions = meta_graph.graph_def.library.function
+    assert len(meta_graph.graph_def.node) + sum(len(function.node_def) for function in functions) <= 5_000
+    operations = {node.op for function in functions for node in function.node_def}
+    assert not operations & {"ReadVariableOp", "VarHandleOp"}
+
+
+def _function(inputs: int, nodes: list[tuple[str, str, list[str]]], output: str) -> MetaGraphDef:
+    """A meta graph with one function of float arguments x0, x1, ...; nodes are (name, operation, inputs)."""
+    meta_graph = MetaGraphDef()
+    meta_graph.meta_info_def.stripped_op_list.op.add(name="Assert", is_stateful=True)
+    function = meta_graph.graph_def.library.function.add()
+    function.signature.name = "f"
+    for number in range(inputs):
+        function.signature.input_arg.add(name=f"x{number}", type=tf.float32.as_datatype_enum)
+    function.signature.output_arg.add(name="y", type=tf.float32.as_datatype_enum)
+    for name, operation, given in nodes:
+        node = function.node_def.add(name=name, op=operation, input=given)
+        node.attr["T"].type = tf.float32.as_datatype_enum
+    function.ret["y"] = output
+    return meta_graph
+
+
+def test_equal_nodes_are_merged_and_others_stay() -> None:
+    nodes = [
+        ("a", "Neg", ["x0"]),
+        ("b", "Neg", ["x0"]),
+        ("c", "Neg", ["x1"]),
+        ("copy", "Identity", ["b:y:0"]),
+        ("sum", "AddV2", ["a:y:0", "copy:output:0"]),
+        ("again", "AddV2", ["b:y:0", "a:y:0"]),
+        ("last", "Mul", ["sum:z:0", "again:z:0"]),
+        ("other", "Sub", ["last:z:0", "c:y:0"]),
+    ]
+    meta_graph = _function(2, nodes, "other:z:0")
+    exporting.simplify(meta_graph)
+    (function,) = meta_graph.graph_def.library.function
+    assert [(node.name, list(node.input)) for node in function.node_def] == [
+        ("a", ["x0"]),
+        ("c", ["x1"]),
+        ("sum", ["a:y:0", "a:y:0"]),
+        ("last", ["sum:z:0", "sum:z:0"]),
+        ("other", ["last:z:0", "c:y:0"]),
+    ]
+
+
+def test_checks_and_what_waits_for_them_are_not_merged() -> None:
+    nodes = [
+        ("check", "Assert", ["x0"]),
+        ("check_again", "Assert", ["x0"]),
+        ("waits", "Identity", ["x0", "^check"]),
+        ("awaited", "Neg", ["x0"]),
+        ("equal", "Neg", ["x0"]),
+        ("y", "Mul", ["waits:output:0", "equal:y:0", "^awaited"]),
+    ]
+    meta_graph = _function(1, nodes, "y:z:0")
+    exporting.simplify(meta_graph)
+    (function,) = meta_graph.graph_def.library.function
+    assert [node.name for node in function.node_def] == [name for name, _, _ in nodes]
+
+
+def test_a_copy_of_an_argument_can_be_the_result() -> None:
+    meta_graph = _function(
+        1, [("copy", "Identity", ["x0"]), ("copy_1", "Identity", ["copy:output:0"])], "copy_1:output:0"
+    )
+    exporting.simplify(meta_graph)
+    (function,) = meta_graph.graph_def.library.function
+    assert not function.node_def
+    assert function.ret["y"] == "x0"
 
 
 @pytest.mark.parametrize(("batch", "num_snapshots"), [(1, 64), (3, 20)])
@@ -210,7 +277,7 @@ def test_a_killed_export_is_invisible_and_the_next_one_serves(
     shutil.copytree(version, folder / version.name)
     tiny_localizer.weights.save(backbone)
     options = ["--model-base-path", folder, "--backbone", backbone, "--log-dir", tmp_path / "logs"]
-    killed_stage("pipeline.export.exporting:read_meta_graph", 1, "export", *options)  # before warm-up and renaming
+    killed_stage("pipeline.export.exporting:check_no_jit", 1, "export", *options)  # before warm-up and renaming
     assert versions_in(folder) == [int(version.name)]
     assert list(folder.glob("staging-*"))
     served = ModelManager(ManagerConfig(), load_servable, lambda: None)
