@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from models.batches import scene_by_scene
 from models.config import LocalizerConfig
 from models.covariance_estimator.atoms import PARAMETERS_PER_ATOM, Atoms
 from models.covariance_estimator.backbone import Backbone, GridState, Prediction
-from models.covariance_estimator.batches import scene_by_scene
 from models.covariance_estimator.greedy_selection import Refined
 from models.covariance_estimator.likelihood import atom_evaluation
 from models.covariance_estimator.paths import Paths, direct_paths

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from models.batches import scene_by_scene
 from models.checked import stored
 from models.covariance_estimator.atoms import Atoms, atom_specs
-from models.covariance_estimator.batches import scene_by_scene
 from models.covariance_estimator.config import BackboneConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.greedy_selection import GreedySelection, Refined

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from models.covariance_estimator.batches import in_groups
+from models.batches import in_groups
 from models.covariance_estimator.config import GridConfig
 from models.covariance_estimator.symmetry import NUM_PARITIES, SIGNS, is_mirrored, parity_basis
 from models.physics.geometry import FieldOfView, RISArray

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from models.batches import scene_by_scene
 from models.covariance_estimator.atoms import PARAMETERS_PER_ATOM, Atoms, atom_specs
-from models.covariance_estimator.batches import scene_by_scene
 from models.covariance_estimator.config import RefinementConfig
 from models.covariance_estimator.likelihood import Evaluation, evaluate, evaluation_specs
 from models.covariance_estimator.paths import Paths, direct_paths, path_specs
