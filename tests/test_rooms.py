@@ -12,7 +12,7 @@ from pipeline.common.stages import STAGES
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCT = ("models", "tfds_shards", "pipeline", "serving")
 ROOMS = (*PRODUCT, "tests")
-FLOORS = ("checked", "shipped", "physics", "covariance_estimator", "multipath", "decision", "spectrum")
+FLOORS = ("checked", "shipped", "batches", "physics", "covariance_estimator", "multipath", "decision", "spectrum")
 MOST_MODULES = 16
 SHARED = ("common", "scenes", "metrics", "figures", "fitting", "release")
 OPEN_TO_STAGES = {
