@@ -218,3 +218,25 @@ def test_atoms_in_slots_have_the_evaluation_of_the_direct_paths(
     expected = np.zeros((4, slots, 4, slots))
     expected[:, :used, :, :used] = whole
     np.testing.assert_array_equal(fisher[0], expected.reshape(4 * slots, 4 * slots))
+
+
+@pytest.mark.parametrize("snr_db", [30.0, 50.0])
+@pytest.mark.parametrize("name", ["two sources", "two reflections of one source"])
+def test_single_precision_is_enough_at_a_high_snr(observation: Observation, name: str, snr_db: float) -> None:
+    """The gradient is exact to a fraction of its own standard deviation, F^1/2, at the truth and nearby."""
+    scene = SCENES[name]._replace(noise_power=10.0 ** (-snr_db / 10.0))
+    rng = np.random.default_rng(2)
+    operator = observation.operator.numpy().astype(np.complex128)
+    white = rng.normal(size=(NUM_SNAPSHOTS, NUM_ANTENNAS, 2)) @ [1, 1j] / np.sqrt(2.0)
+    snapshots = np.einsum("lmn,ln->lm", np.linalg.cholesky(scene.covariances(operator)), white)
+    observation = observation._replace(snapshots=tf.constant(snapshots, tf.complex64))
+    snapshots = observation.snapshots.numpy().astype(np.complex128)
+    for offset in (0.0, 0.3, 3.0):
+        found = evaluate(observation, scene.paths(), ARRAY)
+        deviation = np.sqrt(np.diag(found.fisher))
+        moved = scene.at(scene.point + offset * rng.normal(size=scene.point.shape) / deviation)
+        moved = moved._replace(parameters=moved.parameters.astype(np.float32).astype(np.float64))
+        found = evaluate(observation, moved.paths(), ARRAY)
+        slope = derivatives(lambda point: moved.at(point).nll(operator, snapshots), moved.point)  # noqa: B023
+        np.testing.assert_allclose(found.gradient / deviation, slope / deviation, rtol=5e-3, atol=0.1)
+        np.testing.assert_allclose(found.nll, moved.nll(operator, snapshots), rtol=1e-3, atol=0.1)
