@@ -254,7 +254,7 @@ def refine_atoms(observation: Observation, atoms: Atoms, refinement: Refinement,
     def one_scene(given: tuple[Observation, Atoms]) -> tuple[Atoms, tf.Tensor]:
         scene, first = given
         paths, evaluation = refinement(scene, direct_paths(*first), steps)
-        return Atoms(*(part[0] for part in paths.atoms(slots))), evaluation.nll
+        return Atoms(*(part[0] for part in paths.atoms(tf.size(first.active)))), evaluation.nll
 
     of_scene = Atoms(*(tf.TensorSpec(spec.shape[1:], spec.dtype) for spec in atom_specs(slots)))
     given = tf.nest.map_structure(tf.stop_gradient, (observation, atoms))

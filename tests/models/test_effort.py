@@ -47,7 +47,7 @@ def test_more_effort_explains_scenes_better() -> None:
         backbone = with_effort(weights, LocalizerConfig(), effort)[0].backbone
         prediction = backbone.predict_covariance(observe(**inputs))
         number = tf.reduce_sum(tf.cast(prediction.atoms.active, tf.float32), axis=-1)
-        reached.append(float(np.mean(prediction.evaluation.nll + shape.refinement.prune_llr * number)))
+        reached.append(float(np.mean(prediction.nll + shape.refinement.prune_llr * number)))
     fast, default, thorough = reached
     assert fast > default + 1.0
     assert thorough < default + 0.5

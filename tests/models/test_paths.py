@@ -1,129 +1,100 @@
-"""The likelihood of sources with several paths against its definition in complex128."""
+"""Paths of one scene: selecting, adding, and the direct ones as atoms in slots. Only the order of paths changes."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.likelihood import Atoms, evaluate_atoms
-from models.multipath.paths import Paths, evaluate_paths, no_paths, unmix
+from models.covariance_estimator.paths import Paths, direct_paths
 from models.physics.geometry import RISArray
-from models.physics.observation import observe
-from tests.references import paths as reference
-from tests.references.likelihood import derivatives, fisher_information
+from tests.references.steering import steering_vector
 
-ARRAY = RISArray(4, 3)
-SOURCES = np.array([[0.3, -0.2, 0.5, -0.4], [0.1, 0.1, 0.4, 0.0], [-0.6, 0.3, 1.2, -1.5]])
-REFLECTED = np.array([[1.1, 0.0, 0.1, -1.0, 0.7], [0.0, 0.0, 0.2, 3.0, 0.0], [-0.2, -1.0, 0.05, -2.0, -2.5]])
-OWNERS = np.array([2, 0, 2])
-ATOM_ACTIVE, PATH_ACTIVE = np.array([True, False, True]), np.array([True, False, True])
+PARAMETERS = np.random.default_rng(0).uniform(0.1, 1.0, (6, 5)).astype(np.float32)
+PARAMETERS[:3, 4] = 0.0
+SOURCE = [0, 1, 2, 2, 0, 2]
 NOISE_POWER = 0.3
-USED = (SOURCES[ATOM_ACTIVE], REFLECTED[PATH_ACTIVE])
-USED_OWNERS = [1, 1]
-ROWS = np.concatenate(
-    [np.arange(4) * 3 + np.array([[0], [2]]).repeat(4, 1), 12 + np.array([[0, 3], [2, 5]])], axis=None
+NEW = np.array([0.2, -0.1, 0.4, -1.0], np.float32)
+
+
+@pytest.fixture
+def paths() -> Paths:
+    """Three sources; two reflections belong to the last one, one to the first."""
+    return Paths(tf.constant(PARAMETERS), tf.constant(SOURCE), tf.constant(NOISE_POWER))
+
+
+@pytest.fixture
+def no_paths() -> Paths:
+    return Paths(tf.zeros([0, 5]), tf.zeros([0], tf.int32), tf.constant(NOISE_POWER))
+
+
+def check(paths: Paths, parameters: np.ndarray, source: list[int]) -> None:
+    np.testing.assert_array_equal(paths.parameters, parameters)
+    np.testing.assert_array_equal(paths.source, source)
+    assert paths.source.dtype == tf.int32
+    assert float(paths.noise_power) == pytest.approx(NOISE_POWER)
+
+
+def test_counts_and_members(paths: Paths, no_paths: Paths) -> None:
+    assert (int(paths.count), int(paths.num_sources)) == (6, 3)
+    np.testing.assert_array_equal(paths.membership(), [[0, 0, 1], [1, 0, 0], [0, 0, 1]])
+    assert (int(no_paths.count), int(no_paths.num_sources)) == (0, 0)
+    assert no_paths.membership().shape == (0, 0)
+
+
+def test_vectors_and_amplitudes(paths: Paths) -> None:
+    array = RISArray(4, 3)
+    expected = [steering_vector(az, el, 1.0 / w, array) for az, el, w, *_ in PARAMETERS]
+    np.testing.assert_allclose(paths.steering(array), expected, rtol=1e-4, atol=1e-4)
+    amplitudes = np.exp(0.5 * PARAMETERS[:, 3] + 1j * PARAMETERS[:, 4])
+    np.testing.assert_allclose(paths.amplitudes(), amplitudes, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kept", "source"),
+    [
+        ([0, 1, 2, 3, 4, 5], SOURCE),
+        ([0, 2, 3, 4, 5], [0, 1, 1, 0, 1]),
+        ([0, 1, 2, 5], [0, 1, 2, 2]),
+        ([1, 2, 5], [0, 1, 1]),
+        ([1], [0]),
+        ([], []),
+    ],
 )
-"""Where the kernel puts the parameters of the two sources, and log power and phase of the two paths."""
+def test_paths_left_out_leave_the_rest_as_it_was(paths: Paths, kept: list[int], source: list[int]) -> None:
+    keep = np.isin(np.arange(6), kept)
+    check(paths.select(tf.constant(keep)), PARAMETERS[keep], source)
 
 
-@pytest.fixture(scope="module")
-def observation():
-    rng = np.random.default_rng(6)
-    shapes = [(1, 9, 5), (1, 9, 12), (1, 5, 12)]
-    snapshots, codes, channel = (rng.normal(size=(*shape, 2)) @ [1, 1j] for shape in shapes)
-    codes /= np.abs(codes)
-    return observe(*(tf.constant(x, tf.complex64) for x in (snapshots, codes, channel)), tf.constant([5.0]))
+def test_a_new_source_comes_behind_the_direct_paths(paths: Paths, no_paths: Paths) -> None:
+    grown = paths.with_source(tf.constant(NEW))
+    new = np.append(NEW, 0.0)
+    check(grown, np.insert(PARAMETERS, 3, new, axis=0), [0, 1, 2, 3, 2, 0, 2])
+    check(grown.select(tf.range(7) != 3), PARAMETERS, SOURCE)
+    check(no_paths.with_source(tf.constant(NEW)), new[None], [0])
 
 
-@pytest.fixture(scope="module")
-def scene(observation):
-    return observation.operator[0].numpy().astype(complex), observation.snapshots[0].numpy().astype(complex)
+@pytest.mark.parametrize("slots", [None, 2, 3, 5])
+def test_direct_paths_as_atoms(paths: Paths, slots: int | None) -> None:
+    """Spare slots hold no atom. The last sources find no slot if there are too few."""
+    atoms = paths.atoms(slots)
+    size = 3 if slots is None else slots
+    used = min(3, size)
+    assert atoms.parameters.shape == (1, size, 4)
+    np.testing.assert_array_equal(atoms.active, [np.arange(size) < used])
+    np.testing.assert_array_equal(atoms.parameters[0, :used], PARAMETERS[:used, :4])
+    assert np.all(np.isfinite(atoms.steering(RISArray(4, 3)).numpy()))
+    np.testing.assert_allclose(atoms.powers()[0], np.pad(np.exp(PARAMETERS[:used, 3]), [0, size - used]), rtol=1e-6)
+    np.testing.assert_allclose(atoms.noise_power, [NOISE_POWER])
+    again = direct_paths(*(part[0] for part in atoms))
+    check(again, paths.parameters[:used], list(range(used)))
 
 
-def atoms_of(active=ATOM_ACTIVE) -> Atoms:
-    return Atoms(tf.constant(SOURCES[None], tf.float32), tf.constant(active[None]), tf.constant([NOISE_POWER]))
+def test_no_path_is_no_atom(no_paths: Paths) -> None:
+    atoms = no_paths.atoms(4)
+    np.testing.assert_array_equal(atoms.active, [[False] * 4])
+    check(direct_paths(*(part[0] for part in atoms)), np.zeros((0, 5)), [])
 
 
-def paths_of(active=PATH_ACTIVE) -> Paths:
-    parts = tf.constant(REFLECTED[None], tf.float32)
-    owners = tf.constant(OWNERS[None], tf.int32)
-    return Paths(parts[..., :3], parts[..., 3], parts[..., 4], owners, tf.constant(active[None]))
-
-
-@pytest.fixture(scope="module")
-def evaluated(observation):
-    return evaluate_paths(observation, atoms_of(), paths_of(), ARRAY)
-
-
-def at(sources: np.ndarray, paths: np.ndarray, scene, noise_power: float = NOISE_POWER) -> float:
-    return reference.nll(sources, paths, USED_OWNERS, noise_power, *scene, ARRAY)
-
-
-def free(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sources and paths from the free parameters: all of the sources, log power and phase of the paths."""
-    return values[:8].reshape(2, 4), np.concatenate([USED[1][:, :3], values[8:].reshape(2, 2)], axis=1)
-
-
-POINT = np.concatenate([USED[0].ravel(), USED[1][:, 3:].ravel()])
-
-
-def test_likelihood_is_that_of_rank_one_coherent_columns(evaluated, scene) -> None:
-    assert float(evaluated[0].nll[0]) == pytest.approx(at(*USED, scene), rel=1e-5)
-
-
-def test_gradient_is_the_slope(evaluated, scene) -> None:
-    slope = derivatives(lambda x: at(*free(x), scene), POINT)
-    np.testing.assert_allclose(evaluated[0].gradient[0].numpy()[ROWS], slope, rtol=1e-3, atol=2e-3)
-    noise = derivatives(lambda x: at(*USED, scene, np.exp(x[0])), np.log([NOISE_POWER]))
-    assert float(evaluated[0].noise_gradient[0]) == pytest.approx(noise[0], rel=1e-3)
-
-
-def test_fisher_information_is_the_trace_formula(evaluated, scene) -> None:
-    def covariances(point: np.ndarray) -> np.ndarray:
-        return reference.covariances(*free(point), USED_OWNERS, NOISE_POWER, scene[0], ARRAY)
-
-    expected = fisher_information(derivatives(covariances, POINT), covariances(POINT))
-    found = evaluated[0].fisher[0].numpy()
-    np.testing.assert_allclose(found[np.ix_(ROWS, ROWS)], expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
-    inactive = np.setdiff1d(np.arange(len(found)), ROWS)
-    assert not found[inactive].any() and not found[:, inactive].any()
-
-
-def test_log_likelihood_ratios_are_what_removing_a_source_or_a_path_costs(evaluated, scene) -> None:
-    whole = at(*USED, scene)
-    for kept, slot in ((1, 0), (0, 2)):
-        paths = USED[1] if kept == 1 else USED[1][:0]
-        alone = reference.nll(USED[0][[kept]], paths, [0] * len(paths), NOISE_POWER, *scene, ARRAY)
-        assert float(evaluated[0].llr[0, slot]) == pytest.approx(alone - whole, rel=1e-3)
-    for kept, slot in ((1, 0), (0, 2)):
-        without = reference.nll(USED[0], USED[1][[kept]], [1], NOISE_POWER, *scene, ARRAY)
-        assert float(evaluated[0].path_llr[0, slot]) == pytest.approx(without - whole, rel=1e-3, abs=1e-3)
-
-
-def test_without_paths_it_is_the_likelihood_of_independent_sources(observation) -> None:
-    alone = evaluate_paths(observation, atoms_of(), no_paths(tf.constant(1), 2), ARRAY)[0]
-    expected = evaluate_atoms(observation, atoms_of(), ARRAY)
-    for name in ("nll", "llr", "noise_gradient", "noise_fisher"):
-        np.testing.assert_allclose(getattr(alone, name), getattr(expected, name), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(alone.gradient[:, :12], expected.gradient, rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(alone.fisher[:, :12, :12], expected.fisher, rtol=1e-3, atol=1e-3)
-
-
-def test_symbols_are_posterior_means(observation, evaluated, scene) -> None:
-    """Posterior mean: C B^H y / sigma^2 with C = (B^H B / sigma^2 + I)^-1. Certainty: one minus the diagonal of C."""
-    operator, snapshots = scene
-    columns = []
-    for number, source in enumerate(USED[0]):
-        parts = [(*source, 0.0), *(path for path, owner in zip(USED[1], USED_OWNERS, strict=True) if owner == number)]
-        vectors = [
-            np.exp(0.5 * power + 1j * phase) * reference.steering_vector(az, el, 1.0 / w, ARRAY)
-            for az, el, w, power, phase in parts
-        ]
-        columns.append(np.sum(vectors, axis=0))
-    response = operator @ np.stack(columns, axis=-1)
-    inverse = np.linalg.inv(response.conj().mT @ response / NOISE_POWER + np.eye(2))
-    symbols = inverse @ response.conj().mT @ snapshots[..., None] / NOISE_POWER
-    for unmixed in (evaluated[1], unmix(observation, atoms_of(), paths_of(), ARRAY)):
-        np.testing.assert_allclose(unmixed.symbols.numpy()[0][:, [0, 2]], symbols[..., 0], rtol=1e-3, atol=1e-4)
-        certainty = 1.0 - np.diagonal(inverse, axis1=1, axis2=2).real
-        np.testing.assert_allclose(unmixed.certainty.numpy()[0][:, [0, 2]], certainty, rtol=1e-3)
-        assert not unmixed.symbols.numpy()[0][:, 1].any()
+def test_inactive_slots_are_no_paths() -> None:
+    active = np.array([True, False, True, True, False, False])
+    paths = direct_paths(tf.constant(PARAMETERS[:, :4]), tf.constant(active), tf.constant(NOISE_POWER))
+    check(paths, np.pad(PARAMETERS[active, :4], [[0, 0], [0, 1]]), [0, 1, 2])
