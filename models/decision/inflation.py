@@ -1,6 +1,6 @@
 """Inflation of the covariances where the measurement shows a model mismatch.
 
-The covariance is the inverse Fisher information times `models.multipath.path_search.mismatch_ratio`. The ratio is one
+The covariance is the inverse Fisher information times `models.multipath.mismatch.mismatch_ratio`. The ratio is one
 with a standard deviation of 0.1 if the model is correct, and larger if the received column of a source differs from the
 estimated one.
 """
