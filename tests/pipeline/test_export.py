@@ -113,8 +113,8 @@ def test_signatures_are_those_of_the_design(version: Path) -> None:
 def test_r_pred_is_one_graph_for_all_signatures(version: Path) -> None:
     """A second copy would raise a server's memory and load time by half; the same holds for the refinement."""
     names = [function.signature.name for function in read_meta_graph(version).graph_def.library.function]
-    assert sum("predict_covariance" in name for name in names) == 1
-    assert sum("fisher_scoring" in name for name in names) == 1
+    assert sum("__inference_estimate_" in name for name in names) == 1, names
+    assert sum("__inference__refined_" in name for name in names) == 1, names
 
 
 @pytest.mark.parametrize(("batch", "num_snapshots"), [(1, 64), (3, 20)])
