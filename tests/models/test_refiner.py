@@ -305,9 +305,9 @@ def test_rails_refuse_what_is_none(field: str, value: float) -> None:
 
 
 def test_before_training_it_is_out_of_the_way(backbone: Backbone, inputs) -> None:
-    located = Localizer(backbone, CONFIG, SpectrumRefiner()).localize(**inputs)
+    located = dict(Localizer(backbone, CONFIG, SpectrumRefiner()).graph(**inputs))
     assert not located.pop("refined").numpy().any()
-    plain = Localizer(backbone, CONFIG).localize(**inputs)
+    plain = Localizer(backbone, CONFIG).graph(**inputs)
     assert plain.keys() == located.keys()
     for name, value in plain.items():
         np.testing.assert_array_equal(located[name], value)
