@@ -1,20 +1,27 @@
 """Scenes of chosen columns and symbols, on a small surface, for the tests of reflections and of wrong columns."""
 
+import functools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
 from models.covariance_estimator.config import RefinementConfig
-from models.covariance_estimator.likelihood import Atoms
-from models.covariance_estimator.off_grid_refinement import refine_atoms
+from models.covariance_estimator.likelihood import Evaluation, evaluate
+from models.covariance_estimator.off_grid_refinement import Refinement
+from models.covariance_estimator.paths import PARAMETERS_PER_PATH, Paths
 from models.multipath.config import MultipathConfig
-from models.multipath.estimation import MultipathEstimate, estimate_multipath
-from models.multipath.path_search import PathGrid
-from models.physics.geometry import FieldOfView, RISArray
+from models.multipath.estimation import MultipathModel, estimate_multipath
+from models.multipath.mismatch import mismatch_ratio
+from models.multipath.reflections import PathGrid, path_scores
+from models.physics.geometry import RISArray, Scenario
+from models.physics.observation import Observation
 from models.physics.steering import steering_vectors
 
 ARRAY = RISArray(8, 8)
 GRID = PathGrid(ARRAY)
-VIEW = FieldOfView()
+REFINEMENT = Refinement(Scenario(ARRAY), RefinementConfig())
 NUM_SNAPSHOTS, NUM_ANTENNAS = 48, 8
 DIRECT = (0.3, -0.1, 0.3)
 REFLECTED = (-0.35, 0.25, 0.12)
@@ -46,15 +53,46 @@ def measured(rng, columns: np.ndarray, symbols: np.ndarray, snr_db: float, num_a
     return arrays | {"snr_db": tf.fill([num_scenes], np.float32(snr_db))}
 
 
-def atoms_at(points, log_power, observation) -> Atoms:
-    """The same atoms in every scene."""
-    parameters = np.concatenate([points, np.array(log_power)[:, None]], axis=-1).astype(np.float32)
-    num_scenes = observation.snapshots.shape[0]
-    parameters = tf.tile(parameters[None], [num_scenes, 1, 1])
-    return Atoms(parameters, tf.ones([num_scenes, len(points)], tf.bool), observation.noise_power)
+def scenes_of(observation: Observation) -> Iterator[Observation]:
+    """The scenes of a batch, each without the axis B."""
+    return (observation.scene(number) for number in range(len(observation.snapshots)))
 
 
-def explained(observation, atoms: Atoms, config: MultipathConfig = MultipathConfig()) -> MultipathEstimate:
-    refinement = RefinementConfig()
-    atoms, evaluation = refine_atoms(observation, atoms, ARRAY, VIEW, refinement, 6)
-    return estimate_multipath(observation, atoms, evaluation, GRID, VIEW, refinement, config)
+def paths_at(points, log_power, scene: Observation) -> Paths:
+    """Sources without reflections at these points [A, 3]."""
+    parameters = np.zeros((len(points), PARAMETERS_PER_PATH), np.float32)
+    parameters[:, :3], parameters[:, 3] = points, log_power
+    return Paths(tf.constant(parameters), tf.range(len(points)), scene.noise_power)
+
+
+@tf.function(autograph=False)
+def scored(scene: Observation, paths: Paths) -> MultipathModel:
+    """The likelihood at these paths, without refinement."""
+    evaluation = evaluate(scene, paths, ARRAY)
+    return MultipathModel(paths, evaluation, path_scores(scene, paths, evaluation))
+
+
+class Explained(NamedTuple):
+    """The estimate for one scene, and the mismatch ratios of its sources [A]."""
+
+    paths: Paths
+    evaluation: Evaluation
+    mismatch: tf.Tensor
+
+
+@functools.cache
+def _estimator(config: MultipathConfig) -> Callable[[Observation, Paths], Explained]:
+    def estimate(scene: Observation, paths: Paths) -> Explained:
+        refined = REFINEMENT(scene, paths, 6)
+        found = estimate_multipath(scene, *refined, GRID, REFINEMENT, config)
+        return Explained(found.paths, found.evaluation, mismatch_ratio(scene, *found, ARRAY))
+
+    return tf.function(estimate, autograph=False)
+
+
+def explained(
+    observation: Observation, points, log_power, config: MultipathConfig = MultipathConfig()
+) -> list[Explained]:
+    """The estimates for all scenes, from sources at the same points in every scene."""
+    estimate = _estimator(config)
+    return [estimate(scene, paths_at(points, log_power, scene)) for scene in scenes_of(observation)]

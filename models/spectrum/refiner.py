@@ -10,7 +10,6 @@ import math
 from typing import NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from models.checked import stored
@@ -66,7 +65,8 @@ def _drawn(peaks: Peaks, floor: tf.Tensor, dictionary: PolarDictionary) -> tf.Te
     Of several peaks in a cell, the highest one counts. Cells without a peak are zero.
     """
     cell, offset = dictionary.locate(peaks.points)
-    earlier = np.tril(np.ones((cell.shape[1], cell.shape[1]), bool), k=-1)
+    number = tf.range(tf.shape(cell)[1])
+    earlier = number[:, None] > number
     taken = tf.reduce_any((cell[:, :, None] == cell[:, None]) & peaks.valid[:, None] & earlier, axis=-1)
     shown = peaks.valid & ~taken
     contrast = 0.3 * tf.math.log(tf.maximum(peaks.height / floor[:, None], 1.0))

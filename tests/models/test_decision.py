@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.likelihood import Atoms, Evaluation, error_covariance
+from models.covariance_estimator.atoms import AtomEvaluation, Atoms
+from models.covariance_estimator.likelihood import error_covariance
 from models.decision.config import DecisionConfig
 from models.decision.decision import Decision, decide
 from models.physics.config import PathLossConfig
@@ -15,15 +16,14 @@ VIEW = FieldOfView()
 NO_LAW = DecisionConfig(path_loss=PathLossConfig(unrelated_share=1.0))
 
 
-def evaluation_of(covariances: np.ndarray, llr: np.ndarray) -> Evaluation:
+def evaluation_of(covariances: np.ndarray, llr: np.ndarray) -> AtomEvaluation:
     """An evaluation whose inverse Fisher information has these 4 x 4 blocks [A, 4, 4]; the atoms are uncorrelated."""
     num_atoms = len(llr)
     fisher = np.zeros((1, 4, num_atoms, 4, num_atoms))
     for atom, covariance in enumerate(covariances):
         fisher[0, :, atom, :, atom] = np.linalg.inv(covariance)
     fisher = tf.constant(fisher.reshape(1, 4 * num_atoms, 4 * num_atoms), tf.float32)
-    zero = tf.zeros([1])
-    return Evaluation(zero, tf.zeros([1, 4 * num_atoms]), fisher, tf.constant(llr[None], tf.float32), zero, zero)
+    return AtomEvaluation(tf.constant(llr[None], tf.float32), fisher)
 
 
 def covariance_of(deviations: list[float], correlation: float = 0.0) -> np.ndarray:
@@ -42,9 +42,7 @@ def test_error_covariance_is_the_inverse_fisher_information() -> None:
     rng = np.random.default_rng(2)
     root = rng.normal(size=(12, 40)) * np.repeat([10.0, 30.0, 5.0, 1.0], 3)[:, None]
     fisher = root @ root.T
-    atoms = Atoms(tf.zeros([1, 3, 4]), tf.ones([1, 3], tf.bool), tf.ones([1]))
-    evaluation = evaluation_of(np.eye(4)[None] * np.ones((3, 1, 1)), np.ones(3))
-    found = error_covariance(atoms, evaluation._replace(fisher=tf.constant(fisher[None], tf.float32)))
+    found = error_covariance(tf.constant(fisher[None], tf.float32), 3)
     inverse = np.linalg.inv(fisher).reshape(4, 3, 4, 3)
     for atom in range(3):
         np.testing.assert_allclose(found[0, atom], inverse[:, atom, :, atom], rtol=1e-2, atol=1e-6)

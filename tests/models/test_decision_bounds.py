@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.likelihood import Atoms, Evaluation
+from models.covariance_estimator.atoms import AtomEvaluation, Atoms
 from models.decision.config import DecisionConfig
 from models.decision.decision import Decision, decide
 from models.physics.config import PathLossConfig
@@ -31,9 +31,8 @@ def decision(atoms: Atoms) -> Decision:
     root = rng.normal(size=(SCENES, size, size + 4)) * 10.0 ** rng.uniform(-0.5, 3.0, (SCENES, size, 1))
     used = np.tile(atoms.active, (1, 4))
     fisher = root @ root.transpose(0, 2, 1) * used[:, :, None] * used[:, None, :]
-    zero = tf.zeros([SCENES])
     llr = tf.constant(rng.uniform(-5.0, 200.0, (SCENES, ATOMS)), tf.float32)
-    evaluation = Evaluation(zero, tf.zeros([SCENES, size]), tf.constant(fisher, tf.float32), llr, zero, zero)
+    evaluation = AtomEvaluation(llr, tf.constant(fisher, tf.float32))
     return decide(atoms, evaluation, VIEW, DecisionConfig())
 
 
@@ -66,10 +65,7 @@ def test_score_falls_as_the_range_widens() -> None:
     precision = np.stack([np.diag([1e4, 1e4, 1 / deviation**2, 1e2]) for deviation in deviations])
     count = len(deviations)
     parameters = np.tile([0.0, 0.0, 0.2, 0.0], (count, 1, 1))
-    zero = tf.zeros([count])
-    evaluation = Evaluation(
-        zero, tf.zeros([count, 4]), tf.constant(precision, tf.float32), tf.fill([count, 1], 1e3), zero, zero
-    )
+    evaluation = AtomEvaluation(tf.fill([count, 1], 1e3), tf.constant(precision, tf.float32))
     atoms = Atoms(tf.constant(parameters, tf.float32), tf.ones([count, 1], tf.bool), tf.fill([count], 0.1))
     config = DecisionConfig(path_loss=PathLossConfig(unrelated_share=1.0))
     score = decide(atoms, evaluation, VIEW, config).score.numpy()[:, 0]

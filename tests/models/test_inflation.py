@@ -4,22 +4,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.likelihood import PARAMETERS_PER_ATOM
+from models.covariance_estimator.atoms import PARAMETERS_PER_ATOM
+from models.covariance_estimator.likelihood import error_covariance, of_direct_paths
 from models.decision.config import InflationConfig
-from models.decision.decision import error_covariance
 from models.decision.inflation import inflation
 from models.multipath.config import MultipathConfig
-from models.multipath.path_search import mismatch_ratio, path_scores
-from models.multipath.paths import no_paths, unmix
+from models.multipath.mismatch import mismatch_ratio
 from models.physics.observation import observe
 from tests.reflected import (
     ARRAY,
     DIRECT,
     NUM_SNAPSHOTS,
-    atoms_at,
     explained,
     measured,
     normal,
+    paths_at,
+    scenes_of,
+    scored,
     vectors_of,
 )
 
@@ -40,21 +41,23 @@ def with_column_error(rng, share: float, snr_db: float, *, of_phase: bool = Fals
 
 def squared_errors(observation, factor) -> np.ndarray:
     """e^T C^-1 e of azimuth, elevation and inverse range, with C multiplied by `factor(mismatch)`, [B]."""
-    start = atoms_at([DIRECT], [np.log(1.0 - float(observation.noise_power[0]))], observation)
-    found = explained(observation, start, MultipathConfig(rounds=0))
-    covariance = error_covariance(found.atoms, found.evaluation).numpy()[:, 0, :3, :3]
-    covariance *= np.asarray(factor(found.mismatch))[:, 0, None, None]
-    error = found.atoms.parameters.numpy()[:, 0, :3] - np.array(DIRECT)
+    start = np.log(1.0 - float(observation.noise_power[0]))
+    found = explained(observation, [DIRECT], [start], MultipathConfig(rounds=0))
+    fisher = tf.stack([of_direct_paths(scene.evaluation, scene.paths) for scene in found])
+    covariance = error_covariance(fisher, 1).numpy()[:, 0, :3, :3]
+    covariance *= np.asarray(factor(tf.stack([scene.mismatch for scene in found])))[:, 0, None, None]
+    error = np.stack([scene.paths.parameters[0, :3] for scene in found]) - np.array(DIRECT)
     return np.einsum("bi,bij,bj->b", error, np.linalg.inv(covariance), error)
 
 
 def ratio_at_the_truth(observation) -> np.ndarray:
     """Mismatch ratio at the true sources. Nothing is fitted, so that no correction for fitted parameters is needed."""
-    atoms = atoms_at([DIRECT], [np.log(1.0 - float(observation.noise_power[0]))], observation)
-    paths = no_paths(tf.constant(SCENES), 1)
-    unmixed = unmix(observation, atoms, paths, ARRAY)
-    ratio = mismatch_ratio(observation, atoms, paths, unmixed, path_scores(observation, unmixed), ARRAY)
-    return ratio.numpy()[:, 0] * (1.0 - PARAMETERS_PER_ATOM / ARRAY.num_elements)
+    log_power = np.log(1.0 - float(observation.noise_power[0]))
+    ratios = [
+        mismatch_ratio(scene, *scored(scene, paths_at([DIRECT], [log_power], scene)), ARRAY)[0]
+        for scene in scenes_of(observation)
+    ]
+    return np.array(ratios) * (1.0 - PARAMETERS_PER_ATOM / ARRAY.num_elements)
 
 
 def test_the_ratio_is_one_where_the_model_holds() -> None:

@@ -9,10 +9,10 @@ import pytest
 import tensorflow as tf
 
 from models.config import LocalizerConfig
+from models.covariance_estimator.atoms import Atoms
 from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import BackboneConfig, GridConfig, RefinementConfig
 from models.covariance_estimator.dictionary import PolarDictionary
-from models.covariance_estimator.likelihood import Atoms
 from models.localizer import Analysis, Localizer
 from models.losses import focal_loss, lorentzian
 from models.multipath.config import MultipathConfig
@@ -305,9 +305,9 @@ def test_rails_refuse_what_is_none(field: str, value: float) -> None:
 
 
 def test_before_training_it_is_out_of_the_way(backbone: Backbone, inputs) -> None:
-    located = Localizer(backbone, CONFIG, SpectrumRefiner()).localize(**inputs)
+    located = dict(Localizer(backbone, CONFIG, SpectrumRefiner()).graph(**inputs))
     assert not located.pop("refined").numpy().any()
-    plain = Localizer(backbone, CONFIG).localize(**inputs)
+    plain = Localizer(backbone, CONFIG).graph(**inputs)
     assert plain.keys() == located.keys()
     for name, value in plain.items():
         np.testing.assert_array_equal(located[name], value)
@@ -334,7 +334,8 @@ def test_a_source_the_spectrum_lacks_comes_in_through_the_heat_map(inputs) -> No
     """R_pred has one atom only. The heat map adds the other sources, and the likelihood refines them."""
     scenes = batch_of(SCENES)
     backbone = Backbone(Scenario(), BackboneConfig())
-    localizer = Localizer(backbone, refiner=SpectrumRefiner())
+    refiner = SpectrumRefiner()
+    localizer = Localizer(backbone, refiner=refiner)
     place = np.stack([np.sin(scenes["azimuth"]), np.sin(scenes["elevation"]), 1.0 / np.maximum(scenes["range_m"], 0.1)])
     dictionary = backbone.dictionary
     cells = (np.moveaxis(place, 0, -1) - dictionary.places().numpy()[0]) / dictionary.cell_size()
@@ -344,18 +345,22 @@ def test_a_source_the_spectrum_lacks_comes_in_through_the_heat_map(inputs) -> No
         for source in range(number):
             logits[(scene, *index[scene, source])] = 4.0
     heat_map = HeatMap(tf.constant(logits), tf.zeros([SCENES, *dictionary.config.shape, 3]))
-    localizer.heat_map = lambda analysis, observation: heat_map  # type: ignore[method-assign]
     observation = localizer.observe(**inputs)
     full = localizer.analyse(observation, inputs["snr_db"])
     only_one = full.prediction.atoms._replace(active=tf.one_hot([0] * SCENES, 5, on_value=True, off_value=False))
     peaks = full.peaks._replace(valid=tf.one_hot([0] * SCENES, full.peaks.valid.shape[1], True, False))
     poor = Analysis(full.prediction._replace(atoms=only_one), full.effective, full.spectrum, peaks)
-    counts = {}
-    for name, refiner in (("with", localizer.refiner), ("without", None)):
-        localizer.refiner = refiner
-        localizer.analyse = lambda *given: poor  # type: ignore[method-assign]
-        found = localizer.report(localizer.candidates(observation, inputs["snr_db"]), 0.4)
-        counts[name] = int(tf.reduce_sum(found["num_sources"]))
+    counts = {"with": 0, "without": 0}
+    for scene in range(SCENES):
+        alone, its_map, measurement = tf.nest.map_structure(
+            lambda values, scene=scene: values[scene : scene + 1], (poor, heat_map, inputs)
+        )
+        localizer.heat_map = lambda *given, its_map=its_map: its_map  # type: ignore[method-assign]
+        localizer.analyse = lambda *given, alone=alone: alone  # type: ignore[method-assign]
+        for name, given in (("with", refiner), ("without", None)):
+            localizer.refiner = given
+            found = localizer.report(localizer.candidates(**measurement), 0.4)
+            counts[name] += int(found["num_sources"][0])
     assert counts["without"] <= SCENES < counts["with"]
 
 

@@ -23,7 +23,7 @@ def localizer() -> Localizer:
 @pytest.fixture(scope="module")
 def candidates(localizer: Localizer):
     inputs = {name: tf.constant(value) for name, value in inputs_of(batch_of(6)).items()}
-    return localizer.candidates(localizer.observe(**inputs), inputs["snr_db"])
+    return localizer.candidates(**inputs)
 
 
 def scored(score: tf.Tensor) -> Decision:
@@ -77,7 +77,7 @@ def test_it_moves_scores_in_the_localizer_and_nothing_else(localizer: Localizer,
     correction.readout.bias.assign([-30.0, 0.0])
     try:
         assert np.sum(localizer.localize(**inputs)["num_sources"]) == 0 < np.sum(before["num_sources"])
-        hopeless = localizer.candidates(localizer.observe(**inputs), inputs["snr_db"])
+        hopeless = localizer.candidates(**inputs)
     finally:
         correction.readout.bias.assign([0.0, 0.0])
     np.testing.assert_allclose(hopeless.decision.position_m, candidates.decision.position_m)

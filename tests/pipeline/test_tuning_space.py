@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras_tuner.engine.trial import TrialStatus
-from models.covariance_estimator.shared_refinement import SharedRefinement
 
 from models.artifacts import load_weights
 from models.config import LocalizerConfig
 from models.covariance_estimator.backbone import Backbone
 from models.covariance_estimator.config import RefinementConfig
+from models.covariance_estimator.off_grid_refinement import Refinement
 from models.localizer import Localizer
 from models.multipath.config import MultipathConfig
 from pipeline.common.hyperparameters import option
@@ -164,7 +164,7 @@ def test_the_surrogate_leaves_out_the_refinement_and_all_that_follows(trials: Tr
     """It cost 13.9 of the objective's 16.4 ms once."""
     assert isinstance(trials.base, TrainOptions)
     localizer, _ = prepare(trials.base)
-    for owner, name in ((Backbone, "predict_covariance"), (SharedRefinement, "__call__"), (Localizer, "analyse")):
+    for owner, name in ((Backbone, "search"), (Refinement, "__call__"), (Localizer, "analyse")):
         monkeypatch.setattr(owner, name, lambda *_, name=name, **__: pytest.fail(name))
     assert np.isfinite(Surrogate(localizer, trials.batches)(lambda: None))
 

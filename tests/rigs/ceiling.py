@@ -15,12 +15,10 @@ import tensorflow as tf
 import tyro
 
 from models.artifacts import load_weights, moved_to
-from models.covariance_estimator.likelihood import Atoms
-from models.covariance_estimator.slots import with_spare_slots
-from models.localizer import Localizer
-from models.physics.covariance import LowRankCovariance
+from models.covariance_estimator.paths import Paths, direct_paths
+from models.localizer import Analysis, Localizer, ScoredPeaks
+from models.physics.observation import observe
 from models.physics.steering import steering_norm2
-from models.spectrum.detection import Peaks
 from models.weights import PRETRAINED
 from pipeline.metrics.estimators import INPUTS
 from pipeline.metrics.evaluation import compute_metrics, metrics_config
@@ -46,7 +44,8 @@ class CeilingOptions:
 class StartedAtTruth(Localizer):
     """A localizer that gets the truth of B scenes in addition to the measurement."""
 
-    start: Atoms
+    truth: tuple[tf.Tensor, tf.Tensor]
+    start: Paths
 
     def from_truth(self, scenes: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Like `localize`, for a batch that also has azimuth, elevation, range_m, power [B, K] and num_sources [B]."""
@@ -54,19 +53,25 @@ class StartedAtTruth(Localizer):
         inverse_range = 1.0 / tf.where(used, scenes["range_m"], 1.0)
         points = (scenes["azimuth"], scenes["elevation"], inverse_range)
         received = tf.where(used, scenes["power"] * steering_norm2(*points, self.scenario.array), 0.0)
-        noise_power = self.observe(*(scenes[name] for name in INPUTS)).noise_power
+        noise_power = observe(*(scenes[name] for name in INPUTS)).noise_power
         share = tf.where(used, scenes["power"], 1.0) / tf.reduce_sum(received, axis=-1, keepdims=True)
         log_power = tf.math.log(share * (1.0 - noise_power[:, None]))
-        parameters = tf.stack([*points, log_power], axis=-1)
-        spare = self.scenario.max_sources + self.backbone.config.refinement.spare_atoms - used.shape[-1]
-        self.start = with_spare_slots(Atoms(parameters, used, noise_power), spare)
+        self.truth = tf.stack([*points, log_power], axis=-1), used
         return self.localize(*(scenes[name] for name in INPUTS))
 
-    def _peak_atoms(
-        self, peaks: Peaks, effective: LowRankCovariance, predicted: LowRankCovariance, noise_power: tf.Tensor
-    ) -> Atoms:
-        del peaks, effective, predicted
-        return self.start._replace(noise_power=noise_power)
+    def _checked(
+        self, snapshots: tf.Tensor, ris_codes: tf.Tensor, channel: tf.Tensor, snr_db: tf.Tensor
+    ) -> list[tf.Tensor]:
+        return [*super()._checked(snapshots, ris_codes, channel, snr_db), *self.truth]
+
+    def _scene_candidates(self, measurement: list[tf.Tensor]) -> ScoredPeaks:
+        *measurement, parameters, used = measurement
+        self.start = direct_paths(parameters, used, tf.zeros([]))
+        return super()._scene_candidates(measurement)
+
+    def _at_peaks(self, analysis: Analysis, paths: Paths) -> tuple[Paths, tf.Tensor]:
+        del analysis
+        return self.start._replace(noise_power=paths.noise_power), tf.constant(False)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.atoms import Atoms
 from models.physics.geometry import FieldOfView, RISArray
 from models.physics.observation import observe
 from pipeline.calibrate.channel import channel_statistics

@@ -15,7 +15,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from models.artifacts import load_weights, moved_to
-from models.covariance_estimator.likelihood import Atoms
+from models.covariance_estimator.atoms import Atoms
 from models.physics.geometry import RISArray, Scenario
 from models.physics.observation import observe
 from models.weights import PRETRAINED
