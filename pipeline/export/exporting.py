@@ -36,8 +36,9 @@ _MUST_COMPILE = "_XlaMustCompile"
 
 def _frozen(localizer: Localizer) -> keras.StatelessScope:
     """A scope in which the weights are constants. A model without variables is smaller and starts faster."""
-    models = [localizer.weights] if localizer.refiner is None else [localizer.weights, localizer.refiner]
-    variables = [variable for model in models for variable in model.variables]
+    variables = list(localizer.weights.variables)
+    if localizer.refiner is not None:
+        variables += localizer.refiner.variables
     return keras.StatelessScope([(variable, variable.numpy()) for variable in variables])
 
 

@@ -111,7 +111,6 @@ def test_signatures_are_those_of_the_design(version: Path) -> None:
     servable.close()
 
 
-<<<<<<< HEAD
 def test_the_graph_is_small(version: Path) -> None:
     """Every node is loaded, optimised and held by a server. Signatures share functions, weights are constants."""
     meta_graph = read_meta_graph(version)
@@ -183,13 +182,13 @@ def test_a_copy_of_an_argument_can_be_the_result() -> None:
     (function,) = meta_graph.graph_def.library.function
     assert not function.node_def
     assert function.ret["y"] == "x0"
-=======
+
+
 def test_r_pred_is_one_graph_for_all_signatures(version: Path) -> None:
     """A second copy would raise a server's memory and load time by half; the same holds for the refinement."""
     names = [function.signature.name for function in read_meta_graph(version).graph_def.library.function]
     assert sum("__inference_estimate_" in name for name in names) == 1, names
     assert sum("__inference__refined_" in name for name in names) == 1, names
->>>>>>> w-tb
 
 
 @pytest.mark.parametrize(("batch", "num_snapshots"), [(1, 64), (3, 20)])
