@@ -67,7 +67,8 @@ class GreedySelection:
             steps = tf.where(low_rank, 0, config.addition_steps)  # the best branch is refined already
             return Refined(*self.refinement(observation, paths, steps))
 
-        return improve(model, [propose], refined, max(config.additions, config.low_rank_additions))
+        most = tf.where(low_rank, config.low_rank_additions, config.additions)
+        return improve(model, [propose], refined, most)
 
     def _with_peak(self, observation: Observation, model: Refined) -> Proposal:
         """For a full-rank channel: adds the best peak of the unexplained power."""

@@ -34,7 +34,7 @@ def improve(
     model: AnyModel,
     proposers: Sequence[Callable[[AnyModel], Proposal]],
     refined: Callable[[Paths], AnyModel],
-    most: int,
+    most: int | tf.Tensor,
 ) -> AnyModel:
     """Follows the first proposer until it fails, then the next one, and so on.
 
