@@ -8,6 +8,8 @@ own space and its own study. The following options are not tuned:
 - the grid and backbone.stages: they set the cost of a trial, not its quality within a budget.
 - the batch size: it would change the number of scenes that a trial sees.
 - backbone.refinement.spare_atoms and localizer.detection.merge_cells: they have no effect without reflections.
+- localizer.shrinkage.base_alpha and localizer.detection.contrast_db: peaks of the spectrum at atoms of R_pred are these
+  atoms, so that the two only matter for sources read off the spectrum, or with a refiner.
 """
 
 import dataclasses
@@ -74,8 +76,6 @@ INFERENCE_SPACE: Space = {
     "backbone.refinement.additions": Range(1, 12),
     "backbone.refinement.addition_steps": Range(1, 6),
     "backbone.refinement.prune_llr": Range(3.0, 60.0, log=True),
-    "localizer.shrinkage.base_alpha": Range(1e-5, 2e-2, log=True),
-    "localizer.detection.contrast_db": Range(1.0, 10.0),
     "localizer.decision.min_score": Range(0.1, 0.9),
     "localizer.multipath.min_llr": Range(6.0, 30.0, log=True),
 }

@@ -58,8 +58,6 @@ OTHER: dict[str, Any] = {
     "backbone.refinement.additions": 2,
     "backbone.refinement.addition_steps": 4,
     "backbone.refinement.prune_llr": 60.0,
-    "localizer.shrinkage.base_alpha": 2e-2,
-    "localizer.detection.contrast_db": 1.0,
     "localizer.decision.min_score": 0.9,
     "localizer.multipath.min_llr": 6.0,
 }
