@@ -265,7 +265,7 @@ class Localizer(tf.Module):
             known &= ~joined
         refinement = self.backbone.refinement
         model = tf.cond(
-            known,
+            known & model.evaluation.settled,
             lambda: model,
             lambda: Refined(*refinement(scene, sources, self.config.final_steps, prune_llr=0.0)),
         )

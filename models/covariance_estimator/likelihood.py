@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
     """The likelihood at the paths of one scene.
 
     There are D = 5P - A parameters: parameter i < 4 of path k has the index i P + k, the phases of the reflected paths
-    follow. The first seven tensors are float32, the others complex64.
+    follow. The first seven tensors are float32, the next four complex64.
 
     nll: negative log-likelihood without its constant, [].
     gradient: of the NLL, [D].
@@ -50,6 +50,7 @@ class Evaluation(NamedTuple):
     inverse_c: conjugate of W^-1, [L, A, A].
     symbols_c: conjugate of z, the posterior means of the unit-variance symbols, [L, A].
     residual: e, [L, M].
+    settled: true after a refinement that converged, [] bool.
     """
 
     nll: tf.Tensor
@@ -63,6 +64,7 @@ class Evaluation(NamedTuple):
     inverse_c: tf.Tensor
     symbols_c: tf.Tensor
     residual: tf.Tensor
+    settled: tf.Tensor
 
     def certainty(self, noise_power: tf.Tensor) -> tf.Tensor:
         """G(s_lk, s_lk), one minus the posterior variance of the symbols, [L, A] float32."""
@@ -91,6 +93,7 @@ def evaluation_specs(num_antennas: int) -> Evaluation:
         inverse_c=tf.TensorSpec([None, None, None], tf.complex64),
         symbols_c=tf.TensorSpec([None, None], tf.complex64),
         residual=tf.TensorSpec([None, num_antennas], tf.complex64),
+        settled=tf.TensorSpec([], tf.bool),
     )
 
 
@@ -185,6 +188,7 @@ def evaluate(observation: Observation, paths: Paths, array: RISArray) -> Evaluat
         inverse_c=inverse_c,
         symbols_c=symbols_c,
         residual=residual,
+        settled=tf.constant(False),
     )
 
 

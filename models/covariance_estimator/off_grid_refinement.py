@@ -244,7 +244,8 @@ class Refinement:
         )
         state = tf.while_loop(unfinished, body, (start,), shape_invariants=(shapes,))[0]
         moves = state.settled & (steps + config.settling_steps > 0)
-        return tf.cond(moves, lambda: state.trial, lambda: state.paths), state.evaluation
+        paths = tf.cond(moves, lambda: state.trial, lambda: state.paths)
+        return paths, state.evaluation._replace(settled=state.settled)
 
 
 def refine_atoms(observation: Observation, atoms: Atoms, refinement: Refinement, steps: int) -> tuple[Atoms, tf.Tensor]:
