@@ -44,7 +44,7 @@ def _frozen(localizer: Localizer) -> keras.StatelessScope:
 
 def _signatures(localizer: Localizer, calibration: Calibration | None) -> dict[str, ConcreteFunction]:
     """All signatures as concrete functions without variables."""
-    localizer = Localizer(localizer.weights, localizer.config, localizer.refiner)  # no graph of it is traced yet
+    localizer = type(localizer)(localizer.weights, localizer.config, localizer.refiner)  # no graph is traced yet
     corrected = uncalibrated if calibration is None else calibrated(calibration)
     specs = localizer.input_specs()
     real_specs = {

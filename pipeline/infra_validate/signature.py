@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from pipeline.release.versions import read_meta_graph
@@ -40,7 +41,10 @@ OPTIONAL_OUTPUTS = ("refined",)
 
 def signature_faults(version: Path) -> list[str]:
     """Lists the differences between the signatures of a SavedModel and the golden ones; empty if there are none."""
-    found = read_meta_graph(version).signature_def
+    try:
+        found = read_meta_graph(version).signature_def
+    except DecodeError:
+        return ["saved_model.pb: expected the graph of a model, got a damaged file"]
     sizes: dict[str, int] = {}
     faults = []
     for name, (inputs, outputs) in GOLDEN.items():
