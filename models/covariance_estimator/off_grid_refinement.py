@@ -72,8 +72,15 @@ def within_limits(parameters: tf.Tensor, source: tf.Tensor, limits: Limits) -> t
     high = np.array([_WIDEST_ANGLE, _WIDEST_ANGLE, np.inf, _LOG_POWER[1], np.inf], np.float32)
     direct = (source == tf.range(tf.size(source)))[:, None]
     parameters = tf.clip_by_value(parameters, tf.where(direct, limits.low, low), tf.where(direct, limits.high, high))
-    longest = BEYOND * tf.gather(parameters[..., 2], source, axis=-1)
-    inverse_range = tf.where(direct[:, 0], parameters[..., 2], tf.minimum(parameters[..., 2], longest))
+    return longer_than_direct(parameters, source)
+
+
+def longer_than_direct(parameters: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
+    """Makes reflected paths longer than the direct path of their source: parameters [..., P, 5], source [P]."""
+    inverse_range = parameters[..., 2]
+    limit = BEYOND * tf.gather(inverse_range, source, axis=-1)
+    direct = source == tf.range(tf.size(source))
+    inverse_range = tf.where(direct, inverse_range, tf.minimum(inverse_range, limit))
     return tf.concat([parameters[..., :2], inverse_range[..., None], parameters[..., 3:]], axis=-1)
 
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from models.covariance_estimator.grid_peaks import is_grid_peak
 from models.covariance_estimator.likelihood import Evaluation
-from models.covariance_estimator.off_grid_refinement import BEYOND
+from models.covariance_estimator.off_grid_refinement import BEYOND, longer_than_direct
 from models.covariance_estimator.paths import Paths
 from models.multipath.config import MultipathConfig
 from models.physics.geometry import FieldOfView, RISArray
@@ -191,8 +191,6 @@ def led_by_strongest(paths: Paths, view: FieldOfView) -> Paths:
     leader = tf.argmax(power, axis=0, output_type=tf.int32)
     order = tf.tensor_scatter_nd_update(number, leader[:, None], number[:num_sources])
     parameters = tf.gather(parameters, tf.concat([leader, order[num_sources:]], axis=0))
-    direct = tf.gather(parameters, source)
-    inverse_range = tf.where(source == number, parameters[:, 2], tf.minimum(parameters[:, 2], BEYOND * direct[:, 2]))
-    phase = parameters[:, 4] - direct[:, 4]
-    parameters = tf.concat([parameters[:, :2], inverse_range[:, None], parameters[:, 3:4], phase[:, None]], axis=-1)
-    return Paths(parameters, source, noise_power)
+    phase = parameters[:, 4] - tf.gather(parameters[:, 4], source)
+    parameters = tf.concat([parameters[:, :4], phase[:, None]], axis=-1)
+    return Paths(longer_than_direct(parameters, source), source, noise_power)
