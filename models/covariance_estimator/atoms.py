@@ -43,8 +43,8 @@ class AtomEvaluation(NamedTuple):
     fisher: tf.Tensor
 
 
-def atom_specs(slots: int) -> Atoms:
-    """Specs of the tensors of `Atoms` with `slots` atoms per scene; B is free."""
+def atom_specs(slots: int | None) -> Atoms:
+    """Specs of the tensors of `Atoms` with `slots` atoms per scene, None for any number; B is free."""
     return Atoms(
         tf.TensorSpec([None, slots, PARAMETERS_PER_ATOM], tf.float32, "parameters"),
         tf.TensorSpec([None, slots], tf.bool, "active"),

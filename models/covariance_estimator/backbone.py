@@ -13,15 +13,14 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from models.batches import scene_by_scene
 from models.checked import stored
-from models.covariance_estimator.atoms import Atoms, atom_specs
+from models.covariance_estimator.atoms import Atoms
 from models.covariance_estimator.config import BackboneConfig
 from models.covariance_estimator.dictionary import PolarDictionary
 from models.covariance_estimator.greedy_selection import GreedySelection, Refined
 from models.covariance_estimator.layers import build_in_turn
 from models.covariance_estimator.new_source import effective_rank
-from models.covariance_estimator.off_grid_refinement import Refinement
+from models.covariance_estimator.off_grid_refinement import Refinement, atoms_scene_by_scene
 from models.covariance_estimator.paths import direct_paths
 from models.covariance_estimator.spectral_maps import LikelihoodMaps, atom_maps, diffuse_maps
 from models.covariance_estimator.start import Candidates, StartNetwork, find_candidates, started_atoms
@@ -225,15 +224,9 @@ class Backbone(keras.Model):
 
         Only the field `grid` of the result has gradients.
         """
-
-        def one_scene(given: tuple[Observation, Atoms]) -> tuple[Atoms, tf.Tensor]:
-            paths, evaluation = self.search(*given)
-            return Atoms(*(part[0] for part in paths.atoms(self.slots))), evaluation.nll
-
         state = self.grid_stages(observation)[-1]
-        given = tf.nest.map_structure(tf.stop_gradient, (observation, self.first_atoms(state, observation.noise_power)))
-        of_scene = Atoms(*(tf.TensorSpec(spec.shape[1:], spec.dtype) for spec in atom_specs(self.slots)))
-        atoms, nll = scene_by_scene(one_scene, given, (of_scene, tf.TensorSpec([], tf.float32)))
+        first = self.first_atoms(state, observation.noise_power)
+        atoms, nll = atoms_scene_by_scene(self.search, observation, first, self.slots)
         return Prediction(self.covariance(atoms), atoms, nll, state)
 
     def call(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:

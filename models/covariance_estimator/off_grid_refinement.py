@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -255,15 +256,30 @@ class Refinement:
         return paths, state.evaluation._replace(settled=state.settled)
 
 
-def refine_atoms(observation: Observation, atoms: Atoms, refinement: Refinement, steps: int) -> tuple[Atoms, tf.Tensor]:
-    """Refines the atoms of a batch, scene by scene. Also returns the negative log-likelihoods, [B] float32."""
-    slots = atoms.active.shape[-1]
+def atoms_scene_by_scene(
+    work: Callable[[Observation, Atoms], tuple[Paths, Evaluation]],
+    observation: Observation,
+    atoms: Atoms,
+    slots: int | None,
+) -> tuple[Atoms, tf.Tensor]:
+    """Applies `work` to every scene of a batch and its atoms, both without the axis B. Has no gradient.
+
+    Returns the direct paths as atoms in `slots` slots (None: as many as given), and the negative log-likelihoods, [B]
+    float32.
+    """
 
     def one_scene(given: tuple[Observation, Atoms]) -> tuple[Atoms, tf.Tensor]:
-        scene, first = given
-        paths, evaluation = refinement(scene, direct_paths(*first), steps)
-        return Atoms(*(part[0] for part in paths.atoms(tf.size(first.active)))), evaluation.nll
+        paths, evaluation = work(*given)
+        size = tf.size(given[1].active) if slots is None else slots
+        return Atoms(*(part[0] for part in paths.atoms(size))), evaluation.nll
 
     of_scene = Atoms(*(tf.TensorSpec(spec.shape[1:], spec.dtype) for spec in atom_specs(slots)))
     given = tf.nest.map_structure(tf.stop_gradient, (observation, atoms))
     return scene_by_scene(one_scene, given, (of_scene, tf.TensorSpec([], tf.float32)))
+
+
+def refine_atoms(observation: Observation, atoms: Atoms, refinement: Refinement, steps: int) -> tuple[Atoms, tf.Tensor]:
+    """Refines the atoms of a batch, scene by scene. Also returns the negative log-likelihoods, [B] float32."""
+    return atoms_scene_by_scene(
+        lambda scene, first: refinement(scene, direct_paths(*first), steps), observation, atoms, atoms.active.shape[-1]
+    )
